@@ -1,0 +1,22 @@
+//! What Perch's parts agree on, in one place: a name, port or byte layout that two programs share is defined here
+//! and nowhere else.
+//!
+//! | module | what it fixes |
+//! |---|---|
+//! | [`ports`] | addresses, from `ports.env`, overridable by environment |
+//! | [`headers`] | request and response headers that Perch writes |
+//! | [`names`] | metric names, label names and the closed sets of label values |
+//! | [`switch`] | the canary share: `SUGGEST_USE_MODEL_CANARY`, Envoy's runtime key, and who is in at a share |
+//! | [`bucket`] | identity → salted pseudonym, the value that Envoy hashes |
+//! | [`answer`] | where items, ids and labels stand in an answer, and how to read them |
+//! | [`frame`] | the observation batch on the wire |
+//! | [`verdict`] | what the scorer answers to a batch |
+
+pub mod answer;
+pub mod bucket;
+pub mod frame;
+pub mod headers;
+pub mod names;
+pub mod ports;
+pub mod switch;
+pub mod verdict;

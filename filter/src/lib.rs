@@ -1,0 +1,1 @@
+//! Perch's Envoy filter: sticky buckets, the model's detour, observations.
