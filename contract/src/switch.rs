@@ -117,9 +117,9 @@ impl Share {
         if millionths > 1_000_000 {
             return Err(fault());
         }
-        Ok(if millionths % 10_000 == 0 {
+        Ok(if millionths.is_multiple_of(10_000) {
             Self { numerator: millionths / 10_000, denominator: Denominator::Hundred }
-        } else if millionths % 100 == 0 {
+        } else if millionths.is_multiple_of(100) {
             Self { numerator: millionths / 100, denominator: Denominator::TenThousand }
         } else {
             Self { numerator: millionths, denominator: Denominator::Million }
