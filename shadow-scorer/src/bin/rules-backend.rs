@@ -1,0 +1,3 @@
+//! The reference rules backend.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! The shadow-scorer.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Demo users and transactions from a fixed seed.

@@ -1,0 +1,1 @@
+//! The versioned feature schema and the one function that computes a row.

@@ -1,0 +1,1 @@
+//! Accepts and rejects, joined to what was served.

@@ -1,0 +1,1 @@
+//! Manifests, sessions, and the registry with its aliases.

@@ -1,0 +1,1 @@
+//! Observation batches in, verdicts out.

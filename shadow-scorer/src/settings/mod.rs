@@ -1,0 +1,1 @@
+//! Flags and environment, raw and checked.

@@ -1,0 +1,1 @@
+//! Transactions, events, labels and feedback on SQLite or PostgreSQL.
