@@ -29,6 +29,35 @@ pub const BATCH: &str = "perch_batch_total";
 /// What `label` becomes when it is not in the configured set.
 pub const OTHER_LABEL: &str = "other";
 
+/// The spending labels of the reference application: its rules, its demo transactions and its first model know these,
+/// and they are the default of the configured set. The order is that of a model's history features: append only.
+pub const SPENDING_LABELS: [&str; 21] = [
+    "groceries",
+    "restaurants",
+    "coffee",
+    "shopping",
+    "transportation",
+    "transportation.fuel",
+    "transportation.auto",
+    "travel",
+    "entertainment",
+    "home",
+    "housing",
+    "utilities",
+    "health",
+    "health.insurance",
+    "personal.care",
+    "education",
+    "pets",
+    "fees",
+    "transfers",
+    "income",
+    "cash",
+];
+
+/// The label by which the reference application's rules say nothing.
+pub const UNKNOWN_LABEL: &str = "unknown";
+
 macro_rules! label_values {
     ($(#[$meta:meta])* $name:ident { $($(#[$vmeta:meta])* $variant:ident => $text:literal,)+ }) => {
         $(#[$meta])*
@@ -97,6 +126,20 @@ label_values! {
         TooLarge => "too_large",
         /// The client's request is over the limit and was not held.
         RequestTooLarge => "request_too_large",
+    }
+}
+
+label_values! {
+    /// Why the scorer answers 503, in [`crate::headers::UNAVAILABLE`].
+    Unavailable {
+        /// No model is loaded.
+        NoModel => "no_model",
+        /// The store did not give the transactions within the deadline.
+        Store => "store",
+        /// Too much under way: the scorer sheds.
+        Overloaded => "overloaded",
+        /// The program's role leaves this out, e.g. live answers from `--role observe`.
+        Role => "role",
     }
 }
 
