@@ -6,6 +6,7 @@
 //! | [`ports`] | addresses, from `ports.env`, overridable by environment |
 //! | [`headers`] | request and response headers that Perch writes |
 //! | [`names`] | metric names, label names and the closed sets of label values |
+//! | [`series`] | every series that alerts, dashboards or the guard read, by program |
 //! | [`switch`] | the canary share: `SUGGEST_USE_MODEL_CANARY`, Envoy's runtime key, and who is in at a share |
 //! | [`bucket`] | identity → salted pseudonym, the value that Envoy hashes |
 //! | [`answer`] | where items, ids and labels stand in an answer, and how to read them |
@@ -18,5 +19,6 @@ pub mod frame;
 pub mod headers;
 pub mod names;
 pub mod ports;
+pub mod series;
 pub mod switch;
 pub mod verdict;

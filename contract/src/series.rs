@@ -1,0 +1,149 @@
+//! Every time series of ours that an alert, a dashboard or the guard reads, with its kind, labels and meaning.
+//!
+//! The program that exports a series takes its name and help text from here, and a test holds the files in
+//! `prometheus/` and `grafana/` to this list: a series renamed on one side only would leave an alert silent for ever.
+//! Envoy exports [`GATEWAY`], the shadow-scorer [`SCORER`], `perch guard` [`GUARD`]. A program may export more.
+
+use crate::names;
+
+/// What kind of series it is; it decides which functions make sense on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows, until its program restarts.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// `NAME_bucket`, `NAME_sum` and `NAME_count`.
+    Histogram,
+}
+
+/// One series.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Series {
+    /// Its name, for a histogram without suffix.
+    pub name: &'static str,
+    /// Its kind.
+    pub kind: Kind,
+    /// Its label names, besides those that Prometheus adds.
+    pub labels: &'static [&'static str],
+    /// Its help text.
+    pub help: &'static str,
+}
+
+const fn counter(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Series {
+    Series { name, kind: Kind::Counter, labels, help }
+}
+
+const fn gauge(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Series {
+    Series { name, kind: Kind::Gauge, labels, help }
+}
+
+const fn histogram(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Series {
+    Series { name, kind: Kind::Histogram, labels, help }
+}
+
+/// Macro F1 of the last training on its temporal validation split, 0 to 1. Absent before the first training.
+pub const TRAIN_F1: &str = "lm_ml_train_val_f1_macro";
+/// Trainings by how they ended: label `status` is `deployed`, `rejected` or `failed`.
+pub const TRAIN_RUNS: &str = "lm_ml_train_runs_total";
+/// Feedback on the model's suggestions: label `accepted` is `True` or `False`.
+pub const PREDICTIONS: &str = "lm_ml_predictions_total";
+/// Time of one model call (a batch of rows counts once), in seconds.
+pub const PREDICT_LATENCY: &str = "lm_ml_predict_latency_seconds";
+/// 1 while a model that passed its checks answers, else 0.
+pub const MODEL_AVAILABLE: &str = "perch_scorer_model_available";
+/// Always 1; labels `alias` (`champion`, `challenger`) and `version` say which models are loaded.
+pub const MODEL_INFO: &str = "perch_scorer_model_info";
+/// Macro F1 of the serving model, from its manifest, 0 to 1. Absent without a model.
+pub const MODEL_F1: &str = "perch_scorer_model_f1_macro";
+/// Population stability index against the training distribution: label `feature`, `label` for the predicted labels.
+/// Absent until enough rows were seen.
+pub const DRIFT: &str = "perch_scorer_drift_psi";
+/// Live answers by result: label `result` is `answered`, `unavailable`, `bad_request` or `overloaded`.
+pub const LIVE_ANSWERS: &str = "perch_scorer_live_answers_total";
+/// Time of a live answer in the scorer, request in to answer out, in seconds.
+pub const LIVE_LATENCY: &str = "perch_scorer_live_latency_seconds";
+/// Observations that arrived, by what became of them: label `result` is `compared`, `shed` or `unreadable`.
+pub const SCORER_OBSERVATIONS: &str = "perch_scorer_observations_total";
+/// Observations that wait for a thread.
+pub const QUEUE: &str = "perch_scorer_queue_observations";
+/// Observations that may wait before more are shed.
+pub const QUEUE_LIMIT: &str = "perch_scorer_queue_limit_observations";
+/// Time from the request's first byte at the gateway to the answer's last, in seconds, as the filter measured it:
+/// label `arm` is `rule`, `model` or `fallback` (a canary user whom the rules answered).
+pub const ANSWER_LATENCY: &str = "perch_scorer_answer_latency_seconds";
+
+/// When the guard last decided anything, hold included, in seconds since 1970.
+pub const GUARD_LAST_DECISION: &str = "perch_guard_last_decision_timestamp_seconds";
+/// The guard's decisions: label `decision` is `advance`, `hold`, `freeze` or `rollback`.
+pub const GUARD_DECISIONS: &str = "perch_guard_decisions_total";
+/// Share of users that Envoy's runtime holds, 0 to 1, as read at the last look. Absent when it could not be read, or
+/// when gateways disagree.
+pub const GUARD_SHARE_WANTED: &str = "perch_guard_share_wanted_ratio";
+/// 1 after a rollback, until an operator resumes the ramp, else 0.
+pub const GUARD_LATCHED: &str = "perch_guard_latched";
+/// 1 while an operator's change or pause keeps the guard from acting, else 0.
+pub const GUARD_PAUSED: &str = "perch_guard_paused";
+/// Bounds of the guard's confidence sequence for agreement, 0 to 1: label `bound` is `lower` or `upper`. Absent until
+/// there is data.
+pub const GUARD_AGREEMENT: &str = "perch_guard_agreement_bound_ratio";
+
+/// From Envoy's admin port, written by the filter.
+pub const GATEWAY: &[Series] = &[
+    counter(names::COMPARE, &["agree"], "Agreement of the two sides, per transaction item."),
+    counter(names::SOURCE, &["source"], "Who answered the client, per answer."),
+    counter(
+        names::PREDICT_REQUESTS,
+        &["available"],
+        "Requests on which the model was asked, by whether there was one.",
+    ),
+    counter(names::FALLBACK, &["reason"], "Canary requests that the rules answered, by reason."),
+    counter(names::INTERCEPTED, &[], "Intercepted requests."),
+    counter(names::OBSERVATION, &["outcome"], "Intercepted requests, by what became of them as observations."),
+    counter(names::NONE, &["reason"], "Items without a verdict, by reason."),
+    counter(names::LABEL_COMPARE, &["label", "agree"], "Agreement by the label that the client was given, per item."),
+    counter(names::IDENTITY, &["source"], "Intercepted requests, by where the user's identity came from."),
+    counter(names::BATCH, &["result"], "Observation batches, by result."),
+];
+
+/// From the shadow-scorer.
+pub const SCORER: &[Series] = &[
+    gauge(TRAIN_F1, &[], "Macro F1 of the last training on its validation split."),
+    counter(TRAIN_RUNS, &["status"], "Trainings, by how they ended."),
+    counter(PREDICTIONS, &["accepted"], "Feedback on the model's suggestions."),
+    histogram(PREDICT_LATENCY, &[], "Time of one model call, in seconds."),
+    gauge(MODEL_AVAILABLE, &[], "1 while a model that passed its checks answers."),
+    gauge(MODEL_INFO, &["alias", "version"], "Always 1; its labels say which models are loaded."),
+    gauge(MODEL_F1, &[], "Macro F1 of the serving model, from its manifest."),
+    gauge(DRIFT, &["feature"], "Population stability index against the training distribution."),
+    counter(LIVE_ANSWERS, &["result"], "Live answers, by result."),
+    histogram(LIVE_LATENCY, &[], "Time of a live answer in the scorer, in seconds."),
+    counter(SCORER_OBSERVATIONS, &["result"], "Observations that arrived, by what became of them."),
+    gauge(QUEUE, &[], "Observations that wait for a thread."),
+    gauge(QUEUE_LIMIT, &[], "Observations that may wait before more are shed."),
+    histogram(ANSWER_LATENCY, &["arm"], "Time of an answer at the gateway, in seconds, by who gave it."),
+];
+
+/// From `perch guard`.
+pub const GUARD: &[Series] = &[
+    gauge(GUARD_LAST_DECISION, &[], "When the guard last decided anything, in seconds since 1970."),
+    counter(GUARD_DECISIONS, &["decision"], "The guard's decisions."),
+    gauge(GUARD_SHARE_WANTED, &[], "Share of users that Envoy's runtime holds, 0 to 1."),
+    gauge(GUARD_LATCHED, &[], "1 after a rollback, until an operator resumes the ramp."),
+    gauge(GUARD_PAUSED, &[], "1 while an operator keeps the guard from acting."),
+    gauge(GUARD_AGREEMENT, &["bound"], "Bounds of the guard's confidence sequence for agreement, 0 to 1."),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_name_comes_from_two_programs_since_every_query_would_add_them_up() {
+        let mut names: Vec<_> = [GATEWAY, SCORER, GUARD].concat().iter().map(|series| series.name).collect();
+        let all = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), all);
+    }
+}
