@@ -101,6 +101,14 @@ pub enum Fault {
 /// See [`Fault`].
 pub fn read(body: &[u8], schema: &AnswerSchema) -> Result<Vec<Item>, Fault> {
     let document: Value = serde_json::from_slice(body).map_err(|_| Fault::NotJson)?;
+    items(&document, schema)
+}
+
+/// As [`read`], of an answer that is parsed already.
+///
+/// # Errors
+/// See [`Fault`].
+pub fn items(document: &Value, schema: &AnswerSchema) -> Result<Vec<Item>, Fault> {
     let items = match document.pointer(&schema.items) {
         Some(Value::Array(items)) => items,
         Some(Value::Null) | None => return Err(Fault::NoItems),

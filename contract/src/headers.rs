@@ -25,5 +25,8 @@ pub const MODEL_VERSION: &str = "x-perch-model-version";
 /// on the way (refused, timed out, circuit open), which is how the filter tells the two apart.
 pub const SCORER: &str = "x-perch-scorer";
 
+/// Response of the scorer, when it cannot answer a live request; a [`crate::names::Unavailable`] value.
+pub const UNAVAILABLE: &str = "x-perch-unavailable";
+
 /// The demo's identity header. In production the user's own authentication sets it.
 pub const DEMO_IDENTITY: &str = "x-user-id";
