@@ -9,10 +9,12 @@
 //! | [`series`] | every series that alerts, dashboards or the guard read, by program |
 //! | [`switch`] | the canary share: `SUGGEST_USE_MODEL_CANARY`, Envoy's runtime key, and who is in at a share |
 //! | [`bucket`] | identity → salted pseudonym, the value that Envoy hashes |
+//! | [`alerts`] | where alerts are posted, and which of them ask for a rollback |
 //! | [`answer`] | where items, ids and labels stand in an answer, and how to read them |
 //! | [`frame`] | the observation batch on the wire |
 //! | [`verdict`] | what the scorer answers to a batch |
 
+pub mod alerts;
 pub mod answer;
 pub mod bucket;
 pub mod frame;

@@ -1,0 +1,17 @@
+//! What Prometheus' alerts and `perch` agree on: where Alertmanager posts, and which alerts ask for a rollback.
+//!
+//! The rules are in `prometheus/rules/`, Alertmanager's route in `prometheus/alertmanager.yml.j2`. Every alert is
+//! posted, so that the console and `perch status` can show it; only one that carries [`ACTION_LABEL`] =
+//! [`ACTION_ROLLBACK`] moves the share.
+
+/// Path, on the console's port, to which Alertmanager posts (its webhook format, version 4).
+pub const HOOK_PATH: &str = "/hooks/alertmanager";
+
+/// File in the run folder that holds the hook's bearer token. Alertmanager reads it on every post.
+pub const HOOK_TOKEN_FILE: &str = "alertmanager-hook-token";
+
+/// Label of an alert: what `perch` shall do about it. Absent: show it.
+pub const ACTION_LABEL: &str = "perch_action";
+
+/// Value of [`ACTION_LABEL`]: set the share to 0 and latch.
+pub const ACTION_ROLLBACK: &str = "rollback";
