@@ -1,1 +1,40 @@
-//! Runs the whole of Perch on one machine: renders the configurations, starts, watches and stops the parts, and shows the demo.
+//! Runs the whole of Perch on one machine: renders the configurations, starts, watches and stops the parts.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), stack::Error> {
+//! use contract::switch::Share;
+//!
+//! let stack = stack::Stack::builder()?.share(Share::percent(10)).concurrency(2).start().await?;
+//! stack.set_share(Share::percent(50)).await?;
+//! let agreed = stack.scrape().await?.sum("lm_suggest_compare_total", &[("agree", "True")]);
+//! # Ok(()) }
+//! ```
+//!
+//! | module | what it knows |
+//! |---|---|
+//! | [`builder`] | what a stack is to consist of |
+//! | [`stack`] | starting, waiting, killing, stopping, asking |
+//! | [`parts`] | the command line of each part |
+//! | [`render`], [`plugin`] | Envoy's configuration, the filter's configuration and the salt |
+//! | [`admin`], [`scrape`] | Envoy's admin interface, and what a scrape says |
+//! | [`process`], [`ports`], [`place`] | one process; which ports; where files lie |
+
+pub mod admin;
+pub mod builder;
+pub mod error;
+pub mod parts;
+pub mod place;
+pub mod plugin;
+pub mod ports;
+pub mod process;
+pub mod render;
+pub mod scrape;
+#[expect(clippy::module_inception, reason = "the crate is named after its one idea")]
+pub mod stack;
+
+pub use builder::Builder;
+pub use contract::ports::Part;
+pub use error::Error;
+pub use rustix::process::Signal;
+pub use scrape::Scrape;
+pub use stack::Stack;

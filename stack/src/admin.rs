@@ -1,0 +1,92 @@
+//! Envoy's admin interface: readiness, the runtime, the scrape.
+
+use std::time::Duration;
+
+use reqwest::Client;
+use serde_json::Value;
+
+use crate::error::Error;
+use crate::scrape::Scrape;
+
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A client of one Envoy's admin interface.
+#[derive(Debug, Clone)]
+pub struct Admin {
+    url: String,
+    http: Client,
+}
+
+impl Admin {
+    /// For the interface at `url`, e.g. `http://127.0.0.1:9901`.
+    ///
+    /// # Errors
+    /// When no HTTP client can be made.
+    pub fn new(url: impl Into<String>) -> Result<Self, Error> {
+        let http = Client::builder().timeout(TIMEOUT).no_proxy().build().map_err(Error::asking("making a client"))?;
+        Ok(Self { url: url.into(), http })
+    }
+
+    /// The body of `GET path`.
+    ///
+    /// # Errors
+    /// When Envoy does not answer 200.
+    pub async fn get(&self, path: &str) -> Result<String, Error> {
+        self.exchange(self.http.get(format!("{}{path}", self.url)), &format!("asking Envoy for {path}")).await
+    }
+
+    async fn exchange(&self, request: reqwest::RequestBuilder, doing: &str) -> Result<String, Error> {
+        let response = request.send().await.map_err(Error::asking(doing))?;
+        let status = response.status();
+        let text = response.text().await.map_err(Error::asking(doing))?;
+        if status.is_success() {
+            Ok(text)
+        } else {
+            Err(Error::Asking { doing: doing.into(), why: format!("{status}: {}", text.trim()) })
+        }
+    }
+
+    /// All of `/stats/prometheus`.
+    ///
+    /// # Errors
+    /// When Envoy does not answer.
+    pub async fn scrape(&self) -> Result<Scrape, Error> {
+        Ok(Scrape::parse(&self.get("/stats/prometheus").await?))
+    }
+
+    /// Sets `key` in the admin layer, which is above all others and lost at a restart.
+    ///
+    /// # Errors
+    /// When Envoy does not take it.
+    pub async fn set_runtime(&self, key: &str, value: &str) -> Result<(), Error> {
+        let request = self.http.post(format!("{}/runtime_modify", self.url)).query(&[(key, value)]);
+        self.exchange(request, &format!("setting {key}={value}")).await.map(drop)
+    }
+
+    /// The value of `key` that holds, over all layers; `None` when no layer has it.
+    ///
+    /// # Errors
+    /// When Envoy does not answer, or not with JSON.
+    pub async fn runtime(&self, key: &str) -> Result<Option<String>, Error> {
+        let text = self.get("/runtime").await?;
+        let document: Value = serde_json::from_str(&text)
+            .map_err(|error| Error::Asking { doing: "reading Envoy's runtime".into(), why: error.to_string() })?;
+        let value =
+            document.get("entries").and_then(|entries| entries.get(key)).and_then(|entry| entry.get("final_value"));
+        Ok(value.and_then(Value::as_str).map(str::to_owned))
+    }
+
+    /// Is `cluster` up, with a host that Envoy would use?
+    ///
+    /// # Errors
+    /// When Envoy does not answer.
+    pub async fn healthy(&self, cluster: &str) -> Result<bool, Error> {
+        let text = self.get("/clusters").await?;
+        let prefix = format!("{cluster}::");
+        Ok(text
+            .lines()
+            .filter(|line| line.starts_with(&prefix))
+            .filter_map(|line| line.rsplit_once("::health_flags::"))
+            .any(|(_, flags)| flags == "healthy"))
+    }
+}

@@ -1,0 +1,180 @@
+//! What is started for each part, and where it listens.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use contract::ports::Part;
+
+use crate::error::Error;
+use crate::place::Place;
+use crate::stack::Stack;
+
+/// The part's name in file names and on the command line.
+#[must_use]
+pub const fn file_name(part: Part) -> &'static str {
+    match part {
+        Part::Gateway | Part::Admin => "envoy",
+        Part::Rules => "rules-backend",
+        Part::Scorer => "shadow-scorer",
+        Part::Console => "perch-guard",
+        Part::Prometheus => "prometheus",
+        Part::Alertmanager => "alertmanager",
+        Part::Grafana => "grafana",
+        Part::Postgres => "postgres",
+    }
+}
+
+/// The ports that a part takes.
+pub(crate) const fn listens(part: Part) -> &'static [Part] {
+    match part {
+        Part::Gateway => &[Part::Gateway, Part::Admin],
+        Part::Rules => &[Part::Rules],
+        Part::Scorer => &[Part::Scorer],
+        Part::Console => &[Part::Console],
+        Part::Prometheus => &[Part::Prometheus],
+        Part::Alertmanager => &[Part::Alertmanager],
+        Part::Grafana => &[Part::Grafana],
+        Part::Postgres => &[Part::Postgres],
+        Part::Admin => &[],
+    }
+}
+
+/// Prometheus and Alertmanager, where the repository has a configuration for them.
+pub(crate) fn monitoring(place: &Place) -> Vec<Part> {
+    let mut parts = Vec::new();
+    if place.file("prometheus/alertmanager.yml").is_file() {
+        parts.push(Part::Alertmanager);
+    }
+    if place.file("prometheus/prometheus.yml").is_file() {
+        parts.push(Part::Prometheus);
+    }
+    parts
+}
+
+/// The command that starts `part`.
+pub(crate) fn command(stack: &Stack, part: Part) -> Result<Command, Error> {
+    let mut command = match part {
+        Part::Gateway => envoy(stack)?,
+        Part::Rules => rules(stack)?,
+        Part::Scorer => scorer(stack)?,
+        Part::Prometheus => prometheus(stack)?,
+        Part::Alertmanager => alertmanager(stack)?,
+        other => return Err(Error::Setting(format!("the stack does not start {}", crate::error::name(other)))),
+    };
+    command.current_dir(stack.place().root());
+    for (_, key, value) in stack.settings.environment.iter().filter(|(owner, _, _)| *owner == part) {
+        command.env(key, value);
+    }
+    Ok(command)
+}
+
+fn envoy(stack: &Stack) -> Result<Command, Error> {
+    let program =
+        Place::existing("Envoy", stack.place().envoy(), "`make setup` fetches it, or set PERCH_ENVOY to one")?;
+    let config = stack.run().join("envoy.yaml");
+    write(&config, &stack.gateway_config()?)?;
+    make_runtime(&stack.runtime_link())?;
+    let mut command = Command::new(program);
+    command
+        .arg("--config-path")
+        .arg(&config)
+        .args(["--concurrency", &stack.settings.concurrency.to_string()])
+        // Several Envoys share this machine, and none is ever replaced hot.
+        .args(["--disable-hot-restart", "--log-level", "warning", "--component-log-level", "wasm:info"]);
+    Ok(command)
+}
+
+/// The disk layer must exist when Envoy starts: an empty directory behind a symlink, so that a change is a new directory
+/// and a rename of the link, which is also what a ConfigMap mount does.
+fn make_runtime(link: &Path) -> Result<(), Error> {
+    if link.exists() {
+        return Ok(());
+    }
+    let doing = format!("making the runtime's disk layer {}", link.display());
+    let Some(parent) = link.parent() else { return Err(Error::Setting(format!("{doing}: it has no parent"))) };
+    fs::create_dir_all(parent.join("0/perch")).map_err(Error::io(doing.clone()))?;
+    std::os::unix::fs::symlink("0", link).map_err(Error::io(doing))
+}
+
+fn program(stack: &Stack, name: &str) -> Result<Command, Error> {
+    let path = Place::existing(name, stack.place().program(name), "`make build` makes it")?;
+    Ok(Command::new(path))
+}
+
+fn rules(stack: &Stack) -> Result<Command, Error> {
+    let mut command = program(stack, "rules-backend")?;
+    command.args(["--listen", &stack.ports.address(Part::Rules).to_string(), "--store", &store(stack)]);
+    Ok(command)
+}
+
+fn scorer(stack: &Stack) -> Result<Command, Error> {
+    let mut command = program(stack, "shadow-scorer")?;
+    command
+        .args(["--listen", &stack.ports.address(Part::Scorer).to_string(), "--role", "both"])
+        .args(["--store", &store(stack), "--rules-url", &stack.url(Part::Rules)])
+        .arg("--registry")
+        .arg(registry(stack));
+    Ok(command)
+}
+
+/// The store's URL: the one given, or a SQLite file in the stack's directory.
+pub(crate) fn store(stack: &Stack) -> String {
+    let default = || format!("sqlite://{}", stack.dir().join("data/perch.sqlite").display());
+    stack.settings.store.clone().unwrap_or_else(default)
+}
+
+/// The registry's folder: the one given, or one in the stack's directory.
+pub(crate) fn registry(stack: &Stack) -> PathBuf {
+    stack.settings.registry.clone().unwrap_or_else(|| stack.dir().join("registry"))
+}
+
+fn prometheus(stack: &Stack) -> Result<Command, Error> {
+    let program = on_path("prometheus", "`make setup` installs it")?;
+    let config = stack.place().file("prometheus/prometheus.yml");
+    let mut command = Command::new(program);
+    command
+        .arg(format!("--config.file={}", config.display()))
+        .arg(format!("--storage.tsdb.path={}", stack.dir().join("data/prometheus").display()))
+        .arg(format!("--web.listen-address={}", stack.ports.address(Part::Prometheus)))
+        .args(["--storage.tsdb.retention.time=30d", "--log.level=warn"]);
+    Ok(command)
+}
+
+fn alertmanager(stack: &Stack) -> Result<Command, Error> {
+    let program = on_path("prometheus-alertmanager", "`make setup` installs it")?;
+    let config = stack.place().file("prometheus/alertmanager.yml");
+    let mut command = Command::new(program);
+    command
+        .arg(format!("--config.file={}", config.display()))
+        .arg(format!("--storage.path={}", stack.dir().join("data/alertmanager").display()))
+        .arg(format!("--web.listen-address={}", stack.ports.address(Part::Alertmanager)))
+        // One alone: it looks for no others.
+        .args(["--cluster.listen-address=", "--log.level=warn"]);
+    Ok(command)
+}
+
+fn on_path(name: &str, mend: &str) -> Result<PathBuf, Error> {
+    std::env::var_os("PATH")
+        .iter()
+        .flat_map(std::env::split_paths)
+        .map(|dir| dir.join(name))
+        .find(|path| path.is_file())
+        .ok_or_else(|| Error::Missing { what: name.into(), path: PathBuf::from("$PATH"), mend: mend.into() })
+}
+
+pub(crate) fn write(path: &Path, text: &str) -> Result<(), Error> {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+
+    let doing = format!("writing {}", path.display());
+    // The filter's configuration holds the salt.
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(Error::io(doing.clone()))?;
+    file.write_all(text.as_bytes()).map_err(Error::io(doing))
+}

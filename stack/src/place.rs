@@ -1,0 +1,84 @@
+//! Where things lie: the repository, what `setup` put into `.perch/`, and what cargo built.
+
+use std::path::{Path, PathBuf};
+
+use crate::error::Error;
+
+/// The repository and the programs in it.
+#[derive(Debug, Clone)]
+pub struct Place {
+    root: PathBuf,
+    programs: PathBuf,
+}
+
+impl Place {
+    /// Finds the repository: `PERCH_ROOT`, or upwards from the working directory, or where this crate was built. Programs
+    /// are taken from beside the running one, so that a debug build starts debug builds.
+    ///
+    /// # Errors
+    /// When no repository is found.
+    pub fn find() -> Result<Self, Error> {
+        let root = std::env::var_os("PERCH_ROOT")
+            .map(PathBuf::from)
+            .or_else(|| std::env::current_dir().ok().and_then(|dir| upwards(&dir)))
+            .or_else(|| upwards(Path::new(env!("CARGO_MANIFEST_DIR"))))
+            .ok_or_else(|| {
+                Error::Setting("no Perch checkout found: run this inside one, or set PERCH_ROOT to it".into())
+            })?;
+        let programs = beside_this_program().unwrap_or_else(|| root.join("target/release"));
+        Ok(Self { root, programs })
+    }
+
+    /// The repository.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// A file of the repository.
+    #[must_use]
+    pub fn file(&self, relative: &str) -> PathBuf {
+        self.root.join(relative)
+    }
+
+    /// `.perch/`, where everything that setup and the stack make at run time lies.
+    #[must_use]
+    pub fn state(&self) -> PathBuf {
+        self.root.join(".perch")
+    }
+
+    /// The built filter.
+    #[must_use]
+    pub fn filter(&self) -> PathBuf {
+        std::env::var_os("PERCH_FILTER").map_or_else(|| self.root.join("target/perch_filter.wasm"), PathBuf::from)
+    }
+
+    /// Envoy: `PERCH_ENVOY`, or where setup puts it.
+    #[must_use]
+    pub fn envoy(&self) -> PathBuf {
+        std::env::var_os("PERCH_ENVOY").map_or_else(|| self.state().join("bin/envoy"), PathBuf::from)
+    }
+
+    /// A program of the workspace, e.g. `shadow-scorer`.
+    #[must_use]
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.programs.join(name)
+    }
+
+    /// `path`, if a file is there.
+    pub(crate) fn existing(what: &str, path: PathBuf, mend: &str) -> Result<PathBuf, Error> {
+        if path.is_file() { Ok(path) } else { Err(Error::Missing { what: what.into(), path, mend: mend.into() }) }
+    }
+}
+
+fn upwards(from: &Path) -> Option<PathBuf> {
+    from.ancestors().find(|dir| dir.join("contract/ports.env").is_file()).map(Path::to_path_buf)
+}
+
+/// `target/PROFILE`: tests run from `target/PROFILE/deps`, programs from `target/PROFILE`.
+fn beside_this_program() -> Option<PathBuf> {
+    let program = std::env::current_exe().ok()?;
+    let dir = program.parent()?;
+    let dir = if dir.ends_with("deps") { dir.parent()? } else { dir };
+    Some(dir.to_path_buf())
+}

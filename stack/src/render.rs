@@ -1,0 +1,121 @@
+//! Envoy's configuration from its template: `envoy/envoy.yaml.j2` plus what this deployment decides.
+//!
+//! Undefined names are errors, so a template and its values cannot drift apart quietly. Every value is written as JSON
+//! (minijinja does so for a `.yaml` template), which YAML reads as it stands: no value can break out of its place.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use contract::names;
+use contract::switch::{self, Denominator, Share};
+use contract::{frame, headers};
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::Serde;
+use minijinja::{Environment, UndefinedBehavior, context};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::error::Error;
+
+/// Where one of the gateway's clusters leads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Endpoint {
+    /// A name or an address.
+    pub host: String,
+    /// 1..=65535.
+    pub port: u16,
+}
+
+impl From<SocketAddr> for Endpoint {
+    fn from(address: SocketAddr) -> Self {
+        Self { host: address.ip().to_string(), port: address.port() }
+    }
+}
+
+/// Everything that the template needs.
+#[derive(Debug, Clone, Serialize)]
+pub struct Gateway {
+    /// Where clients come in.
+    pub listen: Endpoint,
+    /// Envoy's admin interface; loopback.
+    pub admin: Endpoint,
+    /// The application.
+    pub rules: Endpoint,
+    /// The scorer's live side.
+    pub scorer_live: Endpoint,
+    /// The scorer's observing side.
+    pub scorer_observe: Endpoint,
+    /// The scorer's API (`/ml/v2/…`, feedback).
+    pub scorer_api: Endpoint,
+    /// The filter's module; without it Envoy is a plain proxy.
+    pub wasm: Option<PathBuf>,
+    /// The filter's configuration without `role`.
+    pub plugin: Value,
+    /// The share at start.
+    #[serde(serialize_with = "as_runtime")]
+    pub share: Share,
+    /// The symlink that the runtime's disk layer follows.
+    pub runtime: PathBuf,
+    /// Where the access log goes; none is written without it.
+    pub access_log: Option<PathBuf>,
+    /// Outlier detection and health checks on the scorer.
+    pub scorer_checks: bool,
+    /// Intercepted method.
+    pub method: String,
+    /// Intercepted path.
+    pub path: String,
+}
+
+fn as_runtime<S: serde::Serializer>(share: &Share, serializer: S) -> Result<S::Ok, S::Error> {
+    match share.denominator() {
+        // A bare number is a percentage to Envoy.
+        Denominator::Hundred => share.numerator().serialize(serializer),
+        finer => json!({ "numerator": share.numerator(), "denominator": finer.name() }).serialize(serializer),
+    }
+}
+
+impl Gateway {
+    /// Takes method and path from the plugin's configuration (or its defaults), so that Envoy's matcher around the filter
+    /// and the filter itself cannot differ.
+    pub(crate) fn intercept(plugin: &Value) -> (String, String) {
+        let text =
+            |pointer, default: &str| plugin.pointer(pointer).and_then(Value::as_str).unwrap_or(default).to_owned();
+        (text("/intercept/method", "POST"), text("/intercept/path", "/ml/suggestions"))
+    }
+
+    /// Renders `template` (the path of `envoy.yaml.j2`).
+    ///
+    /// # Errors
+    /// When it cannot be read, or uses a name that is not there.
+    pub fn render(&self, template: &Path) -> Result<String, Error> {
+        let text = std::fs::read_to_string(template).map_err(Error::io(format!("reading {}", template.display())))?;
+        let mut environment = Environment::new();
+        environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
+        environment.add_template("envoy.yaml.j2", &text)?;
+        let role = |role: &str| {
+            let mut document = self.plugin.clone();
+            crate::plugin::merge(&mut document, &json!({ "role": role }));
+            document.to_string()
+        };
+        let mut rendered = environment.get_template("envoy.yaml.j2")?.render(context! {
+            gateway => Serde(self),
+            observe_config => role("observe"),
+            model_config => role("model"),
+            canary_key => switch::RUNTIME_KEY,
+            canary_seed => switch::CANARY_SEED,
+            observe_key => switch::OBSERVE_KEY,
+            observe_seed => switch::OBSERVE_SEED,
+            bucket_header => headers::BUCKET,
+            unsampled_header => headers::UNSAMPLED,
+            perch_prefix => headers::PREFIX,
+            arm_header => headers::ARM,
+            fallback_header => headers::FALLBACK,
+            model_version_header => headers::MODEL_VERSION,
+            max_batch_bytes => frame::MAX_BATCH_BYTES,
+            label_compare => names::LABEL_COMPARE,
+        })?;
+        rendered.push('\n');
+        Ok(rendered)
+    }
+}

@@ -1,0 +1,416 @@
+//! A stack on this machine: its parts start in the order in which they need each other, each is waited for until it is
+//! ready, and all of them end with the value unless they are told to stay.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use contract::bucket::{Bucket, Salt};
+use contract::ports::Part;
+use contract::switch::{self, Share};
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use crate::admin::Admin;
+use crate::builder::{Builder, Side};
+use crate::error::{Error, name};
+use crate::parts;
+use crate::place::Place;
+use crate::plugin;
+use crate::ports::Ports;
+use crate::process::Process;
+use crate::render::{Endpoint, Gateway};
+use crate::scrape::Scrape;
+
+const READY: Duration = Duration::from_secs(30);
+const POLL: Duration = Duration::from_millis(30);
+
+/// A laid out, and usually running, stack.
+#[derive(Debug)]
+pub struct Stack {
+    pub(crate) settings: Builder,
+    pub(crate) ports: Ports,
+    dir: Dir,
+    salt: String,
+    admin: Admin,
+    http: reqwest::Client,
+    running: BTreeMap<&'static str, (Part, Process)>,
+}
+
+/// Kept apart so that a temporary directory outlives the processes that write into it.
+#[derive(Debug)]
+enum Dir {
+    Given(PathBuf),
+    Own(TempDir),
+}
+
+impl Dir {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Given(path) => path,
+            Self::Own(dir) => dir.path(),
+        }
+    }
+}
+
+impl Stack {
+    /// A [`Builder`] with the defaults for tests.
+    ///
+    /// # Errors
+    /// When no repository is found.
+    pub fn builder() -> Result<Builder, Error> {
+        Builder::new()
+    }
+
+    pub(crate) fn prepare(settings: Builder) -> Result<Self, Error> {
+        let dir = match &settings.dir {
+            Some(path) => {
+                fs::create_dir_all(path).map_err(Error::io(format!("creating {}", path.display())))?;
+                Dir::Given(path.clone())
+            }
+            None => {
+                Dir::Own(tempfile::Builder::new().prefix("perch-").tempdir().map_err(Error::io("making a directory"))?)
+            }
+        };
+        let run = dir.path().join("run");
+        fs::create_dir_all(&run).map_err(Error::io(format!("creating {}", run.display())))?;
+        let ports = match settings.ports.clone() {
+            Some(ports) => ports,
+            None => Ports::free()?,
+        };
+        let salt = match settings.salt.clone() {
+            Some(salt) => salt,
+            None => plugin::salt(&dir.path().join("salt"))?,
+        };
+        let admin = Admin::new(ports.url(Part::Admin))?;
+        let http = reqwest::Client::builder()
+            .timeout(Duration::from_secs(5))
+            .no_proxy()
+            .build()
+            .map_err(Error::asking("making a client"))?;
+        Ok(Self { settings, ports, dir, salt, admin, http, running: BTreeMap::new() })
+    }
+
+    /// The parts that this stack starts itself, in the order of their start.
+    #[must_use]
+    pub fn parts(&self) -> Vec<Part> {
+        let mut parts = Vec::new();
+        if self.settings.rules == Side::Ours {
+            parts.push(Part::Rules);
+        }
+        if self.settings.scorer == Side::Ours {
+            parts.push(Part::Scorer);
+        }
+        if self.settings.gateway {
+            parts.push(Part::Gateway);
+        }
+        if self.settings.monitoring {
+            parts.extend(parts::monitoring(&self.settings.place));
+        }
+        parts
+    }
+
+    /// Starts all parts and waits for each. All ports are looked at first; on an error what was started is stopped.
+    ///
+    /// # Errors
+    /// When a port is taken, a program missing, or a part does not become ready.
+    pub async fn start(&mut self) -> Result<(), Error> {
+        let parts = self.parts();
+        for part in &parts {
+            for listening in parts::listens(*part) {
+                self.ports.check_free(*listening)?;
+            }
+        }
+        // Every command is made before the first is run: a missing program must not leave half a stack.
+        for part in &parts {
+            parts::command(self, *part)?;
+        }
+        for part in parts {
+            if let Err(error) = self.start_part(part).await {
+                self.stop();
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts one part (again) and waits until it is ready.
+    ///
+    /// # Errors
+    /// When its port is taken, its program missing, or it does not become ready.
+    pub async fn start_part(&mut self, part: Part) -> Result<(), Error> {
+        self.launch(part)?;
+        self.wait_ready(part).await
+    }
+
+    /// Starts one part without waiting for it.
+    ///
+    /// # Errors
+    /// When its port is taken or its program missing.
+    pub fn launch(&mut self, part: Part) -> Result<(), Error> {
+        for listening in parts::listens(part) {
+            self.ports.check_free(*listening)?;
+        }
+        let command = parts::command(self, part)?;
+        let process = Process::start(parts::file_name(part), &self.run(), &command)?;
+        self.running.insert(parts::file_name(part), (part, process));
+        Ok(())
+    }
+
+    /// Waits until `part` answers as ready.
+    ///
+    /// # Errors
+    /// When it ends, or is not ready after half a minute; with the end of its log.
+    pub async fn wait_ready(&mut self, part: Part) -> Result<(), Error> {
+        let began = Instant::now();
+        loop {
+            let state = match self.ready(part).await {
+                Ok(()) => return Ok(()),
+                Err(state) => state,
+            };
+            if let Some((_, process)) = self.running.get_mut(parts::file_name(part)) {
+                if !process.running() {
+                    return Err(Error::Ended {
+                        part: name(part),
+                        log: process.log().to_path_buf(),
+                        tail: process.tail(),
+                    });
+                }
+                if began.elapsed() > READY {
+                    let (log, tail) = (process.log().to_path_buf(), process.tail());
+                    return Err(Error::NotReady { part: name(part), waited: READY, state, log, tail });
+                }
+            } else {
+                return Err(Error::Setting(format!("the {} is not started by this stack", name(part))));
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    async fn ready(&self, part: Part) -> Result<(), String> {
+        let url = self.ports.url(part);
+        match part {
+            Part::Gateway => {
+                let state = self.admin.get("/ready").await.map_err(|error| error.to_string())?;
+                if state.trim() != "LIVE" {
+                    return Err(format!("Envoy says {}", state.trim()));
+                }
+                // Until its first health check passes a host is not used, and the first requests would fall back.
+                let watched = self.settings.scorer_checks && self.settings.scorer != Side::Nobody;
+                if watched && !self.admin.healthy("perch_scorer_live").await.map_err(|error| error.to_string())? {
+                    return Err("the scorer has not passed Envoy's health check".into());
+                }
+                Ok(())
+            }
+            Part::Scorer | Part::Rules => self.answers(&format!("{url}/healthz")).await,
+            Part::Console => self.answers(&format!("{url}/healthz")).await,
+            _ => self.answers(&format!("{url}/-/ready")).await,
+        }
+    }
+
+    async fn answers(&self, url: &str) -> Result<(), String> {
+        let response = self.http.get(url).send().await.map_err(|error| crate::error::chain(&error))?;
+        if response.status().is_success() { Ok(()) } else { Err(format!("{url} says {}", response.status())) }
+    }
+
+    /// Stops all parts, the last started first.
+    pub fn stop(&mut self) {
+        for part in self.parts().into_iter().rev() {
+            self.stop_part(part);
+        }
+        self.running.clear();
+    }
+
+    /// SIGTERM to one part, SIGKILL if it stays.
+    pub fn stop_part(&mut self, part: Part) {
+        if let Some((_, mut process)) = self.running.remove(parts::file_name(part)) {
+            process.stop();
+        }
+    }
+
+    /// SIGKILL to one part; [`Stack::start_part`] starts it again on the same port.
+    pub fn kill(&mut self, part: Part) {
+        if let Some((_, mut process)) = self.running.remove(parts::file_name(part)) {
+            process.kill();
+        }
+    }
+
+    /// A signal to one part, e.g. STOP and CONT to freeze and thaw it.
+    pub fn signal(&mut self, part: Part, signal: Signal) {
+        if let Some((_, process)) = self.running.get_mut(parts::file_name(part)) {
+            process.signal(signal);
+        }
+    }
+
+    /// Stops Envoy and starts it again with the same ports; the admin layer's values are lost, the disk layer's stay.
+    ///
+    /// # Errors
+    /// As [`Stack::start_part`].
+    pub async fn restart_gateway(&mut self) -> Result<(), Error> {
+        self.stop_part(Part::Gateway);
+        self.start_part(Part::Gateway).await
+    }
+
+    /// Leaves everything running; `stack down` finds it by its pid files.
+    pub fn leave_running(mut self) {
+        for (_, (_, process)) in std::mem::take(&mut self.running) {
+            process.leave();
+        }
+    }
+
+    /// The process id of a part that this stack started.
+    #[must_use]
+    pub fn pid(&self, part: Part) -> Option<u32> {
+        self.running.get(parts::file_name(part)).map(|(_, process)| process.pid())
+    }
+
+    /// `http://host:port` of the gateway.
+    #[must_use]
+    pub fn gateway_url(&self) -> String {
+        self.ports.url(Part::Gateway)
+    }
+
+    /// `http://host:port` of a part.
+    #[must_use]
+    pub fn url(&self, part: Part) -> String {
+        match (part, self.settings.rules, self.settings.scorer) {
+            (Part::Rules, Side::At(address), _) | (Part::Scorer, _, Side::At(address)) => format!("http://{address}"),
+            _ => self.ports.url(part),
+        }
+    }
+
+    /// Where the gateway listens.
+    #[must_use]
+    pub fn gateway(&self) -> SocketAddr {
+        self.ports.address(Part::Gateway)
+    }
+
+    /// Envoy's admin interface.
+    #[must_use]
+    pub fn admin(&self) -> &Admin {
+        &self.admin
+    }
+
+    /// Moves the live switch, through the admin layer.
+    ///
+    /// # Errors
+    /// When Envoy does not take it.
+    pub async fn set_share(&self, share: Share) -> Result<(), Error> {
+        self.admin.set_runtime(switch::RUNTIME_KEY, &share.to_runtime()).await
+    }
+
+    /// The share that Envoy holds; `None` for a value that is no share, which Envoy treats as off.
+    ///
+    /// # Errors
+    /// When Envoy does not answer.
+    pub async fn share(&self) -> Result<Option<Share>, Error> {
+        Ok(self.admin.runtime(switch::RUNTIME_KEY).await?.as_deref().and_then(Share::from_runtime))
+    }
+
+    /// Envoy's metrics.
+    ///
+    /// # Errors
+    /// When Envoy does not answer.
+    pub async fn scrape(&self) -> Result<Scrape, Error> {
+        self.admin.scrape().await
+    }
+
+    /// The pseudonym that the filter gives `identity` in this deployment.
+    ///
+    /// # Errors
+    /// When the salt is too short.
+    pub fn bucket(&self, identity: &str) -> Result<Bucket, Error> {
+        let salt = Salt::new(self.salt.as_bytes()).map_err(|error| Error::Setting(error.to_string()))?;
+        Ok(Bucket::of(identity.as_bytes(), &salt))
+    }
+
+    /// The directory with logs, pids, configurations and data.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Logs, pids, rendered configurations and the runtime's disk layer.
+    #[must_use]
+    pub fn run(&self) -> PathBuf {
+        self.dir.path().join("run")
+    }
+
+    /// The repository and its programs.
+    #[must_use]
+    pub fn place(&self) -> &Place {
+        &self.settings.place
+    }
+
+    /// The last lines of every part's log, for a test that fails.
+    #[must_use]
+    pub fn logs(&self) -> String {
+        let mut text = String::new();
+        for (name, (_, process)) in &self.running {
+            text.push_str(&format!("--- {name} ({})\n{}\n", process.log().display(), process.tail()));
+        }
+        text
+    }
+
+    /// The whole log of one part.
+    #[must_use]
+    pub fn log(&self, part: Part) -> String {
+        let path = self.run().join(format!("{}.log", parts::file_name(part)));
+        fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+    }
+
+    /// Envoy's configuration for this stack.
+    ///
+    /// # Errors
+    /// When the filter is not built, or the template does not fit.
+    pub fn gateway_config(&self) -> Result<String, Error> {
+        let settings = &self.settings;
+        let endpoint = |side: Side, part: Part| match side {
+            Side::At(address) => Endpoint::from(address),
+            Side::Ours | Side::Nobody => Endpoint::from(self.ports.address(part)),
+        };
+        let wasm = if settings.filter {
+            let module = settings.wasm.clone().unwrap_or_else(|| settings.place.filter());
+            Some(Place::existing("the filter's module", module, "`make build` makes it")?)
+        } else {
+            None
+        };
+        let plugin = plugin::document(&self.salt, &settings.plugin);
+        let (method, path) = Gateway::intercept(&plugin);
+        let gateway = Gateway {
+            listen: Endpoint::from(self.ports.address(Part::Gateway)),
+            admin: Endpoint::from(self.ports.address(Part::Admin)),
+            rules: endpoint(settings.rules, Part::Rules),
+            scorer_live: endpoint(settings.scorer, Part::Scorer),
+            scorer_observe: endpoint(settings.scorer, Part::Scorer),
+            scorer_api: endpoint(settings.scorer, Part::Scorer),
+            wasm,
+            plugin,
+            share: settings.share,
+            runtime: self.runtime_link(),
+            access_log: settings.access_log.then(|| self.run().join("access.log")),
+            scorer_checks: settings.scorer_checks,
+            method,
+            path,
+        };
+        let rendered = gateway.render(&settings.place.file("envoy/envoy.yaml.j2"))?;
+        Ok(match &settings.config {
+            Some(edit) => (edit.0)(rendered),
+            None => rendered,
+        })
+    }
+
+    /// The symlink under which the runtime's disk layer is read.
+    #[must_use]
+    pub fn runtime_link(&self) -> PathBuf {
+        self.run().join("runtime/current")
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
