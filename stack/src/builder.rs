@@ -90,6 +90,12 @@ impl Builder {
         })
     }
 
+    /// The repository and its programs.
+    #[must_use]
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
     /// These ports instead of free ones.
     pub fn ports(mut self, ports: Ports) -> Self {
         self.ports = Some(ports);

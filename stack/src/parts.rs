@@ -74,7 +74,6 @@ fn envoy(stack: &Stack) -> Result<Command, Error> {
         Place::existing("Envoy", stack.place().envoy(), "`make setup` fetches it, or set PERCH_ENVOY to one")?;
     let config = stack.run().join("envoy.yaml");
     write(&config, &stack.gateway_config()?)?;
-    make_runtime(&stack.runtime_link())?;
     let mut command = Command::new(program);
     command
         .arg("--config-path")
@@ -87,7 +86,7 @@ fn envoy(stack: &Stack) -> Result<Command, Error> {
 
 /// The disk layer must exist when Envoy starts: an empty directory behind a symlink, so that a change is a new directory
 /// and a rename of the link, which is also what a ConfigMap mount does.
-fn make_runtime(link: &Path) -> Result<(), Error> {
+pub(crate) fn make_runtime(link: &Path) -> Result<(), Error> {
     if link.exists() {
         return Ok(());
     }
@@ -163,7 +162,11 @@ fn on_path(name: &str, mend: &str) -> Result<PathBuf, Error> {
         .ok_or_else(|| Error::Missing { what: name.into(), path: PathBuf::from("$PATH"), mend: mend.into() })
 }
 
-pub(crate) fn write(path: &Path, text: &str) -> Result<(), Error> {
+/// Writes a configuration that only its owner may read.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write(path: &Path, text: &str) -> Result<(), Error> {
     use std::io::Write as _;
     use std::os::unix::fs::OpenOptionsExt as _;
 

@@ -6,9 +6,8 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use contract::names;
+use contract::headers;
 use contract::switch::{self, Denominator, Share};
-use contract::{frame, headers};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{Environment, UndefinedBehavior, context};
@@ -64,7 +63,20 @@ pub struct Gateway {
     pub method: String,
     /// Intercepted path.
     pub path: String,
+    /// What Envoy buffers for one connection at most, in bytes; above the filter's `limits.body_bytes`.
+    pub buffer_bytes: u64,
+    /// Envoy's heap, in bytes, at which it sheds.
+    pub heap_bytes: u64,
+    /// Client connections at once.
+    pub max_connections: u32,
 }
+
+/// Room for the filter's default limits several times over.
+pub const BUFFER_BYTES: u64 = 1024 * 1024;
+/// Envoy's heap where nothing else is said.
+pub const HEAP_BYTES: u64 = 1024 * 1024 * 1024;
+/// Client connections where nothing else is said.
+pub const MAX_CONNECTIONS: u32 = 20_000;
 
 fn as_runtime<S: serde::Serializer>(share: &Share, serializer: S) -> Result<S::Ok, S::Error> {
     match share.denominator() {
@@ -112,8 +124,6 @@ impl Gateway {
             arm_header => headers::ARM,
             fallback_header => headers::FALLBACK,
             model_version_header => headers::MODEL_VERSION,
-            max_batch_bytes => frame::MAX_BATCH_BYTES,
-            label_compare => names::LABEL_COMPARE,
         })?;
         rendered.push('\n');
         Ok(rendered)

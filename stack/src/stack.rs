@@ -21,7 +21,7 @@ use crate::place::Place;
 use crate::plugin;
 use crate::ports::Ports;
 use crate::process::Process;
-use crate::render::{Endpoint, Gateway};
+use crate::render::{self, Endpoint, Gateway};
 use crate::scrape::Scrape;
 
 const READY: Duration = Duration::from_secs(30);
@@ -76,6 +76,7 @@ impl Stack {
         };
         let run = dir.path().join("run");
         fs::create_dir_all(&run).map_err(Error::io(format!("creating {}", run.display())))?;
+        parts::make_runtime(&run.join("runtime/current"))?;
         let ports = match settings.ports.clone() {
             Some(ports) => ports,
             None => Ports::free()?,
@@ -189,7 +190,11 @@ impl Stack {
         }
     }
 
-    async fn ready(&self, part: Part) -> Result<(), String> {
+    /// Is `part` ready? If not, what it says.
+    ///
+    /// # Errors
+    /// The state in words.
+    pub async fn ready(&self, part: Part) -> Result<(), String> {
         let url = self.ports.url(part);
         match part {
             Part::Gateway => {
@@ -258,6 +263,39 @@ impl Stack {
         for (_, (_, process)) in std::mem::take(&mut self.running) {
             process.leave();
         }
+    }
+
+    /// A part that an earlier command left running, by its pid file.
+    #[must_use]
+    pub fn left_running(&self, part: Part) -> Option<Process> {
+        Process::known(parts::file_name(part), &self.run())
+    }
+
+    /// Stops what an earlier command left running, the gateway first so that no client meets a half-stopped stack.
+    #[must_use]
+    pub fn stop_left_running(&self) -> Vec<Part> {
+        let mut order = Part::ALL.to_vec();
+        order.sort_by_key(|part| *part != Part::Gateway);
+        order.retain(|part| *part != Part::Admin);
+        let mut stopped = Vec::new();
+        for part in order {
+            if let Some(mut process) = self.left_running(part) {
+                process.stop();
+                stopped.push(part);
+            }
+        }
+        stopped
+    }
+
+    /// # Errors
+    /// When parts of an earlier start run.
+    pub fn refuse_second(&self) -> Result<(), Error> {
+        let running: Vec<&str> = Part::ALL
+            .iter()
+            .filter(|part| **part != Part::Admin && self.left_running(**part).is_some())
+            .map(|part| name(*part))
+            .collect();
+        if running.is_empty() { Ok(()) } else { Err(Error::Running { parts: running.join(", ") }) }
     }
 
     /// The process id of a part that this stack started.
@@ -379,6 +417,7 @@ impl Stack {
         };
         let plugin = plugin::document(&self.salt, &settings.plugin);
         let (method, path) = Gateway::intercept(&plugin);
+        let held = plugin.pointer("/limits/body_bytes").and_then(serde_json::Value::as_u64).unwrap_or(0);
         let gateway = Gateway {
             listen: Endpoint::from(self.ports.address(Part::Gateway)),
             admin: Endpoint::from(self.ports.address(Part::Admin)),
@@ -394,6 +433,9 @@ impl Stack {
             scorer_checks: settings.scorer_checks,
             method,
             path,
+            buffer_bytes: render::BUFFER_BYTES.max(held.saturating_mul(4)),
+            heap_bytes: render::HEAP_BYTES,
+            max_connections: render::MAX_CONNECTIONS,
         };
         let rendered = gateway.render(&settings.place.file("envoy/envoy.yaml.j2"))?;
         Ok(match &settings.config {

@@ -1,0 +1,33 @@
+//! One module for each command, and what they share: the deployment of this checkout.
+
+pub(crate) mod demo;
+pub(crate) mod down;
+pub(crate) mod render;
+pub(crate) mod status;
+pub(crate) mod up;
+
+use contract::switch::{self, Share};
+use stack::ports::Ports;
+use stack::{Builder, Error};
+
+/// The deployment that `up`, `down`, `status` and `render` mean: the contract's ports, `.perch/`, production's checks on
+/// the scorer, and the share that the start variable asks for.
+pub(crate) fn deployment() -> Result<Builder, Error> {
+    let builder = Builder::new()?;
+    let state = builder.place().state();
+    let registry = builder.place().file("models/registry");
+    let workers = std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1));
+    Ok(builder
+        .ports(Ports::contract()?)
+        .dir(state)
+        .registry(registry)
+        .share(start_share()?)
+        .concurrency(workers)
+        .scorer_checks(true)
+        .monitoring(true))
+}
+
+fn start_share() -> Result<Share, Error> {
+    let text = std::env::var(switch::START_VARIABLE).unwrap_or_default();
+    Share::from_variable(&text).map_err(|error| Error::Setting(format!("{}: {error}", switch::START_VARIABLE)))
+}

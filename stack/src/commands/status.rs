@@ -1,0 +1,35 @@
+//! `stack status`: what runs. The rollout itself is `perch status`.
+
+use std::process::ExitCode;
+
+use stack::error::name;
+
+/// Exit code 0 when everything that belongs to the stack runs, 1 otherwise.
+pub(crate) async fn run() -> anyhow::Result<ExitCode> {
+    let stack = super::deployment()?.prepare()?;
+    let mut all = true;
+    for part in stack.parts() {
+        match stack.left_running(part) {
+            Some(process) => {
+                let state = match stack.ready(part).await {
+                    Ok(()) => "ready".to_owned(),
+                    Err(why) => {
+                        all = false;
+                        format!("not ready: {why}")
+                    }
+                };
+                println!("  {:<14} {:<24} pid {:<8} {state}", name(part), stack.url(part), process.pid());
+            }
+            None => {
+                all = false;
+                println!("  {:<14} {:<24} not running", name(part), stack.url(part));
+            }
+        }
+    }
+    match stack.share().await {
+        Ok(Some(share)) => println!("  {:<14} {share}", "share"),
+        Ok(None) => println!("  {:<14} Envoy holds no share that it could honour: it treats that as off", "share"),
+        Err(_) => println!("  {:<14} no data (the gateway does not answer)", "share"),
+    }
+    Ok(if all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

@@ -1,0 +1,37 @@
+//! `stack up`: everything starts, or nothing stays.
+
+use clap::Args;
+use contract::ports::Part;
+use stack::Stack;
+use stack::error::name;
+
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Without Prometheus and Alertmanager
+    #[arg(long)]
+    no_monitoring: bool,
+}
+
+pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
+    let mut stack = super::deployment()?.monitoring(!options.no_monitoring).prepare()?;
+    stack.refuse_second()?;
+    for part in stack.parts() {
+        println!("  {:<14} {}", name(part), stack.url(part));
+    }
+    stack.start().await?;
+    show(&stack);
+    stack.leave_running();
+    Ok(())
+}
+
+fn show(stack: &Stack) {
+    let gateway = stack.gateway_url();
+    println!("up; logs in {}", stack.run().display());
+    println!("  suggestions  curl -X POST {gateway}/ml/suggestions -H 'content-type: application/json' \\");
+    println!("                    -H 'x-user-id: 42' -d '{{\"txn_ids\": [88], \"mode\": \"auto\"}}'");
+    println!("  metrics      curl -s {gateway}/metrics");
+    if stack.parts().contains(&Part::Prometheus) {
+        println!("  Prometheus   {}", stack.url(Part::Prometheus));
+    }
+    println!("  the share    make canary-10   (make status shows it, make down stops everything)");
+}

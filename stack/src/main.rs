@@ -1,0 +1,58 @@
+//! `stack`: Perch on one machine.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line program talks to its terminal")]
+
+mod commands;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Perch on one machine: renders the gateway's configuration, starts and stops the parts, shows the demo.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Write Envoy's configuration for this deployment
+    Render(commands::render::Options),
+    /// Start everything, wait until it is ready, and leave it running
+    Up(commands::up::Options),
+    /// Stop what `up` started
+    Down,
+    /// Show what runs, and since when
+    Status,
+    /// Walk a rollout on the real thing: 0 → 10 % → 50 % → 100 %, a scorer killed under load, and back to 0
+    Demo(commands::demo::Options),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("stack: no runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(run(arguments.command)) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("stack: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Render(options) => commands::render::run(&options).map(|()| ExitCode::SUCCESS),
+        Command::Up(options) => commands::up::run(&options).await.map(|()| ExitCode::SUCCESS),
+        Command::Down => commands::down::run().map(|()| ExitCode::SUCCESS),
+        Command::Status => commands::status::run().await,
+        Command::Demo(options) => commands::demo::run(options).await,
+    }
+}
