@@ -1,1 +1,23 @@
 //! Perch end to end: the real Envoy, the built filter, the real scorer, and upstreams that misbehave on command.
+//!
+//! The tests are in `tests/tests/e2e`, a module per subject; this library is what they are written with.
+//!
+//! | module | what it gives a test |
+//! |---|---|
+//! | [`upstream`] | a server that answers by script, in place of the rules or of the scorer |
+//! | [`client`], [`raw`] | clients that see the wire as it is |
+//! | [`channel_body`] | bodies that are fed piece by piece |
+//! | [`changes`] | what moved between two scrapes, compared with what is expected |
+//! | [`eventually`] | waiting with a bound |
+//! | [`scripted`] | Envoy with the filter between two such servers |
+//! | [`token`] | signed tokens for the identity in a JWT |
+
+pub mod changes;
+pub mod channel_body;
+pub mod client;
+pub mod eventually;
+pub mod raw;
+
+pub mod scripted;
+pub mod token;
+pub mod upstream;

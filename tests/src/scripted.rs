@@ -1,0 +1,236 @@
+//! The real Envoy with the built filter, between a rules backend and a scorer that answer by script.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use contract::answer::{self, AnswerSchema};
+use contract::frame::{self, Batch};
+use contract::headers;
+use contract::names::{Agree, Arm, NoneReason};
+use contract::switch::Share;
+use contract::verdict::{self, Verdict};
+use http::Request;
+use serde_json::{Value, json};
+use stack::{Builder, Scrape, Stack};
+
+use crate::changes::{self, Change};
+use crate::channel_body::ChannelBody;
+use crate::client::{Answer, Client, Protocol};
+use crate::eventually::eventually;
+use crate::upstream::{Received, Script, Upstream};
+
+/// The version that the scripted model claims.
+pub const MODEL_VERSION: &str = "scripted-1";
+/// What the scripted rules say of every transaction.
+pub const RULES_LABEL: &str = "groceries";
+/// What the scripted model says of every transaction.
+pub const MODEL_LABEL: &str = "coffee";
+
+/// A gateway between two scripted sides.
+pub struct Scripted {
+    /// The running Envoy.
+    pub stack: Stack,
+    /// In the rules' place.
+    pub rules: Upstream,
+    /// In the scorer's place: live answers and observations.
+    pub scorer: Upstream,
+}
+
+impl Scripted {
+    /// Starts with what `change` makes of the defaults: both sides answer as they should, nobody is in the canary.
+    ///
+    /// # Errors
+    /// When Envoy or the filter's module is missing (the error says how to get it), or Envoy does not start.
+    pub async fn start(change: impl FnOnce(Builder) -> Builder) -> anyhow::Result<Self> {
+        let rules = Upstream::start(|request| Script::json(200, items(request, RULES_LABEL))).await?;
+        let scorer = Upstream::start(with_observer(good_answer)).await?;
+        let builder = Stack::builder()?.rules_at(rules.address()).scorer_at(scorer.address());
+        let stack = change(builder).start().await?;
+        Ok(Self { stack, rules, scorer })
+    }
+
+    /// As [`Scripted::start`], with everybody in the canary.
+    ///
+    /// # Errors
+    /// As [`Scripted::start`].
+    pub async fn all_canary() -> anyhow::Result<Self> {
+        Self::start(|builder| builder.share(Share::ALL)).await
+    }
+
+    /// The model's side answers live questions by `script` from now on; observations are answered as they should be.
+    pub fn model_answers(&self, script: Script) {
+        self.scorer.answers_with(with_observer(move |_| script.clone()));
+    }
+
+    /// Where clients connect.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.stack.gateway()
+    }
+
+    /// One request over HTTP/1.1 on a connection of its own.
+    ///
+    /// # Errors
+    /// When the answer is not whole.
+    pub async fn send(&self, request: Request<ChannelBody>) -> anyhow::Result<Answer> {
+        Client::once(self.address(), Protocol::H1, request).await
+    }
+
+    /// The same request straight to the rules.
+    ///
+    /// # Errors
+    /// When the answer is not whole.
+    pub async fn send_to_rules(&self, request: Request<ChannelBody>) -> anyhow::Result<Answer> {
+        Client::once(self.rules.address(), Protocol::H1, request).await
+    }
+
+    /// Envoy's metrics now.
+    ///
+    /// # Errors
+    /// When Envoy does not answer.
+    pub async fn scrape(&self) -> anyhow::Result<Scrape> {
+        Ok(self.stack.scrape().await?)
+    }
+
+    /// Waits until exactly `expected` has moved since `before` under `prefixes`.
+    ///
+    /// # Errors
+    /// Shows what moved instead.
+    pub async fn moves(&self, before: &Scrape, prefixes: &[&str], expected: &[Change<'_>]) -> anyhow::Result<()> {
+        eventually("the counters", || async { changes::expect(before, &self.scrape().await?, prefixes, expected) })
+            .await
+    }
+
+    /// The observations that the scorer has been sent: arm, fallback, status, request body, answer body.
+    ///
+    /// # Errors
+    /// When a batch cannot be parsed.
+    pub fn observations(&self) -> anyhow::Result<Vec<Seen>> {
+        let mut seen = Vec::new();
+        for batch in self.scorer.received().iter().filter(|request| request.path == frame::PATH && request.whole) {
+            for observation in Batch::parse(&batch.body)?.observations {
+                seen.push(Seen {
+                    arm: observation.arm,
+                    fallback: observation.fallback,
+                    bucket: observation.bucket.map(|bucket| bucket.to_string()),
+                    status: observation.status,
+                    request: observation.request.to_vec(),
+                    answer: observation.answer.to_vec(),
+                });
+            }
+        }
+        Ok(seen)
+    }
+
+    /// The live questions that the scorer has been asked.
+    #[must_use]
+    pub fn questions(&self) -> Vec<Received> {
+        self.scorer.received().into_iter().filter(|request| request.path != frame::PATH).collect()
+    }
+
+    /// Somebody who is in the canary at `share`, or is not.
+    ///
+    /// # Errors
+    /// When there is no such user among many.
+    pub fn user(&self, share: Share, inside: bool) -> anyhow::Result<String> {
+        for number in 0..100_000 {
+            let user = format!("user-{number}");
+            if share.holds(self.stack.bucket(&user)?) == inside {
+                return Ok(user);
+            }
+        }
+        anyhow::bail!("nobody is {} {share}", if inside { "inside" } else { "outside" })
+    }
+}
+
+impl Drop for Scripted {
+    /// The test harness shows it only where a test fails.
+    #[allow(clippy::print_stdout)]
+    fn drop(&mut self) {
+        println!("{}", self.stack.logs());
+    }
+}
+
+/// An observation as it reached the scorer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// Who answered.
+    pub arm: Arm,
+    /// Did the rules answer for the model?
+    pub fallback: bool,
+    /// The user's pseudonym.
+    pub bucket: Option<String>,
+    /// What the client got.
+    pub status: u16,
+    /// The request's body.
+    pub request: Vec<u8>,
+    /// The answer's body.
+    pub answer: Vec<u8>,
+}
+
+/// The model's answer to `request` as the scorer gives it.
+#[must_use]
+pub fn good_answer(request: &Received) -> Script {
+    model_script(200, items(request, MODEL_LABEL))
+}
+
+/// A script with the headers of everything that the scorer writes.
+#[must_use]
+pub fn model_script(status: u16, body: impl Into<bytes::Bytes>) -> Script {
+    Script::json(status, body).header(headers::SCORER, "1").header(headers::MODEL_VERSION, MODEL_VERSION)
+}
+
+/// Answers batches by counts as the scorer would, every readable item as `True`; everything else by `live`.
+pub fn with_observer(
+    live: impl Fn(&Received) -> Script + Send + Sync + 'static,
+) -> impl Fn(&Received) -> Script + Send + Sync + 'static {
+    let live = Arc::new(live);
+    move |request| if request.path == frame::PATH { verdict_on(&request.body) } else { live(request) }
+}
+
+fn verdict_on(batch: &[u8]) -> Script {
+    let Ok(batch) = Batch::parse(batch) else { return model_script(400, "not a batch") };
+    let mut verdict = Verdict { version: verdict::VERSION, ..Verdict::default() };
+    for observation in &batch.observations {
+        verdict.observations += 1;
+        if observation.arm == Arm::Rule && !observation.fallback {
+            verdict.available += 1;
+        }
+        match answer::read(observation.answer, &batch.schema) {
+            Ok(items) => verdict.agree_true += u32::try_from(items.len()).unwrap_or(u32::MAX),
+            Err(_) if observation.status >= 300 => {}
+            Err(_) => *verdict.none.entry(NoneReason::Unreadable).or_default() += 1,
+        }
+    }
+    let label = RULES_LABEL.to_owned();
+    verdict.labels = vec![verdict::LabelCount { label, agree: Agree::True, items: verdict.agree_true }];
+    match serde_json::to_vec(&verdict) {
+        Ok(body) => model_script(200, body),
+        Err(error) => model_script(500, error.to_string()),
+    }
+}
+
+/// One item with `label` for each transaction of a question.
+#[must_use]
+pub fn items(request: &Received, label: &str) -> Vec<u8> {
+    let question: Value = serde_json::from_slice(&request.body).unwrap_or(Value::Null);
+    let ids = question.get("txn_ids").and_then(Value::as_array).cloned().unwrap_or_default();
+    let items: Vec<Value> = ids
+        .iter()
+        .map(|id| {
+            let id = id.as_str().map_or_else(|| id.to_string(), str::to_owned);
+            json!({"txn_id": id, "event_id": id, "candidates": [{"label": label, "confidence": 0.9, "reasons": []}]})
+        })
+        .collect();
+    json!({"items": items}).to_string().into_bytes()
+}
+
+/// How many items an answer of the default shape has.
+///
+/// # Errors
+/// When it has none of that shape.
+pub fn item_count(answer: &Answer) -> anyhow::Result<usize> {
+    let items = answer::read(&answer.body, &AnswerSchema::default());
+    Ok(items.with_context(|| String::from_utf8_lossy(&answer.body).into_owned())?.len())
+}
