@@ -1,0 +1,365 @@
+// The dashboard: what it shows, in the order in which an operator asks.
+
+import { DashboardCursorSync, type AnnotationQuery, type Dashboard } from '@grafana/schema';
+
+import { place } from './layout.js';
+import { bars, gauge, heat, lines, PROMETHEUS, RATIO, stacked, stat, table } from './panels.js';
+
+/** Grafana's Prometheus data source reads these beside the query's own fields. */
+interface PrometheusAnnotation extends AnnotationQuery {
+  expr: string;
+  step: string;
+  titleFormat: string;
+  textFormat: string;
+}
+
+const decisions: PrometheusAnnotation = {
+  name: "Guard's decisions",
+  datasource: PROMETHEUS,
+  enable: true,
+  iconColor: 'purple',
+  expr: 'sum by (decision) (increase(perch_guard_decisions_total{decision!="hold"}[1m])) > 0',
+  step: '1m',
+  titleFormat: 'guard: {{decision}}',
+  textFormat: 'perch status says why',
+};
+
+const firing: PrometheusAnnotation = {
+  name: 'Alerts',
+  datasource: PROMETHEUS,
+  enable: true,
+  iconColor: 'red',
+  expr: 'count by (alertname) (ALERTS{alertstate="firing"})',
+  step: '1m',
+  titleFormat: '{{alertname}}',
+  textFormat: 'prometheus/RUNBOOK.md has a section of this name',
+};
+
+const rate = (metric: string, by: string) => `sum by (${by}) (rate(${metric}[$__rate_interval]))`;
+
+const quantile = (q: number, histogram: string, by = '') =>
+  `histogram_quantile(${q}, sum by (le${by && `, ${by}`}) (rate(${histogram}_bucket[$__rate_interval])))`;
+
+// The replaced system's three, their queries word for word. Without traffic they show 0, which the panels further down do
+// not.
+const seed = [
+  gauge({
+    title: 'Agreement Rate',
+    description:
+      'Of all compared items over 30 minutes, those on which rules and model agree. Items without a verdict count as not agreeing; "Agreement with its baseline" leaves them out. 0 without traffic.',
+    ...RATIO,
+    steps: [
+      { value: null, color: 'red' },
+      { value: 0.75, color: 'yellow' },
+      { value: 0.85, color: 'green' },
+    ],
+    queries: [
+      {
+        expr: 'sum(rate(lm_suggest_compare_total{agree="True"}[30m])) / clamp_min(sum(rate(lm_suggest_compare_total[30m])), 1e-9)',
+      },
+    ],
+  }),
+  lines({
+    title: 'Suggestions by Source',
+    description: 'Answers a second, by who gave them.',
+    unit: 'reqps',
+    min: 0,
+    queries: [{ expr: 'sum by (source) (rate(lm_suggest_source_total[5m]))', legend: '{{source}}' }],
+  }),
+  stat({
+    title: 'Model Availability',
+    description: 'Of the requests on which the model was asked, those for which there was one. 0 without traffic.',
+    ...RATIO,
+    steps: [
+      { value: null, color: 'red' },
+      { value: 0.9, color: 'yellow' },
+      { value: 0.99, color: 'green' },
+    ],
+    queries: [
+      {
+        expr: 'sum(rate(lm_ml_predict_requests_total{available="True"}[5m])) / clamp_min(sum(rate(lm_ml_predict_requests_total[5m])), 1e-9)',
+      },
+    ],
+  }),
+];
+
+const canary = [
+  lines({
+    title: 'Ramp: share wanted and seen',
+    description:
+      "Wanted: the share of users in Envoy's runtime. Seen: the share of requests that Envoy gave to the model, fallbacks included. The guard's decisions are marked; perch status gives their reasons.",
+    ...RATIO,
+    queries: [
+      { expr: 'perch:share_wanted:ratio', legend: 'wanted' },
+      { expr: 'perch:share_seen:ratio_10m', legend: 'seen' },
+    ],
+  }),
+  bars({
+    title: "Guard's decisions",
+    description: 'Decisions a minute. Hold is the usual one. None at all: the guard is silent.',
+    queries: [{ expr: 'sum by (decision) (increase(perch_guard_decisions_total[1m]))', legend: '{{decision}}' }],
+  }),
+  stat({
+    title: "Guard's state",
+    description: '1 is yes. Latched: it rolled back, and an operator has to resume. Paused: an operator holds it.',
+    steps: [
+      { value: null, color: 'green' },
+      { value: 1, color: 'orange' },
+    ],
+    queries: [
+      { expr: 'max(perch_guard_latched)', legend: 'latched' },
+      { expr: 'max(perch_guard_paused)', legend: 'paused' },
+    ],
+  }),
+];
+
+const promises = [
+  stat({
+    title: 'Answers without a server error, one day',
+    description: 'Promise: 99.9 %.',
+    unit: 'percentunit',
+    steps: [
+      { value: null, color: 'red' },
+      { value: 0.999, color: 'green' },
+    ],
+    queries: [{ expr: 'perch:slo_answers_good:ratio_1d' }],
+  }),
+  stat({
+    title: 'Canary requests that the model answered, one day',
+    description: 'Promise: 99.5 %. The others got the rules. No data while nobody is in the canary.',
+    unit: 'percentunit',
+    steps: [
+      { value: null, color: 'red' },
+      { value: 0.995, color: 'green' },
+    ],
+    queries: [{ expr: 'perch:slo_canary_answered:ratio_1d' }],
+  }),
+  stat({
+    title: 'Observations not dropped, one day',
+    description: 'Promise: 99.9 %.',
+    unit: 'percentunit',
+    steps: [
+      { value: null, color: 'red' },
+      { value: 0.999, color: 'green' },
+    ],
+    queries: [{ expr: 'perch:slo_observed:ratio_1d' }],
+  }),
+  stat({
+    title: 'Parts that answer',
+    description: 'Whether Prometheus could read each part: 1 is yes.',
+    steps: [
+      { value: null, color: 'red' },
+      { value: 1, color: 'green' },
+    ],
+    queries: [{ expr: 'min by (job) (up{job=~"gateway|scorer|guard|alertmanager"})', legend: '{{job}}' }],
+  }),
+];
+
+const agreement = [
+  lines({
+    title: 'Agreement with its baseline',
+    description:
+      "Of the items on which both sides have an opinion, those on which it is the same. Baseline: the week up to yesterday, absent on the first day. Bounds: the guard's confidence sequence.",
+    ...RATIO,
+    queries: [
+      { expr: 'perch:agreement:ratio_30m', legend: '30 minutes' },
+      { expr: 'perch:agreement:ratio_1h', legend: '1 hour' },
+      { expr: 'perch:agreement:baseline_7d', legend: 'baseline' },
+      { expr: 'max by (bound) (perch_guard_agreement_bound_ratio)', legend: '{{bound}} bound' },
+    ],
+  }),
+  heat({
+    title: 'Agreement by label',
+    description:
+      'For each label that clients were given, the share of its items on which the other side agreed: red is none, green is all. A gap: no item with an opinion on both sides.',
+    ...RATIO,
+    queries: [
+      {
+        expr: 'sum by (label) (rate(perch_label_compare_total{agree="True"}[$__rate_interval])) / (sum by (label) (rate(perch_label_compare_total{agree=~"True|False"}[$__rate_interval])) > 0)',
+        legend: '{{label}}',
+      },
+    ],
+  }),
+];
+
+const verdicts = [
+  stacked({
+    title: 'Items by verdict',
+    description: 'Compared items a second.',
+    min: 0,
+    queries: [{ expr: rate('lm_suggest_compare_total', 'agree'), legend: '{{agree}}' }],
+  }),
+  stacked({
+    title: 'Why items have no verdict',
+    description: '"abstained" and "no_label" are a side with nothing to say. Everything else is a fault: see VerdictsMissing.',
+    min: 0,
+    queries: [{ expr: rate('perch_compare_none_total', 'reason'), legend: '{{reason}}' }],
+  }),
+];
+
+const canaryHealth = [
+  stacked({
+    title: 'Fallbacks by reason',
+    description: 'Canary requests a second that the rules answered because the model did not.',
+    unit: 'reqps',
+    min: 0,
+    queries: [{ expr: rate('lm_ml_fallback_total', 'reason'), legend: '{{reason}}' }],
+  }),
+  lines({
+    title: 'Latency by arm',
+    description:
+      'From the first byte of the request at the gateway to the last of the answer. "fallback": canary users who waited for the model and got the rules.',
+    unit: 's',
+    min: 0,
+    queries: [
+      { expr: quantile(0.5, 'perch_scorer_answer_latency_seconds', 'arm'), legend: '{{arm}} p50' },
+      { expr: quantile(0.99, 'perch_scorer_answer_latency_seconds', 'arm'), legend: '{{arm}} p99' },
+    ],
+  }),
+];
+
+const accounting = [
+  stacked({
+    title: 'Accounting of requests',
+    description: 'Every intercepted request, a second, by what became of it as an observation.',
+    unit: 'reqps',
+    min: 0,
+    queries: [{ expr: rate('perch_observation_total', 'outcome'), legend: '{{outcome}}' }],
+  }),
+  stat({
+    title: 'Requests under way',
+    description: 'Intercepted and not yet accounted for. Goes back to 0 when traffic stops.',
+    queries: [{ expr: 'sum(perch_intercepted_total) - sum(perch_observation_total)' }],
+  }),
+  stacked({
+    title: 'Batches by result',
+    description: '"sent" is answered or failed a moment later.',
+    min: 0,
+    queries: [{ expr: rate('perch_batch_total', 'result'), legend: '{{result}}' }],
+  }),
+  stacked({
+    title: 'Identity by source',
+    description: 'Where users are known from. "none" always gets the rules.',
+    unit: 'reqps',
+    min: 0,
+    queries: [{ expr: rate('perch_identity_total', 'source'), legend: '{{source}}' }],
+  }),
+];
+
+const scorer = [
+  lines({
+    title: "Scorer's queue",
+    description: 'Observations that wait. At the limit more are shed, so that live answers do not wait.',
+    min: 0,
+    queries: [
+      { expr: 'sum(perch_scorer_queue_observations)', legend: 'waiting' },
+      { expr: 'sum(perch_scorer_queue_limit_observations)', legend: 'limit' },
+    ],
+  }),
+  stacked({
+    title: 'Observations at the scorer',
+    description: 'Observations a second, by what became of them.',
+    min: 0,
+    queries: [{ expr: rate('perch_scorer_observations_total', 'result'), legend: '{{result}}' }],
+  }),
+  stacked({
+    title: 'Live answers',
+    description: 'Answers a second for canary users, by result.',
+    unit: 'reqps',
+    min: 0,
+    queries: [{ expr: rate('perch_scorer_live_answers_total', 'result'), legend: '{{result}}' }],
+  }),
+  lines({
+    title: 'Time in the scorer',
+    description: 'Live: request in to answer out. Model: one call of it.',
+    unit: 's',
+    min: 0,
+    queries: [
+      { expr: quantile(0.99, 'perch_scorer_live_latency_seconds'), legend: 'live p99' },
+      { expr: quantile(0.5, 'lm_ml_predict_latency_seconds'), legend: 'model p50' },
+      { expr: quantile(0.99, 'lm_ml_predict_latency_seconds'), legend: 'model p99' },
+    ],
+  }),
+];
+
+const model = [
+  stat({
+    title: 'Macro F1',
+    description: 'On the temporal validation split, of the serving model and of the last training. The bar is 0.72.',
+    min: 0,
+    max: 1,
+    steps: [
+      { value: null, color: 'red' },
+      { value: 0.72, color: 'green' },
+    ],
+    queries: [
+      { expr: 'max(perch_scorer_model_f1_macro)', legend: 'serving' },
+      { expr: 'max(lm_ml_train_val_f1_macro)', legend: 'last training' },
+    ],
+  }),
+  table({
+    title: 'Models loaded',
+    description: 'By alias, on each scorer.',
+    queries: [{ expr: 'perch_scorer_model_info' }],
+  }),
+  lines({
+    title: 'Drift by feature',
+    description:
+      'Population stability index against the training distribution: above 0.25 it is another population. "label" is the predicted labels. No data until enough rows were seen.',
+    min: 0,
+    steps: [
+      { value: null, color: 'green' },
+      { value: 0.25, color: 'red' },
+    ],
+    queries: [{ expr: 'max by (feature) (perch_scorer_drift_psi)', legend: '{{feature}}' }],
+  }),
+  bars({
+    title: 'Feedback on suggestions',
+    description: "People's answers a minute to the model's suggestions, and trainings by how they ended.",
+    queries: [
+      { expr: 'sum by (accepted) (increase(lm_ml_predictions_total[1m]))', legend: 'accepted: {{accepted}}' },
+      { expr: 'sum by (status) (increase(lm_ml_train_runs_total[1m]))', legend: 'training {{status}}' },
+    ],
+  }),
+];
+
+export const dashboard: Dashboard = {
+  uid: 'ml-suggestions',
+  title: 'ML suggestions: rules and model',
+  description: 'Perch: who answers, whether the two sides agree, and what the guard does about it.',
+  tags: ['perch'],
+  schemaVersion: 42,
+  version: 1,
+  editable: false,
+  graphTooltip: DashboardCursorSync.Crosshair,
+  time: { from: 'now-6h', to: 'now' },
+  timezone: 'browser',
+  refresh: '30s',
+  annotations: { list: [decisions, firing] },
+  panels: place([
+    { title: 'Suggestions', lines: [{ height: 7, panels: seed }] },
+    {
+      title: 'Canary',
+      lines: [
+        { height: 8, panels: canary },
+        { height: 8, panels: canaryHealth },
+        { height: 4, panels: promises },
+      ],
+    },
+    {
+      title: 'Agreement',
+      lines: [
+        { height: 12, panels: agreement },
+        { height: 8, panels: verdicts },
+      ],
+    },
+    { title: 'Model', lines: [{ height: 8, panels: model }] },
+    {
+      title: 'Machinery',
+      lines: [
+        { height: 8, panels: accounting },
+        { height: 8, panels: scorer },
+      ],
+    },
+  ]),
+};
