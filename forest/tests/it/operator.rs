@@ -1,0 +1,120 @@
+//! The forest inside tract: taken by name, one plan for every batch size, labels of both kinds, refusals at load.
+
+use forest::{Forest, Labels, Mode, PostTransform};
+use tract_onnx::pb::{ModelProto, NodeProto};
+use tract_onnx::prelude::*;
+use tract_onnx::tract_hir::internal::Approximation;
+
+use crate::generate::{self, Shape};
+use crate::onnx as build;
+use crate::properties::stump;
+
+const WIDTH: usize = 5;
+
+fn shape() -> Shape {
+    Shape {
+        seed: 11,
+        trees: 50,
+        leaves: 31,
+        features: WIDTH,
+        classes: 4,
+        thresholds: 80,
+        modes: vec![Mode::AtMost],
+        votes: 0,
+        transform: PostTransform::Softmax,
+    }
+}
+
+fn load(model: &ModelProto, ours: bool) -> TractResult<Arc<TypedRunnableModel>> {
+    let mut onnx = onnx();
+    if ours {
+        forest::register(&mut onnx);
+    }
+    onnx.model_for_proto_model(model)?.into_optimized()?.into_runnable()
+}
+
+fn refused(node: NodeProto) -> String {
+    format!("{:#}", load(&build::model(node, 1), true).map(drop).expect_err("refused at load"))
+}
+
+#[test]
+fn one_plan_serves_every_batch() {
+    let ensemble = generate::ensemble(&shape());
+    let forest = Forest::new(&ensemble).unwrap();
+    let plan = load(&build::model(build::node(&ensemble), WIDTH), true).unwrap();
+    assert!(forest::plan_uses_forest(&plan));
+    let rows = generate::rows(&ensemble, WIDTH, 100, 1);
+    for batch in [1, 2, 7, 64, 100] {
+        let rows = &rows[..batch * WIDTH];
+        let input = Tensor::from_shape(&[batch, WIDTH], rows).unwrap();
+        let outputs = plan.run(tvec![input.into()]).unwrap();
+        let mut scores = vec![0.0; batch * 4];
+        let mut winners = vec![0; batch];
+        forest.predict(rows, WIDTH, &mut scores, &mut winners).unwrap();
+        let labels: Vec<i64> = winners.iter().map(|&winner| i64::from(winner) * 10).collect();
+        assert_eq!(outputs[0], tensor1(&labels).into_tvalue());
+        assert_eq!(outputs[1], Tensor::from_shape(&[batch, 4], &scores).unwrap().into_tvalue());
+    }
+    assert_eq!(plan.run(tvec![Tensor::zero::<f32>(&[0, WIDTH]).unwrap().into()]).unwrap()[0].shape(), [0]);
+}
+
+#[test]
+fn string_labels() {
+    let mut ensemble = stump(Mode::AtMost, 0.5, true);
+    ensemble.labels = Labels::Strings(vec!["transportation.fuel".into(), "épicerie".into()]);
+    let plan = load(&build::model(build::node(&ensemble), 1), true).unwrap();
+    let outputs = plan.run(tvec![tensor2(&[[0.0_f32], [1.0], [f32::NAN]]).into()]).unwrap();
+    let expected = ["épicerie", "transportation.fuel", "épicerie"].map(String::from);
+    assert_eq!(outputs[0], tensor1(&expected).into_tvalue());
+}
+
+/// tract's own operator, where it is right, gives the same labels and nearly the same scores.
+#[test]
+fn agrees_with_the_operator_it_replaces() {
+    let ensemble = generate::ensemble(&shape());
+    let model = build::model(build::node(&ensemble), WIDTH);
+    let rows = generate::rows(&ensemble, WIDTH, 100, 2);
+    let input = Tensor::from_shape(&[100, WIDTH], &rows).unwrap();
+    let stock = load(&model, false).unwrap();
+    assert!(!forest::plan_uses_forest(&stock), "without register the plan holds tract's own operator");
+    let theirs = stock.run(tvec![input.clone().into()]).unwrap();
+    let ours = load(&model, true).unwrap().run(tvec![input.into()]).unwrap();
+    assert_eq!(ours[0], theirs[0]);
+    ours[1].close_enough(&theirs[1], Approximation::Close).unwrap();
+}
+
+#[test]
+fn a_model_without_trees_does_not_use_the_forest() {
+    assert!(!forest::model_uses_forest(&TypedModel::default()));
+}
+
+#[test]
+fn malformed_models_are_refused_at_load() {
+    let mut cycle = stump(Mode::AtMost, 0.5, false);
+    cycle.nodes_truenodeids[0] = 0;
+    assert!(refused(build::node(&cycle)).contains("not a tree") || refused(build::node(&cycle)).contains("root"));
+    let good = stump(Mode::AtMost, 0.5, false);
+    let mut unknown = build::node(&good);
+    unknown.attribute[3] = build::strings("nodes_modes", &["BRANCH_MEMBER", "LEAF", "LEAF"]);
+    assert!(refused(unknown).contains("BRANCH_MEMBER"));
+    let mut missing = build::node(&good);
+    missing.attribute.remove(4);
+    assert!(refused(missing).contains("nodes_values"));
+    let mut probit = build::node(&good);
+    probit.attribute[11] = build::string("post_transform", "PROBIT");
+    assert!(refused(probit).contains("PROBIT"));
+    let mut doubles = build::node(&good);
+    doubles.attribute.push(build::floats("nodes_values_as_tensor", &[]));
+    assert!(refused(doubles).contains("single precision"));
+    let mut both = build::node(&good);
+    both.attribute.push(build::strings("classlabels_strings", &["a", "b"]));
+    assert!(refused(both).contains("both"));
+}
+
+#[test]
+fn rows_narrower_than_the_trees_read_are_refused() {
+    let ensemble = generate::ensemble(&shape());
+    let narrow = build::model(build::node(&ensemble), 2);
+    let error = format!("{:#}", load(&narrow, true).map(drop).expect_err("refused"));
+    assert!(error.contains("rows have 2 features"), "{error}");
+}
