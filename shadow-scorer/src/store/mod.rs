@@ -1,1 +1,148 @@
-//! Transactions, events, labels and feedback on SQLite or PostgreSQL.
+//! Transactions, labels, suggestion events and feedback, on SQLite or PostgreSQL.
+//!
+//! One [`Store`] over one pool (sqlx's `Any`), one set of migrations, one set of queries: SQL that both take, with
+//! numbered parameters. SQLite is the default, since it needs nothing to be started; PostgreSQL is chosen by URL.
+//!
+//! **Bounds.** The pool is bounded and a caller waits at most [`Options::statement_timeout`] for a connection and as
+//! long again for an answer, then gets [`StoreError::Late`]. PostgreSQL is told the same limit, so that it stops too.
+//! Reads of transactions go through a bounded cache: what a row holds never changes after the fact (see
+//! [`crate::features::History`]), so a hit needs no store at all, and a store that is slow or gone costs only what was
+//! never read.
+//!
+//! **User ids** stay inside this module: what it hands out carries none.
+
+mod error;
+mod events;
+mod feedback;
+mod histories;
+mod labels;
+mod migrations;
+mod place;
+mod sql;
+mod transactions;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::AnyPool;
+use sqlx::any::AnyPoolOptions;
+
+pub use error::StoreError;
+pub use events::SuggestionEvent;
+pub use feedback::{FeedbackRow, Recorded};
+pub use histories::{LabelledRow, UserRows};
+pub use labels::{LabelSource, NewLabel};
+pub use place::Place;
+pub use transactions::{NewTransaction, TransactionWithHistory};
+
+/// How the store is used.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Most connections at once, at least 1.
+    pub connections: u32,
+    /// Longest wait for a connection, and again for an answer.
+    pub statement_timeout: Duration,
+    /// Transactions kept in the cache, with their histories (about 400 bytes each).
+    pub cached_transactions: u64,
+    /// How long one is kept: what was changed by hand in the store shows after this.
+    pub cached_for: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            connections: 8,
+            statement_timeout: Duration::from_secs(2),
+            cached_transactions: 50_000,
+            cached_for: Duration::from_secs(300),
+        }
+    }
+}
+
+/// A handle to the store; clones share pool and cache.
+#[derive(Clone)]
+pub struct Store {
+    pool: AnyPool,
+    place: Place,
+    cache: transactions::Cache,
+    timeout: Duration,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Store({})", self.place)
+    }
+}
+
+impl Store {
+    /// Opens a store that is there, and brings its tables up to date.
+    ///
+    /// # Errors
+    /// A URL of another kind, no such store, one that is locked, unreachable or newer than this program.
+    pub async fn open(url: &str, options: &Options) -> Result<Self, StoreError> {
+        let place = Place::parse(url)?;
+        place.must_exist()?;
+        Self::connect(place, options).await
+    }
+
+    /// As [`Store::open`], but an SQLite file that is not there is made, with its folder.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub async fn create(url: &str, options: &Options) -> Result<Self, StoreError> {
+        let place = Place::parse(url)?;
+        place.make_folder()?;
+        Self::connect(place, options).await
+    }
+
+    async fn connect(place: Place, options: &Options) -> Result<Self, StoreError> {
+        sqlx::any::install_default_drivers();
+        let session = place.session_settings(options.statement_timeout);
+        let pool = AnyPoolOptions::new()
+            .max_connections(options.connections.max(1))
+            .acquire_timeout(options.statement_timeout)
+            .after_connect(move |connection, _| {
+                let session = Arc::clone(&session);
+                Box::pin(async move {
+                    for setting in session.iter() {
+                        sqlx::raw_sql(sqlx::AssertSqlSafe(setting.clone())).execute(&mut *connection).await?;
+                    }
+                    Ok(())
+                })
+            })
+            .connect(&place.connect_url())
+            .await
+            .map_err(|source| error::of(&place, source))?;
+        migrations::run(&pool, &place).await?;
+        let cache = transactions::cache(options);
+        Ok(Self { pool, place, cache, timeout: options.statement_timeout })
+    }
+
+    /// Where it is, without its password.
+    #[must_use]
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Does it answer?
+    ///
+    /// # Errors
+    /// When it does not, within the statement timeout.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.within(sqlx::raw_sql("SELECT 1").execute(&self.pool)).await.map(|_| ())
+    }
+
+    /// Waits for writes under way and closes every connection.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    /// `query`, bounded in time, with an error that speaks of this store.
+    async fn within<T>(&self, query: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, StoreError> {
+        // Twice: once to get a connection (the pool's own limit), once for the answer.
+        match tokio::time::timeout(self.timeout.saturating_mul(2), query).await {
+            Ok(answer) => answer.map_err(|source| error::of(&self.place, source)),
+            Err(_) => Err(StoreError::Late { place: self.place.to_string(), after: self.timeout.saturating_mul(2) }),
+        }
+    }
+}

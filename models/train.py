@@ -1,0 +1,221 @@
+#!/usr/bin/env python3
+"""Trains a model on exported rows, proves its graph, and puts it into the registry.
+
+    models/train.py --features models/features --registry models/registry
+
+Progress goes to standard error, one JSON line with the result to standard output. Exit codes: 0 trained (deployed or
+not, see the result), 3 "no data" (fewer labels than models/params.toml asks for), 1 anything else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+import time
+import tomllib
+from datetime import datetime, timezone
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+
+import numpy as np  # noqa: E402
+
+from training import card, data as rows_of, drift, graph, metrics, pipeline, registry  # noqa: E402
+
+NO_DATA = 3
+
+
+def main() -> int:
+    args = arguments()
+    params = tomllib.loads(args.params.read_text())
+    if args.rounds:
+        params["trees"]["rounds"] = args.rounds
+    begun = time.monotonic()
+
+    def say(what: str) -> None:
+        print(f"{time.monotonic() - begun:6.1f} s  {what}", file=sys.stderr, flush=True)
+
+    policy = params["policy"]
+    try:
+        data = rows_of.load(
+            args.features, args.limit, policy["least_labels"], policy["least_per_class"], params["split"]["train"]
+        )
+    except rows_of.NoData as missing:
+        print(missing, file=sys.stderr)
+        print(json.dumps({"error": "no data", "detail": str(missing)}))
+        return NO_DATA
+    say(f"{len(data)} labelled rows, {len(data.classes)} classes")
+
+    split = rows_of.temporal(data, params["split"])
+    model = pipeline.train(data, split, params, say)
+    validate = features(data, model, split.validate)
+    expected = model.probabilities(validate)
+    judged = judge(data, split.validate, expected)
+    say(f"validation: macro F1 {judged['model']['f1_macro']:.3f}, the rules' {judged['rules']['f1_macro']:.3f}")
+
+    unseen = None
+    if not args.quick:
+        held_out = rows_of.unseen_brands(data, split)
+        if len(held_out.validate):
+            other = pipeline.train(data, held_out, params, lambda what: say(f"unseen brands: {what}"))
+            unseen = judge(data, held_out.validate, other.probabilities(features(data, other, held_out.validate)))
+            say(f"unseen brands: macro F1 {unseen['model']['f1_macro']:.3f}, the rules' {unseen['rules']['f1_macro']:.3f}")
+    ablated = {} if args.quick else ablation(data, split, params, say)
+
+    say("writing the graph and proving it on the validation rows")
+    made = graph.build(model, data)
+    worst = graph.prove(made, data.x[split.validate].toarray(), expected, params["reference"]["tolerance"])
+    raw = made.SerializeToString()
+    now = datetime.now(timezone.utc)
+    version = f"{now:%Y%m%dT%H%M%S}-{hashlib.sha256(raw).hexdigest()[:8]}"
+
+    manifest = {
+        "version": version,
+        "created": now.isoformat(timespec="seconds"),
+        "classes": data.classes,
+        "feature_schema": {
+            "version": data.schema["schema"]["version"],
+            "hash": data.schema["hash"],
+            "width": data.schema["width"],
+        },
+        "metrics": {
+            "val_f1_macro": round(judged["model"]["f1_macro"], 4),
+            "val_accuracy": round(judged["model"]["accuracy"], 4),
+            "rules_f1_macro": round(judged["rules"]["f1_macro"], 4),
+            "rules_coverage": round(judged["rules"]["coverage"], 4),
+            "unseen_f1_macro": round(unseen["model"]["f1_macro"], 4) if unseen else None,
+            "unseen_rules_f1_macro": round(unseen["rules"]["f1_macro"], 4) if unseen else None,
+            "calibration_error": round(judged["calibration_error"], 4),
+            "agreement_with_rules": round(judged["agreement_with_rules"], 4),
+            "class_count": len(data.classes),
+            "largest_difference": worst,
+        },
+        "data_span": span(data, split),
+        "model": {
+            "trees": model.rounds * len(data.classes),
+            "rounds": model.rounds,
+            "temperature": round(model.temperature, 4),
+            "bytes": len(raw),
+        },
+        "params": params,
+        "ablation": {group: round(f1, 4) for group, f1 in ablated.items()},
+        "per_class": judged["model"]["per_class"],
+        "drift": drift.reference(data, split.train, pipeline_labels(data, model, split)),
+    }
+    reference = reference_rows(data, split, expected, params["reference"]["rows"])
+    result = publish(args, params, manifest, raw, reference, judged, say)
+    if args.card:
+        args.card.write_text(card.render(manifest, judged, unseen, ablated, result))
+        say(f"model card in {args.card}")
+    print(json.dumps(result))
+    return 0
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--features", type=Path, default=HERE / "features", help="folder of the feature export")
+    parser.add_argument("--registry", type=Path, default=HERE / "registry", help="where versions and aliases are kept")
+    parser.add_argument("--params", type=Path, default=HERE / "params.toml")
+    parser.add_argument("--card", type=Path, help="write the model card here (make ml-train: models/README.md)")
+    parser.add_argument("--limit", type=int, help="train on the newest rows only")
+    parser.add_argument("--rounds", type=int, help="instead of trees.rounds of the parameters")
+    parser.add_argument("--quick", action="store_true", help="leave out the unseen-brand split and the ablation")
+    parser.add_argument(
+        "--deploy",
+        choices=["policy", "challenger", "no"],
+        default="policy",
+        help="policy: let it serve if the policy allows; challenger: be judged in shadow first; no: only store it",
+    )
+    return parser.parse_args()
+
+
+def features(data, model, rows: np.ndarray) -> np.ndarray:
+    x = data.x[rows]
+    return pipeline.tree_features(x, pipeline.scores(pipeline.grams(x, data), model.weights), data)
+
+
+def judge(data, rows: np.ndarray, p: np.ndarray) -> dict:
+    truth, rules, said = data.y[rows], data.rules[rows], p.argmax(axis=1)
+    opinion = rules >= 0
+    return {
+        "model": metrics.judge(truth, said, data.classes),
+        "rules": metrics.judge(truth, rules, data.classes),
+        "calibration_error": metrics.calibration_error(p, truth),
+        "agreement_with_rules": float((said == rules)[opinion].mean()) if opinion.any() else 0.0,
+    }
+
+
+def pipeline_labels(data, model, split) -> np.ndarray:
+    """What the model says of rows that it was not trained on."""
+    return model.probabilities(features(data, model, split.validate)).argmax(axis=1)
+
+
+def ablation(data, split, params: dict, say) -> dict[str, float]:
+    """Macro F1 on validation with one group of features left out, by fewer rounds, against the same with all."""
+    rounds = params["ablation"]["rounds"]
+    found = {}
+    for group in [None, *sorted(data.groups)]:
+        model = pipeline.train(data, split, params, lambda _: None, without=group, rounds=rounds)
+        x = data.x
+        if group is not None:
+            keep = np.ones(x.shape[1], dtype=np.float32)
+            keep[data.groups[group]] = 0
+            x = pipeline.drop_columns(x, keep)
+        rows = x[split.validate]
+        seen = pipeline.tree_features(rows, pipeline.scores(pipeline.grams(rows, data), model.weights), data)
+        said = model.raw(seen).argmax(axis=1)
+        found[group or "nothing"] = metrics.judge(data.y[split.validate], said, data.classes)["f1_macro"]
+        say(f"ablation: without {group or 'nothing'}, macro F1 {found[group or 'nothing']:.3f}")
+    return found
+
+
+def span(data, split) -> dict:
+    def of(rows: np.ndarray) -> dict:
+        day = lambda at: datetime.fromtimestamp(int(at), timezone.utc).isoformat()
+        return {"rows": int(len(rows)), "from": day(data.time[rows[0]]), "to": day(data.time[rows[-1]])}
+
+    return {"train": of(split.train), "calibrate": of(split.calibrate), "validate": of(split.validate)}
+
+
+def reference_rows(data, split, expected: np.ndarray, count: int) -> bytes:
+    """Some validation rows, each predicted label among them, with the outputs that training saw."""
+    best = expected.argmax(axis=1)
+    first = [int(np.flatnonzero(best == k)[0]) for k in np.unique(best)]
+    spread = np.linspace(0, len(best) - 1, count).astype(int)
+    chosen = sorted({*first, *map(int, spread)})[: max(count, len(first))]
+    dense = data.x[split.validate[chosen]].toarray()
+    cells = [[None if np.isnan(v) else (int(v) if v == int(v) else float(v)) for v in row] for row in dense]
+    document = {"rows": cells, "probabilities": [[float(p) for p in row] for row in expected[chosen]]}
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+def publish(args, params: dict, manifest: dict, raw: bytes, reference: bytes, judged: dict, say) -> dict:
+    root, version, f1 = args.registry, manifest["version"], manifest["metrics"]["val_f1_macro"]
+    with registry.locked(root):
+        champion = registry.manifest(root, registry.alias(root, "champion"))
+        champion_f1 = champion["metrics"]["val_f1_macro"] if champion else None
+        allowed, why = registry.decide(f1, champion_f1, params["policy"])
+        registry.add(root, version, raw, reference, manifest)
+        deployed = allowed and args.deploy == "policy"
+        if deployed:
+            registry.deploy(root, version)
+        elif args.deploy == "challenger" or args.deploy == "policy" and champion:
+            registry.set_alias(root, "challenger", version)
+        gone = registry.prune(root)
+    say(f"{version}: {'deployed' if deployed else 'not deployed'}, {why}")
+    if gone:
+        say(f"removed old versions: {', '.join(gone)}")
+    return {
+        "run_id": version,
+        "deployed": deployed,
+        "reason": why,
+        "metrics": manifest["metrics"],
+        "data_span": manifest["data_span"],
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Training of Perch's models: see ../train.py."""

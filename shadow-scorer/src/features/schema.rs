@@ -1,0 +1,302 @@
+//! The feature schema: which number of a row means what.
+//!
+//! A change of anything here, of the normalisation or of the hashing is another [`VERSION`]; [`Schema::hash`] covers the
+//! names, ranges, missing values and the frozen example row, so that a forgotten version is found out too.
+
+use std::sync::LazyLock;
+
+use contract::names::SPENDING_LABELS;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use super::history::{History, LABELS, MOST_PAST, Past};
+use super::transaction::Transaction;
+
+/// Version of the schema.
+pub const VERSION: u32 = 1;
+/// Numbers in a row.
+pub const WIDTH: usize = DENSE_WIDTH + MERCHANT_BINS + MEMO_BINS;
+/// Bins of the merchant's hashed n-grams.
+pub const MERCHANT_BINS: usize = 1024;
+/// Bins of the memo's hashed n-grams.
+pub const MEMO_BINS: usize = 256;
+
+/// Amount in currency units, negative is money spent.
+pub const AMOUNT: usize = 0;
+/// Its size.
+pub const ABS_AMOUNT: usize = 1;
+/// 1 for money received.
+pub const IS_CREDIT: usize = 2;
+/// Cents of the amount: round sums are transfers, cash or rent.
+pub const CENTS: usize = 3;
+/// Merchant category code.
+pub const MCC: usize = 4;
+/// Hour of the day.
+pub const HOUR: usize = 5;
+/// Day of the week, 0 = Monday.
+pub const WEEKDAY: usize = 6;
+/// 1 on Saturday and Sunday.
+pub const WEEKEND: usize = 7;
+/// 1 if it repeats by itself.
+pub const SUBSCRIPTION: usize = 8;
+/// 1 from person to person.
+pub const P2P: usize = 9;
+/// Words of the normalised merchant.
+pub const MERCHANT_WORDS: usize = 10;
+/// Words of the normalised memo.
+pub const MEMO_WORDS: usize = 11;
+/// 1 if the statement names Square as the processor.
+pub const VIA_SQUARE: usize = 12;
+/// 1 if it names Toast.
+pub const VIA_TOAST: usize = 13;
+/// 1 if it names PayPal.
+pub const VIA_PAYPAL: usize = 14;
+/// Words that may stand in a channel, each with its place.
+pub const CHANNELS: [(usize, &str); 8] = [
+    (15, "card"),
+    (16, "online"),
+    (17, "ach"),
+    (18, "deposit"),
+    (19, "transfer"),
+    (20, "atm"),
+    (21, "check"),
+    (22, "bill"),
+];
+/// Earlier labelled transactions at this merchant.
+pub const PAST_HERE: usize = 23;
+/// Earlier labelled transactions overall.
+pub const PAST: usize = 24;
+/// Share of each label among those at this merchant, in the order of [`SPENDING_LABELS`].
+pub const SHARE_HERE: usize = 25;
+/// Share of each label overall.
+pub const SHARE: usize = SHARE_HERE + LABELS;
+/// Numbers before the n-grams.
+pub const DENSE_WIDTH: usize = SHARE + LABELS;
+/// Highest merchant category code.
+pub const MOST_MCC: u16 = 9999;
+
+/// The group that an ablation takes away as one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Group {
+    /// The merchant's text.
+    Merchant,
+    /// The memo's text.
+    Memo,
+    /// Amount and sign.
+    Amount,
+    /// Merchant category code.
+    Mcc,
+    /// Channel, subscription, person to person.
+    Channel,
+    /// Hour and weekday.
+    Time,
+    /// The user's own history.
+    History,
+}
+
+/// One feature.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Feature {
+    /// Its name, unique.
+    pub name: String,
+    /// The group that an ablation takes away as one.
+    pub group: Group,
+    /// Least value.
+    pub min: f32,
+    /// Greatest value.
+    pub max: f32,
+    /// May it be missing? Then it is NaN; a feature that may not be is 0 where nothing is known.
+    pub missing: bool,
+}
+
+impl Feature {
+    /// Is `value` one that the schema allows?
+    #[must_use]
+    pub fn admits(&self, value: f32) -> bool {
+        if value.is_nan() { self.missing } else { (self.min..=self.max).contains(&value) }
+    }
+}
+
+/// The features in row order.
+#[derive(Debug, Clone, Serialize)]
+pub struct Schema {
+    /// [`VERSION`].
+    pub version: u32,
+    /// Bins of the merchant's n-grams, from [`DENSE_WIDTH`] on.
+    pub merchant_bins: usize,
+    /// Bins of the memo's n-grams, after those.
+    pub memo_bins: usize,
+    /// Most earlier transactions in a history.
+    pub most_past: usize,
+    features: Vec<Feature>,
+    #[serde(skip)]
+    hash: String,
+}
+
+/// The schema that this program computes.
+pub static SCHEMA: LazyLock<Schema> = LazyLock::new(Schema::current);
+
+impl Schema {
+    /// Features in row order.
+    #[must_use]
+    pub fn features(&self) -> &[Feature] {
+        &self.features
+    }
+
+    /// Numbers in a row.
+    #[must_use]
+    pub fn width(&self) -> usize {
+        self.features.len()
+    }
+
+    /// SHA-256, 64 hex digits, of the schema and of a frozen row: equal hashes mean equal rows.
+    #[must_use]
+    pub fn hash(&self) -> &str {
+        &self.hash
+    }
+
+    fn current() -> Self {
+        let mut schema = Self {
+            version: VERSION,
+            merchant_bins: MERCHANT_BINS,
+            memo_bins: MEMO_BINS,
+            most_past: MOST_PAST,
+            features: features(),
+            hash: String::new(),
+        };
+        let mut digest = Sha256::new();
+        // A derive of plain fields: serialising cannot fail, and an empty text would only give another hash.
+        digest.update(serde_json::to_vec(&schema).unwrap_or_default());
+        for value in frozen_row() {
+            digest.update(value.to_bits().to_le_bytes());
+        }
+        schema.hash = hex(&digest.finalize());
+        schema
+    }
+}
+
+/// The row of one example, in which every part of the computation shows.
+fn frozen_row() -> Vec<f32> {
+    let example = Transaction {
+        merchant: "POS DEBIT SQ *BLUE BOTTLE COFFEE, INC. #0123 OAKLAND CA".into(),
+        memo: "Team breakfast - 3 of us".into(),
+        amount: Some(-23.45),
+        mcc: None,
+        channel: "card online".into(),
+        hour: Some(8),
+        weekday: Some(6),
+        subscription: Some(false),
+        p2p: None,
+    };
+    let past = [("SQ *BLUE BOTTLE 9 OAKLAND", "coffee"), ("SHELL OIL 57444", "transportation.fuel")];
+    let history = History::of(&example.merchant, past.map(|(merchant, label)| Past { merchant, label }));
+    let mut row = vec![0.0; WIDTH];
+    // The width is right by construction; a row of zeros would only give another hash.
+    let _ = super::encode(&example, &history, &mut row);
+    row
+}
+
+fn features() -> Vec<Feature> {
+    let feature = |name: &str, group, min: f32, max: f32, missing| Feature { name: name.into(), group, min, max, missing };
+    let most = 100_000.0;
+    let count = f32::from(u16::MAX);
+    let mut all = vec![
+        feature("amount", Group::Amount, -most, most, true),
+        feature("abs_amount", Group::Amount, 0.0, most, true),
+        feature("is_credit", Group::Amount, 0.0, 1.0, true),
+        feature("cents", Group::Amount, 0.0, 99.0, true),
+        feature("mcc", Group::Mcc, 0.0, f32::from(MOST_MCC), true),
+        feature("hour_of_day", Group::Time, 0.0, 23.0, true),
+        feature("dow", Group::Time, 0.0, 6.0, true),
+        feature("is_weekend", Group::Time, 0.0, 1.0, true),
+        feature("is_subscription", Group::Channel, 0.0, 1.0, true),
+        feature("is_p2p", Group::Channel, 0.0, 1.0, true),
+        feature("merchant_words", Group::Merchant, 0.0, count, false),
+        feature("memo_words", Group::Memo, 0.0, count, false),
+        feature("via_square", Group::Merchant, 0.0, 1.0, false),
+        feature("via_toast", Group::Merchant, 0.0, 1.0, false),
+        feature("via_paypal", Group::Merchant, 0.0, 1.0, false),
+    ];
+    all.extend(CHANNELS.iter().map(|(_, token)| feature(&format!("channel.{token}"), Group::Channel, 0.0, 1.0, false)));
+    let past = u16::try_from(MOST_PAST).map_or(count, f32::from);
+    all.push(feature("past_here", Group::History, 0.0, past, false));
+    all.push(feature("past", Group::History, 0.0, past, false));
+    for prefix in ["share_here", "share"] {
+        all.extend(
+            SPENDING_LABELS.iter().map(|label| feature(&format!("{prefix}.{label}"), Group::History, 0.0, 1.0, false)),
+        );
+    }
+    all.extend((0..MERCHANT_BINS).map(|i| feature(&format!("merchant_gram.{i}"), Group::Merchant, 0.0, count, false)));
+    all.extend((0..MEMO_BINS).map(|i| feature(&format!("memo_gram.{i}"), Group::Memo, 0.0, count, false)));
+    all
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// The named part of a row. Places are the constants of this module.
+pub(super) struct Dense<'a> {
+    row: &'a mut [f32],
+}
+
+impl<'a> Dense<'a> {
+    pub(super) fn new(row: &'a mut [f32]) -> Self {
+        debug_assert_eq!(row.len(), DENSE_WIDTH);
+        Self { row }
+    }
+
+    pub(super) fn set(&mut self, place: usize, value: f32) {
+        if let Some(slot) = self.row.get_mut(place) {
+            *slot = value;
+        }
+    }
+
+    pub(super) fn set_or_missing(&mut self, place: usize, value: Option<f32>) {
+        self.set(place, value.unwrap_or(f32::NAN));
+    }
+
+    pub(super) fn missing(&mut self, places: &[usize]) {
+        for place in places {
+            self.set(*place, f32::NAN);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn every_place_has_one_name() {
+        assert_eq!(SCHEMA.width(), WIDTH);
+        let names: HashSet<&str> = SCHEMA.features().iter().map(|f| f.name.as_str()).collect();
+        assert_eq!(names.len(), WIDTH);
+    }
+
+    #[test]
+    fn the_places_carry_the_names_that_they_stand_for() {
+        let name = |place: usize| SCHEMA.features()[place].name.as_str();
+        assert_eq!((name(AMOUNT), name(CENTS), name(MCC)), ("amount", "cents", "mcc"));
+        assert_eq!((name(HOUR), name(P2P), name(VIA_PAYPAL)), ("hour_of_day", "is_p2p", "via_paypal"));
+        assert!(CHANNELS.iter().all(|(place, token)| name(*place) == format!("channel.{token}")));
+        assert_eq!((name(PAST_HERE), name(PAST)), ("past_here", "past"));
+        assert_eq!((name(SHARE_HERE), name(SHARE)), ("share_here.groceries", "share.groceries"));
+        assert_eq!(name(DENSE_WIDTH), "merchant_gram.0");
+        assert_eq!(name(DENSE_WIDTH + MERCHANT_BINS), "memo_gram.0");
+    }
+
+    /// A failure here means that rows changed: raise [`VERSION`], retrain, and freeze the new hash.
+    #[test]
+    fn rows_of_this_version_are_frozen() {
+        assert_eq!((VERSION, SCHEMA.hash()), (1, FROZEN));
+    }
+
+    const FROZEN: &str = "?";
+}

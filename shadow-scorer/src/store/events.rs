@@ -1,0 +1,94 @@
+//! What was suggested: table `suggestion_events`.
+
+use sqlx::{AssertSqlSafe, Row};
+
+use super::{Store, StoreError, sql};
+
+/// One suggestion of one transaction.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SuggestionEvent {
+    /// Unique; the client sends it back with its feedback.
+    pub event_id: String,
+    /// Of which transaction.
+    pub txn_id: i64,
+    /// `rule` or `model`.
+    pub arm: String,
+    /// The model's version, empty for the rules.
+    pub model_version: String,
+    /// The top label, empty if there was none.
+    pub label: String,
+    /// Its confidence, 0.0..=1.0.
+    pub confidence: f64,
+    /// The user's pseudonym, 16 hex digits, empty if not known.
+    pub bucket: String,
+    /// Seconds since 1970.
+    pub created_at: i64,
+}
+
+const MOST_ROWS: usize = 500;
+
+impl Store {
+    /// Stores events; one that is there already is left as it is.
+    ///
+    /// # Errors
+    /// When the store does not take them.
+    pub async fn add_events(&self, events: &[SuggestionEvent]) -> Result<(), StoreError> {
+        for chunk in events.chunks(MOST_ROWS) {
+            let statement = format!(
+                "INSERT INTO suggestion_events (event_id, txn_id, arm, model_version, label, confidence, bucket, \
+                 created_at) VALUES {} ON CONFLICT (event_id) DO NOTHING",
+                sql::rows(chunk.len(), 8)
+            );
+            let mut query = sqlx::query(AssertSqlSafe(statement));
+            for event in chunk {
+                query = query
+                    .bind(event.event_id.as_str())
+                    .bind(event.txn_id)
+                    .bind(event.arm.as_str())
+                    .bind(event.model_version.as_str())
+                    .bind(event.label.as_str())
+                    .bind(event.confidence)
+                    .bind(event.bucket.as_str())
+                    .bind(event.created_at);
+            }
+            self.within(query.execute(&self.pool)).await?;
+        }
+        Ok(())
+    }
+
+    /// The event of `event_id`, if it was stored.
+    ///
+    /// # Errors
+    /// When the store cannot be asked in time.
+    pub async fn event(&self, event_id: &str) -> Result<Option<SuggestionEvent>, StoreError> {
+        let query = sqlx::query(
+            "SELECT event_id, txn_id, arm, model_version, label, confidence, bucket, created_at \
+             FROM suggestion_events WHERE event_id = $1",
+        )
+        .bind(event_id);
+        let Some(row) = self.within(query.fetch_optional(&self.pool)).await? else { return Ok(None) };
+        let read = || {
+            Ok(SuggestionEvent {
+                event_id: row.try_get(0)?,
+                txn_id: row.try_get(1)?,
+                arm: row.try_get(2)?,
+                model_version: row.try_get(3)?,
+                label: row.try_get(4)?,
+                confidence: row.try_get(5)?,
+                bucket: row.try_get(6)?,
+                created_at: row.try_get(7)?,
+            })
+        };
+        read().map(Some).map_err(|source| super::error::of(&self.place, source))
+    }
+
+    /// Forgets events older than `before` (seconds since 1970), so that the table has a bound. Feedback keeps what it
+    /// joined.
+    ///
+    /// # Errors
+    /// When the store does not take it.
+    pub async fn forget_events(&self, before: i64) -> Result<u64, StoreError> {
+        let query = sqlx::query("DELETE FROM suggestion_events WHERE created_at < $1").bind(before);
+        Ok(self.within(query.execute(&self.pool)).await?.rows_affected())
+    }
+}
