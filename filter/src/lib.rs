@@ -1,1 +1,31 @@
 //! Perch's Envoy filter: sticky buckets, the model's detour, observations.
+//!
+//! One WebAssembly module, two plugins that the plugin configuration's `role` tells apart. "observe" writes the user's
+//! pseudonym into a request header, which Envoy's own matcher hashes to pick the arm, and copies request and answer as
+//! they pass. "model", which Envoy runs for canary users only, holds the request, asks the scorer, and answers or lets
+//! the request go on.
+//!
+//! | module | what it is | knows the host |
+//! |---|---|---|
+//! | [`decision`] | what is decided about a request: identity, interception, observation, fallback, counts | no |
+//! | [`config`] | the plugin configuration, raw and checked | no |
+//! | [`metrics`] | every stat, its name and its place in the ledger | no |
+//! | [`pairs`] | header maps as the proxy-wasm ABI writes them | no |
+//! | [`plugin`] | callbacks to decisions to host calls, over the [`plugin::host::Host`] port | the port |
+//! | `envoy` (wasm32 only) | the port over Envoy's host functions, and the module's exports | yes |
+//!
+//! A trap would answer the client with Envoy's 503, and every other request under way on the worker too. So nothing
+//! here panics: outside data is never indexed, every host status is a value, and the fake host of the native tests
+//! answers each call with any status it likes. The proxy-wasm SDK is not used for that reason: it panics on statuses
+//! that it does not expect and on a call's answer whose request is gone, and its dispatcher forgets no call of a
+//! request that ended early. It would also export callbacks that this filter has no use for, and each of them costs a
+//! crossing into the VM for every request.
+
+pub mod config;
+pub mod decision;
+pub mod metrics;
+pub mod pairs;
+pub mod plugin;
+
+#[cfg(target_arch = "wasm32")]
+mod envoy;

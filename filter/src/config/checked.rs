@@ -1,0 +1,447 @@
+//! The configuration as it is used.
+
+use contract::answer::AnswerSchema;
+use contract::bucket::Salt;
+use contract::frame::{MAX_BATCH_BYTES, RECORD_OVERHEAD};
+use contract::names::OTHER_LABEL;
+use contract::{frame, headers};
+use serde::Deserialize;
+
+use super::raw;
+use crate::decision::identity::{Pointer, Source};
+use crate::decision::intercept::Intercept;
+
+/// Which of the two plugins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Buckets and observations, for all users.
+    #[default]
+    Observe,
+    /// The model's detour, for canary users.
+    Model,
+}
+
+/// Where the scorer is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scorer {
+    /// Envoy's cluster of live answers.
+    pub live_cluster: String,
+    /// Envoy's cluster of observations.
+    pub observe_cluster: String,
+    /// `:authority` of calls.
+    pub authority: String,
+    /// 1..=60,000 ms.
+    pub deadline_ms: u32,
+    /// 1..=60,000 ms.
+    pub observe_timeout_ms: u32,
+}
+
+/// Bounds. Bytes are per worker where they are not per request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Per request: body that is held to find an identity in it.
+    pub identity_body_bytes: usize,
+    /// Per request: body that is copied or held.
+    pub body_bytes: usize,
+    /// Per request: answer that is copied or taken from the scorer.
+    pub answer_bytes: usize,
+    /// A batch closes before it becomes larger.
+    pub batch_bytes: usize,
+    /// Copies and waiting records.
+    pub pending_bytes: usize,
+    /// Batches under way.
+    pub in_flight_bytes: usize,
+    /// 1..=10,000 ms.
+    pub flush_ms: u32,
+    /// 100..=60,000 ms.
+    pub hold_ms: u32,
+}
+
+/// A configuration that can be used.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Which plugin.
+    pub role: Role,
+    /// The deployment's secret; its `Debug` hides it.
+    pub salt: Salt,
+    /// At least one; those in the body stand last.
+    pub identity: Vec<Source>,
+    /// Which requests.
+    pub intercept: Intercept,
+    /// How answers are read.
+    pub answer: AnswerSchema,
+    /// The same as JSON, to go with every batch.
+    pub answer_json: String,
+    /// At most [`MAX_LABELS`], each once.
+    pub labels: Vec<String>,
+    /// Where the scorer is.
+    pub scorer: Scorer,
+    /// Bounds.
+    pub limits: Limits,
+}
+
+/// Most labels: each is three counters in every worker's table and in every scrape.
+pub const MAX_LABELS: usize = 256;
+const MAX_SOURCES: usize = 16;
+const MIB: usize = 1024 * 1024;
+
+/// A configuration that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {rule}; {mend}")]
+pub struct ConfigError {
+    /// The field at fault, e.g. `limits.flush_ms`.
+    pub field: String,
+    /// What it must be.
+    pub rule: String,
+    /// What to do.
+    pub mend: String,
+}
+
+fn fault<T>(field: impl Into<String>, rule: impl Into<String>, mend: impl Into<String>) -> Result<T, ConfigError> {
+    Err(ConfigError { field: field.into(), rule: rule.into(), mend: mend.into() })
+}
+
+impl Config {
+    /// Reads and checks a plugin configuration.
+    ///
+    /// # Errors
+    /// The first field that breaks a rule.
+    pub fn parse(json: &[u8]) -> Result<Self, ConfigError> {
+        let mut deserializer = serde_json::Deserializer::from_slice(json);
+        let document: raw::Document = match serde_path_to_error::deserialize(&mut deserializer) {
+            Ok(document) => document,
+            Err(error) => return Err(unreadable(&error)),
+        };
+        if deserializer.end().is_err() {
+            return fault("configuration", "is one JSON object", "remove what follows its closing brace");
+        }
+        Self::check(document)
+    }
+
+    fn check(raw: raw::Document) -> Result<Self, ConfigError> {
+        let salt = match Salt::new(raw.salt.as_bytes()) {
+            Ok(salt) => salt,
+            Err(error) => {
+                return fault(
+                    "salt",
+                    format!("must have at least {} bytes and has {}", contract::bucket::MIN_SALT_BYTES, error.0),
+                    "take e.g. the output of `openssl rand -hex 16`, the same for all gateways",
+                );
+            }
+        };
+        let identity = identity(raw.identity)?;
+        let intercept = intercept(raw.intercept)?;
+        if let Err(error) = raw.answer.check() {
+            return fault(
+                format!("answer.{}", error.field),
+                format!("is {:?}, which is no JSON pointer", error.value),
+                format!("begin it with '/', e.g. {:?}", error.example),
+            );
+        }
+        let answer_json = serde_json::to_string(&raw.answer).unwrap_or_default();
+        if answer_json.is_empty() || answer_json.len() > usize::from(u16::MAX) {
+            return fault("answer", "must fit into 65,535 bytes of JSON", "shorten the list of abstaining labels");
+        }
+        let labels = labels(raw.labels)?;
+        let scorer = scorer(raw.scorer)?;
+        let limits = limits(&raw.limits, raw.identity_body_bytes, &answer_json)?;
+        Ok(Self { role: raw.role, salt, identity, intercept, answer: raw.answer, answer_json, labels, scorer, limits })
+    }
+}
+
+/// The path of the field comes from where reading stopped. A wrong salt is not repeated: the message goes to a log.
+fn unreadable(error: &serde_path_to_error::Error<serde_json::Error>) -> ConfigError {
+    let path = error.path().to_string();
+    let field = if path == "." { "configuration".to_owned() } else { path };
+    let rule = if field.starts_with("salt") { "must be a text".to_owned() } else { error.inner().to_string() };
+    ConfigError { field, rule, mend: "correct it in the plugin's configuration".to_owned() }
+}
+
+fn token(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= 256
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+}
+
+fn identity(raw: Vec<raw::Source>) -> Result<Vec<Source>, ConfigError> {
+    if raw.is_empty() || raw.len() > MAX_SOURCES {
+        return fault(
+            "identity",
+            format!("must name 1 to {MAX_SOURCES} sources and names {}", raw.len()),
+            r#"name where your authentication leaves the user, e.g. [{"header": "x-user-id"}]"#,
+        );
+    }
+    let mut sources = Vec::with_capacity(raw.len());
+    for (at, source) in raw.into_iter().enumerate() {
+        let field = |name: &str| format!("identity[{at}].{name}");
+        let body_before = matches!(sources.last(), Some(Source::Body(_)));
+        let source = match source {
+            raw::Source::Header(name) if name.to_ascii_lowercase().starts_with(headers::PREFIX) => {
+                return fault(
+                    field("header"),
+                    format!("is {name:?}, but {}* is removed from what clients send", headers::PREFIX),
+                    "name the header that your authentication sets",
+                );
+            }
+            raw::Source::Header(name) if token(&name) => Source::Header(name.to_ascii_lowercase()),
+            raw::Source::Header(name) => {
+                return fault(field("header"), format!("is {name:?}, which is no header name"), "e.g. \"x-user-id\"");
+            }
+            raw::Source::Cookie(name) if token(&name) => Source::Cookie(name),
+            raw::Source::Cookie(name) => {
+                return fault(field("cookie"), format!("is {name:?}, which is no cookie name"), "e.g. \"sid\"");
+            }
+            raw::Source::Jwt { payload, claim } => {
+                if [&payload, &claim].iter().any(|part| part.is_empty() || part.contains('\0')) {
+                    return fault(
+                        field("jwt"),
+                        "must name payload and claim",
+                        r#"e.g. {"payload": "jwt_payload", "claim": "sub"}, payload as in jwt_authn's payload_in_metadata"#,
+                    );
+                }
+                let path = ["metadata", "filter_metadata", "envoy.filters.http.jwt_authn", &payload, &claim];
+                Source::Jwt(path.join("\0").into_bytes())
+            }
+            raw::Source::Body(pointer) => match Pointer::parse(&pointer) {
+                Some(pointer) => Source::Body(pointer),
+                None => {
+                    let rule = format!("is {pointer:?}, which is no JSON pointer into a document");
+                    return fault(field("body"), rule, "begin it with '/', e.g. \"/user_id\"");
+                }
+            },
+        };
+        if body_before && !matches!(source, Source::Body(_)) {
+            return fault(
+                format!("identity[{at}]"),
+                "must not stand after a source in the body, which is asked last since it holds the request",
+                "move the sources in the body to the end",
+            );
+        }
+        sources.push(source);
+    }
+    Ok(sources)
+}
+
+fn intercept(raw: raw::Intercept) -> Result<Intercept, ConfigError> {
+    if !token(&raw.method) || raw.method.bytes().any(|byte| byte.is_ascii_lowercase()) {
+        return fault("intercept.method", format!("is {:?}, which is no method", raw.method), "e.g. \"POST\"");
+    }
+    if ["HEAD", "OPTIONS", "CONNECT", "TRACE"].contains(&raw.method.as_str()) {
+        return fault(
+            "intercept.method",
+            format!("is {:?}, whose answers have nothing to compare", raw.method),
+            "name the method by which answers are asked for, e.g. \"POST\"",
+        );
+    }
+    let plain = raw.path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'?' && byte != b'#');
+    if !raw.path.starts_with('/') || !plain || raw.path.len() > 1_024 {
+        return fault(
+            "intercept.path",
+            format!("is {:?}, which is no path without query", raw.path),
+            "begin it with '/' and write it as clients send it, e.g. \"/ml/suggestions\"",
+        );
+    }
+    Ok(Intercept { method: raw.method, path: raw.path })
+}
+
+fn labels(raw: Vec<String>) -> Result<Vec<String>, ConfigError> {
+    if raw.len() > MAX_LABELS {
+        let rule = format!("may name at most {MAX_LABELS} labels and names {}", raw.len());
+        return fault("labels", rule, "name the common ones; the rest is counted as \"other\"");
+    }
+    for (at, label) in raw.iter().enumerate() {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+        if label.is_empty() || label.len() > 64 || !label.bytes().all(plain) {
+            return fault(
+                format!("labels[{at}]"),
+                format!("is {label:?}; a label in a metric has 1 to 64 letters, digits, '_', '-' or '.'"),
+                "leave it out: it is then counted as \"other\"",
+            );
+        }
+        if label == OTHER_LABEL || raw.iter().take(at).any(|earlier| earlier == label) {
+            let rule = format!("is {label:?}, which is there already");
+            return fault(format!("labels[{at}]"), rule, "remove it");
+        }
+    }
+    Ok(raw)
+}
+
+fn scorer(raw: raw::Scorer) -> Result<Scorer, ConfigError> {
+    for (field, name) in [("live_cluster", &raw.live_cluster), ("observe_cluster", &raw.observe_cluster)] {
+        if name.is_empty() {
+            return fault(format!("scorer.{field}"), "is empty", "name one of Envoy's clusters");
+        }
+    }
+    if raw.authority.is_empty() || !raw.authority.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let rule = format!("is {:?}, which is no host", raw.authority);
+        return fault("scorer.authority", rule, "e.g. \"shadow-scorer\"");
+    }
+    for (field, ms) in [("deadline_ms", raw.deadline_ms), ("observe_timeout_ms", raw.observe_timeout_ms)] {
+        within(&format!("scorer.{field}"), u64::from(ms), 1, 60_000)?;
+    }
+    Ok(Scorer {
+        live_cluster: raw.live_cluster,
+        observe_cluster: raw.observe_cluster,
+        authority: raw.authority,
+        deadline_ms: raw.deadline_ms,
+        observe_timeout_ms: raw.observe_timeout_ms,
+    })
+}
+
+fn within(field: &str, value: u64, low: u64, high: u64) -> Result<(), ConfigError> {
+    if (low..=high).contains(&value) {
+        return Ok(());
+    }
+    fault(field, format!("must be {low} to {high} and is {value}"), "choose a value in that range")
+}
+
+fn limits(raw: &raw::Limits, identity_body_bytes: usize, answer_json: &str) -> Result<Limits, ConfigError> {
+    let bytes = [
+        ("identity_body_bytes", identity_body_bytes, MIB),
+        ("limits.body_bytes", raw.body_bytes, MAX_BATCH_BYTES),
+        ("limits.answer_bytes", raw.answer_bytes, MAX_BATCH_BYTES),
+        ("limits.batch_bytes", raw.batch_bytes, MAX_BATCH_BYTES),
+        ("limits.pending_bytes", raw.pending_bytes, 256 * MIB),
+        ("limits.in_flight_bytes", raw.in_flight_bytes, 256 * MIB),
+    ];
+    for (field, value, most) in bytes {
+        within(field, value as u64, 1, most as u64)?;
+    }
+    within("limits.flush_ms", u64::from(raw.flush_ms), 1, 10_000)?;
+    within("limits.hold_ms", u64::from(raw.hold_ms), 100, 60_000)?;
+    let mut head = Vec::new();
+    frame::start(&mut head, answer_json);
+    let record = raw.body_bytes + raw.answer_bytes + RECORD_OVERHEAD;
+    if head.len() + record > MAX_BATCH_BYTES {
+        return fault(
+            "limits.answer_bytes",
+            format!(
+                "and limits.body_bytes make a record of {record} bytes, more than a batch of {MAX_BATCH_BYTES} holds"
+            ),
+            "make one of them smaller",
+        );
+    }
+    if raw.pending_bytes < record {
+        let rule = format!("must hold at least one record of {record} bytes");
+        return fault(
+            "limits.pending_bytes",
+            rule,
+            "make it larger, or limits.body_bytes and limits.answer_bytes smaller",
+        );
+    }
+    if raw.in_flight_bytes < raw.batch_bytes {
+        let rule = format!("must hold at least one batch of {} bytes", raw.batch_bytes);
+        return fault("limits.in_flight_bytes", rule, "make it larger, or limits.batch_bytes smaller");
+    }
+    Ok(Limits {
+        identity_body_bytes,
+        body_bytes: raw.body_bytes,
+        answer_bytes: raw.answer_bytes,
+        batch_bytes: raw.batch_bytes,
+        pending_bytes: raw.pending_bytes,
+        in_flight_bytes: raw.in_flight_bytes,
+        flush_ms: raw.flush_ms,
+        hold_ms: raw.hold_ms,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    const SALT: &str = "0123456789abcdef";
+
+    fn with(field: &str, value: Value) -> Result<Config, ConfigError> {
+        let mut document = json!({ "salt": SALT });
+        let mut at = &mut document;
+        for step in field.split('.') {
+            at = &mut at[step];
+        }
+        *at = value;
+        Config::parse(document.to_string().as_bytes())
+    }
+
+    #[test]
+    fn a_salt_is_enough() {
+        let config = with("role", json!("model")).unwrap();
+        assert_eq!(config.role, Role::Model);
+        assert_eq!(config.identity, [Source::Header("x-user-id".into())]);
+        assert_eq!((config.intercept.method.as_str(), config.intercept.path.as_str()), ("POST", "/ml/suggestions"));
+        assert_eq!(config.labels.len(), contract::names::SPENDING_LABELS.len());
+        assert!(!format!("{config:?}").contains(SALT));
+    }
+
+    #[test]
+    fn sources_keep_their_order_and_headers_are_lower_case() {
+        let sources = json!([{"header": "X-User-Id"}, {"jwt": {"payload": "p", "claim": "sub"}}, {"body": "/id"}]);
+        let config = with("identity", sources).unwrap();
+        let jwt = b"metadata\0filter_metadata\0envoy.filters.http.jwt_authn\0p\0sub".to_vec();
+        let body = Source::Body(Pointer::parse("/id").unwrap());
+        assert_eq!(config.identity, [Source::Header("x-user-id".into()), Source::Jwt(jwt), body]);
+    }
+
+    // Each case: the field that is broken, with what, and the field that the message must name.
+    #[test]
+    fn each_broken_rule_names_its_field() {
+        let cases = [
+            ("salt", json!("short"), "salt"),
+            ("salt", json!(12_345_678_901_u64), "salt"),
+            ("role", json!("both"), "role"),
+            ("typo", json!(1), "typo"),
+            ("identity", json!([]), "identity"),
+            ("identity", json!([{"header": "x perch"}]), "identity[0].header"),
+            ("identity", json!([{"header": "X-Perch-Bucket"}]), "identity[0].header"),
+            ("identity", json!([{"cookie": "a=b"}]), "identity[0].cookie"),
+            ("identity", json!([{"jwt": {"payload": "", "claim": "sub"}}]), "identity[0].jwt"),
+            ("identity", json!([{"body": "id"}]), "identity[0].body"),
+            ("identity", json!([{"body": "/id"}, {"header": "a"}]), "identity[1]"),
+            ("identity", json!([{"query": "a"}]), "identity[0]"),
+            ("identity_body_bytes", json!(0), "identity_body_bytes"),
+            ("intercept.method", json!("post"), "intercept.method"),
+            ("intercept.method", json!("HEAD"), "intercept.method"),
+            ("intercept.path", json!("ml"), "intercept.path"),
+            ("intercept.path", json!("/a?b"), "intercept.path"),
+            ("answer.items", json!("items"), "answer.items"),
+            ("answer.abstain", json!(vec!["x".repeat(100); 700]), "answer"),
+            ("labels", json!(["a b"]), "labels[0]"),
+            ("labels", json!(["a", "a"]), "labels[1]"),
+            ("labels", json!(["other"]), "labels[0]"),
+            ("labels", json!(vec!["x"; 257]), "labels"),
+            ("scorer.live_cluster", json!(""), "scorer.live_cluster"),
+            ("scorer.authority", json!("a b"), "scorer.authority"),
+            ("scorer.deadline_ms", json!(0), "scorer.deadline_ms"),
+            ("scorer.deadline_ms", json!(-1), "scorer.deadline_ms"),
+            ("limits.flush_ms", json!(0), "limits.flush_ms"),
+            ("limits.hold_ms", json!(1), "limits.hold_ms"),
+            ("limits.batch_bytes", json!(MAX_BATCH_BYTES + 1), "limits.batch_bytes"),
+            ("limits.answer_bytes", json!(MAX_BATCH_BYTES), "limits.answer_bytes"),
+            ("limits.pending_bytes", json!(1_000), "limits.pending_bytes"),
+            ("limits.in_flight_bytes", json!(1_000), "limits.in_flight_bytes"),
+        ];
+        for (field, value, named) in cases {
+            let error = with(field, value.clone()).unwrap_err();
+            assert_eq!(error.field, named, "{field} = {value}: {error}");
+            assert!(!error.rule.is_empty() && !error.mend.is_empty(), "{error:?}");
+            assert!(!error.to_string().contains("12345678901"), "a salt must not reach the log: {error}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_or_more_than_one_is_refused() {
+        for text in ["", "{", "[]", "null", r#"{"salt":"0123456789abcdef"} x"#] {
+            assert!(Config::parse(text.as_bytes()).is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn garbage_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200), text in "\\PC{0,80}") {
+            let _ = Config::parse(&bytes);
+            let _ = with("salt", json!(text));
+            let _ = with("identity", json!([{ "header": text }, { "cookie": text }, { "body": text }]));
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! The configuration as it is written. Everything but `salt` has a default; an unknown field is a mistake.
+
+use contract::answer::AnswerSchema;
+use serde::Deserialize;
+
+use super::checked::Role;
+
+/// The document.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Document {
+    /// Which of the two plugins this is.
+    #[serde(default)]
+    pub role: Role,
+    /// The deployment's secret, at least 16 bytes. The same in all gateways, or users change arms between them.
+    pub salt: String,
+    /// Where an identity may stand, in order; body last.
+    #[serde(default = "default_identity")]
+    pub identity: Vec<Source>,
+    /// Longest body, in bytes, that is held to find an identity in it.
+    #[serde(default = "default_identity_body")]
+    pub identity_body_bytes: usize,
+    /// Which requests Perch is about.
+    #[serde(default)]
+    pub intercept: Intercept,
+    /// How answers are read.
+    #[serde(default)]
+    pub answer: AnswerSchema,
+    /// Labels that agreement is counted by; others count as `other`.
+    #[serde(default = "default_labels")]
+    pub labels: Vec<String>,
+    /// Where the scorer is.
+    #[serde(default)]
+    pub scorer: Scorer,
+    /// Bounds.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+/// One place where an identity may stand: `{"header": "x-user-id"}` and the like.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Source {
+    /// A request header's name.
+    Header(String),
+    /// A cookie's name.
+    Cookie(String),
+    /// A claim that Envoy's `jwt_authn` verified.
+    Jwt {
+        /// The provider's `payload_in_metadata`.
+        payload: String,
+        /// The claim's name.
+        claim: String,
+    },
+    /// A JSON pointer into the body.
+    Body(String),
+}
+
+/// Which requests Perch is about.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Intercept {
+    /// Their method.
+    pub method: String,
+    /// Their path, without query.
+    pub path: String,
+}
+
+/// Where the scorer is: names of Envoy's clusters, and times in milliseconds.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Scorer {
+    /// Cluster of live answers.
+    pub live_cluster: String,
+    /// Cluster of observations.
+    pub observe_cluster: String,
+    /// `:authority` of calls.
+    pub authority: String,
+    /// How long a canary user's request waits for the model, 1 to 60,000.
+    pub deadline_ms: u32,
+    /// How long a batch waits for its verdict, 1 to 60,000.
+    pub observe_timeout_ms: u32,
+}
+
+/// Bounds, per worker where they are not per request.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Longest request body that is copied or held, in bytes. At most Envoy's own buffer limit.
+    pub body_bytes: usize,
+    /// Longest answer that is copied, or taken from the scorer, in bytes.
+    pub answer_bytes: usize,
+    /// A batch is sent when it is this long, in bytes.
+    pub batch_bytes: usize,
+    /// Bytes of copies and waiting records; past it observations are dropped.
+    pub pending_bytes: usize,
+    /// Bytes of batches under way.
+    pub in_flight_bytes: usize,
+    /// Longest time that a record or count waits, in milliseconds.
+    pub flush_ms: u32,
+    /// Longest time that a request is held for its body, in milliseconds.
+    pub hold_ms: u32,
+}
+
+impl Default for Intercept {
+    fn default() -> Self {
+        Self { method: "POST".into(), path: "/ml/suggestions".into() }
+    }
+}
+
+impl Default for Scorer {
+    fn default() -> Self {
+        Self {
+            live_cluster: "perch_scorer_live".into(),
+            observe_cluster: "perch_scorer_observe".into(),
+            authority: "shadow-scorer".into(),
+            deadline_ms: 250,
+            observe_timeout_ms: 2_000,
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body_bytes: 256 * 1024,
+            answer_bytes: 1024 * 1024,
+            batch_bytes: 256 * 1024,
+            pending_bytes: 8 * 1024 * 1024,
+            in_flight_bytes: 8 * 1024 * 1024,
+            flush_ms: 10,
+            hold_ms: 5_000,
+        }
+    }
+}
+
+fn default_identity() -> Vec<Source> {
+    vec![Source::Header(contract::headers::DEMO_IDENTITY.to_owned())]
+}
+
+const fn default_identity_body() -> usize {
+    64 * 1024
+}
+
+fn default_labels() -> Vec<String> {
+    contract::names::SPENDING_LABELS.iter().map(|label| (*label).to_owned()).collect()
+}

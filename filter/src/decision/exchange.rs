@@ -1,0 +1,378 @@
+//! One intercepted request with its answer, from its first byte to its last, as an observation.
+//!
+//! Nothing here holds a request back: bytes are copied as they pass, as long as they stay inside the limits, and an
+//! exchange that cannot be observed is only counted. Each ends in exactly one [`Outcome`], whichever way its stream
+//! ends:
+//!
+//! - observed, when request and answer passed whole;
+//! - skipped, when the sample leaves it out: nothing is copied;
+//! - dropped, when a body is over its limit, when the worker has no room for another copy, or when the stream ends
+//!   before both have ended (a client that goes away, a reset upstream, an answer that does not wait for its request).
+//!
+//! The first reason to drop is the one that counts, and frees the copy at once.
+
+use contract::bucket::Bucket;
+use contract::frame::{Encoding, Observation};
+use contract::names::{Arm, Outcome};
+
+/// Bytes that a worker may hold for observations: copies being made, and records that wait to be sent.
+#[derive(Debug, Clone, Copy)]
+pub struct Budget {
+    used: usize,
+    limit: usize,
+}
+
+impl Budget {
+    /// With nothing used. `limit` is in bytes.
+    #[must_use]
+    pub const fn new(limit: usize) -> Self {
+        Self { used: 0, limit }
+    }
+
+    /// Takes `bytes`, or nothing.
+    #[must_use]
+    pub const fn take(&mut self, bytes: usize) -> bool {
+        let used = self.used.saturating_add(bytes);
+        if used > self.limit {
+            return false;
+        }
+        self.used = used;
+        true
+    }
+
+    /// Gives `bytes` back.
+    pub const fn give(&mut self, bytes: usize) {
+        self.used = self.used.saturating_sub(bytes);
+    }
+
+    /// Bytes taken.
+    #[must_use]
+    pub const fn used(&self) -> usize {
+        self.used
+    }
+}
+
+/// A body that passes.
+#[derive(Debug)]
+struct Passing {
+    copy: Vec<u8>,
+    encoding: Encoding,
+    limit: usize,
+    ended: bool,
+}
+
+impl Passing {
+    const fn new(copy: Vec<u8>, encoding: Encoding, limit: usize) -> Self {
+        Self { copy, encoding, limit, ended: false }
+    }
+}
+
+/// Which of the two bodies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// The client's request.
+    Request,
+    /// The answer to it.
+    Answer,
+}
+
+/// One exchange. See the module.
+#[derive(Debug)]
+pub struct Exchange {
+    started_ns: u64,
+    bucket: Option<Bucket>,
+    request: Passing,
+    answer: Passing,
+    /// Why it will not be observed, if that is known already.
+    lost: Option<Outcome>,
+    /// What the copies have taken of the budget.
+    paid: usize,
+    status: u16,
+    arm: Arm,
+    fallback: bool,
+}
+
+/// How an exchange ended.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Ended<'a> {
+    /// What became of it.
+    pub outcome: Outcome,
+    /// Who answered, when the client was given a whole answer with a 2xx status.
+    pub source: Option<Arm>,
+    /// What to hand to the buffer; there when, and only when, the outcome is [`Outcome::Observed`].
+    pub observation: Option<Observation<'a>>,
+}
+
+impl Exchange {
+    /// Begins with the request's headers, at `now_ns`. `unsampled`: copy nothing. `buffers` are reused for the copies;
+    /// limits are in bytes.
+    #[must_use]
+    pub fn begin(
+        now_ns: u64,
+        unsampled: bool,
+        request_encoding: Encoding,
+        limits: (usize, usize),
+        buffers: (Vec<u8>, Vec<u8>),
+    ) -> Self {
+        Self {
+            started_ns: now_ns,
+            bucket: None,
+            request: Passing::new(buffers.0, request_encoding, limits.0),
+            answer: Passing::new(buffers.1, Encoding::Identity, limits.1),
+            lost: unsampled.then_some(Outcome::SkippedSampling),
+            paid: 0,
+            status: 0,
+            arm: Arm::Rule,
+            fallback: false,
+        }
+    }
+
+    /// The user is known.
+    pub const fn identify(&mut self, bucket: Bucket) {
+        self.bucket = Some(bucket);
+    }
+
+    /// The user, if known.
+    #[must_use]
+    pub const fn bucket(&self) -> Option<Bucket> {
+        self.bucket
+    }
+
+    /// A body announces its length: one over its limit is not even begun.
+    pub fn announce(&mut self, side: Side, length: Option<usize>, budget: &mut Budget) {
+        let limit = self.side_mut(side).limit;
+        if length.is_some_and(|length| length > limit) {
+            self.lose(Outcome::DroppedBodyLimit, budget);
+        }
+    }
+
+    /// `length` more bytes of a body pass. Where they are wanted, `read` must append exactly them to the copy and say
+    /// whether it could; they are paid for from `budget`.
+    pub fn pass(&mut self, side: Side, length: usize, budget: &mut Budget, read: impl FnOnce(&mut Vec<u8>) -> bool) {
+        if self.lost.is_some() || length == 0 {
+            return;
+        }
+        let body = self.side_mut(side);
+        let before = body.copy.len();
+        let after = before.saturating_add(length);
+        if after > body.limit {
+            self.lose(Outcome::DroppedBodyLimit, budget);
+        } else if !budget.take(length) {
+            self.lose(Outcome::DroppedBufferFull, budget);
+        } else {
+            let whole = read(&mut body.copy) && body.copy.len() == after;
+            self.paid = self.paid.saturating_add(length);
+            if !whole {
+                // The copy is not what passed.
+                self.lose(Outcome::DroppedIncomplete, budget);
+            }
+        }
+    }
+
+    /// The answer's headers.
+    pub const fn answered(&mut self, status: u16, encoding: Encoding, arm: Arm, fallback: bool) {
+        self.status = status;
+        self.answer.encoding = encoding;
+        self.arm = arm;
+        self.fallback = fallback;
+    }
+
+    /// A body has passed whole.
+    pub const fn ended(&mut self, side: Side) {
+        self.side_mut(side).ended = true;
+    }
+
+    /// Both bodies have passed whole.
+    #[must_use]
+    pub const fn complete(&self) -> bool {
+        self.request.ended && self.answer.ended
+    }
+
+    /// Gives back what the copies took of the budget while they are still there, so that they do not stand in the way
+    /// of the record that is made of them.
+    pub const fn settle(&mut self, budget: &mut Budget) {
+        budget.give(self.paid);
+        self.paid = 0;
+    }
+
+    /// The end, at `now_ns`: the outcome, and what to hand on. To be asked once; [`Exchange::release`] follows.
+    #[must_use]
+    pub fn end(&self, now_ns: u64) -> Ended<'_> {
+        let source = (self.answer.ended && matches!(self.status, 200..=299)).then_some(self.arm);
+        let outcome = match self.lost {
+            Some(lost) => lost,
+            None if self.complete() => Outcome::Observed,
+            None => Outcome::DroppedIncomplete,
+        };
+        let observation = (outcome == Outcome::Observed).then(|| Observation {
+            arm: self.arm,
+            fallback: self.fallback,
+            bucket: self.bucket,
+            status: self.status,
+            duration_us: u32::try_from(now_ns.saturating_sub(self.started_ns) / 1_000).unwrap_or(u32::MAX),
+            request_encoding: self.request.encoding,
+            answer_encoding: self.answer.encoding,
+            request: &self.request.copy,
+            answer: &self.answer.copy,
+        });
+        Ended { outcome, source, observation }
+    }
+
+    /// Gives back what the copies took of the budget, and the buffers themselves, emptied.
+    #[must_use]
+    pub fn release(mut self, budget: &mut Budget) -> (Vec<u8>, Vec<u8>) {
+        self.forget(budget);
+        (self.request.copy, self.answer.copy)
+    }
+
+    fn lose(&mut self, why: Outcome, budget: &mut Budget) {
+        if self.lost.is_none() {
+            self.lost = Some(why);
+            self.forget(budget);
+        }
+    }
+
+    fn forget(&mut self, budget: &mut Budget) {
+        self.settle(budget);
+        self.request.copy.clear();
+        self.answer.copy.clear();
+    }
+
+    const fn side_mut(&mut self, side: Side) -> &mut Passing {
+        match side {
+            Side::Request => &mut self.request,
+            Side::Answer => &mut self.answer,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn begin(unsampled: bool) -> Exchange {
+        Exchange::begin(1_000, unsampled, Encoding::Identity, (10, 20), (Vec::new(), Vec::new()))
+    }
+
+    fn pass(exchange: &mut Exchange, side: Side, bytes: &[u8], budget: &mut Budget) {
+        exchange.pass(side, bytes.len(), budget, |out| {
+            out.extend_from_slice(bytes);
+            true
+        });
+    }
+
+    #[test]
+    fn a_whole_exchange_is_observed_as_it_passed() {
+        let mut budget = Budget::new(100);
+        let mut exchange = begin(false);
+        pass(&mut exchange, Side::Request, b"ab", &mut budget);
+        pass(&mut exchange, Side::Request, b"cd", &mut budget);
+        exchange.ended(Side::Request);
+        exchange.answered(200, Encoding::Gzip, Arm::Model, false);
+        pass(&mut exchange, Side::Answer, b"xyz", &mut budget);
+        exchange.ended(Side::Answer);
+        assert_eq!(budget.used(), 7);
+        let ended = exchange.end(3_500_999);
+        assert_eq!((ended.outcome, ended.source), (Outcome::Observed, Some(Arm::Model)));
+        let seen = ended.observation.unwrap();
+        assert_eq!((seen.request, seen.answer), (b"abcd".as_slice(), b"xyz".as_slice()));
+        assert_eq!((seen.status, seen.duration_us, seen.answer_encoding), (200, 3_499, Encoding::Gzip));
+        let (request, answer) = exchange.release(&mut budget);
+        assert!(request.is_empty() && answer.is_empty());
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn a_body_of_exactly_the_limit_is_observed_and_one_byte_more_is_not() {
+        let mut budget = Budget::new(100);
+        for (length, outcome) in [(10, Outcome::Observed), (11, Outcome::DroppedBodyLimit)] {
+            let mut exchange = begin(false);
+            pass(&mut exchange, Side::Request, &vec![b'x'; length], &mut budget);
+            exchange.ended(Side::Request);
+            exchange.answered(200, Encoding::Identity, Arm::Rule, false);
+            exchange.ended(Side::Answer);
+            assert_eq!(exchange.end(1_000).outcome, outcome);
+            assert_eq!(exchange.end(1_000).source, Some(Arm::Rule));
+            let _ = exchange.release(&mut budget);
+        }
+        let mut exchange = begin(false);
+        exchange.announce(Side::Request, Some(11), &mut budget);
+        exchange.pass(Side::Request, 1, &mut budget, |_| panic!("nothing more is wanted"));
+        assert_eq!(exchange.end(1_000).outcome, Outcome::DroppedBodyLimit);
+    }
+
+    #[test]
+    fn a_stream_that_ends_early_is_incomplete_and_gave_nobody_an_answer() {
+        let mut exchange = begin(false);
+        exchange.ended(Side::Request);
+        exchange.answered(200, Encoding::Identity, Arm::Rule, false);
+        let ended = exchange.end(1_000);
+        assert_eq!((ended.outcome, ended.source, ended.observation), (Outcome::DroppedIncomplete, None, None));
+    }
+
+    #[test]
+    fn an_unsampled_exchange_copies_nothing_and_still_says_who_answered() {
+        let mut budget = Budget::new(0);
+        let mut exchange = begin(true);
+        pass(&mut exchange, Side::Request, b"abc", &mut budget);
+        exchange.ended(Side::Request);
+        exchange.answered(204, Encoding::Identity, Arm::Rule, false);
+        exchange.ended(Side::Answer);
+        let ended = exchange.end(1_000);
+        assert_eq!((ended.outcome, ended.source, ended.observation), (Outcome::SkippedSampling, Some(Arm::Rule), None));
+    }
+
+    #[derive(Debug, Clone)]
+    enum Event {
+        Announce(Side, Option<usize>),
+        Pass(Side, usize),
+        Unreadable(Side, usize, usize),
+        Answered(u16),
+        Ended(Side),
+    }
+
+    fn event() -> impl Strategy<Value = Event> {
+        let side = prop_oneof![Just(Side::Request), Just(Side::Answer)];
+        prop_oneof![
+            (side.clone(), proptest::option::of(0_usize..40)).prop_map(|(side, length)| Event::Announce(side, length)),
+            (side.clone(), 0_usize..15).prop_map(|(side, length)| Event::Pass(side, length)),
+            (side.clone(), 0_usize..15, 0_usize..15)
+                .prop_map(|(side, length, got)| Event::Unreadable(side, length, got)),
+            any::<u16>().prop_map(Event::Answered),
+            side.prop_map(Event::Ended),
+        ]
+    }
+
+    proptest! {
+        // Whatever happens, in any order: one outcome, an observation exactly when observed, no byte over a limit, and
+        // the budget is what the copies hold and nothing once they are released.
+        #[test]
+        fn every_exchange_ends_once_inside_its_bounds(
+            unsampled: bool, room in 0_usize..60, events in proptest::collection::vec(event(), 0..20), now: u64,
+        ) {
+            let mut budget = Budget::new(room);
+            let mut exchange = begin(unsampled);
+            for event in events {
+                match event {
+                    Event::Announce(side, length) => exchange.announce(side, length, &mut budget),
+                    Event::Pass(side, length) => pass(&mut exchange, side, &vec![0; length], &mut budget),
+                    Event::Unreadable(side, length, got) => exchange.pass(side, length, &mut budget, |out| {
+                        out.resize(out.len() + got, 0);
+                        got % 2 == 0
+                    }),
+                    Event::Answered(status) => exchange.answered(status, Encoding::Identity, Arm::Rule, false),
+                    Event::Ended(side) => exchange.ended(side),
+                }
+                prop_assert!(exchange.request.copy.len() <= 10 && exchange.answer.copy.len() <= 20);
+                prop_assert_eq!(budget.used(), exchange.request.copy.len() + exchange.answer.copy.len());
+                prop_assert!(budget.used() <= room);
+            }
+            let ended = exchange.end(now);
+            prop_assert_eq!(ended.observation.is_some(), ended.outcome == Outcome::Observed);
+            prop_assert_eq!(unsampled, ended.outcome == Outcome::SkippedSampling);
+            let _ = exchange.release(&mut budget);
+            prop_assert_eq!(budget.used(), 0);
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! The port over the proxy-wasm ABI, version 0.2.1, as Envoy implements it. Every status is handed on as a number: the
+//! set that a host may return is open, and a value outside a Rust enum would be undefined behaviour.
+#![allow(unsafe_code)]
+
+use crate::envoy::memory::receive;
+use crate::plugin::host::{Body, Call, Host, Level, Map, Refused};
+
+#[link(wasm_import_module = "env")]
+unsafe extern "C" {
+    fn proxy_log(level: u32, data: *const u8, size: usize) -> u32;
+    fn proxy_get_current_time_nanoseconds(time: *mut u64) -> u32;
+    fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
+    fn proxy_get_buffer_bytes(kind: u32, start: usize, max: usize, data: *mut *mut u8, size: *mut usize) -> u32;
+    fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, size: *mut usize) -> u32;
+    fn proxy_replace_header_map_value(
+        map: u32,
+        name: *const u8,
+        name_size: usize,
+        value: *const u8,
+        value_size: usize,
+    ) -> u32;
+    fn proxy_remove_header_map_value(map: u32, name: *const u8, name_size: usize) -> u32;
+    fn proxy_get_property(path: *const u8, path_size: usize, data: *mut *mut u8, size: *mut usize) -> u32;
+    fn proxy_set_property(path: *const u8, path_size: usize, value: *const u8, value_size: usize) -> u32;
+    fn proxy_continue_stream(stream: u32) -> u32;
+    fn proxy_send_local_response(
+        status: u32,
+        details: *const u8,
+        details_size: usize,
+        body: *const u8,
+        body_size: usize,
+        headers: *const u8,
+        headers_size: usize,
+        grpc_status: i32,
+    ) -> u32;
+    fn proxy_http_call(
+        cluster: *const u8,
+        cluster_size: usize,
+        headers: *const u8,
+        headers_size: usize,
+        body: *const u8,
+        body_size: usize,
+        trailers: *const u8,
+        trailers_size: usize,
+        timeout: u32,
+        token: *mut u32,
+    ) -> u32;
+    fn proxy_set_effective_context(context: u32) -> u32;
+    fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, id: *mut u32) -> u32;
+    fn proxy_increment_metric(id: u32, by: i64) -> u32;
+}
+
+const COUNTER: u32 = 0;
+const REQUEST_STREAM: u32 = 0;
+const NO_GRPC_STATUS: i32 = -1;
+/// Room offered for a header map, in bytes; few are larger.
+const HEADERS_ROOM: usize = 2_048;
+/// Room offered for a property.
+const PROPERTY_ROOM: usize = 64;
+
+// SAFETY, for every call below: a pointer and its length come from one slice, which lives until the call returns; an out
+// pointer is to a local variable of the type that the ABI says; the host reads and writes only during the call.
+
+/// Envoy.
+pub(super) struct Envoy;
+
+const fn done(status: u32) -> Result<(), Refused> {
+    if status == 0 { Ok(()) } else { Err(Refused(status)) }
+}
+
+const fn map(map: Map) -> u32 {
+    match map {
+        Map::Request => 0,
+        Map::Answer => 2,
+        Map::Call => 6,
+    }
+}
+
+const fn buffer(body: Body) -> u32 {
+    match body {
+        Body::Request => 0,
+        Body::Answer => 1,
+        Body::Call => 4,
+        Body::Configuration => 7,
+    }
+}
+
+impl Host for Envoy {
+    fn now_ns(&self) -> u64 {
+        let mut time = 0;
+        // SAFETY: see above.
+        let status = unsafe { proxy_get_current_time_nanoseconds(&raw mut time) };
+        if status == 0 { time } else { 0 }
+    }
+
+    fn log(&self, level: Level, line: &str) {
+        let level = match level {
+            Level::Warn => 3,
+            Level::Error => 4,
+        };
+        // SAFETY: see above.
+        unsafe { proxy_log(level, line.as_ptr(), line.len()) };
+    }
+
+    fn headers(&self, which: Map, out: &mut Vec<u8>) -> Result<(), Refused> {
+        out.clear();
+        // SAFETY: see above; the out pointers are those that `receive` made for this call.
+        receive(out, HEADERS_ROOM, |data, size| unsafe { proxy_get_header_map_pairs(map(which), data, size) })
+            .map_err(Refused)
+    }
+
+    fn set_header(&self, which: Map, name: &str, value: &[u8]) -> Result<(), Refused> {
+        // SAFETY: see above.
+        done(unsafe {
+            proxy_replace_header_map_value(map(which), name.as_ptr(), name.len(), value.as_ptr(), value.len())
+        })
+    }
+
+    fn remove_header(&self, which: Map, name: &[u8]) -> Result<(), Refused> {
+        // SAFETY: see above.
+        done(unsafe { proxy_remove_header_map_value(map(which), name.as_ptr(), name.len()) })
+    }
+
+    fn body(&self, body: Body, length: usize, out: &mut Vec<u8>) -> Result<(), Refused> {
+        // SAFETY: see above; the out pointers are those that `receive` made for this call.
+        receive(out, length, |data, size| unsafe { proxy_get_buffer_bytes(buffer(body), 0, length, data, size) })
+            .map_err(Refused)
+    }
+
+    fn property(&self, path: &[u8], out: &mut Vec<u8>) -> Result<(), Refused> {
+        out.clear();
+        // SAFETY: see above; the out pointers are those that `receive` made for this call.
+        receive(out, PROPERTY_ROOM, |data, size| unsafe { proxy_get_property(path.as_ptr(), path.len(), data, size) })
+            .map_err(Refused)
+    }
+
+    fn note(&self, path: &str, value: &[u8]) -> Result<(), Refused> {
+        // SAFETY: see above.
+        done(unsafe { proxy_set_property(path.as_ptr(), path.len(), value.as_ptr(), value.len()) })
+    }
+
+    fn call(&self, call: &Call<'_>) -> Result<u32, Refused> {
+        let mut token = 0;
+        // No trailers: a null pointer with length 0 is an empty map to the host.
+        // SAFETY: see above.
+        done(unsafe {
+            proxy_http_call(
+                call.cluster.as_ptr(),
+                call.cluster.len(),
+                call.headers.as_ptr(),
+                call.headers.len(),
+                call.body.as_ptr(),
+                call.body.len(),
+                std::ptr::null(),
+                0,
+                call.timeout_ms,
+                &raw mut token,
+            )
+        })?;
+        Ok(token)
+    }
+
+    fn respond(&self, headers: &[u8], body: &[u8], details: &str) -> Result<(), Refused> {
+        // SAFETY: see above.
+        done(unsafe {
+            proxy_send_local_response(
+                200,
+                details.as_ptr(),
+                details.len(),
+                body.as_ptr(),
+                body.len(),
+                headers.as_ptr(),
+                headers.len(),
+                NO_GRPC_STATUS,
+            )
+        })
+    }
+
+    fn resume(&self) -> Result<(), Refused> {
+        // SAFETY: takes no pointer.
+        done(unsafe { proxy_continue_stream(REQUEST_STREAM) })
+    }
+
+    fn act_for(&self, context: u32) -> Result<(), Refused> {
+        // SAFETY: takes no pointer.
+        done(unsafe { proxy_set_effective_context(context) })
+    }
+
+    fn tick_every(&self, ms: u32) -> Result<(), Refused> {
+        // SAFETY: takes no pointer.
+        done(unsafe { proxy_set_tick_period_milliseconds(ms) })
+    }
+
+    fn define(&self, name: &str) -> Result<u32, Refused> {
+        let mut id = 0;
+        // SAFETY: see above.
+        done(unsafe { proxy_define_metric(COUNTER, name.as_ptr(), name.len(), &raw mut id) })?;
+        Ok(id)
+    }
+
+    fn increment(&self, counter: u32, by: u64) -> Result<(), Refused> {
+        // SAFETY: takes no pointer.
+        done(unsafe { proxy_increment_metric(counter, i64::try_from(by).unwrap_or(i64::MAX)) })
+    }
+}

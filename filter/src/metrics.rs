@@ -1,0 +1,155 @@
+//! Every stat that the filter writes: its place in the [`crate::decision::accounting::Ledger`] and its name in Envoy.
+//!
+//! Names and label values come from [`contract::names`]; a stat with labels is `NAME.label.value` in Envoy, and a stats
+//! tag makes a Prometheus label of it. All are defined when the plugin is configured, so that each is there, at 0, from
+//! the first scrape; ids are kept, and no name is looked up for a request.
+
+use contract::names::{
+    Agree, Arm, BATCH, BatchResult, COMPARE, FALLBACK, FallbackReason, IDENTITY, INTERCEPTED, IdentitySource,
+    LABEL_COMPARE, NONE, NoneReason, OBSERVATION, OTHER_LABEL, Outcome, PREDICT_REQUESTS, SOURCE,
+};
+
+/// The two values of the label `available`, in the order of their stats.
+const AVAILABLE: [&str; 2] = ["False", "True"];
+
+/// One counter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stat {
+    /// [`COMPARE`].
+    Compare(Agree),
+    /// [`SOURCE`].
+    Source(Arm),
+    /// [`PREDICT_REQUESTS`].
+    Predict(bool),
+    /// [`FALLBACK`].
+    Fallback(FallbackReason),
+    /// [`INTERCEPTED`].
+    Intercepted,
+    /// [`OBSERVATION`].
+    Observation(Outcome),
+    /// [`NONE`].
+    None(NoneReason),
+    /// [`IDENTITY`].
+    Identity(IdentitySource),
+    /// [`BATCH`].
+    Batch(BatchResult),
+    /// [`LABEL_COMPARE`], by the label's place in the configured set; any place past its end is [`OTHER_LABEL`].
+    Label(usize, Agree),
+}
+
+const SOURCE_AT: usize = Agree::ALL.len();
+const PREDICT_AT: usize = SOURCE_AT + Arm::ALL.len();
+const FALLBACK_AT: usize = PREDICT_AT + AVAILABLE.len();
+const INTERCEPTED_AT: usize = FALLBACK_AT + FallbackReason::ALL.len();
+const OBSERVATION_AT: usize = INTERCEPTED_AT + 1;
+const NONE_AT: usize = OBSERVATION_AT + Outcome::ALL.len();
+const IDENTITY_AT: usize = NONE_AT + NoneReason::ALL.len();
+const BATCH_AT: usize = IDENTITY_AT + IdentitySource::ALL.len();
+const LABELS_AT: usize = BATCH_AT + BatchResult::ALL.len();
+
+impl Stat {
+    /// Its place among the stats, below [`count`]; `labels` is the size of the configured set.
+    #[must_use]
+    pub const fn place(self, labels: usize) -> usize {
+        match self {
+            Self::Compare(agree) => agree as usize,
+            Self::Source(arm) => SOURCE_AT + arm as usize,
+            Self::Predict(available) => PREDICT_AT + available as usize,
+            Self::Fallback(reason) => FALLBACK_AT + reason as usize,
+            Self::Intercepted => INTERCEPTED_AT,
+            Self::Observation(outcome) => OBSERVATION_AT + outcome as usize,
+            Self::None(reason) => NONE_AT + reason as usize,
+            Self::Identity(source) => IDENTITY_AT + source as usize,
+            Self::Batch(result) => BATCH_AT + result as usize,
+            Self::Label(label, agree) => {
+                let label = if label < labels { label } else { labels };
+                LABELS_AT + label * Agree::ALL.len() + agree as usize
+            }
+        }
+    }
+}
+
+/// How many stats there are with a set of `labels` labels.
+#[must_use]
+pub const fn count(labels: usize) -> usize {
+    LABELS_AT + (labels + 1) * Agree::ALL.len()
+}
+
+/// The names of all stats, each at its [`Stat::place`].
+#[must_use]
+pub fn names(labels: &[String]) -> Vec<String> {
+    let mut names = vec![String::new(); count(labels.len())];
+    let mut put = |stat: Stat, name: String| {
+        if let Some(slot) = names.get_mut(stat.place(labels.len())) {
+            *slot = name;
+        }
+    };
+    for agree in Agree::ALL {
+        put(Stat::Compare(*agree), format!("{COMPARE}.agree.{}", agree.as_str()));
+    }
+    for arm in Arm::ALL {
+        put(Stat::Source(*arm), format!("{SOURCE}.source.{}", arm.as_str()));
+    }
+    for (available, value) in [false, true].into_iter().zip(AVAILABLE) {
+        put(Stat::Predict(available), format!("{PREDICT_REQUESTS}.available.{value}"));
+    }
+    for reason in FallbackReason::ALL {
+        put(Stat::Fallback(*reason), format!("{FALLBACK}.reason.{}", reason.as_str()));
+    }
+    put(Stat::Intercepted, INTERCEPTED.to_owned());
+    for outcome in Outcome::ALL {
+        put(Stat::Observation(*outcome), format!("{OBSERVATION}.outcome.{}", outcome.as_str()));
+    }
+    for reason in NoneReason::ALL {
+        put(Stat::None(*reason), format!("{NONE}.reason.{}", reason.as_str()));
+    }
+    for source in IdentitySource::ALL {
+        put(Stat::Identity(*source), format!("{IDENTITY}.source.{}", source.as_str()));
+    }
+    for result in BatchResult::ALL {
+        put(Stat::Batch(*result), format!("{BATCH}.result.{}", result.as_str()));
+    }
+    let known = labels.iter().map(String::as_str).chain([OTHER_LABEL]);
+    for (at, label) in known.enumerate() {
+        for agree in Agree::ALL {
+            put(Stat::Label(at, *agree), format!("{LABEL_COMPARE}.label.{label}.agree.{}", agree.as_str()));
+        }
+    }
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_stat_has_a_place_and_a_name_of_its_own() {
+        let labels = vec!["coffee".to_owned(), "transportation.fuel".to_owned()];
+        let names = names(&labels);
+        let mut sorted = names.clone();
+        sorted.sort_unstable();
+        sorted.dedup();
+        assert_eq!(sorted.len(), count(2));
+        assert!(!names.iter().any(String::is_empty));
+    }
+
+    #[test]
+    fn names_are_those_that_the_stats_tags_expect() {
+        let labels = vec!["transportation.fuel".to_owned()];
+        let names = names(&labels);
+        let name = |stat: Stat| names[stat.place(1)].as_str();
+        assert_eq!(name(Stat::Compare(Agree::None)), "lm_suggest_compare_total.agree.None");
+        assert_eq!(name(Stat::Source(Arm::Model)), "lm_suggest_source_total.source.model");
+        assert_eq!(name(Stat::Predict(true)), "lm_ml_predict_requests_total.available.True");
+        assert_eq!(name(Stat::Predict(false)), "lm_ml_predict_requests_total.available.False");
+        assert_eq!(name(Stat::Fallback(FallbackReason::NotJson)), "lm_ml_fallback_total.reason.not_json");
+        assert_eq!(name(Stat::Intercepted), "perch_intercepted_total");
+        assert_eq!(name(Stat::Observation(Outcome::Observed)), "perch_observation_total.outcome.observed");
+        assert_eq!(name(Stat::None(NoneReason::Shed)), "perch_compare_none_total.reason.shed");
+        assert_eq!(name(Stat::Identity(IdentitySource::Missing)), "perch_identity_total.source.none");
+        assert_eq!(name(Stat::Batch(BatchResult::Failed)), "perch_batch_total.result.failed");
+        let fuel = "perch_label_compare_total.label.transportation.fuel.agree.True";
+        assert_eq!(name(Stat::Label(0, Agree::True)), fuel);
+        assert_eq!(name(Stat::Label(9, Agree::False)), "perch_label_compare_total.label.other.agree.False");
+    }
+}

@@ -1,0 +1,107 @@
+//! Header maps as the proxy-wasm ABI writes them: a count, then a length pair for each header, then the names and
+//! values, each ended by a zero byte; integers are little-endian `u32`. All headers come over in one host call and
+//! are read in place.
+
+/// A header map's bytes, read in place. Whatever the bytes are, reading them ends and stays inside them.
+#[derive(Debug, Clone, Copy)]
+pub struct Pairs<'a> {
+    bytes: &'a [u8],
+}
+
+impl<'a> Pairs<'a> {
+    /// Over the host's bytes.
+    #[must_use]
+    pub const fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes }
+    }
+
+    /// Name and value of each header, in their order; names are lower case in Envoy. Ends early where the bytes are
+    /// not what they should be.
+    pub fn iter(self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+        let count = self.u32_at(0).unwrap_or(0);
+        // Past the end of the bytes there is nothing to read, so a count that lies ends the walk, not the filter.
+        let mut at = count.checked_mul(8).and_then(|table| table.checked_add(4));
+        (0..count).map_while(move |index| {
+            let entry = index.checked_mul(8)?.checked_add(4)?;
+            let name_length = self.u32_at(entry)?;
+            let value_length = self.u32_at(entry.checked_add(4)?)?;
+            let start = at?;
+            let name_end = start.checked_add(name_length)?;
+            let value_start = name_end.checked_add(1)?;
+            let value_end = value_start.checked_add(value_length)?;
+            at = value_end.checked_add(1);
+            Some((self.bytes.get(start..name_end)?, self.bytes.get(value_start..value_end)?))
+        })
+    }
+
+    /// The first header of that (lower case) name.
+    #[must_use]
+    pub fn get(self, name: &[u8]) -> Option<&'a [u8]> {
+        self.iter().find(|(found, _)| *found == name).map(|(_, value)| value)
+    }
+
+    fn u32_at(self, at: usize) -> Option<usize> {
+        let bytes = self.bytes.get(at..at.checked_add(4)?)?;
+        usize::try_from(u32::from_le_bytes(bytes.try_into().ok()?)).ok()
+    }
+}
+
+/// Writes a header map into `out`, which is cleared. Headers whose length does not fit are left out.
+pub fn write(out: &mut Vec<u8>, headers: &[(&[u8], &[u8])]) {
+    out.clear();
+    let fits = |(name, value): &&(&[u8], &[u8])| u32::try_from(name.len().saturating_add(value.len())).is_ok();
+    let count = headers.iter().filter(fits).count();
+    put_u32(out, count);
+    for (name, value) in headers.iter().filter(fits) {
+        put_u32(out, name.len());
+        put_u32(out, value.len());
+    }
+    for (name, value) in headers.iter().filter(fits) {
+        out.extend_from_slice(name);
+        out.push(0);
+        out.extend_from_slice(value);
+        out.push(0);
+    }
+}
+
+fn put_u32(out: &mut Vec<u8>, value: usize) {
+    out.extend_from_slice(&u32::try_from(value).unwrap_or(0).to_le_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(headers in proptest::collection::vec(
+            (proptest::collection::vec(any::<u8>(), 0..20), proptest::collection::vec(any::<u8>(), 0..40)), 0..12,
+        )) {
+            let borrowed: Vec<(&[u8], &[u8])> = headers.iter().map(|(n, v)| (n.as_slice(), v.as_slice())).collect();
+            let mut bytes = Vec::new();
+            write(&mut bytes, &borrowed);
+            prop_assert_eq!(Pairs::new(&bytes).iter().collect::<Vec<_>>(), borrowed);
+        }
+
+        #[test]
+        fn garbage_ends_and_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert!(Pairs::new(&bytes).iter().count() <= bytes.len());
+        }
+
+        #[test]
+        fn a_count_that_lies_ends_at_the_bytes_end(count: u32, rest in proptest::collection::vec(any::<u8>(), 0..64)) {
+            let mut bytes = count.to_le_bytes().to_vec();
+            bytes.extend_from_slice(&rest);
+            prop_assert!(Pairs::new(&bytes).iter().count() <= bytes.len());
+        }
+    }
+
+    #[test]
+    fn the_first_of_a_name_is_found() {
+        let mut bytes = Vec::new();
+        write(&mut bytes, &[(b"a", b"1"), (b"b", b"2"), (b"b", b"3")]);
+        assert_eq!(Pairs::new(&bytes).get(b"b"), Some(b"2".as_slice()));
+        assert_eq!(Pairs::new(&bytes).get(b"c"), None);
+    }
+}

@@ -1,0 +1,149 @@
+//! The port: what the filter asks of its host. Envoy answers each call with a status, and any status but "ok" is a value
+//! here. Nothing else of the crate knows the host.
+
+/// A header map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Map {
+    /// Of the client's request.
+    Request,
+    /// Of the answer to it.
+    Answer,
+    /// Of the answer to a call of ours.
+    Call,
+}
+
+/// A body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Body {
+    /// Of the client's request: the part that passes in this callback.
+    Request,
+    /// Of the answer to it: the part that passes in this callback.
+    Answer,
+    /// Of the answer to a call of ours.
+    Call,
+    /// The plugin's configuration.
+    Configuration,
+}
+
+/// How loud a log line is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// Something works, but not as meant.
+    Warn,
+    /// Something does not work.
+    Error,
+}
+
+/// The host did not do it; its status code says why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refused(pub u32);
+
+/// Does a stream go on?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    /// It does.
+    Continue,
+    /// It waits until the request is resumed or answered.
+    Hold,
+}
+
+/// A call to one of Envoy's clusters.
+#[derive(Debug, Clone, Copy)]
+pub struct Call<'a> {
+    /// The cluster.
+    pub cluster: &'a str,
+    /// A header map, as [`crate::pairs::write`] writes it.
+    pub headers: &'a [u8],
+    /// The body; empty for none.
+    pub body: &'a [u8],
+    /// In milliseconds, at least 1.
+    pub timeout_ms: u32,
+}
+
+/// What Envoy does for the filter. No function panics, whatever the host's status; `out` is only written to on success.
+pub trait Host {
+    /// Nanoseconds since some fixed time.
+    fn now_ns(&self) -> u64;
+
+    /// Writes a line to Envoy's log.
+    fn log(&self, level: Level, line: &str);
+
+    /// Reads a whole header map, for [`crate::pairs::Pairs`], into `out`, which is cleared.
+    ///
+    /// # Errors
+    /// Where there is none.
+    fn headers(&self, map: Map, out: &mut Vec<u8>) -> Result<(), Refused>;
+
+    /// Sets a header, in place of any of that name.
+    ///
+    /// # Errors
+    /// Where there is no such map, e.g. since the headers are on their way already.
+    fn set_header(&self, map: Map, name: &str, value: &[u8]) -> Result<(), Refused>;
+
+    /// Removes all headers of that name.
+    ///
+    /// # Errors
+    /// As [`Host::set_header`].
+    fn remove_header(&self, map: Map, name: &[u8]) -> Result<(), Refused>;
+
+    /// Appends the first `length` bytes of a body, or fewer where there are fewer, to `out`.
+    ///
+    /// # Errors
+    /// Where there is none.
+    fn body(&self, body: Body, length: usize, out: &mut Vec<u8>) -> Result<(), Refused>;
+
+    /// Reads a property, its path joined by zero bytes, into `out`, which is cleared.
+    ///
+    /// # Errors
+    /// Where there is none.
+    fn property(&self, path: &[u8], out: &mut Vec<u8>) -> Result<(), Refused>;
+
+    /// Notes a value in the stream's filter state; [`Host::property`] of the same path reads it.
+    ///
+    /// # Errors
+    /// Where there is no stream.
+    fn note(&self, path: &str, value: &[u8]) -> Result<(), Refused>;
+
+    /// Calls a cluster; the answer comes to the root context under the token.
+    ///
+    /// # Errors
+    /// When the call cannot be made: no such cluster, no healthy host, or too many calls under way. Envoy does not say
+    /// which, and no answer comes.
+    fn call(&self, call: &Call<'_>) -> Result<u32, Refused>;
+
+    /// Answers the client, with 200. `headers` as [`crate::pairs::write`] writes them.
+    ///
+    /// # Errors
+    /// When there is nobody to answer.
+    fn respond(&self, headers: &[u8], body: &[u8], details: &str) -> Result<(), Refused>;
+
+    /// Lets a held request go on.
+    ///
+    /// # Errors
+    /// When there is none.
+    fn resume(&self) -> Result<(), Refused>;
+
+    /// What follows in this callback is done for `context` instead of the callback's own.
+    ///
+    /// # Errors
+    /// When it is gone.
+    fn act_for(&self, context: u32) -> Result<(), Refused>;
+
+    /// Ticks the root context every so many milliseconds; 0 stops it.
+    ///
+    /// # Errors
+    /// When it cannot.
+    fn tick_every(&self, ms: u32) -> Result<(), Refused>;
+
+    /// Defines a counter; the same name is the same counter.
+    ///
+    /// # Errors
+    /// When it cannot.
+    fn define(&self, name: &str) -> Result<u32, Refused>;
+
+    /// Adds to a counter; `by` is at least 1.
+    ///
+    /// # Errors
+    /// When there is no such counter.
+    fn increment(&self, counter: u32, by: u64) -> Result<(), Refused>;
+}

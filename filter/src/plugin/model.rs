@@ -1,0 +1,281 @@
+//! The plugin for canary users: it holds the request, asks the scorer with a deadline, and answers with what it got or
+//! lets the request go on.
+//!
+//! Envoy's matcher runs it for canary users only, so all it needs to know of a user is the bucket header, which it hands
+//! to the scorer; cookies and credentials stay behind.
+
+use contract::headers;
+use contract::names::FallbackReason;
+
+use crate::config::Config;
+use crate::decision::exchange::Budget;
+use crate::decision::fallback;
+use crate::decision::heads::{AnswerHead, RequestHead};
+use crate::decision::held::{Held, Stage};
+use crate::metrics::Stat;
+use crate::pairs::{self, Pairs};
+use crate::plugin::counters::Counters;
+use crate::plugin::host::{Body, Call, Flow, Host, Level, Map, Refused};
+use crate::plugin::pool::Pool;
+use crate::plugin::{FALLBACK_NOTE, MODEL_DETAILS};
+
+/// How often held requests are looked through for bodies that do not come, in ns.
+const LOOK_NS: u64 = 100_000_000;
+
+/// Request headers that the scorer gets besides the bucket: what it needs to read the body, and what ties logs and
+/// traces together.
+const PASSED_ON: [&[u8]; 6] =
+    [b"content-type", b"content-encoding", b"accept", b"traceparent", b"tracestate", b"x-request-id"];
+
+/// The root context.
+#[derive(Debug)]
+pub struct Model {
+    config: Config,
+    counters: Counters,
+    budget: Budget,
+    pool: Pool,
+    /// Calls under way, with the stream that each is for.
+    calls: Vec<(u32, u32)>,
+    /// The last call that ended was answered by the scorer.
+    reached: bool,
+    /// Streams whose body is being gathered, and some whose is not any more.
+    gathering: Vec<u32>,
+    next_look_ns: u64,
+}
+
+/// One canary request.
+#[derive(Debug)]
+pub struct Canary {
+    held: Held,
+    call_headers: Vec<u8>,
+}
+
+impl Model {
+    /// Configures the root context.
+    ///
+    /// # Errors
+    /// When the host defines no counters.
+    pub fn new(host: &impl Host, config: Config) -> Result<Self, Refused> {
+        Ok(Self {
+            counters: Counters::define(host, &config.labels, config.limits.flush_ms)?,
+            budget: Budget::new(config.limits.pending_bytes),
+            config,
+            pool: Pool::default(),
+            calls: Vec::new(),
+            reached: true,
+            gathering: Vec::new(),
+            next_look_ns: 0,
+        })
+    }
+
+    /// A request's headers. `None` where the plugin has nothing to do with it.
+    pub fn request_headers(
+        &mut self,
+        host: &impl Host,
+        scratch: &mut Vec<u8>,
+        context: u32,
+        end: bool,
+    ) -> (Flow, Option<Canary>) {
+        if host.headers(Map::Request, scratch).is_err() {
+            return (Flow::Continue, None);
+        }
+        let headers = Pairs::new(scratch);
+        let head = RequestHead::read(headers);
+        let (None, Some(bucket)) = (self.config.intercept.passes(&head), head.bucket) else {
+            return (Flow::Continue, None);
+        };
+        let mut call_headers = self.pool.take();
+        let mut passed: Vec<(&[u8], &[u8])> = Vec::with_capacity(4 + PASSED_ON.len());
+        passed.extend([
+            (b":method".as_slice(), head.method),
+            (b":path", head.path),
+            (b":authority", self.config.scorer.authority.as_bytes()),
+            (headers::BUCKET.as_bytes(), bucket),
+        ]);
+        passed.extend(headers.iter().filter(|(name, _)| PASSED_ON.contains(name)));
+        pairs::write(&mut call_headers, &passed);
+        let limit = self.config.limits.body_bytes;
+        let mut canary = Canary { held: Held::begin(host.now_ns(), limit, self.pool.take()), call_headers };
+        let flow = if head.content_length.is_some_and(|length| length > limit) {
+            self.let_go(host, &mut canary, FallbackReason::RequestTooLarge);
+            Flow::Continue
+        } else if end {
+            self.ask(host, context, &mut canary)
+        } else {
+            self.gathering.push(context);
+            self.counters.wake(host, true);
+            Flow::Hold
+        };
+        (flow, Some(canary))
+    }
+
+    /// `length` bytes of a request's body, the last ones where `end` says so.
+    pub fn request_body(
+        &mut self,
+        host: &impl Host,
+        context: u32,
+        canary: &mut Canary,
+        length: usize,
+        end: bool,
+    ) -> Flow {
+        let read = |out: &mut Vec<u8>| host.body(Body::Request, length, out).is_ok();
+        if let Some(reason) = canary.held.gather(length, &mut self.budget, read) {
+            self.counters.count(Stat::Fallback(reason));
+            self.counters.wake(host, false);
+        }
+        match canary.held.stage() {
+            Stage::Gathering if end => self.ask(host, context, canary),
+            Stage::Gathering | Stage::Asking => Flow::Hold,
+            Stage::Answered | Stage::LetGo(_) | Stage::Overtaken => Flow::Continue,
+        }
+    }
+
+    /// A request's trailers: its body is whole.
+    pub fn request_trailers(&mut self, host: &impl Host, context: u32, canary: &mut Canary) -> Flow {
+        self.request_body(host, context, canary, 0, true)
+    }
+
+    /// An answer's headers, of whoever answers.
+    pub fn answer_headers(&mut self, host: &impl Host, canary: &mut Canary) {
+        canary.held.overtaken(&mut self.budget);
+        if let Stage::LetGo(reason) = canary.held.stage() {
+            let word = reason.as_str().as_bytes();
+            let _ = host.set_header(Map::Answer, headers::FALLBACK, word);
+            let _ = host.note(FALLBACK_NOTE, word);
+        }
+    }
+
+    /// The request is over.
+    pub fn conclude(&mut self, canary: Canary) {
+        self.pool.put(canary.held.release(&mut self.budget));
+        self.pool.put(canary.call_headers);
+    }
+
+    /// The stream that a call was for, if the call is ours; the call is over.
+    pub fn landed(&mut self, token: u32) -> Option<u32> {
+        let at = self.calls.iter().position(|(call, _)| *call == token)?;
+        Some(self.calls.swap_remove(at).1)
+    }
+
+    /// The scorer's answer, or its lack (`headers` is 0 where the call failed), for `context`, whose client may be gone.
+    pub fn call_answered(
+        &mut self,
+        host: &impl Host,
+        scratch: &mut Vec<u8>,
+        context: u32,
+        canary: Option<&mut Canary>,
+        headers: usize,
+        length: usize,
+    ) {
+        let limit = self.config.limits.answer_bytes;
+        let mut body = self.pool.take();
+        let verdict = if headers == 0 || host.headers(Map::Call, scratch).is_err() {
+            self.reached = false;
+            Err(FallbackReason::Reset)
+        } else {
+            let head = AnswerHead::read(Pairs::new(scratch));
+            self.reached = head.scorer;
+            if length <= limit && host.body(Body::Call, length, &mut body).is_err() {
+                Err(FallbackReason::Reset)
+            } else {
+                fallback::judge(&head, &body, length, limit, &self.config.answer)
+            }
+        };
+        self.counters.count(Stat::Predict(verdict.is_ok()));
+        if let Some(canary) = canary {
+            match verdict {
+                Ok(good) => {
+                    let mut headers = self.pool.take();
+                    pairs::write(&mut headers, &fallback::answer_headers(&good));
+                    if canary.held.answer(&mut self.budget) && host.act_for(context).is_ok() {
+                        let _ = host.respond(&headers, &body, MODEL_DETAILS);
+                    }
+                    self.pool.put(headers);
+                }
+                Err(reason) => {
+                    if self.let_go(host, canary, reason) && host.act_for(context).is_ok() {
+                        let _ = host.resume();
+                    }
+                }
+            }
+        }
+        self.pool.put(body);
+        self.counters.wake(host, false);
+    }
+
+    /// Hands the counts over.
+    pub fn tick(&mut self, host: &impl Host) {
+        self.counters.tick(host, !self.gathering.is_empty());
+    }
+
+    /// Streams whose body has not come for too long, for [`Model::late`]; looked for now and then.
+    pub fn to_look_through(&mut self, now_ns: u64) -> Vec<u32> {
+        if self.gathering.is_empty() || now_ns < self.next_look_ns {
+            return Vec::new();
+        }
+        self.next_look_ns = now_ns.saturating_add(LOOK_NS);
+        std::mem::take(&mut self.gathering)
+    }
+
+    /// Looks at a stream whose body may be late, and lets it go if it is.
+    pub fn late(&mut self, host: &impl Host, context: u32, canary: &mut Canary, now_ns: u64) {
+        if canary.held.late(now_ns, self.config.limits.hold_ms) {
+            if self.let_go(host, canary, FallbackReason::Deadline) && host.act_for(context).is_ok() {
+                let _ = host.resume();
+            }
+        } else if canary.held.stage() == Stage::Gathering {
+            self.gathering.push(context);
+        }
+    }
+
+    /// The root context ends.
+    pub fn close(&mut self, host: &impl Host) {
+        self.counters.flush(host);
+    }
+
+    fn ask(&mut self, host: &impl Host, context: u32, canary: &mut Canary) -> Flow {
+        if !canary.held.ask() {
+            return Flow::Continue;
+        }
+        let call = Call {
+            cluster: &self.config.scorer.live_cluster,
+            headers: &canary.call_headers,
+            body: canary.held.body(),
+            timeout_ms: self.config.scorer.deadline_ms,
+        };
+        match host.call(&call) {
+            Ok(token) => {
+                self.calls.push((token, context));
+                Flow::Hold
+            }
+            Err(refused) => {
+                self.counters.count(Stat::Predict(false));
+                let reason = self.not_sent(host, refused);
+                self.let_go(host, canary, reason);
+                Flow::Continue
+            }
+        }
+    }
+
+    /// Envoy did not take the call: there is no such cluster, no healthy host, or a circuit breaker is open, and it does
+    /// not say which. Where calls are under way and the scorer answered the last one, it is not the host that lacks.
+    fn not_sent(&self, host: &impl Host, refused: Refused) -> FallbackReason {
+        const BAD_ARGUMENT: u32 = 2;
+        if refused.0 == BAD_ARGUMENT {
+            let cluster = &self.config.scorer.live_cluster;
+            host.log(Level::Error, &format!("perch: Envoy has no cluster {cluster:?}: the rules answer for the model"));
+        } else if self.reached && !self.calls.is_empty() {
+            return FallbackReason::Overloaded;
+        }
+        FallbackReason::Refused
+    }
+
+    fn let_go(&mut self, host: &impl Host, canary: &mut Canary, reason: FallbackReason) -> bool {
+        let first = canary.held.let_go(reason, &mut self.budget);
+        if first {
+            self.counters.count(Stat::Fallback(reason));
+            self.counters.wake(host, false);
+        }
+        first
+    }
+}

@@ -1,0 +1,399 @@
+//! The plugin for all users: it writes the bucket header, copies request and answer as they pass, says in the answer
+//! who gave it, and sends what it saw in batches.
+
+use contract::bucket::Bucket;
+use contract::frame::{self, Encoding};
+use contract::headers;
+use contract::names::{Arm, BatchResult, IdentitySource, Outcome};
+
+use crate::config::Config;
+use crate::decision::exchange::{Budget, Exchange, Side};
+use crate::decision::heads::{AnswerHead, RequestHead};
+use crate::decision::identity::{self, Search};
+use crate::decision::observation::{Bounds, Buffer};
+use crate::metrics::Stat;
+use crate::pairs::{self, Pairs};
+use crate::plugin::counters::Counters;
+use crate::plugin::host::{Body, Call, Flow, Host, Map, Refused};
+use crate::plugin::pool::Pool;
+use crate::plugin::{FALLBACK_NOTE, MODEL_DETAILS};
+
+/// How often requests that wait for their body are looked through, in ns.
+const LOOK_NS: u64 = 100_000_000;
+
+/// The root context.
+#[derive(Debug)]
+pub struct Observe {
+    config: Config,
+    counters: Counters,
+    buffer: Buffer,
+    budget: Budget,
+    pool: Pool,
+    call_headers: Vec<u8>,
+    /// Streams that wait for an identity in their body, and some that do not any more.
+    waiting: Vec<u32>,
+    next_look_ns: u64,
+}
+
+/// One intercepted request.
+#[derive(Debug)]
+pub struct Observed {
+    exchange: Exchange,
+    waits: Option<Waiting>,
+}
+
+/// A request that is held until its body says who the user is.
+#[derive(Debug)]
+struct Waiting {
+    body: Vec<u8>,
+    since_ns: u64,
+    /// The client sent a bucket header of its own, which must go if we have none.
+    forged: bool,
+}
+
+impl Observe {
+    /// Configures the root context.
+    ///
+    /// # Errors
+    /// When the host defines no counters.
+    pub fn new(host: &impl Host, config: Config) -> Result<Self, Refused> {
+        let counters = Counters::define(host, &config.labels, config.limits.flush_ms)?;
+        let bounds = Bounds { batch: config.limits.batch_bytes, in_flight: config.limits.in_flight_bytes };
+        let mut call_headers = Vec::new();
+        pairs::write(
+            &mut call_headers,
+            &[
+                (b":method", b"POST"),
+                (b":path", frame::PATH.as_bytes()),
+                (b":authority", config.scorer.authority.as_bytes()),
+                (b"content-type", frame::CONTENT_TYPE.as_bytes()),
+            ],
+        );
+        Ok(Self {
+            buffer: Buffer::new(config.answer_json.clone(), bounds),
+            budget: Budget::new(config.limits.pending_bytes),
+            config,
+            counters,
+            pool: Pool::default(),
+            call_headers,
+            waiting: Vec::new(),
+            next_look_ns: 0,
+        })
+    }
+
+    /// A request's headers. `None` where nothing more is to be seen of it.
+    pub fn request_headers(
+        &mut self,
+        host: &impl Host,
+        scratch: &mut Vec<u8>,
+        context: u32,
+        end: bool,
+    ) -> (Flow, Option<Observed>) {
+        if host.headers(Map::Request, scratch).is_err() {
+            return (Flow::Continue, None);
+        }
+        let headers = Pairs::new(scratch);
+        let head = RequestHead::read(headers);
+        self.counters.count(Stat::Intercepted);
+        if let Some(skipped) = self.config.intercept.passes(&head) {
+            self.counters.count(Stat::Observation(skipped));
+            self.counters.wake(host, false);
+            return (Flow::Continue, None);
+        }
+        let now_ns = host.now_ns();
+        let limits = (self.config.limits.body_bytes, self.config.limits.answer_bytes);
+        let encoding = Encoding::from_header(head.content_encoding);
+        let buffers = (self.pool.take(), self.pool.take());
+        let mut exchange = Exchange::begin(now_ns, head.unsampled, encoding, limits, buffers);
+        exchange.announce(Side::Request, head.content_length, &mut self.budget);
+        if end {
+            exchange.ended(Side::Request);
+        }
+        let forged = head.bucket.is_some();
+        let property = |path: &[u8], out: &mut Vec<u8>| host.property(path, out).is_ok();
+        let search = identity::in_headers(&self.config.identity, headers, &self.config.salt, property);
+        let small = head.content_length.is_none_or(|length| length <= self.config.limits.identity_body_bytes);
+        if search == Search::AskBody && !end && small && encoding == Encoding::Identity {
+            let waits = Waiting { body: self.pool.take(), since_ns: now_ns, forged };
+            self.waiting.push(context);
+            self.counters.wake(host, true);
+            return (Flow::Hold, Some(Observed { exchange, waits: Some(waits) }));
+        }
+        let found = match search {
+            Search::Found(bucket, from) => Some((bucket, from)),
+            Search::AskBody | Search::Missing => None,
+        };
+        self.identified(host, &mut exchange, found, forged);
+        (Flow::Continue, Some(Observed { exchange, waits: None }))
+    }
+
+    /// `length` bytes of a request's body, the last ones where `end` says so.
+    pub fn request_body(&mut self, host: &impl Host, seen: &mut Observed, length: usize, end: bool) -> Flow {
+        let read = |out: &mut Vec<u8>| host.body(Body::Request, length, out).is_ok();
+        let Some(waits) = &mut seen.waits else {
+            seen.exchange.pass(Side::Request, length, &mut self.budget, read);
+            if end {
+                seen.exchange.ended(Side::Request);
+            }
+            return Flow::Continue;
+        };
+        let after = waits.body.len().saturating_add(length);
+        let fits = after <= self.config.limits.identity_body_bytes && self.budget.take(length);
+        if fits && (length == 0 || read(&mut waits.body)) && waits.body.len() == after {
+            if end {
+                self.body_whole(host, seen);
+                return Flow::Continue;
+            }
+            return Flow::Hold;
+        }
+        if fits {
+            waits.body.resize(after, 0);
+        }
+        // Over the bound, or no room: the rules answer, and the request goes on untouched.
+        self.give_up(host, seen);
+        if fits {
+            seen.exchange.pass(Side::Request, 1, &mut self.budget, |_| false);
+        } else {
+            seen.exchange.pass(Side::Request, length, &mut self.budget, read);
+        }
+        if end {
+            seen.exchange.ended(Side::Request);
+        }
+        Flow::Continue
+    }
+
+    /// A request's trailers: its body is whole.
+    pub fn request_trailers(&mut self, host: &impl Host, seen: &mut Observed) {
+        if seen.waits.is_some() {
+            self.body_whole(host, seen);
+        } else {
+            seen.exchange.ended(Side::Request);
+        }
+    }
+
+    /// An answer's headers.
+    pub fn answer_headers(&mut self, host: &impl Host, scratch: &mut Vec<u8>, seen: &mut Observed, end: bool) {
+        if seen.waits.is_some() {
+            // Somebody answered while the request was held for its body, e.g. Envoy since the client was too slow.
+            self.give_up(host, seen);
+        }
+        if host.headers(Map::Answer, scratch).is_err() {
+            scratch.clear();
+        }
+        let headers = Pairs::new(scratch);
+        let head = AnswerHead::read(headers);
+        let (arm, fallback) = believed(host, &head);
+        if head.ours {
+            for (name, _) in headers.iter().filter(|(name, _)| name.starts_with(headers::PREFIX.as_bytes())) {
+                let model = name == headers::ARM.as_bytes() || name == headers::MODEL_VERSION.as_bytes();
+                let kept = match arm {
+                    Arm::Model => model,
+                    Arm::Rule => fallback && name == headers::FALLBACK.as_bytes(),
+                };
+                if !kept {
+                    let _ = host.remove_header(Map::Answer, name);
+                }
+            }
+        }
+        if arm == Arm::Rule {
+            let _ = host.set_header(Map::Answer, headers::ARM, arm.as_str().as_bytes());
+        }
+        seen.exchange.answered(head.status, head.encoding, arm, fallback);
+        seen.exchange.announce(Side::Answer, head.content_length, &mut self.budget);
+        if end {
+            seen.exchange.ended(Side::Answer);
+        }
+    }
+
+    /// `length` bytes of an answer's body, the last ones where `end` says so.
+    pub fn answer_body(&mut self, host: &impl Host, seen: &mut Observed, length: usize, end: bool) {
+        let read = |out: &mut Vec<u8>| host.body(Body::Answer, length, out).is_ok();
+        seen.exchange.pass(Side::Answer, length, &mut self.budget, read);
+        if end {
+            seen.exchange.ended(Side::Answer);
+        }
+    }
+
+    /// An answer's trailers: its body is whole.
+    pub const fn answer_trailers(seen: &mut Observed) {
+        seen.exchange.ended(Side::Answer);
+    }
+
+    /// A request and its answer have passed, or their stream is over: counts it and hands the observation on.
+    pub fn conclude(&mut self, host: &impl Host, mut seen: Observed) {
+        if seen.waits.is_some() {
+            self.give_up(host, &mut seen);
+        }
+        seen.exchange.settle(&mut self.budget);
+        let ended = seen.exchange.end(host.now_ns());
+        let mut outcome = ended.outcome;
+        if let Some(observation) = &ended.observation
+            && !self.buffer.add(observation, &mut self.budget)
+        {
+            outcome = Outcome::DroppedBufferFull;
+        }
+        self.counters.count(Stat::Observation(outcome));
+        if let Some(arm) = ended.source {
+            self.counters.count(Stat::Source(arm));
+        }
+        let (request, answer) = seen.exchange.release(&mut self.budget);
+        self.pool.put(request);
+        self.pool.put(answer);
+        self.send(host, false);
+        self.counters.wake(host, true);
+    }
+
+    /// An answer to one of our calls, if it is one; `headers` is 0 where the call failed.
+    pub fn call_answered(
+        &mut self,
+        host: &impl Host,
+        scratch: &mut Vec<u8>,
+        token: u32,
+        headers: usize,
+        length: usize,
+    ) {
+        let Some(batch) = self.buffer.landed(token) else { return };
+        let read = headers > 0 && host.headers(Map::Call, scratch).is_ok();
+        let head = AnswerHead::read(Pairs::new(if read { scratch } else { &[] }));
+        let mut body = self.pool.take();
+        let whole = length <= self.config.limits.answer_bytes && host.body(Body::Call, length, &mut body).is_ok();
+        self.counters.ledger().answered(&batch, head.scorer && whole, head.status, &body);
+        self.pool.put(body);
+        self.buffer.recycle(batch);
+        self.send(host, false);
+        self.counters.wake(host, true);
+    }
+
+    /// Sends what has gathered and hands the counts over.
+    pub fn tick(&mut self, host: &impl Host) {
+        self.send(host, true);
+        let more = self.buffer.waiting() || !self.waiting.is_empty();
+        self.counters.tick(host, more);
+    }
+
+    /// Streams whose body has not come for too long, for [`Observe::late`]; looked for now and then.
+    pub fn to_look_through(&mut self, now_ns: u64) -> Vec<u32> {
+        if self.waiting.is_empty() || now_ns < self.next_look_ns {
+            return Vec::new();
+        }
+        self.next_look_ns = now_ns.saturating_add(LOOK_NS);
+        std::mem::take(&mut self.waiting)
+    }
+
+    /// Looks at a stream that may wait for its body: one that has waited too long goes on without an identity, the
+    /// caller having made its context the effective one by `act`.
+    pub fn late(&mut self, host: &impl Host, context: u32, seen: &mut Observed, now_ns: u64) {
+        let Some(waits) = &seen.waits else { return };
+        let held_ns = u64::from(self.config.limits.hold_ms) * 1_000_000;
+        if now_ns.saturating_sub(waits.since_ns) < held_ns {
+            self.waiting.push(context);
+            return;
+        }
+        if host.act_for(context).is_ok() {
+            self.give_up(host, seen);
+            let _ = host.resume();
+        }
+    }
+
+    /// The root context ends: whatever waits or is under way will not be answered any more.
+    pub fn close(&mut self, host: &impl Host) {
+        for batch in self.buffer.drain() {
+            self.counters.ledger().failed(&batch);
+        }
+        self.counters.flush(host);
+    }
+
+    fn send(&mut self, host: &impl Host, all: bool) {
+        while let Some(batch) = self.buffer.next(all, &mut self.budget) {
+            let call = Call {
+                cluster: &self.config.scorer.observe_cluster,
+                headers: &self.call_headers,
+                body: &batch.bytes,
+                timeout_ms: self.config.scorer.observe_timeout_ms,
+            };
+            match host.call(&call) {
+                Ok(token) => {
+                    self.counters.count(Stat::Batch(BatchResult::Sent));
+                    self.buffer.sent(token, batch);
+                }
+                Err(_) => {
+                    self.counters.ledger().failed(&batch);
+                    self.buffer.recycle(batch);
+                }
+            }
+        }
+    }
+
+    /// The body that was waited for is there.
+    fn body_whole(&mut self, host: &impl Host, seen: &mut Observed) {
+        let Some(waits) = seen.waits.take() else { return };
+        let bucket = identity::in_body(&self.config.identity, &waits.body, &self.config.salt);
+        let found = bucket.map(|bucket| (bucket, IdentitySource::Body));
+        self.identified(host, &mut seen.exchange, found, waits.forged);
+        self.adopt(seen, waits.body);
+        seen.exchange.ended(Side::Request);
+    }
+
+    /// The body that was waited for will not be: the rules answer.
+    fn give_up(&mut self, host: &impl Host, seen: &mut Observed) {
+        let Some(waits) = seen.waits.take() else { return };
+        self.identified(host, &mut seen.exchange, None, waits.forged);
+        self.adopt(seen, waits.body);
+    }
+
+    /// The bytes that were read for the identity are those that the observation needs.
+    fn adopt(&mut self, seen: &mut Observed, mut body: Vec<u8>) {
+        self.budget.give(body.len());
+        seen.exchange.pass(Side::Request, body.len(), &mut self.budget, |copy| {
+            std::mem::swap(copy, &mut body);
+            true
+        });
+        self.pool.put(body);
+    }
+
+    fn identified(
+        &mut self,
+        host: &impl Host,
+        exchange: &mut Exchange,
+        found: Option<(Bucket, IdentitySource)>,
+        forged: bool,
+    ) {
+        match found {
+            Some((bucket, from)) => {
+                self.counters.count(Stat::Identity(from));
+                exchange.identify(bucket);
+                let _ = host.set_header(Map::Request, headers::BUCKET, &bucket.digits());
+            }
+            None => {
+                self.counters.count(Stat::Identity(IdentitySource::Missing));
+                if forged {
+                    let _ = host.remove_header(Map::Request, headers::BUCKET.as_bytes());
+                }
+            }
+        }
+    }
+}
+
+impl Observed {
+    /// Request and answer have passed whole.
+    #[must_use]
+    pub const fn complete(&self) -> bool {
+        self.exchange.complete()
+    }
+}
+
+/// Who answered, and whether the rules answered for the model: as the model plugin left word, whatever headers say.
+fn believed(host: &impl Host, head: &AnswerHead<'_>) -> (Arm, bool) {
+    let mut word = Vec::new();
+    if head.arm == Some(Arm::Model.as_str().as_bytes())
+        && host.property(b"response\0code_details", &mut word).is_ok()
+        && word == MODEL_DETAILS.as_bytes()
+    {
+        return (Arm::Model, false);
+    }
+    word.clear();
+    let fallback = head.fallback.is_some()
+        && host.property(FALLBACK_NOTE.as_bytes(), &mut word).is_ok()
+        && head.fallback == Some(word.as_slice());
+    (Arm::Rule, fallback)
+}

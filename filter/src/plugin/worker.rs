@@ -1,0 +1,289 @@
+//! One VM, which is one of Envoy's workers: its root contexts and streams, and each callback's way to them. A callback
+//! for a context that is not known here changes nothing and lets the stream go on.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+use crate::config::{Config, Role};
+use crate::plugin::host::{Body, Flow, Host, Level};
+use crate::plugin::model::{Canary, Model};
+use crate::plugin::observe::{Observe, Observed};
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Worker {
+    roots: HashMap<u32, Root, BuildHasherDefault<IdHasher>>,
+    streams: HashMap<u32, Stream, BuildHasherDefault<IdHasher>>,
+    /// Header maps are read into it, one at a time.
+    scratch: Vec<u8>,
+}
+
+#[derive(Debug)]
+enum Root {
+    Observe(Box<Observe>),
+    Model(Box<Model>),
+}
+
+#[derive(Debug)]
+enum Stream {
+    /// Its headers have not come.
+    Fresh {
+        root: u32,
+    },
+    Observed {
+        root: u32,
+        seen: Box<Observed>,
+    },
+    Canary {
+        root: u32,
+        canary: Box<Canary>,
+    },
+}
+
+impl Worker {
+    /// A context comes to be. Root contexts have no root of their own, and begin when they are configured.
+    pub fn created(&mut self, context: u32, root: u32) {
+        if root != 0 {
+            self.streams.insert(context, Stream::Fresh { root });
+        }
+    }
+
+    /// A root context gets its configuration, of `length` bytes. `false` refuses it: the reason is in the log.
+    pub fn configured(&mut self, host: &impl Host, context: u32, length: usize) -> bool {
+        let mut json = Vec::new();
+        if length > 0 && host.body(Body::Configuration, length, &mut json).is_err() {
+            host.log(Level::Error, "perch: the plugin configuration cannot be read from Envoy");
+            return false;
+        }
+        let config = match Config::parse(&json) {
+            Ok(config) => config,
+            Err(error) => {
+                host.log(Level::Error, &format!("perch: the plugin configuration is refused: {error}"));
+                return false;
+            }
+        };
+        let root = match config.role {
+            Role::Observe => Observe::new(host, config).map(|root| Root::Observe(Box::new(root))),
+            Role::Model => Model::new(host, config).map(|root| Root::Model(Box::new(root))),
+        };
+        match root {
+            Ok(root) => {
+                if let Some(mut earlier) = self.roots.insert(context, root) {
+                    earlier.close(host);
+                }
+                true
+            }
+            Err(refused) => {
+                host.log(Level::Error, &format!("perch: Envoy defines no counters (status {})", refused.0));
+                false
+            }
+        }
+    }
+
+    /// A request's headers.
+    pub fn request_headers(&mut self, host: &impl Host, context: u32, end: bool) -> Flow {
+        let Self { roots, streams, scratch } = self;
+        let Some(Stream::Fresh { root }) = streams.get(&context) else { return Flow::Continue };
+        let root = *root;
+        let (flow, stream) = match roots.get_mut(&root) {
+            Some(Root::Observe(observe)) => {
+                let (flow, seen) = observe.request_headers(host, scratch, context, end);
+                (flow, seen.map(|seen| Stream::Observed { root, seen: Box::new(seen) }))
+            }
+            Some(Root::Model(model)) => {
+                let (flow, canary) = model.request_headers(host, scratch, context, end);
+                (flow, canary.map(|canary| Stream::Canary { root, canary: Box::new(canary) }))
+            }
+            None => (Flow::Continue, None),
+        };
+        match stream {
+            Some(stream) => streams.insert(context, stream),
+            None => streams.remove(&context),
+        };
+        flow
+    }
+
+    /// `length` bytes of a request's body.
+    pub fn request_body(&mut self, host: &impl Host, context: u32, length: usize, end: bool) -> Flow {
+        let Self { roots, streams, .. } = self;
+        let flow = match streams.get_mut(&context) {
+            Some(Stream::Observed { root, seen }) => match roots.get_mut(root) {
+                Some(Root::Observe(observe)) => observe.request_body(host, seen, length, end),
+                _ => Flow::Continue,
+            },
+            Some(Stream::Canary { root, canary }) => match roots.get_mut(root) {
+                Some(Root::Model(model)) => model.request_body(host, context, canary, length, end),
+                _ => Flow::Continue,
+            },
+            _ => Flow::Continue,
+        };
+        self.conclude_if_complete(host, context);
+        flow
+    }
+
+    /// A request's trailers.
+    pub fn request_trailers(&mut self, host: &impl Host, context: u32) -> Flow {
+        let Self { roots, streams, .. } = self;
+        let flow = match streams.get_mut(&context) {
+            Some(Stream::Observed { root, seen }) => {
+                if let Some(Root::Observe(observe)) = roots.get_mut(root) {
+                    observe.request_trailers(host, seen);
+                }
+                Flow::Continue
+            }
+            Some(Stream::Canary { root, canary }) => match roots.get_mut(root) {
+                Some(Root::Model(model)) => model.request_trailers(host, context, canary),
+                _ => Flow::Continue,
+            },
+            _ => Flow::Continue,
+        };
+        self.conclude_if_complete(host, context);
+        flow
+    }
+
+    /// An answer's headers.
+    pub fn answer_headers(&mut self, host: &impl Host, context: u32, end: bool) {
+        let Self { roots, streams, scratch } = self;
+        match streams.get_mut(&context) {
+            Some(Stream::Observed { root, seen }) => {
+                if let Some(Root::Observe(observe)) = roots.get_mut(root) {
+                    observe.answer_headers(host, scratch, seen, end);
+                }
+            }
+            Some(Stream::Canary { root, canary }) => {
+                if let Some(Root::Model(model)) = roots.get_mut(root) {
+                    model.answer_headers(host, canary);
+                }
+            }
+            _ => {}
+        }
+        self.conclude_if_complete(host, context);
+    }
+
+    /// `length` bytes of an answer's body.
+    pub fn answer_body(&mut self, host: &impl Host, context: u32, length: usize, end: bool) {
+        if let Some(Stream::Observed { root, seen }) = self.streams.get_mut(&context)
+            && let Some(Root::Observe(observe)) = self.roots.get_mut(root)
+        {
+            observe.answer_body(host, seen, length, end);
+        }
+        self.conclude_if_complete(host, context);
+    }
+
+    /// An answer's trailers.
+    pub fn answer_trailers(&mut self, host: &impl Host, context: u32) {
+        if let Some(Stream::Observed { seen, .. }) = self.streams.get_mut(&context) {
+            Observe::answer_trailers(seen);
+        }
+        self.conclude_if_complete(host, context);
+    }
+
+    /// A call of the root context `context` is over. `headers` is 0 where it failed. A call of a stream that is gone, or
+    /// that nobody here made, is no reason to stop.
+    pub fn call_answered(&mut self, host: &impl Host, context: u32, token: u32, headers: usize, length: usize) {
+        let Self { roots, streams, scratch } = self;
+        match roots.get_mut(&context) {
+            Some(Root::Observe(observe)) => observe.call_answered(host, scratch, token, headers, length),
+            Some(Root::Model(model)) => {
+                let Some(stream) = model.landed(token) else { return };
+                let canary = match streams.get_mut(&stream) {
+                    Some(Stream::Canary { root, canary }) if *root == context => Some(&mut **canary),
+                    _ => None,
+                };
+                model.call_answered(host, scratch, stream, canary, headers, length);
+            }
+            None => {}
+        }
+    }
+
+    /// The root context `context` ticks.
+    pub fn tick(&mut self, host: &impl Host, context: u32) {
+        let Self { roots, streams, .. } = self;
+        let now_ns = host.now_ns();
+        match roots.get_mut(&context) {
+            Some(Root::Observe(observe)) => {
+                observe.tick(host);
+                for id in observe.to_look_through(now_ns) {
+                    if let Some(Stream::Observed { root, seen }) = streams.get_mut(&id)
+                        && *root == context
+                    {
+                        observe.late(host, id, seen, now_ns);
+                    }
+                }
+            }
+            Some(Root::Model(model)) => {
+                model.tick(host);
+                for id in model.to_look_through(now_ns) {
+                    if let Some(Stream::Canary { root, canary }) = streams.get_mut(&id)
+                        && *root == context
+                    {
+                        model.late(host, id, canary, now_ns);
+                    }
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// A context ends, a stream's or a root's.
+    pub fn deleted(&mut self, host: &impl Host, context: u32) {
+        if let Some(mut root) = self.roots.remove(&context) {
+            root.close(host);
+        } else {
+            self.conclude(host, context);
+        }
+    }
+
+    fn conclude_if_complete(&mut self, host: &impl Host, context: u32) {
+        if let Some(Stream::Observed { seen, .. }) = self.streams.get(&context)
+            && seen.complete()
+        {
+            self.conclude(host, context);
+        }
+    }
+
+    fn conclude(&mut self, host: &impl Host, context: u32) {
+        match self.streams.remove(&context) {
+            Some(Stream::Observed { root, seen }) => {
+                if let Some(Root::Observe(observe)) = self.roots.get_mut(&root) {
+                    observe.conclude(host, *seen);
+                }
+            }
+            Some(Stream::Canary { root, canary }) => {
+                if let Some(Root::Model(model)) = self.roots.get_mut(&root) {
+                    model.conclude(*canary);
+                }
+            }
+            Some(Stream::Fresh { .. }) | None => {}
+        }
+    }
+}
+
+impl Root {
+    fn close(&mut self, host: &impl Host) {
+        match self {
+            Self::Observe(observe) => observe.close(host),
+            Self::Model(model) => model.close(host),
+        }
+    }
+}
+
+/// Context ids are small numbers that count up: one multiplication spreads them well enough.
+#[derive(Debug, Default)]
+pub struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u32(u32::from(*byte));
+        }
+    }
+
+    fn write_u32(&mut self, id: u32) {
+        self.0 = (self.0 ^ u64::from(id)).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32);
+    }
+}
