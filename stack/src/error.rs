@@ -66,8 +66,13 @@ pub enum Error {
         parts: String,
     },
     /// The template and its values do not fit.
-    #[error("envoy.yaml.j2 could not be rendered: {0}")]
-    Render(#[from] minijinja::Error),
+    #[error("{} could not be filled in: {source:#}", template.display())]
+    Render {
+        /// The template.
+        template: PathBuf,
+        /// What it lacks.
+        source: Box<minijinja::Error>,
+    },
     /// A setting that cannot be used.
     #[error("{0}")]
     Setting(String),

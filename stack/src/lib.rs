@@ -17,6 +17,7 @@
 //! | [`parts`] | the command line of each part |
 //! | [`render`], [`plugin`] | Envoy's configuration, the filter's configuration and the salt |
 //! | [`admin`], [`scrape`] | Envoy's admin interface, and what a scrape says |
+//! | [`validate`] | every configuration judged by its own program |
 //! | [`process`], [`ports`], [`place`] | one process; which ports; where files lie |
 
 pub mod admin;
@@ -29,8 +30,10 @@ pub mod ports;
 pub mod process;
 pub mod render;
 pub mod scrape;
-#[expect(clippy::module_inception, reason = "the crate is named after its one idea")]
+mod secret;
 pub mod stack;
+mod template;
+pub mod validate;
 
 pub use builder::Builder;
 pub use contract::ports::Part;

@@ -19,6 +19,8 @@ struct Arguments {
 enum Command {
     /// Write Envoy's configuration for this deployment
     Render(commands::render::Options),
+    /// Judge every configuration by its own program, starting nothing
+    Check,
     /// Start everything, wait until it is ready, and leave it running
     Up(commands::up::Options),
     /// Stop what `up` started
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Render(options) => commands::render::run(&options).map(|()| ExitCode::SUCCESS),
+        Command::Check => commands::check::run().map(|()| ExitCode::SUCCESS),
         Command::Up(options) => commands::up::run(&options).await.map(|()| ExitCode::SUCCESS),
         Command::Down => commands::down::run().map(|()| ExitCode::SUCCESS),
         Command::Status => commands::status::run().await,

@@ -1,5 +1,6 @@
 //! What is started for each part, and where it listens.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,6 +10,7 @@ use contract::ports::Part;
 use crate::error::Error;
 use crate::place::Place;
 use crate::stack::Stack;
+use crate::template;
 
 /// The part's name in file names and on the command line.
 #[must_use]
@@ -43,10 +45,10 @@ pub(crate) const fn listens(part: Part) -> &'static [Part] {
 /// Prometheus and Alertmanager, where the repository has a configuration for them.
 pub(crate) fn monitoring(place: &Place) -> Vec<Part> {
     let mut parts = Vec::new();
-    if place.file("prometheus/alertmanager.yml").is_file() {
+    if place.file("prometheus/alertmanager.yml.j2").is_file() {
         parts.push(Part::Alertmanager);
     }
-    if place.file("prometheus/prometheus.yml").is_file() {
+    if place.file("prometheus/prometheus.yml.j2").is_file() {
         parts.push(Part::Prometheus);
     }
     parts
@@ -103,7 +105,7 @@ fn program(stack: &Stack, name: &str) -> Result<Command, Error> {
 
 fn rules(stack: &Stack) -> Result<Command, Error> {
     let mut command = program(stack, "rules-backend")?;
-    command.args(["--listen", &stack.ports.address(Part::Rules).to_string(), "--store", &store(stack)]);
+    command.args(["serve", "--listen", &stack.ports.address(Part::Rules).to_string(), "--store", &store(stack)]);
     Ok(command)
 }
 
@@ -129,9 +131,8 @@ pub(crate) fn registry(stack: &Stack) -> PathBuf {
 }
 
 fn prometheus(stack: &Stack) -> Result<Command, Error> {
-    let program = on_path("prometheus", "`make setup` installs it")?;
-    let config = stack.place().file("prometheus/prometheus.yml");
-    let mut command = Command::new(program);
+    let config = monitoring_config(stack, "prometheus.yml")?;
+    let mut command = Command::new(tool(stack, "prometheus")?);
     command
         .arg(format!("--config.file={}", config.display()))
         .arg(format!("--storage.tsdb.path={}", stack.dir().join("data/prometheus").display()))
@@ -141,9 +142,8 @@ fn prometheus(stack: &Stack) -> Result<Command, Error> {
 }
 
 fn alertmanager(stack: &Stack) -> Result<Command, Error> {
-    let program = on_path("prometheus-alertmanager", "`make setup` installs it")?;
-    let config = stack.place().file("prometheus/alertmanager.yml");
-    let mut command = Command::new(program);
+    let config = monitoring_config(stack, "alertmanager.yml")?;
+    let mut command = Command::new(tool(stack, "alertmanager")?);
     command
         .arg(format!("--config.file={}", config.display()))
         .arg(format!("--storage.path={}", stack.dir().join("data/alertmanager").display()))
@@ -153,13 +153,49 @@ fn alertmanager(stack: &Stack) -> Result<Command, Error> {
     Ok(command)
 }
 
-fn on_path(name: &str, mend: &str) -> Result<PathBuf, Error> {
-    std::env::var_os("PATH")
-        .iter()
-        .flat_map(std::env::split_paths)
-        .map(|dir| dir.join(name))
-        .find(|path| path.is_file())
-        .ok_or_else(|| Error::Missing { what: name.into(), path: PathBuf::from("$PATH"), mend: mend.into() })
+fn monitoring_config(stack: &Stack, name: &str) -> Result<PathBuf, Error> {
+    let template = stack.place().file(&format!("prometheus/{name}.j2"));
+    let config = stack.run().join(name);
+    let ports: BTreeMap<&str, u16> = Part::ALL.iter().map(|part| (port_name(*part), stack.ports.port(*part))).collect();
+    let text = template::render(
+        &template,
+        minijinja::context! {
+            host => stack.ports.address(Part::Prometheus).ip().to_string(),
+            ports => minijinja::value::Serde(ports),
+            rules => stack.place().file("prometheus/rules").display().to_string(),
+            hook_path => contract::alerts::HOOK_PATH,
+            hook_token_file => hook_token(stack)?.display().to_string(),
+        },
+    )?;
+    write(&config, &text)?;
+    Ok(config)
+}
+
+/// What Alertmanager shows the guard when it posts; made once, like the salt.
+fn hook_token(stack: &Stack) -> Result<PathBuf, Error> {
+    let file = stack.run().join(contract::alerts::HOOK_TOKEN_FILE);
+    crate::secret::kept(&file)?;
+    Ok(file)
+}
+
+const fn port_name(part: Part) -> &'static str {
+    match part {
+        Part::Gateway => "gateway",
+        Part::Rules => "rules",
+        Part::Scorer => "scorer",
+        Part::Console => "console",
+        Part::Admin => "admin",
+        Part::Prometheus => "prometheus",
+        Part::Alertmanager => "alertmanager",
+        Part::Grafana => "grafana",
+        Part::Postgres => "postgres",
+    }
+}
+
+/// What setup put into `.perch/bin`.
+fn tool(stack: &Stack, name: &str) -> Result<PathBuf, Error> {
+    let path = stack.place().state().join("bin").join(name);
+    Place::existing(name, path, "`setup/run monitoring` fetches it; or start without: `make up MONITORING=no`")
 }
 
 /// Writes a configuration that only its owner may read.

@@ -1,20 +1,17 @@
-//! Envoy's configuration from its template: `envoy/envoy.yaml.j2` plus what this deployment decides.
-//!
-//! Undefined names are errors, so a template and its values cannot drift apart quietly. Every value is written as JSON
-//! (minijinja does so for a `.yaml` template), which YAML reads as it stands: no value can break out of its place.
+//! Envoy's configuration: `envoy/envoy.yaml.j2` plus what this deployment decides.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use contract::headers;
 use contract::switch::{self, Denominator, Share};
-use minijinja::syntax::SyntaxConfig;
+use minijinja::context;
 use minijinja::value::Serde;
-use minijinja::{Environment, UndefinedBehavior, context};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::error::Error;
+use crate::template;
 
 /// Where one of the gateway's clusters leads.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -82,7 +79,8 @@ fn as_runtime<S: serde::Serializer>(share: &Share, serializer: S) -> Result<S::O
     match share.denominator() {
         // A bare number is a percentage to Envoy.
         Denominator::Hundred => share.numerator().serialize(serializer),
-        finer => json!({ "numerator": share.numerator(), "denominator": finer.name() }).serialize(serializer),
+        // As text, which Envoy reads like a value of its admin layer and shows again as it was written.
+        Denominator::TenThousand | Denominator::Million => share.to_runtime().serialize(serializer),
     }
 }
 
@@ -95,22 +93,17 @@ impl Gateway {
         (text("/intercept/method", "POST"), text("/intercept/path", "/ml/suggestions"))
     }
 
-    /// Renders `template` (the path of `envoy.yaml.j2`).
+    /// Fills in the template at `path` (`envoy/envoy.yaml.j2`).
     ///
     /// # Errors
     /// When it cannot be read, or uses a name that is not there.
-    pub fn render(&self, template: &Path) -> Result<String, Error> {
-        let text = std::fs::read_to_string(template).map_err(Error::io(format!("reading {}", template.display())))?;
-        let mut environment = Environment::new();
-        environment.set_undefined_behavior(UndefinedBehavior::Strict);
-        environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
-        environment.add_template("envoy.yaml.j2", &text)?;
+    pub fn render(&self, path: &Path) -> Result<String, Error> {
         let role = |role: &str| {
             let mut document = self.plugin.clone();
             crate::plugin::merge(&mut document, &json!({ "role": role }));
             document.to_string()
         };
-        let mut rendered = environment.get_template("envoy.yaml.j2")?.render(context! {
+        let values = context! {
             gateway => Serde(self),
             observe_config => role("observe"),
             model_config => role("model"),
@@ -124,8 +117,7 @@ impl Gateway {
             arm_header => headers::ARM,
             fallback_header => headers::FALLBACK,
             model_version_header => headers::MODEL_VERSION,
-        })?;
-        rendered.push('\n');
-        Ok(rendered)
+        };
+        template::render(path, values)
     }
 }

@@ -118,12 +118,8 @@ impl Stack {
     /// # Errors
     /// When a port is taken, a program missing, or a part does not become ready.
     pub async fn start(&mut self) -> Result<(), Error> {
+        self.check_ports()?;
         let parts = self.parts();
-        for part in &parts {
-            for listening in parts::listens(*part) {
-                self.ports.check_free(*listening)?;
-            }
-        }
         // Every command is made before the first is run: a missing program must not leave half a stack.
         for part in &parts {
             parts::command(self, *part)?;
@@ -135,6 +131,15 @@ impl Stack {
             }
         }
         Ok(())
+    }
+
+    /// # Errors
+    /// When somebody listens where one of the parts wants to, named with its variable.
+    pub fn check_ports(&self) -> Result<(), Error> {
+        self.parts()
+            .into_iter()
+            .flat_map(|part| parts::listens(part))
+            .try_for_each(|listening| self.ports.check_free(*listening))
     }
 
     /// Starts one part (again) and waits until it is ready.
@@ -362,6 +367,12 @@ impl Stack {
     pub fn bucket(&self, identity: &str) -> Result<Bucket, Error> {
         let salt = Salt::new(self.salt.as_bytes()).map_err(|error| Error::Setting(error.to_string()))?;
         Ok(Bucket::of(identity.as_bytes(), &salt))
+    }
+
+    /// Envoy's worker threads.
+    #[must_use]
+    pub fn concurrency(&self) -> u32 {
+        self.settings.concurrency
     }
 
     /// The directory with logs, pids, configurations and data.

@@ -1,5 +1,6 @@
 //! One module for each command, and what they share: the deployment of this checkout.
 
+pub(crate) mod check;
 pub(crate) mod demo;
 pub(crate) mod down;
 pub(crate) mod render;
@@ -21,6 +22,7 @@ pub(crate) fn deployment() -> Result<Builder, Error> {
         .ports(Ports::contract()?)
         .dir(state)
         .registry(registry)
+        .store(store()?)
         .share(start_share()?)
         .concurrency(workers)
         .scorer_checks(true)
@@ -30,4 +32,16 @@ pub(crate) fn deployment() -> Result<Builder, Error> {
 fn start_share() -> Result<Share, Error> {
     let text = std::env::var(switch::START_VARIABLE).unwrap_or_default();
     Share::from_variable(&text).map_err(|error| Error::Setting(format!("{}: {error}", switch::START_VARIABLE)))
+}
+
+/// The store that the deployment uses, as its programs would take it from their own variable.
+pub(crate) fn store() -> Result<String, Error> {
+    let default = || {
+        Builder::new()
+            .map(|builder| format!("sqlite://{}", builder.place().state().join("data/perch.sqlite").display()))
+    };
+    match std::env::var("PERCH_STORE") {
+        Ok(url) if !url.is_empty() => Ok(url),
+        _ => default(),
+    }
 }

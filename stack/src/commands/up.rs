@@ -2,8 +2,8 @@
 
 use clap::Args;
 use contract::ports::Part;
-use stack::Stack;
 use stack::error::name;
+use stack::{Stack, validate};
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -18,6 +18,8 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
     for part in stack.parts() {
         println!("  {:<14} {}", name(part), stack.url(part));
     }
+    stack.check_ports()?;
+    validate::configurations(&stack)?;
     stack.start().await?;
     show(&stack);
     stack.leave_running();

@@ -1,0 +1,91 @@
+# Perch's one command surface: people, README and CI use the same targets. `make help` lists them.
+# Every port comes from contract/ports.env; a variable of the environment goes before it.
+$(foreach line,$(shell sed -n 's/^\(PERCH_[A-Z]*[_A-Z]*\)=/\1?=/p' contract/ports.env),$(eval $(line)))
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+export PATH := $(CURDIR)/.perch/bin:$(PATH)
+
+BIN   := target/release
+STORE ?= sqlite://.perch/data/perch.sqlite
+export PERCH_STORE := $(STORE)
+GATEWAY := http://$(PERCH_HOST):$(PERCH_GATEWAY_PORT)
+# no: `up` and `demo` without Prometheus and Alertmanager
+MONITORING ?= yes
+STACK_FLAGS := $(if $(filter no,$(MONITORING)),--no-monitoring)
+
+##@ See it
+.PHONY: demo up down status
+demo: build data model ## Walk a whole rollout on the real thing, then stop everything
+	$(BIN)/stack demo $(STACK_FLAGS)
+up: build data ## Start everything and leave it running
+	$(BIN)/stack up $(STACK_FLAGS)
+down: ## Stop what `up` started
+	@if [ -x $(BIN)/stack ]; then $(BIN)/stack down; else echo "nothing is built, so nothing runs"; fi
+status: ## What runs; how the rollout stands is `perch status`
+	@$(BIN)/stack status
+
+##@ Move the share of users who get the model's answer
+.PHONY: canary-0 canary-10 canary-50 canary-100
+canary-0 canary-10 canary-50 canary-100: canary-%: ## 0, 10, 50, 100 percent
+	$(BIN)/perch canary set $*%
+
+##@ The model
+.PHONY: ml-features ml-train ml-status ml-predict ml-smoke
+ml-features: build data ## Export training rows, by the function that serving uses
+	$(BIN)/rules-backend features --out models/features
+ml-train: ml-features ## Train, judge, and deploy by the policy
+	setup/run training
+	.perch/venv/bin/python models/train.py
+ml-status: ## What the running scorer serves
+	@curl -sf $(GATEWAY)/ml/v2/model/status || { echo "the gateway does not answer: make up"; exit 1; }; echo
+ml-predict: ## One prediction from the running scorer
+	@curl -sf $(GATEWAY)/ml/v2/predict -H 'content-type: application/json' -d '{"txn_id": 88}' || { echo "the gateway does not answer: make up"; exit 1; }; echo
+ml-smoke: ## The replaced system's three browser-runner tests, against the running stack
+	setup/run browser
+	cd tests/browser && npx playwright test ml-smoke
+
+##@ Build
+.PHONY: setup build filter data model
+setup: ## Install and pin what is missing (setup/README.md)
+	setup/run system wasm envoy monitoring
+build: setup filter ## Everything, optimised
+	cargo build --locked --release --workspace --bins
+filter: ## The filter's module
+	setup/build-filter
+data: ## Demo transactions, if there are none
+	@mkdir -p .perch/data
+	$(BIN)/rules-backend seed
+model: ## A model, if there is none
+	@if [ -f models/registry/champion ]; then echo "model $$(cat models/registry/champion)"; else $(MAKE) ml-train; fi
+
+##@ Check
+.PHONY: test test-rust test-files lint
+test: lint test-files test-rust ## Everything that CI checks
+lint: ## Format, clippy, documentation, dependencies, scripts
+	setup/run system checks
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
+	cargo-deny --offline --locked --log-level warn check bans licenses sources
+	shellcheck -x -P SCRIPTDIR .ci/run setup/run setup/build-filter setup/*.sh
+test-files: filter ## Every configuration by its own tool
+	setup/run envoy monitoring checks dashboard
+	cargo run --locked --quiet -p stack -- check
+	.perch/node/node_modules/.bin/dclint --fix=false docker-compose.yml
+	cd grafana && npm run --silent check
+test-rust: filter ## Unit, property and end-to-end tests
+	setup/run envoy monitoring
+	cargo test --locked --workspace
+
+##@ Measure (each writes target/bench/NAME.json)
+.PHONY: bench-gateway bench-scorer bench-system
+bench-gateway bench-scorer bench-system: bench-%: build ## Gateway, scorer, or the whole
+	setup/run load training
+	cargo run --locked --release -p e2e --bin bench -- $*
+
+.PHONY: help
+help: ## This list
+	@awk 'BEGIN { FS = ":.*## " } /^##@/ { printf "\n%s\n", substr($$0, 5) } \
+	  /^[a-z][a-z0-9 -]*:.*## / { printf "  make %-44s %s\n", $$1, $$2 }' Makefile

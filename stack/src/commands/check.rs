@@ -1,0 +1,22 @@
+//! `stack check`: what `up` would run, judged without starting it, in the variants that Perch ships.
+
+use contract::switch::Share;
+use stack::validate;
+
+pub(crate) fn run() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let base = || super::deployment().map(|builder| builder.dir(dir.path()));
+    let variants = [
+        ("as it stands", base()?),
+        // A share below one percent is written as a fraction.
+        ("share 0.5%", base()?.share(Share::from_percent("0.5%")?)),
+        ("without checks on the scorer, without access log", base()?.scorer_checks(false).access_log(false)),
+        ("without Perch", base()?.no_filter()),
+    ];
+    for (variant, builder) in variants {
+        for checked in validate::configurations(&builder.prepare()?)? {
+            println!("ok  {checked} ({variant})");
+        }
+    }
+    Ok(())
+}

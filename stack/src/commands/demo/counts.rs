@@ -1,0 +1,161 @@
+//! What the gateway counted, and what the dashboards' queries make of it.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use contract::names::{self, Agree, FallbackReason, NoneReason, Outcome};
+use contract::ports::Part;
+use serde_json::Value;
+use stack::{Scrape, Stack};
+
+const SETTLED: Duration = Duration::from_secs(20);
+
+/// The counters that the walk looks at.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Counts {
+    /// Intercepted requests.
+    pub(crate) intercepted: f64,
+    /// By outcome.
+    pub(crate) outcomes: BTreeMap<&'static str, f64>,
+    /// Items by agreement.
+    pub(crate) agree: BTreeMap<&'static str, f64>,
+    /// Items without a verdict, by reason.
+    pub(crate) none: BTreeMap<&'static str, f64>,
+    /// Fallbacks by reason.
+    pub(crate) fallbacks: BTreeMap<&'static str, f64>,
+    batches_open: f64,
+}
+
+impl Counts {
+    fn read(scrape: &Scrape) -> Self {
+        let by = |name: &str, label: &str, value: &'static str| (value, scrape.sum(name, &[(label, value)]));
+        let batches = |result: &str| scrape.sum(names::BATCH, &[("result", result)]);
+        Self {
+            intercepted: scrape.sum(names::INTERCEPTED, &[]),
+            outcomes: Outcome::ALL.iter().map(|o| by(names::OBSERVATION, "outcome", o.as_str())).collect(),
+            agree: Agree::ALL.iter().map(|a| by(names::COMPARE, "agree", a.as_str())).collect(),
+            none: NoneReason::ALL.iter().map(|r| by(names::NONE, "reason", r.as_str())).collect(),
+            fallbacks: FallbackReason::ALL.iter().map(|r| by(names::FALLBACK, "reason", r.as_str())).collect(),
+            batches_open: batches("sent") - batches("answered") - batches("failed"),
+        }
+    }
+
+    /// What was counted since `earlier`.
+    pub(crate) fn since(&self, earlier: &Self) -> Self {
+        let less = |now: &BTreeMap<&'static str, f64>, then: &BTreeMap<&'static str, f64>| {
+            now.iter().map(|(key, value)| (*key, value - then.get(key).copied().unwrap_or(0.0))).collect()
+        };
+        Self {
+            intercepted: self.intercepted - earlier.intercepted,
+            outcomes: less(&self.outcomes, &earlier.outcomes),
+            agree: less(&self.agree, &earlier.agree),
+            none: less(&self.none, &earlier.none),
+            fallbacks: less(&self.fallbacks, &earlier.fallbacks),
+            batches_open: self.batches_open,
+        }
+    }
+
+    /// All items that were compared or could not be.
+    pub(crate) fn items(&self) -> f64 {
+        self.agree.values().sum()
+    }
+
+    /// Agreement among the items on which both sides have an opinion, in words; absent evidence is "no data".
+    pub(crate) fn agreement(&self) -> String {
+        let of = |key| self.agree.get(key).copied().unwrap_or(0.0);
+        let (same, other, none) = (of("True"), of("False"), of("None"));
+        if same + other == 0.0 {
+            return format!("no data ({none:.0} items without a verdict)");
+        }
+        let percent = 100.0 * same / (same + other);
+        let why = nonzero(&self.none);
+        format!("{percent:.1} % of {:.0} items with two opinions; without a verdict {none:.0}{why}", same + other)
+    }
+
+    /// Do the books balance? If not, what does not.
+    pub(crate) fn imbalance(&self) -> Option<String> {
+        let outcomes: f64 = self.outcomes.values().sum();
+        let none: f64 = self.none.values().sum();
+        let said = self.agree.get("None").copied().unwrap_or(0.0);
+        if self.intercepted != outcomes {
+            Some(format!("{} requests, {outcomes} outcomes{}", self.intercepted, nonzero(&self.outcomes)))
+        } else if none != said {
+            Some(format!("{said} items without a verdict, {none} reasons"))
+        } else {
+            None
+        }
+    }
+}
+
+/// ` (a 1, b 2)`, leaving out zeros; empty when all are zero.
+pub(crate) fn nonzero(counts: &BTreeMap<&'static str, f64>) -> String {
+    let some: Vec<String> =
+        counts.iter().filter(|(_, count)| **count > 0.0).map(|(what, count)| format!("{what} {count:.0}")).collect();
+    if some.is_empty() { String::new() } else { format!(" ({})", some.join(", ")) }
+}
+
+/// The counters once no observation is under way any more.
+pub(crate) async fn settled(stack: &Stack) -> anyhow::Result<Counts> {
+    let end = Instant::now() + SETTLED;
+    let mut before = Counts::read(&stack.scrape().await?);
+    loop {
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        let now = Counts::read(&stack.scrape().await?);
+        let at_rest = now == before && now.batches_open == 0.0 && now.imbalance().is_none();
+        if at_rest || Instant::now() > end {
+            return Ok(now);
+        }
+        before = now;
+    }
+}
+
+/// The replaced system's three dashboard queries, asked of the running Prometheus.
+pub(crate) async fn dashboards(stack: &Stack) -> anyhow::Result<()> {
+    const QUERIES: [(&str, &str); 3] = [
+        (
+            "agreement, 30 m",
+            "sum(rate(lm_suggest_compare_total{agree=\"True\"}[30m])) / \
+             clamp_min(sum(rate(lm_suggest_compare_total[30m])), 1e-9)",
+        ),
+        ("answers a second by source, 5 m", "sum by (source) (rate(lm_suggest_source_total[5m]))"),
+        (
+            "model availability, 5 m",
+            "sum(rate(lm_ml_predict_requests_total{available=\"True\"}[5m])) / \
+             clamp_min(sum(rate(lm_ml_predict_requests_total[5m])), 1e-9)",
+        ),
+    ];
+    println!("\nWhat the replaced system's dashboard shows now, unchanged queries ({})", stack.url(Part::Prometheus));
+    let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build()?;
+    for (title, query) in QUERIES {
+        let url = format!("{}/api/v1/query", stack.url(Part::Prometheus));
+        let answer: Value = http.get(url).query(&[("query", query)]).send().await?.json().await.context(title)?;
+        let empty = Vec::new();
+        let results = answer.pointer("/data/result").and_then(Value::as_array).unwrap_or(&empty);
+        let values: Vec<String> = results.iter().filter_map(shown).collect();
+        println!("  {title:<32} {}", if values.is_empty() { "no data".into() } else { values.join(", ") });
+    }
+    Ok(())
+}
+
+fn shown(result: &Value) -> Option<String> {
+    let value: f64 = result.pointer("/value/1")?.as_str()?.parse().ok()?;
+    let source = result.pointer("/metric/source").and_then(Value::as_str);
+    Some(source.map_or_else(|| format!("{value:.3}"), |source| format!("{source} {value:.1}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_books_balance_or_say_what_does_not() {
+        let scrape = Scrape::parse(
+            "perch_intercepted_total 3\nperch_observation_total{outcome=\"observed\"} 2\n\
+             lm_suggest_compare_total{agree=\"None\"} 1\nperch_compare_none_total{reason=\"abstained\"} 1\n",
+        );
+        let counts = Counts::read(&scrape);
+        assert!(counts.imbalance().unwrap().contains("3 requests, 2 outcomes"));
+        assert!(counts.agreement().starts_with("no data"));
+    }
+}

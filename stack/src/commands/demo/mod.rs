@@ -1,0 +1,129 @@
+//! `stack demo`: a rollout on the real thing, with what an operator would want to see at each step, and a verdict: the exit
+//! code says whether every promise held.
+
+mod counts;
+mod latency;
+mod promises;
+mod tally;
+mod traffic;
+mod walk;
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use clap::Args;
+use contract::ports::Part;
+use contract::switch::{self, Share};
+use stack::Stack;
+use stack::ports::Ports;
+
+use promises::Promises;
+use traffic::Traffic;
+use walk::Walk;
+
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Users in the traffic
+    #[arg(long, default_value_t = 4_000, value_parser = clap::value_parser!(u32).range(100..=100_000))]
+    users: u32,
+    /// Requests of each user at each step
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=100))]
+    requests: u32,
+    /// Requests a second, at most
+    #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u32).range(10..=20_000))]
+    rate: u32,
+    /// Transactions in the store, numbered from 1
+    #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(1..))]
+    transactions: u64,
+    /// Without Prometheus and Alertmanager
+    #[arg(long)]
+    no_monitoring: bool,
+}
+
+pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
+    let began = Instant::now();
+    let builder = super::deployment()?;
+    let dir = builder.place().state().join("demo");
+    // Each demo is a deployment of its own: earlier logs and series would only confuse.
+    if dir.exists() {
+        std::fs::remove_dir_all(&dir).with_context(|| format!("clearing {}", dir.display()))?;
+    }
+    let mut stack = builder.dir(dir).share(Share::OFF).monitoring(!options.no_monitoring).prepare()?;
+
+    println!(
+        "Starting the rules backend, the scorer, Envoy{}",
+        if options.no_monitoring { "" } else { " and Prometheus" }
+    );
+    stack.start().await?;
+    let outcome = tokio::select! {
+        outcome = walked(&mut stack, &options) => outcome,
+        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+    };
+    if let Err(error) = &outcome {
+        eprintln!("stack: {error:#}\n{}", stack.logs());
+    }
+    println!("Stopping everything");
+    stack.stop();
+    let promises = outcome?;
+    println!("\n{promises}\nThe whole walk took {:.0} s.", began.elapsed().as_secs_f64());
+    Ok(if promises.held() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn walked(stack: &mut Stack, options: &Options) -> anyhow::Result<Promises> {
+    model_is_there(stack).await?;
+    let traffic = Traffic::new(options.users, options.requests, options.rate, options.transactions)?;
+    let mut promises = Promises::default();
+
+    let plain = plain_gateway(stack).await?;
+    latency::compare(stack, &plain, &traffic, &mut promises).await?;
+    drop(plain);
+
+    let mut walk = Walk::new(traffic);
+    for percent in [0, 10, 50, 100] {
+        walk.step(stack, Share::percent(percent), &mut promises).await?;
+    }
+    walk.kill_scorer_under_load(stack, &mut promises).await?;
+    walk.roll_back(stack, &mut promises).await?;
+    if stack.parts().contains(&Part::Prometheus) {
+        counts::dashboards(stack).await?;
+    }
+    Ok(promises)
+}
+
+/// The same Envoy on the same rules backend, without Perch's filters: what a request costs without it.
+async fn plain_gateway(stack: &Stack) -> anyhow::Result<Stack> {
+    let rules = Ports::contract()?.address(Part::Rules);
+    let plain =
+        Stack::builder()?.rules_at(rules).no_scorer().no_filter().concurrency(stack.concurrency()).start().await;
+    plain.context("starting a second Envoy without Perch, to compare with")
+}
+
+/// Without a model every canary request would fall back, and the demo would show nothing.
+async fn model_is_there(stack: &Stack) -> anyhow::Result<()> {
+    let url = format!("{}/ml/v2/model/status", stack.gateway_url());
+    let status: serde_json::Value = reqwest::get(&url).await?.json().await.with_context(|| format!("asking {url}"))?;
+    let meta = |key: &str| status.pointer(&format!("/meta/{key}")).cloned().unwrap_or_default();
+    anyhow::ensure!(
+        status.get("available").and_then(serde_json::Value::as_bool) == Some(true),
+        "the scorer has no model to serve ({status}): `make ml-train` trains one"
+    );
+    println!(
+        "Model {}, macro F1 {} on its validation split, {} classes",
+        meta("run_id"),
+        meta("val_f1_macro"),
+        meta("class_count")
+    );
+    Ok(())
+}
+
+/// Waits until Envoy's runtime holds `share`: it takes the next request on.
+async fn set_share(stack: &Stack, share: Share) -> anyhow::Result<()> {
+    stack.set_share(share).await?;
+    let end = Instant::now() + Duration::from_secs(5);
+    while stack.share().await? != Some(share) {
+        anyhow::ensure!(Instant::now() < end, "Envoy does not hold {}={share}", switch::RUNTIME_KEY);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(())
+}

@@ -1,0 +1,62 @@
+//! A secret that is made once for a deployment and kept in a file for its owner only: the salt, the alert hook's token.
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::Path;
+
+use crate::error::Error;
+
+/// The secret in `file`; made if it is not there.
+///
+/// # Errors
+/// When the file cannot be made or read, or others can read it.
+pub(crate) fn kept(file: &Path) -> Result<String, Error> {
+    let doing = |what: &str| format!("{what} the secret {}", file.display());
+    if !file.exists() {
+        let made = random_hex()?;
+        let opened = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file);
+        match opened {
+            Ok(mut out) => out.write_all(made.as_bytes()).map_err(Error::io(doing("writing")))?,
+            // Another start was quicker: its secret is the one.
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(Error::io(doing("creating"))(error)),
+        }
+    }
+    let mode = fs::metadata(file).map_err(Error::io(doing("reading")))?.permissions().mode();
+    if mode & 0o077 != 0 {
+        return Err(Error::Setting(format!("others can read a secret: `chmod 600 {}`", file.display())));
+    }
+    Ok(fs::read_to_string(file).map_err(Error::io(doing("reading")))?.trim().to_owned())
+}
+
+/// 32 hex digits from the kernel.
+fn random_hex() -> Result<String, Error> {
+    use std::fmt::Write as _;
+    use std::io::Read as _;
+
+    let mut bytes = [0_u8; 16];
+    fs::File::open("/dev/urandom")
+        .and_then(|mut source| source.read_exact(&mut bytes))
+        .map_err(Error::io("reading /dev/urandom"))?;
+    Ok(bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_made_once_for_its_owner_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("salt");
+        let first = kept(&file).unwrap();
+        assert_eq!(first.len(), 32);
+        assert_eq!(kept(&file).unwrap(), first);
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(kept(&file).unwrap_err().to_string().contains("chmod 600"));
+    }
+}
