@@ -40,7 +40,8 @@ def reference(data: Data, rows: np.ndarray, predicted: np.ndarray) -> dict:
 
 
 def shares(counts: np.ndarray, total: float) -> list[float]:
-    return [round(float(count) / max(1, total), 6) for count in counts]
+    total = max(1.0, float(total))
+    return [round(float(count) / total, 6) for count in counts]
 
 
 def blocks(mass: np.ndarray) -> list[float]:

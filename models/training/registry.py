@@ -51,13 +51,14 @@ def set_alias(root: Path, name: str, version: str | None) -> None:
 
 def add(root: Path, version: str, model: bytes, reference: bytes, manifest: dict) -> Path:
     """Writes a version whole or not at all."""
+    manifest = manifest | {"model_sha256": sha256(model), "reference_sha256": sha256(reference)}
+    text = json.dumps(manifest, indent=1) + "\n"
     draft = root / f".{version}.new"
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
-    manifest = manifest | {"model_sha256": sha256(model), "reference_sha256": sha256(reference)}
     (draft / "model.onnx").write_bytes(model)
     (draft / "reference.json").write_bytes(reference)
-    (draft / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
+    (draft / "manifest.json").write_text(text)
     for file in draft.iterdir():
         with open(file, "rb") as opened:
             os.fsync(opened.fileno())
