@@ -11,12 +11,14 @@
 //! | [`bucket`] | identity → salted pseudonym, the value that Envoy hashes |
 //! | [`alerts`] | where alerts are posted, and which of them ask for a rollback |
 //! | [`answer`] | where items, ids and labels stand in an answer, and how to read them |
+//! | [`evidence`] | what the guard asks the scorer, counted by user |
 //! | [`frame`] | the observation batch on the wire |
 //! | [`verdict`] | what the scorer answers to a batch |
 
 pub mod alerts;
 pub mod answer;
 pub mod bucket;
+pub mod evidence;
 pub mod frame;
 pub mod headers;
 pub mod names;

@@ -72,6 +72,25 @@ pub const QUEUE_LIMIT: &str = "perch_scorer_queue_limit_observations";
 /// Time from the request's first byte at the gateway to the answer's last, in seconds, as the filter measured it:
 /// label `arm` is `rule`, `model` or `fallback` (a canary user whom the rules answered).
 pub const ANSWER_LATENCY: &str = "perch_scorer_answer_latency_seconds";
+/// Upper edges of the buckets of [`ANSWER_LATENCY`], in seconds. The guard's latency budget must be one of them, since
+/// only there a histogram says exactly how many answers were slower.
+pub const ANSWER_LATENCY_EDGES: [f64; 13] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+/// Compared requests with at least one item on which both sides have an opinion. The items of one request are not
+/// independent, so the guard's unit is the request: with [`AGREEMENT`] and [`AGREEMENT_SQUARES`] it knows mean and
+/// variance by request.
+pub const JUDGED_REQUESTS: &str = "perch_scorer_judged_requests_total";
+/// Sum over those requests of the share of their judged items that agree, True / (True + False), 0 to 1 each.
+pub const AGREEMENT: &str = "perch_scorer_request_agreement_total";
+/// Sum over those requests of that share squared.
+pub const AGREEMENT_SQUARES: &str = "perch_scorer_request_agreement_squares_total";
+/// The system's own noise: requests of a small sample whose missing side was asked twice, compared with itself. Label
+/// `side` is the side asked, `rule` or `model`. Counted as [`JUDGED_REQUESTS`] is.
+pub const NOISE_REQUESTS: &str = "perch_scorer_noise_requests_total";
+/// Sum over those requests of the share of items on which the side agrees with itself, 0 to 1 each.
+pub const NOISE_AGREEMENT: &str = "perch_scorer_noise_agreement_total";
+/// Sum over those requests of that share squared.
+pub const NOISE_AGREEMENT_SQUARES: &str = "perch_scorer_noise_agreement_squares_total";
 
 /// When the guard last decided anything, hold included, in seconds since 1970.
 pub const GUARD_LAST_DECISION: &str = "perch_guard_last_decision_timestamp_seconds";
@@ -87,6 +106,21 @@ pub const GUARD_PAUSED: &str = "perch_guard_paused";
 /// Bounds of the guard's confidence sequence for agreement, 0 to 1: label `bound` is `lower` or `upper`. Absent until
 /// there is data.
 pub const GUARD_AGREEMENT: &str = "perch_guard_agreement_bound_ratio";
+/// 1 while the guard holds a ramp frozen, until an operator resumes it, else 0.
+pub const GUARD_FROZEN: &str = "perch_guard_frozen";
+/// 1 while this guard holds the lease and may act, 0 while it only watches another one's work.
+pub const GUARD_LEADER: &str = "perch_guard_leader";
+/// What each check judged at the last look: label `check`. Absent while it has no data.
+pub const GUARD_CHECK_VALUE: &str = "perch_guard_check_value";
+/// The bound that the check held against its threshold: label `check`. Absent while it has no data.
+pub const GUARD_CHECK_BOUND: &str = "perch_guard_check_bound";
+/// The check's threshold: label `check`. Absent while it has none.
+pub const GUARD_CHECK_THRESHOLD: &str = "perch_guard_check_threshold";
+/// Requests, users or looks, as the check counts, behind its value: label `check`.
+pub const GUARD_CHECK_SAMPLE: &str = "perch_guard_check_sample";
+/// 1 for the verdict that each check gave at the last look, else 0: labels `check` and `verdict` (`pass`, `breach`,
+/// `open`, `no_data`).
+pub const GUARD_CHECK_VERDICT: &str = "perch_guard_check_verdict";
 
 /// From Envoy's admin port, written by the filter.
 pub const GATEWAY: &[Series] = &[
@@ -122,6 +156,12 @@ pub const SCORER: &[Series] = &[
     gauge(QUEUE, &[], "Observations that wait for a thread."),
     gauge(QUEUE_LIMIT, &[], "Observations that may wait before more are shed."),
     histogram(ANSWER_LATENCY, &["arm"], "Time of an answer at the gateway, in seconds, by who gave it."),
+    counter(JUDGED_REQUESTS, &[], "Requests with at least one item on which both sides have an opinion."),
+    counter(AGREEMENT, &[], "Sum over judged requests of the share of their judged items that agree."),
+    counter(AGREEMENT_SQUARES, &[], "Sum over judged requests of that share squared."),
+    counter(NOISE_REQUESTS, &["side"], "Judged requests of the sample on which one side was asked twice."),
+    counter(NOISE_AGREEMENT, &["side"], "Sum over those of the share of items on which the side repeats itself."),
+    counter(NOISE_AGREEMENT_SQUARES, &["side"], "Sum over those of that share squared."),
 ];
 
 /// From `perch guard`.
@@ -132,6 +172,13 @@ pub const GUARD: &[Series] = &[
     gauge(GUARD_LATCHED, &[], "1 after a rollback, until an operator resumes the ramp."),
     gauge(GUARD_PAUSED, &[], "1 while an operator keeps the guard from acting."),
     gauge(GUARD_AGREEMENT, &["bound"], "Bounds of the guard's confidence sequence for agreement, 0 to 1."),
+    gauge(GUARD_FROZEN, &[], "1 while the guard holds a ramp frozen, until an operator resumes it."),
+    gauge(GUARD_LEADER, &[], "1 while this guard holds the lease and may act."),
+    gauge(GUARD_CHECK_VALUE, &["check"], "What each check judged at the last look."),
+    gauge(GUARD_CHECK_BOUND, &["check"], "The bound that the check held against its threshold."),
+    gauge(GUARD_CHECK_THRESHOLD, &["check"], "The check's threshold."),
+    gauge(GUARD_CHECK_SAMPLE, &["check"], "Requests, users or looks behind the check's value."),
+    gauge(GUARD_CHECK_VERDICT, &["check", "verdict"], "1 for the verdict that the check gave at the last look."),
 ];
 
 #[cfg(test)]
