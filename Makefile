@@ -73,7 +73,7 @@ lint: ## Format, clippy, documentation, dependencies, scripts
 test-files: filter ## Every configuration by its own tool
 	setup/run envoy monitoring checks dashboard
 	cargo run --locked --quiet -p stack -- check
-	.perch/node/node_modules/.bin/dclint --fix=false docker-compose.yml
+	.perch/node/node_modules/.bin/dclint docker-compose.yml
 	cd grafana && npm run --silent check
 test-rust: filter ## Unit, property and end-to-end tests
 	setup/run envoy monitoring

@@ -3,7 +3,7 @@
 # would start services of their own on the same ports. apt checks the signatures.
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-[ -x "$STATE/bin/prometheus" ] && [ -x "$STATE/bin/alertmanager" ] && exit
+[ -x "$STATE/bin/prometheus" ] && [ -x "$STATE/bin/prometheus-alertmanager" ] && exit
 apt_lists
 say "fetching Prometheus and Alertmanager (30 MB)"
 work=$(mktemp -d "$STATE/deb.XXXXXX")
@@ -16,5 +16,7 @@ chmod 755 "$STATE" "$work"
 for package in "$work"/*.deb; do dpkg-deb -x "$package" "$work/files"; done
 for program in prometheus promtool amtool; do cp "$work/files/usr/bin/$program" "$STATE/bin/"; done
 cp "$work/files/usr/bin/prometheus-alertmanager" "$STATE/bin/alertmanager"
+# By Debian's name too.
+ln -sf alertmanager "$STATE/bin/prometheus-alertmanager"
 "$STATE/bin/prometheus" --version >/dev/null 2>&1 || fail "the fetched Prometheus does not run" "read: $STATE/bin/prometheus --version"
 say "$("$STATE/bin/prometheus" --version 2>&1 | sed -n 's/^prometheus, version \([^ ]*\).*/Prometheus \1/p')"

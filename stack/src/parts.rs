@@ -54,14 +54,31 @@ pub(crate) fn monitoring(place: &Place) -> Vec<Part> {
     parts
 }
 
-/// The command that starts `part`.
+/// Writes the configuration of `part`, if it has one, and says where.
+///
+/// # Errors
+/// When it cannot be made or written.
+pub fn configure(stack: &Stack, part: Part) -> Result<Option<PathBuf>, Error> {
+    let (name, text) = match part {
+        Part::Gateway => ("envoy.yaml", stack.gateway_config()?),
+        Part::Prometheus => ("prometheus.yml", monitoring_config(stack, "prometheus.yml.j2")?),
+        Part::Alertmanager => ("alertmanager.yml", monitoring_config(stack, "alertmanager.yml.j2")?),
+        _ => return Ok(None),
+    };
+    let path = stack.run().join(name);
+    write(&path, &text)?;
+    Ok(Some(path))
+}
+
+/// The command that starts `part`, whose configuration it writes.
 pub(crate) fn command(stack: &Stack, part: Part) -> Result<Command, Error> {
+    let config = configure(stack, part)?.unwrap_or_default();
     let mut command = match part {
-        Part::Gateway => envoy(stack)?,
+        Part::Gateway => envoy(stack, &config)?,
         Part::Rules => rules(stack)?,
         Part::Scorer => scorer(stack)?,
-        Part::Prometheus => prometheus(stack)?,
-        Part::Alertmanager => alertmanager(stack)?,
+        Part::Prometheus => prometheus(stack, &config)?,
+        Part::Alertmanager => alertmanager(stack, &config)?,
         other => return Err(Error::Setting(format!("the stack does not start {}", crate::error::name(other)))),
     };
     command.current_dir(stack.place().root());
@@ -71,15 +88,13 @@ pub(crate) fn command(stack: &Stack, part: Part) -> Result<Command, Error> {
     Ok(command)
 }
 
-fn envoy(stack: &Stack) -> Result<Command, Error> {
+fn envoy(stack: &Stack, config: &Path) -> Result<Command, Error> {
     let program =
         Place::existing("Envoy", stack.place().envoy(), "`make setup` fetches it, or set PERCH_ENVOY to one")?;
-    let config = stack.run().join("envoy.yaml");
-    write(&config, &stack.gateway_config()?)?;
     let mut command = Command::new(program);
     command
         .arg("--config-path")
-        .arg(&config)
+        .arg(config)
         .args(["--concurrency", &stack.settings.concurrency.to_string()])
         // Several Envoys share this machine, and none is ever replaced hot.
         .args(["--disable-hot-restart", "--log-level", "warning", "--component-log-level", "wasm:info"]);
@@ -130,8 +145,7 @@ pub(crate) fn registry(stack: &Stack) -> PathBuf {
     stack.settings.registry.clone().unwrap_or_else(|| stack.dir().join("registry"))
 }
 
-fn prometheus(stack: &Stack) -> Result<Command, Error> {
-    let config = monitoring_config(stack, "prometheus.yml")?;
+fn prometheus(stack: &Stack, config: &Path) -> Result<Command, Error> {
     let mut command = Command::new(tool(stack, "prometheus")?);
     command
         .arg(format!("--config.file={}", config.display()))
@@ -141,8 +155,7 @@ fn prometheus(stack: &Stack) -> Result<Command, Error> {
     Ok(command)
 }
 
-fn alertmanager(stack: &Stack) -> Result<Command, Error> {
-    let config = monitoring_config(stack, "alertmanager.yml")?;
+fn alertmanager(stack: &Stack, config: &Path) -> Result<Command, Error> {
     let mut command = Command::new(tool(stack, "alertmanager")?);
     command
         .arg(format!("--config.file={}", config.display()))
@@ -153,12 +166,10 @@ fn alertmanager(stack: &Stack) -> Result<Command, Error> {
     Ok(command)
 }
 
-fn monitoring_config(stack: &Stack, name: &str) -> Result<PathBuf, Error> {
-    let template = stack.place().file(&format!("prometheus/{name}.j2"));
-    let config = stack.run().join(name);
+fn monitoring_config(stack: &Stack, template: &str) -> Result<String, Error> {
     let ports: BTreeMap<&str, u16> = Part::ALL.iter().map(|part| (port_name(*part), stack.ports.port(*part))).collect();
-    let text = template::render(
-        &template,
+    template::render(
+        &stack.place().file("prometheus").join(template),
         minijinja::context! {
             host => stack.ports.address(Part::Prometheus).ip().to_string(),
             ports => minijinja::value::Serde(ports),
@@ -166,9 +177,7 @@ fn monitoring_config(stack: &Stack, name: &str) -> Result<PathBuf, Error> {
             hook_path => contract::alerts::HOOK_PATH,
             hook_token_file => hook_token(stack)?.display().to_string(),
         },
-    )?;
-    write(&config, &text)?;
-    Ok(config)
+    )
 }
 
 /// What Alertmanager shows the guard when it posts; made once, like the salt.

@@ -16,32 +16,19 @@ use crate::stack::Stack;
 pub fn configurations(stack: &Stack) -> Result<Vec<String>, Error> {
     let mut checked = Vec::new();
     for part in stack.parts() {
-        // Making the command writes the part's configuration.
-        let command = parts::command(stack, part)?;
-        let run = stack.run();
+        let Some(file) = parts::configure(stack, part)? else { continue };
         let bin = stack.place().state().join("bin");
-        let (mut judge, file) = match part {
-            Part::Gateway => {
-                let file = run.join("envoy.yaml");
-                let mut judge = Command::new(command.get_program());
-                judge.args(["--mode", "validate", "--disable-hot-restart", "--log-level", "error", "--config-path"]);
-                judge.arg(&file);
-                (judge, file)
-            }
-            Part::Prometheus => {
-                let file = run.join("prometheus.yml");
-                let mut judge = Command::new(bin.join("promtool"));
-                judge.args(["check", "config"]).arg(&file);
-                (judge, file)
-            }
-            Part::Alertmanager => {
-                let file = run.join("alertmanager.yml");
-                let mut judge = Command::new(bin.join("amtool"));
-                judge.arg("check-config").arg(&file);
-                (judge, file)
-            }
+        let (program, arguments): (_, &[&str]) = match part {
+            Part::Gateway => (
+                stack.place().envoy(),
+                &["--mode", "validate", "--disable-hot-restart", "--log-level", "error", "--config-path"],
+            ),
+            Part::Prometheus => (bin.join("promtool"), &["check", "config"]),
+            Part::Alertmanager => (bin.join("amtool"), &["check-config"]),
             _ => continue,
         };
+        let mut judge = Command::new(program);
+        judge.args(arguments).arg(&file);
         let output = judge.output().map_err(Error::io(format!("running {}", judge.get_program().display())))?;
         if !output.status.success() {
             return Err(refused(part, &file, &output));

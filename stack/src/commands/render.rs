@@ -1,15 +1,15 @@
-//! `stack render`.
+//! `stack render`: the gateway's configuration alone, or all configurations of a deployment (for containers).
 
 use std::path::PathBuf;
 
-use anyhow::Context as _;
 use clap::Args;
+use stack::parts;
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Where to write it; `-` prints it
-    #[arg(long, default_value = "-")]
-    out: PathBuf,
+    /// Write every part's configuration, with the runtime's disk layer, under DIR/run; without it Envoy's is printed
+    #[arg(long, value_name = "DIR")]
+    all: Option<PathBuf>,
     /// Without Perch's filters: a plain proxy on the same routes
     #[arg(long)]
     plain: bool,
@@ -20,10 +20,15 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     if options.plain {
         builder = builder.no_filter();
     }
-    let text = builder.prepare()?.gateway_config()?;
-    if options.out.as_os_str() == "-" {
-        print!("{text}");
+    let Some(dir) = &options.all else {
+        print!("{}", builder.prepare()?.gateway_config()?);
         return Ok(());
+    };
+    let stack = builder.dir(dir).prepare()?;
+    for part in stack.parts() {
+        if let Some(path) = parts::configure(&stack, part)? {
+            println!("{}", path.display());
+        }
     }
-    stack::parts::write(&options.out, &text).with_context(|| format!("writing {}", options.out.display()))
+    Ok(())
 }
