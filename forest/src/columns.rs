@@ -152,8 +152,8 @@ impl Columns {
             let mut ordered: Vec<(&Ordered, &mut Cut)> = boundaries.iter_mut().collect();
             for chunk in ordered.chunks_mut(MAX_THRESHOLDS) {
                 let column = all.add(*key, chunk.iter().map(|(boundary, _)| boundary.0))?;
-                for (rank, (_, cut)) in (0..).zip(chunk) {
-                    **cut = Cut { column, rank };
+                for (rank, (_, cut)) in chunk.iter_mut().enumerate() {
+                    **cut = Cut { column, rank: rank as u8 };
                 }
             }
         }

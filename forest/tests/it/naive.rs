@@ -1,40 +1,55 @@
 //! ONNX's definition, written down as plainly as possible: the evaluator that the forest has to agree with.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use forest::{Ensemble, Mode, PostTransform};
 
-/// Sums per class, in the documented order.
-pub(crate) fn sums(e: &Ensemble, row: &[f32]) -> Vec<f64> {
-    let mut sums = vec![0.0; e.labels.len()];
-    for (sum, &base) in sums.iter_mut().zip(&e.base_values) {
-        *sum = f64::from(base);
-    }
-    let mut trees: Vec<i64> = e.nodes_treeids.clone();
-    trees.sort_unstable();
-    trees.dedup();
-    for tree in trees {
-        let nodes: HashMap<i64, usize> = (0..e.nodes_nodeids.len())
-            .filter(|&i| e.nodes_treeids[i] == tree)
-            .map(|i| (e.nodes_nodeids[i], i))
-            .collect();
-        let is_child = |id: &i64| {
-            nodes.values().any(|&i| {
-                e.nodes_modes[i] != Mode::Leaf && (e.nodes_truenodeids[i] == *id || e.nodes_falsenodeids[i] == *id)
-            })
+/// The trees of an ensemble as maps from id to position: root id, nodes, votes of each leaf.
+pub(crate) struct Naive<'a> {
+    ensemble: &'a Ensemble,
+    trees: Vec<(i64, HashMap<i64, usize>, HashMap<i64, Vec<usize>>)>,
+}
+
+impl<'a> Naive<'a> {
+    pub(crate) fn new(e: &'a Ensemble) -> Naive<'a> {
+        let mut ids: Vec<i64> = e.nodes_treeids.clone();
+        ids.sort_unstable();
+        ids.dedup();
+        let tree = |id: i64| {
+            let members = (0..e.nodes_nodeids.len()).filter(|&i| e.nodes_treeids[i] == id);
+            let nodes: HashMap<i64, usize> = members.map(|i| (e.nodes_nodeids[i], i)).collect();
+            let branches = nodes.values().filter(|&&i| e.nodes_modes[i] != Mode::Leaf);
+            let children: HashSet<i64> =
+                branches.flat_map(|&i| [e.nodes_truenodeids[i], e.nodes_falsenodeids[i]]).collect();
+            let root = *nodes.keys().find(|id| !children.contains(id)).expect("a root");
+            let mut votes: HashMap<i64, Vec<usize>> = HashMap::new();
+            for k in (0..e.class_ids.len()).filter(|&k| e.class_treeids[k] == id) {
+                votes.entry(e.class_nodeids[k]).or_default().push(k);
+            }
+            (root, nodes, votes)
         };
-        let mut at = *nodes.keys().find(|id| !is_child(id)).expect("a root");
-        while e.nodes_modes[nodes[&at]] != Mode::Leaf {
-            let i = nodes[&at];
-            at = if holds(e, i, row) { e.nodes_truenodeids[i] } else { e.nodes_falsenodeids[i] };
+        Naive { ensemble: e, trees: ids.into_iter().map(tree).collect() }
+    }
+
+    /// Sums per class, in the documented order.
+    pub(crate) fn sums(&self, row: &[f32]) -> Vec<f64> {
+        let e = self.ensemble;
+        let mut sums = vec![0.0; e.labels.len()];
+        for (sum, &base) in sums.iter_mut().zip(&e.base_values) {
+            *sum = f64::from(base);
         }
-        for k in 0..e.class_ids.len() {
-            if e.class_treeids[k] == tree && e.class_nodeids[k] == at {
+        for (root, nodes, votes) in &self.trees {
+            let mut at = *root;
+            while e.nodes_modes[nodes[&at]] != Mode::Leaf {
+                let i = nodes[&at];
+                at = if holds(e, i, row) { e.nodes_truenodeids[i] } else { e.nodes_falsenodeids[i] };
+            }
+            for &k in votes.get(&at).into_iter().flatten() {
                 sums[e.class_ids[k] as usize] += f64::from(e.class_weights[k]);
             }
         }
+        sums
     }
-    sums
 }
 
 fn holds(e: &Ensemble, i: usize, row: &[f32]) -> bool {

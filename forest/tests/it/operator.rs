@@ -1,6 +1,6 @@
 //! The forest inside tract: taken by name, one plan for every batch size, labels of both kinds, refusals at load.
 
-use forest::{Forest, Labels, Mode, PostTransform};
+use forest::{Ensemble, Forest, Labels, Mode, PostTransform};
 use tract_onnx::pb::{ModelProto, NodeProto};
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::internal::Approximation;
@@ -68,10 +68,43 @@ fn string_labels() {
     assert_eq!(outputs[0], tensor1(&expected).into_tvalue());
 }
 
+/// The same trees as tract's own operator needs them: sorted, ids counting from 0 without gaps.
+fn renumbered(e: &Ensemble) -> Ensemble {
+    let mut order: Vec<usize> = (0..e.nodes_nodeids.len()).collect();
+    order.sort_by_key(|&i| (e.nodes_treeids[i], e.nodes_nodeids[i]));
+    let mut trees = e.nodes_treeids.clone();
+    trees.sort_unstable();
+    trees.dedup();
+    let tree = |id: i64| trees.binary_search(&id).unwrap() as i64;
+    let first = |tree: i64| order.iter().position(|&i| e.nodes_treeids[i] == tree).unwrap();
+    let node = |tree: i64, id: i64| {
+        let from = first(tree);
+        order[from..].iter().position(|&i| e.nodes_treeids[i] == tree && e.nodes_nodeids[i] == id).unwrap_or(0) as i64
+    };
+    let ints = |list: &dyn Fn(usize) -> i64| order.iter().map(|&i| list(i)).collect::<Vec<i64>>();
+    let mut votes: Vec<usize> = (0..e.class_ids.len()).collect();
+    votes.sort_by_key(|&k| (e.class_treeids[k], e.class_nodeids[k]));
+    Ensemble {
+        nodes_treeids: ints(&|i| tree(e.nodes_treeids[i])),
+        nodes_nodeids: ints(&|i| node(e.nodes_treeids[i], e.nodes_nodeids[i])),
+        nodes_featureids: ints(&|i| e.nodes_featureids[i]),
+        nodes_modes: order.iter().map(|&i| e.nodes_modes[i]).collect(),
+        nodes_values: order.iter().map(|&i| e.nodes_values[i]).collect(),
+        nodes_truenodeids: ints(&|i| node(e.nodes_treeids[i], e.nodes_truenodeids[i])),
+        nodes_falsenodeids: ints(&|i| node(e.nodes_treeids[i], e.nodes_falsenodeids[i])),
+        nodes_missing_value_tracks_true: order.iter().map(|&i| e.nodes_missing_value_tracks_true[i]).collect(),
+        class_treeids: votes.iter().map(|&k| tree(e.class_treeids[k])).collect(),
+        class_nodeids: votes.iter().map(|&k| node(e.class_treeids[k], e.class_nodeids[k])).collect(),
+        class_ids: votes.iter().map(|&k| e.class_ids[k]).collect(),
+        class_weights: votes.iter().map(|&k| e.class_weights[k]).collect(),
+        ..e.clone()
+    }
+}
+
 /// tract's own operator, where it is right, gives the same labels and nearly the same scores.
 #[test]
 fn agrees_with_the_operator_it_replaces() {
-    let ensemble = generate::ensemble(&shape());
+    let ensemble = renumbered(&generate::ensemble(&shape()));
     let model = build::model(build::node(&ensemble), WIDTH);
     let rows = generate::rows(&ensemble, WIDTH, 100, 2);
     let input = Tensor::from_shape(&[100, WIDTH], &rows).unwrap();

@@ -4,7 +4,7 @@ use forest::{Ensemble, Forest, Labels, Mode, PostTransform};
 use proptest::prelude::*;
 
 use crate::generate::{self, Shape};
-use crate::naive;
+use crate::naive::{self, Naive};
 
 /// Labels and scores of all rows, evaluated in batches of the given size.
 fn predict(forest: &Forest, rows: &[f32], width: usize, batch: usize) -> (Vec<u32>, Vec<f32>) {
@@ -29,8 +29,9 @@ fn agrees_with_naive(shape: &Shape, count: usize) -> Result<(), TestCaseError> {
     let width = shape.features + 1;
     let rows = generate::rows(&ensemble, width, count, shape.seed);
     let (winners, scores) = predict(&forest, &rows, width, count);
+    let naive = Naive::new(&ensemble);
     for (row, (winner, scores)) in rows.chunks(width).zip(winners.iter().zip(scores.chunks(forest.classes()))) {
-        let (expected_winner, expected) = naive::finish(shape.transform, &naive::sums(&ensemble, row));
+        let (expected_winner, expected) = naive::finish(shape.transform, &naive.sums(row));
         prop_assert_eq!(bits(scores), bits(&expected), "row {:?}: {:?} instead of {:?}", row, scores, expected);
         prop_assert_eq!(*winner, expected_winner);
     }
@@ -107,7 +108,7 @@ fn a_tree_of_700_levels() {
     let forest = Forest::new(&e).unwrap();
     for x in [-1.0, 0.0, 0.5, 350.0, 698.9, 699.0, 699.1, f32::NAN] {
         let (_, scores) = predict(&forest, &[x], 1, 1);
-        let expected = naive::finish(PostTransform::None, &naive::sums(&e, &[x])).1;
+        let expected = naive::finish(PostTransform::None, &Naive::new(&e).sums(&[x])).1;
         assert_eq!(scores, expected, "x = {x}");
     }
 }
@@ -146,7 +147,7 @@ fn every_mode_at_every_awkward_value() {
                 let ensemble = stump(mode, threshold, missing_is_true);
                 let forest = Forest::new(&ensemble).unwrap();
                 for x in values.iter().copied().chain([f32::NAN, -f32::NAN]) {
-                    let expected = u32::from(naive::sums(&ensemble, &[x])[1] > 0.0);
+                    let expected = u32::from(Naive::new(&ensemble).sums(&[x])[1] > 0.0);
                     let (winners, _) = predict(&forest, &[x], 1, 1);
                     assert_eq!(winners, [expected], "{x} {mode:?} {threshold}, missing {missing_is_true}");
                 }
