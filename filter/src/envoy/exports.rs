@@ -56,7 +56,11 @@ extern "C" fn proxy_on_context_create(context: u32, root: u32) {
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_configure(context: u32, length: usize) -> u32 {
-    u32::from(worker(false, |worker| worker.configured(&Envoy, context, length)))
+    // Always taken, as far as Envoy is concerned: it refuses its whole configuration, and does not start, when a plugin
+    // refuses its own, whatever the failure policy. A root context without a configuration leaves every request alone,
+    // so the clients get the rules, and the reason is in the log.
+    worker(false, |worker| worker.configured(&Envoy, context, length));
+    1
 }
 
 #[unsafe(no_mangle)]
