@@ -17,6 +17,14 @@ pub fn document(salt: &str, overrides: &Value) -> Value {
     document
 }
 
+/// The document of the plugin that plays `role`.
+#[must_use]
+pub fn with_role(document: &Value, role: &str) -> String {
+    let mut document = document.clone();
+    merge(&mut document, &json!({ "role": role }));
+    document.to_string()
+}
+
 /// A JSON merge patch (RFC 7396): objects are merged, `null` removes, anything else replaces.
 pub(crate) fn merge(target: &mut Value, patch: &Value) {
     let Value::Object(patch) = patch else {

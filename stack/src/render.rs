@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::error::Error;
-use crate::template;
+use crate::{plugin, template};
 
 /// Where one of the gateway's clusters leads.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -98,15 +98,10 @@ impl Gateway {
     /// # Errors
     /// When it cannot be read, or uses a name that is not there.
     pub fn render(&self, path: &Path) -> Result<String, Error> {
-        let role = |role: &str| {
-            let mut document = self.plugin.clone();
-            crate::plugin::merge(&mut document, &json!({ "role": role }));
-            document.to_string()
-        };
         let values = context! {
             gateway => Serde(self),
-            observe_config => role("observe"),
-            model_config => role("model"),
+            observe_config => plugin::with_role(&self.plugin, "observe"),
+            model_config => plugin::with_role(&self.plugin, "model"),
             canary_key => switch::RUNTIME_KEY,
             canary_seed => switch::CANARY_SEED,
             observe_key => switch::OBSERVE_KEY,

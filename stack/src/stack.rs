@@ -410,6 +410,17 @@ impl Stack {
         fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
     }
 
+    fn plugin(&self) -> serde_json::Value {
+        plugin::document(&self.salt, &self.settings.plugin)
+    }
+
+    /// The filter's configuration, as its plugin "observe" gets it; `None` without the filter.
+    #[must_use]
+    pub fn plugin_config(&self) -> Option<String> {
+        let used = self.settings.gateway && self.settings.filter;
+        used.then(|| plugin::with_role(&self.plugin(), "observe"))
+    }
+
     /// Envoy's configuration for this stack.
     ///
     /// # Errors
@@ -426,7 +437,7 @@ impl Stack {
         } else {
             None
         };
-        let plugin = plugin::document(&self.salt, &settings.plugin);
+        let plugin = self.plugin();
         let (method, path) = Gateway::intercept(&plugin);
         let held = plugin.pointer("/limits/body_bytes").and_then(serde_json::Value::as_u64).unwrap_or(0);
         let gateway = Gateway {

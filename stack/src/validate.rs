@@ -15,6 +15,12 @@ use crate::stack::Stack;
 /// When a program refuses its configuration, with its own words.
 pub fn configurations(stack: &Stack) -> Result<Vec<String>, Error> {
     let mut checked = Vec::new();
+    if let Some(document) = stack.plugin_config() {
+        // By the filter's own code: inside Envoy it would only log, and leave everybody on the rules.
+        filter::config::Config::parse(document.as_bytes())
+            .map_err(|error| Error::Setting(format!("the filter refuses its configuration: {error}")))?;
+        checked.push("filter: its configuration".into());
+    }
     for part in stack.parts() {
         let Some(file) = parts::configure(stack, part)? else { continue };
         let bin = stack.place().state().join("bin");

@@ -10,6 +10,8 @@ use serde_json::Value;
 use stack::{Scrape, Stack};
 
 const SETTLED: Duration = Duration::from_secs(20);
+/// Above the filter's `scorer.observe_timeout_ms`.
+const LONGEST_BATCH: Duration = Duration::from_millis(2_500);
 
 /// The counters that the walk looks at.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -95,14 +97,20 @@ pub(crate) fn nonzero(counts: &BTreeMap<&'static str, f64>) -> String {
     if some.is_empty() { String::new() } else { format!(" ({})", some.join(", ")) }
 }
 
-/// The counters once no observation is under way any more.
+/// The counters once no observation is under way any more: every batch has its result and nothing moves. A batch that
+/// could not be sent counts as failed alone, so after a dead scorer the difference stays off zero, and longer rest has to do.
 pub(crate) async fn settled(stack: &Stack) -> anyhow::Result<Counts> {
     let end = Instant::now() + SETTLED;
     let mut before = Counts::read(&stack.scrape().await?);
+    let mut since = Instant::now();
     loop {
         tokio::time::sleep(Duration::from_millis(150)).await;
         let now = Counts::read(&stack.scrape().await?);
-        let at_rest = now == before && now.batches_open == 0.0 && now.imbalance().is_none();
+        if now != before {
+            since = Instant::now();
+        }
+        let rest = if now.batches_open == 0.0 { Duration::from_millis(300) } else { LONGEST_BATCH };
+        let at_rest = since.elapsed() >= rest && now.imbalance().is_none();
         if at_rest || Instant::now() > end {
             return Ok(now);
         }

@@ -25,7 +25,7 @@ use walk::Walk;
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// Users in the traffic
-    #[arg(long, default_value_t = 4_000, value_parser = clap::value_parser!(u32).range(100..=100_000))]
+    #[arg(long, default_value_t = 3_000, value_parser = clap::value_parser!(u32).range(100..=100_000))]
     users: u32,
     /// Requests of each user at each step
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=100))]
@@ -34,7 +34,7 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u32).range(10..=20_000))]
     rate: u32,
     /// Transactions in the store, numbered from 1
-    #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 89_843, value_parser = clap::value_parser!(u64).range(1..))]
     transactions: u64,
     /// Without Prometheus and Alertmanager
     #[arg(long)]
