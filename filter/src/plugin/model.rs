@@ -34,13 +34,21 @@ pub struct Model {
     counters: Counters,
     budget: Budget,
     pool: Pool,
-    /// Calls under way, with the stream that each is for.
-    calls: Vec<(u32, u32)>,
+    calls: Vec<Asked>,
     /// The last call that ended was answered by the scorer.
     reached: bool,
     /// Streams whose body is being gathered, and some whose is not any more.
     gathering: Vec<u32>,
     next_look_ns: u64,
+}
+
+/// A call under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asked {
+    token: u32,
+    /// The stream that it is for, which may be gone by the time the answer comes.
+    pub stream: u32,
+    at_ns: u64,
 }
 
 /// One canary request.
@@ -151,27 +159,32 @@ impl Model {
         self.pool.put(canary.call_headers);
     }
 
-    /// The stream that a call was for, if the call is ours; the call is over.
-    pub fn landed(&mut self, token: u32) -> Option<u32> {
-        let at = self.calls.iter().position(|(call, _)| *call == token)?;
-        Some(self.calls.swap_remove(at).1)
+    /// The call of that token, if it is ours; it is over.
+    pub fn landed(&mut self, token: u32) -> Option<Asked> {
+        let at = self.calls.iter().position(|call| call.token == token)?;
+        Some(self.calls.swap_remove(at))
     }
 
-    /// The scorer's answer, or its lack (`headers` is 0 where the call failed), for `context`, whose client may be gone.
+    /// The scorer's answer, or its lack (`headers` is 0 where the call failed), to what was asked for `canary`, whose
+    /// client may be gone.
     pub fn call_answered(
         &mut self,
         host: &impl Host,
         scratch: &mut Vec<u8>,
-        context: u32,
+        asked: Asked,
         canary: Option<&mut Canary>,
         headers: usize,
         length: usize,
     ) {
+        let context = asked.stream;
         let limit = self.config.limits.answer_bytes;
         let mut body = self.pool.take();
         let verdict = if headers == 0 || host.headers(Map::Call, scratch).is_err() {
             self.reached = false;
-            Err(FallbackReason::Reset)
+            // Envoy also breaks a call off when its time is up in the middle of the answer.
+            let deadline_ns = u64::from(self.config.scorer.deadline_ms) * 1_000_000;
+            let late = host.now_ns().saturating_sub(asked.at_ns) >= deadline_ns;
+            Err(if late { FallbackReason::Deadline } else { FallbackReason::Reset })
         } else {
             let head = AnswerHead::read(Pairs::new(scratch));
             self.reached = head.scorer;
@@ -245,7 +258,7 @@ impl Model {
         };
         match host.call(&call) {
             Ok(token) => {
-                self.calls.push((token, context));
+                self.calls.push(Asked { token, stream: context, at_ns: host.now_ns() });
                 Flow::Hold
             }
             Err(refused) => {

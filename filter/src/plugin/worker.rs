@@ -185,12 +185,12 @@ impl Worker {
         match roots.get_mut(&context) {
             Some(Root::Observe(observe)) => observe.call_answered(host, scratch, token, headers, length),
             Some(Root::Model(model)) => {
-                let Some(stream) = model.landed(token) else { return };
-                let canary = match streams.get_mut(&stream) {
+                let Some(asked) = model.landed(token) else { return };
+                let canary = match streams.get_mut(&asked.stream) {
                     Some(Stream::Canary { root, canary }) if *root == context => Some(&mut **canary),
                     _ => None,
                 };
-                model.call_answered(host, scratch, stream, canary, headers, length);
+                model.call_answered(host, scratch, asked, canary, headers, length);
             }
             None => {}
         }
