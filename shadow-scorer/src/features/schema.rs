@@ -1,7 +1,7 @@
 //! The feature schema: which number of a row means what.
 //!
 //! A change of anything here, of the normalisation or of the hashing is another [`VERSION`]; [`Schema::hash`] covers the
-//! names, ranges, missing values and the frozen example row, so that a forgotten version is found out too.
+//! names, ranges, missing values and the rows of frozen examples, so that a forgotten version is found out too.
 
 use std::sync::LazyLock;
 
@@ -150,7 +150,7 @@ impl Schema {
         self.features.len()
     }
 
-    /// SHA-256, 64 hex digits, of the schema and of a frozen row: equal hashes mean equal rows.
+    /// SHA-256, 64 hex digits, of the schema and of example rows: another hash means other rows.
     #[must_use]
     pub fn hash(&self) -> &str {
         &self.hash
@@ -168,7 +168,7 @@ impl Schema {
         let mut digest = Sha256::new();
         // A derive of plain fields: serialising cannot fail, and an empty text would only give another hash.
         digest.update(serde_json::to_vec(&schema).unwrap_or_default());
-        for value in frozen_row() {
+        for value in frozen_rows() {
             digest.update(value.to_bits().to_le_bytes());
         }
         schema.hash = hex(&digest.finalize());
@@ -176,25 +176,40 @@ impl Schema {
     }
 }
 
-/// The row of one example, in which every part of the computation shows.
-fn frozen_row() -> Vec<f32> {
-    let example = Transaction {
-        merchant: "POS DEBIT SQ *BLUE BOTTLE COFFEE, INC. #0123 OAKLAND CA".into(),
-        memo: "Team breakfast - 3 of us".into(),
-        amount: Some(-23.45),
-        mcc: None,
-        channel: "card online".into(),
-        hour: Some(8),
-        weekday: Some(6),
-        subscription: Some(false),
-        p2p: None,
-    };
-    let past = [("SQ *BLUE BOTTLE 9 OAKLAND", "coffee"), ("SHELL OIL 57444", "transportation.fuel")];
-    let history = History::of(&example.merchant, past.map(|(merchant, label)| Past { merchant, label }));
-    let mut row = vec![0.0; WIDTH];
-    // The width is right by construction; a row of zeros would only give another hash.
-    let _ = super::encode(&example, &history, &mut row);
-    row
+/// Merchants in which every rule of the normalisation shows.
+const FROZEN_MERCHANTS: [&str; 8] = [
+    "POS DEBIT SQ *BLUE BOTTLE COFFEE, INC. #0123 OAKLAND CA",
+    "PURCHASE AUTHORIZED ON 03/14 COSTCO WHSE #0123 SEATTLE WA",
+    "TST* THE CAPITAL GRILLE - 12",
+    "PAYPAL *DUNKIN' 339912",
+    "00042 CHECKCARD 7-ELEVEN 33312 AUSTIN TX",
+    "5GUYS CAF\u{c9} \u{6771}\u{4eac}",
+    "A WORD THAT IS LONGER THAN ANY NAME ON A STATEMENT ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEFGHIJKLMNOPQRSTUVWXYZ AND ON AND ON",
+    "",
+];
+
+/// Rows of examples in which every part of the computation shows.
+fn frozen_rows() -> Vec<f32> {
+    let mut rows = vec![0.0; WIDTH * FROZEN_MERCHANTS.len()];
+    for (at, (row, merchant)) in rows.chunks_exact_mut(WIDTH).zip(FROZEN_MERCHANTS).enumerate() {
+        let even = at % 2 == 0;
+        let example = Transaction {
+            merchant: merchant.into(),
+            memo: if even { "Team breakfast - 3 of us" } else { "" }.into(),
+            amount: even.then_some(-23.45),
+            mcc: (!even).then_some(5812),
+            channel: if even { "card online" } else { "ach direct_deposit" }.into(),
+            hour: even.then_some(8),
+            weekday: Some(6),
+            subscription: Some(even),
+            p2p: None,
+        };
+        let past = [(merchant, "coffee"), ("SHELL OIL 57444", "transportation.fuel"), (merchant, "beekeeping")];
+        let history = History::of(merchant, past.map(|(merchant, label)| Past { merchant, label }));
+        // The width is right by construction; rows of zeros would only give another hash.
+        let _ = super::encode(&example, &history, row);
+    }
+    rows
 }
 
 fn features() -> Vec<Feature> {
@@ -298,5 +313,5 @@ mod tests {
         assert_eq!((VERSION, SCHEMA.hash()), (1, FROZEN));
     }
 
-    const FROZEN: &str = "?";
+    const FROZEN: &str = "fb7f7cc279b21b826a860ce74adbb7d2a026a9b4ec3369b8e3269f8370fa4664";
 }

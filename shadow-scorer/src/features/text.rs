@@ -2,7 +2,7 @@
 //!
 //! Lower case, punctuation to spaces, apostrophes out; what the terminal or the bank put in front (`pos debit`,
 //! `purchase authorized on 03/14`, `sq *`) off; words with a digit (store numbers, dates, references) off, but for a
-//! first word such as `7` of 7-Eleven; corporate suffixes and a state at the end off. The example becomes
+//! first word such as the `7` of 7-Eleven; corporate suffixes and a state at the end off. The example becomes
 //! `blue bottle coffee oakland`. A memo keeps all words but those with digits.
 //!
 //! The result sits in a fixed buffer of [`MOST_BYTES`]: nothing is allocated, and no text, however long, costs more
@@ -49,14 +49,16 @@ impl Normalised {
     #[must_use]
     pub fn merchant(raw: &str) -> Self {
         let mut out = Self::empty();
-        let mut in_front = true;
+        let (mut in_front, mut after_on) = (true, false);
         for_each_word(raw, |word| {
             if in_front {
                 if let Some(via) = via(word) {
                     out.via = Some(via);
                     return;
                 }
-                if is(word, &IN_FRONT) || has_digit(word) && word.len() > 2 {
+                let number = word.iter().all(u8::is_ascii_digit);
+                if is(word, &IN_FRONT) || number && (after_on || word.len() > 2) {
+                    after_on = word == b"on" || number && after_on;
                     return;
                 }
                 in_front = false;
@@ -203,6 +205,8 @@ mod tests {
         assert_eq!(merchant("Dunkin' #339912"), "dunkin");
         assert_eq!(merchant("7-ELEVEN 33312 AUSTIN TX"), "7 eleven austin");
         assert_eq!(merchant("Kroger Co."), "kroger");
+        assert_eq!(merchant("5GUYS 1020 TULSA OK"), "5guys tulsa");
+        assert_eq!(merchant("00042 RECURRING HULU"), "hulu");
     }
 
     #[test]

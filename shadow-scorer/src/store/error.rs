@@ -1,7 +1,5 @@
 //! What can go wrong with a store, and what to do about it.
 
-use std::time::Duration;
-
 use super::place::Place;
 
 /// A store that cannot be used. Each message says what to do; passwords never show.
@@ -48,12 +46,10 @@ pub enum StoreError {
         source: sqlx::Error,
     },
     /// No answer in time.
-    #[error("the store {place} did not answer within {after:?}: it is overloaded or hangs; look at its own log")]
+    #[error("the store {place} did not answer in time: it is overloaded or hangs; look at its own log")]
     Late {
         /// Where.
         place: String,
-        /// How long was waited.
-        after: Duration,
     },
     /// Its tables were made by another version of the program.
     #[error("the store {place} has tables that this program does not know: use the program that made them, or another store")]
@@ -79,7 +75,7 @@ pub enum StoreError {
 pub(super) fn of(place: &Place, source: sqlx::Error) -> StoreError {
     let here = place.to_string();
     match &source {
-        sqlx::Error::PoolTimedOut => return StoreError::Late { place: here, after: Duration::ZERO },
+        sqlx::Error::PoolTimedOut => return StoreError::Late { place: here },
         sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {
             return StoreError::Unreachable { place: here, source };
         }
@@ -98,7 +94,7 @@ pub(super) fn of(place: &Place, source: sqlx::Error) -> StoreError {
             }
             // PostgreSQL: cancelled by the statement timeout.
             if place.is_postgres() && code == "57014" {
-                return StoreError::Late { place: here, after: Duration::ZERO };
+                return StoreError::Late { place: here };
             }
         }
         _ => {}

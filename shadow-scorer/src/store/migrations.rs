@@ -1,8 +1,9 @@
 //! The tables, brought up to date when a store is opened. A migration that was released never changes: add another.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
-use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::{AnyPool, SqlSafeStr};
 
 use super::place::Place;
@@ -10,6 +11,12 @@ use super::{StoreError, error};
 
 const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "initial", include_str!("../../migrations/0001_initial.sql"))];
 
+/// Tries, where another program may be bringing the same SQLite file up to date.
+const TRIES: usize = 10;
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// PostgreSQL's migrations hold a lock, SQLite's do not: there the slower of two programs finds a table made under its
+/// hands, its transaction is undone, and the next try finds nothing left to do.
 pub(super) async fn run(pool: &AnyPool, place: &Place) -> Result<(), StoreError> {
     let migrations = MIGRATIONS
         .iter()
@@ -17,10 +24,19 @@ pub(super) async fn run(pool: &AnyPool, place: &Place) -> Result<(), StoreError>
             Migration::new(*version, Cow::Borrowed(name), MigrationType::Simple, sql.into_sql_str(), false)
         })
         .collect();
-    Migrator::with_migrations(migrations).run(pool).await.map_err(|source| match source {
-        sqlx::migrate::MigrateError::Execute(source) | sqlx::migrate::MigrateError::ExecuteMigration(source, _) => {
-            error::of(place, source)
+    let migrator = Migrator::with_migrations(migrations);
+    let mut tries = 1;
+    loop {
+        match migrator.run(pool).await {
+            Ok(()) => return Ok(()),
+            Err(MigrateError::Execute(_) | MigrateError::ExecuteMigration(..)) if tries < TRIES && !place.is_postgres() => {
+                tries += 1;
+                tokio::time::sleep(PAUSE).await;
+            }
+            Err(MigrateError::Execute(source) | MigrateError::ExecuteMigration(source, _)) => {
+                return Err(error::of(place, source));
+            }
+            Err(source) => return Err(StoreError::OtherVersion { place: place.to_string(), source }),
         }
-        source => StoreError::OtherVersion { place: place.to_string(), source },
-    })
+    }
 }

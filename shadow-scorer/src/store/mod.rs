@@ -24,8 +24,8 @@ mod transactions;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::AnyPool;
 use sqlx::any::AnyPoolOptions;
+use sqlx::{AnyConnection, AnyPool, Connection};
 
 pub use error::StoreError;
 pub use events::SuggestionEvent;
@@ -98,17 +98,13 @@ impl Store {
     async fn connect(place: Place, options: &Options) -> Result<Self, StoreError> {
         sqlx::any::install_default_drivers();
         let session = place.session_settings(options.statement_timeout);
+        try_once(&place, &session, options.statement_timeout).await?;
         let pool = AnyPoolOptions::new()
             .max_connections(options.connections.max(1))
             .acquire_timeout(options.statement_timeout)
             .after_connect(move |connection, _| {
                 let session = Arc::clone(&session);
-                Box::pin(async move {
-                    for setting in session.iter() {
-                        sqlx::raw_sql(sqlx::AssertSqlSafe(setting.clone())).execute(&mut *connection).await?;
-                    }
-                    Ok(())
-                })
+                Box::pin(async move { apply(&session, connection).await })
             })
             .connect(&place.connect_url())
             .await
@@ -142,7 +138,27 @@ impl Store {
         // Twice: once to get a connection (the pool's own limit), once for the answer.
         match tokio::time::timeout(self.timeout.saturating_mul(2), query).await {
             Ok(answer) => answer.map_err(|source| error::of(&self.place, source)),
-            Err(_) => Err(StoreError::Late { place: self.place.to_string(), after: self.timeout.saturating_mul(2) }),
+            Err(_) => Err(StoreError::Late { place: self.place.to_string() }),
         }
     }
+}
+
+/// One connection before there is a pool: a pool goes on trying until its time is up and then says only that.
+async fn try_once(place: &Place, session: &[String], limit: Duration) -> Result<(), StoreError> {
+    let attempt = async {
+        let mut connection = AnyConnection::connect(&place.connect_url()).await?;
+        apply(session, &mut connection).await?;
+        connection.close().await
+    };
+    match tokio::time::timeout(limit, attempt).await {
+        Ok(tried) => tried.map_err(|source| error::of(place, source)),
+        Err(_) => Err(StoreError::Late { place: place.to_string() }),
+    }
+}
+
+async fn apply(session: &[String], connection: &mut AnyConnection) -> Result<(), sqlx::Error> {
+    for setting in session {
+        sqlx::raw_sql(sqlx::AssertSqlSafe(setting.clone())).execute(&mut *connection).await?;
+    }
+    Ok(())
 }

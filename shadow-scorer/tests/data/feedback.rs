@@ -1,0 +1,134 @@
+//! Feedback counts once, takes its arm from what was served, and becomes labels by the stated policy.
+
+use shadow_scorer::feedback::{EventLog, FeedbackError, FeedbackRequest, Outcome, record};
+use shadow_scorer::store::{LabelSource, NewLabel, Recorded, Store, SuggestionEvent};
+
+use crate::fixture::{day, each, transaction};
+
+fn event(id: &str, txn_id: i64, arm: &str) -> SuggestionEvent {
+    SuggestionEvent {
+        event_id: id.to_owned(),
+        txn_id,
+        arm: arm.to_owned(),
+        model_version: if arm == "model" { "v7".into() } else { String::new() },
+        label: "shopping".into(),
+        confidence: 0.7,
+        bucket: String::new(),
+        created_at: day(2),
+    }
+}
+
+async fn say(store: &Store, body: &str) -> Result<Outcome, FeedbackError> {
+    record(store, &FeedbackRequest::parse(body.as_bytes()).unwrap(), day(3)).await
+}
+
+async fn label(store: &Store) -> Option<String> {
+    let mut users = store.users().await.unwrap();
+    users.next_user().await.unwrap().unwrap().first().map(|row| row.label.clone())
+}
+
+async fn with_one_transaction(store: &Store) {
+    store.add_transactions(&[transaction(1, "a", day(1), "TARGET"), transaction(2, "b", day(1), "X")]).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_accept_counts_once_and_becomes_a_label() {
+    for fresh in each().await {
+        let store = &fresh.store;
+        with_one_transaction(store).await;
+        store.add_events(&[event("e1", 1, "model")]).await.unwrap();
+        let body = r#"{"txn_id":"1","action":"accept","label":"shopping","event_id":"e1","user_id":"x"}"#;
+        let first = say(store, body).await.unwrap();
+        let served = (first.arm.as_deref(), first.model_version.as_deref());
+        assert_eq!((first.recorded, served, first.labelled), (Recorded::New, (Some("model"), Some("v7")), true));
+        let again = say(store, body).await.unwrap();
+        assert_eq!((again.recorded, again.labelled), (Recorded::Again, false));
+        assert_eq!(label(store).await.as_deref(), Some("shopping"));
+    }
+}
+
+#[tokio::test]
+async fn a_reject_takes_back_what_was_wrong_and_a_correction_becomes_a_label() {
+    for fresh in each().await {
+        let store = &fresh.store;
+        with_one_transaction(store).await;
+        store.add_events(&[event("e1", 1, "rule"), event("e2", 1, "rule"), event("e3", 1, "rule")]).await.unwrap();
+        say(store, r#"{"txn_id":1,"action":"accept","label":"shopping","event_id":"e1"}"#).await.unwrap();
+        let rejected = say(store, r#"{"txn_id":1,"action":"reject","label":"shopping","event_id":"e2"}"#).await.unwrap();
+        assert_eq!((rejected.arm.as_deref(), rejected.labelled), (Some("rule"), false));
+        assert_eq!(label(store).await, None);
+        let corrected = say(store, r#"{"txn_id":1,"action":"reject","label":"groceries","event_id":"e3"}"#).await.unwrap();
+        assert!(corrected.labelled);
+        assert_eq!(label(store).await.as_deref(), Some("groceries"));
+    }
+}
+
+#[tokio::test]
+async fn a_reject_leaves_the_users_own_label() {
+    for fresh in each().await {
+        let store = &fresh.store;
+        with_one_transaction(store).await;
+        let own = NewLabel { txn_id: 1, source: LabelSource::User, label: "shopping".into(), labelled_at: day(1) };
+        store.put_labels(&[own]).await.unwrap();
+        say(store, r#"{"txn_id":1,"action":"reject","label":"shopping"}"#).await.unwrap();
+        assert_eq!(label(store).await.as_deref(), Some("shopping"));
+    }
+}
+
+#[tokio::test]
+async fn what_nobody_served_has_no_arm_and_unknown_is_no_label() {
+    for fresh in each().await {
+        let store = &fresh.store;
+        with_one_transaction(store).await;
+        let made_up = r#"{"txn_id":1,"action":"accept","label":"unknown","event_id":"made-up"}"#;
+        let outcome = say(store, made_up).await.unwrap();
+        assert_eq!((outcome.recorded, outcome.arm, outcome.labelled), (Recorded::New, None, false));
+        assert_eq!(label(store).await, None);
+    }
+}
+
+#[tokio::test]
+async fn feedback_on_something_else_is_refused() {
+    for fresh in each().await {
+        let store = &fresh.store;
+        with_one_transaction(store).await;
+        store.add_events(&[event("e1", 1, "rule")]).await.unwrap();
+        let unknown = say(store, r#"{"txn_id":404,"action":"accept","label":"x"}"#).await;
+        assert!(matches!(unknown, Err(FeedbackError::NoTransaction(404))));
+        let other = say(store, r#"{"txn_id":2,"action":"accept","label":"x","event_id":"e1"}"#).await;
+        assert!(matches!(other, Err(FeedbackError::OtherTransaction(2))));
+        assert_eq!(store.count_labels().await.unwrap(), 0);
+    }
+}
+
+#[tokio::test]
+async fn everything_offered_to_the_event_log_is_stored_by_the_time_it_ends() {
+    for fresh in each().await {
+        let (events, writing) = EventLog::start(fresh.store.clone());
+        for number in 0..1_300 {
+            events.offer(event(&format!("e{number}"), 1, "rule"));
+        }
+        assert_eq!(events.dropped(), 0);
+        drop(events);
+        writing.finish().await;
+        for number in [0, 499, 500, 1_299] {
+            assert!(fresh.store.event(&format!("e{number}")).await.unwrap().is_some(), "{number}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn events_that_the_store_does_not_take_are_counted() {
+    for fresh in each().await {
+        fresh.store.close().await;
+        let (events, writing) = EventLog::start(fresh.store.clone());
+        let counting = events.clone();
+        events.offer(event("e1", 1, "rule"));
+        drop(events);
+        while counting.dropped() == 0 {
+            tokio::task::yield_now().await;
+        }
+        drop(counting);
+        writing.finish().await;
+    }
+}

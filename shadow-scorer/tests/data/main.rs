@@ -1,0 +1,10 @@
+//! The data side against real stores: SQLite always, PostgreSQL as well where `PERCH_TEST_POSTGRES_URL` names a server on
+//! which databases may be made (`tests/with-postgres` starts one).
+
+mod backend;
+mod export;
+mod feedback;
+mod stores;
+mod trouble;
+
+mod fixture;

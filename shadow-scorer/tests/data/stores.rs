@@ -1,0 +1,146 @@
+//! What is put in comes out, with the history that was known at the time.
+
+use shadow_scorer::features::schema::{PAST, PAST_HERE, SHARE, SHARE_HERE};
+use shadow_scorer::features::{self, WIDTH};
+use shadow_scorer::store::{LabelSource, NewLabel, Store, SuggestionEvent};
+
+use crate::fixture::{day, each, transaction};
+
+fn label(txn_id: i64, source: LabelSource, label: &str, labelled_at: i64) -> NewLabel {
+    NewLabel { txn_id, source, label: label.to_owned(), labelled_at }
+}
+
+async fn row(store: &Store, id: i64) -> Vec<f32> {
+    let found = store.transactions(&[id]).await.unwrap();
+    let mut row = vec![0.0; WIDTH];
+    features::encode(&found[0].transaction, &found[0].history, &mut row).unwrap();
+    row
+}
+
+#[tokio::test]
+async fn transactions_come_in_the_order_asked_and_unknown_ones_are_left_out() {
+    for fresh in each().await {
+        let store = &fresh.store;
+        let new: Vec<_> = (1..=1_200).map(|id| transaction(id, "a", day(id), "COSTCO")).collect();
+        store.add_transactions(&new).await.unwrap();
+        store.add_transactions(&new).await.unwrap();
+        assert_eq!(store.count_transactions().await.unwrap(), 1_200);
+
+        for _ in 0..2 {
+            // The second time from the cache.
+            let found = store.transactions(&[7, 99_999, 3, 7]).await.unwrap();
+            assert_eq!(found.iter().map(|t| t.id).collect::<Vec<_>>(), [7, 3, 7]);
+        }
+        let all: Vec<i64> = (1..=1_200).rev().collect();
+        assert_eq!(store.transactions(&all).await.unwrap().len(), 1_200);
+    }
+}
+
+#[tokio::test]
+async fn every_column_comes_back() {
+    for fresh in each().await {
+        let mut whole = transaction(1, "a", day(4), "BLUE BOTTLE ☕");
+        whole.memo = "it's \"breakfast\"; DROP TABLE transactions".into();
+        whole.amount_cents = 123_456_789;
+        whole.mcc = Some(5814);
+        whole.subscription = Some(true);
+        fresh.store.add_transactions(&[whole.clone()]).await.unwrap();
+        let read = &fresh.store.transactions(&[1]).await.unwrap()[0].transaction;
+        assert_eq!((&read.merchant, &read.memo), (&whole.merchant, &whole.memo));
+        assert_eq!((read.amount, read.mcc), (Some(1_234_567.89), Some(5814)));
+        assert_eq!((read.subscription, read.p2p), (Some(true), Some(false)));
+        // Day 4 after 1970-01-01, a Thursday, is a Monday.
+        assert_eq!((read.weekday, read.hour), (Some(0), Some(12)));
+    }
+}
+
+#[tokio::test]
+async fn a_history_holds_what_was_known_then_and_nothing_else() {
+    for fresh in each().await {
+        let store = &fresh.store;
+        store
+            .add_transactions(&[
+                transaction(1, "a", day(1), "TARGET T-01"),
+                transaction(2, "a", day(2), "SHELL OIL"),
+                transaction(3, "a", day(3), "TARGET T-02"), // labelled too late
+                transaction(4, "b", day(3), "TARGET T-03"), // another user
+                transaction(5, "a", day(5), "TARGET T-04"),
+                transaction(6, "a", day(5), "TARGET T-05"), // at the same moment
+                transaction(7, "a", day(9), "TARGET T-06"), // in the future
+            ])
+            .await
+            .unwrap();
+        let user = LabelSource::User;
+        store
+            .put_labels(&[
+                label(1, user, "shopping", day(1)),
+                label(2, user, "transportation.fuel", day(2)),
+                label(3, user, "shopping", day(6)),
+                label(4, user, "groceries", day(3)),
+                label(6, user, "shopping", day(5)),
+                label(7, user, "pets", day(9)),
+            ])
+            .await
+            .unwrap();
+        // Corrected in time: the newer label counts. Corrected after the transaction: it does not.
+        store.put_labels(&[label(1, LabelSource::Feedback, "groceries", day(4))]).await.unwrap();
+        store.put_labels(&[label(2, LabelSource::Feedback, "travel", day(8))]).await.unwrap();
+
+        let row = row(store, 5).await;
+        assert_eq!((row[PAST_HERE], row[PAST]), (1.0, 2.0));
+        let place = |label: &str| contract::names::SPENDING_LABELS.iter().position(|l| *l == label).unwrap();
+        assert_eq!(row[SHARE_HERE + place("groceries")], 1.0);
+        assert_eq!(row[SHARE + place("transportation.fuel")], 0.5);
+        assert_eq!(row[SHARE + place("travel")], 0.0);
+    }
+}
+
+#[tokio::test]
+async fn a_label_takes_the_place_of_the_same_sources_and_counts_once() {
+    for fresh in each().await {
+        let store = &fresh.store;
+        store.add_transactions(&[transaction(1, "a", day(1), "X")]).await.unwrap();
+        store.put_labels(&[label(1, LabelSource::User, "coffee", day(1))]).await.unwrap();
+        store.put_labels(&[label(1, LabelSource::User, "travel", day(2))]).await.unwrap();
+        store.put_labels(&[label(1, LabelSource::Feedback, "pets", day(3))]).await.unwrap();
+        assert_eq!(store.count_labels().await.unwrap(), 1);
+        let mut users = store.users().await.unwrap();
+        assert_eq!(users.next_user().await.unwrap().unwrap()[0].label, "pets");
+        assert_eq!(users.next_user().await.unwrap(), None);
+    }
+}
+
+#[tokio::test]
+async fn events_are_stored_once_and_forgotten_by_age() {
+    for fresh in each().await {
+        let event = |id: &str, at| SuggestionEvent {
+            event_id: id.to_owned(),
+            txn_id: 88,
+            arm: "model".into(),
+            model_version: "v1".into(),
+            label: "coffee".into(),
+            confidence: 0.75,
+            bucket: "00000000000000ff".into(),
+            created_at: at,
+        };
+        let store = &fresh.store;
+        store.add_events(&[event("old", 10), event("new", 20)]).await.unwrap();
+        let mut other = event("new", 20);
+        other.arm = "rule".into();
+        store.add_events(&[other]).await.unwrap();
+        assert_eq!(store.event("new").await.unwrap(), Some(event("new", 20)), "the first one stays");
+        assert_eq!(store.event("never").await.unwrap(), None);
+        assert_eq!(store.forget_events(15).await.unwrap(), 1);
+        assert_eq!(store.event("old").await.unwrap(), None);
+    }
+}
+
+#[tokio::test]
+async fn two_programs_that_open_one_new_store_at_once_both_succeed() {
+    for (_folder, url) in crate::fixture::urls().await {
+        let options = crate::fixture::options();
+        let (a, b) = tokio::join!(Store::create(&url, &options), Store::create(&url, &options));
+        a.unwrap().add_transactions(&[transaction(1, "a", day(1), "X")]).await.unwrap();
+        assert_eq!(b.unwrap().count_transactions().await.unwrap(), 1);
+    }
+}

@@ -1,0 +1,94 @@
+//! Stores that cannot be used: each says what to do, within its time.
+
+use std::time::Duration;
+
+use shadow_scorer::store::{NewTransaction, Options, Store, StoreError};
+use sqlx::{AnyConnection, Connection, Executor};
+
+use crate::fixture::{day, each, options, postgres, transaction};
+
+#[tokio::test]
+async fn a_store_that_is_not_there_is_not_made_by_the_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}/perch.sqlite", folder.path().display());
+    let error = Store::open(&url, &options()).await.unwrap_err();
+    assert!(matches!(error, StoreError::Missing { .. }), "{error:?}");
+    assert!(error.to_string().contains("rules-backend seed"), "{error}");
+    assert!(!folder.path().join("perch.sqlite").exists());
+}
+
+#[tokio::test]
+async fn a_file_of_another_kind_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("perch.sqlite");
+    std::fs::write(&path, "not a database, but long enough to be looked at ".repeat(50)).unwrap();
+    let before = std::fs::read(&path).unwrap();
+    let error = Store::open(&format!("sqlite://{}", path.display()), &options()).await.unwrap_err();
+    assert!(matches!(error, StoreError::NotOpened { .. }), "{error:?}");
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_named_without_the_password() {
+    // Port 9 (discard) of loopback: refused at once.
+    let error = Store::open("postgres://perch:hunter2@127.0.0.1:9/perch", &options()).await.unwrap_err();
+    assert!(matches!(error, StoreError::Unreachable { .. } | StoreError::Late { .. }), "{error:?}");
+    assert!(error.to_string().contains("127.0.0.1:9") && !error.to_string().contains("hunter2"), "{error}");
+}
+
+#[tokio::test]
+async fn tables_of_a_newer_program_are_refused() {
+    for fresh in each().await {
+        let mut connection = AnyConnection::connect(&fresh.url).await.unwrap();
+        connection.execute("UPDATE _sqlx_migrations SET version = 9999").await.unwrap();
+        let error = Store::open(&fresh.url, &options()).await.unwrap_err();
+        assert!(matches!(error, StoreError::OtherVersion { .. }), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_read_is_answered_when_the_store_is_gone_and_the_rest_is_refused() {
+    for fresh in each().await {
+        let store = &fresh.store;
+        store.add_transactions(&[transaction(1, "a", day(1), "X"), transaction(2, "a", day(2), "Y")]).await.unwrap();
+        let read = store.transactions(&[1]).await.unwrap();
+        store.close().await;
+        assert_eq!(store.transactions(&[1]).await.unwrap(), read);
+        assert!(matches!(store.transactions(&[2]).await, Err(StoreError::Unreachable { .. })));
+        assert!(store.ping().await.is_err());
+    }
+}
+
+fn impatient() -> Options {
+    Options { statement_timeout: Duration::from_millis(150), ..options() }
+}
+
+#[tokio::test]
+async fn a_write_that_another_program_blocks_ends_in_an_error() {
+    let fresh = each().await.swap_remove(0);
+    let store = Store::open(&fresh.url, &impatient()).await.unwrap();
+    let mut other = AnyConnection::connect(&fresh.url).await.unwrap();
+    other.execute("BEGIN IMMEDIATE").await.unwrap();
+    let new: [NewTransaction; 1] = [transaction(1, "a", day(1), "X")];
+    let error = store.add_transactions(&new).await.unwrap_err();
+    assert!(matches!(error, StoreError::Locked { .. } | StoreError::Late { .. }), "{error:?}");
+    assert_eq!(store.count_transactions().await.unwrap(), 0, "readers do not wait for a writer");
+    other.execute("ROLLBACK").await.unwrap();
+    store.add_transactions(&new).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_read_that_the_server_holds_up_ends_in_an_error() {
+    if postgres().is_none() {
+        return;
+    }
+    let fresh = each().await.swap_remove(1);
+    let store = Store::open(&fresh.url, &impatient()).await.unwrap();
+    let mut other = AnyConnection::connect(&fresh.url).await.unwrap();
+    other.execute("BEGIN").await.unwrap();
+    other.execute("LOCK TABLE transactions IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let error = store.transactions(&[1]).await.unwrap_err();
+    assert!(matches!(error, StoreError::Late { .. }), "{error:?}");
+    other.execute("ROLLBACK").await.unwrap();
+    assert!(store.transactions(&[1]).await.unwrap().is_empty(), "the pool is whole again");
+}
