@@ -37,7 +37,7 @@ ml-features: build data ## Export training rows, by the function that serving us
 	$(BIN)/rules-backend features --out models/features
 ml-train: ml-features ## Train, judge, and deploy by the policy
 	setup/run training
-	.perch/venv/bin/python models/train.py
+	.perch/venv/bin/python models/train.py --card models/README.md $(TRAIN_FLAGS)
 ml-status: ## What the running scorer serves
 	@curl -sf $(GATEWAY)/ml/v2/model/status || { echo "the gateway does not answer: make up"; exit 1; }; echo
 ml-predict: ## One prediction from the running scorer
@@ -58,7 +58,8 @@ data: ## Demo transactions, if there are none
 	@mkdir -p .perch/data
 	$(BIN)/rules-backend seed
 model: ## A model, if there is none
-	@if [ -f models/registry/champion ]; then echo "model $$(cat models/registry/champion)"; else $(MAKE) ml-train; fi
+	@if [ -f models/registry/champion ]; then echo "model $$(cat models/registry/champion)"; \
+	else $(MAKE) ml-train TRAIN_FLAGS=--quick; fi
 
 ##@ Check
 .PHONY: test test-rust test-files lint

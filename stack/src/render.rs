@@ -8,7 +8,7 @@ use contract::switch::{self, Denominator, Share};
 use minijinja::context;
 use minijinja::value::Serde;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::error::Error;
 use crate::{plugin, template};
