@@ -1,3 +1,57 @@
-//! The shadow-scorer.
+//! The shadow-scorer. See the library for what it does; this is flags in, exit code out.
 
-fn main() {}
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use shadow_scorer::http::{App, bind, serve};
+use shadow_scorer::settings::{Raw, Settings, log_lines};
+use tokio::signal::unix::{SignalKind, signal};
+
+fn main() -> ExitCode {
+    let raw = Raw::parse();
+    log_lines::start(raw.log);
+    let settings = raw.check(|name| std::env::var(name).ok());
+    match settings.map_err(anyhow::Error::new).and_then(run) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            log::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(settings: Settings) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(settings.live.threads)
+        .thread_name("perch-live")
+        .enable_all()
+        .build()
+        .context("the system gives no threads: lower --live-threads")?;
+    runtime.block_on(async {
+        // The port first: of all that may be wrong it is the cheapest to find out.
+        let listener = bind(settings.listen).await?;
+        let app = App::start(settings).await?;
+        let mut term = signal(SignalKind::terminate()).context("SIGTERM cannot be waited for")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be waited for")?;
+        log::info!(
+            "listening on {}, role {:?}, store {}, model {}",
+            listener.local_addr().context("the listener has no address")?,
+            app.settings.role,
+            app.store.place(),
+            app.registry.champion().map_or_else(|| "none".to_owned(), |champion| champion.version().to_owned()),
+        );
+        tokio::spawn(Arc::clone(&app).watch_registry());
+        let stop = async move {
+            tokio::select! {
+                _ = term.recv() => log::info!("SIGTERM"),
+                _ = interrupt.recv() => log::info!("SIGINT"),
+            }
+        };
+        serve(listener, Arc::clone(&app), stop).await;
+        app.store.close().await;
+        log::info!("ended");
+        Ok(())
+    })
+}

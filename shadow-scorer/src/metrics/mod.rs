@@ -1,1 +1,382 @@
-//! Every metric that the scorer exposes, declared once.
+//! Every metric that the scorer exposes, declared once, with its help.
+//!
+//! Series that alerts, dashboards or the guard read take name and help from [`contract::series`]; the rest are for
+//! whoever looks into one scorer. All counters of closed label sets exist, at 0, from the first scrape. Labels that come
+//! from bodies (what the rules call a transaction) are bounded by [`bounded::Labels`].
+
+pub mod bounded;
+
+use contract::names::{Agree, Arm, NoneReason};
+use contract::series::{self, Series};
+use prometheus::{
+    Encoder as _, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts,
+    Registry, TextEncoder,
+};
+
+/// Content type of the exposition.
+pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
+
+/// Buckets of a live answer and of a model call, in seconds: 20 µs to 1 s.
+const FAST: &[f64] =
+    &[2e-5, 5e-5, 1e-4, 2e-4, 3.5e-4, 5e-4, 7.5e-4, 1e-3, 2e-3, 3.5e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 0.2, 0.5, 1.0];
+/// Buckets of an answer at the gateway and of the rules' answers, in seconds: 0.5 ms to 10 s.
+const SLOW: &[f64] =
+    &[5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 3.5e-2, 5e-2, 7.5e-2, 0.1, 0.2, 0.35, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// Results of [`Metrics::live_answers`].
+pub const LIVE_RESULTS: [&str; 4] = ["answered", "unavailable", "bad_request", "overloaded"];
+/// Results of [`Metrics::observations`].
+pub const OBSERVATION_RESULTS: [&str; 4] = ["compared", "shed", "unreadable", "abandoned"];
+/// Results of [`Metrics::batches`].
+pub const BATCH_RESULTS: [&str; 5] = ["answered", "shed", "refused", "malformed", "abandoned"];
+/// Results of [`Metrics::rules_requests`].
+pub const RULES_RESULTS: [&str; 6] = ["answered", "overloaded", "deadline", "failed", "status", "unreadable"];
+/// Encodings of [`Metrics::decode_failures`].
+pub const ENCODINGS: [&str; 6] = ["identity", "gzip", "br", "zstd", "deflate", "unknown"];
+/// Reasons of [`Metrics::decode_failures`].
+pub const DECODE_FAULTS: [&str; 3] = ["corrupt", "too_large", "unsupported"];
+/// Who waited in vain, in [`Metrics::store_failures`].
+pub const STORE_USERS: [&str; 2] = ["live", "observe"];
+/// What a challenger's labels are compared with, in [`Metrics::challenger`].
+pub const CHALLENGED: [&str; 2] = ["champion", "rules"];
+
+/// Handles to all of them. Cheap to share behind an `Arc`; every operation is one or two atomic additions.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+
+    /// Macro F1 of the last training.
+    pub train_f1: GaugeVec,
+    /// Trainings, by status.
+    pub train_runs: IntCounterVec,
+    /// Feedback on the model's suggestions, by acceptance.
+    pub predictions: IntCounterVec,
+    /// Time of one model call, in seconds.
+    pub predict_seconds: Histogram,
+    /// 1 while a champion serves.
+    pub model_available: IntGauge,
+    /// Which models are loaded.
+    pub model_info: GaugeVec,
+    /// The champion's macro F1; no sample without a champion.
+    pub model_f1: GaugeVec,
+    /// Population stability, by feature.
+    pub drift: GaugeVec,
+    /// Live answers, by result.
+    pub live_answers: IntCounterVec,
+    /// Time of a live answer, in seconds.
+    pub live_seconds: Histogram,
+    /// Observations, by what became of them.
+    pub observations: IntCounterVec,
+    /// Observations that wait or are worked on.
+    pub queue: IntGauge,
+    /// How many may.
+    pub queue_limit: IntGauge,
+    /// Time of an answer at the gateway, by who gave it.
+    pub answer_seconds: HistogramVec,
+
+    /// Items of live answers.
+    pub live_items: IntCounter,
+    /// Live answers under way.
+    pub live_in_flight: IntGauge,
+    /// Observation batches, by result.
+    pub batches: IntCounterVec,
+    /// Time of a batch, arrival to verdict, in seconds.
+    pub batch_seconds: Histogram,
+    /// Bytes of batches that wait or are worked on.
+    pub queue_bytes: IntGauge,
+    /// Observed items, by agreement.
+    pub items: IntCounterVec,
+    /// Items without a verdict, by reason.
+    pub none: IntCounterVec,
+    /// Observed items, by the label that the client was given and agreement.
+    pub label_items: IntCounterVec,
+    /// Items on which both sides have an opinion, by the two.
+    pub pairs: IntCounterVec,
+    /// Items on which the challenger has an opinion, by whom it is compared with and agreement.
+    pub challenger: IntCounterVec,
+    /// Bodies that could not be decompressed.
+    pub decode_failures: IntCounterVec,
+    /// Suggestion events of the model's answers that were not stored.
+    pub events_dropped: IntCounter,
+    /// Shadow questions to the rules, by result.
+    pub rules_requests: IntCounterVec,
+    /// Time of a shadow question, in seconds.
+    pub rules_seconds: Histogram,
+    /// Look-ups that the store failed or did not answer in time, by who waited.
+    pub store_failures: IntCounterVec,
+    /// Models loaded, by alias.
+    pub model_loads: IntCounterVec,
+    /// Models refused, by reason.
+    pub model_refusals: IntCounterVec,
+    /// Open connections.
+    pub connections: IntGauge,
+    /// 1 while /readyz says yes.
+    pub ready: IntGauge,
+    /// HTTP answers, by route and status.
+    pub http_answers: IntCounterVec,
+}
+
+impl Metrics {
+    /// All of them, at 0.
+    ///
+    /// # Errors
+    /// When two declarations clash, which a test excludes.
+    pub fn new() -> prometheus::Result<Self> {
+        let declare = Declare { registry: Registry::new() };
+        let metrics = Self {
+            train_f1: declare.gauges_of(series::TRAIN_F1)?,
+            train_runs: declare.counters_of(series::TRAIN_RUNS)?,
+            predictions: declare.counters_of(series::PREDICTIONS)?,
+            predict_seconds: declare.histogram_of(series::PREDICT_LATENCY, FAST)?,
+            model_available: declare.gauge_of(series::MODEL_AVAILABLE)?,
+            model_info: declare.gauges_of(series::MODEL_INFO)?,
+            model_f1: declare.gauges_of(series::MODEL_F1)?,
+            drift: declare.gauges_of(series::DRIFT)?,
+            live_answers: declare.counters_of(series::LIVE_ANSWERS)?,
+            live_seconds: declare.histogram_of(series::LIVE_LATENCY, FAST)?,
+            observations: declare.counters_of(series::SCORER_OBSERVATIONS)?,
+            queue: declare.gauge_of(series::QUEUE)?,
+            queue_limit: declare.gauge_of(series::QUEUE_LIMIT)?,
+            answer_seconds: declare.histograms_of(series::ANSWER_LATENCY, SLOW)?,
+            live_items: declare.counter("perch_scorer_live_items_total", "Transactions in live answers.")?,
+            live_in_flight: declare.gauge("perch_scorer_live_in_flight", "Live answers under way.")?,
+            batches: declare.counters(
+                "perch_scorer_batches_total",
+                "Observation batches that arrived, by result.",
+                &["result"],
+            )?,
+            batch_seconds: declare.histogram(
+                "perch_scorer_batch_latency_seconds",
+                "Time of a batch from its arrival to its verdict, in seconds.",
+                SLOW,
+            )?,
+            queue_bytes: declare
+                .gauge("perch_scorer_queue_bytes", "Bytes of observation batches that wait or are worked on.")?,
+            items: declare.counters("perch_scorer_items_total", "Observed items, by agreement.", &["agree"])?,
+            none: declare.counters(
+                "perch_scorer_none_items_total",
+                "Observed items without a verdict, by reason.",
+                &["reason"],
+            )?,
+            label_items: declare.counters(
+                "perch_scorer_label_items_total",
+                "Observed items, by the label that the client was given and agreement.",
+                &["label", "agree"],
+            )?,
+            pairs: declare.counters(
+                "perch_scorer_pair_items_total",
+                "Observed items on which both sides have an opinion, by the rules' label and the model's.",
+                &["rule", "model"],
+            )?,
+            challenger: declare.counters(
+                "perch_scorer_challenger_items_total",
+                "Observed items on which the challenger and the other have an opinion, by the other and agreement.",
+                &["against", "agree"],
+            )?,
+            decode_failures: declare.counters(
+                "perch_scorer_decode_failures_total",
+                "Bodies that could not be decompressed, by encoding and reason.",
+                &["encoding", "reason"],
+            )?,
+            events_dropped: declare.counter(
+                "perch_scorer_events_dropped_total",
+                "Suggestion events of the model's answers that were not stored.",
+            )?,
+            rules_requests: declare.counters(
+                "perch_scorer_rules_requests_total",
+                "Shadow questions to the rules, by result.",
+                &["result"],
+            )?,
+            rules_seconds: declare.histogram(
+                "perch_scorer_rules_latency_seconds",
+                "Time of a shadow question to the rules, in seconds.",
+                SLOW,
+            )?,
+            store_failures: declare.counters(
+                "perch_scorer_store_failures_total",
+                "Look-ups that the store failed or did not answer in time, by who waited.",
+                &["user"],
+            )?,
+            model_loads: declare.counters(
+                "perch_scorer_model_loads_total",
+                "Models that passed their checks and were taken, by alias.",
+                &["alias"],
+            )?,
+            model_refusals: declare.counters(
+                "perch_scorer_model_refusals_total",
+                "Models refused at load, by reason.",
+                &["reason"],
+            )?,
+            connections: declare.gauge("perch_scorer_connections", "Open connections.")?,
+            ready: declare.gauge("perch_scorer_ready", "1 while the scorer says that it is ready.")?,
+            http_answers: declare.counters(
+                "perch_scorer_http_answers_total",
+                "HTTP answers, by route and status.",
+                &["route", "status"],
+            )?,
+            registry: declare.registry,
+        };
+        metrics.prime();
+        Ok(metrics)
+    }
+
+    /// Makes every counter of a closed label set exist.
+    fn prime(&self) {
+        let each = |counters: &IntCounterVec, values: &[&str]| {
+            for value in values {
+                counters.with_label_values(&[value]);
+            }
+        };
+        each(&self.train_runs, &["deployed", "rejected", "failed"]);
+        each(&self.predictions, &["True", "False"]);
+        each(&self.live_answers, &LIVE_RESULTS);
+        each(&self.observations, &OBSERVATION_RESULTS);
+        each(&self.batches, &BATCH_RESULTS);
+        each(&self.rules_requests, &RULES_RESULTS);
+        each(&self.store_failures, &STORE_USERS);
+        each(&self.model_loads, &["champion", "challenger"]);
+        each(&self.model_refusals, crate::model::Refusal::REASONS);
+        for agree in Agree::ALL {
+            self.items.with_label_values(&[agree.as_str()]);
+        }
+        for reason in NoneReason::ALL {
+            self.none.with_label_values(&[reason.as_str()]);
+        }
+        for against in CHALLENGED {
+            for agree in [Agree::True, Agree::False] {
+                self.challenger.with_label_values(&[against, agree.as_str()]);
+            }
+        }
+        for encoding in ENCODINGS {
+            for fault in DECODE_FAULTS {
+                self.decode_failures.with_label_values(&[encoding, fault]);
+            }
+        }
+        for arm in [Arm::Rule.as_str(), Arm::Model.as_str(), "fallback"] {
+            self.answer_seconds.with_label_values(&[arm]);
+        }
+    }
+
+    /// The whole exposition, as text.
+    #[must_use]
+    pub fn render(&self) -> Vec<u8> {
+        let mut text = Vec::with_capacity(16 * 1024);
+        // Writing to a Vec cannot fail, and a family without samples is left out by gather().
+        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
+            log::error!("metrics cannot be written: {error}");
+        }
+        text
+    }
+}
+
+/// Makes a metric and registers it in one step.
+struct Declare {
+    registry: Registry,
+}
+
+impl Declare {
+    fn add<C: prometheus::core::Collector + Clone + 'static>(&self, collector: C) -> prometheus::Result<C> {
+        self.registry.register(Box::new(collector.clone()))?;
+        Ok(collector)
+    }
+
+    fn counter(&self, name: &str, help: &str) -> prometheus::Result<IntCounter> {
+        self.add(IntCounter::new(name, help)?)
+    }
+
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
+        self.add(IntCounterVec::new(Opts::new(name, help), labels)?)
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
+        self.add(IntGauge::new(name, help)?)
+    }
+
+    fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> prometheus::Result<Histogram> {
+        self.add(Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec()))?)
+    }
+
+    fn counters_of(&self, name: &str) -> prometheus::Result<IntCounterVec> {
+        let series = shared(name)?;
+        self.counters(series.name, series.help, series.labels)
+    }
+
+    fn gauge_of(&self, name: &str) -> prometheus::Result<IntGauge> {
+        let series = shared(name)?;
+        self.gauge(series.name, series.help)
+    }
+
+    /// With no labels it is a gauge that can be absent.
+    fn gauges_of(&self, name: &str) -> prometheus::Result<GaugeVec> {
+        let series = shared(name)?;
+        self.add(GaugeVec::new(Opts::new(series.name, series.help), series.labels)?)
+    }
+
+    fn histogram_of(&self, name: &str, buckets: &[f64]) -> prometheus::Result<Histogram> {
+        let series = shared(name)?;
+        self.histogram(series.name, series.help, buckets)
+    }
+
+    fn histograms_of(&self, name: &str, buckets: &[f64]) -> prometheus::Result<HistogramVec> {
+        let series = shared(name)?;
+        let options = HistogramOpts::new(series.name, series.help).buckets(buckets.to_vec());
+        self.add(HistogramVec::new(options, series.labels)?)
+    }
+}
+
+fn shared(name: &str) -> prometheus::Result<&'static Series> {
+    let found = series::SCORER.iter().find(|series| series.name == name);
+    found.ok_or_else(|| prometheus::Error::Msg(format!("{name} is not in contract::series::SCORER")))
+}
+
+/// Sets a gauge that is absent until it has a value.
+pub fn set(gauge: &GaugeVec, value: f64) {
+    let cell: Gauge = gauge.with_label_values::<&str>(&[]);
+    cell.set(value);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(metrics: &Metrics) -> String {
+        String::from_utf8(metrics.render()).unwrap()
+    }
+
+    #[test]
+    fn closed_sets_are_there_at_zero_from_the_first_scrape() {
+        let text = text(&Metrics::new().unwrap());
+        for line in [
+            "perch_scorer_live_answers_total{result=\"answered\"} 0",
+            "perch_scorer_items_total{agree=\"None\"} 0",
+            "perch_scorer_none_items_total{reason=\"shed\"} 0",
+            "lm_ml_predictions_total{accepted=\"True\"} 0",
+            "lm_ml_train_runs_total{status=\"failed\"} 0",
+            "perch_scorer_model_available 0",
+            "perch_scorer_decode_failures_total{encoding=\"zstd\",reason=\"too_large\"} 0",
+        ] {
+            assert!(text.lines().any(|seen| seen == line), "{line} is not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn what_has_no_value_yet_is_absent_and_not_zero() {
+        let metrics = Metrics::new().unwrap();
+        assert!(!text(&metrics).contains("lm_ml_train_val_f1_macro"));
+        set(&metrics.train_f1, 0.81);
+        assert!(text(&metrics).contains("lm_ml_train_val_f1_macro 0.81"));
+    }
+
+    #[test]
+    fn every_shared_series_of_the_scorer_is_declared() {
+        let metrics = Metrics::new().unwrap();
+        metrics.model_info.with_label_values(&["champion", "v"]).set(1.0);
+        metrics.drift.with_label_values(&["amount"]).set(0.0);
+        set(&metrics.train_f1, 0.0);
+        set(&metrics.model_f1, 0.0);
+        let text = text(&metrics);
+        for series in series::SCORER {
+            assert!(text.contains(&format!("# HELP {} {}", series.name, series.help)), "{} is missing", series.name);
+        }
+    }
+}

@@ -1,1 +1,32 @@
-//! Manifests, sessions, and the registry with its aliases.
+//! Models: what a version is, how it is loaded and checked, who serves.
+//!
+//! ```text
+//! models/registry/
+//!   champion  challenger  previous     aliases: one line, a version's name
+//!   VERSION/manifest.json              hashes, feature schema, classes, figures from training
+//!   VERSION/model.onnx
+//!   VERSION/reference.json             rows and outputs that are replayed at every load
+//! ```
+//! A version that fails a check is refused with a reason ([`Refusal`]) and what serves goes on serving.
+
+mod folder;
+mod loaded;
+pub mod manifest;
+pub mod policy;
+mod refusal;
+mod registry;
+mod scores;
+mod session;
+
+pub use folder::{Alias, Folder, KEPT, Lock};
+pub use loaded::{Loaded, TOLERANCE};
+pub use manifest::{FeatureSchema, Manifest};
+pub use refusal::Refusal;
+pub use registry::{ChangeError, Changed, Refused, Registry};
+pub use scores::{Scored, Scores};
+pub use session::{PredictError, Session};
+
+#[cfg(test)]
+#[path = "../../tests/support/small_model.rs"]
+#[allow(missing_docs, unreachable_pub)]
+pub(crate) mod small_model;

@@ -1,1 +1,243 @@
-//! Observation batches in, verdicts out.
+//! Observation batches in, verdicts out, without ever making a live answer wait.
+//!
+//! Observation work has its own threads, at a lower priority, and its own bounded queue. Three things can happen to a
+//! batch:
+//!
+//! 1. it is worked on: the missing side is found, items are compared, the verdict says how it went;
+//! 2. the queue is full: it is *shed*, that is, its items are counted and the verdict says so. One thread of its own
+//!    does that, so that shedding works exactly when the other threads have no time;
+//! 3. that is full as well: it is refused, and the filter counts what it has. Nothing is lost silently.
+//!
+//! A batch whose sender hung up is not worked on any further, and counted as abandoned.
+
+pub mod compare;
+mod gate;
+mod rules;
+mod samples;
+mod served;
+mod work;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use contract::frame::{Batch, FrameError};
+use contract::verdict::Verdict;
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::task::JoinHandle;
+
+pub use samples::{Kept, Sample};
+
+use self::gate::{Gate, Pass};
+use self::rules::Rules;
+use self::samples::Samples;
+use self::work::Work;
+use crate::feedback::EventLog;
+use crate::metrics::{Metrics, bounded::Labels};
+use crate::model::Registry;
+use crate::settings::Settings;
+use crate::store::Store;
+
+/// How much nicer than live answers the observation threads are, on Unix's scale (19 is nicest).
+const NICENESS: i32 = 10;
+
+/// The threads that observation work runs on. Made first, since the observer's store belongs to them.
+#[derive(Debug)]
+pub struct Threads {
+    work: Runtime,
+    shed: Runtime,
+}
+
+impl Threads {
+    /// Starts `count` threads for the work and one for shedding.
+    ///
+    /// # Errors
+    /// When the system gives no threads.
+    pub fn start(count: usize) -> io::Result<Self> {
+        let runtime = |name: &str, threads| {
+            Builder::new_multi_thread()
+                .worker_threads(threads)
+                .thread_name(name)
+                .on_thread_start(be_nice)
+                .enable_all()
+                .build()
+        };
+        Ok(Self { work: runtime("perch-observe", count)?, shed: runtime("perch-shed", 1)? })
+    }
+
+    /// Where the observer's store is to be opened, so that its connections are served by these threads.
+    #[must_use]
+    pub fn handle(&self) -> &Handle {
+        self.work.handle()
+    }
+}
+
+fn be_nice() {
+    // On Linux a thread's niceness is its own. Failing is no fault: it is a preference.
+    if let Err(error) = rustix::process::nice(NICENESS) {
+        log::debug!("observation threads stay at normal priority: {error}");
+    }
+}
+
+/// The observer. Dropping it drops what it has not begun.
+#[derive(Debug)]
+pub struct Observer {
+    threads: Option<Threads>,
+    work: Arc<Work>,
+    queue: Gate,
+    shed: Gate,
+    metrics: Arc<Metrics>,
+}
+
+/// What became of a batch that has no verdict.
+#[derive(Debug, thiserror::Error)]
+pub enum NoVerdict {
+    /// The bytes are no batch.
+    #[error(transparent)]
+    Malformed(#[from] FrameError),
+    /// Neither working on it nor shedding it had room.
+    #[error("the observation queue is full, and so is the one for shedding")]
+    Refused,
+    /// The work panicked or the program is ending.
+    #[error("observation work ended without a verdict")]
+    Broken,
+}
+
+impl Observer {
+    /// An observer on `threads`, with a store that was opened there.
+    #[must_use]
+    pub fn start(
+        threads: Threads,
+        settings: &Settings,
+        registry: Arc<Registry>,
+        store: Store,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let observe = &settings.observe;
+        let rules = Rules::new(
+            settings.rules.clone(),
+            observe.rules_concurrency,
+            observe.rules_deadline,
+            observe.decoded_bytes,
+            Arc::clone(&metrics),
+        );
+        let events = {
+            let _inside = threads.handle().enter();
+            EventLog::start(store.clone()).0
+        };
+        let work = Work {
+            registry,
+            store,
+            rules: Arc::new(rules),
+            events,
+            samples: Samples::new(observe.samples, seed()),
+            labels: Labels::default(),
+            metrics: Arc::clone(&metrics),
+            deadline: observe.deadline,
+            decoded_bytes: observe.decoded_bytes,
+            min_confidence: settings.live.min_confidence,
+        };
+        metrics.queue_limit.set(i64::try_from(observe.queue).unwrap_or(i64::MAX));
+        let gauges = (metrics.queue.clone(), metrics.queue_bytes.clone());
+        Self {
+            threads: Some(threads),
+            work: Arc::new(work),
+            queue: Gate::new(observe.queue, observe.queue_bytes, Some(gauges)),
+            shed: Gate::new(observe.queue, observe.queue_bytes, None),
+            metrics,
+        }
+    }
+
+    /// The verdict on a batch. Dropping the future abandons the batch.
+    ///
+    /// # Errors
+    /// See [`NoVerdict`].
+    pub async fn submit(&self, bytes: Bytes) -> Result<Verdict, NoVerdict> {
+        let result = self.verdict(bytes).await;
+        let label = match &result {
+            Ok((_, label)) => label,
+            Err(NoVerdict::Malformed(_)) => "malformed",
+            Err(NoVerdict::Refused | NoVerdict::Broken) => "refused",
+        };
+        self.metrics.batches.with_label_values(&[label]).inc();
+        result.map(|(verdict, _)| verdict)
+    }
+
+    /// Disagreements, for people to look at.
+    #[must_use]
+    pub fn samples(&self) -> Kept {
+        self.work.samples.kept()
+    }
+
+    /// Suggestion events of the model's answers that were not stored since the start.
+    #[must_use]
+    pub fn events_dropped(&self) -> u64 {
+        self.work.events.dropped()
+    }
+
+    async fn verdict(&self, bytes: Bytes) -> Result<(Verdict, &'static str), NoVerdict> {
+        let arrived = Instant::now();
+        let observations = Batch::parse(&bytes)?.observations.len();
+        let threads = self.threads.as_ref().ok_or(NoVerdict::Broken)?;
+        let work = Arc::clone(&self.work);
+        let (label, task) = if let Some(pass) = self.queue.enter(observations, bytes.len()) {
+            let task = async move {
+                let _inside = pass;
+                work.verdict(&bytes).await
+            };
+            ("answered", threads.work.spawn(task))
+        } else {
+            let pass: Pass = self.shed.enter(observations, bytes.len()).ok_or(NoVerdict::Refused)?;
+            let task = async move {
+                let _inside = pass;
+                work.shed(&bytes).await
+            };
+            ("shed", threads.shed.spawn(task))
+        };
+        let mut waiting = Waiting { task, metrics: &self.metrics, observations, over: false };
+        let ended = (&mut waiting.task).await;
+        waiting.over = true;
+        let verdict = ended.map_err(|error| {
+            log::error!("observation work failed: {error}");
+            NoVerdict::Broken
+        })??;
+        self.metrics.batch_seconds.observe(arrived.elapsed().as_secs_f64());
+        Ok((verdict, label))
+    }
+}
+
+impl Drop for Observer {
+    fn drop(&mut self) {
+        // A runtime must not be dropped, which waits, inside another one.
+        if let Some(Threads { work, shed }) = self.threads.take() {
+            work.shutdown_background();
+            shed.shutdown_background();
+        }
+    }
+}
+
+/// Stops the work, and counts it as abandoned, when nobody waits for it any more.
+struct Waiting<'a> {
+    task: JoinHandle<Result<Verdict, FrameError>>,
+    metrics: &'a Metrics,
+    observations: usize,
+    over: bool,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if !self.over {
+            self.task.abort();
+            self.metrics.batches.with_label_values(&["abandoned"]).inc();
+            let observations = u64::try_from(self.observations).unwrap_or(u64::MAX);
+            self.metrics.observations.with_label_values(&["abandoned"]).inc_by(observations);
+        }
+    }
+}
+
+/// Another one at each start, so that two scorers do not draw alike.
+fn seed() -> u64 {
+    let (high, low) = uuid::Uuid::new_v4().as_u64_pair();
+    high ^ low
+}

@@ -1,1 +1,276 @@
-//! Flags and environment, raw and checked.
+//! The scorer's settings: [`Raw`] is what flags and environment say, [`Settings`] what was checked.
+//!
+//! A program that starts has good settings: every error names the value, the rule and what would do.
+
+pub mod log_lines;
+mod raw;
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use contract::ports::{self, Part, PortError};
+use http::Uri;
+
+pub use raw::{Raw, Role};
+
+/// Checked settings.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where to listen; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Which jobs this program does.
+    pub role: Role,
+    /// The registry's folder; it may be missing until a first model is trained.
+    pub registry: PathBuf,
+    /// How often the aliases are looked at; `None` never.
+    pub registry_poll: Option<Duration>,
+    /// URL of the store. May hold a password: never logged.
+    pub store: String,
+    /// Scheme, host and port of the rules and the intercepted path.
+    pub rules: Uri,
+    /// Path of the intercepted request, starting with `/`.
+    pub intercept_path: String,
+    /// Live answers.
+    pub live: Live,
+    /// Observation work.
+    pub observe: Observe,
+    /// The listener.
+    pub server: Server,
+}
+
+/// How live answers are given.
+#[derive(Debug, Clone)]
+pub struct Live {
+    /// Longest wait for the store.
+    pub deadline: Duration,
+    /// Answers under way at once, at least 1.
+    pub in_flight: usize,
+    /// Threads of the listener's runtime, at least 1.
+    pub threads: usize,
+    /// Candidates below it are left out, `0.0..=1.0`.
+    pub min_confidence: f32,
+}
+
+/// How observations are worked on.
+#[derive(Debug, Clone)]
+pub struct Observe {
+    /// Threads of their own, at least 1.
+    pub threads: usize,
+    /// Observations that wait or are worked on, at least 1.
+    pub queue: usize,
+    /// Bytes of batches that wait or are worked on, at least one whole batch.
+    pub queue_bytes: usize,
+    /// Longest wait for the store.
+    pub deadline: Duration,
+    /// Size of a decompressed body, at least 1.
+    pub decoded_bytes: usize,
+    /// Longest wait for the rules.
+    pub rules_deadline: Duration,
+    /// Questions at the rules at once, at least 1.
+    pub rules_concurrency: usize,
+    /// Disagreements kept; 0 keeps none.
+    pub samples: usize,
+}
+
+/// The listener's limits.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// Connections at once, at least 1.
+    pub connections: usize,
+    /// Time for a request's head, and for its body.
+    pub read_timeout: Duration,
+    /// Time from the signal until the listener closes.
+    pub drain_notice: Duration,
+    /// Time from then until requests under way are cut.
+    pub drain: Duration,
+}
+
+/// Settings that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// A port variable is no port.
+    #[error(transparent)]
+    Port(#[from] PortError),
+    /// An address to listen on that is none.
+    #[error("--listen is {value:?}: give an address and a port, e.g. 127.0.0.1:0, where 0 takes a free one")]
+    Listen {
+        /// What it held.
+        value: String,
+    },
+    /// A URL of the rules that cannot be asked.
+    #[error(
+        "--rules-url is {value:?}: give scheme, host and port without a path, e.g. http://rules.internal:8080 \
+         (https is not spoken: let a proxy beside the scorer do it)"
+    )]
+    RulesUrl {
+        /// What it held.
+        value: String,
+    },
+    /// A path that no request has.
+    #[error("--intercept-path is {value:?}: give a path that starts with '/', without a query, e.g. /ml/suggestions")]
+    Path {
+        /// What it held.
+        value: String,
+    },
+    /// A number outside its range.
+    #[error("--{flag} is {value}: {rule}")]
+    Range {
+        /// The flag at fault.
+        flag: &'static str,
+        /// What it held.
+        value: String,
+        /// What would do.
+        rule: &'static str,
+    },
+}
+
+impl Raw {
+    /// Checks everything; `lookup` is the environment, for the ports that all parts share.
+    ///
+    /// # Errors
+    /// The first setting at fault, with its value and the mend.
+    pub fn check(self, lookup: impl Fn(&str) -> Option<String>) -> Result<Settings, SettingsError> {
+        let listen = match self.listen {
+            Some(text) => text,
+            None => ports::address(Part::Scorer, &lookup)?,
+        };
+        let rules_url = match self.rules_url {
+            Some(text) => text,
+            None => format!("http://{}", ports::address(Part::Rules, &lookup)?),
+        };
+        let path_is_good = self.intercept_path.starts_with('/')
+            && !self.intercept_path.contains(['?', '#'])
+            && self.intercept_path.parse::<Uri>().is_ok();
+        if !path_is_good {
+            return Err(SettingsError::Path { value: self.intercept_path });
+        }
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let at_least_1 = |flag, value: usize| in_range(flag, value, 1, usize::MAX, "give at least 1");
+        #[allow(clippy::cast_possible_truncation)]
+        let min_confidence = self.min_confidence as f32;
+        if !(0.0..=1.0).contains(&min_confidence) {
+            let value = self.min_confidence.to_string();
+            return Err(SettingsError::Range { flag: "min-confidence", value, rule: "give a number from 0 to 1" });
+        }
+        Ok(Settings {
+            listen: resolve(&listen)?,
+            role: self.role,
+            registry: self.registry.into(),
+            registry_poll: (self.registry_poll_ms > 0).then(|| Duration::from_millis(self.registry_poll_ms)),
+            store: self.store,
+            rules: rules_uri(&rules_url, &self.intercept_path)?,
+            intercept_path: self.intercept_path,
+            live: Live {
+                deadline: wait("live-deadline-ms", self.live_deadline_ms)?,
+                in_flight: at_least_1("live-in-flight", self.live_in_flight)?,
+                threads: at_least_1("live-threads", self.live_threads.unwrap_or(cores))?,
+                min_confidence,
+            },
+            observe: Observe {
+                threads: at_least_1("observe-threads", self.observe_threads.unwrap_or((cores / 2).max(1)))?,
+                queue: at_least_1("observe-queue", self.observe_queue)?,
+                queue_bytes: in_range(
+                    "observe-queue-bytes",
+                    self.observe_queue_bytes,
+                    contract::frame::MAX_BATCH_BYTES,
+                    usize::MAX,
+                    "give at least 4194304, the size of one batch",
+                )?,
+                deadline: wait("observe-deadline-ms", self.observe_deadline_ms)?,
+                decoded_bytes: at_least_1("decoded-bytes", self.decoded_bytes)?,
+                rules_deadline: wait("rules-deadline-ms", self.rules_deadline_ms)?,
+                rules_concurrency: at_least_1("rules-concurrency", self.rules_concurrency)?,
+                samples: in_range("samples", self.samples, 0, 100_000, "give 0 to 100000; they are held in memory")?,
+            },
+            server: Server {
+                connections: at_least_1("connections", self.connections)?,
+                read_timeout: wait("read-timeout-ms", self.read_timeout_ms)?,
+                drain_notice: Duration::from_millis(self.drain_notice_ms),
+                drain: Duration::from_millis(self.drain_ms),
+            },
+        })
+    }
+}
+
+fn in_range(
+    flag: &'static str,
+    value: usize,
+    low: usize,
+    high: usize,
+    rule: &'static str,
+) -> Result<usize, SettingsError> {
+    if (low..=high).contains(&value) {
+        Ok(value)
+    } else {
+        Err(SettingsError::Range { flag, value: value.to_string(), rule })
+    }
+}
+
+fn wait(flag: &'static str, ms: u64) -> Result<Duration, SettingsError> {
+    if (1..=600_000).contains(&ms) {
+        Ok(Duration::from_millis(ms))
+    } else {
+        Err(SettingsError::Range { flag, value: ms.to_string(), rule: "give 1 to 600000 milliseconds" })
+    }
+}
+
+fn resolve(text: &str) -> Result<SocketAddr, SettingsError> {
+    let fault = || SettingsError::Listen { value: text.to_owned() };
+    text.to_socket_addrs().map_err(|_| fault())?.next().ok_or_else(fault)
+}
+
+fn rules_uri(url: &str, path: &str) -> Result<Uri, SettingsError> {
+    let fault = || SettingsError::RulesUrl { value: url.to_owned() };
+    let uri: Uri = url.parse().map_err(|_| fault())?;
+    let plain = uri.scheme_str() == Some("http") && uri.query().is_none() && matches!(uri.path(), "" | "/");
+    let Some(authority) = uri.authority().filter(|_| plain) else { return Err(fault()) };
+    Uri::builder().scheme("http").authority(authority.clone()).path_and_query(path).build().map_err(|_| fault())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    fn check(flags: &[&str]) -> Result<Settings, SettingsError> {
+        Raw::try_parse_from([&["shadow-scorer"], flags].concat()).unwrap().check(|_| None)
+    }
+
+    #[test]
+    fn the_defaults_are_good_and_take_the_shared_ports() {
+        let settings = check(&[]).unwrap();
+        assert_eq!(settings.listen.to_string(), ports::address(Part::Scorer, |_| None).unwrap());
+        assert_eq!(settings.rules.port_u16(), Some(ports::port(Part::Rules, |_| None).unwrap()));
+        assert_eq!(settings.rules.path(), "/ml/suggestions");
+        assert!(settings.role.live() && settings.role.observe());
+    }
+
+    #[test]
+    fn the_shared_variables_move_the_ports() {
+        let raw = Raw::try_parse_from(["shadow-scorer"]).unwrap();
+        let moved = |name: &str| (name == "PERCH_SCORER_PORT").then(|| "18020".to_owned());
+        assert_eq!(raw.clone().check(moved).unwrap().listen.port(), 18020);
+        let error = raw.check(|name| (name == "PERCH_SCORER_PORT").then(|| "x".into())).unwrap_err().to_string();
+        assert!(error.contains("PERCH_SCORER_PORT") && error.contains("\"x\""), "{error}");
+    }
+
+    #[test]
+    fn each_fault_names_its_value_and_the_mend() {
+        let cases: &[(&[&str], &str, &str)] = &[
+            (&["--listen", "nowhere"], "\"nowhere\"", "127.0.0.1:0"),
+            (&["--rules-url", "https://rules"], "https://rules", "proxy"),
+            (&["--rules-url", "http://rules/api"], "http://rules/api", "without a path"),
+            (&["--rules-url", "rules"], "\"rules\"", "http://"),
+            (&["--intercept-path", "ml"], "\"ml\"", "starts with '/'"),
+            (&["--min-confidence", "1.5"], "1.5", "0 to 1"),
+            (&["--live-deadline-ms", "0"], "--live-deadline-ms is 0", "milliseconds"),
+            (&["--observe-queue-bytes", "5"], "is 5", "4194304"),
+            (&["--rules-concurrency", "0"], "is 0", "at least 1"),
+        ];
+        for (flags, value, mend) in cases {
+            let error = check(flags).unwrap_err().to_string();
+            assert!(error.contains(value) && error.contains(mend), "{flags:?}: {error}");
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! The program's parts, put together.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use contract::names::Unavailable;
+use tokio::sync::Semaphore;
+
+use super::error::HttpError;
+use super::quiet::Quiet;
+use crate::metrics::Metrics;
+use crate::model::{Folder, Loaded, Registry};
+use crate::observer::{Observer, Threads};
+use crate::settings::Settings;
+use crate::store::{Options, Store, StoreError, TransactionWithHistory};
+
+/// Everything that a handler may need.
+#[derive(Debug)]
+pub struct App {
+    /// Checked settings.
+    pub settings: Settings,
+    /// All metrics.
+    pub metrics: Arc<Metrics>,
+    /// Models.
+    pub registry: Arc<Registry>,
+    /// Transactions, events, labels, feedback; its connections belong to the runtime of live answers.
+    pub store: Store,
+    /// Observation work; `None` when the role leaves it out.
+    pub observer: Option<Observer>,
+    /// Live answers that may be under way.
+    pub(super) live: Semaphore,
+    pub(super) quiet: Quiet,
+    draining: AtomicBool,
+}
+
+/// Why the program did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// No threads for observation work.
+    #[error("the system gives no threads for observation work ({0}): lower --observe-threads")]
+    Threads(io::Error),
+    /// Metrics clash, a defect.
+    #[error("metrics cannot be declared: {0}")]
+    Metrics(#[from] prometheus::Error),
+}
+
+impl App {
+    /// Opens the store, loads the models and starts the observer. To be called on the runtime of live answers.
+    ///
+    /// A registry without a usable model is no error: the log, `/readyz`, status and metrics say so, and live answers
+    /// are 503 until there is one.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn start(settings: Settings) -> Result<Arc<Self>, StartError> {
+        let metrics = Arc::new(Metrics::new()?);
+        let store = Store::open(&settings.store, &Options::default()).await?;
+        let registry =
+            Arc::new(Registry::new(Folder::new(&settings.registry), Loaded::wanted_schema(), Arc::clone(&metrics)));
+        blocking(&registry, |registry| registry.reload()).await;
+        if registry.champion().is_none() && registry.refused().is_empty() {
+            log::warn!(
+                "no model: the registry {} names no champion. Live answers are refused until `make ml-train` deployed one",
+                settings.registry.display()
+            );
+        }
+        let observer =
+            if settings.role.observe() { Some(Self::observer(&settings, &registry, &metrics).await?) } else { None };
+        metrics.ready.set(1);
+        Ok(Arc::new(Self {
+            live: Semaphore::new(settings.live.in_flight.min(Semaphore::MAX_PERMITS)),
+            settings,
+            metrics,
+            registry,
+            store,
+            observer,
+            quiet: Quiet::default(),
+            draining: AtomicBool::new(false),
+        }))
+    }
+
+    async fn observer(
+        settings: &Settings,
+        registry: &Arc<Registry>,
+        metrics: &Arc<Metrics>,
+    ) -> Result<Observer, StartError> {
+        let threads = Threads::start(settings.observe.threads).map_err(StartError::Threads)?;
+        let url = settings.store.clone();
+        let opening = threads.handle().spawn(async move { Store::open(&url, &Options::default()).await });
+        let store = opening.await.map_err(|error| StartError::Threads(io::Error::other(error)))??;
+        Ok(Observer::start(threads, settings, Arc::clone(registry), store, Arc::clone(metrics)))
+    }
+
+    /// The transactions of `ids` within the deadline of a live answer, unknown ids left out.
+    ///
+    /// # Errors
+    /// 503 with reason `store`.
+    pub async fn transactions(&self, ids: &[i64]) -> Result<Vec<Arc<TransactionWithHistory>>, HttpError> {
+        let found = match tokio::time::timeout(self.settings.live.deadline, self.store.transactions(ids)).await {
+            Ok(found) => found.map_err(HttpError::from),
+            Err(late) => Err(HttpError::unavailable(Unavailable::Store).because(late)),
+        };
+        if found.is_err() {
+            self.metrics.store_failures.with_label_values(&["live"]).inc();
+        }
+        found
+    }
+
+    /// Looks at the aliases every so often, until the program ends.
+    pub async fn watch_registry(self: Arc<Self>) {
+        let Some(every) = self.settings.registry_poll else { return };
+        let mut ticks = tokio::time::interval(every);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            blocking(&self.registry, |registry| {
+                registry.reload_if_moved();
+            })
+            .await;
+        }
+    }
+
+    /// From now on `/readyz` says no.
+    pub(super) fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+        self.metrics.ready.set(0);
+    }
+
+    /// Is the program about to end?
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+}
+
+/// Runs work on the registry where blocking is allowed. A panic in it is logged and otherwise no news.
+pub(super) async fn blocking<T: Send + 'static>(
+    registry: &Arc<Registry>,
+    work: impl FnOnce(&Registry) -> T + Send + 'static,
+) -> Option<T> {
+    let registry = Arc::clone(registry);
+    tokio::task::spawn_blocking(move || work(&registry))
+        .await
+        .inspect_err(|error| log::error!("work on the registry failed: {error}"))
+        .ok()
+}

@@ -1,0 +1,175 @@
+//! What a client is told when something goes wrong, and what the log keeps.
+//!
+//! Inside, errors speak for their own level; here each becomes a status, a reason from a closed set and one public
+//! sentence. The cause stays in the log, at most once a second for each reason, since a store that is gone fails a
+//! thousand times a second.
+
+use std::error::Error;
+
+use contract::headers;
+use contract::names::Unavailable;
+use http::StatusCode;
+use http::header::{ALLOW, HeaderName, HeaderValue};
+use serde_json::json;
+
+use super::answer::{Answer, json_answer};
+use super::decode::DecodeFault;
+use crate::model::{ChangeError, PredictError};
+use crate::rules::BadRequest;
+use crate::store::StoreError;
+
+/// An HTTP error: public message and logged cause.
+#[derive(Debug)]
+pub struct HttpError {
+    /// The status.
+    pub status: StatusCode,
+    /// A word from a closed set, for programs.
+    pub reason: &'static str,
+    /// A sentence for people.
+    pub message: String,
+    /// What the log gets; never shown.
+    pub cause: Option<Box<dyn Error + Send + Sync>>,
+    unavailable: Option<Unavailable>,
+    allowed: Option<String>,
+}
+
+impl HttpError {
+    /// An error that has no cause beyond what the client did.
+    pub fn new(status: StatusCode, reason: &'static str, message: impl Into<String>) -> Self {
+        Self { status, reason, message: message.into(), cause: None, unavailable: None, allowed: None }
+    }
+
+    /// 400.
+    pub fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad_request", message)
+    }
+
+    /// 404.
+    pub fn not_found(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", message)
+    }
+
+    /// 405, with what would be allowed.
+    pub fn wrong_method(allowed: &str) -> Self {
+        let message = format!("this path takes {allowed} only");
+        Self { allowed: Some(allowed.to_owned()), ..Self::new(StatusCode::METHOD_NOT_ALLOWED, "wrong_method", message) }
+    }
+
+    /// 413.
+    pub fn too_large(limit: usize) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", format!("the body has more than {limit} bytes"))
+    }
+
+    /// 503, with the reason in a header that the filter reads.
+    pub fn unavailable(why: Unavailable) -> Self {
+        let message = match why {
+            Unavailable::NoModel => "no model is loaded: train one with `make ml-train`",
+            Unavailable::Store => "the store did not give the transactions in time",
+            Unavailable::Overloaded => "too much is under way already",
+            Unavailable::Role => "this scorer's --role leaves this out",
+        };
+        Self { unavailable: Some(why), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, why.as_str(), message) }
+    }
+
+    /// 500 with a cause for the log.
+    pub fn internal(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        let message = "the scorer failed; its log says why";
+        Self { cause: Some(cause.into()), ..Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message) }
+    }
+
+    /// Adds what the log gets.
+    #[must_use]
+    pub fn because(mut self, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.cause = Some(cause.into());
+        self
+    }
+
+    /// The answer.
+    #[must_use]
+    pub fn into_answer(self) -> Answer {
+        let mut answer = json_answer(self.status, &json!({ "error": self.message, "reason": self.reason }));
+        let head = answer.headers_mut();
+        if let Some(why) = self.unavailable {
+            head.insert(HeaderName::from_static(headers::UNAVAILABLE), HeaderValue::from_static(why.as_str()));
+        }
+        if let Some(allowed) = self.allowed.and_then(|allowed| HeaderValue::try_from(allowed).ok()) {
+            head.insert(ALLOW, allowed);
+        }
+        answer
+    }
+}
+
+impl From<StoreError> for HttpError {
+    fn from(error: StoreError) -> Self {
+        Self::unavailable(Unavailable::Store).because(error)
+    }
+}
+
+impl From<PredictError> for HttpError {
+    fn from(error: PredictError) -> Self {
+        Self::internal(error)
+    }
+}
+
+impl From<BadRequest> for HttpError {
+    fn from(error: BadRequest) -> Self {
+        Self::bad_request(error.to_string())
+    }
+}
+
+impl From<DecodeFault> for HttpError {
+    fn from(fault: DecodeFault) -> Self {
+        match fault {
+            DecodeFault::TooLarge(limit) => Self::too_large(limit),
+            DecodeFault::Corrupt => Self::bad_request(fault.to_string()),
+            DecodeFault::Unsupported => Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "encoding", fault.to_string()),
+        }
+    }
+}
+
+impl From<ChangeError> for HttpError {
+    fn from(error: ChangeError) -> Self {
+        match &error {
+            ChangeError::Refused { refusal, .. } => {
+                Self::new(StatusCode::CONFLICT, refusal.reason(), error.to_string())
+            }
+            ChangeError::Policy { .. } => Self::new(StatusCode::CONFLICT, "policy", error.to_string()),
+            ChangeError::NoPrevious => Self::new(StatusCode::CONFLICT, "no_previous", error.to_string()),
+            ChangeError::Folder { .. } => Self::internal(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::BodyExt as _;
+
+    async fn text(error: HttpError) -> String {
+        let body = error.into_answer().into_body().collect().await.unwrap().to_bytes();
+        String::from_utf8(body.to_vec()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_cause_is_not_shown() {
+        let error = HttpError::internal("password=hunter2");
+        assert_eq!(error.status, StatusCode::INTERNAL_SERVER_ERROR);
+        assert!(error.cause.as_ref().is_some_and(|cause| cause.to_string().contains("hunter2")));
+        assert!(!text(error).await.contains("hunter2"));
+    }
+
+    #[tokio::test]
+    async fn the_filter_finds_why_in_a_header_and_people_in_the_body() {
+        let error = HttpError::unavailable(Unavailable::NoModel);
+        let answer = error.into_answer();
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(answer.headers()["x-perch-unavailable"], "no_model");
+        let text = text(HttpError::unavailable(Unavailable::NoModel)).await;
+        assert!(text.contains("make ml-train") && text.contains("\"reason\":\"no_model\""), "{text}");
+    }
+
+    #[test]
+    fn a_wrong_method_says_which_is_right() {
+        assert_eq!(HttpError::wrong_method("GET, POST").into_answer().headers()[ALLOW], "GET, POST");
+    }
+}

@@ -1,0 +1,39 @@
+//! `/healthz`, `/readyz`, `/metrics`.
+
+use http::StatusCode;
+use serde_json::json;
+
+use super::answer::{Answer, answer, json_answer};
+use super::error::HttpError;
+use super::routes::{Call, Route};
+use crate::metrics;
+
+pub(super) fn routes() -> [Route; 3] {
+    [
+        Route::get("/healthz", "healthz", |call| Box::pin(healthz(call))),
+        Route::get("/readyz", "readyz", |call| Box::pin(readyz(call))),
+        Route::get("/metrics", "metrics", |call| Box::pin(exposition(call))),
+    ]
+}
+
+/// The program runs.
+async fn healthz(_: Call) -> Result<Answer, HttpError> {
+    Ok(answer(StatusCode::OK, "text/plain; charset=utf-8", "ok\n"))
+}
+
+/// The program takes requests. A missing model does not make it unready: observations are counted without one, and
+/// live answers say why there are none, which an unready scorer could not.
+async fn readyz(call: Call) -> Result<Answer, HttpError> {
+    let ready = !call.app.is_draining();
+    let model = call.app.registry.champion().map(|champion| champion.version().to_owned());
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    Ok(json_answer(status, &json!({ "ready": ready, "model": model })))
+}
+
+async fn exposition(call: Call) -> Result<Answer, HttpError> {
+    let metrics = &call.app.metrics;
+    if let Some(observer) = &call.app.observer {
+        metrics.events_dropped.inc_by(observer.events_dropped().saturating_sub(metrics.events_dropped.get()));
+    }
+    Ok(answer(StatusCode::OK, metrics::CONTENT_TYPE, metrics.render()))
+}

@@ -1,0 +1,44 @@
+//! The observations endpoint, and the disagreements that came out of it.
+
+use std::sync::Arc;
+
+use contract::frame;
+use contract::names::Unavailable;
+use http::StatusCode;
+use serde_json::json;
+
+use super::answer::{Answer, json_answer};
+use super::error::HttpError;
+use super::routes::{Call, Route};
+use crate::observer::{NoVerdict, Observer};
+
+pub(super) fn routes() -> [Route; 2] {
+    [
+        Route::post(frame::PATH, "observations", |call| Box::pin(observe(call))),
+        Route::get("/perch/v1/disagreements", "disagreements", |call| Box::pin(disagreements(call))),
+    ]
+}
+
+/// The answer is the verdict, once it is known.
+async fn observe(mut call: Call) -> Result<Answer, HttpError> {
+    let app = Arc::clone(&call.app);
+    let observer = observer(&app.observer)?;
+    let batch = call.bytes(frame::MAX_BATCH_BYTES).await?;
+    match observer.submit(batch).await {
+        Ok(verdict) => Ok(json_answer(StatusCode::OK, &verdict)),
+        Err(NoVerdict::Malformed(error)) => Err(HttpError::bad_request(error.to_string()).because(error)),
+        Err(NoVerdict::Refused) => Err(HttpError::unavailable(Unavailable::Overloaded)),
+        Err(broken @ NoVerdict::Broken) => Err(HttpError::internal(broken)),
+    }
+}
+
+async fn disagreements(call: Call) -> Result<Answer, HttpError> {
+    let kept = observer(&call.app.observer)?.samples();
+    let champion = call.app.registry.champion().map(|champion| champion.version().to_owned());
+    let document = json!({ "model_version": champion, "seen": kept.seen, "samples": kept.samples });
+    Ok(json_answer(StatusCode::OK, &document))
+}
+
+fn observer(observer: &Option<Observer>) -> Result<&Observer, HttpError> {
+    observer.as_ref().ok_or_else(|| HttpError::unavailable(Unavailable::Role))
+}

@@ -1,0 +1,167 @@
+//! The accept loop: HTTP/1.1 and h2c on one port, told apart by the connection's first bytes.
+//!
+//! Limits hold for every connection: how many there are, how long and how many heads may be, how long they may take. At
+//! the end the order is: `/readyz` says no while everything is still served, so that health checks take this scorer out
+//! of rotation; then the listener closes; then requests under way may end; then what is left is cut.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::app::App;
+use super::routes::Routes;
+use crate::settings::Server;
+
+/// Bytes of a request's head, at most.
+const HEAD_BYTES: usize = 32 * 1024;
+/// Headers of a request, at most.
+const HEADERS: usize = 100;
+/// Requests at once on one h2c connection: Envoy needs few connections.
+const STREAMS: u32 = 1_024;
+/// Flow-control windows: an observation batch has up to 4 MiB and must not crawl.
+const STREAM_WINDOW: u32 = 1024 * 1024;
+const CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;
+
+/// An address that cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {source}. {}", mend(.source))]
+pub struct BindError {
+    address: SocketAddr,
+    source: io::Error,
+}
+
+fn mend(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "Another program listens there: stop it, or give another address with --listen (PERCH_SCORER_PORT)"
+        }
+        io::ErrorKind::PermissionDenied => "Ports below 1024 need a privilege: give a higher one with --listen",
+        io::ErrorKind::AddrNotAvailable => "This machine has no such address: give one that it has with --listen",
+        _ => "Give another address with --listen",
+    }
+}
+
+/// Listens on `address`.
+///
+/// # Errors
+/// When it cannot, with the mend.
+pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
+    TcpListener::bind(address).await.map_err(|source| BindError { address, source })
+}
+
+/// Serves until `stop` is done and requests under way have ended, or had their time.
+pub async fn serve(listener: TcpListener, app: Arc<App>, stop: impl Future<Output = ()>) {
+    let limits = app.settings.server.clone();
+    let routes = Arc::new(Routes::new(&app.settings));
+    let http = Arc::new(protocols(&limits));
+    let room = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
+    let graceful = GracefulShutdown::new();
+    {
+        let mut closing = pin!(async {
+            stop.await;
+            log::info!("draining: /readyz says no from now on");
+            app.drain();
+            tokio::time::sleep(limits.drain_notice).await;
+        });
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut closing => break,
+                (stream, place) = accept(&listener, &room) => {
+                    let connection = Connection { app: Arc::clone(&app), routes: Arc::clone(&routes), place };
+                    tokio::spawn(connection.serve(stream, Arc::clone(&http), graceful.watcher(), limits.read_timeout));
+                }
+            }
+        }
+    }
+    drop(listener);
+    if tokio::time::timeout(limits.drain, graceful.shutdown()).await.is_err() {
+        log::warn!("requests under way were cut after {:?}", limits.drain);
+    }
+}
+
+/// The next connection, once there is room for one.
+async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> (TcpStream, Option<OwnedSemaphorePermit>) {
+    // The semaphore is never closed; were it, there would be no limit rather than no service.
+    let place = Arc::clone(room).acquire_owned().await.ok();
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return (stream, place),
+            Err(error) => {
+                // A client that left at once, or no file descriptors: the latter passes only with time.
+                log::warn!("a connection was not accepted: {error}");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+fn protocols(limits: &Server) -> auto::Builder<TokioExecutor> {
+    let mut http = auto::Builder::new(TokioExecutor::new());
+    http.http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.read_timeout)
+        .max_buf_size(HEAD_BYTES)
+        .max_headers(HEADERS);
+    http.http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(u32::try_from(HEAD_BYTES).unwrap_or(u32::MAX))
+        .max_concurrent_streams(STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .keep_alive_interval(Duration::from_secs(30))
+        .keep_alive_timeout(limits.read_timeout);
+    http
+}
+
+struct Connection {
+    app: Arc<App>,
+    routes: Arc<Routes>,
+    place: Option<OwnedSemaphorePermit>,
+}
+
+impl Connection {
+    async fn serve(
+        self,
+        stream: TcpStream,
+        http: Arc<auto::Builder<TokioExecutor>>,
+        watcher: hyper_util::server::graceful::Watcher,
+        patience: Duration,
+    ) {
+        let Self { app, routes, place: _place } = self;
+        if let Err(error) = stream.set_nodelay(true) {
+            log::debug!("nodelay: {error}");
+        }
+        app.metrics.connections.inc();
+        let spoke = Arc::new(AtomicBool::new(false));
+        let service = service_fn(|request| {
+            spoke.store(true, Ordering::Relaxed);
+            let (app, routes) = (Arc::clone(&app), Arc::clone(&routes));
+            async move { Ok::<_, Infallible>(routes.answer(app, request).await) }
+        });
+        let served = watcher.watch(http.serve_connection(TokioIo::new(stream), service));
+        // Until a first request the protocol is not known, and so has no timeout of its own.
+        let silent = async {
+            tokio::time::sleep(patience).await;
+            if spoke.load(Ordering::Relaxed) {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            result = served => if let Err(error) = result { log::debug!("a connection ended early: {error}") },
+            () = silent => log::debug!("a connection without a request was closed"),
+        }
+        app.metrics.connections.dec();
+    }
+}

@@ -1,0 +1,222 @@
+//! The registry on disk: version folders and alias files.
+//!
+//! An alias (`champion`, `challenger`, `previous`) is a file of one line, the version's name, replaced by rename, so
+//! that a reader sees the old or the new and nothing between. Whoever changes aliases holds the folder's lock;
+//! readers need none.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use super::manifest::MANIFEST;
+use super::refusal::Refusal;
+
+/// Versions kept besides those that an alias names.
+pub const KEPT: usize = 3;
+
+/// A name that points at a version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Alias {
+    /// Answers clients, and is what observations are compared with.
+    Champion,
+    /// Judged on the same observations; answers nobody.
+    Challenger,
+    /// The champion before this one: where going back goes.
+    Previous,
+}
+
+impl Alias {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Champion, Self::Challenger, Self::Previous];
+
+    /// The file's name, and the label value.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Champion => "champion",
+            Self::Challenger => "challenger",
+            Self::Previous => "previous",
+        }
+    }
+}
+
+/// The registry's folder.
+#[derive(Debug, Clone)]
+pub struct Folder {
+    root: PathBuf,
+}
+
+/// Held while aliases change; let go when dropped.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+impl Folder {
+    /// The registry at `root`, which need not be there yet.
+    #[must_use]
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// The folder itself.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The folder of `version`.
+    ///
+    /// # Errors
+    /// [`Refusal::Name`] for a name that is no version's, so that no alias leads out of the registry.
+    pub fn version(&self, version: &str) -> Result<PathBuf, Refusal> {
+        let good = !version.is_empty()
+            && version.len() <= 128
+            && !version.starts_with('.')
+            && version.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+            && Alias::ALL.iter().all(|alias| alias.as_str() != version);
+        if good { Ok(self.root.join(version)) } else { Err(Refusal::Name(version.to_owned())) }
+    }
+
+    /// The version that `alias` names; `None` when it names none.
+    ///
+    /// # Errors
+    /// When the file is there but cannot be read.
+    pub fn alias(&self, alias: Alias) -> io::Result<Option<String>> {
+        match fs::read_to_string(self.root.join(alias.as_str())) {
+            Ok(text) => Ok(Some(text.trim().to_owned()).filter(|version| !version.is_empty())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Lets `alias` name `version`, or nothing.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub fn set_alias(&self, _held: &Lock, alias: Alias, version: Option<&str>) -> io::Result<()> {
+        let path = self.root.join(alias.as_str());
+        match version {
+            Some(version) => {
+                let draft = self.root.join(format!(".{}.new", alias.as_str()));
+                let mut file = File::create(&draft)?;
+                writeln!(file, "{version}")?;
+                file.sync_all()?;
+                fs::rename(draft, path)
+            }
+            None => match fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                _ => Ok(()),
+            },
+        }
+    }
+
+    /// Waits until nobody else changes aliases.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub fn lock(&self) -> io::Result<Lock> {
+        fs::create_dir_all(&self.root)?;
+        let file = File::create(self.root.join(".lock"))?;
+        file.lock()?;
+        Ok(Lock { _file: file })
+    }
+
+    /// Every version that has a manifest, the newest first (by when the manifest was written, then by name).
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn versions(&self) -> io::Result<Vec<String>> {
+        let entries = match fs::read_dir(&self.root) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let mut found = Vec::new();
+        for entry in entries {
+            let entry = entry?;
+            let Some(name) = entry.file_name().to_str().map(str::to_owned) else { continue };
+            if self.version(&name).is_err() {
+                continue;
+            }
+            if let Ok(written) = fs::metadata(entry.path().join(MANIFEST)).and_then(|file| file.modified()) {
+                found.push((written, name));
+            }
+        }
+        found.sort_unstable_by(|a, b| b.cmp(a));
+        Ok(found.into_iter().map(|(_, name)| name).collect())
+    }
+
+    /// Removes versions beyond the newest [`KEPT`] that no alias names. What was removed.
+    ///
+    /// # Errors
+    /// When the folder cannot be read or written.
+    pub fn prune(&self, _held: &Lock) -> io::Result<Vec<String>> {
+        let mut named = Vec::new();
+        for alias in Alias::ALL {
+            named.extend(self.alias(alias)?);
+        }
+        let versions = self.versions()?;
+        let old = versions.into_iter().skip(KEPT).filter(|version| !named.contains(version));
+        let mut removed = Vec::new();
+        for version in old {
+            fs::remove_dir_all(self.root.join(&version))?;
+            removed.push(version);
+        }
+        Ok(removed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_versions(names: &[&str]) -> (tempfile::TempDir, Folder) {
+        let root = tempfile::tempdir().unwrap();
+        for (age, name) in names.iter().enumerate() {
+            fs::create_dir(root.path().join(name)).unwrap();
+            let manifest = File::create(root.path().join(name).join(MANIFEST)).unwrap();
+            let written = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000 - age as u64);
+            manifest.set_modified(written).unwrap();
+        }
+        let folder = Folder::new(root.path());
+        (root, folder)
+    }
+
+    #[test]
+    fn an_alias_comes_back_and_goes() {
+        let (_root, folder) = with_versions(&["v1"]);
+        assert_eq!(folder.alias(Alias::Champion).unwrap(), None);
+        let lock = folder.lock().unwrap();
+        folder.set_alias(&lock, Alias::Champion, Some("v1")).unwrap();
+        assert_eq!(folder.alias(Alias::Champion).unwrap().as_deref(), Some("v1"));
+        folder.set_alias(&lock, Alias::Champion, None).unwrap();
+        folder.set_alias(&lock, Alias::Champion, None).unwrap();
+        assert_eq!(folder.alias(Alias::Champion).unwrap(), None);
+    }
+
+    #[test]
+    fn the_last_three_and_what_an_alias_names_are_kept() {
+        let (_root, folder) = with_versions(&["v6", "v5", "v4", "v3", "v2", "v1"]);
+        let lock = folder.lock().unwrap();
+        folder.set_alias(&lock, Alias::Previous, Some("v2")).unwrap();
+        assert_eq!(folder.prune(&lock).unwrap(), ["v3", "v1"]);
+        assert_eq!(folder.versions().unwrap(), ["v6", "v5", "v4", "v2"]);
+    }
+
+    #[test]
+    fn no_alias_leads_out_of_the_registry() {
+        let folder = Folder::new("models/registry");
+        for bad in ["", "..", "../x", "/etc", "a/b", ".hidden", "champion", "a b"] {
+            assert!(matches!(folder.version(bad), Err(Refusal::Name(name)) if name == bad), "{bad:?}");
+        }
+        assert!(folder.version("20261124T2201-a1b2").is_ok());
+    }
+
+    #[test]
+    fn a_registry_that_is_not_there_has_no_versions() {
+        let folder = Folder::new("does/not/exist");
+        assert_eq!(folder.versions().unwrap(), Vec::<String>::new());
+        assert_eq!(folder.alias(Alias::Champion).unwrap(), None);
+    }
+}

@@ -1,0 +1,120 @@
+//! From transactions to labels: rows are encoded once and asked of every model that wants them.
+//!
+//! Work goes in chunks with a pause between, so that a request of a thousand transactions does not hold a thread of
+//! live answers for long, and the rows of a chunk stay in the cache from encoding to prediction.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::loaded::Loaded;
+use super::session::PredictError;
+use crate::features::{self, WIDTH};
+use crate::metrics::Metrics;
+use crate::store::TransactionWithHistory;
+
+/// Rows of one chunk.
+const CHUNK: usize = 64;
+
+/// What one model says of some transactions.
+#[derive(Debug, Clone)]
+pub struct Scores {
+    model: Arc<Loaded>,
+    /// One probability per class, row after row.
+    probabilities: Vec<f32>,
+}
+
+/// A class with its probability.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Scored<'a> {
+    /// The label.
+    pub label: &'a str,
+    /// `0.0..=1.0`.
+    pub confidence: f32,
+}
+
+impl Scores {
+    /// Asks each of `models` about `found`, in that order. A model that fails says why in its own place.
+    pub async fn of(
+        models: &[&Arc<Loaded>],
+        found: &[Arc<TransactionWithHistory>],
+        metrics: &Metrics,
+    ) -> Vec<Result<Self, PredictError>> {
+        let room = |model: &Loaded| Vec::with_capacity(found.len() * model.session.classes());
+        let mut scores: Vec<Result<Self, PredictError>> =
+            models.iter().map(|model| Ok(Self { model: Arc::clone(model), probabilities: room(model) })).collect();
+        let mut rows = vec![0.0; CHUNK.min(found.len()) * WIDTH];
+        for (index, chunk) in found.chunks(CHUNK).enumerate() {
+            if index > 0 {
+                tokio::task::yield_now().await;
+            }
+            for (one, row) in chunk.iter().zip(rows.chunks_exact_mut(WIDTH)) {
+                if let Err(wrong) = features::encode(&one.transaction, &one.history, row) {
+                    // The chunks are of the right width by construction.
+                    log::error!("{wrong}");
+                }
+            }
+            let rows = rows.get(..chunk.len() * WIDTH).unwrap_or_default();
+            for score in &mut scores {
+                let Ok(so_far) = score else { continue };
+                let started = Instant::now();
+                match so_far.model.session.predict(rows) {
+                    Ok(more) => {
+                        metrics.predict_seconds.observe(started.elapsed().as_secs_f64());
+                        so_far.probabilities.extend(more);
+                    }
+                    Err(error) => *score = Err(error),
+                }
+            }
+        }
+        scores
+    }
+
+    /// The model that was asked.
+    #[must_use]
+    pub fn model(&self) -> &Loaded {
+        &self.model
+    }
+
+    /// The probabilities of one row, in the order of the model's classes.
+    #[must_use]
+    pub fn row(&self, row: usize) -> &[f32] {
+        let classes = self.model.session.classes();
+        self.probabilities.get(row * classes..(row + 1) * classes).unwrap_or_default()
+    }
+
+    /// The likeliest class of one row, if it has at least `least` confidence. Of two alike the first counts.
+    #[must_use]
+    pub fn top(&self, row: usize, least: f32) -> Option<Scored<'_>> {
+        let mut top: Option<Scored<'_>> = None;
+        for scored in self.scored(row).filter(|scored| scored.confidence >= least) {
+            if top.is_none_or(|top| scored.confidence > top.confidence) {
+                top = Some(scored);
+            }
+        }
+        top
+    }
+
+    /// The likeliest classes of one row in falling order, at most `most`, each of at least `least` confidence.
+    #[must_use]
+    pub fn candidates(&self, row: usize, most: usize, least: f32) -> Vec<Scored<'_>> {
+        let mut candidates: Vec<Scored<'_>> = self.scored(row).filter(|scored| scored.confidence >= least).collect();
+        candidates.sort_by(|a, b| b.confidence.total_cmp(&a.confidence));
+        candidates.truncate(most);
+        candidates
+    }
+
+    fn scored(&self, row: usize) -> impl Iterator<Item = Scored<'_>> {
+        let labels = self.model.manifest.classes.iter();
+        // A softmax over f32 may end a hair above 1.
+        labels.zip(self.row(row)).map(|(label, p)| Scored { label, confidence: p.clamp(0.0, 1.0) })
+    }
+}
+
+impl Loaded {
+    /// The feature schema that this program computes, which a model must have been trained on.
+    #[must_use]
+    pub fn wanted_schema() -> super::FeatureSchema {
+        let schema = &features::SCHEMA;
+        super::FeatureSchema { version: schema.version, hash: schema.hash().to_owned(), width: schema.width() }
+    }
+}

@@ -1,0 +1,113 @@
+//! A model that can be asked. The only file that names tract, so that another runtime is a change to this file.
+//!
+//! One plan with a symbolic batch serves every batch size. A session is immutable and shared: any number of threads
+//! may ask it at once.
+
+use std::fmt;
+use std::io::Cursor;
+use std::sync::Arc;
+
+use tract_onnx::prelude::*;
+
+use super::refusal::Refusal;
+
+/// A loaded graph: rows of `width` values in, one probability per class out.
+pub struct Session {
+    plan: Arc<TypedRunnableModel>,
+    width: usize,
+    classes: usize,
+    /// Which of the graph's outputs holds the probabilities.
+    output: usize,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("width", &self.width).field("classes", &self.classes).finish_non_exhaustive()
+    }
+}
+
+/// A graph that failed while it ran. Reference rows ran through it at load, so this is a defect, not an input.
+#[derive(Debug, thiserror::Error)]
+#[error("the model failed on {rows} rows: {cause}")]
+pub struct PredictError {
+    /// Rows that were asked.
+    pub rows: usize,
+    /// What the runtime said.
+    pub cause: String,
+}
+
+impl Session {
+    /// Loads a graph of ONNX bytes.
+    ///
+    /// # Errors
+    /// [`Refusal::Graph`] when it cannot be loaded, or has no output of `classes` probabilities per row.
+    pub fn load(onnx: &[u8], width: usize, classes: usize) -> Result<Self, Refusal> {
+        let plan = plan(onnx, width).map_err(|error| Refusal::Graph(format!("{error:#}")))?;
+        if !forest::plan_uses_forest(&plan) {
+            // It would work, in time quadratic in its leaves.
+            return Err(Refusal::Graph("it has no tree ensemble, or one that only the slow evaluator takes".into()));
+        }
+        let output = probabilities(&plan, classes)?;
+        Ok(Self { plan, width, classes, output })
+    }
+
+    /// Values in one row.
+    #[must_use]
+    pub const fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Probabilities per row.
+    #[must_use]
+    pub const fn classes(&self) -> usize {
+        self.classes
+    }
+
+    /// The probabilities of `rows`, which holds whole rows one after the other: `classes` values per row.
+    ///
+    /// # Errors
+    /// When `rows` is no whole number of rows, or the graph fails.
+    pub fn predict(&self, rows: &[f32]) -> Result<Vec<f32>, PredictError> {
+        let count = rows.len() / self.width.max(1);
+        if count == 0 && rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        let fault = |cause: String| PredictError { rows: count, cause };
+        let run = || -> TractResult<Vec<f32>> {
+            let input = Tensor::from_shape(&[count, self.width], rows)?;
+            let outputs = self.plan.run(tvec!(input.into_tvalue()))?;
+            Ok(match outputs.get(self.output) {
+                Some(output) => output.try_as_plain_ram()?.as_slice::<f32>()?.to_vec(),
+                None => Vec::new(),
+            })
+        };
+        let probabilities = run().map_err(|error| fault(format!("{error:#}")))?;
+        if probabilities.len() == count * self.classes {
+            Ok(probabilities)
+        } else {
+            Err(fault(format!("{} probabilities instead of {count} × {}", probabilities.len(), self.classes)))
+        }
+    }
+}
+
+fn plan(onnx: &[u8], width: usize) -> TractResult<Arc<TypedRunnableModel>> {
+    // Converters write output shapes into the file that are wrong; they follow from the input anyway.
+    let mut format = tract_onnx::onnx().with_ignore_output_shapes(true);
+    forest::register(&mut format);
+    let graph = format.model_for_read(&mut Cursor::new(onnx))?;
+    let batch = graph.symbols.sym("N");
+    graph.with_input_fact(0, f32::fact([batch.to_dim(), width.to_dim()]).into())?.into_optimized()?.into_runnable()
+}
+
+fn probabilities(plan: &TypedRunnableModel, classes: usize) -> Result<usize, Refusal> {
+    let graph = plan.model();
+    let wanted = classes.to_dim();
+    for index in 0..graph.outputs.len() {
+        let fact = graph.output_fact(index).map_err(|error| Refusal::Graph(format!("{error:#}")))?;
+        if fact.datum_type == f32::datum_type() && fact.rank() == 2 && fact.shape.get(1) == Some(&wanted) {
+            return Ok(index);
+        }
+    }
+    let seen: Vec<String> = graph.outputs.iter().map(|outlet| format!("{:?}", graph.outlet_fact(*outlet))).collect();
+    Err(Refusal::Graph(format!("no output gives {classes} probabilities per row; outputs are {}", seen.join(", "))))
+}

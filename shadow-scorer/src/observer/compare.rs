@@ -1,0 +1,243 @@
+//! Do the two sides say the same of an item? Pure, so that it can be tested to the last corner.
+//!
+//! The unit is the served item: what the client was given decides how many items there are, and each of them ends as
+//! exactly one of True, False and None with a reason. Items that only the other side has are not counted, since no
+//! client saw them.
+//!
+//! Of several reasons the one that says most about the system wins: no other side at all, then no such item there, then
+//! no label, then an abstention. An abstention is not a disagreement: a side that says `unknown` has no opinion to
+//! agree with, and counting it would make a careful model look bad.
+
+use std::collections::BTreeMap;
+
+use contract::answer::AnswerSchema;
+use contract::names::{Agree, NoneReason};
+use contract::verdict::{self, LabelCount, Verdict};
+
+/// What the other side says of one item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Other<'a> {
+    /// It says this; `None` when it knows the item but gives no label.
+    Says(Option<&'a str>),
+    /// Its answer lacks the item.
+    Lacks,
+    /// There is no other side: it could not be asked, or not be understood.
+    Absent(NoneReason),
+}
+
+/// The verdict on one item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Both have the same opinion.
+    Same,
+    /// Both have an opinion and they differ.
+    Differ,
+    /// There is nothing to compare.
+    Nothing(NoneReason),
+}
+
+impl Outcome {
+    /// As the label value `agree`.
+    #[must_use]
+    pub const fn agree(self) -> Agree {
+        match self {
+            Self::Same => Agree::True,
+            Self::Differ => Agree::False,
+            Self::Nothing(_) => Agree::None,
+        }
+    }
+}
+
+/// Judges one item by its top labels.
+#[must_use]
+pub fn judge(served: Option<&str>, other: Other<'_>, schema: &AnswerSchema) -> Outcome {
+    let other = match other {
+        Other::Absent(reason) => return Outcome::Nothing(reason),
+        Other::Lacks => return Outcome::Nothing(NoneReason::MissingItem),
+        Other::Says(label) => label,
+    };
+    match (served, other) {
+        (Some(a), Some(b)) if schema.abstains(a) || schema.abstains(b) => Outcome::Nothing(NoneReason::Abstained),
+        (Some(a), Some(b)) if a == b => Outcome::Same,
+        (Some(_), Some(_)) => Outcome::Differ,
+        (None, _) | (_, None) => Outcome::Nothing(NoneReason::NoLabel),
+    }
+}
+
+/// Counts over a batch, as they go into its verdict.
+#[derive(Debug, Default)]
+pub struct Tally {
+    observations: u32,
+    agree_true: u32,
+    agree_false: u32,
+    none: BTreeMap<NoneReason, u32>,
+    available: u32,
+    unavailable: u32,
+    labels: BTreeMap<(String, Agree), u32>,
+}
+
+impl Tally {
+    /// Counts an observation.
+    pub fn observation(&mut self) {
+        add(&mut self.observations, 1);
+    }
+
+    /// Counts one item with the label that the client was given.
+    pub fn item(&mut self, served: Option<&str>, outcome: Outcome) {
+        match outcome {
+            Outcome::Same => add(&mut self.agree_true, 1),
+            Outcome::Differ => add(&mut self.agree_false, 1),
+            Outcome::Nothing(reason) => self.none(reason, 1),
+        }
+        if let Some(label) = served {
+            let agree = outcome.agree();
+            match self.labels.get_mut(&(label.to_owned(), agree)) {
+                Some(count) => add(count, 1),
+                None => {
+                    self.labels.insert((label.to_owned(), agree), 1);
+                }
+            }
+        }
+    }
+
+    /// Counts items without a verdict of which nothing else is known.
+    pub fn none(&mut self, reason: NoneReason, items: u32) {
+        add(self.none.entry(reason).or_default(), items);
+    }
+
+    /// Counts whether there was a model to ask about an observation of the rules' arm.
+    pub fn model_was(&mut self, there: bool) {
+        add(if there { &mut self.available } else { &mut self.unavailable }, 1);
+    }
+
+    /// The verdict.
+    #[must_use]
+    pub fn into_verdict(self) -> Verdict {
+        Verdict {
+            version: verdict::VERSION,
+            observations: self.observations,
+            agree_true: self.agree_true,
+            agree_false: self.agree_false,
+            none: self.none,
+            available: self.available,
+            unavailable: self.unavailable,
+            labels: self.labels.into_iter().map(|((label, agree), items)| LabelCount { label, agree, items }).collect(),
+        }
+    }
+}
+
+fn add(count: &mut u32, more: u32) {
+    *count = count.saturating_add(more);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn schema() -> AnswerSchema {
+        AnswerSchema::default()
+    }
+
+    #[test]
+    fn two_opinions_are_compared() {
+        assert_eq!(judge(Some("coffee"), Other::Says(Some("coffee")), &schema()), Outcome::Same);
+        assert_eq!(judge(Some("coffee"), Other::Says(Some("travel")), &schema()), Outcome::Differ);
+        assert_eq!(
+            judge(Some("transportation"), Other::Says(Some("transportation.fuel")), &schema()),
+            Outcome::Differ,
+            "a part is not the whole"
+        );
+    }
+
+    #[test]
+    fn an_abstention_on_either_side_is_no_disagreement() {
+        let abstained = Outcome::Nothing(NoneReason::Abstained);
+        assert_eq!(judge(Some("unknown"), Other::Says(Some("coffee")), &schema()), abstained);
+        assert_eq!(judge(Some("coffee"), Other::Says(Some("unknown")), &schema()), abstained);
+        assert_eq!(judge(Some("unknown"), Other::Says(Some("unknown")), &schema()), abstained);
+        let none_abstains = AnswerSchema { abstain: vec![], ..schema() };
+        assert_eq!(
+            judge(Some("unknown"), Other::Says(Some("coffee")), &none_abstains),
+            Outcome::Differ,
+            "the old count"
+        );
+    }
+
+    #[test]
+    fn of_several_reasons_the_one_that_says_most_wins() {
+        let shed = NoneReason::Shed;
+        assert_eq!(judge(None, Other::Absent(shed), &schema()), Outcome::Nothing(shed));
+        assert_eq!(judge(None, Other::Lacks, &schema()), Outcome::Nothing(NoneReason::MissingItem));
+        assert_eq!(judge(Some("unknown"), Other::Says(None), &schema()), Outcome::Nothing(NoneReason::NoLabel));
+        assert_eq!(judge(None, Other::Says(Some("unknown")), &schema()), Outcome::Nothing(NoneReason::NoLabel));
+    }
+
+    fn label() -> impl Strategy<Value = Option<String>> {
+        proptest::option::of(prop_oneof![Just("unknown".to_owned()), "[a-c]"])
+    }
+
+    #[derive(Debug, Clone)]
+    enum Said {
+        Says(Option<String>),
+        Lacks,
+        Absent(NoneReason),
+    }
+
+    fn said() -> impl Strategy<Value = Said> {
+        prop_oneof![
+            4 => label().prop_map(Said::Says),
+            1 => Just(Said::Lacks),
+            1 => proptest::sample::select(NoneReason::ALL).prop_map(Said::Absent),
+        ]
+    }
+
+    fn borrow(said: &Said) -> Other<'_> {
+        match said {
+            Said::Says(label) => Other::Says(label.as_deref()),
+            Said::Lacks => Other::Lacks,
+            Said::Absent(reason) => Other::Absent(*reason),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_item_is_counted_exactly_once(
+            items in proptest::collection::vec((label(), said()), 0..60),
+            unreadable in 0_u32..5,
+        ) {
+            let mut tally = Tally::default();
+            for (served, other) in &items {
+                tally.item(served.as_deref(), judge(served.as_deref(), borrow(other), &schema()));
+            }
+            tally.none(NoneReason::Unreadable, unreadable);
+            let verdict = tally.into_verdict();
+            let wanted = u32::try_from(items.len()).unwrap() + unreadable;
+            prop_assert_eq!(verdict.agree_true + verdict.agree_false + verdict.none_total(), wanted);
+
+            let labelled = u32::try_from(items.iter().filter(|(served, _)| served.is_some()).count()).unwrap();
+            prop_assert_eq!(verdict.labels.iter().map(|cell| cell.items).sum::<u32>(), labelled);
+            let same = verdict.labels.iter().filter(|cell| cell.agree == Agree::True).map(|cell| cell.items).sum::<u32>();
+            prop_assert_eq!(same, verdict.agree_true);
+        }
+
+        #[test]
+        fn it_does_not_matter_which_side_was_served(a in label(), b in label()) {
+            let one = judge(a.as_deref(), Other::Says(b.as_deref()), &schema());
+            let other = judge(b.as_deref(), Other::Says(a.as_deref()), &schema());
+            prop_assert_eq!(one, other);
+        }
+
+        #[test]
+        fn a_verdict_survives_the_wire(items in proptest::collection::vec((label(), said()), 0..20)) {
+            let mut tally = Tally::default();
+            for (served, other) in &items {
+                tally.observation();
+                tally.item(served.as_deref(), judge(served.as_deref(), borrow(other), &schema()));
+            }
+            let verdict = tally.into_verdict();
+            let text = serde_json::to_string(&verdict).unwrap();
+            prop_assert_eq!(serde_json::from_str::<Verdict>(&text).unwrap(), verdict);
+        }
+    }
+}

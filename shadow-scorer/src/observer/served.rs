@@ -1,0 +1,145 @@
+//! What the client was given: an observed answer, unpacked and read.
+
+use contract::answer::{self, AnswerSchema, Item};
+use contract::frame::Observation;
+use contract::names::Arm;
+use serde_json::Value;
+
+use crate::http::decode::{self, decode};
+use crate::metrics::Metrics;
+
+/// An observed answer.
+#[derive(Debug)]
+pub(super) enum Served {
+    /// Its items, in the answer's order.
+    Items(Vec<ServedItem>),
+    /// It cannot be unpacked or read, so it counts as one item without a verdict.
+    Unreadable,
+    /// It is an error of the application, which suggests nothing: no items.
+    Error,
+}
+
+/// One item of an observed answer.
+#[derive(Debug)]
+pub(super) struct ServedItem {
+    /// Id and label, as the answer's schema says.
+    pub item: Item,
+    /// What a model's answer says besides; `None` for the rules' answers, which are the application's affair.
+    pub suggestion: Option<Suggestion>,
+}
+
+/// What the model's own answers carry per item.
+#[derive(Debug, Default)]
+pub(super) struct Suggestion {
+    /// The suggestion's UUID.
+    pub event_id: Option<String>,
+    /// Confidence of the top label.
+    pub confidence: Option<f64>,
+    /// Version of the model that gave it.
+    pub model_version: Option<String>,
+}
+
+impl Served {
+    /// Reads the answer of `observation`, unpacked to at most `limit` bytes.
+    pub(super) async fn read(
+        observation: &Observation<'_>,
+        schema: &AnswerSchema,
+        limit: usize,
+        metrics: &Metrics,
+    ) -> Self {
+        if !(200..300).contains(&observation.status) {
+            return Self::Error;
+        }
+        let encoding = observation.answer_encoding;
+        let body = match decode(encoding, observation.answer, limit).await {
+            Ok(body) => body,
+            Err(fault) => {
+                metrics.decode_failures.with_label_values(&[decode::name(encoding), fault.as_str()]).inc();
+                return Self::Unreadable;
+            }
+        };
+        let Ok(document) = serde_json::from_slice::<Value>(&body) else { return Self::Unreadable };
+        let Ok(items) = answer::items(&document, schema) else { return Self::Unreadable };
+        let suggestions = if observation.arm == Arm::Model { suggestions(&document, schema) } else { Vec::new() };
+        let mut suggestions = suggestions.into_iter();
+        Self::Items(items.into_iter().map(|item| ServedItem { item, suggestion: suggestions.next() }).collect())
+    }
+
+    /// Items that it counts as.
+    #[must_use]
+    pub(super) fn count(&self) -> u32 {
+        match self {
+            Self::Items(items) => u32::try_from(items.len()).unwrap_or(u32::MAX),
+            Self::Unreadable => 1,
+            Self::Error => 0,
+        }
+    }
+}
+
+/// The model's answers come from this program, so their shape is [`crate::rules::Suggestions`].
+fn suggestions(document: &Value, schema: &AnswerSchema) -> Vec<Suggestion> {
+    let Some(Value::Array(items)) = document.pointer(&schema.items) else { return Vec::new() };
+    let text = |item: &Value, pointer| item.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+    items
+        .iter()
+        .map(|item| Suggestion {
+            event_id: text(item, "/event_id"),
+            confidence: item.pointer("/candidates/0/confidence").and_then(Value::as_f64),
+            model_version: text(item, "/candidates/0/model_version"),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use contract::frame::Encoding;
+
+    fn observation(arm: Arm, status: u16, answer: &[u8]) -> Observation<'_> {
+        Observation {
+            arm,
+            fallback: false,
+            bucket: None,
+            status,
+            duration_us: 1,
+            request_encoding: Encoding::Identity,
+            answer_encoding: Encoding::Identity,
+            request: b"{}",
+            answer,
+        }
+    }
+
+    async fn read(observation: Observation<'_>) -> (Served, Metrics) {
+        let metrics = Metrics::new().unwrap();
+        (Served::read(&observation, &AnswerSchema::default(), 1_000, &metrics).await, metrics)
+    }
+
+    #[tokio::test]
+    async fn an_error_of_the_application_has_no_items_and_garbage_has_one() {
+        assert_eq!(read(observation(Arm::Rule, 500, b"{}")).await.0.count(), 0);
+        assert_eq!(read(observation(Arm::Rule, 200, b"<html>")).await.0.count(), 1);
+        assert_eq!(read(observation(Arm::Rule, 200, b"{}")).await.0.count(), 1);
+        assert_eq!(read(observation(Arm::Rule, 204, br#"{"items":[]}"#)).await.0.count(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_bomb_is_unreadable_and_counted() {
+        let body = vec![b' '; 2_000];
+        let (served, metrics) = read(observation(Arm::Rule, 200, &body)).await;
+        assert!(matches!(served, Served::Unreadable));
+        assert_eq!(metrics.decode_failures.with_label_values(&["identity", "too_large"]).get(), 1);
+    }
+
+    #[tokio::test]
+    async fn the_models_answers_name_their_event_and_version() {
+        let body = br#"{"items":[{"txn_id":"1","event_id":"e","candidates":[
+            {"label":"coffee","confidence":0.5,"model_version":"v1"}]},{"txn_id":"2","candidates":[]}]}"#;
+        let (Served::Items(items), _) = read(observation(Arm::Model, 200, body)).await else { panic!("no items") };
+        let first = items[0].suggestion.as_ref().unwrap();
+        assert_eq!((first.event_id.as_deref(), first.model_version.as_deref()), (Some("e"), Some("v1")));
+        assert!(items[1].suggestion.as_ref().unwrap().event_id.is_none());
+
+        let (Served::Items(items), _) = read(observation(Arm::Rule, 200, body)).await else { panic!("no items") };
+        assert!(items[0].suggestion.is_none());
+    }
+}

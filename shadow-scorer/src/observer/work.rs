@@ -1,0 +1,375 @@
+//! From a batch of observations to its verdict.
+//!
+//! Everything that can be done for the whole batch at once is: one look-up in the store, one run of the model over the
+//! items of all rule-arm answers. Answers that the model gave cost a question to the rules each; those are asked
+//! together and do not wait for the model.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use contract::answer::{self, AnswerSchema};
+use contract::frame::{Batch, FrameError, Observation};
+use contract::names::{Arm, NoneReason};
+use contract::verdict::Verdict;
+use tokio::task::JoinSet;
+
+use super::compare::{Other, Outcome, Tally, judge};
+use super::rules::Rules;
+use super::samples::{Sample, Samples};
+use super::served::{Served, ServedItem};
+use crate::feedback::EventLog;
+use crate::metrics::{Metrics, bounded::Labels};
+use crate::model::{Loaded, Registry, Scores};
+use crate::store::{Store, SuggestionEvent};
+
+/// What a verdict is worked out with. Shared by all batches.
+#[derive(Debug)]
+pub(super) struct Work {
+    /// Who is compared with the rules, and who is judged beside.
+    pub registry: Arc<Registry>,
+    /// Transactions and their histories.
+    pub store: Store,
+    /// The other side of the model's answers.
+    pub rules: Arc<Rules>,
+    /// Where the model's suggestions are stored.
+    pub events: EventLog,
+    /// Where disagreements are kept.
+    pub samples: Samples,
+    /// Labels that keep their names in metrics.
+    pub labels: Labels,
+    /// All metrics.
+    pub metrics: Arc<Metrics>,
+    /// Longest wait for the store.
+    pub deadline: Duration,
+    /// Size of an unpacked body, at most.
+    pub decoded_bytes: usize,
+    /// Labels below it are none, as in live answers.
+    pub min_confidence: f32,
+}
+
+/// What the models say of the transactions of a batch.
+#[derive(Default)]
+struct Predictions {
+    /// Why there is no champion's word, if there is none.
+    absent: Option<NoneReason>,
+    rows: HashMap<i64, usize>,
+    champion: Option<Scores>,
+    challenger: Option<Scores>,
+}
+
+impl Work {
+    /// Works out the verdict on a batch.
+    ///
+    /// # Errors
+    /// When the bytes are no batch.
+    pub(super) async fn verdict(&self, bytes: &Bytes) -> Result<Verdict, FrameError> {
+        let batch = Batch::parse(bytes)?;
+        let mut served = Vec::with_capacity(batch.observations.len());
+        for observation in &batch.observations {
+            served.push(Served::read(observation, &batch.schema, self.decoded_bytes, &self.metrics).await);
+        }
+        let questions = self.ask_rules(bytes, &batch, &served);
+        let predictions = self.predict(&batch, &served).await;
+        let rules = answers(questions, &batch.schema).await;
+
+        let mut judged =
+            Judged { work: self, schema: &batch.schema, tally: Tally::default(), disagreements: Vec::new() };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        for (index, (observation, served)) in batch.observations.iter().zip(&served).enumerate() {
+            judged.observation(observation, served, &predictions);
+            let Served::Items(items) = served else { continue };
+            let labels = rules.get(&index).and_then(Option::as_ref);
+            for item in items {
+                match observation.arm {
+                    Arm::Rule => judged.rule_item(observation, item, &predictions, now),
+                    Arm::Model => {
+                        judged.model_item(observation, item, labels, &predictions, now);
+                        if let Some(event) = event(observation, item, now) {
+                            self.events.offer(event);
+                        }
+                    }
+                }
+            }
+        }
+        let Judged { tally, disagreements, .. } = judged;
+        if !disagreements.is_empty() {
+            let champion = predictions.champion.as_ref().map_or("", |scores| scores.model().version());
+            self.samples.offer(champion, disagreements);
+        }
+        let verdict = tally.into_verdict();
+        self.count(&verdict);
+        Ok(verdict)
+    }
+
+    /// The verdict on a batch that is not worked on: its items are counted as shed, which takes reading the answers but
+    /// neither store nor model nor rules.
+    ///
+    /// # Errors
+    /// When the bytes are no batch.
+    pub(super) async fn shed(&self, bytes: &Bytes) -> Result<Verdict, FrameError> {
+        let batch = Batch::parse(bytes)?;
+        let model = self.registry.champion().is_some();
+        let mut tally = Tally::default();
+        for observation in &batch.observations {
+            let served = Served::read(observation, &batch.schema, self.decoded_bytes, &self.metrics).await;
+            self.time(observation);
+            tally.observation();
+            if observation.arm == Arm::Rule && !observation.fallback {
+                tally.model_was(model);
+            }
+            match &served {
+                Served::Unreadable => tally.none(NoneReason::Unreadable, 1),
+                served => tally.none(NoneReason::Shed, served.count()),
+            }
+            self.metrics.observations.with_label_values(&["shed"]).inc();
+        }
+        let verdict = tally.into_verdict();
+        self.count(&verdict);
+        Ok(verdict)
+    }
+
+    /// Starts a question to the rules for each of the model's answers, by the observation's place in the batch.
+    fn ask_rules(&self, bytes: &Bytes, batch: &Batch<'_>, served: &[Served]) -> JoinSet<(usize, Option<Bytes>)> {
+        let mut questions = JoinSet::new();
+        for (index, (observation, served)) in batch.observations.iter().zip(served).enumerate() {
+            let has_items = matches!(served, Served::Items(items) if !items.is_empty());
+            if observation.arm == Arm::Model && has_items {
+                let (rules, body) = (Arc::clone(&self.rules), bytes.slice_ref(observation.request));
+                let encoding = observation.request_encoding;
+                questions.spawn(async move { (index, rules.ask(body, encoding).await.ok()) });
+            }
+        }
+        questions
+    }
+
+    /// Asks the champion about the items of the rules' answers, and a challenger about all items.
+    async fn predict(&self, batch: &Batch<'_>, served: &[Served]) -> Predictions {
+        let champion = self.registry.champion();
+        let challenger = self.registry.challenger();
+        let absent = champion.is_none().then_some(NoneReason::ModelUnavailable);
+        let mut ids: Vec<i64> = Vec::new();
+        for (observation, served) in batch.observations.iter().zip(served) {
+            if let Served::Items(items) = served
+                && (observation.arm == Arm::Rule || challenger.is_some())
+            {
+                ids.extend(items.iter().filter_map(|served| served.item.id.parse::<i64>().ok()));
+            }
+        }
+        ids.sort_unstable();
+        ids.dedup();
+        let models: Vec<&Arc<Loaded>> = champion.iter().chain(challenger.iter()).collect();
+        if ids.is_empty() || models.is_empty() {
+            return Predictions { absent, ..Predictions::default() };
+        }
+        let found = match tokio::time::timeout(self.deadline, self.store.transactions(&ids)).await {
+            Ok(Ok(found)) => found,
+            late_or_failed => {
+                self.metrics.store_failures.with_label_values(&["observe"]).inc();
+                if let Ok(Err(error)) = late_or_failed {
+                    log::debug!("observations without transactions: {error}");
+                }
+                // Without its features the model cannot be asked.
+                return Predictions { absent: Some(NoneReason::ModelUnavailable), ..Predictions::default() };
+            }
+        };
+        let mut scores = Scores::of(&models, &found, &self.metrics).await.into_iter();
+        let mut next = |model: &Option<Arc<Loaded>>| model.as_ref().and_then(|_| scores.next()).transpose();
+        let (champion, challenger) = (next(&champion), next(&challenger));
+        for error in [&champion, &challenger].into_iter().filter_map(|scores| scores.as_ref().err()) {
+            log::error!("{error}");
+        }
+        let absent = absent.or(champion.is_err().then_some(NoneReason::ModelUnavailable));
+        Predictions {
+            absent,
+            rows: found.iter().enumerate().map(|(row, transaction)| (transaction.id, row)).collect(),
+            champion: champion.ok().flatten(),
+            challenger: challenger.ok().flatten(),
+        }
+    }
+
+    fn time(&self, observation: &Observation<'_>) {
+        let arm = if observation.fallback { "fallback" } else { observation.arm.as_str() };
+        let seconds = f64::from(observation.duration_us) / 1e6;
+        self.metrics.answer_seconds.with_label_values(&[arm]).observe(seconds);
+    }
+
+    fn count(&self, verdict: &Verdict) {
+        let items = &self.metrics.items;
+        items.with_label_values(&["True"]).inc_by(verdict.agree_true.into());
+        items.with_label_values(&["False"]).inc_by(verdict.agree_false.into());
+        items.with_label_values(&["None"]).inc_by(verdict.none_total().into());
+        for (reason, count) in &verdict.none {
+            self.metrics.none.with_label_values(&[reason.as_str()]).inc_by((*count).into());
+        }
+        for cell in &verdict.labels {
+            let label = self.labels.of(&cell.label);
+            self.metrics.label_items.with_label_values(&[label, cell.agree.as_str()]).inc_by(cell.items.into());
+        }
+    }
+}
+
+impl Predictions {
+    fn row(&self, id: &str) -> Option<usize> {
+        id.parse::<i64>().ok().and_then(|id| self.rows.get(&id).copied())
+    }
+}
+
+/// The rules' answers by the observation's place: labels by item, or `None` when there is no answer.
+async fn answers(
+    mut questions: JoinSet<(usize, Option<Bytes>)>,
+    schema: &AnswerSchema,
+) -> HashMap<usize, Option<HashMap<String, Option<String>>>> {
+    let mut answers = HashMap::with_capacity(questions.len());
+    while let Some(done) = questions.join_next().await {
+        // A question that panicked has no answer, as its place stays empty.
+        let Ok((index, body)) = done else { continue };
+        let items = body.and_then(|body| answer::read(&body, schema).ok());
+        let labels = items.map(|items| items.into_iter().map(|item| (item.id, item.label)).collect());
+        answers.insert(index, labels);
+    }
+    answers
+}
+
+/// The stored form of one of the model's suggestions.
+fn event(observation: &Observation<'_>, served: &ServedItem, now: Duration) -> Option<SuggestionEvent> {
+    let suggestion = served.suggestion.as_ref()?;
+    Some(SuggestionEvent {
+        event_id: suggestion.event_id.clone()?,
+        txn_id: served.item.id.parse().ok()?,
+        arm: observation.arm.as_str().to_owned(),
+        model_version: suggestion.model_version.clone().unwrap_or_default(),
+        label: served.item.label.clone().unwrap_or_default(),
+        confidence: suggestion.confidence.unwrap_or(0.0),
+        bucket: observation.bucket.map(|bucket| bucket.to_string()).unwrap_or_default(),
+        created_at: i64::try_from(now.as_secs()).unwrap_or(i64::MAX),
+    })
+}
+
+/// A batch while its items are judged.
+struct Judged<'a> {
+    work: &'a Work,
+    schema: &'a AnswerSchema,
+    tally: Tally,
+    disagreements: Vec<Sample>,
+}
+
+impl Judged<'_> {
+    fn observation(&mut self, observation: &Observation<'_>, served: &Served, predictions: &Predictions) {
+        self.work.time(observation);
+        self.tally.observation();
+        if observation.arm == Arm::Rule && !observation.fallback {
+            self.tally.model_was(predictions.absent.is_none());
+        }
+        let result = match served {
+            Served::Unreadable => {
+                self.tally.none(NoneReason::Unreadable, 1);
+                "unreadable"
+            }
+            Served::Items(_) | Served::Error => "compared",
+        };
+        self.work.metrics.observations.with_label_values(&[result]).inc();
+    }
+
+    fn rule_item(
+        &mut self,
+        observation: &Observation<'_>,
+        served: &ServedItem,
+        predictions: &Predictions,
+        now: Duration,
+    ) {
+        let least = self.work.min_confidence;
+        let item = &served.item;
+        let row = predictions.row(&item.id);
+        let scored = match (&predictions.champion, row) {
+            (Some(scores), Some(row)) => scores.top(row, least),
+            _ => None,
+        };
+        let other = match (predictions.absent, row) {
+            (Some(reason), _) => Other::Absent(reason),
+            (None, None) => Other::Lacks,
+            (None, Some(_)) => Other::Says(scored.map(|scored| scored.label)),
+        };
+        let outcome = judge(item.label.as_deref(), other, self.schema);
+        self.tally.item(item.label.as_deref(), outcome);
+        let model = scored.map(|scored| scored.label);
+        self.pair(item.label.as_deref(), model, outcome);
+        self.challenge(predictions, row, item.label.as_deref(), model);
+        if outcome == Outcome::Differ
+            && let (Some(rule), Some(scored), Some(scores)) = (&item.label, scored, &predictions.champion)
+        {
+            self.disagreements.push(Sample {
+                at_ms: millis(now),
+                user: observation.bucket,
+                item: item.id.clone(),
+                served: Arm::Rule,
+                rule_label: rule.clone(),
+                model_label: scored.label.to_owned(),
+                model_confidence: Some(scored.confidence.into()),
+                model_version: scores.model().version().to_owned(),
+            });
+        }
+    }
+
+    fn model_item(
+        &mut self,
+        observation: &Observation<'_>,
+        served: &ServedItem,
+        rules: Option<&HashMap<String, Option<String>>>,
+        predictions: &Predictions,
+        now: Duration,
+    ) {
+        let item = &served.item;
+        let (other, rule) = match rules {
+            None => (Other::Absent(NoneReason::RulesUnavailable), None),
+            Some(labels) => match labels.get(&item.id) {
+                None => (Other::Lacks, None),
+                Some(label) => (Other::Says(label.as_deref()), label.as_deref()),
+            },
+        };
+        let outcome = judge(item.label.as_deref(), other, self.schema);
+        self.tally.item(item.label.as_deref(), outcome);
+        self.pair(rule, item.label.as_deref(), outcome);
+        self.challenge(predictions, predictions.row(&item.id), rule, item.label.as_deref());
+        if outcome == Outcome::Differ
+            && let (Some(rule), Some(model)) = (rule, &item.label)
+        {
+            let suggestion = served.suggestion.as_ref();
+            self.disagreements.push(Sample {
+                at_ms: millis(now),
+                user: observation.bucket,
+                item: item.id.clone(),
+                served: Arm::Model,
+                rule_label: rule.to_owned(),
+                model_label: model.clone(),
+                model_confidence: suggestion.and_then(|suggestion| suggestion.confidence),
+                model_version: suggestion.and_then(|said| said.model_version.clone()).unwrap_or_default(),
+            });
+        }
+    }
+
+    /// Counts the pair of labels where both sides have an opinion.
+    fn pair(&self, rule: Option<&str>, model: Option<&str>, outcome: Outcome) {
+        if let (Outcome::Same | Outcome::Differ, Some(rule), Some(model)) = (outcome, rule, model) {
+            let labels = &self.work.labels;
+            self.work.metrics.pairs.with_label_values(&[labels.of(rule), labels.of(model)]).inc();
+        }
+    }
+
+    /// Counts whether the challenger says the same as the champion and as the rules.
+    fn challenge(&self, predictions: &Predictions, row: Option<usize>, rule: Option<&str>, model: Option<&str>) {
+        let (Some(scores), Some(row)) = (&predictions.challenger, row) else { return };
+        let challenger = scores.top(row, self.work.min_confidence).map(|scored| scored.label);
+        for (against, label) in [("champion", model), ("rules", rule)] {
+            let outcome = judge(challenger, Other::Says(label), self.schema);
+            if let Outcome::Same | Outcome::Differ = outcome {
+                self.work.metrics.challenger.with_label_values(&[against, outcome.agree().as_str()]).inc();
+            }
+        }
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,30 @@
+//! Log lines on standard error: one a record, without a time, which whoever collects them adds.
+
+use log::{Level, LevelFilter, Metadata, Record};
+
+struct Lines;
+
+static LINES: Lines = Lines;
+
+/// Writes our own records from `level` up, and warnings of libraries.
+pub fn start(level: LevelFilter) {
+    // Only fails when a logger is there already, whose choice that is then.
+    if log::set_logger(&LINES).is_ok() {
+        log::set_max_level(level);
+    }
+}
+
+impl log::Log for Lines {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target().starts_with(env!("CARGO_CRATE_NAME")) || metadata.level() <= Level::Warn
+    }
+
+    #[allow(clippy::print_stderr)] // this is where log lines go
+    fn log(&self, record: &Record<'_>) {
+        if self.enabled(record.metadata()) {
+            eprintln!("{}: {}", record.level().as_str().to_ascii_lowercase(), record.args());
+        }
+    }
+
+    fn flush(&self) {}
+}

@@ -1,0 +1,135 @@
+//! The flags and variables as they come: names, defaults and help, nothing checked yet.
+
+use clap::{Parser, ValueEnum};
+
+/// What this program does of the scorer's two jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Role {
+    /// Live answers only.
+    Live,
+    /// Observations only.
+    Observe,
+    /// Both, in one program.
+    Both,
+}
+
+impl Role {
+    /// Does it answer clients of arm "model"?
+    #[must_use]
+    pub const fn live(self) -> bool {
+        matches!(self, Self::Live | Self::Both)
+    }
+
+    /// Does it take observations?
+    #[must_use]
+    pub const fn observe(self) -> bool {
+        matches!(self, Self::Observe | Self::Both)
+    }
+}
+
+/// The shadow-scorer: answers for the model's arm, and works out the other side of every observed answer.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "shadow-scorer", version)]
+pub struct Raw {
+    /// What the log keeps of the scorer's own doing
+    #[arg(long, env = "PERCH_LOG", value_name = "LEVEL", default_value = "info")]
+    pub log: log::LevelFilter,
+
+    /// Address and port to listen on, HTTP/1.1 and h2c; port 0 takes a free one [default: PERCH_HOST:PERCH_SCORER_PORT]
+    #[arg(long, env = "PERCH_SCORER_LISTEN", value_name = "HOST:PORT")]
+    pub listen: Option<String>,
+
+    /// Which of the two jobs this program does
+    #[arg(long, env = "PERCH_ROLE", value_enum, default_value = "both")]
+    pub role: Role,
+
+    /// Folder of the model registry
+    #[arg(long, env = "PERCH_REGISTRY", value_name = "FOLDER", default_value = "models/registry")]
+    pub registry: String,
+
+    /// How often the registry's aliases are looked at, so that one deployment reaches every scorer; 0 never
+    #[arg(long, env = "PERCH_REGISTRY_POLL_MS", value_name = "MS", default_value_t = 2_000)]
+    pub registry_poll_ms: u64,
+
+    /// The store of transactions: sqlite://FILE or postgres://…
+    #[arg(
+        long,
+        env = "PERCH_STORE",
+        value_name = "URL",
+        default_value = "sqlite://.perch/data/perch.sqlite",
+        hide_env_values = true
+    )]
+    pub store: String,
+
+    /// The application's own rules, asked about answers that the model gave [default: http://PERCH_HOST:PERCH_RULES_PORT]
+    #[arg(long, env = "PERCH_RULES_URL", value_name = "URL")]
+    pub rules_url: Option<String>,
+
+    /// Path of the intercepted request, here and at the rules
+    #[arg(long, env = "PERCH_INTERCEPT_PATH", value_name = "PATH", default_value = "/ml/suggestions")]
+    pub intercept_path: String,
+
+    /// Longest wait of a live answer for the store; after it the rules answer
+    #[arg(long, env = "PERCH_LIVE_DEADLINE_MS", value_name = "MS", default_value_t = 200)]
+    pub live_deadline_ms: u64,
+
+    /// Live answers under way at once; more are refused at once
+    #[arg(long, env = "PERCH_LIVE_IN_FLIGHT", value_name = "N", default_value_t = 512)]
+    pub live_in_flight: usize,
+
+    /// Threads that accept connections and give live answers [default: one per core]
+    #[arg(long, env = "PERCH_LIVE_THREADS", value_name = "N")]
+    pub live_threads: Option<usize>,
+
+    /// Candidates below this confidence are left out
+    #[arg(long, env = "PERCH_MIN_CONFIDENCE", value_name = "0..1", default_value_t = 0.1)]
+    pub min_confidence: f64,
+
+    /// Threads for observation work, apart from those of live answers [default: half of the cores, at least 1]
+    #[arg(long, env = "PERCH_OBSERVE_THREADS", value_name = "N")]
+    pub observe_threads: Option<usize>,
+
+    /// Observations that may wait or be worked on; more are shed, counted
+    #[arg(long, env = "PERCH_OBSERVE_QUEUE", value_name = "N", default_value_t = 20_000)]
+    pub observe_queue: usize,
+
+    /// Bytes of observation batches that may wait or be worked on
+    #[arg(long, env = "PERCH_OBSERVE_QUEUE_BYTES", value_name = "BYTES", default_value_t = 64 * 1024 * 1024)]
+    pub observe_queue_bytes: usize,
+
+    /// Longest wait of an observation for the store
+    #[arg(long, env = "PERCH_OBSERVE_DEADLINE_MS", value_name = "MS", default_value_t = 1_000)]
+    pub observe_deadline_ms: u64,
+
+    /// Size of a decompressed body, at most; a larger one counts as unreadable
+    #[arg(long, env = "PERCH_DECODED_BYTES", value_name = "BYTES", default_value_t = 8 * 1024 * 1024)]
+    pub decoded_bytes: usize,
+
+    /// Longest wait for the rules' answer to a shadow question
+    #[arg(long, env = "PERCH_RULES_DEADLINE_MS", value_name = "MS", default_value_t = 500)]
+    pub rules_deadline_ms: u64,
+
+    /// Shadow questions at the rules at once
+    #[arg(long, env = "PERCH_RULES_CONCURRENCY", value_name = "N", default_value_t = 32)]
+    pub rules_concurrency: usize,
+
+    /// Disagreements that are kept as samples
+    #[arg(long, env = "PERCH_SAMPLES", value_name = "N", default_value_t = 1_000)]
+    pub samples: usize,
+
+    /// Connections at once; more wait in the kernel's queue
+    #[arg(long, env = "PERCH_CONNECTIONS", value_name = "N", default_value_t = 1_024)]
+    pub connections: usize,
+
+    /// How long a connection may take to send a request's head, and a request's body
+    #[arg(long, env = "PERCH_READ_TIMEOUT_MS", value_name = "MS", default_value_t = 10_000)]
+    pub read_timeout_ms: u64,
+
+    /// After SIGTERM: how long to go on serving while /readyz already says no, so that health checks see it
+    #[arg(long, env = "PERCH_DRAIN_NOTICE_MS", value_name = "MS", default_value_t = 1_000)]
+    pub drain_notice_ms: u64,
+
+    /// After that: how long requests under way may take to end
+    #[arg(long, env = "PERCH_DRAIN_MS", value_name = "MS", default_value_t = 10_000)]
+    pub drain_ms: u64,
+}
