@@ -41,8 +41,8 @@ const STAKES: u32 = 14;
 /// Thresholds are kept this far from 0 and 1, where a bet's odds would be infinite.
 const EDGE: f64 = 1e-9;
 /// Points at which a bound is first looked for, and how they close in on 1.
-const SCAN: i32 = 40;
-const SCAN_RATIO: f64 = 0.7;
+const SCAN: i32 = 16;
+const SCAN_RATIO: f64 = 0.45;
 
 /// Which claim the evidence is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,7 +137,7 @@ pub fn lower_bound(seen: Moments, required: f64) -> f64 {
 }
 
 fn bisect(mut stands: f64, mut falls: f64, refuted: impl Fn(f64) -> bool) -> f64 {
-    for _ in 0..40 {
+    for _ in 0..26 {
         let middle = f64::midpoint(stands, falls);
         if refuted(middle) {
             falls = middle;

@@ -1,0 +1,60 @@
+//! A claim about a mean, watched over a whole ramp: a test from each step's start, others that start in between, and
+//! the bets, which are made once per threshold.
+
+use serde::{Deserialize, Serialize};
+
+use crate::stats::bounded::{Bets, Side};
+use crate::stats::detector::{Detector, Strongest};
+use crate::stats::moments::Moments;
+use crate::stats::spending::Spending;
+
+/// Part of the error rate for the tests that start with a step; the others watch for a change within one.
+const STEPS_PART: f64 = 0.5;
+/// Shortest time between two starts within a step. More starts find a change sooner and ask for more evidence.
+const RESTART_MS: u64 = 60_000;
+
+/// A watched claim.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Watch {
+    detector: Detector,
+    spending: Spending,
+    /// Fewest units between two starts within a step.
+    restart_units: f64,
+    #[serde(skip)]
+    bets: Option<(f64, Bets)>,
+}
+
+impl Watch {
+    pub(super) fn new(steps: usize, restart_units: f64) -> Self {
+        let planned = u32::try_from(steps).unwrap_or(u32::MAX);
+        Self { detector: Detector::default(), spending: Spending::new(planned, STEPS_PART), restart_units, bets: None }
+    }
+
+    /// A step begins.
+    pub(super) fn step(&mut self, now_ms: u64, totals: Moments) {
+        let price = self.spending.planned();
+        self.detector.start(now_ms, totals, price, self.bets.as_ref().map(|(_, bets)| bets));
+    }
+
+    /// The test with the most evidence that the mean is on `side` of `threshold`.
+    pub(super) fn strongest(
+        &mut self,
+        now_ms: u64,
+        totals: Moments,
+        side: Side,
+        threshold: f64,
+        alpha: f64,
+    ) -> Option<Strongest> {
+        let newest = self.detector.newest()?;
+        let bets = match self.bets.take() {
+            Some((held, bets)) if held == threshold => bets,
+            _ => Bets::new(side, threshold),
+        };
+        if now_ms.saturating_sub(newest.at_ms) >= RESTART_MS && totals.since(newest.from).count >= self.restart_units {
+            self.detector.start(now_ms, totals, self.spending.spare(), Some(&bets));
+        }
+        let strongest = self.detector.strongest(totals, &bets, -alpha.ln());
+        self.bets = Some((threshold, bets));
+        strongest
+    }
+}
