@@ -69,7 +69,7 @@ impl App {
             );
         }
         let observer =
-            if settings.role.observe() { Some(Self::observer(&settings, &registry, &metrics).await?) } else { None };
+            if settings.role.observe() { Some(Self::observer(&settings, &registry, &store, &metrics).await?) } else { None };
         metrics.ready.set(1);
         Ok(Arc::new(Self {
             live: Semaphore::new(settings.live.in_flight.min(Semaphore::MAX_PERMITS)),
@@ -86,11 +86,12 @@ impl App {
     async fn observer(
         settings: &Settings,
         registry: &Arc<Registry>,
+        store: &Store,
         metrics: &Arc<Metrics>,
     ) -> Result<Observer, StartError> {
         let threads = Threads::start(settings.observe.threads).map_err(StartError::Threads)?;
-        let url = settings.store.clone();
-        let opening = threads.handle().spawn(async move { Store::open(&url, &Options::default()).await });
+        let live = store.clone();
+        let opening = threads.handle().spawn(async move { live.beside(&Options::default()).await });
         let store = opening.await.map_err(|error| StartError::Threads(io::Error::other(error)))??;
         Ok(Observer::start(threads, settings, Arc::clone(registry), store, Arc::clone(metrics)))
     }

@@ -95,6 +95,16 @@ impl Store {
         Self::connect(place, options).await
     }
 
+    /// The same store by connections of its own, which the calling runtime serves; the cache is shared. So work of
+    /// another kind neither waits for these connections nor keeps them waiting.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub async fn beside(&self, options: &Options) -> Result<Self, StoreError> {
+        let other = Self::connect(self.place.clone(), options).await?;
+        Ok(Self { cache: self.cache.clone(), ..other })
+    }
+
     async fn connect(place: Place, options: &Options) -> Result<Self, StoreError> {
         sqlx::any::install_default_drivers();
         let session = place.session_settings(options.statement_timeout);
