@@ -285,7 +285,7 @@ const scorer = [
 const model = [
   stat({
     title: 'Macro F1',
-    description: 'On the temporal validation split, of the serving model and of the last training. The bar is 0.72.',
+    description: 'On the temporal validation split, of the serving model and of the last training (the serving one, until the scorer has run another). The bar is 0.72.',
     min: 0,
     max: 1,
     steps: [
@@ -294,7 +294,7 @@ const model = [
     ],
     queries: [
       { expr: 'max(perch_scorer_model_f1_macro)', legend: 'serving' },
-      { expr: 'max(lm_ml_train_val_f1_macro)', legend: 'last training' },
+      { expr: 'max(lm_ml_train_val_f1_macro) or max(perch_scorer_model_f1_macro)', legend: 'last training' },
     ],
   }),
   table({
