@@ -9,14 +9,20 @@
 //! | [`channel_body`] | bodies that are fed piece by piece |
 //! | [`changes`] | what moved between two scrapes, compared with what is expected |
 //! | [`eventually`] | waiting with a bound |
+//! | [`monitoring`] | the queries of rules and dashboards, and a real Prometheus to ask |
 //! | [`scripted`] | Envoy with the filter between two such servers |
+//! | [`real`] | the whole deployment, with our own rules backend and scorer |
+//! | [`load`] | many clients at once that look at every answer |
 //! | [`token`] | signed tokens for the identity in a JWT |
 
 pub mod changes;
 pub mod channel_body;
 pub mod client;
 pub mod eventually;
+pub mod load;
+pub mod monitoring;
 pub mod raw;
+pub mod real;
 
 pub mod scripted;
 pub mod token;

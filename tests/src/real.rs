@@ -1,0 +1,126 @@
+//! All of it for real: rules backend, scorer, store and model as they ship, on free ports and a store of its own.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, ensure};
+use http::Request;
+use stack::place::Place;
+use stack::{Builder, Part, Scrape, Stack};
+use tempfile::TempDir;
+
+use crate::channel_body::ChannelBody;
+use crate::client::{Answer, Client, Protocol};
+
+/// Users of the small store, enough for a few thousand transactions.
+const USERS: u32 = 200;
+/// In a stack's directory.
+const REGISTRY: &str = "registry";
+/// Every store has transactions with the ids 1 to this.
+pub const TRANSACTIONS: i64 = 2_000;
+
+/// A running deployment.
+pub struct Real {
+    /// Its parts.
+    pub stack: Stack,
+    // Dropped after the stack, whose programs have files open in it.
+    dir: TempDir,
+}
+
+impl Real {
+    /// Starts with what `change` makes of the defaults: a fresh store, a copy of the trained registry, share 0.
+    ///
+    /// # Errors
+    /// When something is missing (the error says how to make it) or does not start.
+    pub async fn start(change: impl FnOnce(Builder) -> Builder) -> anyhow::Result<Self> {
+        let dir = tempfile::Builder::new().prefix("perch-real-").tempdir()?;
+        let builder = change(builder(dir.path())?);
+        Ok(Self { stack: builder.start().await?, dir })
+    }
+
+    /// Where clients connect.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.stack.gateway()
+    }
+
+    /// The folder of its models, a copy that a test may change.
+    #[must_use]
+    pub fn registry(&self) -> PathBuf {
+        self.dir.path().join(REGISTRY)
+    }
+
+    /// One request over HTTP/1.1 on a connection of its own.
+    ///
+    /// # Errors
+    /// When the answer is not whole.
+    pub async fn send(&self, request: Request<ChannelBody>) -> anyhow::Result<Answer> {
+        Client::once(self.address(), Protocol::H1, request).await
+    }
+
+    /// One request straight to a part.
+    ///
+    /// # Errors
+    /// When the answer is not whole.
+    pub async fn send_to(&self, part: Part, request: Request<ChannelBody>) -> anyhow::Result<Answer> {
+        let url = self.stack.url(part);
+        let address = url.strip_prefix("http://").unwrap_or(&url).parse().with_context(|| url.clone())?;
+        Client::once(address, Protocol::H1, request).await
+    }
+
+    /// Envoy's metrics now.
+    ///
+    /// # Errors
+    /// When Envoy does not answer.
+    pub async fn scrape(&self) -> anyhow::Result<Scrape> {
+        Ok(self.stack.scrape().await?)
+    }
+}
+
+impl Drop for Real {
+    /// The test harness shows it only where a test fails.
+    #[allow(clippy::print_stdout)]
+    fn drop(&mut self) {
+        println!("{}", self.stack.logs());
+    }
+}
+
+/// A stack to be, with a seeded store and a copy of the registry in `dir`.
+///
+/// # Errors
+/// When no model was trained, or the store cannot be seeded.
+pub fn builder(dir: &Path) -> anyhow::Result<Builder> {
+    let store = format!("sqlite://{}", dir.join("perch.sqlite").display());
+    let place = Place::find()?;
+    let program = place.program("rules-backend");
+    let output = Command::new(&program)
+        .args(["seed", "--users", &USERS.to_string(), "--store", &store])
+        .output()
+        .with_context(|| format!("{} is missing: `cargo build` makes it", program.display()))?;
+    ensure!(output.status.success(), "seeding {store}: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(Stack::builder()?.store(store).registry(registry(&place, dir)?))
+}
+
+/// A copy of the trained registry in `dir`, for a test to change.
+fn registry(place: &Place, dir: &Path) -> anyhow::Result<PathBuf> {
+    let trained = place.file("models/registry");
+    let champion = trained.join("champion");
+    ensure!(champion.is_file(), "{} is missing: `make ml-train` trains and deploys a model", champion.display());
+    let copy = dir.join(REGISTRY);
+    copy_all(&trained, &copy)?;
+    Ok(copy)
+}
+
+fn copy_all(from: &Path, to: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from).with_context(|| from.display().to_string())? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            copy_all(&entry.path(), &to.join(entry.file_name()))?;
+        } else {
+            std::fs::copy(entry.path(), to.join(entry.file_name()))?;
+        }
+    }
+    Ok(())
+}

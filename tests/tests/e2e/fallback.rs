@@ -1,0 +1,352 @@
+//! Whatever fails on the model's side, the client gets byte for byte what the rules answer, and the cause is counted.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+use contract::headers;
+use contract::names::{FALLBACK, FallbackReason, PREDICT_REQUESTS, SOURCE};
+use contract::switch::Share;
+use e2e::channel_body;
+use e2e::client::{Answer, Client, PATH, Protocol, question, suggest};
+use e2e::eventually::eventually;
+use e2e::scripted::{MODEL_LABEL, MODEL_VERSION, Scripted, good_answer, model_script, with_observer};
+use e2e::upstream::{Cut, Gate, Script, compress};
+use serde_json::json;
+
+/// Bytes that no other part would write: odd spacing, a letter beyond ASCII, a trailing newline.
+const RULES_ANSWER: &str = "{ \"items\" :\t[ {\"txn_id\":\"88\", \"note\":\"Köln\", \"candidates\":[]} ] }\r\n";
+const DEADLINE_MS: u64 = 400;
+
+/// A gateway where everybody is in the canary, with rules whose answer cannot be mistaken for another's.
+async fn gateway() -> anyhow::Result<Scripted> {
+    let limits = json!({
+        "scorer": {"deadline_ms": DEADLINE_MS},
+        "limits": {"body_bytes": 16_384, "answer_bytes": 65_536},
+    });
+    let gateway = Scripted::start(|builder| builder.share(Share::ALL).filter_config(&limits)).await?;
+    gateway.rules.answers(
+        Script::new(200, RULES_ANSWER)
+            .header("content-type", "application/json; charset=utf-8")
+            .header("x-rules", "are rules"),
+    );
+    Ok(gateway)
+}
+
+type Headers = Vec<(String, Vec<u8>)>;
+
+/// What of an answer is the application's: everything but Perch's own headers and those that every proxy adds.
+fn of_the_application(answer: &Answer) -> (u16, Headers, &[u8]) {
+    let added =
+        ["date", "server", "x-envoy-upstream-service-time", "transfer-encoding", "content-length", "connection"];
+    let mut kept: Headers = answer
+        .headers
+        .iter()
+        .map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()))
+        .filter(|(name, _)| !name.starts_with(headers::PREFIX) && !added.contains(&name.as_str()))
+        .collect();
+    kept.sort();
+    (answer.status.as_u16(), kept, &answer.body)
+}
+
+/// One canary request: the rules' bytes come back, the header and the counters name `reason`, and the rules got the
+/// client's bytes.
+async fn the_rules_answer(gateway: &Scripted, reason: FallbackReason) -> anyhow::Result<()> {
+    let before = gateway.scrape().await?;
+    let body = question([88]);
+    let through = gateway.send(suggest("ann", body.clone())?).await?;
+    ensure!(gateway.rules.last()?.body == body, "the rules got {:?}", gateway.rules.last()?.body);
+    let direct = gateway.send_to_rules(suggest("ann", body)?).await?;
+    assert_eq!(of_the_application(&through), of_the_application(&direct));
+    assert_eq!((through.arm(), through.fallback()), ("rule", reason.as_str()));
+    assert_eq!(through.header(headers::MODEL_VERSION), "", "no model answered");
+    let labels = [("reason", reason.as_str())];
+    let expected = [
+        (FALLBACK, &labels[..], 1.0),
+        (SOURCE, &[("source", "rule")], 1.0),
+        (PREDICT_REQUESTS, &[("available", "False")], 1.0),
+    ];
+    gateway.moves(&before, &[FALLBACK, SOURCE, PREDICT_REQUESTS], &expected).await
+}
+
+/// As [`the_rules_answer`], with a model's side that answers by `script`.
+async fn falls_back(script: Script, reason: FallbackReason) -> anyhow::Result<()> {
+    let gateway = gateway().await?;
+    gateway.model_answers(script);
+    the_rules_answer(&gateway, reason).await
+}
+
+fn long_answer() -> String {
+    json!({"items": [{"txn_id": 88, "candidates": [{"label": "a".repeat(50_000)}]}]}).to_string()
+}
+
+#[tokio::test]
+async fn a_good_answer_of_the_model_reaches_the_client_as_it_is() -> anyhow::Result<()> {
+    let gateway = gateway().await?;
+    let before = gateway.scrape().await?;
+    for protocol in [Protocol::H1, Protocol::H2] {
+        let answer = Client::once(gateway.address(), protocol, suggest("ann", question([88, 89]))?).await?;
+        let asked = gateway.questions();
+        let asked = asked.last().ok_or_else(|| anyhow::anyhow!("the model was not asked"))?;
+        assert_eq!(answer.body, e2e::scripted::items(asked, MODEL_LABEL));
+        assert_eq!(answer.status, 200);
+        assert_eq!((answer.arm(), answer.header(headers::MODEL_VERSION)), ("model", MODEL_VERSION));
+        assert_eq!((answer.fallback(), answer.header("content-type")), ("", "application/json"));
+    }
+    assert_eq!(gateway.rules.hits(), 0, "the rules were asked by the gateway");
+    let expected = [(SOURCE, &[("source", "model")][..], 2.0), (PREDICT_REQUESTS, &[("available", "True")][..], 2.0)];
+    gateway.moves(&before, &[FALLBACK, SOURCE, PREDICT_REQUESTS], &expected).await
+}
+
+#[tokio::test]
+async fn a_scorer_that_refuses_connections() -> anyhow::Result<()> {
+    let gateway = Scripted::start(|builder| builder.share(Share::ALL).no_scorer()).await?;
+    the_rules_answer(&gateway, FallbackReason::Refused).await
+}
+
+#[tokio::test]
+async fn a_scorer_that_ends_the_connection_before_its_headers() -> anyhow::Result<()> {
+    falls_back(model_script(200, "").cut_after(0, Cut::Reset), FallbackReason::Reset).await?;
+    falls_back(model_script(200, "").cut_after(0, Cut::Close), FallbackReason::Reset).await
+}
+
+#[tokio::test]
+async fn a_scorer_that_ends_the_connection_in_its_headers() -> anyhow::Result<()> {
+    falls_back(model_script(200, long_answer()).cut_after(12, Cut::Reset), FallbackReason::Reset).await
+}
+
+#[tokio::test]
+async fn a_scorer_that_ends_the_connection_half_way_through_the_body() -> anyhow::Result<()> {
+    falls_back(model_script(200, long_answer()).cut_after(20_000, Cut::Reset), FallbackReason::Reset).await?;
+    falls_back(model_script(200, long_answer()).cut_after(20_000, Cut::Close), FallbackReason::Reset).await
+}
+
+#[tokio::test]
+async fn a_scorer_that_never_answers() -> anyhow::Result<()> {
+    falls_back(Script::never(), FallbackReason::Deadline).await
+}
+
+#[tokio::test]
+async fn a_scorer_that_answers_the_headers_and_then_trickles_past_the_deadline() -> anyhow::Result<()> {
+    let trickle = model_script(200, long_answer()).trickled(10, Duration::from_millis(50));
+    falls_back(trickle, FallbackReason::Deadline).await
+}
+
+#[tokio::test]
+async fn a_scorer_that_answers_another_status() -> anyhow::Result<()> {
+    for status in [500, 502, 404, 302, 204] {
+        falls_back(model_script(status, good_body()), FallbackReason::Status).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_scorer_without_a_model() -> anyhow::Result<()> {
+    let body = r#"{"error":"no model is loaded","reason":"no_model"}"#;
+    let script = model_script(503, body).header(headers::UNAVAILABLE, "no_model");
+    falls_back(script, FallbackReason::Unavailable).await
+}
+
+#[tokio::test]
+async fn an_answer_that_is_not_json() -> anyhow::Result<()> {
+    for body in ["<html>it works</html>", "", "{\"items\": [", "{\"items\":[]} trailing"] {
+        falls_back(model_script(200, body), FallbackReason::NotJson).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_answer_in_an_encoding_that_nobody_asked_for() -> anyhow::Result<()> {
+    let script = model_script(200, compress(good_body().as_bytes(), "gzip").await?).header("content-encoding", "gzip");
+    falls_back(script, FallbackReason::NotJson).await
+}
+
+#[tokio::test]
+async fn an_answer_without_items() -> anyhow::Result<()> {
+    for body in ["{}", r#"{"items":[]}"#, r#"{"items":null}"#] {
+        falls_back(model_script(200, body), FallbackReason::NoItems).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_answer_with_something_of_the_wrong_type() -> anyhow::Result<()> {
+    for body in [
+        r#"{"items":{"txn_id":88}}"#,
+        r#"{"items":[{"txn_id":8.5,"candidates":[]}]}"#,
+        r#"{"items":[{"candidates":[]}]}"#,
+        r#"{"items":[{"txn_id":88,"candidates":[{"label":7}]}]}"#,
+    ] {
+        falls_back(model_script(200, body), FallbackReason::WrongType).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_answer_over_the_limit() -> anyhow::Result<()> {
+    let body = json!({"items": [{"txn_id": 88, "candidates": [{"label": "a".repeat(70_000)}]}]}).to_string();
+    falls_back(model_script(200, body.clone()), FallbackReason::TooLarge).await?;
+    falls_back(model_script(200, body).trickled(10_000, Duration::ZERO), FallbackReason::TooLarge).await
+}
+
+#[tokio::test]
+async fn an_answer_that_never_ends_costs_the_client_nothing_and_the_gateway_no_memory_without_bound()
+-> anyhow::Result<()> {
+    let gateway = gateway().await?;
+    gateway.model_answers(model_script(200, vec![b' '; 65_536]).endless());
+    let answer = gateway.send(suggest("ann", question([88]))?).await?;
+    assert_eq!((answer.status.as_u16(), &answer.body[..]), (200, RULES_ANSWER.as_bytes()));
+    // Envoy itself stops buffering a call's answer at a bound of its own, or the deadline comes first.
+    let known = [FallbackReason::TooLarge, FallbackReason::Reset, FallbackReason::Deadline].map(FallbackReason::as_str);
+    ensure!(known.contains(&answer.fallback()), "{:?}", answer.fallback());
+    eventually("the scorer's answer is given up", || async {
+        ensure!(gateway.scorer.open() == 0, "{} are under way", gateway.scorer.open());
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_request_over_the_limit_is_not_held() -> anyhow::Result<()> {
+    let gateway = gateway().await?;
+    let body = json!({"txn_ids": [88], "padding": "a".repeat(40_000)}).to_string();
+    for protocol in [Protocol::H1, Protocol::H2] {
+        let before = gateway.scrape().await?;
+        let through = Client::once(gateway.address(), protocol, suggest("ann", body.clone())?).await?;
+        assert_eq!((through.arm(), through.fallback()), ("rule", FallbackReason::RequestTooLarge.as_str()));
+        assert_eq!((through.status.as_u16(), &through.body[..]), (200, RULES_ANSWER.as_bytes()));
+        assert_eq!(gateway.rules.last()?.body, body);
+        let labels = [("reason", FallbackReason::RequestTooLarge.as_str())];
+        let expected = [(FALLBACK, &labels[..], 1.0), (SOURCE, &[("source", "rule")][..], 1.0)];
+        gateway.moves(&before, &[FALLBACK, SOURCE, PREDICT_REQUESTS], &expected).await?;
+    }
+    assert_eq!(gateway.questions().len(), 0, "the model was asked");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_request_of_unknown_length_over_the_limit_reaches_the_rules_whole() -> anyhow::Result<()> {
+    let gateway = gateway().await?;
+    let piece = vec![b'a'; 3_000];
+    for protocol in [Protocol::H1, Protocol::H2] {
+        let (feed, body) = channel_body::channel();
+        let mut request = suggest("ann", "")?;
+        *request.body_mut() = body;
+        let sent = tokio::spawn({
+            let piece = piece.clone();
+            async move {
+                for _ in 0..20 {
+                    feed.data(piece.clone()).await;
+                }
+            }
+        });
+        let answer = Client::once(gateway.address(), protocol, request).await?;
+        sent.await?;
+        assert_eq!((answer.status.as_u16(), &answer.body[..]), (200, RULES_ANSWER.as_bytes()));
+        assert_eq!(answer.fallback(), FallbackReason::RequestTooLarge.as_str());
+        assert_eq!(gateway.rules.last()?.body, piece.repeat(20));
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_answer_of_somebody_else_in_the_scorers_place() -> anyhow::Result<()> {
+    let gateway = gateway().await?;
+    gateway.model_answers(Script::json(200, good_body()));
+    let answer = gateway.send(suggest("ann", question([88]))?).await?;
+    assert_eq!((answer.arm(), &answer.body[..]), ("rule", RULES_ANSWER.as_bytes()));
+    ensure!(!answer.fallback().is_empty(), "a fallback without a reason");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_held_request_keeps_its_headers_pieces_and_trailers_on_its_way_to_the_rules() -> anyhow::Result<()> {
+    let gateway = gateway().await?;
+    gateway.model_answers(model_script(500, ""));
+    let (feed, body) = channel_body::channel();
+    let mut request = suggest("ann", "")?;
+    *request.body_mut() = body;
+    request.headers_mut().insert("x-mine", "kept".parse()?);
+    request.headers_mut().insert("cookie", "a=b".parse()?);
+    request.headers_mut().insert("authorization", "Bearer mine".parse()?);
+    tokio::spawn(async move {
+        for piece in [&b"{\"txn_ids\""[..], b":[88", b"]}"] {
+            feed.data(piece).await;
+        }
+        let trailers = [("x-end".parse(), "yes".parse())];
+        let trailers = trailers.into_iter().filter_map(|(name, value)| Some((name.ok()?, value.ok()?))).collect();
+        feed.send(hyper::body::Frame::trailers(trailers)).await;
+    });
+    let answer = Client::once(gateway.address(), Protocol::H2, request).await?;
+    assert_eq!(answer.fallback(), FallbackReason::Status.as_str());
+    let received = gateway.rules.last()?;
+    assert_eq!(&received.body[..], b"{\"txn_ids\":[88]}");
+    assert_eq!((received.header("x-mine"), received.header("cookie")), ("kept", "a=b"));
+    assert_eq!((received.header("authorization"), received.path.as_str()), ("Bearer mine", PATH));
+    Ok(())
+}
+
+#[tokio::test]
+async fn more_questions_at_once_than_the_circuit_breaker_allows() -> anyhow::Result<()> {
+    let limit = |config: String| config.replace("max_pending_requests: 256, max_requests: 512", LOW_LIMIT);
+    let deadline = json!({"scorer": {"deadline_ms": 60_000}});
+    let gateway =
+        Scripted::start(|builder| builder.share(Share::ALL).filter_config(&deadline).edit_config(limit)).await?;
+    ensure!(gateway.stack.gateway_config()?.contains(LOW_LIMIT), "the limit is not where it was");
+    let gate = Gate::closed();
+    gateway.model_answers(model_script(200, good_body()).gated(&gate));
+    let address = gateway.address();
+    let request = suggest("ann", question([88]))?;
+    let first = tokio::spawn(async move { Client::once(address, Protocol::H1, request).await });
+    eventually("the first question", || async {
+        ensure!(gateway.scorer.open() == 1, "{} are open", gateway.scorer.open());
+        Ok(())
+    })
+    .await?;
+    assert_eq!(gateway.send(suggest("bob", question([88]))?).await?.fallback(), FallbackReason::Overloaded.as_str());
+    gate.open();
+    assert_eq!(first.await??.arm(), "model");
+    Ok(())
+}
+
+const LOW_LIMIT: &str = "max_pending_requests: 1, max_requests: 1";
+
+#[tokio::test]
+async fn a_scorer_that_hangs_is_soon_not_asked_any_more_until_it_is_well_again() -> anyhow::Result<()> {
+    let gateway = Scripted::start(|builder| builder.share(Share::ALL).scorer_checks(true)).await?;
+    assert_eq!(gateway.send(suggest("ann", question([88]))?).await?.arm(), "model");
+    gateway.scorer.answers(Script::never());
+    let answers = |expected: &'static str| {
+        let gateway = &gateway;
+        eventually("the next answers", move || async move {
+            let answer = gateway.send(suggest("ann", question([88]))?).await?;
+            ensure!(answer.status == 200, "{}", answer.status);
+            let seen = format!("{} {}", answer.arm(), answer.fallback());
+            ensure!(seen == expected, "{seen:?} rather than {expected:?}");
+            Ok(())
+        })
+    };
+    answers("rule refused").await?;
+    gateway.scorer.answers_with(with_observer(good_answer));
+    answers("model ").await
+}
+
+#[tokio::test]
+async fn after_a_fault_the_next_request_is_the_models_again() -> anyhow::Result<()> {
+    let gateway = gateway().await?;
+    for fault in [
+        model_script(200, long_answer()).cut_after(20_000, Cut::Reset),
+        model_script(500, ""),
+        Script::never(),
+        model_script(200, "nonsense"),
+    ] {
+        gateway.model_answers(fault);
+        assert_eq!(gateway.send(suggest("ann", question([88]))?).await?.arm(), "rule");
+        gateway.scorer.answers_with(with_observer(good_answer));
+        assert_eq!(gateway.send(suggest("ann", question([88]))?).await?.arm(), "model");
+    }
+    Ok(())
+}
+
+fn good_body() -> String {
+    json!({"items": [{"txn_id": "88", "candidates": [{"label": MODEL_LABEL}]}]}).to_string()
+}

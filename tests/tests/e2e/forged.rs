@@ -1,0 +1,111 @@
+//! Headers of Perch's that a client or an upstream makes up move nobody, whether the filter lives or not.
+
+use contract::headers;
+use contract::names::{FALLBACK, SOURCE};
+use contract::switch::Share;
+use e2e::client::{Answer, Client, Protocol, question, suggest};
+use e2e::scripted::{Scripted, items};
+use e2e::upstream::Script;
+
+/// A request of `user` with every header of ours made up, the bucket being that of somebody in the canary.
+async fn forging(gateway: &Scripted, protocol: Protocol, user: Option<&str>, inside: &str) -> anyhow::Result<Answer> {
+    let mut request = suggest(user.unwrap_or("nobody"), question([88]))?;
+    if user.is_none() {
+        request.headers_mut().remove(headers::DEMO_IDENTITY);
+    }
+    let bucket = gateway.stack.bucket(inside)?.to_string();
+    for (name, value) in [
+        (headers::BUCKET, bucket.as_str()),
+        (headers::ARM, "model"),
+        (headers::SCORER, "1"),
+        (headers::UNSAMPLED, "1"),
+        (headers::SHADOW, "1"),
+        (headers::FALLBACK, "reset"),
+        ("x-perch-anything", "else"),
+    ] {
+        request.headers_mut().append(name, value.parse()?);
+    }
+    Client::once(gateway.address(), protocol, request).await
+}
+
+fn ours(headers: &http::HeaderMap) -> Vec<String> {
+    headers.keys().map(ToString::to_string).filter(|name| name.starts_with(headers::PREFIX)).collect()
+}
+
+#[tokio::test]
+async fn a_live_filter_is_not_steered_by_a_client() -> anyhow::Result<()> {
+    let half = Share::percent(50);
+    let gateway = Scripted::start(|builder| builder.share(half)).await?;
+    let (inside, outside) = (gateway.user(half, true)?, gateway.user(half, false)?);
+    for protocol in [Protocol::H1, Protocol::H2] {
+        assert_eq!(forging(&gateway, protocol, Some(&outside), &inside).await?.arm(), "rule");
+        let received = gateway.rules.last()?;
+        assert_eq!(received.header(headers::BUCKET), gateway.stack.bucket(&outside)?.to_string());
+        assert_eq!(ours(&received.headers), [headers::BUCKET]);
+        assert_eq!(forging(&gateway, protocol, Some(&inside), &outside).await?.arm(), "model");
+        assert_eq!(forging(&gateway, protocol, None, &inside).await?.arm(), "rule");
+        assert_eq!(ours(&gateway.rules.last()?.headers), Vec::<String>::new(), "nobody has a bucket");
+    }
+    // A client cannot keep its requests from being observed either.
+    e2e::eventually::eventually("the observations", || async {
+        anyhow::ensure!(gateway.observations()?.len() == 6, "{} came", gateway.observations()?.len());
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn headers_are_removed_whatever_their_letters_case_is() -> anyhow::Result<()> {
+    let half = Share::percent(50);
+    let gateway = Scripted::start(|builder| builder.share(half)).await?;
+    let (inside, outside) = (gateway.user(half, true)?, gateway.user(half, false)?);
+    let bucket = gateway.stack.bucket(&inside)?.to_string();
+    let request = e2e::raw::post(
+        e2e::client::PATH,
+        &[("X-User-Id", outside.as_str()), ("X-PERCH-Bucket", &bucket), ("X-Perch-Other", "1")],
+        &question([88]),
+    );
+    let mut raw = e2e::raw::Raw::connect(gateway.address()).await?;
+    raw.write(&request).await?;
+    let answer = String::from_utf8(raw.read_to_end().await?)?.to_lowercase();
+    anyhow::ensure!(answer.contains("x-perch-arm: rule"), "{answer}");
+    assert_eq!(ours(&gateway.rules.last()?.headers), [headers::BUCKET]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn with_a_dead_filter_a_forged_header_gets_the_rules() -> anyhow::Result<()> {
+    let salt = serde_json::json!({"salt": "short"});
+    for dead in [true, false] {
+        let gateway = Scripted::start(|builder| {
+            let builder = builder.share(Share::ALL);
+            // Once a filter that refuses its configuration, once none at all.
+            if dead { builder.filter_config(&salt).salt("0123456789abcdef") } else { builder.no_filter() }
+        })
+        .await?;
+        for protocol in [Protocol::H1, Protocol::H2] {
+            let answer = forging(&gateway, protocol, Some("ann"), "ann").await?;
+            assert_eq!((answer.status.as_u16(), answer.arm()), (200, ""));
+            assert_eq!(ours(&gateway.rules.last()?.headers), Vec::<String>::new());
+        }
+        assert_eq!(gateway.scorer.hits(), 0);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_application_that_writes_our_answer_headers_is_not_believed() -> anyhow::Result<()> {
+    let gateway = Scripted::start(|builder| builder).await?;
+    gateway.rules.answers_with(|request| {
+        Script::json(200, items(request, "groceries"))
+            .header(headers::ARM, "model")
+            .header(headers::FALLBACK, "reset")
+            .header(headers::MODEL_VERSION, "mine")
+            .header(headers::SCORER, "1")
+    });
+    let before = gateway.scrape().await?;
+    let answer = gateway.send(suggest("ann", question([88]))?).await?;
+    assert_eq!(answer.headers.get_all(headers::ARM).iter().collect::<Vec<_>>(), ["rule"]);
+    assert_eq!(ours(&answer.headers), [headers::ARM]);
+    gateway.moves(&before, &[SOURCE, FALLBACK], &[(SOURCE, &[("source", "rule")], 1.0)]).await
+}

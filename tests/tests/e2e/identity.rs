@@ -1,0 +1,162 @@
+//! Who a user is: the first of the configured sources that says so.
+
+use contract::names::IDENTITY;
+use contract::switch::Share;
+use e2e::channel_body::ChannelBody;
+use e2e::client::{post, question};
+use e2e::scripted::Scripted;
+use e2e::token::Issuer;
+use http::Request;
+use serde_json::{Value, json};
+
+const HALF: Share = Share::percent(50);
+
+async fn gateway(identity: Value) -> anyhow::Result<Scripted> {
+    let config = json!({"identity": identity, "identity_body_bytes": 4_096});
+    Scripted::start(|builder| builder.share(HALF).filter_config(&config)).await
+}
+
+fn asking(headers: &[(&str, &str)]) -> anyhow::Result<Request<ChannelBody>> {
+    with_body(headers, &String::from_utf8(question([88]).to_vec())?)
+}
+
+fn with_body(headers: &[(&str, &str)], body: &str) -> anyhow::Result<Request<ChannelBody>> {
+    let mut request = post(e2e::client::PATH, body.to_owned())?;
+    for (name, value) in headers {
+        request.headers_mut().append(http::HeaderName::from_bytes(name.as_bytes())?, value.parse()?);
+    }
+    Ok(request)
+}
+
+/// The request is that of `user`, from `source`: the arm is the user's, and so is the bucket that the upstream sees.
+async fn is(gateway: &Scripted, request: Request<ChannelBody>, user: &str, source: &str) -> anyhow::Result<()> {
+    let before = gateway.scrape().await?;
+    let inside = HALF.holds(gateway.stack.bucket(user)?);
+    let answer = gateway.send(request).await?;
+    assert_eq!((answer.status.as_u16(), answer.arm()), (200, if inside { "model" } else { "rule" }), "{user}");
+    let questions = gateway.questions();
+    let seen = if inside { questions.last().cloned() } else { Some(gateway.rules.last()?) };
+    let bucket = seen.map(|request| request.header(contract::headers::BUCKET).to_owned());
+    assert_eq!(bucket, Some(gateway.stack.bucket(user)?.to_string()), "{user}");
+    gateway.moves(&before, &[IDENTITY], &[(IDENTITY, &[("source", source)], 1.0)]).await
+}
+
+/// The request is nobody's: the rules answer.
+async fn is_nobodys(gateway: &Scripted, request: Request<ChannelBody>) -> anyhow::Result<()> {
+    let before = gateway.scrape().await?;
+    let answer = gateway.send(request).await?;
+    assert_eq!((answer.status.as_u16(), answer.arm()), (200, "rule"));
+    assert_eq!(gateway.rules.last()?.header(contract::headers::BUCKET), "");
+    gateway.moves(&before, &[IDENTITY], &[(IDENTITY, &[("source", "none")], 1.0)]).await
+}
+
+fn users(gateway: &Scripted) -> anyhow::Result<[String; 2]> {
+    Ok([gateway.user(HALF, true)?, gateway.user(HALF, false)?])
+}
+
+#[tokio::test]
+async fn a_header_names_the_user() -> anyhow::Result<()> {
+    let gateway = gateway(json!([{"header": "x-account"}])).await?;
+    for user in users(&gateway)? {
+        is(&gateway, asking(&[("x-account", &user)])?, &user, "header").await?;
+    }
+    is_nobodys(&gateway, asking(&[])?).await?;
+    is_nobodys(&gateway, asking(&[("x-account", "")])?).await?;
+    is_nobodys(&gateway, asking(&[("x-user-id", "ann")])?).await
+}
+
+#[tokio::test]
+async fn a_header_that_is_not_text_names_a_user_too() -> anyhow::Result<()> {
+    let gateway = gateway(json!([{"header": "x-account"}])).await?;
+    let mut request = asking(&[])?;
+    request.headers_mut().insert("x-account", http::HeaderValue::from_bytes(b"m\xfcnchen")?);
+    let answer = gateway.send(request).await?;
+    assert_eq!(answer.status, 200);
+    anyhow::ensure!(!answer.arm().is_empty(), "the filter was not there");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_cookie_names_the_user() -> anyhow::Result<()> {
+    let gateway = gateway(json!([{"cookie": "sid"}])).await?;
+    for user in users(&gateway)? {
+        for cookies in [format!("sid={user}"), format!("a=b; sid={user}; c=d"), format!("xsid=no;sid={user}")] {
+            is(&gateway, asking(&[("cookie", &cookies)])?, &user, "cookie").await?;
+        }
+    }
+    is_nobodys(&gateway, asking(&[("cookie", "xsid=ann; sidx=ann; sid")])?).await
+}
+
+#[tokio::test]
+async fn a_pointer_into_the_body_names_the_user_and_the_body_passes_whole() -> anyhow::Result<()> {
+    let gateway = gateway(json!([{"body": "/user/id"}])).await?;
+    for user in users(&gateway)? {
+        let body = json!({"txn_ids": [88], "user": {"id": user}}).to_string();
+        is(&gateway, with_body(&[], &body)?, &user, "body").await?;
+        if !HALF.holds(gateway.stack.bucket(&user)?) {
+            assert_eq!(gateway.rules.last()?.body, body);
+        }
+    }
+    is(&gateway, with_body(&[], r#"{"txn_ids":[88],"user":{"id":4711}}"#)?, "4711", "body").await?;
+    is_nobodys(&gateway, with_body(&[], r#"{"txn_ids":[88],"user":{}}"#)?).await?;
+    is_nobodys(&gateway, with_body(&[], "not json")?).await?;
+    is_nobodys(&gateway, with_body(&[], "")?).await?;
+    // Past its bound a body is not read for an identity.
+    let long = json!({"txn_ids": [88], "padding": "a".repeat(10_000), "user": {"id": "ann"}}).to_string();
+    is_nobodys(&gateway, with_body(&[], &long)?).await?;
+    assert_eq!(gateway.rules.last()?.body, long);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_first_source_that_has_the_user_decides() -> anyhow::Result<()> {
+    let gateway = gateway(json!([{"header": "x-user-id"}, {"cookie": "sid"}, {"body": "/user_id"}])).await?;
+    let [inside, outside] = users(&gateway)?;
+    let body = json!({"txn_ids": [88], "user_id": inside}).to_string();
+    let cookie = format!("sid={inside}");
+    is(&gateway, with_body(&[("x-user-id", &outside), ("cookie", &cookie)], &body)?, &outside, "header").await?;
+    is(&gateway, with_body(&[("cookie", &cookie)], &body)?, &inside, "cookie").await?;
+    is(&gateway, with_body(&[], &body)?, &inside, "body").await
+}
+
+/// Puts Envoy's `jwt_authn` in front of Perch's filters: it checks the token and leaves the claims in the metadata.
+fn with_jwt_authn(config: &str, issuer: &Issuer) -> String {
+    let filter = json!({
+        "name": "envoy.filters.http.jwt_authn",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication",
+            "providers": {"test": {
+                "issuer": "https://issuer.test",
+                "payload_in_metadata": "jwt_payload",
+                "local_jwks": {"inline_string": issuer.key_set()},
+            }},
+            "rules": [{"match": {"prefix": "/"}, "requires": {"requires_any": {"requirements": [
+                {"provider_name": "test"}, {"allow_missing": {}},
+            ]}}}],
+        },
+    });
+    let (before, after) = config.split_once("http_filters:\n").unwrap_or((config, ""));
+    format!("{before}http_filters:\n          - {filter}\n{after}")
+}
+
+#[tokio::test]
+async fn a_claim_of_a_checked_token_names_the_user() -> anyhow::Result<()> {
+    let issuer = std::sync::Arc::new(Issuer::new(b"a secret of at least 32 bytes, is it"));
+    let config = json!({"identity": [{"jwt": {"payload": "jwt_payload", "claim": "sub"}}]});
+    let authn = issuer.clone();
+    let gateway = Scripted::start(|builder| {
+        builder.share(HALF).filter_config(&config).edit_config(move |config| with_jwt_authn(&config, &authn))
+    })
+    .await?;
+    for user in users(&gateway)? {
+        let token = issuer.sign(&json!({"iss": "https://issuer.test", "sub": user}));
+        is(&gateway, asking(&[("authorization", &format!("Bearer {token}"))])?, &user, "jwt").await?;
+    }
+    let without_claim = issuer.sign(&json!({"iss": "https://issuer.test"}));
+    is_nobodys(&gateway, asking(&[("authorization", &format!("Bearer {without_claim}"))])?).await?;
+    is_nobodys(&gateway, asking(&[])?).await?;
+    let forged =
+        Issuer::new(b"another secret of at least 32 bytes!").sign(&json!({"iss": "https://issuer.test", "sub": "ann"}));
+    assert_eq!(gateway.send(asking(&[("authorization", &format!("Bearer {forged}"))])?).await?.status, 401);
+    Ok(())
+}

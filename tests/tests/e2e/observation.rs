@@ -1,0 +1,246 @@
+//! What the scorer is told of a request and its answer, and what it is never told.
+
+use anyhow::ensure;
+use contract::frame;
+use contract::headers;
+use contract::names::{Arm, BATCH, COMPARE, INTERCEPTED, NONE, NoneReason, OBSERVATION, PREDICT_REQUESTS};
+use contract::switch::{OBSERVE_KEY, Share};
+use e2e::changes::Change;
+use e2e::client::{Client, Protocol, question, suggest};
+use e2e::eventually::eventually;
+use e2e::scripted::{Scripted, model_script};
+use e2e::upstream::{Cut, Script};
+
+async fn observed(gateway: &Scripted, count: usize) -> anyhow::Result<Vec<e2e::scripted::Seen>> {
+    eventually("the observations", || async {
+        let seen = gateway.observations()?;
+        ensure!(seen.len() == count, "{} of {count} came", seen.len());
+        Ok(seen)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn request_and_answer_of_both_arms_arrive_as_they_were() -> anyhow::Result<()> {
+    let half = Share::percent(50);
+    let gateway = Scripted::start(|builder| builder.share(half)).await?;
+    for inside in [false, true] {
+        let user = gateway.user(half, inside)?;
+        let body = question([88, 89]);
+        let answer = gateway.send(suggest(&user, body.clone())?).await?;
+        let seen = observed(&gateway, 1 + usize::from(inside)).await?.pop();
+        let expected = e2e::scripted::Seen {
+            arm: if inside { Arm::Model } else { Arm::Rule },
+            fallback: false,
+            bucket: Some(gateway.stack.bucket(&user)?.to_string()),
+            status: 200,
+            request: body.to_vec(),
+            answer: answer.body.to_vec(),
+        };
+        assert_eq!(seen, Some(expected));
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_fallback_is_observed_as_the_rules_answer_to_a_canary_user() -> anyhow::Result<()> {
+    let gateway = Scripted::all_canary().await?;
+    gateway.model_answers(model_script(500, ""));
+    gateway.send(suggest("ann", question([88]))?).await?;
+    let seen = observed(&gateway, 1).await?;
+    assert_eq!(seen.iter().map(|seen| (seen.arm, seen.fallback)).collect::<Vec<_>>(), [(Arm::Rule, true)]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn neither_users_nor_their_secrets_reach_the_scorer_or_the_logs() -> anyhow::Result<()> {
+    let half = Share::percent(50);
+    let mut gateway = Scripted::start(|builder| builder.share(half)).await?;
+    for inside in [true, false] {
+        let user = gateway.user(half, inside)?;
+        let mut request = suggest(&user, question([88]))?;
+        request.headers_mut().insert("authorization", "Bearer secret-token".parse()?);
+        request.headers_mut().insert("cookie", "sid=secret-cookie".parse()?);
+        request.headers_mut().insert("x-api-key", "secret-key".parse()?);
+        gateway.send(request).await?;
+    }
+    observed(&gateway, 2).await?;
+    let users = [gateway.user(half, true)?, gateway.user(half, false)?];
+    for received in gateway.scorer.received() {
+        let text = format!("{:?} {}", received.headers, String::from_utf8_lossy(&received.body));
+        ensure!(!text.contains("secret"), "{text}");
+        ensure!(users.iter().all(|user| !text.contains(user)), "{text}");
+    }
+    gateway.stack.stop_part(stack::Part::Gateway);
+    let log = gateway.stack.log(stack::Part::Gateway);
+    let access = std::fs::read_to_string(gateway.stack.run().join("access.log")).unwrap_or_default();
+    for text in [log, access] {
+        ensure!(!text.contains("secret") && users.iter().all(|user| !text.contains(user)), "{text}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn every_item_of_an_observation_is_counted_once() -> anyhow::Result<()> {
+    let gateway = Scripted::start(|builder| builder).await?;
+    let before = gateway.scrape().await?;
+    let mut client = Client::connect(gateway.address(), Protocol::H1).await?;
+    for count in 0..40 {
+        client.send(suggest("ann", question(0..count))?).await?;
+    }
+    let expected: [Change<'_>; 4] = [
+        (INTERCEPTED, &[], 40.0),
+        (OBSERVATION, &[("outcome", "observed")], 40.0),
+        (COMPARE, &[("agree", "True")], f64::from((0..40).sum::<i32>())),
+        (PREDICT_REQUESTS, &[("available", "True")], 40.0),
+    ];
+    gateway.moves(&before, &[INTERCEPTED, OBSERVATION, COMPARE, PREDICT_REQUESTS, NONE], &expected).await?;
+    let scrape = gateway.scrape().await?;
+    let [sent, answered] = ["sent", "answered"].map(|result| scrape.sum(BATCH, &[("result", result)]));
+    ensure!(sent == answered && sent >= 1.0, "{sent} batches sent, {answered} answered");
+    Ok(())
+}
+
+/// The observations fail by `script`; each of their items is then counted as None, by the reason.
+async fn observer_fails(script: Script) -> anyhow::Result<()> {
+    let config = serde_json::json!({"scorer": {"observe_timeout_ms": 500}});
+    let gateway = Scripted::start(|builder| builder.filter_config(&config)).await?;
+    gateway.scorer.answers(script);
+    let before = gateway.scrape().await?;
+    for _ in 0..3 {
+        assert_eq!(gateway.send(suggest("ann", question([88, 89]))?).await?.status, 200);
+    }
+    let expected: [Change<'_>; 4] = [
+        (OBSERVATION, &[("outcome", "observed")], 3.0),
+        (COMPARE, &[("agree", "None")], 6.0),
+        (NONE, &[("reason", NoneReason::ObserverFailed.as_str())], 6.0),
+        (PREDICT_REQUESTS, &[("available", "False")], 3.0),
+    ];
+    gateway.moves(&before, &[OBSERVATION, COMPARE, NONE, PREDICT_REQUESTS], &expected).await
+}
+
+#[tokio::test]
+async fn observations_that_meet_a_broken_observer_are_counted_as_none() -> anyhow::Result<()> {
+    observer_fails(Script::new(200, "").cut_after(0, Cut::Reset)).await?;
+    observer_fails(model_script(500, "")).await?;
+    observer_fails(model_script(200, "not a verdict")).await?;
+    observer_fails(model_script(200, r#"{"version":250,"observations":1}"#)).await?;
+    observer_fails(Script::never()).await
+}
+
+#[tokio::test]
+async fn a_verdict_that_leaves_items_out_or_makes_some_up_breaks_no_sum() -> anyhow::Result<()> {
+    let gateway = Scripted::start(|builder| builder).await?;
+    let before = gateway.scrape().await?;
+    let verdict = serde_json::json!({
+        "version": contract::verdict::VERSION, "observations": 1, "agree_true": 0, "agree_false": 1,
+        "none": {"no_label": 1}, "available": 1, "unavailable": 0,
+        "labels": [{"label": "never heard of.it\"}\n", "agree": "False", "items": 1}],
+    });
+    gateway.scorer.answers(model_script(200, verdict.to_string()));
+    gateway.send(suggest("ann", question([88, 89]))?).await?;
+    let other = [("label", "other"), ("agree", "False")];
+    let expected: [Change<'_>; 4] = [
+        (COMPARE, &[("agree", "False")], 1.0),
+        (COMPARE, &[("agree", "None")], 1.0),
+        (NONE, &[("reason", "no_label")], 1.0),
+        (contract::names::LABEL_COMPARE, &other, 1.0),
+    ];
+    gateway.moves(&before, &[COMPARE, NONE, contract::names::LABEL_COMPARE], &expected).await
+}
+
+#[tokio::test]
+async fn sampling_leaves_requests_out_of_observation_and_nothing_else() -> anyhow::Result<()> {
+    let gateway = Scripted::start(|builder| builder.share(Share::ALL)).await?;
+    gateway.stack.admin().set_runtime(OBSERVE_KEY, "0").await?;
+    let before = gateway.scrape().await?;
+    for _ in 0..10 {
+        assert_eq!(gateway.send(suggest("ann", question([88]))?).await?.arm(), "model");
+    }
+    let skipped = [("outcome", "skipped_sampling")];
+    let expected = [(INTERCEPTED, &[][..], 10.0), (OBSERVATION, &skipped[..], 10.0)];
+    gateway.moves(&before, &[INTERCEPTED, OBSERVATION, COMPARE, BATCH], &expected).await?;
+    ensure!(gateway.observations()?.is_empty());
+    let unsampled = gateway.questions().iter().any(|question| !question.header(headers::UNSAMPLED).is_empty());
+    ensure!(!unsampled, "the mark of the sample leaves the gateway");
+    // A share of the requests, not of the users.
+    gateway.stack.admin().set_runtime(OBSERVE_KEY, "50").await?;
+    let mut client = Client::connect(gateway.address(), Protocol::H1).await?;
+    for _ in 0..400 {
+        client.send(suggest("ann", question([88]))?).await?;
+    }
+    // A request is counted as its stream ends, which may be just after its client has the answer.
+    let scrape = eventually("all are counted", || async {
+        let scrape = gateway.scrape().await?;
+        ensure!(scrape.sum(INTERCEPTED, &[]) == 410.0, "{} are", scrape.sum(INTERCEPTED, &[]));
+        Ok(scrape)
+    })
+    .await?;
+    let seen = scrape.sum(OBSERVATION, &[("outcome", "observed")]);
+    ensure!((120.0..280.0).contains(&seen), "{seen} of 400");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_body_over_the_limit_is_not_observed_and_counted_as_such() -> anyhow::Result<()> {
+    let config = serde_json::json!({"limits": {"body_bytes": 2_000, "answer_bytes": 2_000}});
+    let gateway = Scripted::start(|builder| builder.filter_config(&config)).await?;
+    let before = gateway.scrape().await?;
+    let padded = serde_json::json!({"txn_ids": [88], "padding": "a".repeat(3_000)}).to_string();
+    gateway.send(suggest("ann", padded)?).await?;
+    gateway.rules.answers(Script::json(200, vec![b' '; 3_000]));
+    gateway.send(suggest("ann", question([88]))?).await?;
+    let limit = [("outcome", "dropped_body_limit")];
+    let expected = [(INTERCEPTED, &[][..], 2.0), (OBSERVATION, &limit[..], 2.0)];
+    gateway.moves(&before, &[INTERCEPTED, OBSERVATION, COMPARE], &expected).await
+}
+
+#[tokio::test]
+async fn a_frozen_observer_costs_bounded_memory_and_the_rest_is_dropped_and_counted() -> anyhow::Result<()> {
+    let config = serde_json::json!({
+        "limits": {
+            "body_bytes": 4_096, "answer_bytes": 8_192, "batch_bytes": 16_384, "pending_bytes": 32_768,
+            "in_flight_bytes": 65_536,
+        },
+        "scorer": {"observe_timeout_ms": 60_000},
+    });
+    let gateway = Scripted::start(|builder| builder.filter_config(&config)).await?;
+    gateway.scorer.answers(Script::never());
+    let mut client = Client::connect(gateway.address(), Protocol::H1).await?;
+    for _ in 0..100 {
+        assert_eq!(client.send(suggest("ann", question(0..50))?).await?.status, 200);
+    }
+    eventually("all are counted", || async {
+        let scrape = gateway.scrape().await?;
+        let [observed, dropped] =
+            ["observed", "dropped_buffer_full"].map(|outcome| scrape.sum(OBSERVATION, &[("outcome", outcome)]));
+        ensure!(observed + dropped == 100.0 && observed >= 1.0 && dropped >= 1.0, "{observed} and {dropped} dropped");
+        Ok(())
+    })
+    .await?;
+    let held: usize = gateway.scorer.received().iter().map(|batch| batch.body.len()).sum();
+    ensure!(held <= 65_536, "{held} bytes are under way");
+    ensure!(gateway.scorer.received().iter().all(|batch| batch.path == frame::PATH && batch.body.len() <= 16_384));
+    Ok(())
+}
+
+#[tokio::test]
+async fn compressed_bodies_are_observed_as_they_are() -> anyhow::Result<()> {
+    let gateway = Scripted::start(|builder| builder).await?;
+    let body = e2e::upstream::compress(&question([88]), "zstd").await?;
+    let answer = Script::json(200, br#"{"items":[]}"#.to_vec()).compressed("br").await?;
+    gateway.rules.answers(answer);
+    let mut request = suggest("ann", body.clone())?;
+    request.headers_mut().insert("content-encoding", "zstd".parse()?);
+    let answer = gateway.send(request).await?;
+    let seen = observed(&gateway, 1).await?;
+    ensure!(seen.iter().all(|seen| seen.request == body && seen.answer == answer.body), "{seen:?}");
+    let encodings = gateway.scorer.received().iter().try_fold(Vec::new(), |mut all, batch| {
+        for observation in frame::Batch::parse(&batch.body)?.observations {
+            all.push((observation.request_encoding, observation.answer_encoding));
+        }
+        anyhow::Ok(all)
+    })?;
+    assert_eq!(encodings, [(frame::Encoding::Zstd, frame::Encoding::Brotli)]);
+    Ok(())
+}

@@ -1,0 +1,164 @@
+//! What cannot work is refused with one clear message that says how to mend it, and nothing is left half started.
+
+use std::net::TcpListener;
+use std::path::Path;
+
+use anyhow::{Context as _, ensure};
+use contract::switch::Share;
+use e2e::client::{question, suggest};
+use e2e::real::{self, Real};
+use e2e::scripted::Scripted;
+use serde_json::{Value, json};
+use stack::Part;
+use stack::ports::Ports;
+
+/// The filter is given `patch`: it says `expected` once, and clients get the rules.
+async fn refused_by_the_filter(patch: Value, expected: &[&str]) -> anyhow::Result<()> {
+    let what = patch.to_string();
+    let gateway = Scripted::start(|builder| builder.share(Share::ALL).concurrency(2).filter_config(&patch)).await?;
+    for _ in 0..3 {
+        let answer = gateway.send(suggest("ann", question([88]))?).await?;
+        assert_eq!((answer.status.as_u16(), answer.arm()), (200, ""), "{what}");
+        assert_eq!(answer.body, e2e::scripted::items(&gateway.rules.last()?, e2e::scripted::RULES_LABEL));
+    }
+    assert_eq!(gateway.scorer.hits(), 0, "{what}: the scorer was asked");
+    let log = gateway.stack.log(Part::Gateway);
+    let mut lines: Vec<&str> = log
+        .lines()
+        .filter(|line| expected.iter().all(|part| line.contains(part)))
+        // The two plugins and each worker's VM say the same; what stands before it is Envoy's.
+        .map(|line| line.split_once("perch").map_or(line, |(_, said)| said))
+        .collect();
+    lines.sort_unstable();
+    lines.dedup();
+    ensure!(!lines.is_empty(), "{what}: no line of the log has all of {expected:?}:\n{log}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_bad_filter_configuration_is_named_with_its_mend_and_clients_get_the_rules() -> anyhow::Result<()> {
+    refused_by_the_filter(json!({"salt": "short"}), &["salt", "16"]).await?;
+    refused_by_the_filter(json!({"identity": [{"haeder": "x-user-id"}]}), &["identity", "haeder"]).await?;
+    refused_by_the_filter(json!({"answer": {"label": "candidates"}}), &["answer.label", "/"]).await?;
+    refused_by_the_filter(json!({"scorer": {"deadline_ms": 0}}), &["scorer.deadline_ms", "0"]).await?;
+    refused_by_the_filter(json!({"limits": {"body_byte": 1}}), &["limits", "body_byte"]).await
+}
+
+#[tokio::test]
+async fn the_salt_is_never_in_the_log_not_even_a_bad_one() -> anyhow::Result<()> {
+    let patch = json!({"salt": "hush-hush"});
+    let gateway = Scripted::start(|builder| builder.filter_config(&patch)).await?;
+    let log = gateway.stack.log(Part::Gateway);
+    ensure!(!log.contains("hush-hush"), "{log}");
+    Ok(())
+}
+
+/// Nobody listens where a part would.
+fn nothing_runs(ports: &Ports, parts: &[Part]) -> anyhow::Result<()> {
+    for part in parts {
+        let address = ports.address(*part);
+        TcpListener::bind(address).with_context(|| format!("{part:?} is left on {address}"))?;
+    }
+    Ok(())
+}
+
+const PARTS: [Part; 4] = [Part::Rules, Part::Scorer, Part::Gateway, Part::Admin];
+
+/// Starting fails with one message that has all of `expected`, and leaves nothing behind.
+async fn refused_at_start(
+    change: impl FnOnce(stack::Builder) -> stack::Builder,
+    taken: Option<Part>,
+    expected: &[&str],
+) -> anyhow::Result<()> {
+    let ports = Ports::free()?;
+    let dir = tempfile::tempdir()?;
+    let builder = change(real::builder(dir.path())?.ports(ports.clone()));
+    let holder = taken.map(|part| TcpListener::bind(ports.address(part))).transpose()?;
+    let message = match builder.start().await {
+        Ok(_) => anyhow::bail!("it started; {expected:?} should have kept it from that"),
+        Err(error) => error.to_string(),
+    };
+    for part in expected {
+        ensure!(message.contains(part), "the message lacks {part:?}: {message}");
+    }
+    drop(holder);
+    nothing_runs(&ports, &PARTS)
+}
+
+#[tokio::test]
+async fn a_taken_port_is_named_with_its_variable_before_anything_starts() -> anyhow::Result<()> {
+    for (part, variable) in [
+        (Part::Rules, "PERCH_RULES_PORT"),
+        (Part::Scorer, "PERCH_SCORER_PORT"),
+        (Part::Gateway, "PERCH_GATEWAY_PORT"),
+        (Part::Admin, "PERCH_ADMIN_PORT"),
+    ] {
+        refused_at_start(|builder| builder, Some(part), &["taken", variable]).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_missing_store_is_named_with_its_mend_and_nothing_stays() -> anyhow::Result<()> {
+    let missing = "sqlite:///nowhere/at/all/perch.sqlite";
+    refused_at_start(|builder| builder.store(missing), None, &["/nowhere/at/all/perch.sqlite", "make"]).await
+}
+
+#[tokio::test]
+async fn a_missing_filter_module_is_named_with_the_command_that_makes_it() -> anyhow::Result<()> {
+    refused_at_start(|builder| builder.wasm("/nowhere/filter.wasm"), None, &["/nowhere/filter.wasm", "make build"])
+        .await
+}
+
+#[tokio::test]
+async fn a_configuration_that_envoy_refuses_is_shown_and_nothing_stays() -> anyhow::Result<()> {
+    let edit = |config: String| config.replace("static_resources:", "statik_resources:");
+    refused_at_start(move |builder| builder.edit_config(edit), None, &["gateway", "statik_resources"]).await
+}
+
+fn champion(registry: &Path) -> anyhow::Result<std::path::PathBuf> {
+    let version = std::fs::read_to_string(registry.join("champion"))?;
+    Ok(registry.join(version.trim()))
+}
+
+/// Only the champion is left of the registry, and its model is cut in half.
+fn cut_in_half(registry: &Path) -> anyhow::Result<()> {
+    for other in ["previous", "challenger"] {
+        let _ = std::fs::remove_file(registry.join(other));
+    }
+    let model = champion(registry)?.join("model.onnx");
+    let file = std::fs::OpenOptions::new().write(true).open(&model).with_context(|| model.display().to_string())?;
+    Ok(file.set_len(file.metadata()?.len() / 2)?)
+}
+
+#[tokio::test]
+async fn a_model_cut_in_half_is_refused_with_its_mend_and_clients_get_the_rules() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let builder = real::builder(dir.path())?.share(Share::ALL);
+    cut_in_half(&dir.path().join("registry"))?;
+    let stack = builder.start().await?;
+    let answer =
+        e2e::client::Client::once(stack.gateway(), e2e::client::Protocol::H1, suggest("ann", question([1, 2]))?)
+            .await?;
+    assert_eq!((answer.status.as_u16(), answer.arm(), answer.fallback()), (200, "rule", "unavailable"));
+    assert_eq!(e2e::scripted::item_count(&answer)?, 2);
+    let log = stack.log(Part::Scorer);
+    let said: Vec<&str> = log.lines().filter(|line| line.contains("model.onnx")).collect();
+    ensure!(said.len() == 1, "one line should name the model: {log}");
+    ensure!(said.iter().all(|line| line.contains("ml-train") || line.contains("deploy")), "no mend: {said:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_model_cut_in_half_while_the_scorer_runs_leaves_the_good_one_serving() -> anyhow::Result<()> {
+    let real = Real::start(|builder| builder.share(Share::ALL)).await?;
+    let before = real.send(suggest("ann", question([1]))?).await?;
+    assert_eq!(before.arm(), "model");
+    cut_in_half(&real.registry())?;
+    let reload = real.send(e2e::client::post("/ml/v2/model/reload", "")?).await?;
+    ensure!(reload.status != 200, "it took half a model: {:?}", reload.json());
+    let after = real.send(suggest("ann", question([1]))?).await?;
+    let version = |answer: &e2e::client::Answer| answer.header(contract::headers::MODEL_VERSION).to_owned();
+    assert_eq!((after.arm(), version(&after)), ("model", version(&before)));
+    Ok(())
+}

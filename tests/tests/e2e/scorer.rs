@@ -1,0 +1,112 @@
+//! The real scorer behind the real gateway: who is compared with whom, and what its faults cost.
+
+use anyhow::ensure;
+use contract::names::{COMPARE, NONE, PREDICT_REQUESTS, SOURCE};
+use contract::switch::Share;
+use e2e::client::{get, question, suggest};
+use e2e::eventually::eventually;
+use e2e::real::Real;
+use stack::{Part, Signal};
+
+use crate::exposition::promtool;
+
+#[tokio::test]
+async fn promtool_accepts_what_the_scorer_says_before_and_after_traffic() -> anyhow::Result<()> {
+    let real = Real::start(|builder| builder.share(Share::percent(50))).await?;
+    for round in 0..2 {
+        let page = real.send_to(Part::Scorer, get("/metrics")?).await?;
+        assert_eq!(page.status, 200);
+        assert_eq!(promtool(&String::from_utf8(page.body.to_vec())?)?, Vec::<String>::new());
+        for user in 0..20 {
+            real.send(suggest(&format!("user-{round}-{user}"), question([1, 2, 3]))?).await?;
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn no_series_comes_from_both_the_gateway_and_the_scorer() -> anyhow::Result<()> {
+    let real = Real::start(|builder| builder).await?;
+    let scorer = real.send_to(Part::Scorer, get("/metrics")?).await?;
+    let scorer = stack::Scrape::parse(&String::from_utf8(scorer.body.to_vec())?);
+    let gateway = real.scrape().await?;
+    for sample in scorer.samples() {
+        ensure!(!gateway.samples().iter().any(|other| other.name == sample.name), "{} comes from both", sample.name);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn both_arms_are_compared_item_by_item_and_the_model_answers_the_canary() -> anyhow::Result<()> {
+    for (share, arm) in [(Share::OFF, "rule"), (Share::ALL, "model")] {
+        let real = Real::start(|builder| builder.share(share)).await?;
+        let before = real.scrape().await?;
+        for user in 0..10 {
+            let answer = real.send(suggest(&format!("user-{user}"), question(user * 20 + 1..user * 20 + 21))?).await?;
+            assert_eq!((answer.status.as_u16(), answer.arm(), answer.fallback()), (200, arm, ""));
+            assert_eq!(e2e::scripted::item_count(&answer)?, 20);
+        }
+        eventually("the comparison", || async {
+            let after = real.scrape().await?;
+            let moved = |name, labels: &[_]| after.sum(name, labels) - before.sum(name, labels);
+            ensure!(moved(COMPARE, &[]) == 200.0, "{} items", moved(COMPARE, &[]));
+            ensure!(moved(PREDICT_REQUESTS, &[("available", "True")]) == 10.0);
+            ensure!(moved(SOURCE, &[("source", arm)]) == 10.0);
+            // The rules have an opinion on about half of the items; the other half are abstentions, not disagreements.
+            let [agreed, differed] = ["True", "False"].map(|agree| moved(COMPARE, &[("agree", agree)]));
+            ensure!(agreed > 0.0 && agreed + differed > 20.0, "{agreed} agreed, {differed} differed");
+            ensure!(moved(NONE, &[("reason", "abstained")]) > 20.0);
+            Ok(())
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_frozen_scorer_costs_a_canary_user_the_model_and_nothing_else() -> anyhow::Result<()> {
+    let mut real = Real::start(|builder| builder.share(Share::ALL)).await?;
+    let body = question([1, 2]);
+    assert_eq!(real.send(suggest("ann", body.clone())?).await?.arm(), "model");
+    real.stack.signal(Part::Scorer, Signal::STOP);
+    let through = real.send(suggest("ann", body.clone())?).await?;
+    assert_eq!((through.status.as_u16(), through.fallback()), (200, "deadline"));
+    let direct = real.send_to(Part::Rules, suggest("ann", body.clone())?).await?;
+    assert_eq!(without_event_ids(&through)?, without_event_ids(&direct)?);
+    real.stack.signal(Part::Scorer, Signal::CONT);
+    eventually("the model answers again", || async {
+        let answer = real.send(suggest("ann", body.clone())?).await?;
+        ensure!(answer.arm() == "model", "{}", answer.fallback());
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_killed_scorer_costs_a_canary_user_the_model_and_nothing_else() -> anyhow::Result<()> {
+    let mut real = Real::start(|builder| builder.share(Share::ALL)).await?;
+    let body = question([1, 2]);
+    real.stack.kill(Part::Scorer);
+    let through = real.send(suggest("ann", body.clone())?).await?;
+    assert_eq!((through.status.as_u16(), through.fallback()), (200, "refused"));
+    let direct = real.send_to(Part::Rules, suggest("ann", body.clone())?).await?;
+    assert_eq!(without_event_ids(&through)?, without_event_ids(&direct)?);
+    real.stack.start_part(Part::Scorer).await?;
+    eventually("the model answers again", || async {
+        let answer = real.send(suggest("ann", body.clone())?).await?;
+        ensure!(answer.arm() == "model", "{}", answer.fallback());
+        Ok(())
+    })
+    .await
+}
+
+/// The rules' answer but for what is new in each: the ids of its events.
+fn without_event_ids(answer: &e2e::client::Answer) -> anyhow::Result<serde_json::Value> {
+    let mut json = answer.json()?;
+    for item in json.pointer_mut("/items").and_then(serde_json::Value::as_array_mut).into_iter().flatten() {
+        if let Some(item) = item.as_object_mut() {
+            ensure!(item.remove("event_id").is_some(), "an item without an event");
+        }
+    }
+    Ok(json)
+}

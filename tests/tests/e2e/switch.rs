@@ -1,0 +1,195 @@
+//! The share: who is in, that it only grows, that it sticks, and that it survives.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use anyhow::ensure;
+use contract::switch::{Denominator, RUNTIME_KEY, Share};
+use e2e::client::{Client, Protocol, question, suggest};
+use e2e::eventually::eventually;
+use e2e::scripted::Scripted;
+
+const USERS: usize = 20_000;
+const CONNECTIONS: usize = 16;
+
+fn name(user: usize) -> String {
+    format!("user-{user}@example.org")
+}
+
+/// Asks once for each of the first `users`, over many connections to all workers; gives those whom the model answered.
+async fn model_users(gateway: &Scripted, users: usize) -> anyhow::Result<BTreeSet<usize>> {
+    let next = Arc::new(AtomicUsize::new(0));
+    let mut connections = tokio::task::JoinSet::new();
+    for connection in 0..CONNECTIONS {
+        let (next, address) = (next.clone(), gateway.address());
+        let protocol = if connection % 2 == 0 { Protocol::H1 } else { Protocol::H2 };
+        connections.spawn(async move {
+            let mut client = Client::connect(address, protocol).await?;
+            let mut inside = Vec::new();
+            loop {
+                let user = next.fetch_add(1, Ordering::Relaxed);
+                if user >= users {
+                    return Ok(inside);
+                }
+                let answer = client.send(suggest(&name(user), question([88]))?).await?;
+                match (answer.status.as_u16(), answer.arm(), answer.fallback()) {
+                    (200, "model", "") => inside.push(user),
+                    (200, "rule", "") => {}
+                    other => anyhow::bail!("{} got {other:?}", name(user)),
+                }
+            }
+        });
+    }
+    let mut inside = BTreeSet::new();
+    while let Some(connection) = connections.join_next().await {
+        inside.extend(connection??);
+    }
+    Ok(inside)
+}
+
+fn predicted(gateway: &Scripted, share: Share, users: usize) -> anyhow::Result<BTreeSet<usize>> {
+    let mut inside = BTreeSet::new();
+    for user in 0..users {
+        if share.holds(gateway.stack.bucket(&name(user))?) {
+            inside.insert(user);
+        }
+    }
+    Ok(inside)
+}
+
+/// Whom the model answered, which must be whom the contract's function predicts, to the last one.
+async fn as_predicted(gateway: &Scripted, share: Share, users: usize) -> anyhow::Result<BTreeSet<usize>> {
+    let (seen, predicted) = (model_users(gateway, users).await?, predicted(gateway, share, users)?);
+    let differ: Vec<String> = seen.symmetric_difference(&predicted).take(5).map(|user| name(*user)).collect();
+    ensure!(differ.is_empty(), "at {share} Envoy and the prediction differ on {differ:?} and perhaps others");
+    Ok(seen)
+}
+
+async fn large_gateway() -> anyhow::Result<Scripted> {
+    let gateway = Scripted::start(|builder| builder.concurrency(2).access_log(false)).await?;
+    gateway.rules.forgets();
+    gateway.scorer.forgets();
+    Ok(gateway)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_20_000_users_a_ramp_takes_those_whom_the_function_predicts_and_only_ever_adds() -> anyhow::Result<()> {
+    let gateway = large_gateway().await?;
+    let mut before = BTreeSet::new();
+    for percent in [0, 10, 50, 100] {
+        let share = Share::percent(percent);
+        gateway.stack.set_share(share).await?;
+        let inside = as_predicted(&gateway, share, USERS).await?;
+        ensure!(before.is_subset(&inside), "somebody left at {share}");
+        #[allow(clippy::cast_precision_loss)]
+        let seen = 100.0 * inside.len() as f64 / USERS as f64;
+        ensure!((seen - f64::from(percent)).abs() <= 0.7, "wanted {share}, seen {seen} %");
+        before = inside;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn at_a_constant_share_a_user_keeps_the_arm_on_any_worker_and_after_a_restart() -> anyhow::Result<()> {
+    let mut gateway = large_gateway().await?;
+    let share = Share::percent(10);
+    gateway.stack.set_share(share).await?;
+    let users = 4_000;
+    let first = as_predicted(&gateway, share, users).await?;
+    assert_eq!(model_users(&gateway, users).await?, first);
+    gateway.stack.restart_gateway().await?;
+    gateway.stack.set_share(share).await?;
+    assert_eq!(model_users(&gateway, users).await?, first, "after a restart");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_share_below_one_percent_is_honoured_as_a_fraction() -> anyhow::Result<()> {
+    let gateway = large_gateway().await?;
+    let share = Share::from_percent("0.5%")?;
+    assert_eq!(share.denominator(), Denominator::TenThousand);
+    gateway.stack.set_share(share).await?;
+    let inside = as_predicted(&gateway, share, 2_000).await?;
+    ensure!(!inside.is_empty() && inside.len() < 30, "{} of 2,000", inside.len());
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_frozen_vectors_hold_for_envoys_own_matcher() -> anyhow::Result<()> {
+    let gateway = Scripted::start(|builder| builder.salt("perch-frozen-vectors")).await?;
+    // Pseudonyms as frozen in the contract, and where another implementation of xxHash64 puts them.
+    for (user, bucket, position) in FROZEN {
+        assert_eq!(gateway.stack.bucket(user)?.to_string(), bucket);
+        for (percent, arm) in [(position, "rule"), (position + 1, "model")] {
+            gateway.stack.set_share(Share::percent(percent)).await?;
+            assert_eq!(gateway.send(suggest(user, question([88]))?).await?.arm(), arm, "{user} at {percent} %");
+        }
+    }
+    Ok(())
+}
+
+const FROZEN: [(&str, &str, u32); 3] =
+    [("1", "bc4ace2f2861b34e", 85), ("user-42", "cc343e210017e385", 31), ("münchen", "162cf16bf89e0aaf", 99)];
+
+#[tokio::test]
+async fn the_start_value_is_that_of_the_variable_and_the_live_switch_goes_above_it() -> anyhow::Result<()> {
+    let share = Share::from_variable("1")?;
+    let gateway = Scripted::start(|builder| builder.share(share)).await?;
+    assert_eq!(gateway.send(suggest("ann", question([88]))?).await?.arm(), "model", "1 is everybody");
+    gateway.stack.set_share(Share::OFF).await?;
+    assert_eq!(gateway.send(suggest("ann", question([88]))?).await?.arm(), "rule");
+    gateway.stack.set_share(Share::ALL).await?;
+    assert_eq!(gateway.send(suggest("ann", question([88]))?).await?.arm(), "model");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_value_that_is_no_share_is_off() -> anyhow::Result<()> {
+    let gateway = Scripted::start(|builder| builder.share(Share::ALL)).await?;
+    for garbage in ["plenty", "-5", r#"{"numerator":"x"}"#] {
+        gateway.stack.admin().set_runtime(RUNTIME_KEY, garbage).await?;
+        let answer = gateway.send(suggest("ann", question([88]))?).await?;
+        assert_eq!((answer.status.as_u16(), answer.arm()), (200, "rule"), "{garbage}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_user_without_an_identity_gets_the_rules_at_every_share() -> anyhow::Result<()> {
+    let gateway = Scripted::all_canary().await?;
+    let mut request = suggest("ann", question([88]))?;
+    request.headers_mut().remove(contract::headers::DEMO_IDENTITY);
+    let answer = gateway.send(request).await?;
+    assert_eq!((answer.status.as_u16(), answer.arm(), answer.fallback()), (200, "rule", ""));
+    Ok(())
+}
+
+/// Writes the disk layer as a ConfigMap mount does: a new directory, then the link is renamed over the old one.
+fn write_disk_layer(gateway: &Scripted, version: &str, value: &str) -> anyhow::Result<()> {
+    let link = gateway.stack.runtime_link();
+    let parent = link.parent().ok_or_else(|| anyhow::anyhow!("the link has no parent"))?;
+    let dir = parent.join(version);
+    std::fs::create_dir_all(dir.join("perch"))?;
+    std::fs::write(dir.join("perch").join(RUNTIME_KEY), value)?;
+    let fresh = parent.join("fresh");
+    std::os::unix::fs::symlink(version, &fresh)?;
+    Ok(std::fs::rename(fresh, link)?)
+}
+
+#[tokio::test]
+async fn what_the_disk_layer_says_holds_without_a_restart_and_after_one() -> anyhow::Result<()> {
+    let mut gateway = Scripted::start(|builder| builder).await?;
+    assert_eq!(gateway.send(suggest("ann", question([88]))?).await?.arm(), "rule");
+    write_disk_layer(&gateway, "1", &Share::ALL.to_runtime())?;
+    eventually("Envoy follows the link", || async {
+        let answer = gateway.send(suggest("ann", question([88]))?).await?;
+        ensure!(answer.arm() == "model", "the {} answers", answer.arm());
+        Ok(())
+    })
+    .await?;
+    gateway.stack.restart_gateway().await?;
+    assert_eq!(gateway.stack.share().await?, Some(Share::ALL));
+    assert_eq!(gateway.send(suggest("ann", question([88]))?).await?.arm(), "model");
+    Ok(())
+}

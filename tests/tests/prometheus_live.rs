@@ -1,0 +1,136 @@
+//! Rules and dashboard against the real thing: a running deployment under traffic, read every second by a real Prometheus
+//! whose rules are the repository's with their hours made seconds.
+#![allow(clippy::unwrap_used, reason = "a test's own helpers are tests too")]
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use contract::switch::Share;
+use e2e::client::{Client, Protocol, question, suggest};
+use e2e::monitoring::{queries, server};
+use e2e::real::{Real, TRANSACTIONS};
+use stack::Part;
+use stack::place::Place;
+use stack::ports::Ports;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+
+/// Windows are at most 20 s, two of them behind each other at most (the baseline); the rest is for a busy machine.
+const PATIENCE: Duration = Duration::from_secs(180);
+/// An alert that is not expected gets this long to show up all the same: longer than the longest window and wait.
+const SETTLED: Duration = Duration::from_secs(45);
+
+/// Everything, with users coming and going until it is dropped. Half of them are in the canary.
+struct Watched {
+    real: Real,
+    prometheus: server::Prometheus,
+    _traffic: JoinSet<()>,
+}
+
+impl Watched {
+    async fn start() -> anyhow::Result<Self> {
+        let real = Real::start(|builder| {
+            builder.share(Share::percent(50)).scorer_checks(true).monitoring(true).access_log(false)
+        })
+        .await?;
+        let address = Ports::free()?.address(Part::Prometheus);
+        let address_of = |part| real.stack.url(part).trim_start_matches("http://").parse().unwrap();
+        let prometheus = server::Prometheus::start(Place::find()?.root(), address, address_of).await?;
+        let mut traffic = JoinSet::new();
+        for client in 0..4 {
+            traffic.spawn(visit(real.address(), client));
+        }
+        Ok(Self { real, prometheus, _traffic: traffic })
+    }
+
+    /// Waits until `look` is content.
+    async fn until<F: Future<Output = anyhow::Result<()>>>(
+        &self,
+        look: impl Fn(SocketAddr) -> F,
+    ) -> anyhow::Result<()> {
+        let began = Instant::now();
+        loop {
+            match look(self.prometheus.address()).await {
+                Ok(()) => return Ok(()),
+                Err(refusal) if began.elapsed() > PATIENCE => return Err(refusal),
+                Err(_) => sleep(Duration::from_millis(500)).await,
+            }
+        }
+    }
+
+    /// Waits until exactly `expected` fire, and goes on looking long enough for anything else to show up.
+    async fn fires_exactly(&self, cause: &str, expected: &[&str]) -> anyhow::Result<()> {
+        let expected: BTreeSet<String> = expected.iter().map(|name| (*name).to_owned()).collect();
+        let exact = async |prometheus: SocketAddr| {
+            let firing = firing(prometheus).await?;
+            ensure!(firing == expected, "{cause}: {expected:?} should fire, {firing:?} do");
+            Ok(())
+        };
+        self.until(exact).await?;
+        let began = Instant::now();
+        while began.elapsed() < SETTLED {
+            exact(self.prometheus.address()).await?;
+            sleep(Duration::from_secs(1)).await;
+        }
+        Ok(())
+    }
+}
+
+/// What fires, but for the replaced system's alert: it counts abstentions as disagreement, so that it fires on the demo's
+/// traffic whatever happens.
+async fn firing(prometheus: SocketAddr) -> anyhow::Result<BTreeSet<String>> {
+    let mut firing = server::firing(prometheus).await?;
+    firing.remove("SuggestAgreementDrop");
+    Ok(firing)
+}
+
+/// Users ask, one after the other, whatever comes of it.
+async fn visit(gateway: SocketAddr, client: i64) {
+    for number in (client..).step_by(4) {
+        let first = number * 7 % (TRANSACTIONS - 1) + 1;
+        let request = suggest(&format!("user-{number}"), question([first, first + 1])).unwrap();
+        let _whatever = Client::once(gateway, Protocol::H1, request).await;
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_query_of_rules_and_dashboard_finds_something_under_traffic() -> anyhow::Result<()> {
+    let watched = Watched::start().await?;
+    let queries = queries::all(Place::find()?.root())?;
+    ensure!(queries.len() > 50, "only {} queries found", queries.len());
+    watched
+        .until(async |prometheus| {
+            let mut faults = Vec::new();
+            for query in &queries {
+                faults.extend(server::fault(prometheus, query, "15s").await?);
+            }
+            ensure!(faults.is_empty(), "{} of {} queries:\n{}", faults.len(), queries.len(), faults.join("\n"));
+            Ok(())
+        })
+        .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killing_a_part_makes_exactly_its_alerts_fire_and_its_return_ends_them() -> anyhow::Result<()> {
+    let mut watched = Watched::start().await?;
+    watched.fires_exactly("nothing is wrong", &[]).await?;
+    let cases: [(Part, &[&str]); 5] = [
+        (Part::Alertmanager, &["AlertmanagerDown"]),
+        (Part::Console, &["GuardSilent"]),
+        (Part::Gateway, &["GatewayDown"]),
+        // The canary's users are still served by the model, whose answers nobody can compare.
+        (Part::Rules, &["ClientErrorsHigh", "VerdictsMissing"]),
+        // Last, since the guard then rolls back.
+        (Part::Scorer, &["FallbackRateHigh", "ModelUnavailable", "ScorerDown", "VerdictsMissing"]),
+    ];
+    for (part, expected) in cases {
+        watched.real.stack.kill(part);
+        watched.fires_exactly(&format!("{part:?} was killed"), expected).await.context("after a kill")?;
+        watched.real.stack.start_part(part).await?;
+        watched.fires_exactly(&format!("{part:?} is back"), &[]).await?;
+    }
+    Ok(())
+}
