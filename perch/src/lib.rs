@@ -1,4 +1,5 @@
 //! The operator's command and the guard.
 
+pub mod canary;
 pub mod guard;
 pub mod stats;

@@ -1,0 +1,202 @@
+//! `perch canary`: read, move and explain the share.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use clap::Subcommand;
+use contract::bucket::{Bucket, Salt};
+use contract::switch::{RUNTIME_KEY, Share};
+use perch::canary::change::{Change, joins_at};
+use perch::canary::disk;
+use serde_json::json;
+use stack::admin::Admin;
+
+use super::gateways::{Gateways, MEND};
+
+/// Where `make up` keeps the disk layer and the salt, from the repository's root.
+const RUNTIME_LINK: &str = ".perch/run/runtime/current";
+const SALT_FILE: &str = ".perch/salt";
+/// More operators and gateways agree on a share within this many looks, a tenth of a second apart.
+const LOOKS: u32 = 20;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// The share that each gateway holds
+    Get {
+        #[command(flatten)]
+        gateways: Gateways,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Move the share: `10%`, `0.5%`, `off`
+    Set {
+        /// Percents of the users from 0% to 100%, or `off`
+        #[arg(value_parser = share)]
+        share: Share,
+        #[command(flatten)]
+        gateways: Gateways,
+        /// The link of the runtime's disk layer, so that the share survives a restart of Envoy
+        #[arg(long, value_name = "LINK", env = "PERCH_RUNTIME_LINK")]
+        runtime: Option<PathBuf>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// A user's pseudonym, and the share at which the user joins
+    Explain {
+        /// The identity as the filter reads it, e.g. the value of the identity header
+        user: String,
+        #[command(flatten)]
+        gateways: Gateways,
+        /// The deployment's salt
+        #[arg(long, value_name = "FILE", env = "PERCH_SALT_FILE", default_value = SALT_FILE)]
+        salt: PathBuf,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+fn share(text: &str) -> Result<Share, String> {
+    if text == "off" { Ok(Share::OFF) } else { Share::from_percent(text).map_err(|error| error.to_string()) }
+}
+
+pub(crate) async fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Get { gateways, json } => get(&gateways, json).await,
+        Command::Set { share, gateways, runtime, json } => set(share, &gateways, runtime, json).await,
+        Command::Explain { user, gateways, salt, json } => explain(&user, &gateways, &salt, json).await,
+    }
+}
+
+/// What a gateway holds.
+struct Held {
+    text: Option<String>,
+}
+
+impl Held {
+    async fn by(url: &str, admin: &Admin) -> anyhow::Result<Self> {
+        let text = admin.runtime(RUNTIME_KEY).await.with_context(|| format!("gateway {url}: {MEND}"))?;
+        Ok(Self { text })
+    }
+
+    /// The share by which Envoy decides: what it cannot read as one is its default, off.
+    fn share(&self) -> Share {
+        self.text.as_deref().and_then(Share::from_runtime).unwrap_or(Share::OFF)
+    }
+
+    fn words(&self) -> String {
+        match &self.text {
+            None => format!("{} (no layer sets {RUNTIME_KEY}, so Envoy's default holds)", Share::OFF),
+            Some(text) if Share::from_runtime(text).is_none() => {
+                format!("{} ({RUNTIME_KEY} is {text:?}, which is no share: `perch canary set` mends it)", Share::OFF)
+            }
+            Some(_) => self.share().to_string(),
+        }
+    }
+}
+
+async fn get(gateways: &Gateways, json: bool) -> anyhow::Result<()> {
+    let mut rows = Vec::new();
+    for (url, admin) in gateways.clients()? {
+        let held = Held::by(&url, &admin).await?;
+        if json {
+            rows.push(json!({"gateway": url, "share": held.share().fraction(), "runtime": held.text}));
+        } else {
+            println!("{url}  {}", held.words());
+        }
+    }
+    if json {
+        println!("{}", json!({"gateways": rows}));
+    }
+    Ok(())
+}
+
+async fn set(wanted: Share, gateways: &Gateways, link: Option<PathBuf>, json: bool) -> anyhow::Result<()> {
+    let clients = gateways.clients()?;
+    // Every gateway is asked before any is moved: a share that holds on some only splits a user's answers.
+    let mut before = Vec::new();
+    for (url, admin) in &clients {
+        before.push(Held::by(url, admin).await?.share());
+    }
+    let from = before.first().copied().unwrap_or(Share::OFF);
+    let change = Change::between(from, wanted);
+
+    let default = PathBuf::from(RUNTIME_LINK);
+    let link = link.or_else(|| default.is_symlink().then_some(default));
+    if let Some(link) = &link {
+        disk::set(link, RUNTIME_KEY, &wanted.to_runtime())
+            .with_context(|| format!("writing {}; no gateway was changed", link.display()))?;
+    }
+    for (url, admin) in &clients {
+        admin
+            .set_runtime(RUNTIME_KEY, &wanted.to_runtime())
+            .await
+            .with_context(|| format!("gateway {url} did not take {wanted}; set it again when it does"))?;
+    }
+    for (url, admin) in &clients {
+        verify(url, admin, wanted).await?;
+    }
+    if json {
+        let urls: Vec<&String> = clients.iter().map(|(url, _)| url).collect();
+        let survives = link.is_some();
+        println!(
+            "{}",
+            json!({"from": from.fraction(), "to": wanted.fraction(), "change": change, "gateways": urls,
+                   "survives_restart": survives})
+        );
+        return Ok(());
+    }
+    println!("{from} → {wanted} on {}", many(clients.len(), "gateway"));
+    println!("  {:.2}% of all users join the model, {:.2}% leave it", change.joins * 100.0, change.leaves * 100.0);
+    if change.reshuffles {
+        println!(
+            "  users were dealt anew: a share over another denominator picks other users (whole percents never do)"
+        );
+    }
+    if link.is_none() {
+        println!("  until Envoy restarts: no disk layer was named (--runtime LINK)");
+    }
+    Ok(())
+}
+
+async fn verify(url: &str, admin: &Admin, wanted: Share) -> anyhow::Result<()> {
+    for _ in 0..LOOKS {
+        if Held::by(url, admin).await?.share() == wanted {
+            return Ok(());
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    let held = Held::by(url, admin).await?.words();
+    bail!("gateway {url} holds {held} after {wanted} was set: is somebody else (a guard, an alert) moving it?")
+}
+
+async fn explain(user: &str, gateways: &Gateways, salt: &PathBuf, json: bool) -> anyhow::Result<()> {
+    let secret = std::fs::read_to_string(salt)
+        .with_context(|| format!("reading the salt {}: name the deployment's with --salt FILE", salt.display()))?;
+    let bucket = Bucket::of(user.as_bytes(), &Salt::new(secret.trim().as_bytes())?);
+    let at = joins_at(bucket);
+    let mut arms = Vec::new();
+    for (url, admin) in gateways.clients()? {
+        let share = Held::by(&url, &admin).await?.share();
+        arms.push((url, share, if share.holds(bucket) { "model" } else { "rule" }));
+    }
+    if json {
+        let arms: Vec<_> = arms
+            .iter()
+            .map(|(url, share, arm)| json!({"gateway": url, "share": share.fraction(), "arm": arm}))
+            .collect();
+        println!("{}", json!({"bucket": bucket.to_string(), "joins_at_percent": at, "arms": arms}));
+        return Ok(());
+    }
+    println!("bucket {bucket}, joins at {at}%");
+    for (url, share, arm) in arms {
+        println!("{url}  {arm} at {share}");
+    }
+    Ok(())
+}
+
+fn many(count: usize, thing: &str) -> String {
+    if count == 1 { format!("1 {thing}") } else { format!("{count} {thing}s") }
+}

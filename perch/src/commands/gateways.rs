@@ -1,0 +1,34 @@
+//! Which gateways a command speaks to.
+
+use anyhow::Context;
+use contract::ports::{self, Part};
+use stack::admin::Admin;
+
+/// Options of every command that speaks to gateways.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Gateways {
+    /// Envoy's admin interface, once for each gateway [default: the local one]
+    #[arg(long = "gateway", value_name = "URL", env = "PERCH_GATEWAYS", value_delimiter = ',')]
+    urls: Vec<String>,
+}
+
+impl Gateways {
+    /// A client for each gateway, with its URL.
+    pub(crate) fn clients(&self) -> anyhow::Result<Vec<(String, Admin)>> {
+        let urls = if self.urls.is_empty() {
+            let address = ports::address(Part::Admin, |name| std::env::var(name).ok())?;
+            vec![format!("http://{address}")]
+        } else {
+            self.urls.iter().map(|url| url.trim_end_matches('/').to_owned()).collect()
+        };
+        urls.into_iter()
+            .map(|url| {
+                let admin = Admin::new(url.clone()).with_context(|| format!("gateway {url}"))?;
+                Ok((url, admin))
+            })
+            .collect()
+    }
+}
+
+/// What to do when a gateway does not answer.
+pub(crate) const MEND: &str = "is Envoy running there (`make up` starts one here), and is this its admin address?";

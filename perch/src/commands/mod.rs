@@ -1,0 +1,5 @@
+//! One module a command: options, what it asks for, and how it says what it found.
+
+pub(crate) mod canary;
+pub(crate) mod gateways;
+pub(crate) mod status;
