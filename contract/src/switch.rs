@@ -134,9 +134,31 @@ impl Share {
         if let Ok(percent) = text.parse::<u32>() {
             return Some(Self::percent(percent));
         }
+        if let Some(fields) = text.strip_prefix("goo.gle/debug") {
+            return Self::from_debug_text(fields);
+        }
         let value: serde_json::Value = serde_json::from_str(text).ok()?;
         let numerator = u32::try_from(value.get("numerator").map_or(Some(0), serde_json::Value::as_u64)?).ok()?;
         let denominator = match value.get("denominator").map_or(Some("HUNDRED"), serde_json::Value::as_str)? {
+            "HUNDRED" => Denominator::Hundred,
+            "TEN_THOUSAND" => Denominator::TenThousand,
+            "MILLION" => Denominator::Million,
+            _ => return None,
+        };
+        Some(Self { numerator: numerator.min(denominator.value()), denominator })
+    }
+
+    /// A fraction of the static layer: Envoy's admin interface shows it as the debug text of a protobuf `Struct`, whose
+    /// layout is not fixed, but whose two values stand behind these names. (As JSON text the static layer would not take
+    /// it: seen on 1.40, it counts as 0.)
+    fn from_debug_text(fields: &str) -> Option<Self> {
+        let after = |name: &str| fields.split_once(name).map(|(_, rest)| rest.trim_start());
+        let numerator = after("number_value:").map_or(Some(0), |rest| {
+            let digits =
+                rest.find(|c: char| !c.is_ascii_digit()).map_or(rest, |end| rest.get(..end).unwrap_or_default());
+            digits.parse::<u32>().ok()
+        })?;
+        let denominator = match after("string_value:").map_or(Some("HUNDRED"), |rest| rest.split('"').nth(1))? {
             "HUNDRED" => Denominator::Hundred,
             "TEN_THOUSAND" => Denominator::TenThousand,
             "MILLION" => Denominator::Million,
@@ -225,6 +247,14 @@ mod tests {
 
     // Computed by another implementation, Python's xxhash: xxh64("%016x" % bucket, seed=0) % 100.
     const FROZEN: [u64; 4] = [46, 59, 71, 19];
+
+    #[test]
+    fn a_fraction_of_the_static_layer_is_read_as_envoy_shows_it() {
+        let shown = "goo.gle/debugproto    \nfields {\n  key: \"denominator\"\n  value {\n    string_value: \"TEN_THOUSAND\"\n  \
+                     }\n}\nfields {\n  key: \"numerator\"\n  value {\n    number_value: 5050\n  }\n}\n";
+        assert_eq!(Share::from_runtime(shown), Share::from_percent("50.5%").ok());
+        assert_eq!(Share::from_runtime("goo.gle/debugstr string_value: \"TEN\""), None);
+    }
 
     proptest! {
         #[test]

@@ -8,7 +8,7 @@ use contract::switch::{self, Denominator, Share};
 use minijinja::context;
 use minijinja::value::Serde;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::error::Error;
 use crate::{plugin, template};
@@ -79,8 +79,8 @@ fn as_runtime<S: serde::Serializer>(share: &Share, serializer: S) -> Result<S::O
     match share.denominator() {
         // A bare number is a percentage to Envoy.
         Denominator::Hundred => share.numerator().serialize(serializer),
-        // As text, which Envoy reads like a value of its admin layer and shows again as it was written.
-        Denominator::TenThousand | Denominator::Million => share.to_runtime().serialize(serializer),
+        // As an object: the static layer does not read JSON text, it would count as 0.
+        finer => json!({ "numerator": share.numerator(), "denominator": finer.name() }).serialize(serializer),
     }
 }
 
