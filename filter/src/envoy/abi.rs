@@ -8,7 +8,6 @@ use crate::plugin::host::{Body, Call, Host, Level, Map, Refused};
 #[link(wasm_import_module = "env")]
 unsafe extern "C" {
     fn proxy_log(level: u32, data: *const u8, size: usize) -> u32;
-    fn proxy_get_current_time_nanoseconds(time: *mut u64) -> u32;
     fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
     fn proxy_get_buffer_bytes(kind: u32, start: usize, max: usize, data: *mut *mut u8, size: *mut usize) -> u32;
     fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, size: *mut usize) -> u32;
@@ -50,6 +49,13 @@ unsafe extern "C" {
     fn proxy_increment_metric(id: u32, by: i64) -> u32;
 }
 
+// Envoy links this part of WASI into every module; the ABI's own clock is the wall's, which may be set back.
+#[link(wasm_import_module = "wasi_snapshot_preview1")]
+unsafe extern "C" {
+    fn clock_time_get(clock: u32, precision: u64, time: *mut u64) -> u32;
+}
+
+const MONOTONIC: u32 = 1;
 const COUNTER: u32 = 0;
 const REQUEST_STREAM: u32 = 0;
 const NO_GRPC_STATUS: i32 = -1;
@@ -89,7 +95,7 @@ impl Host for Envoy {
     fn now_ns(&self) -> u64 {
         let mut time = 0;
         // SAFETY: see above.
-        let status = unsafe { proxy_get_current_time_nanoseconds(&raw mut time) };
+        let status = unsafe { clock_time_get(MONOTONIC, 0, &raw mut time) };
         if status == 0 { time } else { 0 }
     }
 

@@ -62,7 +62,7 @@ pub struct Call<'a> {
 
 /// What Envoy does for the filter. No function panics, whatever the host's status; `out` is only written to on success.
 pub trait Host {
-    /// Nanoseconds since some fixed time.
+    /// Nanoseconds since some fixed time; never less than before.
     fn now_ns(&self) -> u64;
 
     /// Writes a line to Envoy's log.

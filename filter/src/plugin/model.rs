@@ -181,9 +181,10 @@ impl Model {
         let mut body = self.pool.take();
         let verdict = if headers == 0 || host.headers(Map::Call, scratch).is_err() {
             self.reached = false;
-            // Envoy also breaks a call off when its time is up in the middle of the answer.
-            let deadline_ns = u64::from(self.config.scorer.deadline_ms) * 1_000_000;
-            let late = host.now_ns().saturating_sub(asked.at_ns) >= deadline_ns;
+            // Envoy also breaks a call off when its time is up in the middle of the answer. Its timers count from when
+            // its event loop last looked at the clock, so the last tenth of the time counts as late too.
+            let nearly_ns = u64::from(self.config.scorer.deadline_ms) * 900_000;
+            let late = host.now_ns().saturating_sub(asked.at_ns) >= nearly_ns;
             Err(if late { FallbackReason::Deadline } else { FallbackReason::Reset })
         } else {
             let head = AnswerHead::read(Pairs::new(scratch));
@@ -256,9 +257,10 @@ impl Model {
             body: canary.held.body(),
             timeout_ms: self.config.scorer.deadline_ms,
         };
+        let at_ns = host.now_ns();
         match host.call(&call) {
             Ok(token) => {
-                self.calls.push(Asked { token, stream: context, at_ns: host.now_ns() });
+                self.calls.push(Asked { token, stream: context, at_ns });
                 Flow::Hold
             }
             Err(refused) => {

@@ -48,7 +48,8 @@ impl Worker {
         }
     }
 
-    /// A root context gets its configuration, of `length` bytes. `false` refuses it: the reason is in the log.
+    /// A root context gets its configuration, of `length` bytes. `false` where it is refused: the reason is in the log,
+    /// and the root context's streams are left alone.
     pub fn configured(&mut self, host: &impl Host, context: u32, length: usize) -> bool {
         let mut json = Vec::new();
         if length > 0 && host.body(Body::Configuration, length, &mut json).is_err() {
@@ -58,7 +59,10 @@ impl Worker {
         let config = match Config::parse(&json) {
             Ok(config) => config,
             Err(error) => {
-                host.log(Level::Error, &format!("perch: the plugin configuration is refused: {error}"));
+                host.log(
+                    Level::Error,
+                    &format!("perch: the configuration is refused, every client gets the rules: {error}"),
+                );
                 return false;
             }
         };

@@ -116,7 +116,7 @@ impl Gateway {
                 _ => {}
             }
         }
-        if !self.held(index) && plan.rules % 2 == 0 {
+        if !self.held(index) && plan.rules.is_multiple_of(2) {
             self.end(index);
         }
     }
