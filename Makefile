@@ -7,7 +7,9 @@ SHELL := bash
 MAKEFLAGS += --no-print-directory
 export PATH := $(CURDIR)/.perch/bin:$(PATH)
 
-BIN   := target/release
+# Programs are built optimised; `make test` takes the profile in which the tests build everything anyway.
+PROFILE ?= release
+BIN   := target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 STORE ?= sqlite://.perch/data/perch.sqlite
 export PERCH_STORE := $(STORE)
 GATEWAY := http://$(PERCH_HOST):$(PERCH_GATEWAY_PORT)
@@ -19,7 +21,7 @@ STACK_FLAGS := $(if $(filter no,$(MONITORING)),--no-monitoring)
 .PHONY: demo up down status
 demo: build data model ## Walk a whole rollout on the real thing, then stop everything
 	$(BIN)/stack demo $(STACK_FLAGS)
-up: build data ## Start everything and leave it running
+up: build data model ## Start everything and leave it running
 	$(BIN)/stack up $(STACK_FLAGS)
 down: ## Stop what `up` started
 	@if [ -x $(BIN)/stack ]; then $(BIN)/stack down; else echo "nothing is built, so nothing runs"; fi
@@ -51,14 +53,14 @@ ml-smoke: ## The replaced system's three browser-runner tests, against the runni
 setup: ## Install and pin what is missing (setup/README.md)
 	setup/run system wasm envoy monitoring
 build: setup filter ## Everything, optimised
-	cargo build --locked --release --workspace --bins
+	cargo build --locked --profile $(PROFILE) --workspace --bins
 filter: ## The filter's module
 	setup/build-filter
 data: ## Demo transactions, if there are none
 	@mkdir -p .perch/data
 	$(BIN)/rules-backend seed
 model: ## A model, if there is none
-	@if [ -f models/registry/champion ]; then echo "model $$(cat models/registry/champion)"; \
+	@if [ -f models/registry/champion ]; then echo "the model is $$(cat models/registry/champion)"; \
 	else $(MAKE) ml-train TRAIN_FLAGS=--quick; fi
 
 ##@ Check
@@ -71,13 +73,14 @@ lint: ## Format, clippy, documentation, dependencies, scripts
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
 	cargo-deny --offline --locked --log-level warn check bans licenses sources
 	shellcheck -x -P SCRIPTDIR .ci/run setup/run setup/build-filter setup/*.sh
-test-files: filter ## Every configuration by its own tool
-	setup/run envoy monitoring checks dashboard
-	cargo run --locked --quiet -p stack -- check
+test-files: ## Every configuration by its own tool
+	setup/run checks dashboard
+	$(MAKE) build PROFILE=dev
+	target/debug/stack check
 	.perch/node/node_modules/.bin/dclint docker-compose.yml
 	cd grafana && npm run --silent check
-test-rust: filter ## Unit, property and end-to-end tests
-	setup/run envoy monitoring
+test-rust: ## Unit, property and end-to-end tests, the latter with a model that is trained if there is none
+	$(MAKE) build model PROFILE=dev
 	cargo test --locked --workspace
 
 ##@ Measure (each writes target/bench/NAME.json)

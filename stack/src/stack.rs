@@ -466,6 +466,16 @@ impl Stack {
         })
     }
 
+    /// Empties the runtime's disk layer, so that the share at start is what holds.
+    ///
+    /// # Errors
+    /// When it cannot be removed or made.
+    pub fn clear_runtime(&self) -> Result<(), Error> {
+        let folder = self.run().join("runtime");
+        fs::remove_dir_all(&folder).map_err(Error::io(format!("clearing {}", folder.display())))?;
+        parts::make_runtime(&self.runtime_link())
+    }
+
     /// The symlink under which the runtime's disk layer is read.
     #[must_use]
     pub fn runtime_link(&self) -> PathBuf {

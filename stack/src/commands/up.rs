@@ -2,6 +2,7 @@
 
 use clap::Args;
 use contract::ports::Part;
+use contract::switch;
 use stack::error::name;
 use stack::{Stack, validate};
 
@@ -19,9 +20,17 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
         println!("  {:<14} {}", name(part), stack.url(part));
     }
     stack.check_ports()?;
+    // A start value that is asked for goes before what an earlier run left on disk; without one the share survives.
+    if std::env::var(switch::START_VARIABLE).is_ok_and(|value| !value.is_empty()) {
+        stack.clear_runtime()?;
+    }
     validate::configurations(&stack)?;
     stack.start().await?;
     show(&stack);
+    match stack.share().await? {
+        Some(share) => println!("  the share    {share} now; `make canary-10` moves it, `make down` stops everything"),
+        None => println!("  the share    is none that Envoy can honour, which it treats as off: `make canary-0`"),
+    }
     stack.leave_running();
     Ok(())
 }
@@ -35,5 +44,4 @@ fn show(stack: &Stack) {
     if stack.parts().contains(&Part::Prometheus) {
         println!("  Prometheus   {}", stack.url(Part::Prometheus));
     }
-    println!("  the share    make canary-10   (make status shows it, make down stops everything)");
 }

@@ -1,5 +1,5 @@
-//! The users: each asks for suggestions on a few transactions, at a moderate pace that does not wait for answers (so that
-//! a slow one is seen as slow), with a bound on how many are under way.
+//! The users: each asks for suggestions on a few transactions, at a moderate pace. Only so many are under way at once, so
+//! that on a busy machine the pace falls rather than that everybody waits.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use reqwest::Client;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-const AT_ONCE: usize = 256;
+const AT_ONCE: usize = 24;
 const ITEMS: u64 = 3;
 
 /// Who answered a request, as its headers say.
