@@ -2,13 +2,10 @@
 
 use contract::answer::AnswerSchema;
 use contract::bucket::Salt;
-use contract::frame::{MAX_BATCH_BYTES, RECORD_OVERHEAD};
-use contract::names::OTHER_LABEL;
-use contract::{frame, headers};
 use serde::Deserialize;
 
-use super::raw;
-use crate::decision::identity::{Pointer, Source};
+use super::{raw, rules};
+use crate::decision::identity::Source;
 use crate::decision::intercept::Intercept;
 
 /// Which of the two plugins.
@@ -83,8 +80,6 @@ pub struct Config {
 
 /// Most labels: each is three counters in every worker's table and in every scrape.
 pub const MAX_LABELS: usize = 256;
-const MAX_SOURCES: usize = 16;
-const MIB: usize = 1024 * 1024;
 
 /// A configuration that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -98,7 +93,11 @@ pub struct ConfigError {
     pub mend: String,
 }
 
-fn fault<T>(field: impl Into<String>, rule: impl Into<String>, mend: impl Into<String>) -> Result<T, ConfigError> {
+pub(super) fn fault<T>(
+    field: impl Into<String>,
+    rule: impl Into<String>,
+    mend: impl Into<String>,
+) -> Result<T, ConfigError> {
     Err(ConfigError { field: field.into(), rule: rule.into(), mend: mend.into() })
 }
 
@@ -130,8 +129,8 @@ impl Config {
                 );
             }
         };
-        let identity = identity(raw.identity)?;
-        let intercept = intercept(raw.intercept)?;
+        let identity = rules::identity(raw.identity)?;
+        let intercept = rules::intercept(raw.intercept)?;
         if let Err(error) = raw.answer.check() {
             return fault(
                 format!("answer.{}", error.field),
@@ -143,9 +142,9 @@ impl Config {
         if answer_json.is_empty() || answer_json.len() > usize::from(u16::MAX) {
             return fault("answer", "must fit into 65,535 bytes of JSON", "shorten the list of abstaining labels");
         }
-        let labels = labels(raw.labels)?;
-        let scorer = scorer(raw.scorer)?;
-        let limits = limits(&raw.limits, raw.identity_body_bytes, &answer_json)?;
+        let labels = rules::labels(raw.labels)?;
+        let scorer = rules::scorer(raw.scorer)?;
+        let limits = rules::limits(&raw.limits, raw.identity_body_bytes, &answer_json)?;
         Ok(Self { role: raw.role, salt, identity, intercept, answer: raw.answer, answer_json, labels, scorer, limits })
     }
 }
@@ -158,197 +157,11 @@ fn unreadable(error: &serde_path_to_error::Error<serde_json::Error>) -> ConfigEr
     ConfigError { field, rule, mend: "correct it in the plugin's configuration".to_owned() }
 }
 
-fn token(name: &str) -> bool {
-    !name.is_empty()
-        && name.len() <= 256
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
-}
-
-fn identity(raw: Vec<raw::Source>) -> Result<Vec<Source>, ConfigError> {
-    if raw.is_empty() || raw.len() > MAX_SOURCES {
-        return fault(
-            "identity",
-            format!("must name 1 to {MAX_SOURCES} sources and names {}", raw.len()),
-            r#"name where your authentication leaves the user, e.g. [{"header": "x-user-id"}]"#,
-        );
-    }
-    let mut sources = Vec::with_capacity(raw.len());
-    for (at, source) in raw.into_iter().enumerate() {
-        let field = |name: &str| format!("identity[{at}].{name}");
-        let body_before = matches!(sources.last(), Some(Source::Body(_)));
-        let source = match source {
-            raw::Source::Header(name) if name.to_ascii_lowercase().starts_with(headers::PREFIX) => {
-                return fault(
-                    field("header"),
-                    format!("is {name:?}, but {}* is removed from what clients send", headers::PREFIX),
-                    "name the header that your authentication sets",
-                );
-            }
-            raw::Source::Header(name) if token(&name) => Source::Header(name.to_ascii_lowercase()),
-            raw::Source::Header(name) => {
-                return fault(field("header"), format!("is {name:?}, which is no header name"), "e.g. \"x-user-id\"");
-            }
-            raw::Source::Cookie(name) if token(&name) => Source::Cookie(name),
-            raw::Source::Cookie(name) => {
-                return fault(field("cookie"), format!("is {name:?}, which is no cookie name"), "e.g. \"sid\"");
-            }
-            raw::Source::Jwt { payload, claim } => {
-                if [&payload, &claim].iter().any(|part| part.is_empty() || part.contains('\0')) {
-                    return fault(
-                        field("jwt"),
-                        "must name payload and claim",
-                        r#"e.g. {"payload": "jwt_payload", "claim": "sub"}, payload as in jwt_authn's payload_in_metadata"#,
-                    );
-                }
-                let path = ["metadata", "filter_metadata", "envoy.filters.http.jwt_authn", &payload, &claim];
-                Source::Jwt(path.join("\0").into_bytes())
-            }
-            raw::Source::Body(pointer) => match Pointer::parse(&pointer) {
-                Some(pointer) => Source::Body(pointer),
-                None => {
-                    let rule = format!("is {pointer:?}, which is no JSON pointer into a document");
-                    return fault(field("body"), rule, "begin it with '/', e.g. \"/user_id\"");
-                }
-            },
-        };
-        if body_before && !matches!(source, Source::Body(_)) {
-            return fault(
-                format!("identity[{at}]"),
-                "must not stand after a source in the body, which is asked last since it holds the request",
-                "move the sources in the body to the end",
-            );
-        }
-        sources.push(source);
-    }
-    Ok(sources)
-}
-
-fn intercept(raw: raw::Intercept) -> Result<Intercept, ConfigError> {
-    if !token(&raw.method) || raw.method.bytes().any(|byte| byte.is_ascii_lowercase()) {
-        return fault("intercept.method", format!("is {:?}, which is no method", raw.method), "e.g. \"POST\"");
-    }
-    if ["HEAD", "OPTIONS", "CONNECT", "TRACE"].contains(&raw.method.as_str()) {
-        return fault(
-            "intercept.method",
-            format!("is {:?}, whose answers have nothing to compare", raw.method),
-            "name the method by which answers are asked for, e.g. \"POST\"",
-        );
-    }
-    let plain = raw.path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'?' && byte != b'#');
-    if !raw.path.starts_with('/') || !plain || raw.path.len() > 1_024 {
-        return fault(
-            "intercept.path",
-            format!("is {:?}, which is no path without query", raw.path),
-            "begin it with '/' and write it as clients send it, e.g. \"/ml/suggestions\"",
-        );
-    }
-    Ok(Intercept { method: raw.method, path: raw.path })
-}
-
-fn labels(raw: Vec<String>) -> Result<Vec<String>, ConfigError> {
-    if raw.len() > MAX_LABELS {
-        let rule = format!("may name at most {MAX_LABELS} labels and names {}", raw.len());
-        return fault("labels", rule, "name the common ones; the rest is counted as \"other\"");
-    }
-    for (at, label) in raw.iter().enumerate() {
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
-        if label.is_empty() || label.len() > 64 || !label.bytes().all(plain) {
-            return fault(
-                format!("labels[{at}]"),
-                format!("is {label:?}; a label in a metric has 1 to 64 letters, digits, '_', '-' or '.'"),
-                "leave it out: it is then counted as \"other\"",
-            );
-        }
-        if label == OTHER_LABEL || raw.iter().take(at).any(|earlier| earlier == label) {
-            let rule = format!("is {label:?}, which is there already");
-            return fault(format!("labels[{at}]"), rule, "remove it");
-        }
-    }
-    Ok(raw)
-}
-
-fn scorer(raw: raw::Scorer) -> Result<Scorer, ConfigError> {
-    for (field, name) in [("live_cluster", &raw.live_cluster), ("observe_cluster", &raw.observe_cluster)] {
-        if name.is_empty() {
-            return fault(format!("scorer.{field}"), "is empty", "name one of Envoy's clusters");
-        }
-    }
-    if raw.authority.is_empty() || !raw.authority.bytes().all(|byte| byte.is_ascii_graphic()) {
-        let rule = format!("is {:?}, which is no host", raw.authority);
-        return fault("scorer.authority", rule, "e.g. \"shadow-scorer\"");
-    }
-    for (field, ms) in [("deadline_ms", raw.deadline_ms), ("observe_timeout_ms", raw.observe_timeout_ms)] {
-        within(&format!("scorer.{field}"), u64::from(ms), 1, 60_000)?;
-    }
-    Ok(Scorer {
-        live_cluster: raw.live_cluster,
-        observe_cluster: raw.observe_cluster,
-        authority: raw.authority,
-        deadline_ms: raw.deadline_ms,
-        observe_timeout_ms: raw.observe_timeout_ms,
-    })
-}
-
-fn within(field: &str, value: u64, low: u64, high: u64) -> Result<(), ConfigError> {
-    if (low..=high).contains(&value) {
-        return Ok(());
-    }
-    fault(field, format!("must be {low} to {high} and is {value}"), "choose a value in that range")
-}
-
-fn limits(raw: &raw::Limits, identity_body_bytes: usize, answer_json: &str) -> Result<Limits, ConfigError> {
-    let bytes = [
-        ("identity_body_bytes", identity_body_bytes, MIB),
-        ("limits.body_bytes", raw.body_bytes, MAX_BATCH_BYTES),
-        ("limits.answer_bytes", raw.answer_bytes, MAX_BATCH_BYTES),
-        ("limits.batch_bytes", raw.batch_bytes, MAX_BATCH_BYTES),
-        ("limits.pending_bytes", raw.pending_bytes, 256 * MIB),
-        ("limits.in_flight_bytes", raw.in_flight_bytes, 256 * MIB),
-    ];
-    for (field, value, most) in bytes {
-        within(field, value as u64, 1, most as u64)?;
-    }
-    within("limits.flush_ms", u64::from(raw.flush_ms), 1, 10_000)?;
-    within("limits.hold_ms", u64::from(raw.hold_ms), 100, 60_000)?;
-    let mut head = Vec::new();
-    frame::start(&mut head, answer_json);
-    let record = raw.body_bytes + raw.answer_bytes + RECORD_OVERHEAD;
-    if head.len() + record > MAX_BATCH_BYTES {
-        return fault(
-            "limits.answer_bytes",
-            format!(
-                "and limits.body_bytes make a record of {record} bytes, more than a batch of {MAX_BATCH_BYTES} holds"
-            ),
-            "make one of them smaller",
-        );
-    }
-    if raw.pending_bytes < record {
-        let rule = format!("must hold at least one record of {record} bytes");
-        return fault(
-            "limits.pending_bytes",
-            rule,
-            "make it larger, or limits.body_bytes and limits.answer_bytes smaller",
-        );
-    }
-    if raw.in_flight_bytes < raw.batch_bytes {
-        let rule = format!("must hold at least one batch of {} bytes", raw.batch_bytes);
-        return fault("limits.in_flight_bytes", rule, "make it larger, or limits.batch_bytes smaller");
-    }
-    Ok(Limits {
-        identity_body_bytes,
-        body_bytes: raw.body_bytes,
-        answer_bytes: raw.answer_bytes,
-        batch_bytes: raw.batch_bytes,
-        pending_bytes: raw.pending_bytes,
-        in_flight_bytes: raw.in_flight_bytes,
-        flush_ms: raw.flush_ms,
-        hold_ms: raw.hold_ms,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decision::identity::Pointer;
+    use contract::frame::MAX_BATCH_BYTES;
     use proptest::prelude::*;
     use serde_json::{Value, json};
 

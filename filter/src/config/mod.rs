@@ -4,5 +4,6 @@
 
 pub mod checked;
 pub mod raw;
+mod rules;
 
 pub use checked::{Config, ConfigError, Limits, Role, Scorer};
