@@ -118,12 +118,13 @@ fn cookie<'a>(headers: Pairs<'a>, name: &[u8]) -> Option<&'a [u8]> {
         })
 }
 
-/// A claim as the host writes it: text as it is, a number as the eight bytes of a double. Eight bytes that cannot be a
-/// text are taken for a number, and a whole number becomes its decimal form in `value`.
+/// A claim as the host writes it: text as it is, a number as the eight bytes of a double, anything else (a truth value,
+/// a list, an object) in bytes of the host's own, which hold a control character. A whole number becomes its decimal
+/// form in `value`; what is neither text nor a whole number is no identity.
 fn claim(value: &mut Vec<u8>) -> Option<&[u8]> {
-    let no_text = value.contains(&0) || std::str::from_utf8(value).is_err();
-    if no_text && let Ok(bytes) = <[u8; 8]>::try_from(value.as_slice()) {
-        let number = f64::from_le_bytes(bytes);
+    let text = std::str::from_utf8(value).is_ok_and(|text| !text.bytes().any(|byte| byte.is_ascii_control()));
+    if !text {
+        let number = f64::from_le_bytes(value.as_slice().try_into().ok()?);
         // Beyond 2^53 doubles skip whole numbers, and two users could become one.
         if number.fract() != 0.0 || number.abs() > 9_007_199_254_740_992.0 {
             return None;
@@ -320,6 +321,9 @@ mod tests {
         assert_eq!(search(&[], Some(&1.5_f64.to_le_bytes())), Search::AskBody);
         assert_eq!(search(&[], Some(&f64::NAN.to_le_bytes())), Search::AskBody);
         assert_eq!(search(&[], Some(&1e300_f64.to_le_bytes())), Search::AskBody);
+        // As Envoy writes `true` and `{"a": 1}`.
+        assert_eq!(search(&[], Some(b"\x01")), Search::AskBody);
+        assert_eq!(search(&[], Some(b"\x01\0\0\0\x01\0\0\0\x08\0\0\0a\0\0\0\0\0\0\0\xf0\x3f\0")), Search::AskBody);
     }
 
     #[test]
