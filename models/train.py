@@ -12,14 +12,18 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import sys
 import time
 import tomllib
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Sequence
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
+# Threads that wait for work must not burn the processor that another program would do it with.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np  # noqa: E402
 
@@ -28,8 +32,8 @@ from training import card, data as rows_of, drift, graph, metrics, pipeline, reg
 NO_DATA = 3
 
 
-def main() -> int:
-    args = arguments()
+def main(argv: Sequence[str] | None = None) -> int:
+    args = arguments(argv)
     params = tomllib.loads(args.params.read_text())
     if args.rounds:
         params["trees"]["rounds"] = args.rounds
@@ -50,20 +54,14 @@ def main() -> int:
     say(f"{len(data)} labelled rows, {len(data.classes)} classes")
 
     split = rows_of.temporal(data, params["split"])
-    model = pipeline.train(data, split, params, say)
-    validate = features(data, model, split.validate)
-    expected = model.probabilities(validate)
+    embedded = pipeline.embed(data.x, data, split, params, say)
+    model = pipeline.train(data.x, data, split, embedded, params, say)
+    expected = model.probabilities(pipeline.features(data.x, data, model, split.validate))
     judged = judge(data, split.validate, expected)
     say(f"validation: macro F1 {judged['model']['f1_macro']:.3f}, the rules' {judged['rules']['f1_macro']:.3f}")
 
-    unseen = None
-    if not args.quick:
-        held_out = rows_of.unseen_brands(data, split)
-        if len(held_out.validate):
-            other = pipeline.train(data, held_out, params, lambda what: say(f"unseen brands: {what}"))
-            unseen = judge(data, held_out.validate, other.probabilities(features(data, other, held_out.validate)))
-            say(f"unseen brands: macro F1 {unseen['model']['f1_macro']:.3f}, the rules' {unseen['rules']['f1_macro']:.3f}")
-    ablated = {} if args.quick else ablation(data, split, params, say)
+    unseen = None if args.quick else judge_unseen(data, split, params, say)
+    ablated = {} if args.quick else ablation(data, split, embedded, params, say)
 
     say("writing the graph and proving it on the validation rows")
     made = graph.build(model, data)
@@ -103,7 +101,7 @@ def main() -> int:
         "params": params,
         "ablation": {group: round(f1, 4) for group, f1 in ablated.items()},
         "per_class": judged["model"]["per_class"],
-        "drift": drift.reference(data, split.train, pipeline_labels(data, model, split)),
+        "drift": drift.reference(data, split.train, expected.argmax(axis=1)),
     }
     reference = reference_rows(data, split, expected, params["reference"]["rows"])
     result = publish(args, params, manifest, raw, reference, judged, say)
@@ -114,7 +112,7 @@ def main() -> int:
     return 0
 
 
-def arguments() -> argparse.Namespace:
+def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--features", type=Path, default=HERE / "features", help="folder of the feature export")
     parser.add_argument("--registry", type=Path, default=HERE / "registry", help="where versions and aliases are kept")
@@ -129,12 +127,7 @@ def arguments() -> argparse.Namespace:
         default="policy",
         help="policy: let it serve if the policy allows; challenger: be judged in shadow first; no: only store it",
     )
-    return parser.parse_args()
-
-
-def features(data, model, rows: np.ndarray) -> np.ndarray:
-    x = data.x[rows]
-    return pipeline.tree_features(x, pipeline.scores(pipeline.grams(x, data), model.weights), data)
+    return parser.parse_args(argv)
 
 
 def judge(data, rows: np.ndarray, p: np.ndarray) -> dict:
@@ -148,27 +141,37 @@ def judge(data, rows: np.ndarray, p: np.ndarray) -> dict:
     }
 
 
-def pipeline_labels(data, model, split) -> np.ndarray:
-    """What the model says of rows that it was not trained on."""
-    return model.probabilities(features(data, model, split.validate)).argmax(axis=1)
+def judge_unseen(data, split, params: dict, say) -> dict | None:
+    """How another model, trained without one brand in five, judges those brands."""
+    held_out = rows_of.unseen_brands(data, split)
+    if not len(held_out.validate):
+        return None
+    tell = lambda what: say(f"unseen brands: {what}")
+    embedded = pipeline.embed(data.x, data, held_out, params, tell)
+    model = pipeline.train(data.x, data, held_out, embedded, params, tell)
+    p = model.probabilities(pipeline.features(data.x, data, model, held_out.validate))
+    judged = judge(data, held_out.validate, p)
+    tell(f"macro F1 {judged['model']['f1_macro']:.3f}, the rules' {judged['rules']['f1_macro']:.3f}")
+    return judged
 
 
-def ablation(data, split, params: dict, say) -> dict[str, float]:
+# Groups of which the embedding sees something.
+TEXT = ("merchant", "memo")
+
+
+def ablation(data, split, embedded, params: dict, say) -> dict[str, float]:
     """Macro F1 on validation with one group of features left out, by fewer rounds, against the same with all."""
-    rounds = params["ablation"]["rounds"]
+    fewer = params | {"trees": params["trees"] | {"rounds": params["ablation"]["rounds"]}}
     found = {}
     for group in [None, *sorted(data.groups)]:
-        model = pipeline.train(data, split, params, lambda _: None, without=group, rounds=rounds)
-        x = data.x
-        if group is not None:
-            keep = np.ones(x.shape[1], dtype=np.float32)
-            keep[data.groups[group]] = 0
-            x = pipeline.drop_columns(x, keep)
-        rows = x[split.validate]
-        seen = pipeline.tree_features(rows, pipeline.scores(pipeline.grams(rows, data), model.weights), data)
-        said = model.raw(seen).argmax(axis=1)
-        found[group or "nothing"] = metrics.judge(data.y[split.validate], said, data.classes)["f1_macro"]
-        say(f"ablation: without {group or 'nothing'}, macro F1 {found[group or 'nothing']:.3f}")
+        quiet = lambda _: None
+        x = pipeline.without_group(data, group)
+        scored = pipeline.embed(x, data, split, params, quiet) if group in TEXT else embedded
+        model = pipeline.train(x, data, split, scored, fewer, quiet)
+        said = model.raw(pipeline.features(x, data, model, split.validate)).argmax(axis=1)
+        name = group or "nothing"
+        found[name] = metrics.judge(data.y[split.validate], said, data.classes)["f1_macro"]
+        say(f"ablation: without {name}, macro F1 {found[name]:.3f}")
     return found
 
 

@@ -67,20 +67,21 @@ def tree_features(x: sparse.csr_matrix, embedded: np.ndarray, data: Data) -> np.
     return np.hstack([embedded, x[:, : data.dense_width].toarray()]).astype(np.float32)
 
 
-def train(data: Data, split: Split, params: dict, say: Say, without: str | None = None, rounds: int | None = None) -> Model:
-    """Learns on `split.train`; stops early and calibrates on `split.calibrate`. `without` names a group left out."""
-    x = data.x
-    if without is not None:
-        keep = np.ones(x.shape[1], dtype=np.float32)
-        keep[data.groups[without]] = 0
-        x = drop_columns(x, keep)
-    classes = len(data.classes)
-    text = grams(x, data)
-    embedding = params["embedding"]
+@dataclass
+class Embedded:
+    """The embedding and its scores of the rows that trees are trained and stopped on."""
 
+    weights: np.ndarray
+    train: np.ndarray
+    calibrate: np.ndarray
+
+
+def embed(x: sparse.csr_matrix, data: Data, split: Split, params: dict, say: Say) -> Embedded:
+    """Learns the weights, and the scores of each training row by weights that were learnt without it: the trees must
+    see scores as they will be when serving."""
+    classes, text, embedding = len(data.classes), grams(x, data), params["embedding"]
     say("embedding: weights for all rows")
     weights = learn_weights(text[split.train], data.y[split.train], classes, embedding)
-    # The trees must see scores as they will be when serving: of rows that the weights were not learnt from.
     crossed = np.zeros((len(split.train), classes), dtype=np.float32)
     fold = np.random.default_rng(params["trees"]["seed"]).integers(0, embedding["folds"], len(split.train))
     for number in range(embedding["folds"]):
@@ -88,15 +89,34 @@ def train(data: Data, split: Split, params: dict, say: Say, without: str | None 
         inside, outside = split.train[fold != number], split.train[fold == number]
         part = learn_weights(text[inside], data.y[inside], classes, embedding)
         crossed[fold == number] = scores(text[outside], part)
+    return Embedded(weights, crossed, scores(text[split.calibrate], weights))
 
-    train_x = tree_features(x[split.train], crossed, data)
-    calibrate_x = tree_features(x[split.calibrate], scores(text[split.calibrate], weights), data)
+
+def without_group(data: Data, group: str | None) -> sparse.csr_matrix:
+    """The rows with one group of features all zero."""
+    if group is None:
+        return data.x
+    keep = np.ones(data.x.shape[1], dtype=np.float32)
+    keep[data.groups[group]] = 0
+    return drop_columns(data.x, keep)
+
+
+def train(x: sparse.csr_matrix, data: Data, split: Split, embedded: Embedded, params: dict, say: Say) -> Model:
+    """Learns the trees on `split.train`; stops early and calibrates on `split.calibrate`."""
+    train_x = tree_features(x[split.train], embedded.train, data)
+    calibrate_x = tree_features(x[split.calibrate], embedded.calibrate, data)
     booster, best = boost(
-        train_x, data.y[split.train], calibrate_x, data.y[split.calibrate], classes, params["trees"], rounds, say
+        train_x, data.y[split.train], calibrate_x, data.y[split.calibrate], len(data.classes), params["trees"], say
     )
-    model = Model(weights, booster, best, 1.0)
+    model = Model(embedded.weights, booster, best, 1.0)
     model.temperature = best_temperature(model.raw(calibrate_x), data.y[split.calibrate])
     return model
+
+
+def features(x: sparse.csr_matrix, data: Data, model: Model, rows: np.ndarray) -> np.ndarray:
+    """What the trees of `model` see of `rows`."""
+    chosen = x[rows]
+    return tree_features(chosen, scores(grams(chosen, data), model.weights), data)
 
 
 def drop_columns(x: sparse.csr_matrix, keep: np.ndarray) -> sparse.csr_matrix:
@@ -107,10 +127,10 @@ def drop_columns(x: sparse.csr_matrix, keep: np.ndarray) -> sparse.csr_matrix:
     return kept
 
 
-def boost(train_x, train_y, calibrate_x, calibrate_y, classes, params, rounds, say):
+def boost(train_x, train_y, calibrate_x, calibrate_y, classes: int, params: dict, say: Say) -> tuple[lgb.Booster, int]:
     train_set = lgb.Dataset(train_x, train_y, free_raw_data=False)
     calibrate_set = lgb.Dataset(calibrate_x, calibrate_y, reference=train_set, free_raw_data=False)
-    rounds = rounds or params["rounds"]
+    rounds = params["rounds"]
 
     def progress(env) -> None:
         if (env.iteration + 1) % max(1, rounds // 10) == 0:
@@ -138,8 +158,7 @@ def boost(train_x, train_y, calibrate_x, calibrate_y, classes, params, rounds, s
         valid_sets=[calibrate_set],
         callbacks=[lgb.early_stopping(params["patience"], verbose=False), progress],
     )
-    best = booster.best_iteration or rounds
-    return booster, best
+    return booster, booster.best_iteration or rounds
 
 
 def best_temperature(raw: np.ndarray, y: np.ndarray) -> float:
