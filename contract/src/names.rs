@@ -108,9 +108,10 @@ label_values! {
         Refused => "refused",
         /// The scorer's connection broke before its answer was whole.
         Reset => "reset",
-        /// No whole answer within the deadline.
+        /// No whole answer within the deadline, or the client's own body did not come in the time it may be held.
         Deadline => "deadline",
-        /// Too many live requests under way (Envoy's circuit breaker, or the scorer sheds).
+        /// Too many live requests under way (Envoy's circuit breaker, the scorer sheds, or the worker has no room to hold
+        /// another body).
         Overloaded => "overloaded",
         /// The scorer answered that it has no model to serve, or that its store did not answer in time.
         Unavailable => "unavailable",
@@ -152,7 +153,7 @@ label_values! {
         DroppedBufferFull => "dropped_buffer_full",
         /// Dropped: the request's or the answer's body is over the limit.
         DroppedBodyLimit => "dropped_body_limit",
-        /// Dropped: the stream ended before its answer did.
+        /// Dropped: the stream ended before its request and its answer had passed whole.
         DroppedIncomplete => "dropped_incomplete",
         /// Skipped: the method is not the intercepted one.
         SkippedMethod => "skipped_method",
