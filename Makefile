@@ -25,8 +25,9 @@ up: build data model ## Start everything and leave it running
 	$(BIN)/stack up $(STACK_FLAGS)
 down: ## Stop what `up` started
 	@if [ -x $(BIN)/stack ]; then $(BIN)/stack down; else echo "nothing is built, so nothing runs"; fi
-status: ## What runs; how the rollout stands is `perch status`
+status: ## What runs, and how the rollout stands
 	@$(BIN)/stack status
+	@$(BIN)/perch status
 
 ##@ Move the share of users who get the model's answer
 .PHONY: canary-0 canary-10 canary-50 canary-100

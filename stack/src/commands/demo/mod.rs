@@ -31,7 +31,7 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=100))]
     requests: u32,
     /// Requests a second, at most
-    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(10..=20_000))]
+    #[arg(long, default_value_t = 400, value_parser = clap::value_parser!(u32).range(10..=20_000))]
     rate: u32,
     /// Transactions in the store, numbered from 1
     #[arg(long, default_value_t = 89_843, value_parser = clap::value_parser!(u64).range(1..))]
