@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -68,11 +69,22 @@ struct Features {
     out: PathBuf,
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
     let command = Command::parse();
     if log::set_logger(&LOGGER).is_ok() {
         log::set_max_level(log::LevelFilter::Info);
     }
+    match run(command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // One line with its causes: a backtrace, where the environment asks for one, would bury the mend.
+            log::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting threads")?;
     runtime.block_on(async {
         match command.what {
@@ -86,7 +98,9 @@ fn main() -> anyhow::Result<()> {
 async fn run_server(serve: Serve) -> anyhow::Result<()> {
     let address = match serve.listen {
         Some(address) => address,
-        None => ports::address(Part::Rules, |name| std::env::var(name).ok())?.parse().context("PERCH_HOST is no address")?,
+        None => {
+            ports::address(Part::Rules, |name| std::env::var(name).ok())?.parse().context("PERCH_HOST is no address")?
+        }
     };
     let store = Store::open(&serve.at.store, &Options::default()).await?;
     let listener = backend::listen(address).await?;
@@ -173,7 +187,10 @@ impl log::Log for Logger {
     #[allow(clippy::print_stderr)] // this is where log lines go
     fn log(&self, record: &log::Record<'_>) {
         // The level is set once for all; ours and the libraries' warnings are of interest.
-        if record.target().starts_with("shadow_scorer") || record.target().starts_with("rules_backend") || record.level() <= log::Level::Warn {
+        if record.target().starts_with("shadow_scorer")
+            || record.target().starts_with("rules_backend")
+            || record.level() <= log::Level::Warn
+        {
             eprintln!("{}: {}", record.level().as_str().to_ascii_lowercase(), record.args());
         }
     }

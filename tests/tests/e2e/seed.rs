@@ -9,6 +9,7 @@ use e2e::eventually::eventually;
 use e2e::monitoring::server::{Prometheus, ask};
 use e2e::real::Real;
 use serde_json::Value;
+use stack::Part;
 use stack::ports::Ports;
 
 /// A command of the document, run by a shell as it stands but for the address, which is `localhost:8000` there.
@@ -65,7 +66,9 @@ async fn the_three_grafana_queries_give_sensible_answers() -> anyhow::Result<()>
     let ports = Ports::free()?;
     let listen = ports.clone();
     let real = Real::start(|builder| builder.share(Share::percent(50)).ports(listen)).await?;
-    let prometheus = Prometheus::start(real.stack.place().root(), &ports).await?;
+    let prometheus =
+        Prometheus::start(real.stack.place().root(), ports.address(Part::Prometheus), |part| ports.address(part))
+            .await?;
     // A rate needs two scrapes with traffic between them: it goes on until the queries see it.
     eventually("the queries have values", || async {
         for user in 0..20 {
