@@ -20,6 +20,8 @@ pub struct State {
     pub phase: Phase,
     /// Since when, in milliseconds since 1970.
     pub since_ms: u64,
+    /// From when on what is counted by arm is of this share alone.
+    pub settled_ms: Option<u64>,
     /// The share that the gateways should hold: what the guard set, or found when it began. `None` before the first look.
     #[serde(with = "share_text")]
     pub expected: Option<Share>,
@@ -84,6 +86,7 @@ impl State {
             plan,
             phase: Phase::Watching,
             since_ms: 0,
+            settled_ms: None,
             expected: None,
             pending: None,
             paused: None,

@@ -35,9 +35,9 @@ use super::moments::Moments;
 /// Largest stake. At 1 a single worst value would lose everything for good.
 const LARGEST_STAKE: f64 = 0.98;
 /// From one stake to the next smaller one; a bet off by the root of it still grows at 95 % of the best rate.
-const STAKE_RATIO: f64 = 1.6;
+const STAKE_RATIO: f64 = 2.0;
 /// Number of stakes.
-const STAKES: u32 = 14;
+const STAKES: u32 = 10;
 /// Thresholds are kept this far from 0 and 1, where a bet's odds would be infinite.
 const EDGE: f64 = 1e-9;
 /// Points at which a bound is first looked for, and how they close in on 1.
@@ -83,7 +83,7 @@ impl Bets {
             Side::Above => 1.0 - threshold,
         };
         let m = threshold.clamp(EDGE, 1.0 - EDGE);
-        let bets = stakes().flat_map(|c| [ends(m, c), mean(m, c)]).collect();
+        let bets = stakes().flat_map(|stake| [ends(m, stake), mean(m, stake)]).collect();
         Self { side, bets }
     }
 
@@ -98,9 +98,22 @@ impl Bets {
     /// Has the evidence reached `required` (the logarithm)? As [`Bets::log_evidence`], but quick when it is far.
     #[must_use]
     pub fn reaches(&self, seen: Moments, required: f64) -> bool {
-        let turned = self.turned(seen);
-        // The mean of the bets is at most the best of them.
-        self.bets.iter().any(|bet| bet.log_wealth(turned) >= required) && self.log_evidence(seen) >= required
+        self.ceiling(seen) >= required && self.log_evidence(seen) >= required
+    }
+
+    /// What the evidence cannot exceed: a mean of bets is at most the best of them.
+    #[must_use]
+    pub fn ceiling(&self, seen: Moments) -> f64 {
+        let seen = self.turned(seen);
+        self.bets.iter().map(|bet| bet.log_wealth(seen)).fold(f64::NEG_INFINITY, f64::max)
+    }
+
+    /// The half that is exact on single items.
+    #[cfg(test)]
+    pub(super) fn log_evidence_of_ends(&self, seen: Moments) -> f64 {
+        let seen = self.turned(seen);
+        let ends = self.bets.iter().step_by(2).map(|bet| bet.log_wealth(seen));
+        log_mean_exp(ends, self.bets.len() / 2)
     }
 
     fn turned(&self, seen: Moments) -> Moments {

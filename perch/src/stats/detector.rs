@@ -33,17 +33,15 @@ pub struct Detector {
     starts: Vec<Start>,
 }
 
-/// The test with the most evidence.
+/// A test that has the evidence it needs.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Strongest {
-    /// When it began, in milliseconds since 1970.
+pub struct Alarm {
+    /// When the test began, in milliseconds since 1970.
     pub at_ms: u64,
     /// What it has seen.
     pub seen: Moments,
-    /// Evidence that it needs, `ln(1/α)` and its price.
+    /// Evidence that it needed: `ln(1/α)` and its price.
     pub required: f64,
-    /// Does it have that?
-    pub reached: bool,
 }
 
 impl Detector {
@@ -69,20 +67,23 @@ impl Detector {
         self.starts.last().copied()
     }
 
-    /// The test with the most evidence for the claim that `bets` are on, at `totals`, for an error rate of
-    /// `exp(−log_inverse_alpha)` over all tests together. `None` before the first start.
+    /// Has any test the evidence it needs for the claim that `bets` are on, at `totals`? The error rate over all tests
+    /// together is `exp(−log_inverse_alpha)`. Of several, the one with the most evidence beyond its need.
     #[must_use]
-    pub fn strongest(&self, totals: Moments, bets: &Bets, log_inverse_alpha: f64) -> Option<Strongest> {
-        let (start, evidence) = self
-            .starts
-            .iter()
-            .map(|start| (start, bets.log_evidence(totals.since(start.from)) - start.price))
-            .max_by(|(_, a), (_, b)| a.total_cmp(b))?;
-        Some(Strongest {
+    pub fn alarm(&self, totals: Moments, bets: &Bets, log_inverse_alpha: f64) -> Option<Alarm> {
+        let mut best: Option<(&Start, f64)> = None;
+        for start in &self.starts {
+            let seen = totals.since(start.from);
+            let needed = best.map_or(log_inverse_alpha, |(_, evidence)| evidence) + start.price;
+            // Almost always far away, which the ceiling says without the sum over all bets.
+            if bets.reaches(seen, needed) {
+                best = Some((start, bets.log_evidence(seen) - start.price));
+            }
+        }
+        best.map(|(start, _)| Alarm {
             at_ms: start.at_ms,
             seen: totals.since(start.from),
             required: log_inverse_alpha + start.price,
-            reached: evidence >= log_inverse_alpha,
         })
     }
 }
@@ -106,10 +107,10 @@ mod tests {
         let good = requests(100_000.0, 0.9);
         detector.start(1, good, spending.spare(), Some(&bets));
         let after = good.plus(requests(600.0, 0.8));
-        let strongest = detector.strongest(after, &bets, 200_f64.ln()).unwrap();
-        assert!(strongest.reached);
-        assert_eq!(strongest.at_ms, 1);
-        assert_eq!(strongest.seen.count, 600.0);
+        let alarm = detector.alarm(after, &bets, 200_f64.ln()).unwrap();
+        assert_eq!(alarm.at_ms, 1);
+        assert_eq!(alarm.seen.count, 600.0);
+        assert_eq!(detector.alarm(good, &bets, 200_f64.ln()), None);
     }
 
     #[test]
@@ -123,7 +124,7 @@ mod tests {
             totals = totals.plus(requests(1.0, 0.88));
         }
         assert!(detector.starts.len() <= KEPT);
-        let strongest = detector.strongest(totals, &bets, 1.0).unwrap();
-        assert_eq!(strongest.at_ms, 0, "the first start saw the drop and must not give way");
+        let alarm = detector.alarm(totals, &bets, 1.0).unwrap();
+        assert_eq!(alarm.at_ms, 0, "the first start saw the drop and must not give way");
     }
 }

@@ -24,4 +24,6 @@ pub mod detector;
 pub mod moments;
 pub mod normal;
 pub mod ratio;
+#[cfg(test)]
+mod reference;
 pub mod spending;

@@ -45,15 +45,22 @@ impl State {
         self.test = None;
     }
 
-    /// The judgement at a step that began at `step_ms`.
-    pub fn judge(&mut self, look: Look, step_ms: u64, evidence: Option<&Evidence>, rule: &AcceptRate) -> Judgement {
+    /// The judgement at a step whose counts are its own from `settled_ms` on.
+    pub fn judge(
+        &mut self,
+        look: Look,
+        settled_ms: Option<u64>,
+        evidence: Option<&Evidence>,
+        rule: &AcceptRate,
+    ) -> Judgement {
         let none = |reason: &str| Judgement::no_data(Check::AcceptRate, Unit::Users, rule.required, reason);
         if look.share.is_some_and(|share| share <= 0.0 || share >= 1.0) {
             let mut judgement = none("all users are in one arm: there is nothing to compare");
             judgement.needed = false;
             return judgement;
         }
-        let Some(evidence) = evidence.filter(|evidence| evidence.since_ms >= step_ms) else {
+        let Some(settled_ms) = settled_ms else { return none("the share has just changed") };
+        let Some(evidence) = evidence.filter(|evidence| evidence.since_ms >= settled_ms) else {
             return none("the scorer's evidence cannot be read");
         };
         let Some(feedback) = evidence.feedback else { return none("the store of feedback does not answer") };

@@ -172,12 +172,10 @@ impl State {
         }
         let here = totals.since(self.from.unwrap_or(totals));
         let alpha = rule.alpha * (1.0 - BASELINE_PART);
-        let strongest = self.watch.strongest(look.now_ms, totals, Side::Below, threshold, alpha);
-        let fallen = strongest.filter(|strongest| {
-            strongest.reached && {
-                let rise = self.noise_rise(seen, noise_at_most);
-                rise <= 0.0 || Bets::new(Side::Below, threshold - rise).reaches(strongest.seen, strongest.required)
-            }
+        let alarm = self.watch.alarm(look.now_ms, totals, Side::Below, threshold, alpha);
+        let fallen = alarm.filter(|test| {
+            let rise = self.noise_rise(seen, noise_at_most);
+            rise <= 0.0 || Bets::new(Side::Below, threshold - rise).reaches(test.seen, test.required)
         });
         let verdict = if fallen.is_some() {
             Verdict::Breach

@@ -86,11 +86,9 @@ impl State {
         let at_step = canary.since(*self.part_from.get_or_insert(canary));
         let excuse =
             rules.map(|rules| rules.since(*self.rules_from.get_or_insert(rules))).and_then(Part::share).unwrap_or(0.0);
-        let strongest = self.watch.strongest(look.now_ms, self.looks, Side::Above, limit.at_most, limit.alpha);
-        let risen = strongest.filter(|test| {
-            test.reached
-                && (excuse <= 0.0
-                    || Bets::new(Side::Above, (limit.at_most + excuse).min(1.0)).reaches(test.seen, test.required))
+        let alarm = self.watch.alarm(look.now_ms, self.looks, Side::Above, limit.at_most, limit.alpha);
+        let risen = alarm.filter(|test| {
+            excuse <= 0.0 || Bets::new(Side::Above, (limit.at_most + excuse).min(1.0)).reaches(test.seen, test.required)
         });
         let Some(value) = at_step.share() else { return none("no canary request at this step yet") };
         let here = self.looks.since(self.from);

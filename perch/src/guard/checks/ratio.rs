@@ -50,11 +50,11 @@ impl State {
         self.requests_from = requests;
     }
 
-    /// The judgement at a step that began at `step_ms`.
+    /// The judgement at a step whose counts are its own from `settled_ms` on.
     pub fn judge(
         &mut self,
         look: Look,
-        step_ms: u64,
+        settled_ms: Option<u64>,
         evidence: Option<&Evidence>,
         requests: Option<Part>,
         rule: &SampleRatio,
@@ -66,7 +66,8 @@ impl State {
             judgement.needed = false;
             return judgement;
         }
-        let by_user = evidence.filter(|evidence| evidence.since_ms >= step_ms);
+        let Some(settled_ms) = settled_ms else { return none("the share has just changed") };
+        let by_user = evidence.filter(|evidence| evidence.since_ms >= settled_ms);
         let (split, users, unit) = match (by_user, requests) {
             (Some(evidence), _) => {
                 #[allow(clippy::cast_precision_loss)]

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::stats::bounded::{Bets, Side};
-use crate::stats::detector::{Detector, Strongest};
+use crate::stats::detector::{Alarm, Detector};
 use crate::stats::moments::Moments;
 use crate::stats::spending::Spending;
 
@@ -36,15 +36,15 @@ impl Watch {
         self.detector.start(now_ms, totals, price, self.bets.as_ref().map(|(_, bets)| bets));
     }
 
-    /// The test with the most evidence that the mean is on `side` of `threshold`.
-    pub(super) fn strongest(
+    /// Has it been shown that the mean is on `side` of `threshold`?
+    pub(super) fn alarm(
         &mut self,
         now_ms: u64,
         totals: Moments,
         side: Side,
         threshold: f64,
         alpha: f64,
-    ) -> Option<Strongest> {
+    ) -> Option<Alarm> {
         let newest = self.detector.newest()?;
         let bets = match self.bets.take() {
             Some((held, bets)) if held == threshold => bets,
@@ -53,8 +53,8 @@ impl Watch {
         if now_ms.saturating_sub(newest.at_ms) >= RESTART_MS && totals.since(newest.from).count >= self.restart_units {
             self.detector.start(now_ms, totals, self.spending.spare(), Some(&bets));
         }
-        let strongest = self.detector.strongest(totals, &bets, -alpha.ln());
+        let alarm = self.detector.alarm(totals, &bets, -alpha.ln());
         self.bets = Some((threshold, bets));
-        strongest
+        alarm
     }
 }

@@ -18,6 +18,8 @@ pub struct Plan {
     raw: Raw,
     /// In rising order of share; at least one.
     pub steps: Vec<Step>,
+    /// Time after a change of the share in which arms are not yet compared, in milliseconds.
+    pub settle_ms: u64,
     /// The time before the first step.
     pub baseline: Baseline,
     /// Agreement, unless off.
@@ -41,7 +43,7 @@ pub struct Step {
     pub share: Share,
     /// Shortest time, in milliseconds.
     pub minimum_ms: u64,
-    /// Fewest judged requests.
+    /// Fewest requests.
     pub minimum_requests: f64,
     /// Wait for a human before leaving it.
     pub manual: bool,
@@ -227,6 +229,7 @@ impl Plan {
         let limit = |field, value: Option<f64>| value.map(|value| share(field, value)).transpose();
         Ok(Self {
             steps: steps(&raw)?,
+            settle_ms: time("settle_time", &raw.settle_time)?,
             baseline: Baseline {
                 agreement: raw.baseline.agreement.map(|known| open_share("baseline.agreement", known)).transpose()?,
                 minimum_ms: time("baseline.minimum_time", &raw.baseline.minimum_time)?,

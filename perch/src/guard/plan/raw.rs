@@ -10,8 +10,10 @@ pub struct Raw {
     pub steps: Vec<RawStep>,
     /// Shortest time at a step, e.g. `48h`.
     pub minimum_time: String,
-    /// Fewest judged requests at a step.
+    /// Fewest requests at a step.
     pub minimum_requests: u64,
+    /// Time after a change of the share in which arms are not yet compared, longer than Prometheus' scrape interval.
+    pub settle_time: String,
     /// How agreement is when nothing is wrong.
     pub baseline: RawBaseline,
     /// Chance that a whole ramp is rolled back although nothing is wrong, 0..1, shared by the checks that roll back.
@@ -36,6 +38,7 @@ impl Default for Raw {
             steps: ["1%", "5%", "10%", "25%", "50%", "100%"].map(|share| RawStep::Share(share.to_owned())).to_vec(),
             minimum_time: "48h".to_owned(),
             minimum_requests: 1_000,
+            settle_time: "20s".to_owned(),
             baseline: RawBaseline::default(),
             false_rollback_at_most: 0.01,
             agreement: RawAgreement::default(),

@@ -88,8 +88,8 @@ impl Guard {
 
     /// From when on evidence by user is wanted, in milliseconds since 1970.
     #[must_use]
-    pub const fn evidence_since(&self) -> u64 {
-        self.state.since_ms
+    pub fn evidence_since(&self) -> u64 {
+        self.state.settled_ms.unwrap_or(self.state.since_ms)
     }
 
     /// Remembers which orders have been carried out.
@@ -121,18 +121,30 @@ impl Guard {
         }
     }
 
-    /// A step begins: its evidence starts here.
+    /// A step begins. Agreement is of both arms, so its evidence starts at once; that of the arms when it has settled.
     fn begin(&mut self, now_ms: u64, seen: &Observation) {
         let state = &mut self.state;
         state.since_ms = now_ms;
+        state.settled_ms = None;
         state.approved = false;
         state.requests_from = seen.dropped.map(|part| part.all);
-        if state.phase == Phase::Baseline {
-            return;
-        }
-        if let Some(rule) = &self.plan.agreement {
+        if state.phase != Phase::Baseline
+            && let Some(rule) = &self.plan.agreement
+        {
             state.agreement.step(now_ms, seen, rule, &self.plan.baseline);
         }
+    }
+
+    /// What is counted just after a change is partly from before it: requests under way, counters read a while ago.
+    fn settle(&mut self, now_ms: u64, seen: &Observation) {
+        let state = &mut self.state;
+        if state.settled_ms.is_some()
+            || state.phase == Phase::Baseline
+            || now_ms.saturating_sub(state.since_ms) < self.plan.settle_ms
+        {
+            return;
+        }
+        state.settled_ms = Some(now_ms);
         state.accept.step();
         state.ratio.step(seen.assigned);
         state.fallback.step(now_ms, seen.canary, None);
@@ -156,6 +168,7 @@ impl Guard {
             self.state.requests_from = seen.dropped.map(|part| part.all);
         }
         self.take_share(now_ms, seen, &mut reasons);
+        self.settle(now_ms, seen);
         let look = Look { now_ms, share: self.seen.map(Share::fraction), in_words };
         let judgements = self.checks(look, seen);
         let (action, set) = self.act(now_ms, seen, &judgements, &mut reasons);
@@ -203,6 +216,7 @@ impl Guard {
         let Self { plan, state, .. } = self;
         let mut out = Vec::with_capacity(10);
         let evidence: Option<&Evidence> = seen.evidence.as_ref();
+        let settled = state.settled_ms;
         if let Some(rule) = &plan.agreement {
             out.push(match state.phase {
                 Phase::Baseline => state.agreement.learn(look, seen, rule, &plan.baseline),
@@ -211,9 +225,9 @@ impl Guard {
         }
         if state.phase != Phase::Baseline {
             if let Some(rule) = &plan.accept_rate {
-                out.push(state.accept.judge(look, state.since_ms, evidence, rule));
+                out.push(state.accept.judge(look, settled, evidence, rule));
             }
-            out.push(state.ratio.judge(look, state.since_ms, evidence, seen.assigned, &plan.sample_ratio));
+            out.push(state.ratio.judge(look, settled, evidence, seen.assigned, &plan.sample_ratio));
             if let Some(rule) = &plan.fallback {
                 let limit = Limit {
                     check: Check::Fallback,
