@@ -1,5 +1,13 @@
 //! `stack`: Perch on one machine.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line program talks to its terminal")]
+#![allow(clippy::print_stderr, reason = "a command line program talks to its terminal")]
+
+/// A line to standard output. A reader that has gone (`… | head`) is no fault.
+macro_rules! say {
+    ($($argument:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stdout(), $($argument)*);
+    }};
+}
 
 mod commands;
 

@@ -82,6 +82,8 @@ pub(crate) fn command(stack: &Stack, part: Part) -> Result<Command, Error> {
         other => return Err(Error::Setting(format!("the stack does not start {}", crate::error::name(other)))),
     };
     command.current_dir(stack.place().root());
+    // A part that cannot start says why in its last lines; a backtrace of that error would push the reason out of sight.
+    command.env("RUST_LIB_BACKTRACE", "0");
     for (_, key, value) in stack.settings.environment.iter().filter(|(owner, _, _)| *owner == part) {
         command.env(key, value);
     }

@@ -83,6 +83,11 @@ impl Process {
         })
     }
 
+    /// Removes the pid file of a program that has ended by itself.
+    pub(crate) fn forget_ended(name: &str, run: &Path) {
+        let _ = fs::remove_file(run.join(format!("{name}.pid")));
+    }
+
     /// Its process id.
     #[must_use]
     pub fn pid(&self) -> u32 {

@@ -284,9 +284,13 @@ impl Stack {
         order.retain(|part| *part != Part::Admin);
         let mut stopped = Vec::new();
         for part in order {
-            if let Some(mut process) = self.left_running(part) {
-                process.stop();
-                stopped.push(part);
+            match self.left_running(part) {
+                Some(mut process) => {
+                    process.stop();
+                    stopped.push(part);
+                }
+                // One that ended by itself leaves its pid file.
+                None => Process::forget_ended(parts::file_name(part), &self.run()),
             }
         }
         stopped

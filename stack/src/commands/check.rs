@@ -15,7 +15,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     ];
     for (variant, builder) in variants {
         for checked in validate::configurations(&builder.prepare()?)? {
-            println!("ok  {checked} ({variant})");
+            say!("ok  {checked} ({variant})");
         }
     }
     Ok(())

@@ -6,10 +6,10 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let stack = super::deployment()?.prepare()?;
     let stopped = stack.stop_left_running();
     if stopped.is_empty() {
-        println!("nothing runs");
+        say!("nothing runs");
     }
     for part in stopped {
-        println!("stopped the {}", name(part));
+        say!("  stopped  {}", name(part));
     }
     Ok(())
 }

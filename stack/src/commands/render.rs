@@ -21,13 +21,13 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         builder = builder.no_filter();
     }
     let Some(dir) = &options.all else {
-        print!("{}", builder.prepare()?.gateway_config()?);
+        say!("{}", builder.prepare()?.gateway_config()?.trim_end());
         return Ok(());
     };
     let stack = builder.dir(dir).prepare()?;
     for part in stack.parts() {
         if let Some(path) = parts::configure(&stack, part)? {
-            println!("{}", path.display());
+            say!("{}", path.display());
         }
     }
     Ok(())

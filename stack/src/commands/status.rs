@@ -18,18 +18,18 @@ pub(crate) async fn run() -> anyhow::Result<ExitCode> {
                         format!("not ready: {why}")
                     }
                 };
-                println!("  {:<14} {:<24} pid {:<8} {state}", name(part), stack.url(part), process.pid());
+                say!("  {:<14} {:<24} pid {:<8} {state}", name(part), stack.url(part), process.pid());
             }
             None => {
                 all = false;
-                println!("  {:<14} {:<24} not running", name(part), stack.url(part));
+                say!("  {:<14} {:<24} not running", name(part), stack.url(part));
             }
         }
     }
     match stack.share().await {
-        Ok(Some(share)) => println!("  {:<14} {share}", "share"),
-        Ok(None) => println!("  {:<14} Envoy holds no share that it could honour: it treats that as off", "share"),
-        Err(_) => println!("  {:<14} no data (the gateway does not answer)", "share"),
+        Ok(Some(share)) => say!("  {:<14} {share}", "share"),
+        Ok(None) => say!("  {:<14} Envoy holds no share that it could honour: it treats that as off", "share"),
+        Err(_) => say!("  {:<14} no data (the gateway does not answer)", "share"),
     }
     Ok(if all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -17,7 +17,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
     let mut stack = super::deployment()?.monitoring(!options.no_monitoring).prepare()?;
     stack.refuse_second()?;
     for part in stack.parts() {
-        println!("  {:<14} {}", name(part), stack.url(part));
+        say!("  {:<14} {}", name(part), stack.url(part));
     }
     stack.check_ports()?;
     // A start value that is asked for goes before what an earlier run left on disk; without one the share survives.
@@ -28,8 +28,8 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
     stack.start().await?;
     show(&stack);
     match stack.share().await? {
-        Some(share) => println!("  the share    {share} now; `make canary-10` moves it, `make down` stops everything"),
-        None => println!("  the share    is none that Envoy can honour, which it treats as off: `make canary-0`"),
+        Some(share) => say!("  the share    {share} now; `make canary-10` moves it, `make down` stops everything"),
+        None => say!("  the share    is none that Envoy can honour, which it treats as off: `make canary-0`"),
     }
     stack.leave_running();
     Ok(())
@@ -37,11 +37,11 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
 
 fn show(stack: &Stack) {
     let gateway = stack.gateway_url();
-    println!("up; logs in {}", stack.run().display());
-    println!("  suggestions  curl -X POST {gateway}/ml/suggestions -H 'content-type: application/json' \\");
-    println!("                    -H 'x-user-id: 42' -d '{{\"txn_ids\": [88], \"mode\": \"auto\"}}'");
-    println!("  metrics      curl -s {gateway}/metrics");
+    say!("up; logs in {}", stack.run().display());
+    say!("  suggestions  curl -X POST {gateway}/ml/suggestions -H 'content-type: application/json' \\");
+    say!("                    -H 'x-user-id: 42' -d '{{\"txn_ids\": [88], \"mode\": \"auto\"}}'");
+    say!("  metrics      curl -s {gateway}/metrics");
     if stack.parts().contains(&Part::Prometheus) {
-        println!("  Prometheus   {}", stack.url(Part::Prometheus));
+        say!("  Prometheus   {}", stack.url(Part::Prometheus));
     }
 }

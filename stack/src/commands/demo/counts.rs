@@ -133,7 +133,7 @@ pub(crate) async fn dashboards(stack: &Stack) -> anyhow::Result<()> {
              clamp_min(sum(rate(lm_ml_predict_requests_total[5m])), 1e-9)",
         ),
     ];
-    println!("\nWhat the replaced system's dashboard shows now, unchanged queries ({})", stack.url(Part::Prometheus));
+    say!("\nWhat the replaced system's dashboard shows now, unchanged queries ({})", stack.url(Part::Prometheus));
     let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build()?;
     for (title, query) in QUERIES {
         let url = format!("{}/api/v1/query", stack.url(Part::Prometheus));
@@ -141,7 +141,7 @@ pub(crate) async fn dashboards(stack: &Stack) -> anyhow::Result<()> {
         let empty = Vec::new();
         let results = answer.pointer("/data/result").and_then(Value::as_array).unwrap_or(&empty);
         let values: Vec<String> = results.iter().filter_map(shown).collect();
-        println!("  {title:<32} {}", if values.is_empty() { "no data".into() } else { values.join(", ") });
+        say!("  {title:<32} {}", if values.is_empty() { "no data".into() } else { values.join(", ") });
     }
     Ok(())
 }

@@ -17,10 +17,7 @@ pub(crate) async fn compare(
     traffic: &Traffic,
     promises: &mut Promises,
 ) -> anyhow::Result<()> {
-    println!(
-        "\nLatency of the rules' answers, one request at a time ({} each, taken in turns)",
-        (ROUNDS - 1) * A_ROUND
-    );
+    say!("\nLatency of the rules' answers, one request at a time ({} each, taken in turns)", (ROUNDS - 1) * A_ROUND);
     let path = "/ml/suggestions";
     let mut ways = [
         ("direct to the rules backend", format!("{}{path}", stack.url(Part::Rules)), Vec::new()),
@@ -43,7 +40,7 @@ pub(crate) async fn compare(
     for (way, _, micros) in &mut ways {
         micros.sort_unstable();
         let of = |percent| percentile(micros, percent).map_or_else(|| "no data".into(), millis);
-        println!("  {way:<32} p50 {} ms   p99 {} ms", of(50), of(99));
+        say!("  {way:<32} p50 {} ms   p99 {} ms", of(50), of(99));
     }
     promises.check("no client met an error", errors == 0, format!("{errors} errors while measuring"));
     Ok(())

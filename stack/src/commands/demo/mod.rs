@@ -51,10 +51,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     }
     let mut stack = builder.dir(dir).share(Share::OFF).monitoring(!options.no_monitoring).prepare()?;
 
-    println!(
-        "Starting the rules backend, the scorer, Envoy{}",
-        if options.no_monitoring { "" } else { " and Prometheus" }
-    );
+    say!("Starting the rules backend, the scorer, Envoy{}", if options.no_monitoring { "" } else { " and Prometheus" });
     stack.start().await?;
     let outcome = tokio::select! {
         outcome = walked(&mut stack, &options) => outcome,
@@ -63,10 +60,10 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     if let Err(error) = &outcome {
         eprintln!("stack: {error:#}\n{}", stack.logs());
     }
-    println!("Stopping everything");
+    say!("Stopping everything");
     stack.stop();
     let promises = outcome?;
-    println!("\n{promises}\nThe whole walk took {:.0} s.", began.elapsed().as_secs_f64());
+    say!("\n{promises}\nThe whole walk took {:.0} s.", began.elapsed().as_secs_f64());
     Ok(if promises.held() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -108,7 +105,7 @@ async fn model_is_there(stack: &Stack) -> anyhow::Result<()> {
         status.get("available").and_then(serde_json::Value::as_bool) == Some(true),
         "the scorer has no model to serve ({status}): `make ml-train` trains one"
     );
-    println!(
+    say!(
         "Model {}, macro F1 {} on its validation split, {} classes",
         meta("run_id"),
         meta("val_f1_macro"),

@@ -18,7 +18,7 @@ impl Promises {
     /// `text` is the promise; `evidence` what was seen.
     pub(crate) fn check(&mut self, text: &str, held: bool, evidence: impl fmt::Display) {
         if !held {
-            println!("  BROKEN: {text}: {evidence}");
+            say!("  BROKEN: {text}: {evidence}");
         }
         // The same promise at every step is one line of the summary.
         match self.all.iter_mut().find(|promise| promise.text == text) {

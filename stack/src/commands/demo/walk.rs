@@ -37,7 +37,7 @@ impl Walk {
 
     /// One step up.
     pub(crate) async fn step(&mut self, stack: &Stack, share: Share, promises: &mut Promises) -> anyhow::Result<()> {
-        println!("\nShare {share}: {} requests of {} users", self.traffic.total(), self.traffic.users);
+        say!("\nShare {share}: {} requests of {} users", self.traffic.total(), self.traffic.users);
         self.counts = counts::settled(stack).await?;
         set_share(stack, share).await?;
         let replies = self.traffic.drive(&stack.gateway_url(), "sending", async |_| Ok(())).await?;
@@ -45,7 +45,7 @@ impl Walk {
         self.show(stack, share, &tally, promises).await?;
 
         let left = self.inside.difference(&tally.inside).count();
-        println!("  against the ramp    {left} users left the model's side as the share grew");
+        say!("  against the ramp    {left} users left the model's side as the share grew");
         promises.check(ONLY_ADDED, left == 0, format!("{left} users left at {share}"));
         self.inside = tally.inside;
         Ok(())
@@ -59,9 +59,7 @@ impl Walk {
     ) -> anyhow::Result<()> {
         let share = stack.share().await?.unwrap_or(Share::OFF);
         let total = self.traffic.total();
-        println!(
-            "\nShare {share}, the scorer killed (SIGKILL) after a third of {total} requests and back after another"
-        );
+        say!("\nShare {share}, the scorer killed (SIGKILL) after a third of {total} requests and back after another");
         self.counts = counts::settled(stack).await?;
         let (killed, back) = (total / 3, total / 3 * 2);
         let gateway = stack.gateway_url();
@@ -79,7 +77,7 @@ impl Walk {
         stack.wait_ready(Part::Scorer).await?;
         let tally = Tally::of(replies);
         self.show(stack, share, &tally, promises).await?;
-        println!("  slowest answer      {} ms", millis(tally.slowest));
+        say!("  slowest answer      {} ms", millis(tally.slowest));
         promises.check(FAST_FALLBACK, tally.slowest < 1_000_000, format!("{} ms", millis(tally.slowest)));
         // Before the rollback the gateway must have taken the scorer back, or the next step would show only fallbacks.
         tokio::time::sleep(Duration::from_secs(2)).await;
@@ -89,7 +87,7 @@ impl Walk {
 
     /// To 0 at once.
     pub(crate) async fn roll_back(&mut self, stack: &Stack, promises: &mut Promises) -> anyhow::Result<()> {
-        println!("\nRollback to 0 %");
+        say!("\nRollback to 0 %");
         self.counts = counts::settled(stack).await?;
         set_share(stack, Share::OFF).await?;
         let replies = self.traffic.drive(&stack.gateway_url(), "sending", async |_| Ok(())).await?;
@@ -108,32 +106,27 @@ impl Walk {
         let surprises = tally.inside.symmetric_difference(&foretold).count();
         let wavering = tally.wavering();
 
-        println!(
+        say!(
             "  share               wanted {share}, seen {:.2} % ({} of {users} users)",
             seen * 100.0,
             tally.inside.len()
         );
-        println!(
+        say!(
             "  users               {wavering} changed side within the step, {surprises} not where their pseudonym foretells"
         );
-        println!(
-            "  answers             rules {}, model {}, fallbacks {}",
-            tally.rules,
-            tally.model,
-            tally.fallen_back()
-        );
+        say!("  answers             rules {}, model {}, fallbacks {}", tally.rules, tally.model, tally.fallen_back());
         if tally.fallen_back() > 0 {
-            println!("  fallbacks by reason {}", listed(&tally.fallbacks));
+            say!("  fallbacks by reason {}", listed(&tally.fallbacks));
         }
-        println!("  client errors       {}", listed(&tally.errors));
-        println!("  agreement           {}", counted.agreement());
-        println!(
+        say!("  client errors       {}", listed(&tally.errors));
+        say!("  agreement           {}", counted.agreement());
+        say!(
             "  accounting          {:.0} requests:{}; {:.0} items",
             counted.intercepted,
             nonzero(&counted.outcomes),
             counted.items()
         );
-        println!("  latency p50 / p99   rules {}, model {}", tally.rule_latency(), tally.model_latency());
+        say!("  latency p50 / p99   rules {}, model {}", tally.rule_latency(), tally.model_latency());
 
         promises.check(NO_ERRORS, tally.failed() == 0, listed(&tally.errors));
         promises.check(ONE_ARM, wavering == 0, format!("{wavering} users changed side at {share}"));
