@@ -1,5 +1,7 @@
 //! What the documents name must exist: paths, make targets, metrics, folders.
 
+#![allow(clippy::unwrap_used, reason = "a test that meets the unexpected fails there")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};

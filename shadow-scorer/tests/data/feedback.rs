@@ -54,10 +54,12 @@ async fn a_reject_takes_back_what_was_wrong_and_a_correction_becomes_a_label() {
         with_one_transaction(store).await;
         store.add_events(&[event("e1", 1, "rule"), event("e2", 1, "rule"), event("e3", 1, "rule")]).await.unwrap();
         say(store, r#"{"txn_id":1,"action":"accept","label":"shopping","event_id":"e1"}"#).await.unwrap();
-        let rejected = say(store, r#"{"txn_id":1,"action":"reject","label":"shopping","event_id":"e2"}"#).await.unwrap();
+        let rejected =
+            say(store, r#"{"txn_id":1,"action":"reject","label":"shopping","event_id":"e2"}"#).await.unwrap();
         assert_eq!((rejected.arm.as_deref(), rejected.labelled), (Some("rule"), false));
         assert_eq!(label(store).await, None);
-        let corrected = say(store, r#"{"txn_id":1,"action":"reject","label":"groceries","event_id":"e3"}"#).await.unwrap();
+        let corrected =
+            say(store, r#"{"txn_id":1,"action":"reject","label":"groceries","event_id":"e3"}"#).await.unwrap();
         assert!(corrected.labelled);
         assert_eq!(label(store).await.as_deref(), Some("groceries"));
     }

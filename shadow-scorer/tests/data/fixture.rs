@@ -8,19 +8,19 @@ use sqlx::{AnyConnection, AssertSqlSafe, Connection, Executor};
 use tempfile::TempDir;
 
 /// A store of its own, gone when dropped.
-pub struct Fresh {
-    pub store: Store,
-    pub url: String,
+pub(crate) struct Fresh {
+    pub(crate) store: Store,
+    pub(crate) url: String,
     _folder: TempDir,
 }
 
-pub fn options() -> Options {
+pub(crate) fn options() -> Options {
     // Generous, since tests run beside much else; where lateness is under test, the test says so.
     Options { statement_timeout: Duration::from_secs(20), ..Options::default() }
 }
 
 /// One store of each kind there is here.
-pub async fn each() -> Vec<Fresh> {
+pub(crate) async fn each() -> Vec<Fresh> {
     let mut all = Vec::new();
     for url in urls().await {
         let (folder, url) = url;
@@ -31,7 +31,7 @@ pub async fn each() -> Vec<Fresh> {
 }
 
 /// A URL of each kind: an SQLite file that is not there yet, and an empty PostgreSQL database.
-pub async fn urls() -> Vec<(TempDir, String)> {
+pub(crate) async fn urls() -> Vec<(TempDir, String)> {
     let folder = tempfile::tempdir().unwrap();
     let file = format!("sqlite://{}/new/perch.sqlite", folder.path().display());
     let mut urls = vec![(folder, file)];
@@ -41,7 +41,7 @@ pub async fn urls() -> Vec<(TempDir, String)> {
     urls
 }
 
-pub fn postgres() -> Option<String> {
+pub(crate) fn postgres() -> Option<String> {
     std::env::var("PERCH_TEST_POSTGRES_URL").ok().filter(|url| !url.is_empty())
 }
 
@@ -58,11 +58,11 @@ async fn database(server: &str) -> String {
 }
 
 /// Noon of day `day`.
-pub fn day(day: i64) -> i64 {
+pub(crate) fn day(day: i64) -> i64 {
     day * 86_400 + 43_200
 }
 
-pub fn transaction(id: i64, user: &str, at: i64, merchant: &str) -> NewTransaction {
+pub(crate) fn transaction(id: i64, user: &str, at: i64, merchant: &str) -> NewTransaction {
     NewTransaction {
         id,
         user_id: user.to_owned(),
