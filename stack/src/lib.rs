@@ -13,7 +13,7 @@
 //! | module | what it knows |
 //! |---|---|
 //! | [`builder`] | what a stack is to consist of |
-//! | [`stack`] | starting, waiting, killing, stopping, asking |
+//! | [`stack`] | starting, waiting, killing, stopping; `asking` and `configuring` hold the rest of its methods |
 //! | [`parts`] | the command line of each part |
 //! | [`render`], [`plugin`] | Envoy's configuration, the filter's configuration and the salt |
 //! | [`admin`], [`scrape`] | Envoy's admin interface, and what a scrape says |
@@ -21,7 +21,9 @@
 //! | [`process`], [`ports`], [`place`] | one process; which ports; where files lie |
 
 pub mod admin;
+mod asking;
 pub mod builder;
+mod configuring;
 pub mod error;
 pub mod parts;
 pub mod place;

@@ -3,13 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use contract::bucket::{Bucket, Salt};
 use contract::ports::Part;
-use contract::switch::{self, Share};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
@@ -17,12 +14,9 @@ use crate::admin::Admin;
 use crate::builder::{Builder, Side};
 use crate::error::{Error, name};
 use crate::parts;
-use crate::place::Place;
 use crate::plugin;
 use crate::ports::Ports;
 use crate::process::Process;
-use crate::render::{self, Endpoint, Gateway};
-use crate::scrape::Scrape;
 
 const READY: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(30);
@@ -32,22 +26,22 @@ const POLL: Duration = Duration::from_millis(30);
 pub struct Stack {
     pub(crate) settings: Builder,
     pub(crate) ports: Ports,
-    dir: Dir,
-    salt: String,
-    admin: Admin,
+    pub(crate) dir: Dir,
+    pub(crate) salt: String,
+    pub(crate) admin: Admin,
     http: reqwest::Client,
-    running: BTreeMap<&'static str, (Part, Process)>,
+    pub(crate) running: BTreeMap<&'static str, (Part, Process)>,
 }
 
 /// Kept apart so that a temporary directory outlives the processes that write into it.
 #[derive(Debug)]
-enum Dir {
+pub(crate) enum Dir {
     Given(PathBuf),
     Own(TempDir),
 }
 
 impl Dir {
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         match self {
             Self::Given(path) => path,
             Self::Own(dir) => dir.path(),
@@ -305,185 +299,6 @@ impl Stack {
             .map(|part| name(*part))
             .collect();
         if running.is_empty() { Ok(()) } else { Err(Error::Running { parts: running.join(", ") }) }
-    }
-
-    /// The process id of a part that this stack started.
-    #[must_use]
-    pub fn pid(&self, part: Part) -> Option<u32> {
-        self.running.get(parts::file_name(part)).map(|(_, process)| process.pid())
-    }
-
-    /// `http://host:port` of the gateway.
-    #[must_use]
-    pub fn gateway_url(&self) -> String {
-        self.ports.url(Part::Gateway)
-    }
-
-    /// `http://host:port` of a part.
-    #[must_use]
-    pub fn url(&self, part: Part) -> String {
-        match (part, self.settings.rules, self.settings.scorer) {
-            (Part::Rules, Side::At(address), _) | (Part::Scorer, _, Side::At(address)) => format!("http://{address}"),
-            _ => self.ports.url(part),
-        }
-    }
-
-    /// Where the gateway listens.
-    #[must_use]
-    pub fn gateway(&self) -> SocketAddr {
-        self.ports.address(Part::Gateway)
-    }
-
-    /// Envoy's admin interface.
-    #[must_use]
-    pub fn admin(&self) -> &Admin {
-        &self.admin
-    }
-
-    /// Moves the live switch, through the admin layer.
-    ///
-    /// # Errors
-    /// When Envoy does not take it.
-    pub async fn set_share(&self, share: Share) -> Result<(), Error> {
-        self.admin.set_runtime(switch::RUNTIME_KEY, &share.to_runtime()).await
-    }
-
-    /// The share that Envoy holds; `None` for a value that is no share, which Envoy treats as off.
-    ///
-    /// # Errors
-    /// When Envoy does not answer.
-    pub async fn share(&self) -> Result<Option<Share>, Error> {
-        Ok(self.admin.runtime(switch::RUNTIME_KEY).await?.as_deref().and_then(Share::from_runtime))
-    }
-
-    /// Envoy's metrics.
-    ///
-    /// # Errors
-    /// When Envoy does not answer.
-    pub async fn scrape(&self) -> Result<Scrape, Error> {
-        self.admin.scrape().await
-    }
-
-    /// The pseudonym that the filter gives `identity` in this deployment.
-    ///
-    /// # Errors
-    /// When the salt is too short.
-    pub fn bucket(&self, identity: &str) -> Result<Bucket, Error> {
-        let salt = Salt::new(self.salt.as_bytes()).map_err(|error| Error::Setting(error.to_string()))?;
-        Ok(Bucket::of(identity.as_bytes(), &salt))
-    }
-
-    /// Envoy's worker threads.
-    #[must_use]
-    pub fn concurrency(&self) -> u32 {
-        self.settings.concurrency
-    }
-
-    /// The directory with logs, pids, configurations and data.
-    #[must_use]
-    pub fn dir(&self) -> &Path {
-        self.dir.path()
-    }
-
-    /// Logs, pids, rendered configurations and the runtime's disk layer.
-    #[must_use]
-    pub fn run(&self) -> PathBuf {
-        self.dir.path().join("run")
-    }
-
-    /// The repository and its programs.
-    #[must_use]
-    pub fn place(&self) -> &Place {
-        &self.settings.place
-    }
-
-    /// The last lines of every part's log, for a test that fails.
-    #[must_use]
-    pub fn logs(&self) -> String {
-        let mut text = String::new();
-        for (name, (_, process)) in &self.running {
-            text.push_str(&format!("--- {name} ({})\n{}\n", process.log().display(), process.tail()));
-        }
-        text
-    }
-
-    /// The whole log of one part.
-    #[must_use]
-    pub fn log(&self, part: Part) -> String {
-        let path = self.run().join(format!("{}.log", parts::file_name(part)));
-        fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
-    }
-
-    fn plugin(&self) -> serde_json::Value {
-        plugin::document(&self.salt, &self.settings.plugin)
-    }
-
-    /// The filter's configuration, as its plugin "observe" gets it; `None` without the filter.
-    #[must_use]
-    pub fn plugin_config(&self) -> Option<String> {
-        let used = self.settings.gateway && self.settings.filter;
-        used.then(|| plugin::with_role(&self.plugin(), "observe"))
-    }
-
-    /// Envoy's configuration for this stack.
-    ///
-    /// # Errors
-    /// When the filter is not built, or the template does not fit.
-    pub fn gateway_config(&self) -> Result<String, Error> {
-        let settings = &self.settings;
-        let endpoint = |side: Side, part: Part| match side {
-            Side::At(address) => Endpoint::from(address),
-            Side::Ours | Side::Nobody => Endpoint::from(self.ports.address(part)),
-        };
-        let wasm = if settings.filter {
-            let module = settings.wasm.clone().unwrap_or_else(|| settings.place.filter());
-            Some(Place::existing("the filter's module", module, "`make build` makes it")?)
-        } else {
-            None
-        };
-        let plugin = self.plugin();
-        let (method, path) = Gateway::intercept(&plugin);
-        let held = plugin.pointer("/limits/body_bytes").and_then(serde_json::Value::as_u64).unwrap_or(0);
-        let gateway = Gateway {
-            listen: Endpoint::from(self.ports.address(Part::Gateway)),
-            admin: Endpoint::from(self.ports.address(Part::Admin)),
-            rules: endpoint(settings.rules, Part::Rules),
-            scorer_live: endpoint(settings.scorer, Part::Scorer),
-            scorer_observe: endpoint(settings.scorer, Part::Scorer),
-            scorer_api: endpoint(settings.scorer, Part::Scorer),
-            wasm,
-            plugin,
-            share: settings.share,
-            runtime: self.runtime_link(),
-            access_log: settings.access_log.then(|| self.run().join("access.log")),
-            scorer_checks: settings.scorer_checks,
-            method,
-            path,
-            buffer_bytes: render::BUFFER_BYTES.max(held.saturating_mul(4)),
-            heap_bytes: render::HEAP_BYTES,
-            max_connections: render::MAX_CONNECTIONS,
-        };
-        let rendered = gateway.render(&settings.place.file("envoy/envoy.yaml.j2"))?;
-        Ok(match &settings.config {
-            Some(edit) => (edit.0)(rendered),
-            None => rendered,
-        })
-    }
-
-    /// Empties the runtime's disk layer, so that the share at start is what holds.
-    ///
-    /// # Errors
-    /// When it cannot be removed or made.
-    pub fn clear_runtime(&self) -> Result<(), Error> {
-        let folder = self.run().join("runtime");
-        fs::remove_dir_all(&folder).map_err(Error::io(format!("clearing {}", folder.display())))?;
-        parts::make_runtime(&self.runtime_link())
-    }
-
-    /// The symlink under which the runtime's disk layer is read.
-    #[must_use]
-    pub fn runtime_link(&self) -> PathBuf {
-        self.run().join("runtime/current")
     }
 }
 

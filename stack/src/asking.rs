@@ -1,0 +1,126 @@
+//! What a stack can be asked: where its parts are, what Envoy holds and counts, what the logs say.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use contract::bucket::{Bucket, Salt};
+use contract::ports::Part;
+use contract::switch::{self, Share};
+
+use crate::admin::Admin;
+use crate::builder::Side;
+use crate::error::Error;
+use crate::parts;
+use crate::place::Place;
+use crate::scrape::Scrape;
+use crate::stack::Stack;
+
+impl Stack {
+    /// The process id of a part that this stack started.
+    #[must_use]
+    pub fn pid(&self, part: Part) -> Option<u32> {
+        self.running.get(parts::file_name(part)).map(|(_, process)| process.pid())
+    }
+
+    /// `http://host:port` of the gateway.
+    #[must_use]
+    pub fn gateway_url(&self) -> String {
+        self.ports.url(Part::Gateway)
+    }
+
+    /// `http://host:port` of a part.
+    #[must_use]
+    pub fn url(&self, part: Part) -> String {
+        match (part, self.settings.rules, self.settings.scorer) {
+            (Part::Rules, Side::At(address), _) | (Part::Scorer, _, Side::At(address)) => format!("http://{address}"),
+            _ => self.ports.url(part),
+        }
+    }
+
+    /// Where the gateway listens.
+    #[must_use]
+    pub fn gateway(&self) -> SocketAddr {
+        self.ports.address(Part::Gateway)
+    }
+
+    /// Envoy's admin interface.
+    #[must_use]
+    pub fn admin(&self) -> &Admin {
+        &self.admin
+    }
+
+    /// Moves the live switch, through the admin layer.
+    ///
+    /// # Errors
+    /// When Envoy does not take it.
+    pub async fn set_share(&self, share: Share) -> Result<(), Error> {
+        self.admin.set_runtime(switch::RUNTIME_KEY, &share.to_runtime()).await
+    }
+
+    /// The share that Envoy holds; `None` for a value that is no share, which Envoy treats as off.
+    ///
+    /// # Errors
+    /// When Envoy does not answer.
+    pub async fn share(&self) -> Result<Option<Share>, Error> {
+        Ok(self.admin.runtime(switch::RUNTIME_KEY).await?.as_deref().and_then(Share::from_runtime))
+    }
+
+    /// Envoy's metrics.
+    ///
+    /// # Errors
+    /// When Envoy does not answer.
+    pub async fn scrape(&self) -> Result<Scrape, Error> {
+        self.admin.scrape().await
+    }
+
+    /// The pseudonym that the filter gives `identity` in this deployment.
+    ///
+    /// # Errors
+    /// When the salt is too short.
+    pub fn bucket(&self, identity: &str) -> Result<Bucket, Error> {
+        let salt = Salt::new(self.salt.as_bytes()).map_err(|error| Error::Setting(error.to_string()))?;
+        Ok(Bucket::of(identity.as_bytes(), &salt))
+    }
+
+    /// Envoy's worker threads.
+    #[must_use]
+    pub fn concurrency(&self) -> u32 {
+        self.settings.concurrency
+    }
+
+    /// The directory with logs, pids, configurations and data.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Logs, pids, rendered configurations and the runtime's disk layer.
+    #[must_use]
+    pub fn run(&self) -> PathBuf {
+        self.dir.path().join("run")
+    }
+
+    /// The repository and its programs.
+    #[must_use]
+    pub fn place(&self) -> &Place {
+        &self.settings.place
+    }
+
+    /// The last lines of every part's log, for a test that fails.
+    #[must_use]
+    pub fn logs(&self) -> String {
+        let mut text = String::new();
+        for (name, (_, process)) in &self.running {
+            text.push_str(&format!("--- {name} ({})\n{}\n", process.log().display(), process.tail()));
+        }
+        text
+    }
+
+    /// The whole log of one part.
+    #[must_use]
+    pub fn log(&self, part: Part) -> String {
+        let path = self.run().join(format!("{}.log", parts::file_name(part)));
+        fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+    }
+}

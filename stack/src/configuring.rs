@@ -1,0 +1,87 @@
+//! A stack's configurations: the gateway's, the filter's in it, and the runtime's disk layer.
+
+use std::fs;
+use std::path::PathBuf;
+
+use contract::ports::Part;
+
+use crate::builder::Side;
+use crate::error::Error;
+use crate::place::Place;
+use crate::render::{self, Endpoint, Gateway};
+use crate::stack::Stack;
+use crate::{parts, plugin};
+
+impl Stack {
+    fn plugin(&self) -> serde_json::Value {
+        plugin::document(&self.salt, &self.settings.plugin)
+    }
+
+    /// The filter's configuration, as its plugin "observe" gets it; `None` without the filter.
+    #[must_use]
+    pub fn plugin_config(&self) -> Option<String> {
+        let used = self.settings.gateway && self.settings.filter;
+        used.then(|| plugin::with_role(&self.plugin(), "observe"))
+    }
+
+    /// Envoy's configuration for this stack.
+    ///
+    /// # Errors
+    /// When the filter is not built, or the template does not fit.
+    pub fn gateway_config(&self) -> Result<String, Error> {
+        let settings = &self.settings;
+        let endpoint = |side: Side, part: Part| match side {
+            Side::At(address) => Endpoint::from(address),
+            Side::Ours | Side::Nobody => Endpoint::from(self.ports.address(part)),
+        };
+        let wasm = if settings.filter {
+            let module = settings.wasm.clone().unwrap_or_else(|| settings.place.filter());
+            Some(Place::existing("the filter's module", module, "`make build` makes it")?)
+        } else {
+            None
+        };
+        let plugin = self.plugin();
+        let (method, path) = Gateway::intercept(&plugin);
+        let held = plugin.pointer("/limits/body_bytes").and_then(serde_json::Value::as_u64).unwrap_or(0);
+        let gateway = Gateway {
+            listen: Endpoint::from(self.ports.address(Part::Gateway)),
+            admin: Endpoint::from(self.ports.address(Part::Admin)),
+            rules: endpoint(settings.rules, Part::Rules),
+            scorer_live: endpoint(settings.scorer, Part::Scorer),
+            scorer_observe: endpoint(settings.scorer, Part::Scorer),
+            scorer_api: endpoint(settings.scorer, Part::Scorer),
+            wasm,
+            plugin,
+            share: settings.share,
+            runtime: self.runtime_link(),
+            access_log: settings.access_log.then(|| self.run().join("access.log")),
+            scorer_checks: settings.scorer_checks,
+            method,
+            path,
+            buffer_bytes: render::BUFFER_BYTES.max(held.saturating_mul(4)),
+            heap_bytes: render::HEAP_BYTES,
+            max_connections: render::MAX_CONNECTIONS,
+        };
+        let rendered = gateway.render(&settings.place.file("envoy/envoy.yaml.j2"))?;
+        Ok(match &settings.config {
+            Some(edit) => (edit.0)(rendered),
+            None => rendered,
+        })
+    }
+
+    /// Empties the runtime's disk layer, so that the share at start is what holds.
+    ///
+    /// # Errors
+    /// When it cannot be removed or made.
+    pub fn clear_runtime(&self) -> Result<(), Error> {
+        let folder = self.run().join("runtime");
+        fs::remove_dir_all(&folder).map_err(Error::io(format!("clearing {}", folder.display())))?;
+        parts::make_runtime(&self.runtime_link())
+    }
+
+    /// The symlink under which the runtime's disk layer is read.
+    #[must_use]
+    pub fn runtime_link(&self) -> PathBuf {
+        self.run().join("runtime/current")
+    }
+}
