@@ -135,7 +135,7 @@ impl Process {
         self.forget();
     }
 
-    /// SIGTERM, then SIGKILL after [`GRACE`]; waits until it is gone.
+    /// SIGTERM, then SIGKILL after ten seconds; waits until it is gone.
     pub fn stop(&mut self) {
         self.signal(Signal::TERM);
         if !self.wait(GRACE) {
