@@ -101,7 +101,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "params": params,
         "ablation": {group: round(f1, 4) for group, f1 in ablated.items()},
         "per_class": judged["model"]["per_class"],
-        "drift": drift.reference(data, split.train, expected.argmax(axis=1)),
+        "drift": drift.reference(data, np.arange(len(data)), expected.argmax(axis=1)),
     }
     reference = reference_rows(data, split, expected, params["reference"]["rows"])
     result = publish(args, params, manifest, raw, reference, judged, say)

@@ -2,7 +2,8 @@
 
 For each named feature: edges of up to ten bins of equal weight, and the share of rows in each, missing values apart.
 Hashed n-grams are one feature for the merchant and one for the memo: the shares of their mass over 32 blocks of bins.
-And the share of each predicted label.
+And the share of each label that the model predicts, on rows that it was not trained on. Features are taken over all
+rows, the newest included: users' histories grow over the months, and serving looks like the end of them.
 """
 
 from __future__ import annotations

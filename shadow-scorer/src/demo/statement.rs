@@ -5,34 +5,108 @@ use super::dice::Dice;
 
 /// Where users live.
 pub(super) const CITIES: [&str; 40] = [
-    "SEATTLE WA", "PORTLAND OR", "OAKLAND CA", "SAN JOSE CA", "FRESNO CA", "SAN DIEGO CA", "LAS VEGAS NV", "PHOENIX AZ",
-    "TUCSON AZ", "BOISE ID", "DENVER CO", "SALT LAKE UT", "AUSTIN TX", "DALLAS TX", "HOUSTON TX", "EL PASO TX",
-    "TULSA OK", "OMAHA NE", "KANSAS CITY MO", "ST LOUIS MO", "CHICAGO IL", "MILWAUKEE WI", "MADISON WI",
-    "MINNEAPOLIS MN", "DETROIT MI", "COLUMBUS OH", "CLEVELAND OH", "PITTSBURGH PA", "PHILADELPHIA PA", "NEW YORK NY",
-    "BROOKLYN NY", "BUFFALO NY", "BOSTON MA", "PROVIDENCE RI", "BALTIMORE MD", "RICHMOND VA", "RALEIGH NC",
-    "ATLANTA GA", "MIAMI FL", "TAMPA FL",
+    "SEATTLE WA",
+    "PORTLAND OR",
+    "OAKLAND CA",
+    "SAN JOSE CA",
+    "FRESNO CA",
+    "SAN DIEGO CA",
+    "LAS VEGAS NV",
+    "PHOENIX AZ",
+    "TUCSON AZ",
+    "BOISE ID",
+    "DENVER CO",
+    "SALT LAKE UT",
+    "AUSTIN TX",
+    "DALLAS TX",
+    "HOUSTON TX",
+    "EL PASO TX",
+    "TULSA OK",
+    "OMAHA NE",
+    "KANSAS CITY MO",
+    "ST LOUIS MO",
+    "CHICAGO IL",
+    "MILWAUKEE WI",
+    "MADISON WI",
+    "MINNEAPOLIS MN",
+    "DETROIT MI",
+    "COLUMBUS OH",
+    "CLEVELAND OH",
+    "PITTSBURGH PA",
+    "PHILADELPHIA PA",
+    "NEW YORK NY",
+    "BROOKLYN NY",
+    "BUFFALO NY",
+    "BOSTON MA",
+    "PROVIDENCE RI",
+    "BALTIMORE MD",
+    "RICHMOND VA",
+    "RALEIGH NC",
+    "ATLANTA GA",
+    "MIAMI FL",
+    "TAMPA FL",
 ];
 
 const PEOPLE: [&str; 24] = [
-    "ALEX", "SAM RIVERA", "JORDAN LEE", "TAYLOR", "MORGAN K", "CASEY", "JAMIE SMITH", "RILEY", "AVERY J", "QUINN",
-    "DREW", "PARKER", "REESE", "ROWAN", "SKYLER", "EMERSON", "FINLEY", "HAYDEN", "KENDALL", "LOGAN", "MARIA G",
-    "PRIYA", "WEI", "OMAR",
+    "ALEX",
+    "SAM RIVERA",
+    "JORDAN LEE",
+    "TAYLOR",
+    "MORGAN K",
+    "CASEY",
+    "JAMIE SMITH",
+    "RILEY",
+    "AVERY J",
+    "QUINN",
+    "DREW",
+    "PARKER",
+    "REESE",
+    "ROWAN",
+    "SKYLER",
+    "EMERSON",
+    "FINLEY",
+    "HAYDEN",
+    "KENDALL",
+    "LOGAN",
+    "MARIA G",
+    "PRIYA",
+    "WEI",
+    "OMAR",
 ];
 
 const EMPLOYERS: [&str; 16] = [
-    "ACME CORP", "NORTHWIND", "GLOBEX", "INITECH", "CITY SCHOOLS", "MERCY HOSPITAL", "LAKESIDE LLC", "HARBOR FREIGHT CO",
-    "SUMMIT GROUP", "PIONEER FOODS", "VERTEX SYSTEMS", "CASCADE HEALTH", "STATE UNIV", "BLUE RIVER INC", "METRO COUNTY",
+    "ACME CORP",
+    "NORTHWIND",
+    "GLOBEX",
+    "INITECH",
+    "CITY SCHOOLS",
+    "MERCY HOSPITAL",
+    "LAKESIDE LLC",
+    "HARBOR FREIGHT CO",
+    "SUMMIT GROUP",
+    "PIONEER FOODS",
+    "VERTEX SYSTEMS",
+    "CASCADE HEALTH",
+    "STATE UNIV",
+    "BLUE RIVER INC",
+    "METRO COUNTY",
     "ATLAS LOGISTICS",
 ];
 
 /// How a brand is written this time.
 pub(super) fn write(brand: &str, label: &str, online: bool, city: &str, dice: &mut Dice) -> String {
     let mut text = match label {
-        "transfers" | "housing" if brand.starts_with("ZELLE") || brand.starts_with("VENMO") || brand.starts_with("CASH APP") => {
+        "transfers" | "housing"
+            if brand.starts_with("ZELLE") || brand.starts_with("VENMO") || brand.starts_with("CASH APP") =>
+        {
             format!("{brand} {}", dice.pick(&PEOPLE).copied().unwrap_or("ALEX"))
         }
         "income" if brand == "PAYROLL" => {
-            format!("{} PAYROLL PPD ID {}", dice.pick(&EMPLOYERS).copied().unwrap_or("ACME CORP"), dice.between(10_000, 99_999))
+            format!(
+                "{} PAYROLL PPD ID {}",
+                dice.pick(&EMPLOYERS).copied().unwrap_or("ACME CORP"),
+                dice.between(10_000, 99_999)
+            )
         }
         "fees" | "income" | "transfers" | "cash" => format!("{brand} {:04}", dice.below(10_000)),
         _ if online => match dice.below(6) {
@@ -99,7 +173,8 @@ mod tests {
     #[test]
     fn one_brand_has_many_spellings_that_normalise_to_few() {
         let mut dice = Dice::new(3, 3);
-        let raw: Vec<String> = (0..200).map(|_| write("COSTCO WHSE", "groceries", false, "SEATTLE WA", &mut dice)).collect();
+        let raw: Vec<String> =
+            (0..200).map(|_| write("COSTCO WHSE", "groceries", false, "SEATTLE WA", &mut dice)).collect();
         let spellings: std::collections::HashSet<&String> = raw.iter().collect();
         let keys: Vec<Vec<u8>> =
             raw.iter().map(|raw| crate::features::text::Normalised::merchant(raw).key().to_vec()).collect();

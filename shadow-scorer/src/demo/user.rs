@@ -135,11 +135,20 @@ impl User {
         if habit.label == "income" { cents } else { -cents }
     }
 
-    fn label(&self, truth: &'static str, brand: &str, occurred_at: i64, dice: &mut Dice) -> Option<(&'static str, i64)> {
+    fn label(
+        &self,
+        truth: &'static str,
+        brand: &str,
+        occurred_at: i64,
+        dice: &mut Dice,
+    ) -> Option<(&'static str, i64)> {
         if !dice.chance(LABELLED) {
             return None;
         }
-        let own = OPINIONS.iter().zip(&self.opinions).find(|((merchant, _, _), holds)| **holds && brand.starts_with(merchant));
+        let own = OPINIONS
+            .iter()
+            .zip(&self.opinions)
+            .find(|((merchant, _, _), holds)| **holds && brand.starts_with(merchant));
         let mut label = own.map_or(truth, |((_, label, _), _)| *label);
         if dice.chance(MISTAKES) {
             label = dice.pick(&HABITS).map_or(label, |habit| habit.label);

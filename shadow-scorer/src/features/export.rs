@@ -46,11 +46,7 @@ pub enum ExportError {
 ///
 /// # Errors
 /// See [`ExportError`].
-pub async fn run(
-    store: &Store,
-    folder: &Path,
-    mut progress: impl FnMut(usize, usize),
-) -> Result<Summary, ExportError> {
+pub async fn run(store: &Store, folder: &Path, mut progress: impl FnMut(usize, usize)) -> Result<Summary, ExportError> {
     let disk = |source| ExportError::Disk { folder: folder.display().to_string(), source };
     let mut writer = Writer::create(folder).map_err(disk)?;
     let mut users = store.users().await?;

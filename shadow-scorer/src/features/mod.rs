@@ -13,6 +13,7 @@
 //!
 //! **Cost.** Nothing is allocated: text is normalised into a fixed buffer on the stack, n-grams are hashed as it is read.
 
+pub mod drift;
 pub mod export;
 pub mod history;
 pub mod npy;

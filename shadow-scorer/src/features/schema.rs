@@ -213,7 +213,8 @@ fn frozen_rows() -> Vec<f32> {
 }
 
 fn features() -> Vec<Feature> {
-    let feature = |name: &str, group, min: f32, max: f32, missing| Feature { name: name.into(), group, min, max, missing };
+    let feature =
+        |name: &str, group, min: f32, max: f32, missing| Feature { name: name.into(), group, min, max, missing };
     let most = 100_000.0;
     let count = f32::from(u16::MAX);
     let mut all = vec![

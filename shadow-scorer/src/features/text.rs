@@ -26,13 +26,24 @@ pub enum Via {
 
 /// Put in front by a bank or terminal: says how it was paid, not to whom.
 const IN_FRONT: [&[u8]; 13] = [
-    b"pos", b"debit", b"purchase", b"authorized", b"on", b"checkcard", b"recurring", b"dbt", b"crd", b"pending", b"pmt",
-    b"withdrawal", b"visa",
+    b"pos",
+    b"debit",
+    b"purchase",
+    b"authorized",
+    b"on",
+    b"checkcard",
+    b"recurring",
+    b"dbt",
+    b"crd",
+    b"pending",
+    b"pmt",
+    b"withdrawal",
+    b"visa",
 ];
-const SUFFIXES: [&[u8]; 12] = [
-    b"inc", b"llc", b"ltd", b"corp", b"co", b"company", b"corporation", b"limited", b"gmbh", b"plc", b"pty", b"com",
-];
-const STATES: &[u8] = b"al ak az ar ca co ct de fl ga hi id il in ia ks ky la me md ma mi mn ms mo mt ne nv nh nj nm ny \
+const SUFFIXES: [&[u8]; 12] =
+    [b"inc", b"llc", b"ltd", b"corp", b"co", b"company", b"corporation", b"limited", b"gmbh", b"plc", b"pty", b"com"];
+const STATES: &[u8] =
+    b"al ak az ar ca co ct de fl ga hi id il in ia ks ky la me md ma mi mn ms mo mt ne nv nh nj nm ny \
 nc nd oh ok or pa ri sc sd tn tx ut vt va wa wv wi wy dc us";
 
 /// Normalised text in a buffer of its own.

@@ -42,7 +42,9 @@ pub enum FeedbackError {
     #[error("txn_id {0} is not known: give the id of a transaction in the store")]
     NoTransaction(i64),
     /// The event is of another transaction.
-    #[error("event_id is of another transaction than txn_id {0}: send the event_id that came with this transaction's suggestion")]
+    #[error(
+        "event_id is of another transaction than txn_id {0}: send the event_id that came with this transaction's suggestion"
+    )]
     OtherTransaction(i64),
     /// The store did not take it.
     #[error(transparent)]

@@ -48,7 +48,9 @@ pub struct FeedbackRequest {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadFeedback {
     /// The body is not JSON.
-    #[error("the body is not JSON: send an object like {{\"txn_id\": 88, \"action\": \"accept\", \"label\": \"groceries\"}}")]
+    #[error(
+        "the body is not JSON: send an object like {{\"txn_id\": 88, \"action\": \"accept\", \"label\": \"groceries\"}}"
+    )]
     NotJson,
     /// A field is missing or of the wrong kind.
     #[error("{field} is {value}: {rule}")]
@@ -71,8 +73,7 @@ impl FeedbackRequest {
         let request: Value = serde_json::from_slice(body).map_err(|_| BadFeedback::NotJson)?;
         let field = |name: &str| request.get(name).unwrap_or(&Value::Null);
         let bad = |name: &'static str, rule| BadFeedback::Field { field: name, value: shown(field(name)), rule };
-        let txn_id =
-            id(field("txn_id")).ok_or_else(|| bad("txn_id", "give an integer or a numeric string"))?;
+        let txn_id = id(field("txn_id")).ok_or_else(|| bad("txn_id", "give an integer or a numeric string"))?;
         let action = match field("action").as_str() {
             Some("accept") => Action::Accept,
             Some("reject") => Action::Reject,

@@ -136,12 +136,15 @@ fn words(text: &str) -> String {
 }
 
 fn first<'a>(text: &str, table: &[(&'a str, &'a str)]) -> Option<(&'a str, &'a str)> {
-    table.iter().find(|(word, _)| {
-        text.match_indices(word).any(|(at, _)| {
-            let before = text.get(..at).is_some_and(|text| text.ends_with(' '));
-            before && text.get(at + word.len()..).is_some_and(|text| text.starts_with(' '))
+    table
+        .iter()
+        .find(|(word, _)| {
+            text.match_indices(word).any(|(at, _)| {
+                let before = text.get(..at).is_some_and(|text| text.ends_with(' '));
+                before && text.get(at + word.len()..).is_some_and(|text| text.starts_with(' '))
+            })
         })
-    }).copied()
+        .copied()
 }
 
 #[cfg(test)]

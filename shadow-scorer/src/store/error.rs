@@ -37,7 +37,9 @@ pub enum StoreError {
         place: String,
     },
     /// PostgreSQL does not answer or refuses us.
-    #[error("the store {place} cannot be reached: start the server, or correct host, port, user and database in --store")]
+    #[error(
+        "the store {place} cannot be reached: start the server, or correct host, port, user and database in --store"
+    )]
     Unreachable {
         /// Where.
         place: String,
@@ -52,7 +54,9 @@ pub enum StoreError {
         place: String,
     },
     /// Its tables were made by another version of the program.
-    #[error("the store {place} has tables that this program does not know: use the program that made them, or another store")]
+    #[error(
+        "the store {place} has tables that this program does not know: use the program that made them, or another store"
+    )]
     OtherVersion {
         /// Where.
         place: String,

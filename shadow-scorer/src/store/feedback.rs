@@ -1,5 +1,7 @@
 //! What users said to suggestions: table `feedback`.
 
+use sqlx::Row;
+
 use super::{Store, StoreError};
 
 /// One answer of a user, with the arm and version that were served.
@@ -25,6 +27,17 @@ pub struct FeedbackRow {
     pub reason: String,
     /// Seconds since 1970.
     pub received_at: i64,
+}
+
+/// What one user said to the answers of one arm.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserFeedback {
+    /// `rule` or `model`: who gave the answers.
+    pub arm: String,
+    /// How often the user said something.
+    pub given: u64,
+    /// How often it was an accept; at most `given`.
+    pub accepted: u64,
 }
 
 /// Was it the first?
@@ -58,5 +71,27 @@ impl Store {
         .bind(row.received_at);
         let done = self.within(query.execute(&self.pool)).await?;
         Ok(if done.rows_affected() > 0 { Recorded::New } else { Recorded::Again })
+    }
+
+    /// What each user said to answers served at or after `since` (seconds since 1970), by the arm that gave the answer.
+    /// Answers to nobody known (no pseudonym) are left out, and so is feedback without an event.
+    ///
+    /// # Errors
+    /// When the store cannot be asked in time.
+    pub async fn feedback_by_user(&self, since: i64) -> Result<Vec<UserFeedback>, StoreError> {
+        // COUNT rather than SUM: PostgreSQL's SUM is of a type that the driver for both does not read.
+        let query = sqlx::query(
+            "SELECT e.arm, COUNT(*), COUNT(CASE WHEN f.action = 'accept' THEN 1 END) \
+             FROM feedback f JOIN suggestion_events e ON e.event_id = f.event_id \
+             WHERE f.received_at >= $1 AND e.created_at >= $1 AND e.bucket <> '' GROUP BY e.arm, e.bucket",
+        )
+        .bind(since);
+        let rows = self.within(query.fetch_all(&self.pool)).await?;
+        let count =
+            |row: &sqlx::any::AnyRow, place| row.try_get::<i64, _>(place).map(|n| u64::try_from(n).unwrap_or(0));
+        rows.iter()
+            .map(|row| Ok(UserFeedback { arm: row.try_get(0)?, given: count(row, 1)?, accepted: count(row, 2)? }))
+            .collect::<Result<_, sqlx::Error>>()
+            .map_err(|source| super::error::of(&self.place, source))
     }
 }

@@ -1,6 +1,6 @@
 //! What transactions truly are: table `transaction_labels`.
 
-use sqlx::AssertSqlSafe;
+use sqlx::{AssertSqlSafe, Row};
 
 use super::{Store, StoreError, sql};
 
@@ -85,5 +85,23 @@ impl Store {
         let query = sqlx::query_as("SELECT COUNT(DISTINCT txn_id) FROM transaction_labels");
         let (count,) = self.within(query.fetch_one(&self.pool)).await?;
         Ok(count)
+    }
+
+    /// The newest labels that `source` gave, the newest first, at most `limit`: transaction and label.
+    ///
+    /// # Errors
+    /// When the store cannot be asked in time.
+    pub async fn newest_labels(&self, source: LabelSource, limit: u32) -> Result<Vec<(i64, String)>, StoreError> {
+        let query = sqlx::query(
+            "SELECT txn_id, label FROM transaction_labels WHERE source = $1 ORDER BY labelled_at DESC, txn_id DESC \
+             LIMIT $2",
+        )
+        .bind(source.as_str())
+        .bind(i64::from(limit));
+        let rows = self.within(query.fetch_all(&self.pool)).await?;
+        rows.iter()
+            .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
+            .collect::<Result<_, sqlx::Error>>()
+            .map_err(|source| super::error::of(&self.place, source))
     }
 }

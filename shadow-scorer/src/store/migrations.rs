@@ -29,7 +29,9 @@ pub(super) async fn run(pool: &AnyPool, place: &Place) -> Result<(), StoreError>
     loop {
         match migrator.run(pool).await {
             Ok(()) => return Ok(()),
-            Err(MigrateError::Execute(_) | MigrateError::ExecuteMigration(..)) if tries < TRIES && !place.is_postgres() => {
+            Err(MigrateError::Execute(_) | MigrateError::ExecuteMigration(..))
+                if tries < TRIES && !place.is_postgres() =>
+            {
                 tries += 1;
                 tokio::time::sleep(PAUSE).await;
             }

@@ -104,6 +104,52 @@ async fn feedback_on_something_else_is_refused() {
 }
 
 #[tokio::test]
+async fn feedback_is_summed_by_user_and_arm_from_a_moment_on() {
+    for fresh in each().await {
+        let store = &fresh.store;
+        with_one_transaction(store).await;
+        let served = |id: &str, arm: &str, bucket: &str, at| SuggestionEvent {
+            bucket: bucket.to_owned(),
+            created_at: at,
+            ..event(id, 1, arm)
+        };
+        let events = [
+            served("a1", "model", "a", 50),
+            served("a2", "model", "a", 50),
+            served("b1", "model", "b", 50),
+            served("r1", "rule", "a", 50),
+            served("old", "model", "b", 49),
+            served("nobody", "rule", "", 50),
+        ];
+        store.add_events(&events).await.unwrap();
+        for (id, action) in [("a1", "accept"), ("a2", "reject"), ("b1", "accept"), ("r1", "reject"), ("old", "accept")]
+        {
+            let body = format!(r#"{{"txn_id":1,"action":"{action}","label":"shopping","event_id":"{id}"}}"#);
+            say(store, &body).await.unwrap();
+        }
+        say(store, r#"{"txn_id":1,"action":"accept","label":"shopping","event_id":"nobody"}"#).await.unwrap();
+        let users = store.feedback_by_user(50).await.unwrap();
+        let mut sums: Vec<_> = users.iter().map(|user| (user.arm.as_str(), user.given, user.accepted)).collect();
+        sums.sort_unstable();
+        assert_eq!(sums, [("model", 1, 1), ("model", 2, 1), ("rule", 1, 0)]);
+    }
+}
+
+#[tokio::test]
+async fn the_newest_labels_of_feedback_come_first() {
+    for fresh in each().await {
+        let store = &fresh.store;
+        with_one_transaction(store).await;
+        let label = |txn_id, source, at| NewLabel { txn_id, source, label: "pets".into(), labelled_at: at };
+        store.put_labels(&[label(1, LabelSource::Feedback, 5), label(2, LabelSource::Feedback, 6)]).await.unwrap();
+        store.put_labels(&[label(1, LabelSource::User, 9)]).await.unwrap();
+        let newest = store.newest_labels(LabelSource::Feedback, 10).await.unwrap();
+        assert_eq!(newest, [(2, "pets".to_owned()), (1, "pets".to_owned())]);
+        assert_eq!(store.newest_labels(LabelSource::Feedback, 1).await.unwrap().len(), 1);
+    }
+}
+
+#[tokio::test]
 async fn everything_offered_to_the_event_log_is_stored_by_the_time_it_ends() {
     for fresh in each().await {
         let (events, writing) = EventLog::start(fresh.store.clone());

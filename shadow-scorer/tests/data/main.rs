@@ -7,6 +7,7 @@ mod backend;
 mod export;
 mod feedback;
 mod stores;
+mod training;
 mod trouble;
 
 mod fixture;

@@ -1,0 +1,265 @@
+//! Training anew, as a child process with bounds.
+//!
+//! One at a time; a deadline, after which the child is killed; its log kept; half of the processors and the lowest
+//! priority but one, since live answers go first. The rows are exported by this program's own function, so they are
+//! those that it serves. What the training decides (deploy or not) is the contract's policy, in `models/train.py`.
+//!
+//! A run goes on when the client that asked for it goes away.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde_json::Value;
+use tokio::process::Command;
+use tokio::sync::Semaphore;
+
+use crate::features::export::{self, ExportError};
+use crate::store::{Store, StoreError};
+
+/// Fewer labelled transactions are no data.
+pub const LEAST_LABELS: i64 = 100;
+/// Exit code by which `models/train.py` says the same, of what is left after its own choice of rows.
+const NO_DATA: i32 = 3;
+/// Runs whose logs are kept.
+const KEPT_RUNS: usize = 10;
+/// Bytes of the child's result that are read.
+const MOST_RESULT: usize = 1024 * 1024;
+
+/// How a training is run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// The interpreter of the training environment.
+    pub python: PathBuf,
+    /// `models/train.py`.
+    pub script: PathBuf,
+    /// The registry that it writes to.
+    pub registry: PathBuf,
+    /// Where rows and logs go: a folder a run.
+    pub work: PathBuf,
+    /// Longest run.
+    pub deadline: Duration,
+    /// Let a good model serve at once, or only be judged beside the champion first?
+    pub deploy: Deploy,
+}
+
+/// What becomes of a new model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deploy {
+    /// It serves if the policy allows.
+    Policy,
+    /// It is judged in shadow.
+    Challenger,
+}
+
+impl Deploy {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Policy => "policy",
+            Self::Challenger => "challenger",
+        }
+    }
+}
+
+/// What a training came to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Trained {
+    /// The new version.
+    pub run_id: String,
+    /// Does it serve?
+    pub deployed: bool,
+    /// Its macro F1 on the temporal validation split.
+    pub val_f1_macro: Option<f64>,
+    /// The whole result as `models/train.py` printed it.
+    pub result: Value,
+}
+
+/// A training that did not come to a model.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// Another one is under way.
+    #[error("a training is under way: wait until it is done")]
+    Busy,
+    /// Too few labels.
+    #[error("no data: {0}")]
+    NoData(String),
+    /// The training environment is not there.
+    #[error(
+        "{program} cannot be started: run `make setup`, or give the right place with --train-python and --train-script"
+    )]
+    NotSetUp {
+        /// What was to be started.
+        program: String,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The deadline passed.
+    #[error("the training took longer than {0:?} and was stopped: its log says how far it came")]
+    Late(Duration),
+    /// It failed.
+    #[error("the training failed ({status}): its log {log} says why")]
+    Failed {
+        /// How it ended.
+        status: ExitStatus,
+        /// Where its log is.
+        log: String,
+    },
+    /// It ended well but said nothing that can be read.
+    #[error("the training's result cannot be read: script and program are of different versions")]
+    Unreadable,
+    /// The store did not give the rows.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The rows could not be written.
+    #[error(transparent)]
+    Export(#[from] ExportError),
+    /// The folder of the run could not be made.
+    #[error("{folder} cannot be written: check that there is room and that the folder may be written")]
+    Folder {
+        /// The folder.
+        folder: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Runs trainings, one at a time; clones share the turn.
+#[derive(Debug, Clone)]
+pub struct Trainer {
+    plan: Arc<Plan>,
+    turn: Arc<Semaphore>,
+}
+
+impl Trainer {
+    /// A trainer by `plan`.
+    #[must_use]
+    pub fn new(plan: Plan) -> Self {
+        Self { plan: Arc::new(plan), turn: Arc::new(Semaphore::new(1)) }
+    }
+
+    /// Trains on the labels in `store`, on the newest `limit` of them if given.
+    ///
+    /// # Errors
+    /// See [`TrainError`]. Nothing that serves has changed then.
+    pub async fn train(&self, store: &Store, limit: Option<u32>) -> Result<Trained, TrainError> {
+        let turn = Arc::clone(&self.turn).try_acquire_owned().map_err(|_| TrainError::Busy)?;
+        let (plan, store) = (Arc::clone(&self.plan), store.clone());
+        // A task of its own, so that it is not dropped with the request that asked for it.
+        let run = tokio::spawn(async move {
+            let done = plan.run(&store, limit).await;
+            drop(turn);
+            done
+        });
+        run.await.unwrap_or(Err(TrainError::Unreadable))
+    }
+}
+
+impl Plan {
+    async fn run(&self, store: &Store, limit: Option<u32>) -> Result<Trained, TrainError> {
+        let labels = store.count_labels().await?;
+        if labels < LEAST_LABELS {
+            return Err(TrainError::NoData(format!("{labels} labels, at least {LEAST_LABELS} are needed")));
+        }
+        let folder = self.begin().map_err(|source| TrainError::Folder { folder: shown(&self.work), source })?;
+        let features = folder.join("features");
+        let done = match tokio::time::timeout(self.deadline, self.export_and_train(store, limit, &folder)).await {
+            Ok(done) => done,
+            Err(_) => Err(TrainError::Late(self.deadline)),
+        };
+        // The log stays, the rows are large and can be made again.
+        if let Err(error) = std::fs::remove_dir_all(&features) {
+            log::debug!("{}: {error}", features.display());
+        }
+        done
+    }
+
+    async fn export_and_train(&self, store: &Store, limit: Option<u32>, folder: &Path) -> Result<Trained, TrainError> {
+        let features = folder.join("features");
+        let rows = export::run(store, &features, |_, _| {}).await?;
+        log::info!("training on {} rows, log {}", rows.rows, shown(&folder.join("train.log")));
+        let (status, out) = self.child(limit, &features, folder).await?;
+        // The result is the last line.
+        let result = out.lines().last().and_then(|line| serde_json::from_str::<Value>(line).ok());
+        if status.code() == Some(NO_DATA) {
+            let detail = result.as_ref().and_then(|result| result.get("detail")?.as_str().map(str::to_owned));
+            let detail = detail.unwrap_or_default();
+            return Err(TrainError::NoData(detail.strip_prefix("no data: ").unwrap_or(&detail).to_owned()));
+        }
+        if !status.success() {
+            return Err(TrainError::Failed { status, log: shown(&folder.join("train.log")) });
+        }
+        let result = result.ok_or(TrainError::Unreadable)?;
+        let run_id = result.get("run_id").and_then(Value::as_str).ok_or(TrainError::Unreadable)?.to_owned();
+        let deployed = result.get("deployed").and_then(Value::as_bool).ok_or(TrainError::Unreadable)?;
+        let val_f1_macro = result.pointer("/metrics/val_f1_macro").and_then(Value::as_f64);
+        Ok(Trained { run_id, deployed, val_f1_macro, result })
+    }
+
+    async fn child(
+        &self,
+        limit: Option<u32>,
+        features: &Path,
+        folder: &Path,
+    ) -> Result<(ExitStatus, String), TrainError> {
+        let not_started = |source| TrainError::NotSetUp { program: shown(&self.python), source };
+        if !self.python.exists() || !self.script.exists() {
+            let missing = if self.python.exists() { &self.script } else { &self.python };
+            return Err(TrainError::NotSetUp { program: shown(missing), source: io::ErrorKind::NotFound.into() });
+        }
+        let failed = |source| TrainError::Folder { folder: shown(folder), source };
+        let log = std::fs::File::create(folder.join("train.log")).map_err(failed)?;
+        let threads = std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1));
+        let mut command = Command::new("nice");
+        command.args(["-n", "18"]).arg(&self.python).arg(&self.script);
+        command.arg("--features").arg(features).arg("--registry").arg(&self.registry);
+        command.args(["--deploy", self.deploy.as_str(), "--quick"]);
+        if let Some(limit) = limit {
+            command.arg("--limit").arg(limit.to_string());
+        }
+        for name in ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"] {
+            command.env(name, threads.to_string());
+        }
+        // Killed with its handle: at the deadline, and when this program ends.
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).kill_on_drop(true);
+        let mut child = command.spawn().map_err(not_started)?;
+        let mut out = Vec::new();
+        if let Some(pipe) = child.stdout.take() {
+            use tokio::io::AsyncReadExt;
+            pipe.take(MOST_RESULT as u64).read_to_end(&mut out).await.map_err(failed)?;
+        }
+        let status = child.wait().await.map_err(failed)?;
+        Ok((status, String::from_utf8_lossy(&out).into_owned()))
+    }
+
+    /// The folder of this run; old ones are removed.
+    fn begin(&self) -> io::Result<PathBuf> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let folder = self.work.join(format!("{:013}", now.as_millis()));
+        std::fs::create_dir_all(&folder)?;
+        // Names are times of one length: their order is that of time.
+        let mut runs: Vec<PathBuf> = std::fs::read_dir(&self.work)?
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|path| is_run(path))
+            .collect();
+        runs.sort();
+        let old = runs.len().saturating_sub(KEPT_RUNS);
+        for run in runs.iter().take(old) {
+            std::fs::remove_dir_all(run)?;
+        }
+        Ok(folder)
+    }
+}
+
+fn is_run(path: &Path) -> bool {
+    path.file_name()
+        .and_then(|name| name.to_str())
+        .is_some_and(|name| name.len() == 13 && name.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+fn shown(path: &Path) -> String {
+    path.display().to_string()
+}
