@@ -7,11 +7,12 @@ use std::process::Command;
 use anyhow::{Context as _, ensure};
 use http::Request;
 use stack::place::Place;
-use stack::{Builder, Part, Scrape, Stack};
+use stack::{Builder, Part, Scrape, Signal, Stack};
 use tempfile::TempDir;
 
 use crate::channel_body::ChannelBody;
 use crate::client::{Answer, Client, Protocol};
+use crate::eventually::eventually;
 
 /// Users of the small store, enough for a few thousand transactions.
 const USERS: u32 = 200;
@@ -67,6 +68,24 @@ impl Real {
         let url = self.stack.url(part);
         let address = url.strip_prefix("http://").unwrap_or(&url).parse().with_context(|| url.clone())?;
         Client::once(address, Protocol::H1, request).await
+    }
+
+    /// Freezes a part, as a hung machine is, and waits until none of its threads runs any more.
+    ///
+    /// # Errors
+    /// When the part does not run.
+    pub async fn freeze(&mut self, part: Part) -> anyhow::Result<()> {
+        self.stack.signal(part, Signal::STOP);
+        let pid = self.stack.pid(part).context("it does not run")?;
+        eventually("the part is frozen", || async {
+            for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+                let stat = std::fs::read_to_string(thread?.path().join("stat"))?;
+                let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+                ensure!(state == Some('T'), "a thread is {state:?}");
+            }
+            Ok(())
+        })
+        .await
     }
 
     /// Envoy's metrics now.

@@ -4,10 +4,13 @@ use std::collections::{HashMap, HashSet};
 
 use forest::{Ensemble, Mode, PostTransform};
 
+/// A tree's root, its nodes by id, and its leaves' votes by node id.
+type Indexed = (i64, HashMap<i64, usize>, HashMap<i64, Vec<usize>>);
+
 /// The trees of an ensemble as maps from id to position: root id, nodes, votes of each leaf.
 pub(crate) struct Naive<'a> {
     ensemble: &'a Ensemble,
-    trees: Vec<(i64, HashMap<i64, usize>, HashMap<i64, Vec<usize>>)>,
+    trees: Vec<Indexed>,
 }
 
 impl<'a> Naive<'a> {

@@ -50,7 +50,7 @@ fn run(settings: Settings) -> anyhow::Result<()> {
             }
         };
         serve(listener, Arc::clone(&app), stop).await;
-        app.store.close().await;
+        app.finish().await;
         log::info!("ended");
         Ok(())
     })

@@ -125,6 +125,14 @@ impl App {
         }
     }
 
+    /// Stores what is still to be stored and closes the store. To be called when nothing is served any more.
+    pub async fn finish(&self) {
+        if let Some(observer) = &self.observer {
+            observer.finish().await;
+        }
+        self.store.close().await;
+    }
+
     /// From now on `/readyz` says no.
     pub(super) fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);

@@ -118,6 +118,8 @@ fn protocols(limits: &Server) -> auto::Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .max_header_list_size(u32::try_from(HEAD_BYTES).unwrap_or(u32::MAX))
         .max_concurrent_streams(STREAMS)
+        // A gateway resets what is late: after a pause of ours that is many at once, and no attack.
+        .max_pending_accept_reset_streams(usize::try_from(STREAMS).ok())
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .keep_alive_interval(Duration::from_secs(30))

@@ -73,7 +73,8 @@ pub struct Tally {
     none: BTreeMap<NoneReason, u32>,
     available: u32,
     unavailable: u32,
-    labels: BTreeMap<(String, Agree), u32>,
+    /// By label: items that are the same, that differ, that have no verdict.
+    labels: BTreeMap<String, [u32; 3]>,
 }
 
 impl Tally {
@@ -89,14 +90,19 @@ impl Tally {
             Outcome::Differ => add(&mut self.agree_false, 1),
             Outcome::Nothing(reason) => self.none(reason, 1),
         }
-        if let Some(label) = served {
-            let agree = outcome.agree();
-            match self.labels.get_mut(&(label.to_owned(), agree)) {
-                Some(count) => add(count, 1),
-                None => {
-                    self.labels.insert((label.to_owned(), agree), 1);
-                }
-            }
+        let Some(label) = served else { return };
+        if !self.labels.contains_key(label) {
+            self.labels.insert(label.to_owned(), [0; 3]);
+        }
+        if let Some([same, differ, nothing]) = self.labels.get_mut(label) {
+            add(
+                match outcome {
+                    Outcome::Same => same,
+                    Outcome::Differ => differ,
+                    Outcome::Nothing(_) => nothing,
+                },
+                1,
+            );
         }
     }
 
@@ -113,6 +119,14 @@ impl Tally {
     /// The verdict.
     #[must_use]
     pub fn into_verdict(self) -> Verdict {
+        let mut labels = Vec::with_capacity(self.labels.len());
+        for (label, counts) in self.labels {
+            for (agree, items) in [Agree::True, Agree::False, Agree::None].into_iter().zip(counts) {
+                if items > 0 {
+                    labels.push(LabelCount { label: label.clone(), agree, items });
+                }
+            }
+        }
         Verdict {
             version: verdict::VERSION,
             observations: self.observations,
@@ -121,7 +135,7 @@ impl Tally {
             none: self.none,
             available: self.available,
             unavailable: self.unavailable,
-            labels: self.labels.into_iter().map(|((label, agree), items)| LabelCount { label, agree, items }).collect(),
+            labels,
         }
     }
 }

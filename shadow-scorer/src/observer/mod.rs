@@ -18,8 +18,8 @@ mod served;
 mod work;
 
 use std::io;
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use contract::frame::{Batch, FrameError};
@@ -33,7 +33,7 @@ use self::gate::{Gate, Pass};
 use self::rules::Rules;
 use self::samples::Samples;
 use self::work::Work;
-use crate::feedback::EventLog;
+use crate::feedback::{EventLog, Writing};
 use crate::metrics::{Metrics, bounded::Labels};
 use crate::model::Registry;
 use crate::settings::Settings;
@@ -41,6 +41,9 @@ use crate::store::Store;
 
 /// How much nicer than live answers the observation threads are, on Unix's scale (19 is nicest).
 const NICENESS: i32 = 10;
+
+/// Longest wait for the store at the end.
+const STORING: Duration = Duration::from_secs(5);
 
 /// The threads that observation work runs on. Made first, since the observer's store belongs to them.
 #[derive(Debug)]
@@ -87,6 +90,7 @@ pub struct Observer {
     work: Arc<Work>,
     queue: Gate,
     shed: Gate,
+    writing: Mutex<Option<Writing>>,
     metrics: Arc<Metrics>,
 }
 
@@ -122,15 +126,15 @@ impl Observer {
             observe.decoded_bytes,
             Arc::clone(&metrics),
         );
-        let events = {
+        let (events, writing) = {
             let _inside = threads.handle().enter();
-            EventLog::start(store.clone()).0
+            EventLog::start(store.clone())
         };
         let work = Work {
             registry,
             store,
             rules: Arc::new(rules),
-            events,
+            events: Mutex::new(Some(events)),
             samples: Samples::new(observe.samples, seed()),
             labels: Labels::default(),
             metrics: Arc::clone(&metrics),
@@ -145,6 +149,7 @@ impl Observer {
             work: Arc::new(work),
             queue: Gate::new(observe.queue, observe.queue_bytes, Some(gauges)),
             shed: Gate::new(observe.queue, observe.queue_bytes, None),
+            writing: Mutex::new(Some(writing)),
             metrics,
         }
     }
@@ -173,7 +178,20 @@ impl Observer {
     /// Suggestion events of the model's answers that were not stored since the start.
     #[must_use]
     pub fn events_dropped(&self) -> u64 {
-        self.work.events.dropped()
+        let events = self.work.events.lock().unwrap_or_else(PoisonError::into_inner);
+        events.as_ref().map_or(0, EventLog::dropped)
+    }
+
+    /// Waits until the suggestion events that are known are stored, and takes no more. To be called when nothing is
+    /// submitted any more.
+    pub async fn finish(&self) {
+        drop(self.work.events.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(writing) = writing
+            && tokio::time::timeout(STORING, writing.finish()).await.is_err()
+        {
+            log::warn!("the last suggestion events were not stored within {STORING:?}");
+        }
     }
 
     async fn verdict(&self, bytes: Bytes) -> Result<(Verdict, &'static str), NoVerdict> {

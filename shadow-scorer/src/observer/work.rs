@@ -5,7 +5,7 @@
 //! together and do not wait for the model.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -33,8 +33,8 @@ pub(super) struct Work {
     pub store: Store,
     /// The other side of the model's answers.
     pub rules: Arc<Rules>,
-    /// Where the model's suggestions are stored.
-    pub events: EventLog,
+    /// Where the model's suggestions are stored; taken away at the end.
+    pub events: Mutex<Option<EventLog>>,
     /// Where disagreements are kept.
     pub samples: Samples,
     /// Labels that keep their names in metrics.
@@ -76,6 +76,7 @@ impl Work {
 
         let mut judged =
             Judged { work: self, schema: &batch.schema, tally: Tally::default(), disagreements: Vec::new() };
+        let events = self.events.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         for (index, (observation, served)) in batch.observations.iter().zip(&served).enumerate() {
             judged.observation(observation, served, &predictions);
@@ -86,8 +87,8 @@ impl Work {
                     Arm::Rule => judged.rule_item(observation, item, &predictions, now),
                     Arm::Model => {
                         judged.model_item(observation, item, labels, &predictions, now);
-                        if let Some(event) = event(observation, item, now) {
-                            self.events.offer(event);
+                        if let (Some(events), Some(event)) = (&events, event(observation, item, now)) {
+                            events.offer(event);
                         }
                     }
                 }

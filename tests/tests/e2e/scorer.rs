@@ -6,6 +6,8 @@ use contract::switch::Share;
 use e2e::client::{get, question, suggest};
 use e2e::eventually::eventually;
 use e2e::real::Real;
+use e2e::upstream::{Script, Upstream};
+use serde_json::json;
 use stack::{Part, Signal};
 
 use crate::exposition::promtool;
@@ -64,11 +66,41 @@ async fn both_arms_are_compared_item_by_item_and_the_model_answers_the_canary() 
 }
 
 #[tokio::test]
+async fn what_the_rules_answer_in_any_encoding_is_compared() -> anyhow::Result<()> {
+    let rules = Upstream::start(|_| Script::new(500, "")).await?;
+    let real = Real::start(|builder| builder.rules_at(rules.address())).await?;
+    let answer = json!({"items": [
+        {"txn_id": "1", "candidates": [{"label": "groceries"}]},
+        {"txn_id": "2", "candidates": [{"label": "unknown"}]},
+        {"txn_id": "3", "candidates": []},
+    ]});
+    for encoding in ["gzip", "br", "zstd", "deflate"] {
+        rules.answers(Script::json(200, answer.to_string()).compressed(encoding).await?);
+        let before = real.scrape().await?;
+        let answer = real.send(suggest("ann", question([1, 2, 3]))?).await?;
+        assert_eq!((answer.status.as_u16(), answer.header("content-encoding")), (200, encoding));
+        eventually("the comparison", || async {
+            let after = real.scrape().await?;
+            let moved = |name, labels: &[_]| after.sum(name, labels) - before.sum(name, labels);
+            let [agreed, differed] = ["True", "False"].map(|agree| moved(COMPARE, &[("agree", agree)]));
+            ensure!(agreed + differed == 1.0, "{encoding}: {agreed} agreed, {differed} differed");
+            for reason in ["abstained", "no_label"] {
+                ensure!(moved(NONE, &[("reason", reason)]) == 1.0, "{encoding}: {reason}");
+            }
+            ensure!(moved(COMPARE, &[]) == 3.0);
+            Ok(())
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_frozen_scorer_costs_a_canary_user_the_model_and_nothing_else() -> anyhow::Result<()> {
     let mut real = Real::start(|builder| builder.share(Share::ALL)).await?;
     let body = question([1, 2]);
     assert_eq!(real.send(suggest("ann", body.clone())?).await?.arm(), "model");
-    real.stack.signal(Part::Scorer, Signal::STOP);
+    real.freeze(Part::Scorer).await?;
     let through = real.send(suggest("ann", body.clone())?).await?;
     assert_eq!((through.status.as_u16(), through.fallback()), (200, "deadline"));
     let direct = real.send_to(Part::Rules, suggest("ann", body.clone())?).await?;

@@ -1,0 +1,132 @@
+//! The model API: what serves, what is refused, how models are moved.
+
+use std::fs;
+
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use crate::scorer::{Place, Scorer};
+use crate::small_model::{Version, alias};
+
+#[tokio::test]
+async fn status_says_what_serves() {
+    let scorer = Scorer::start(&[]).await;
+    let status = scorer.get("/ml/v2/model/status").await.json();
+    assert_eq!(status["available"], true);
+    let meta = &status["meta"];
+    assert_eq!((&meta["run_id"], &meta["val_f1_macro"], &meta["class_count"]), (&json!("v1"), &json!(0.8), &json!(3)));
+    assert_eq!(meta["data_span"]["from"], "2026-01-01");
+    assert_eq!((&status["challenger"], &status["refused"]), (&Value::Null, &json!([])));
+}
+
+#[tokio::test]
+async fn without_a_model_status_and_prediction_say_so() {
+    let scorer = Scorer::start_in(Place::new().await, &[]).await;
+    let status = scorer.get("/ml/v2/model/status").await.json();
+    assert_eq!((&status["available"], &status["meta"]), (&json!(false), &Value::Null));
+    let prediction = scorer.post("/ml/v2/predict", r#"{"txn_id":1}"#).await;
+    assert_eq!(prediction.json(), json!({ "available": false, "reason": "no_model" }));
+}
+
+#[tokio::test]
+async fn a_model_file_cut_in_half_is_refused_by_name_and_the_last_good_one_goes_on() {
+    let scorer = Scorer::start(&["--registry-poll-ms", "0"]).await;
+    let registry = scorer.place.registry();
+    let folder = scorer.place.version("v2").write(&registry);
+    let whole = fs::read(folder.join("model.onnx")).unwrap();
+    fs::write(folder.join("model.onnx"), &whole[..whole.len() / 2]).unwrap();
+    alias(&registry, "champion", "v2");
+
+    let answer = scorer.post("/ml/v2/model/reload", "").await;
+    assert_eq!(answer.status, StatusCode::CONFLICT);
+    let status = answer.json();
+    assert_eq!((&status["available"], &status["meta"]["version"]), (&json!(true), &json!("v1")));
+    let refused = &status["refused"][0];
+    assert_eq!((&refused["version"], &refused["reason"]), (&json!("v2"), &json!("hash")));
+    assert!(refused["message"].as_str().unwrap().contains("cut short"), "{refused}");
+    assert_eq!(scorer.metric("perch_scorer_model_refusals_total{reason=\"hash\"}").await, 1.0);
+    let live = scorer.suggest(r#"{"txn_ids":[3]}"#).await;
+    assert_eq!(live.header("x-perch-model-version"), Some("v1"));
+}
+
+#[tokio::test]
+async fn a_first_model_that_is_refused_leaves_a_scorer_that_says_so_until_it_is_mended() {
+    let place = Place::new().await.with_champion();
+    let model = place.registry().join("v1/model.onnx");
+    let whole = fs::read(&model).unwrap();
+    fs::write(&model, &whole[..100]).unwrap();
+    let scorer = Scorer::start_in(place, &[]).await;
+    assert_eq!(scorer.get("/ml/v2/model/status").await.json()["refused"][0]["reason"], "hash");
+    assert_eq!(scorer.get("/readyz").await.json(), json!({ "ready": true, "model": null }));
+
+    fs::write(&model, &whole).unwrap();
+    let answer = scorer.post("/ml/v2/model/reload", "").await;
+    assert_eq!((answer.status, &answer.json()["available"]), (StatusCode::OK, &json!(true)));
+}
+
+#[tokio::test]
+async fn a_deployment_by_alias_reaches_the_scorer_by_itself() {
+    let scorer = Scorer::start(&["--registry-poll-ms", "10"]).await;
+    tokio::spawn(std::sync::Arc::clone(&scorer.app).watch_registry());
+    scorer.place.version("v2").write(&scorer.place.registry());
+    alias(&scorer.place.registry(), "champion", "v2");
+    scorer.metric_becomes("perch_scorer_model_info{alias=\"champion\",version=\"v2\"}", 1.0).await;
+}
+
+#[tokio::test]
+async fn models_are_deployed_judged_and_taken_back_by_request() {
+    let scorer = Scorer::start(&[]).await;
+    scorer.place.version("v2").write(&scorer.place.registry());
+    let body = r#"{"version":"v2"}"#;
+    assert_eq!(scorer.post("/ml/v2/model/challenge", body).await.json()["challenger"]["version"], "v2");
+
+    let deployed = scorer.post("/ml/v2/model/deploy", body).await.json();
+    assert_eq!((&deployed["meta"]["version"], &deployed["previous"]), (&json!("v2"), &json!("v1")));
+    assert_eq!(deployed["challenger"], Value::Null);
+
+    let back = scorer.post("/ml/v2/model/rollback", "").await.json();
+    assert_eq!((&back["meta"]["version"], &back["previous"]), (&json!("v1"), &json!("v2")));
+}
+
+#[tokio::test]
+async fn what_cannot_be_deployed_says_why() {
+    let scorer = Scorer::start(&[]).await;
+    Version { f1: 0.4, ..scorer.place.version("weak") }.write(&scorer.place.registry());
+    for (path, body, status, reason) in [
+        ("/ml/v2/model/deploy", r#"{"version":"weak"}"#, StatusCode::CONFLICT, "policy"),
+        ("/ml/v2/model/deploy", r#"{"version":"v9"}"#, StatusCode::CONFLICT, "missing"),
+        ("/ml/v2/model/deploy", r#"{"version":"../v1"}"#, StatusCode::CONFLICT, "name"),
+        ("/ml/v2/model/deploy", "{}", StatusCode::BAD_REQUEST, "bad_request"),
+        ("/ml/v2/model/rollback", "", StatusCode::CONFLICT, "no_previous"),
+    ] {
+        let answer = scorer.post(path, body).await;
+        assert_eq!((answer.status, &answer.json()["reason"]), (status, &json!(reason)), "{path} {body}");
+    }
+    assert_eq!(scorer.get("/readyz").await.json()["model"], "v1");
+}
+
+#[tokio::test]
+async fn a_prediction_of_raw_features_is_that_of_the_stored_transaction() {
+    let scorer = Scorer::start(&[]).await;
+    let stored = scorer.post("/ml/v2/predict", r#"{"txn_id":"4"}"#).await.json();
+    assert_eq!((&stored["available"], &stored["label"]), (&json!(true), &json!("groceries")));
+    let raw = r#"{"amount":-53.23,"abs_amount":53.23,"merchant":"CORNER SHOP 12","channel":"card"}"#;
+    let raw = scorer.post("/ml/v2/predict", raw).await.json();
+    // The small model reads nothing but the amount.
+    assert_eq!(raw["probs"], stored["probs"]);
+    let sum: f64 = raw["probs"].as_object().unwrap().values().map(|p| p.as_f64().unwrap()).sum();
+    assert!((sum - 1.0).abs() < 1e-5, "{sum}");
+    assert_eq!(raw["model_meta"]["version"], "v1");
+}
+
+#[tokio::test]
+async fn a_prediction_that_cannot_be_made_names_the_value() {
+    let scorer = Scorer::start(&[]).await;
+    let unknown = scorer.post("/ml/v2/predict", r#"{"txn_id":999}"#).await;
+    assert_eq!(unknown.status, StatusCode::NOT_FOUND);
+    for (body, named) in [(r#"{"txn_id":"x"}"#, "\"x\""), (r#"{"amount":"a lot"}"#, "a lot"), ("[]", "body")] {
+        let answer = scorer.post("/ml/v2/predict", body).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+        assert!(answer.text().contains(named) || answer.json()["error"].as_str().unwrap().contains(named), "{}", answer.text());
+    }
+}

@@ -1,0 +1,255 @@
+//! Observations: every item ends as True, False or None with a reason, whatever happens.
+
+use std::time::Duration;
+
+use async_compression::tokio::write::{BrotliEncoder, GzipEncoder, ZlibEncoder, ZstdEncoder};
+use bytes::Bytes;
+use contract::frame::{self, Encoding};
+use contract::names::NoneReason;
+use contract::verdict::Verdict;
+use http::StatusCode;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+
+use crate::batch::{Batch, Seen, answer};
+use crate::rules::{Rules, Script};
+use crate::scorer::{Answer, Place, Scorer};
+use crate::small_model::{SWAPPED, Version, alias};
+
+async fn observe(scorer: &Scorer, batch: Batch) -> Verdict {
+    let answer = scorer.post(frame::PATH, batch.bytes()).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+    read(&answer)
+}
+
+fn read(answer: &Answer) -> Verdict {
+    serde_json::from_slice(&answer.body).unwrap()
+}
+
+/// True, False, None by reason.
+fn counts(verdict: &Verdict) -> (u32, u32, Vec<(NoneReason, u32)>) {
+    (verdict.agree_true, verdict.agree_false, verdict.none.iter().map(|(reason, n)| (*reason, *n)).collect())
+}
+
+#[tokio::test]
+async fn the_rules_answers_are_compared_with_the_model_item_by_item() {
+    let scorer = Scorer::start(&[]).await;
+    // The model says: 3 coffee, 4 groceries, 5 transfers, and does not know 999.
+    let batch = Batch::new()
+        .with(&Seen::rules(&[(3, Some("coffee")), (4, Some("travel")), (5, Some("unknown"))]))
+        .with(&Seen::rules(&[(999, Some("coffee")), (6, None)]))
+        .with(&Seen { fallback: true, ..Seen::rules(&[(4, Some("groceries"))]) });
+    let verdict = observe(&scorer, batch).await;
+    assert_eq!(
+        counts(&verdict),
+        (2, 1, vec![(NoneReason::Abstained, 1), (NoneReason::NoLabel, 1), (NoneReason::MissingItem, 1)])
+    );
+    assert_eq!((verdict.observations, verdict.available, verdict.unavailable), (3, 2, 0), "the fallback is left out");
+    let coffee: u32 = verdict.labels.iter().filter(|cell| cell.label == "coffee").map(|cell| cell.items).sum();
+    assert_eq!(coffee, 2);
+
+    assert_eq!(scorer.metric("perch_scorer_items_total{agree=\"True\"}").await, 2.0);
+    assert_eq!(scorer.metric("perch_scorer_pair_items_total{model=\"groceries\",rule=\"travel\"}").await, 1.0);
+    assert_eq!(scorer.metric("perch_scorer_observations_total{result=\"compared\"}").await, 3.0);
+    assert_eq!(scorer.metric("perch_scorer_answer_latency_seconds_count{arm=\"fallback\"}").await, 1.0);
+}
+
+#[tokio::test]
+async fn the_models_answers_are_compared_with_what_the_rules_would_have_said() {
+    let rules = Rules::start(Script::Labels(vec![(3, Some("coffee")), (4, Some("travel")), (5, Some("unknown"))])).await;
+    let scorer = Scorer::start(&["--rules-url", &rules.url]).await;
+    let items = [(3, Some("coffee")), (4, Some("groceries")), (5, Some("transfers")), (6, Some("coffee"))];
+    let verdict = observe(&scorer, Batch::new().with(&Seen::model(&items))).await;
+    assert_eq!(counts(&verdict), (1, 1, vec![(NoneReason::Abstained, 1), (NoneReason::MissingItem, 1)]));
+    assert_eq!((verdict.available, verdict.unavailable), (0, 0), "the filter counts its own question");
+
+    let asked = rules.asked();
+    assert_eq!(asked.len(), 1);
+    assert_eq!(asked[0].0["x-perch-shadow"], "1", "so that the application writes no event");
+    assert_eq!(asked[0].1, r#"{"txn_ids":[1]}"#, "the client's own body");
+
+    let event = async { scorer.app.store.event("event-4").await.unwrap() };
+    let mut stored = event.await;
+    while stored.is_none() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        stored = scorer.app.store.event("event-4").await.unwrap();
+    }
+    let stored = stored.unwrap();
+    assert_eq!((stored.arm.as_str(), stored.model_version.as_str(), stored.label.as_str()), ("model", "v1", "groceries"));
+    assert_eq!(stored.bucket, "000000000000feed");
+}
+
+#[tokio::test]
+async fn rules_that_cannot_be_asked_leave_items_without_a_verdict() {
+    let scripts = [
+        (Script::Raw(StatusCode::INTERNAL_SERVER_ERROR, "{}"), "status"),
+        (Script::Raw(StatusCode::OK, "<html>"), "answered"),
+        (Script::Late(Duration::from_secs(60)), "deadline"),
+    ];
+    for (script, result) in scripts {
+        let rules = Rules::start(script).await;
+        let scorer = Scorer::start(&["--rules-url", &rules.url, "--rules-deadline-ms", "100"]).await;
+        let verdict = observe(&scorer, Batch::new().with(&Seen::model(&[(3, Some("coffee")), (4, None)]))).await;
+        assert_eq!(counts(&verdict), (0, 0, vec![(NoneReason::RulesUnavailable, 2)]), "{result}");
+        let series = format!("perch_scorer_rules_requests_total{{result=\"{result}\"}}");
+        assert_eq!(scorer.metric(&series).await, 1.0);
+    }
+    let scorer = Scorer::start(&["--rules-url", "http://127.0.0.1:1"]).await;
+    let verdict = observe(&scorer, Batch::new().with(&Seen::model(&[(3, Some("coffee"))]))).await;
+    assert_eq!(counts(&verdict), (0, 0, vec![(NoneReason::RulesUnavailable, 1)]));
+}
+
+#[tokio::test]
+async fn questions_to_the_rules_wait_for_their_turn() {
+    let rules = Rules::start(Script::Late(Duration::from_millis(300))).await;
+    let flags = ["--rules-url", &rules.url, "--rules-concurrency", "2", "--rules-deadline-ms", "200"];
+    let scorer = Scorer::start(&flags).await;
+    let model = Seen::model(&[(3, Some("coffee"))]);
+    let batch = (0..5).fold(Batch::new(), |batch, _| batch.with(&model));
+    let verdict = observe(&scorer, batch).await;
+    assert_eq!(counts(&verdict), (0, 0, vec![(NoneReason::RulesUnavailable, 5)]));
+    assert_eq!(rules.asked().len(), 2, "never more at once");
+    assert_eq!(scorer.metric("perch_scorer_rules_requests_total{result=\"overloaded\"}").await, 3.0);
+}
+
+#[tokio::test]
+async fn without_a_model_every_item_says_so() {
+    let scorer = Scorer::start_in(Place::new().await, &[]).await;
+    let verdict = observe(&scorer, Batch::new().with(&Seen::rules(&[(3, Some("coffee")), (4, None)]))).await;
+    assert_eq!(counts(&verdict), (0, 0, vec![(NoneReason::ModelUnavailable, 2)]));
+    assert_eq!((verdict.available, verdict.unavailable), (0, 1));
+}
+
+#[tokio::test]
+async fn errors_of_the_application_have_no_items_and_garbage_has_one() {
+    let scorer = Scorer::start(&[]).await;
+    let batch = Batch::new()
+        .with(&Seen { status: 500, ..Seen::rules(&[]) })
+        .with(&Seen { answer: b"<html>".to_vec(), ..Seen::rules(&[]) })
+        .with(&Seen { encoding: Encoding::Unknown, ..Seen::rules(&[(3, None)]) })
+        .with(&Seen::rules(&[]));
+    let verdict = observe(&scorer, batch).await;
+    assert_eq!(counts(&verdict), (0, 0, vec![(NoneReason::Unreadable, 2)]));
+    assert_eq!((verdict.observations, verdict.available), (4, 4));
+    let series = "perch_scorer_decode_failures_total{encoding=\"unknown\",reason=\"unsupported\"}";
+    assert_eq!(scorer.metric(series).await, 1.0);
+}
+
+#[tokio::test]
+async fn packed_answers_are_unpacked_up_to_the_limit() {
+    let scorer = Scorer::start(&["--decoded-bytes", "50000"]).await;
+    macro_rules! packed {
+        ($encoder:ident, $body:expr) => {{
+            let mut encoder = $encoder::new(Vec::new());
+            encoder.write_all($body).await.unwrap();
+            encoder.shutdown().await.unwrap();
+            encoder.into_inner()
+        }};
+    }
+    let good = answer(&[(3, Some("coffee"))]).to_string().into_bytes();
+    let bomb = vec![b' '; 50_001];
+    for body in [&good, &bomb] {
+        let seen = |encoding, answer| Seen { encoding, answer, ..Seen::rules(&[]) };
+        let batch = Batch::new()
+            .with(&seen(Encoding::Gzip, packed!(GzipEncoder, body)))
+            .with(&seen(Encoding::Brotli, packed!(BrotliEncoder, body)))
+            .with(&seen(Encoding::Zstd, packed!(ZstdEncoder, body)))
+            .with(&seen(Encoding::Deflate, packed!(ZlibEncoder, body)));
+        let verdict = observe(&scorer, batch).await;
+        let wanted = if body == &good { (4, 0, vec![]) } else { (0, 0, vec![(NoneReason::Unreadable, 4)]) };
+        assert_eq!(counts(&verdict), wanted);
+    }
+    for encoding in ["gzip", "br", "zstd", "deflate"] {
+        let series = format!("perch_scorer_decode_failures_total{{encoding=\"{encoding}\",reason=\"too_large\"}}");
+        assert_eq!(scorer.metric(&series).await, 1.0);
+    }
+}
+
+#[tokio::test]
+async fn bytes_that_are_no_batch_are_refused_whole() {
+    let scorer = Scorer::start(&[]).await;
+    let good = Batch::new().with(&Seen::rules(&[(3, Some("coffee"))])).bytes();
+    for bad in [Bytes::from_static(b"hello"), good.slice(..good.len() - 1)] {
+        let answer = scorer.post(frame::PATH, bad).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{}", answer.text());
+    }
+    let answer = scorer.post(frame::PATH, vec![0; frame::MAX_BATCH_BYTES + 1]).await;
+    assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(scorer.metric("perch_scorer_batches_total{result=\"malformed\"}").await, 2.0);
+    assert_eq!(scorer.metric("perch_scorer_items_total{agree=\"True\"}").await, 0.0);
+}
+
+/// A scorer whose observation queue is full: one batch waits in it for rules that do not answer.
+async fn with_full_queue() -> (Scorer, Rules, TcpStream) {
+    let rules = Rules::start(Script::Late(Duration::from_secs(600))).await;
+    let flags = ["--rules-url", &rules.url, "--rules-deadline-ms", "600000", "--observe-queue", "1"];
+    let scorer = Scorer::start(&flags).await;
+    let body = Batch::new().with(&Seen::model(&[(3, Some("coffee"))])).bytes();
+    let mut waiting = TcpStream::connect(scorer.address).await.unwrap();
+    let head = format!("POST {} HTTP/1.1\r\nhost: s\r\ncontent-length: {}\r\n\r\n", frame::PATH, body.len());
+    waiting.write_all(&[head.as_bytes(), &body].concat()).await.unwrap();
+    scorer.metric_becomes("perch_scorer_queue_observations", 1.0).await;
+    (scorer, rules, waiting)
+}
+
+#[tokio::test]
+async fn what_finds_the_queue_full_is_shed_and_counted_while_live_answers_go_on() {
+    let (scorer, _rules, _waiting) = with_full_queue().await;
+    let batch = Batch::new()
+        .with(&Seen::rules(&[(3, Some("coffee")), (4, None)]))
+        .with(&Seen { answer: b"<html>".to_vec(), ..Seen::rules(&[]) });
+    let verdict = observe(&scorer, batch).await;
+    assert_eq!(counts(&verdict), (0, 0, vec![(NoneReason::Unreadable, 1), (NoneReason::Shed, 2)]));
+    assert_eq!(verdict.observations, 2);
+    assert_eq!(scorer.metric("perch_scorer_batches_total{result=\"shed\"}").await, 1.0);
+    assert_eq!(scorer.metric("perch_scorer_observations_total{result=\"shed\"}").await, 2.0);
+    assert_eq!(scorer.suggest(r#"{"txn_ids":[3]}"#).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_batch_whose_sender_hung_up_makes_room() {
+    let (scorer, _rules, waiting) = with_full_queue().await;
+    drop(waiting);
+    scorer.metric_becomes("perch_scorer_queue_observations", 0.0).await;
+    assert_eq!(scorer.metric("perch_scorer_batches_total{result=\"abandoned\"}").await, 1.0);
+    assert_eq!(scorer.metric("perch_scorer_observations_total{result=\"abandoned\"}").await, 1.0);
+}
+
+#[tokio::test]
+async fn disagreements_are_kept_up_to_a_bound_with_pseudonymous_users() {
+    let scorer = Scorer::start(&["--samples", "5"]).await;
+    let items: Vec<(i64, Option<&str>)> = (1..21).map(|id| (id, Some("travel"))).collect();
+    let verdict = observe(&scorer, Batch::new().with(&Seen::rules(&items))).await;
+    assert_eq!(verdict.agree_false, 20);
+    let document = scorer.get("/perch/v1/disagreements").await.json();
+    assert_eq!((&document["seen"], &document["model_version"]), (&20.into(), &"v1".into()));
+    let samples = document["samples"].as_array().unwrap();
+    assert_eq!(samples.len(), 5);
+    assert_eq!((&samples[0]["user"], &samples[0]["rule_label"]), (&"000000000000feed".into(), &"travel".into()));
+    assert!(samples[0]["model_confidence"].as_f64().unwrap() > 0.3);
+}
+
+#[tokio::test]
+async fn a_challenger_is_judged_on_the_same_observations_and_answers_nobody() {
+    let rules = Rules::start(Script::Labels(vec![(3, Some("coffee"))])).await;
+    let place = Place::new().await.with_champion();
+    Version { classes: SWAPPED, ..place.version("v2") }.write(&place.registry());
+    alias(&place.registry(), "challenger", "v2");
+    let scorer = Scorer::start_in(place, &["--rules-url", &rules.url]).await;
+    // Champion: 3 coffee, 4 groceries, 5 transfers. Challenger: 3 groceries, 4 coffee, 5 transfers.
+    let batch = Batch::new()
+        .with(&Seen::rules(&[(3, Some("coffee")), (4, Some("coffee")), (5, Some("transfers"))]))
+        .with(&Seen::model(&[(3, Some("coffee"))]));
+    let verdict = observe(&scorer, batch).await;
+    assert_eq!(counts(&verdict), (3, 1, vec![]));
+    for (against, agree, wanted) in
+        [("champion", "True", 1.0), ("champion", "False", 3.0), ("rules", "True", 2.0), ("rules", "False", 2.0)]
+    {
+        let series = format!("perch_scorer_challenger_items_total{{against=\"{against}\",agree=\"{agree}\"}}");
+        // The rules' answers: 3 and 5 of the champion's labels, the challenger agrees on 4 and 5.
+        assert_eq!(scorer.metric(&series).await, wanted, "{series}");
+    }
+    let live = scorer.suggest(r#"{"txn_ids":[3]}"#).await;
+    assert_eq!(live.header("x-perch-model-version"), Some("v1"));
+    assert_eq!(scorer.metric("perch_scorer_model_info{alias=\"challenger\",version=\"v2\"}").await, 1.0);
+}
