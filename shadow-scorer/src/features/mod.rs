@@ -4,7 +4,7 @@
 //! serving hands what it returns to the model, so the two cannot differ. A test exports rows and finds them equal, bit
 //! by bit, to those computed when serving.
 //!
-//! A row has [`WIDTH`] numbers: [`schema::DENSE`] named ones, then counts of hashed character n-grams of the merchant
+//! A row has [`WIDTH`] numbers: [`schema::DENSE_WIDTH`] named ones, then counts of hashed character n-grams of the merchant
 //! ([`schema::MERCHANT_BINS`]) and of the memo ([`schema::MEMO_BINS`]). What each holds, its range and what a missing
 //! value becomes is in [`schema`]; the schema has a version and a hash, and a model trained on another is refused.
 //!

@@ -68,8 +68,11 @@ impl App {
                 settings.registry.display()
             );
         }
-        let observer =
-            if settings.role.observe() { Some(Self::observer(&settings, &registry, &store, &metrics).await?) } else { None };
+        let observer = if settings.role.observe() {
+            Some(Self::observer(&settings, &registry, &store, &metrics).await?)
+        } else {
+            None
+        };
         metrics.ready.set(1);
         Ok(Arc::new(Self {
             live: Semaphore::new(settings.live.in_flight.min(Semaphore::MAX_PERMITS)),

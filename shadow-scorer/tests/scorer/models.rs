@@ -127,6 +127,10 @@ async fn a_prediction_that_cannot_be_made_names_the_value() {
     for (body, named) in [(r#"{"txn_id":"x"}"#, "\"x\""), (r#"{"amount":"a lot"}"#, "a lot"), ("[]", "body")] {
         let answer = scorer.post("/ml/v2/predict", body).await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST);
-        assert!(answer.text().contains(named) || answer.json()["error"].as_str().unwrap().contains(named), "{}", answer.text());
+        assert!(
+            answer.text().contains(named) || answer.json()["error"].as_str().unwrap().contains(named),
+            "{}",
+            answer.text()
+        );
     }
 }

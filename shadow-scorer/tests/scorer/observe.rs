@@ -56,7 +56,8 @@ async fn the_rules_answers_are_compared_with_the_model_item_by_item() {
 
 #[tokio::test]
 async fn the_models_answers_are_compared_with_what_the_rules_would_have_said() {
-    let rules = Rules::start(Script::Labels(vec![(3, Some("coffee")), (4, Some("travel")), (5, Some("unknown"))])).await;
+    let rules =
+        Rules::start(Script::Labels(vec![(3, Some("coffee")), (4, Some("travel")), (5, Some("unknown"))])).await;
     let scorer = Scorer::start(&["--rules-url", &rules.url]).await;
     let items = [(3, Some("coffee")), (4, Some("groceries")), (5, Some("transfers")), (6, Some("coffee"))];
     let verdict = observe(&scorer, Batch::new().with(&Seen::model(&items))).await;
@@ -75,7 +76,10 @@ async fn the_models_answers_are_compared_with_what_the_rules_would_have_said() {
         stored = scorer.app.store.event("event-4").await.unwrap();
     }
     let stored = stored.unwrap();
-    assert_eq!((stored.arm.as_str(), stored.model_version.as_str(), stored.label.as_str()), ("model", "v1", "groceries"));
+    assert_eq!(
+        (stored.arm.as_str(), stored.model_version.as_str(), stored.label.as_str()),
+        ("model", "v1", "groceries")
+    );
     assert_eq!(stored.bucket, "000000000000feed");
 }
 
