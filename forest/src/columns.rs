@@ -1,8 +1,8 @@
-//! Comparisons turned into ranks, once per row instead of once per node.
+//! Every distinct comparison of a forest, gathered by what it compares.
 //!
-//! A column is one feature together with the side that a missing value takes, and up to 255 distinct thresholds in
-//! rising order. The rank of a value is how many of them lie below it, so `value > threshold[t]` is `rank > t`: a
-//! comparison of two bytes, and exact, since the floats themselves were compared when the rank was taken.
+//! A column is one feature with its thresholds in rising order, or one feature with one value that nodes ask equality
+//! with. The rank of a value is how many thresholds lie below it, so `value > threshold[cut]` is `rank > cut`: exact,
+//! since the floats themselves are compared when the rank is taken, once per row instead of once per node.
 //!
 //! | ONNX | as "goes right when value > b" |
 //! |---|---|
@@ -14,42 +14,30 @@
 //!
 //! x < v and x ≤ next_down(v) agree for every float but NaN: no float lies between the two, -0.0 and 0.0 compare as
 //! equal in both, denormals are floats like others. `x < -∞` holds for no value and `x ≥ -∞` for all; both become
-//! equality with NaN, which no value has. A missing value ranks below every threshold in the columns of nodes where it
-//! goes left and above all where it goes right, so a walk never asks about it.
-//!
-//! A feature with more than 255 thresholds gets several columns; LightGBM's default `max_bin` makes at most 254.
+//! equality with NaN, which no value has. NaN itself is a missing value and has no rank: each node says where it goes.
 
 use std::collections::BTreeMap;
 
+use crate::Mode;
 use crate::tree::{Node, Test, Tree};
-use crate::{Malformed, Mode};
 
-/// Thresholds of one column: ranks 0 to 255 fit a byte.
-pub(crate) const MAX_THRESHOLDS: usize = 255;
-/// Columns of a forest: their index fits 16 bits.
-pub(crate) const MAX_COLUMNS: usize = 1 << 16;
 /// Floats per cache line.
 const LINE: usize = 16;
 
-/// One comparison in ranks: right if the row's rank in `column` is above `rank`.
+/// A test of ONNX in terms of ranks: right if the rank in `column` is above `cut`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Cut {
-    pub(crate) column: u16,
-    pub(crate) rank: u8,
-}
-
-/// A test of ONNX as a cut, and whether its true branch is the right one.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Canonical {
-    key: Key,
-    boundary: Ordered,
-    true_is_right: bool,
+    pub(crate) column: u32,
+    pub(crate) cut: u32,
+    /// Where a missing value goes.
+    pub(crate) missing_is_right: bool,
+    /// Which way the test's true branch lies.
+    pub(crate) true_is_right: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
     feature: u32,
-    missing_is_right: bool,
     /// Bits of the value for an equality, None for an inequality.
     equals: Option<u32>,
 }
@@ -70,7 +58,8 @@ impl Ord for Ordered {
     }
 }
 
-fn canonical(test: &Test) -> Canonical {
+/// Key, boundary, and whether the true branch is the right one.
+fn canonical(test: &Test) -> (Key, Ordered, bool) {
     let (equals, boundary, true_is_right) = match test.mode {
         Mode::AtMost | Mode::Leaf => (None, test.value, false),
         Mode::Above => (None, test.value, true),
@@ -83,15 +72,8 @@ fn canonical(test: &Test) -> Canonical {
         Mode::Different => (Some(test.value), 0.0, false),
     };
     let plain = |v: f32| if v == 0.0 { 0.0 } else { v };
-    Canonical {
-        key: Key {
-            feature: test.feature,
-            missing_is_right: test.missing_is_true == true_is_right,
-            equals: equals.map(|v| plain(v).to_bits()),
-        },
-        boundary: Ordered(plain(boundary)),
-        true_is_right,
-    }
+    let key = Key { feature: test.feature, equals: equals.map(|v| plain(v).to_bits()) };
+    (key, Ordered(plain(boundary)), true_is_right)
 }
 
 /// Sixteen thresholds, one cache line. Places not used hold NaN, which no value is above.
@@ -103,23 +85,23 @@ impl Line {
     const UNUSED: Line = Line([f32::NAN; LINE]);
 
     /// How many of the thresholds lie below `x`.
+    #[inline]
     fn below(&self, x: f32) -> usize {
         self.0.iter().map(|&threshold| i32::from(x > threshold)).sum::<i32>() as usize
     }
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 struct Column {
     feature: u32,
-    /// Rank of a missing value.
-    missing: u8,
+    cuts: u32,
     kind: Kind,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Kind {
-    /// Position of the line of splitters; the lines of thresholds follow. A splitter is the last threshold of a line.
-    Ranked { splitters: usize },
+    /// Lines `splitters..lines` hold the last threshold of each line of thresholds but the last; those lines follow.
+    Ranked { splitters: u32, lines: u32 },
     /// Rank 1 for this value.
     Equals { value: f32 },
 }
@@ -133,66 +115,52 @@ pub(crate) struct Columns {
     features: usize,
 }
 
-/// Where each boundary of a key went.
-type Places = BTreeMap<Key, BTreeMap<Ordered, Cut>>;
-
 impl Columns {
     /// Gathers the columns that the trees need, and says how to find a test's cut.
-    pub(crate) fn gather(trees: &[Tree]) -> Result<(Columns, Cuts), Malformed> {
+    pub(crate) fn gather(trees: &[Tree]) -> (Columns, Cuts) {
         let mut places: Places = BTreeMap::new();
         for node in trees.iter().flat_map(|tree| &tree.nodes) {
             if let Node::Branch { test, .. } = node {
-                let canonical = canonical(test);
-                let unplaced = Cut { column: 0, rank: 0 };
-                places.entry(canonical.key).or_default().insert(canonical.boundary, unplaced);
+                let (key, boundary, _) = canonical(test);
+                places.entry(key).or_default().1.insert(boundary, 0);
             }
         }
         let mut all = Columns { columns: Vec::new(), lines: Vec::new(), features: 0 };
-        for (key, boundaries) in &mut places {
-            let mut ordered: Vec<(&Ordered, &mut Cut)> = boundaries.iter_mut().collect();
-            for chunk in ordered.chunks_mut(MAX_THRESHOLDS) {
-                let column = all.add(*key, chunk.iter().map(|(boundary, _)| boundary.0))?;
-                for (rank, (_, cut)) in chunk.iter_mut().enumerate() {
-                    **cut = Cut { column, rank: rank as u8 };
-                }
+        for (key, (column, boundaries)) in &mut places {
+            *column = all.columns.len() as u32;
+            for (cut, place) in boundaries.values_mut().enumerate() {
+                *place = cut as u32;
             }
+            let boundaries: Vec<f32> = boundaries.keys().map(|boundary| boundary.0).collect();
+            all.add(*key, &boundaries);
         }
-        Ok((all, Cuts { places }))
+        (all, Cuts { places })
     }
 
-    fn add(&mut self, key: Key, boundaries: impl ExactSizeIterator<Item = f32>) -> Result<u16, Malformed> {
-        let got = self.columns.len() + 1;
-        let too_many = Malformed::TooMany { what: "columns of thresholds", got, limit: MAX_COLUMNS };
-        let column = u16::try_from(self.columns.len()).map_err(|_| too_many)?;
+    fn add(&mut self, key: Key, boundaries: &[f32]) {
         let kind = match key.equals {
             Some(bits) => Kind::Equals { value: f32::from_bits(bits) },
             None => {
-                let splitters = self.lines.len();
-                let boundaries: Vec<f32> = boundaries.collect();
-                let lines = boundaries.chunks(LINE).map(|chunk| {
-                    let mut line = Line::UNUSED;
-                    line.0.iter_mut().zip(chunk).for_each(|(place, &threshold)| *place = threshold);
-                    line
-                });
-                let mut splitter = Line::UNUSED;
-                // The last line is where a value above all splitters belongs, so it has none.
-                let last_of_lines = boundaries.chunks_exact(LINE).filter_map(<[f32]>::last);
-                let splits = boundaries.len().div_ceil(LINE) - 1;
-                splitter.0.iter_mut().zip(last_of_lines.take(splits)).for_each(|(place, &last)| *place = last);
-                self.lines.push(splitter);
-                self.lines.extend(lines);
-                Kind::Ranked { splitters }
+                // A value above all splitters belongs to the last line, so that one has none.
+                let splits = boundaries.len().div_ceil(LINE).saturating_sub(1);
+                let lasts = boundaries.chunks_exact(LINE).filter_map(<[f32]>::last).copied();
+                let splitters = self.lines.len() as u32;
+                self.push_lines(&lasts.take(splits).collect::<Vec<f32>>());
+                let lines = self.lines.len() as u32;
+                self.push_lines(boundaries);
+                Kind::Ranked { splitters, lines }
             }
         };
-        let missing = if key.missing_is_right { u8::MAX } else { 0 };
         self.features = self.features.max(key.feature as usize + 1);
-        self.columns.push(Column { feature: key.feature, missing, kind });
-        Ok(column)
+        self.columns.push(Column { feature: key.feature, cuts: boundaries.len() as u32, kind });
     }
 
-    /// How many columns there are.
-    pub(crate) fn len(&self) -> usize {
-        self.columns.len()
+    fn push_lines(&mut self, values: &[f32]) {
+        for chunk in values.chunks(LINE) {
+            let mut line = Line::UNUSED;
+            line.0.iter_mut().zip(chunk).for_each(|(place, &value)| *place = value);
+            self.lines.push(line);
+        }
     }
 
     /// How many features a row needs.
@@ -200,25 +168,42 @@ impl Columns {
         self.features
     }
 
-    /// The ranks of a row, column by column. A feature that the row lacks counts as missing.
-    pub(crate) fn ranks<'a>(&'a self, row: &'a [f32]) -> impl Iterator<Item = u8> + 'a {
-        self.columns
-            .iter()
-            .map(|column| self.rank(column, row.get(column.feature as usize).copied().unwrap_or(f32::NAN)))
+    /// How many cuts each column has, in the order of the columns.
+    pub(crate) fn cuts(&self) -> impl ExactSizeIterator<Item = u32> + '_ {
+        self.columns.iter().map(|column| column.cuts)
+    }
+
+    /// The ranks of a row, column by column, None for a missing value. A feature that the row lacks is missing.
+    #[inline]
+    pub(crate) fn ranks<'a>(&'a self, row: &'a [f32]) -> impl Iterator<Item = Option<u32>> + 'a {
+        self.columns.iter().map(move |column| {
+            let x = row.get(column.feature as usize).copied().unwrap_or(f32::NAN);
+            if x.is_nan() { None } else { Some(self.rank(column.kind, x)) }
+        })
     }
 
     #[inline]
-    fn rank(&self, column: &Column, x: f32) -> u8 {
-        let rank = match column.kind {
-            Kind::Ranked { splitters } => {
-                let line = self.lines.get(splitters).map_or(0, |line| line.below(x));
-                line * LINE + self.lines.get(splitters + 1 + line).map_or(0, |line| line.below(x))
+    fn rank(&self, kind: Kind, x: f32) -> u32 {
+        match kind {
+            Kind::Ranked { splitters, lines } => {
+                let line = match self.lines.get(splitters as usize..lines as usize) {
+                    Some([only]) => only.below(x),
+                    Some(many) => {
+                        let before = many.partition_point(|line| line.0.last().is_some_and(|&last| x > last));
+                        before * LINE + many.get(before).map_or(0, |line| line.below(x))
+                    }
+                    None => 0,
+                };
+                let below = self.lines.get(lines as usize + line).map_or(0, |line| line.below(x));
+                (line * LINE + below) as u32
             }
-            Kind::Equals { value } => usize::from(x == value),
-        };
-        if x.is_nan() { column.missing } else { rank as u8 }
+            Kind::Equals { value } => u32::from(x == value),
+        }
     }
 }
+
+/// For each key its column, and for each of its boundaries the cut.
+type Places = BTreeMap<Key, (u32, BTreeMap<Ordered, u32>)>;
 
 /// Finds the cut of each test that the columns were gathered from.
 pub(crate) struct Cuts {
@@ -226,10 +211,11 @@ pub(crate) struct Cuts {
 }
 
 impl Cuts {
-    /// The cut, and whether the true branch is the right one.
-    pub(crate) fn of(&self, test: &Test) -> (Cut, bool) {
-        let canonical = canonical(test);
-        let cut = self.places.get(&canonical.key).and_then(|boundaries| boundaries.get(&canonical.boundary));
-        (cut.copied().unwrap_or(Cut { column: 0, rank: 0 }), canonical.true_is_right)
+    /// The test in terms of ranks. None for a test of another forest.
+    pub(crate) fn of(&self, test: &Test) -> Option<Cut> {
+        let (key, boundary, true_is_right) = canonical(test);
+        let (column, boundaries) = self.places.get(&key)?;
+        let missing_is_right = test.missing_is_true == true_is_right;
+        Some(Cut { column: *column, cut: *boundaries.get(&boundary)?, missing_is_right, true_is_right })
     }
 }

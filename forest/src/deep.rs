@@ -1,10 +1,11 @@
-//! Trees of any size: nodes of eight bytes, walked eight trees at a time.
+//! Trees of any size: walked eight at a time, branch-free.
 //!
-//! Siblings stand next to each other, so a step is `first child + goes right`. A leaf is its own left child and never
-//! goes right: a walk makes as many steps as the deepest of its eight trees and asks nothing on the way.
+//! Siblings stand next to each other, so a step is `first child + goes right`. A leaf is its own first child and never
+//! goes right: a walk makes as many steps as the deepest of its eight trees needs and asks nothing on the way.
 
 use crate::columns::{Columns, Cuts};
 use crate::tree::{Node, Tree};
+use crate::votes::{Leaf, Votes};
 
 /// Trees walked side by side.
 const LANES: usize = 8;
@@ -12,56 +13,72 @@ const LANES: usize = 8;
 #[derive(Debug, Clone, Copy, Default)]
 struct Step {
     first_child: u32,
-    column: u16,
-    rank: u8,
+    /// Twice the column, plus one where a missing value goes right.
+    rank: u32,
+    cut: u32,
 }
 
-/// The forest in this form.
+/// A forest of trees of any size.
 #[derive(Debug, Clone)]
 pub(crate) struct Deep {
     steps: Vec<Step>,
-    /// For each step that is a leaf where its votes begin; for each step where those of the one before end.
-    votes_from: Vec<u32>,
-    /// (class, weight)
-    votes: Vec<(u32, f32)>,
+    /// For each step that is a leaf, which of its tree's leaves it is.
+    leaves: Vec<u32>,
     /// Root and depth of each tree, in the order of summing.
     roots: Vec<(u32, u32)>,
+    votes: Votes,
+}
+
+/// What an evaluation needs besides the forest, kept between rows.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    /// For each column the rank where a missing value goes left, and where it goes right.
+    ranks: Vec<u32>,
+    ends: Vec<u32>,
 }
 
 impl Deep {
     pub(crate) fn plant(trees: &[Tree], cuts: &Cuts) -> Deep {
-        let mut deep = Deep { steps: Vec::new(), votes_from: Vec::new(), votes: Vec::new(), roots: Vec::new() };
+        let (mut steps, mut leaves, mut roots) = (Vec::new(), Vec::new(), Vec::with_capacity(trees.len()));
+        let mut votes: Vec<Vec<Leaf<'_>>> = Vec::with_capacity(trees.len());
         for tree in trees {
-            let root = deep.steps.len() as u32;
-            deep.roots.push((root, tree.depth as u32));
-            // Positions of the children in the tree as it is laid out here, where left and right may have changed.
-            let mut order = vec![0];
+            let root = steps.len() as u32;
+            roots.push((root, tree.depth as u32));
+            let mut votes_of_tree = Vec::new();
+            // Nodes in the order in which they are laid out, level by level with left before right.
+            let mut order: Vec<usize> = vec![0];
             let mut read = 0;
-            while let Some(node) = order.get(read).and_then(|&at: &usize| tree.nodes.get(at)) {
-                deep.votes_from.push(deep.votes.len() as u32);
-                match node {
+            while let Some(node) = order.get(read).and_then(|&at| tree.nodes.get(at)) {
+                leaves.push(votes_of_tree.len() as u32);
+                let branch = match node {
                     Node::Branch { test, when_true, when_false } => {
-                        let (cut, true_is_right) = cuts.of(test);
-                        let first_child = root + order.len() as u32;
-                        deep.steps.push(Step { first_child, column: cut.column, rank: cut.rank });
-                        let sides = if true_is_right { [*when_false, *when_true] } else { [*when_true, *when_false] };
-                        order.extend(sides);
+                        cuts.of(test).map(|cut| (cut, *when_true, *when_false))
                     }
                     Node::Leaf { votes } => {
-                        let itself = root + read as u32;
-                        deep.steps.push(Step { first_child: itself, column: 0, rank: u8::MAX });
-                        deep.votes.extend(votes);
+                        votes_of_tree.push(votes.as_slice());
+                        None
                     }
-                }
+                };
+                steps.push(match branch {
+                    Some((cut, when_true, when_false)) => {
+                        let first_child = root + order.len() as u32;
+                        order.extend(if cut.true_is_right { [when_false, when_true] } else { [when_true, when_false] });
+                        Step { first_child, rank: 2 * cut.column + u32::from(cut.missing_is_right), cut: cut.cut }
+                    }
+                    None => Step { first_child: root + read as u32, rank: 0, cut: u32::MAX },
+                });
                 read += 1;
             }
+            votes.push(votes_of_tree);
         }
-        deep.votes_from.push(deep.votes.len() as u32);
-        deep
+        Deep { steps, leaves, roots, votes: Votes::of(&votes) }
     }
 
-    /// Adds the votes of every tree to the sums of one row.
-    pub(crate) fn add(&self, ranks: &[u8], sums: &mut [f64]) {
+    /// Adds what each tree says about a row to the sums.
+    pub(crate) fn add(&self, columns: &Columns, row: &[f32], scratch: &mut Scratch, sums: &mut [f64]) {
+        scratch.ranks.clear();
+        scratch.ranks.extend(columns.ranks(row).flat_map(|rank| rank.map_or([0, u32::MAX], |rank| [rank, rank])));
+        scratch.ends.clear();
         for group in self.roots.chunks(LANES) {
             let mut at = [0_u32; LANES];
             at.iter_mut().zip(group).for_each(|(at, &(root, _))| *at = root);
@@ -69,29 +86,13 @@ impl Deep {
             for _ in 0..depth {
                 for at in &mut at {
                     let step = self.steps.get(*at as usize).copied().unwrap_or_default();
-                    let rank = ranks.get(usize::from(step.column)).copied().unwrap_or(0);
-                    *at = step.first_child + u32::from(rank > step.rank);
+                    let rank = scratch.ranks.get(step.rank as usize).copied().unwrap_or(0);
+                    *at = step.first_child + u32::from(rank > step.cut);
                 }
             }
-            for &leaf in at.get(..group.len()).unwrap_or_default() {
-                let leaf = leaf as usize;
-                let votes = match self.votes_from.get(leaf..leaf + 2) {
-                    Some(&[from, to]) => self.votes.get(from as usize..to as usize).unwrap_or_default(),
-                    _ => &[],
-                };
-                for &(class, weight) in votes {
-                    if let Some(sum) = sums.get_mut(class as usize) {
-                        *sum += f64::from(weight);
-                    }
-                }
-            }
+            scratch.ends.extend(at.iter().take(group.len()));
         }
+        let leaves = scratch.ends.iter().map(|&end| self.leaves.get(end as usize).map_or(0, |&leaf| leaf as usize));
+        self.votes.add(leaves, sums);
     }
-}
-
-/// The columns are passed to be ranked by row; this is the whole evaluation of a batch.
-pub(crate) fn evaluate(deep: &Deep, columns: &Columns, row: &[f32], ranks: &mut Vec<u8>, sums: &mut [f64]) {
-    ranks.clear();
-    ranks.extend(columns.ranks(row));
-    deep.add(ranks, sums);
 }

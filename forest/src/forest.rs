@@ -1,8 +1,12 @@
 //! A checked ensemble, ready to be evaluated.
 
+use std::cell::RefCell;
+
+use crate::block::{self, Blocks};
 use crate::columns::Columns;
 use crate::deep::{self, Deep};
 use crate::outcome::Outcome;
+use crate::sieve::{MAX_TREES, Mask, Sieve};
 use crate::{Ensemble, Labels, Malformed, WrongShape, tree};
 
 /// A tree ensemble that classifies rows of `f32`.
@@ -15,11 +19,53 @@ use crate::{Ensemble, Labels, Malformed, WrongShape, tree};
 #[derive(Debug, Clone)]
 pub struct Forest {
     columns: Columns,
-    deep: Deep,
+    trees: Trees,
+    /// For batches, where the trees allow it.
+    blocks: Option<Blocks>,
     outcome: Outcome,
     base: Vec<f64>,
     labels: Labels,
-    trees: usize,
+    count: usize,
+}
+
+/// The trees, as their size allows.
+#[derive(Debug, Clone)]
+enum Trees {
+    /// At most 32 leaves each.
+    Small(Sieve<u32>),
+    /// At most 64.
+    Middle(Sieve<u64>),
+    Deep(Deep),
+}
+
+/// Rows of a full block, and of a small one for what remains of a batch.
+const BLOCK: usize = 64;
+const SMALL_BLOCK: usize = 16;
+/// From this many rows on a block is faster than its rows one by one, though it be partly empty.
+const WORTH_A_BLOCK: usize = 24;
+const WORTH_A_SMALL_BLOCK: usize = 10;
+
+/// What an evaluation writes to on its way, kept by each thread, its parts made when first needed.
+#[derive(Debug, Default)]
+struct Scratch {
+    small: Option<Box<[u32; MAX_TREES]>>,
+    middle: Option<Box<[u64; MAX_TREES]>>,
+    deep: deep::Scratch,
+    block: Option<block::Scratch<BLOCK>>,
+    small_block: Option<block::Scratch<SMALL_BLOCK>>,
+    sums: Vec<f64>,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+/// One mark per tree.
+fn marks<M: Mask>(slot: &mut Option<Box<[M; MAX_TREES]>>) -> &mut [M; MAX_TREES] {
+    slot.get_or_insert_with(|| {
+        let marks = vec![M::ALL; MAX_TREES].into_boxed_slice();
+        marks.try_into().unwrap_or_else(|_| Box::new([M::ALL; MAX_TREES]))
+    })
 }
 
 impl Forest {
@@ -30,9 +76,17 @@ impl Forest {
     pub fn new(ensemble: &Ensemble) -> Result<Forest, Malformed> {
         let trees = tree::check(ensemble)?;
         let (outcome, base) = Outcome::of(ensemble)?;
-        let (columns, cuts) = Columns::gather(&trees)?;
-        let deep = Deep::plant(&trees, &cuts);
-        Ok(Forest { columns, deep, outcome, base, labels: ensemble.labels.clone(), trees: trees.len() })
+        let (columns, cuts) = Columns::gather(&trees);
+        let blocks = Blocks::plant(&trees, &cuts);
+        let count = trees.len();
+        let trees = if Sieve::<u32>::fits(&trees) {
+            Trees::Small(Sieve::plant(&trees, &columns, &cuts))
+        } else if Sieve::<u64>::fits(&trees) {
+            Trees::Middle(Sieve::plant(&trees, &columns, &cuts))
+        } else {
+            Trees::Deep(Deep::plant(&trees, &cuts))
+        };
+        Ok(Forest { columns, trees, blocks, outcome, base, labels: ensemble.labels.clone(), count })
     }
 
     /// How many features a row must have at least: one more than the last that a tree reads.
@@ -56,7 +110,7 @@ impl Forest {
     /// How many trees there are.
     #[must_use]
     pub fn trees(&self) -> usize {
-        self.trees
+        self.count
     }
 
     /// Evaluates `rows`, each `width` features wide, into `scores` (row by row, [`Forest::classes`] each) and `winners`
@@ -80,14 +134,75 @@ impl Forest {
                 return Err(WrongShape::Buffer { what, got, expected });
             }
         }
-        let mut ranks = Vec::with_capacity(self.columns.len());
-        let mut sums = self.base.clone();
-        let outputs = scores.chunks_exact_mut(self.classes()).zip(winners);
-        for (row, (scores, winner)) in rows.chunks_exact(width.max(1)).zip(outputs) {
-            sums.copy_from_slice(&self.base);
-            deep::evaluate(&self.deep, &self.columns, row, &mut ranks, &mut sums);
-            *winner = self.outcome.finish(&sums, scores);
-        }
+        SCRATCH.with_borrow_mut(|scratch| {
+            let mut batch = Batch { rows, width, scores, winners };
+            while !batch.winners.is_empty() {
+                match &self.blocks {
+                    Some(blocks) if batch.winners.len() >= WORTH_A_BLOCK => {
+                        let Scratch { block, sums, .. } = scratch;
+                        self.predict_block(blocks, batch.take(BLOCK), block.get_or_insert_default(), sums);
+                    }
+                    Some(blocks) if batch.winners.len() >= WORTH_A_SMALL_BLOCK => {
+                        let Scratch { small_block, sums, .. } = scratch;
+                        self.predict_block(blocks, batch.take(SMALL_BLOCK), small_block.get_or_insert_default(), sums);
+                    }
+                    _ => self.predict_row(batch.take(1), scratch),
+                }
+            }
+        });
         Ok(())
+    }
+
+    fn predict_row(&self, row: Batch<'_>, scratch: &mut Scratch) {
+        let sums = &mut scratch.sums;
+        sums.clear();
+        sums.extend_from_slice(&self.base);
+        match &self.trees {
+            Trees::Small(sieve) => sieve.add(&self.columns, row.rows, marks(&mut scratch.small), sums),
+            Trees::Middle(sieve) => sieve.add(&self.columns, row.rows, marks(&mut scratch.middle), sums),
+            Trees::Deep(deep) => deep.add(&self.columns, row.rows, &mut scratch.deep, sums),
+        }
+        if let Some(winner) = row.winners.first_mut() {
+            *winner = self.outcome.finish(sums, row.scores);
+        }
+    }
+
+    fn predict_block<const ROWS: usize>(
+        &self,
+        blocks: &Blocks,
+        rows: Batch<'_>,
+        scratch: &mut block::Scratch<ROWS>,
+        sums: &mut Vec<f64>,
+    ) {
+        blocks.sum_up(&self.columns, rows.rows, rows.width, &self.base, scratch);
+        let outputs = rows.scores.chunks_exact_mut(self.classes()).zip(rows.winners);
+        for (row, (scores, winner)) in outputs.enumerate() {
+            scratch.sums_of(row, sums);
+            *winner = self.outcome.finish(sums, scores);
+        }
+    }
+}
+
+/// Rows still to be evaluated, and where their answers go.
+struct Batch<'a> {
+    rows: &'a [f32],
+    width: usize,
+    scores: &'a mut [f32],
+    winners: &'a mut [u32],
+}
+
+impl<'a> Batch<'a> {
+    /// Splits off the first rows, at most so many.
+    fn take(&mut self, rows: usize) -> Batch<'a> {
+        let all = self.winners.len();
+        let rows = rows.min(all);
+        let classes = self.scores.len() / all.max(1);
+        let (first, rest) = self.rows.split_at(rows * self.width);
+        self.rows = rest;
+        let (scores, rest) = std::mem::take(&mut self.scores).split_at_mut(rows * classes);
+        self.scores = rest;
+        let (winners, rest) = std::mem::take(&mut self.winners).split_at_mut(rows);
+        self.winners = rest;
+        Batch { rows: first, width: self.width, scores, winners }
     }
 }

@@ -18,6 +18,7 @@
 //! Without tract, an [`Ensemble`] (ONNX's attributes) becomes a [`Forest`].
 
 mod attributes;
+mod block;
 mod columns;
 mod deep;
 mod ensemble;
@@ -25,7 +26,9 @@ mod error;
 mod forest;
 mod operator;
 mod outcome;
+mod sieve;
 mod tree;
+mod votes;
 
 pub use ensemble::{Ensemble, Labels, Mode, PostTransform};
 pub use error::{Malformed, WrongShape};

@@ -1,0 +1,93 @@
+//! What the leaves say, and the order in which it is summed up.
+
+/// What one leaf adds: (class, weight), in the order of ONNX's arrays.
+pub(crate) type Leaf<'a> = &'a [(u32, f32)];
+
+/// The votes of all leaves, tree by tree. Which leaf of a tree comes first is up to the evaluator that planted them.
+#[derive(Debug, Clone)]
+pub(crate) enum Votes {
+    /// Each leaf adds one weight, each tree speaks for one class, as boosted trees do.
+    Single {
+        /// Position of the weight of each tree's first leaf, and the tree's class.
+        trees: Vec<(u32, u32)>,
+        weights: Vec<f32>,
+    },
+    /// Any number of weights.
+    Lists {
+        /// Position in `from` of each tree's first leaf.
+        trees: Vec<u32>,
+        /// Position of each leaf's first vote; its last is the one before the next leaf's first.
+        from: Vec<u32>,
+        votes: Vec<(u32, f32)>,
+    },
+}
+
+impl Votes {
+    /// Takes down the leaves of each tree, trees in the order of summing.
+    pub(crate) fn of(trees: &[Vec<Leaf<'_>>]) -> Votes {
+        Votes::single(trees).unwrap_or_else(|| Votes::lists(trees))
+    }
+
+    fn single(trees: &[Vec<Leaf<'_>>]) -> Option<Votes> {
+        let mut heads = Vec::with_capacity(trees.len());
+        let mut weights = Vec::new();
+        for leaves in trees {
+            let &[(class, _)] = *leaves.first()? else { return None };
+            heads.push((weights.len() as u32, class));
+            for leaf in leaves {
+                match leaf {
+                    &&[(same, weight)] if same == class => weights.push(weight),
+                    _ => return None,
+                }
+            }
+        }
+        Some(Votes::Single { trees: heads, weights })
+    }
+
+    fn lists(trees: &[Vec<Leaf<'_>>]) -> Votes {
+        let (mut heads, mut from, mut votes) = (Vec::with_capacity(trees.len()), vec![0], Vec::new());
+        for leaves in trees {
+            heads.push(from.len() as u32 - 1);
+            for leaf in leaves {
+                votes.extend_from_slice(leaf);
+                from.push(votes.len() as u32);
+            }
+        }
+        Votes::Lists { trees: heads, from, votes }
+    }
+
+    /// How many trees there are.
+    pub(crate) fn trees(&self) -> usize {
+        match self {
+            Votes::Single { trees, .. } => trees.len(),
+            Votes::Lists { trees, .. } => trees.len(),
+        }
+    }
+
+    /// Adds to each class's sum what the leaf that each tree ended in says, tree by tree.
+    #[inline]
+    pub(crate) fn add(&self, leaves: impl Iterator<Item = usize>, sums: &mut [f64]) {
+        match self {
+            Votes::Single { trees, weights } => {
+                for (&(from, class), leaf) in trees.iter().zip(leaves) {
+                    if let (Some(&weight), Some(sum)) =
+                        (weights.get(from as usize + leaf), sums.get_mut(class as usize))
+                    {
+                        *sum += f64::from(weight);
+                    }
+                }
+            }
+            Votes::Lists { trees, from, votes } => {
+                for (&first, leaf) in trees.iter().zip(leaves) {
+                    let at = first as usize + leaf;
+                    let (Some(&begin), Some(&end)) = (from.get(at), from.get(at + 1)) else { continue };
+                    for &(class, weight) in votes.get(begin as usize..end as usize).unwrap_or_default() {
+                        if let Some(sum) = sums.get_mut(class as usize) {
+                            *sum += f64::from(weight);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
