@@ -199,6 +199,50 @@ fn without_a_verdict_the_items_of_what_was_under_way_and_of_what_waited_are_coun
 }
 
 #[test]
+fn a_batch_that_envoy_does_not_take_is_counted_at_once() {
+    let mut gateway = Gateway::start("{}");
+    let request = gateway.send(&Request::of("u1", BODY));
+    gateway.answer(request, 200, &[], RULES);
+    gateway.refuse("call", 10);
+    gateway.tick();
+    gateway.allow();
+    gateway.tick();
+    assert_eq!(gateway.count("perch_compare_none_total.reason.observer_failed"), 1);
+    assert_eq!(gateway.count("perch_batch_total.result.failed"), 1);
+    assert_eq!(gateway.count("perch_batch_total.result.sent"), 0);
+}
+
+#[test]
+fn an_answer_without_a_body_is_observed_when_its_headers_pass() {
+    let mut gateway = Gateway::start("{}");
+    let request = gateway.send(&Request::of("u1", BODY));
+    gateway.answer(request, 204, &[], b"");
+    gateway.tick();
+    let call = gateway.calls().remove(0);
+    assert_eq!(Batch::parse(&call.body).unwrap().observations[0].status, 204);
+}
+
+#[test]
+fn a_worker_with_room_for_one_record_observes_one_after_the_other() {
+    let record = contract::frame::RECORD_OVERHEAD + 10 + 100;
+    let limits = format!(r#"{{"body_bytes":10,"answer_bytes":100,"batch_bytes":200,"pending_bytes":{record}}}"#);
+    let mut gateway = Gateway::start(&format!(r#"{{"limits":{limits}}}"#));
+    for _ in 0..3 {
+        let request = gateway.send(&Request::of("u1", &[b'x'; 10]));
+        gateway.answer(request, 200, &[], &[b' '; 100]);
+        gateway.tick();
+    }
+    let crowded = gateway.send(&Request::of("u1", &[b'x'; 10]));
+    gateway.answer(crowded, 200, &[], &[b' '; 100]);
+    let last = gateway.send(&Request::of("u1", &[b'x'; 10]));
+    gateway.answer(last, 200, &[], &[b' '; 100]);
+    gateway.tick();
+    gateway.tick();
+    assert_eq!(gateway.count("perch_observation_total.outcome.observed"), 4);
+    assert_eq!(gateway.count("perch_observation_total.outcome.dropped_buffer_full"), 1);
+}
+
+#[test]
 fn an_idle_gateway_does_not_tick() {
     let mut gateway = Gateway::start("{}");
     assert_eq!(gateway.period(OBSERVE), 0);

@@ -225,7 +225,8 @@ impl Gateway {
         // Answers pass the filters in reverse.
         for context in model.into_iter().chain([observe]) {
             self.host.enter(context);
-            self.worker.answer_headers(&self.host, context, false);
+            // An answer without a body ends with its headers.
+            self.worker.answer_headers(&self.host, context, whole && body.is_empty());
             self.after();
         }
         for context in model.into_iter().chain([observe]) {
@@ -235,7 +236,7 @@ impl Gateway {
                 self.worker.answer_body(&self.host, context, chunk.len(), false);
                 self.after();
             }
-            if whole {
+            if whole && !body.is_empty() {
                 self.host.enter(context);
                 self.host.set_chunk(&[]);
                 self.worker.answer_body(&self.host, context, 0, true);

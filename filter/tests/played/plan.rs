@@ -27,7 +27,7 @@ pub(crate) struct Plan {
 pub(crate) fn any_plan() -> impl Strategy<Value = Plan> {
     let flags = (any::<bool>(), any::<bool>(), prop::bool::weighted(0.1), prop::bool::weighted(0.1));
     let more = (0_usize..80, prop::bool::weighted(0.1), any::<bool>(), 0_u8..8, prop::bool::weighted(0.15));
-    let last = (0_u8..6, 0_u8..5, prop::bool::weighted(0.1));
+    let last = (0_u8..7, 0_u8..5, prop::bool::weighted(0.1));
     (flags, more, last).prop_map(|(flags, more, last)| Plan {
         canary: flags.0,
         identified: flags.1,
@@ -99,12 +99,17 @@ impl Gateway {
                 2 => self.break_off(index, ONE),
                 3 => self.answer(index, 200, &[], &[b' '; 250]),
                 4 => self.answer(index, 200, &[], b"garbage"),
+                5 => self.answer(index, 204, &[], b""),
                 _ => self.answer(index, 200, &[], ONE),
             }
+        }
+        if plan.observer == 3 {
+            self.refuse("call", 10);
         }
         if plan.observer != 4 {
             self.tick();
         }
+        self.allow();
         if let Some(call) = self.calls().into_iter().find(|call| call.cluster == "perch_scorer_observe") {
             match plan.observer {
                 0 => self.reply(call.token, &Reply::failed()),
