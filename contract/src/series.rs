@@ -156,12 +156,8 @@ pub const SCORER: &[Series] = &[
     gauge(QUEUE, &[], "Observations that wait for a thread."),
     gauge(QUEUE_LIMIT, &[], "Observations that may wait before more are shed."),
     histogram(ANSWER_LATENCY, &["arm"], "Time of an answer at the gateway, in seconds, by who gave it."),
-    counter(JUDGED_REQUESTS, &[], "Requests with at least one item on which both sides have an opinion."),
-    counter(AGREEMENT, &[], "Sum over judged requests of the share of their judged items that agree."),
-    counter(AGREEMENT_SQUARES, &[], "Sum over judged requests of that share squared."),
-    counter(NOISE_REQUESTS, &["side"], "Judged requests of the sample on which one side was asked twice."),
-    counter(NOISE_AGREEMENT, &["side"], "Sum over those of the share of items on which the side repeats itself."),
-    counter(NOISE_AGREEMENT_SQUARES, &["side"], "Sum over those of that share squared."),
+    // JUDGED_REQUESTS, AGREEMENT and their NOISE_ twins join this list with the scorer's code that counts them: a series that
+    // is listed and not exposed would leave an alert silent.
 ];
 
 /// From `perch guard`.

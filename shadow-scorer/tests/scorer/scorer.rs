@@ -112,8 +112,9 @@ impl Scorer {
 
     pub(crate) async fn start_in(place: Place, flags: &[&str]) -> Self {
         let (store, registry) = (place.store_url(), place.registry().display().to_string());
-        let own = ["--listen", "127.0.0.1:0", "--store", &store, "--registry", &registry, "--drain-notice-ms", "0"];
-        let raw = Raw::try_parse_from([&["shadow-scorer"], &own[..], flags].concat()).unwrap();
+        let own = ["--listen", "127.0.0.1:0", "--store", &store, "--registry", &registry];
+        let at_once: &[&str] = if flags.contains(&"--drain-notice-ms") { &[] } else { &["--drain-notice-ms", "0"] };
+        let raw = Raw::try_parse_from([&["shadow-scorer"], &own[..], at_once, flags].concat()).unwrap();
         let settings = raw.check(|_| None).unwrap();
         let listener = bind(settings.listen).await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -165,20 +166,25 @@ impl Scorer {
 
     /// The value of one series, labels in the exposition's order.
     pub(crate) async fn metric(&self, series: &str) -> f64 {
+        self.metric_if_any(series).await.unwrap_or_else(|| panic!("{series} is not in the exposition"))
+    }
+
+    /// As [`Scorer::metric`], `None` while the series is not there.
+    async fn metric_if_any(&self, series: &str) -> Option<f64> {
         let text = self.get("/metrics").await.text();
-        let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ').map(str::to_owned));
-        line.unwrap_or_else(|| panic!("{series} is not in\n{text}")).parse().unwrap()
+        let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '))?;
+        Some(value.parse().unwrap())
     }
 
     /// Waits until a series has a value; the last one is shown when it never comes.
     pub(crate) async fn metric_becomes(&self, series: &str, wanted: f64) {
         let begun = Instant::now();
         loop {
-            let seen = self.metric(series).await;
-            if (seen - wanted).abs() < f64::EPSILON {
+            let seen = self.metric_if_any(series).await;
+            if seen.is_some_and(|seen| (seen - wanted).abs() < f64::EPSILON) {
                 return;
             }
-            assert!(begun.elapsed() < Duration::from_secs(20), "{series} stays at {seen}, wanted {wanted}");
+            assert!(begun.elapsed() < Duration::from_secs(20), "{series} stays at {seen:?}, wanted {wanted}");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
