@@ -12,6 +12,11 @@
 //! | [`decision`] | what comes out |
 //! | [`ramp`] | the core: from checks to a decision, and an operator's orders |
 //! | [`state`] | what is stored, and what it means |
+//! | [`source`], [`sink`] | what is read, what is written |
+//! | [`ledger`] | the audit log and its lock: one story, in which the last human word holds |
+//! | [`lease`] | two guards do not duel |
+//! | [`shell`] | one look, from reading to storing |
+//! | [`export`] | the guard's own metrics |
 //!
 //! # Rules, in order of precedence
 //! 1. A change of the share that the guard did not make pauses it until an operator resumes; it goes on judging and
@@ -24,10 +29,18 @@
 
 pub mod checks;
 pub mod decision;
+pub mod export;
+mod file;
+pub mod lease;
+pub mod ledger;
 pub mod observation;
 pub mod plan;
 pub mod ramp;
+pub mod shell;
+pub mod sink;
+pub mod source;
 pub mod state;
 mod words;
 
+pub use file::FileError;
 pub use ramp::{Guard, Order, OrderError, StateError};

@@ -97,6 +97,16 @@ impl Guard {
         self.state.last_order = number;
     }
 
+    /// While no ramp is under way and nothing is stopped, judges by `plan` from now on.
+    pub fn watch_by(&mut self, plan: &Plan) {
+        let idle = self.state.paused.is_none() && self.state.latched.is_none();
+        if self.state.phase == Phase::Watching && idle && *plan != self.plan {
+            let last_order = self.state.last_order;
+            *self = Self::new(plan.clone());
+            self.state.last_order = last_order;
+        }
+    }
+
     /// The step that follows the share that is held; `None` at the last one.
     #[must_use]
     pub fn next_step(&self) -> Option<&Step> {
@@ -149,6 +159,24 @@ impl Guard {
         state.ratio.step(seen.assigned);
         state.fallback.step(now_ms, seen.canary, None);
         state.latency.step(now_ms, seen.canary_slow, seen.rule_slow);
+    }
+
+    /// Takes notice of the gateways' share, so that orders meet it; [`Guard::judge`] does so too.
+    pub fn see(&mut self, now_ms: u64, seen: &Observation) {
+        self.take_share(now_ms, seen, &mut Vec::new());
+    }
+
+    /// The share at the last look; `None` when it was not known.
+    #[must_use]
+    pub const fn share(&self) -> Option<Share> {
+        self.seen
+    }
+
+    /// Gives a change that was just found its author.
+    pub fn told_of_a_change(&mut self, now_ms: u64, who: &str) {
+        if let Some(stop) = self.state.paused.as_mut().filter(|stop| stop.at_ms == now_ms) {
+            who.clone_into(&mut stop.reason);
+        }
     }
 
     /// Looks: judges every check and decides. A decision to move is not carried out here; the shell sets the share and

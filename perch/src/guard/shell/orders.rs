@@ -1,0 +1,67 @@
+//! What operators and alerts have said since the last look.
+
+use contract::switch::Share;
+
+use super::super::ledger::{By, Entry, What};
+use super::super::plan::Plan;
+use super::super::ramp::Order;
+use super::super::sink::Sink;
+use super::super::source::{Source, in_words};
+use super::Shell;
+
+impl<S: Source, K: Sink> Shell<S, K> {
+    /// Tells the core; what made no sense comes back to be written down.
+    pub(super) fn carry_out(&mut self, now_ms: u64, entries: &[Entry]) -> Vec<(What, String)> {
+        let mut refused = Vec::new();
+        let done = self.guard.state().last_order;
+        for (index, entry) in entries.iter().enumerate().filter(|(_, entry)| entry.number > done) {
+            let later = entries.get(index + 1..).unwrap_or_default();
+            if let Err(reason) = self.say(now_ms, entry, later) {
+                refused.push((What::Refused { wanted: format!("entry {}", entry.number) }, reason));
+            }
+            self.guard.orders_done(entry.number);
+        }
+        refused
+    }
+
+    fn say(&mut self, now_ms: u64, entry: &Entry, later: &[Entry]) -> Result<(), String> {
+        let who = match &entry.by {
+            By::Human(name) => name.clone(),
+            By::Alert(name) => format!("alert {name}"),
+            By::Guard(_) => return Ok(()),
+        };
+        let reason = if entry.reason.is_empty() { who.clone() } else { format!("{who}: {}", entry.reason) };
+        let order = match &entry.what {
+            What::Set { to, .. } => {
+                self.guard.told_of_a_change(now_ms, &format!("{who} set the share to {to}: {}", entry.reason));
+                return Ok(());
+            }
+            What::Start { plan } => {
+                let plan = Plan::check(plan.as_ref().clone()).map_err(|error| in_words(&error))?;
+                Order::Start(Box::new(plan))
+            }
+            What::Pause => Order::Pause(reason),
+            What::Resume => Order::Resume,
+            What::Approve => Order::Approve,
+            What::Abort => Order::Abort(reason),
+            What::Rollback => {
+                if let Some(word) = later.iter().find(|entry| sets_a_share(entry)) {
+                    return Err(format!("an operator has set a share since (entry {})", word.number));
+                }
+                Order::Rollback(reason)
+            }
+            What::Found { .. } | What::Froze | What::Refused { .. } => return Ok(()),
+        };
+        self.guard.order(now_ms, order).map_err(|error| in_words(&error))
+    }
+}
+
+/// Did an operator put users on the model again?
+fn sets_a_share(entry: &Entry) -> bool {
+    let human = matches!(entry.by, By::Human(_));
+    let to = match &entry.what {
+        What::Set { to, .. } => Share::from_runtime(to),
+        _ => None,
+    };
+    human && to.is_some_and(|share| share != Share::OFF)
+}

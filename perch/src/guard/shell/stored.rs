@@ -1,0 +1,67 @@
+//! The guard's state on disk: its evidence, and the counters that the evidence was counted from.
+
+use serde::{Deserialize, Serialize};
+
+use super::super::file;
+use super::super::ramp::{Guard, Order};
+use super::super::sink::Sink;
+use super::super::source::Source;
+use super::super::source::totals::Totals;
+use super::super::state::State;
+use super::{Shell, ShellError};
+
+const STATE_FILE: &str = "state.json";
+const ASIDE_FILE: &str = "state.unreadable.json";
+
+#[derive(Serialize)]
+struct Writing<'a> {
+    guard: &'a State,
+    totals: &'a Totals,
+}
+
+#[derive(Deserialize)]
+struct Reading {
+    guard: serde_json::Value,
+    totals: Totals,
+}
+
+impl<S: Source, K: Sink> Shell<S, K> {
+    pub(super) fn store(&self) -> Result<(), ShellError> {
+        let text = serde_json::to_string(&Writing { guard: self.guard.state(), totals: &self.totals })?;
+        Ok(file::replace(&self.folder.join(STATE_FILE), &text)?)
+    }
+
+    /// Reads the state. One that cannot be read is put aside, and the guard begins paused: it cannot know whether it had
+    /// rolled back. Without a state, what the ledger says up to entry `last` is history and not to be carried out.
+    pub(super) fn load(&mut self, now_ms: u64, last: u64, troubles: &mut Vec<String>) -> Result<(), ShellError> {
+        let path = self.folder.join(STATE_FILE);
+        let Some(text) = file::read(&path)? else {
+            self.guard.orders_done(last);
+            return Ok(());
+        };
+        let read = serde_json::from_str::<Reading>(&text)
+            .map_err(|error| error.to_string())
+            .and_then(|stored| Ok((of_value(&stored.guard)?, stored.totals)));
+        match read {
+            Ok((guard, totals)) => {
+                (self.guard, self.totals) = (guard, totals);
+                self.guard.watch_by(&self.fresh);
+            }
+            Err(why) => {
+                let reason = format!("the stored state could not be read ({why}); it was put aside as {ASIDE_FILE}");
+                file::replace(&self.folder.join(ASIDE_FILE), &text)?;
+                self.guard = Guard::new(self.fresh.clone());
+                self.guard.orders_done(last);
+                self.totals = Totals::default();
+                // Pausing is possible in every state.
+                let _ = self.guard.order(now_ms, Order::Pause(reason.clone()));
+                troubles.push(reason);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn of_value(value: &serde_json::Value) -> Result<Guard, String> {
+    Guard::from_json(&value.to_string()).map_err(|error| super::super::source::in_words(&error))
+}

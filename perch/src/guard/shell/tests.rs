@@ -1,0 +1,410 @@
+//! The shell against small servers that speak as Envoy's admin interface, a scorer and Prometheus do.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::extract::{Query, State as Extracted};
+use axum::routing::{get, post};
+use contract::evidence::{self, Clusters, Evidence, Feedback, Users};
+use contract::switch::RUNTIME_KEY;
+use tempfile::TempDir;
+
+use super::super::decision::{Check, Verdict};
+use super::super::plan::raw::Raw;
+use super::super::sink::Gateways;
+use super::super::source::system::{Addresses, System};
+use super::*;
+use crate::canary::disk;
+
+const PLAN: &str = "
+steps: [10%, 50%]
+minimum_time: 60s
+minimum_requests: 500
+settle_time: 5s
+baseline: {minimum_time: 60s, minimum_requests: 2000}
+";
+const LOOK_MS: u64 = 5_000;
+
+/// What the servers say, and what they were told.
+#[derive(Default)]
+struct Town {
+    runtime: String,
+    counters: BTreeMap<String, f64>,
+    users: Counted,
+    down: bool,
+    told: Vec<String>,
+}
+
+#[derive(Default, Clone, Copy)]
+struct Counted(u64, u64);
+
+type Shared = Arc<Mutex<Town>>;
+
+async fn serve(town: Shared) -> String {
+    let metrics = |gateway: bool| {
+        move |Extracted(town): Extracted<Shared>| async move {
+            let town = town.lock().unwrap();
+            let of = |name: &str| name.starts_with("perch_scorer_") != gateway;
+            let lines =
+                town.counters.iter().filter(|(name, _)| of(name)).map(|(name, value)| format!("{name} {value}\n"));
+            lines.collect::<String>()
+        }
+    };
+    let app = Router::new()
+        .route("/stats/prometheus", get(metrics(true)))
+        .route("/metrics", get(metrics(false)))
+        .route(
+            "/runtime",
+            get(|Extracted(town): Extracted<Shared>| async move {
+                let value = town.lock().unwrap().runtime.clone();
+                axum::Json(serde_json::json!({"entries": {RUNTIME_KEY: {"final_value": value}}}))
+            }),
+        )
+        .route(
+            "/runtime_modify",
+            post(|Extracted(town): Extracted<Shared>, Query(query): Query<BTreeMap<String, String>>| async move {
+                let mut town = town.lock().unwrap();
+                if town.down {
+                    return axum::http::StatusCode::SERVICE_UNAVAILABLE;
+                }
+                let value = query[RUNTIME_KEY].clone();
+                town.told.push(value.clone());
+                town.runtime = value;
+                town.users = Counted::default();
+                axum::http::StatusCode::OK
+            }),
+        )
+        .route(
+            evidence::PATH,
+            get(|Extracted(town): Extracted<Shared>, Query(query): Query<BTreeMap<String, String>>| async move {
+                let Counted(rule, model) = town.lock().unwrap().users;
+                let none = Clusters::default();
+                axum::Json(Evidence {
+                    version: evidence::VERSION,
+                    since_ms: query[evidence::SINCE].parse().unwrap(),
+                    users: Users { rule, model, sampled_one_in: 1 },
+                    feedback: Some(Feedback { rule: none, model: none }),
+                })
+            }),
+        )
+        .route(
+            "/api/v1/query",
+            get(|Extracted(town): Extracted<Shared>, Query(query): Query<BTreeMap<String, String>>| async move {
+                assert!(query["query"].starts_with("{__name__=~\"lm_suggest_compare_total|"));
+                let town = town.lock().unwrap();
+                let exposition: String =
+                    town.counters.iter().map(|(name, value)| format!("{name} {value}\n")).collect();
+                let scrape = stack::scrape::Scrape::parse(&exposition);
+                let result = scrape.samples().iter().map(|sample| {
+                    let mut metric = sample.labels.clone();
+                    metric.insert("__name__".into(), sample.name.clone());
+                    metric.insert("instance".into(), "one".into());
+                    serde_json::json!({"metric": metric, "value": [1.5, sample.value.to_string()]})
+                });
+                let result: Vec<_> = result.collect();
+                axum::Json(serde_json::json!({"status": "success", "data": {"resultType": "vector", "result": result}}))
+            }),
+        )
+        .with_state(town);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+    url
+}
+
+struct World {
+    town: Shared,
+    addresses: Addresses,
+    folder: TempDir,
+    link: PathBuf,
+    now_ms: u64,
+    agreement: f64,
+}
+
+impl World {
+    async fn new() -> Self {
+        let town = Shared::default();
+        town.lock().unwrap().runtime = "0".into();
+        let url = serve(town.clone()).await;
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(folder.path().join("layer/0/perch")).unwrap();
+        let link = folder.path().join("layer/current");
+        std::os::unix::fs::symlink("0", &link).unwrap();
+        let addresses = Addresses { gateways: vec![url.clone()], scorers: vec![url], prometheus: None };
+        let mut world = Self { town, addresses, folder, link, now_ms: 1_000_000, agreement: 0.9 };
+        world.traffic(0.0);
+        world
+    }
+
+    fn shell(&self, name: &str) -> Shell<System, Gateways> {
+        let source = System::new(&self.addresses).unwrap();
+        let sink = Gateways::new(&self.addresses.gateways, vec![self.link.clone()]).unwrap();
+        let plan = Plan::parse(PLAN).unwrap();
+        Shell::new(source, sink, &self.folder.path().join("guard"), name, Duration::from_secs(5), plan).unwrap()
+    }
+
+    fn ledger(&self) -> Ledger {
+        Ledger::in_folder(&self.folder.path().join("guard")).unwrap()
+    }
+
+    async fn say(&self, by: By, what: What) {
+        self.ledger().hold().await.unwrap().append(self.now_ms, by, what, "for a test").unwrap();
+    }
+
+    fn share(&self) -> String {
+        self.town.lock().unwrap().runtime.clone()
+    }
+
+    /// `requests` come.
+    fn traffic(&mut self, requests: f64) {
+        let mut town = self.town.lock().unwrap();
+        let share = Share::from_runtime(&town.runtime).unwrap().fraction();
+        let (canary, agree) = (requests * share, requests * self.agreement);
+        for (name, more) in [
+            ("lm_suggest_compare_total{agree=\"True\"}", agree),
+            ("lm_suggest_compare_total{agree=\"False\"}", requests - agree),
+            ("lm_suggest_source_total{source=\"rule\"}", requests - canary),
+            ("lm_suggest_source_total{source=\"model\"}", canary),
+            ("lm_ml_fallback_total{reason=\"reset\"}", 0.0),
+            ("lm_ml_predict_requests_total{available=\"True\"}", requests),
+            ("lm_ml_predict_requests_total{available=\"False\"}", 0.0),
+            ("perch_observation_total{outcome=\"observed\"}", requests),
+            ("perch_scorer_judged_requests_total", requests),
+            ("perch_scorer_request_agreement_total", agree),
+            ("perch_scorer_request_agreement_squares_total", agree),
+            ("perch_scorer_answer_latency_seconds_bucket{arm=\"model\",le=\"0.25\"}", canary),
+            ("perch_scorer_answer_latency_seconds_count{arm=\"model\"}", canary),
+            ("perch_scorer_answer_latency_seconds_bucket{arm=\"rule\",le=\"0.25\"}", requests - canary),
+            ("perch_scorer_answer_latency_seconds_count{arm=\"rule\"}", requests - canary),
+        ] {
+            *town.counters.entry(name.to_owned()).or_default() += more;
+        }
+        let (rule, model) = ((requests - canary) / 2.0, canary / 2.0);
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let more = (rule.round() as u64, model.round() as u64);
+        town.users = Counted(town.users.0 + more.0, town.users.1 + more.1);
+    }
+
+    async fn look(&mut self, shell: &mut Shell<System, Gateways>) -> Report {
+        self.now_ms += LOOK_MS;
+        self.traffic(200.0);
+        shell.tick(self.now_ms).await.unwrap()
+    }
+
+    async fn until_moved(&mut self, shell: &mut Shell<System, Gateways>) -> Report {
+        for _ in 0..400 {
+            let report = self.look(shell).await;
+            if report.carried_out.is_some() {
+                return report;
+            }
+        }
+        panic!("nothing moved: {}", self.look(shell).await.line());
+    }
+
+    async fn started(&mut self) -> Shell<System, Gateways> {
+        let mut shell = self.shell("g1");
+        self.look(&mut shell).await;
+        self.say(By::Human("ada".into()), What::Start { plan: Box::new(raw()) }).await;
+        shell
+    }
+
+    async fn entries(&self) -> Vec<String> {
+        let entries = self.ledger().read().unwrap();
+        let text = |entry: &Entry| {
+            let by = match &entry.by {
+                By::Human(name) | By::Guard(name) | By::Alert(name) => name.clone(),
+            };
+            match &entry.what {
+                What::Set { to, .. } => format!("{by} set {to}"),
+                What::Found { from, to } => format!("{by} found {from}>{to}"),
+                What::Refused { .. } => format!("{by} refused"),
+                What::Start { .. } => format!("{by} start"),
+                other => format!("{by} {other:?}").to_lowercase(),
+            }
+        };
+        entries.iter().map(text).collect()
+    }
+}
+
+fn raw() -> Raw {
+    Plan::parse(PLAN).unwrap().raw().clone()
+}
+
+fn ada() -> By {
+    By::Human("ada".into())
+}
+
+#[tokio::test]
+async fn a_ramp_goes_up_on_both_layers_and_the_ledger_tells_it() {
+    let mut world = World::new().await;
+    let mut shell = world.started().await;
+    let report = world.until_moved(&mut shell).await;
+    assert_eq!((report.carried_out, world.share().as_str()), (Some(true), "10"), "{}", report.line());
+    assert_eq!(disk::get(&world.link, RUNTIME_KEY).as_deref(), Some("10"), "it must survive the gateway's restart");
+    world.until_moved(&mut shell).await;
+    assert_eq!(world.share(), "50");
+    assert_eq!(world.entries().await, ["ada start", "g1 set 10", "g1 set 50"]);
+}
+
+#[tokio::test]
+async fn by_prometheus_it_decides_the_same() {
+    let mut world = World::new().await;
+    world.addresses.prometheus = Some(world.addresses.scorers[0].clone());
+    let mut shell = world.started().await;
+    assert_eq!(world.until_moved(&mut shell).await.carried_out, Some(true));
+    world.agreement = 0.7;
+    let report = world.until_moved(&mut shell).await;
+    assert_eq!(report.decision.unwrap().of(Check::Agreement).unwrap().verdict, Verdict::Breach);
+    assert_eq!(world.share(), "0");
+}
+
+#[tokio::test]
+async fn a_gateway_that_cannot_be_told_is_told_again() {
+    let mut world = World::new().await;
+    let mut shell = world.started().await;
+    world.until_moved(&mut shell).await;
+    world.agreement = 0.7;
+    world.town.lock().unwrap().down = true;
+    let report = world.until_moved(&mut shell).await;
+    assert_eq!(report.carried_out, Some(false));
+    assert!(report.troubles.iter().any(|trouble| trouble.contains("503")), "{:?}", report.troubles);
+    assert_eq!(world.look(&mut shell).await.carried_out, Some(false));
+    world.town.lock().unwrap().down = false;
+    assert_eq!(world.look(&mut shell).await.carried_out, Some(true));
+    assert_eq!(world.share(), "0");
+    assert_eq!(world.look(&mut shell).await.carried_out, None);
+}
+
+#[tokio::test]
+async fn a_guard_that_restarts_keeps_its_evidence_and_its_latch() {
+    let mut world = World::new().await;
+    let mut shell = world.started().await;
+    world.until_moved(&mut shell).await;
+    drop(shell);
+    let mut shell = world.shell("g1");
+    world.agreement = 0.7;
+    world.until_moved(&mut shell).await;
+    drop(shell);
+    let mut shell = world.shell("g1");
+    for _ in 0..100 {
+        assert_eq!(world.look(&mut shell).await.carried_out, None);
+    }
+    assert!(world.look(&mut shell).await.latched.unwrap().reason.contains("agreement has fallen"));
+}
+
+#[tokio::test]
+async fn two_guards_do_not_duel_and_the_second_takes_over() {
+    let mut world = World::new().await;
+    let mut first = world.started().await;
+    let mut second = world.shell("g2");
+    world.until_moved(&mut first).await;
+    let report = world.look(&mut second).await;
+    assert!(!report.leading && report.decision.is_none());
+    assert_eq!(report.leader.as_deref(), Some("g1"));
+    world.now_ms += 60_000;
+    world.agreement = 0.7;
+    let report = world.until_moved(&mut second).await;
+    assert_eq!((report.guard.as_str(), world.share().as_str()), ("g2", "0"), "with what the first one had learnt");
+    assert!(!world.look(&mut first).await.leading);
+}
+
+#[tokio::test]
+async fn the_last_human_word_holds_against_the_guard_and_an_alert() {
+    let mut world = World::new().await;
+    let mut shell = world.started().await;
+    world.until_moved(&mut shell).await;
+    world.agreement = 0.5;
+    // Between two looks: an alert asks for a rollback, then an operator sets 20 %.
+    world.say(By::Alert("agreement".into()), What::Rollback).await;
+    world.say(ada(), What::Set { from: Some("10".into()), to: "20".into() }).await;
+    world.town.lock().unwrap().runtime = "20".into();
+    for _ in 0..50 {
+        world.look(&mut shell).await;
+    }
+    assert_eq!(world.share(), "20");
+    let report = world.look(&mut shell).await;
+    assert!(report.paused.unwrap().reason.starts_with("ada set the share to 20"));
+    let entries = world.entries().await;
+    assert_eq!(entries, ["ada start", "g1 set 10", "agreement rollback", "ada set 20", "g1 refused"]);
+}
+
+#[tokio::test]
+async fn an_operator_who_speaks_while_the_guard_decides_wins() {
+    let mut world = World::new().await;
+    let mut shell = world.started().await;
+    world.until_moved(&mut shell).await;
+    world.agreement = 0.5;
+    // Held while the guard wants to act: it has read the ledger before.
+    let decision = loop {
+        world.now_ms += LOOK_MS;
+        world.traffic(200.0);
+        let seen = shell.source.look(0).await;
+        shell.totals.take(&seen.samples);
+        let seen = reading::observation(seen.share, &seen.samples, &shell.totals, None, None);
+        let decision = shell.guard.judge(world.now_ms, &seen);
+        if decision.action == Action::Rollback {
+            world.say(ada(), What::Set { from: None, to: "20".into() }).await;
+            let mut troubles = Vec::new();
+            let done = shell.act(world.now_ms, &decision, &seen, Vec::new(), &mut troubles).await.unwrap();
+            break (done, troubles);
+        }
+    };
+    assert_eq!(decision.0, Some(false));
+    assert!(decision.1[0].contains("an operator spoke meanwhile"));
+    assert_eq!(world.share(), "10");
+}
+
+#[tokio::test]
+async fn a_change_past_the_ledger_is_found_and_written_down() {
+    let mut world = World::new().await;
+    let mut shell = world.started().await;
+    world.until_moved(&mut shell).await;
+    world.town.lock().unwrap().runtime = "30".into();
+    let report = world.look(&mut shell).await;
+    assert!(report.paused.unwrap().reason.contains("by hand from 10% to 30%"));
+    world.look(&mut shell).await;
+    assert_eq!(world.entries().await.last().unwrap(), "g1 found 10>30");
+    assert_eq!(world.entries().await.len(), 3);
+}
+
+#[tokio::test]
+async fn an_alerts_rollback_is_carried_out() {
+    let mut world = World::new().await;
+    let mut shell = world.started().await;
+    world.until_moved(&mut shell).await;
+    world.say(By::Alert("SuggestAgreementDrop".into()), What::Rollback).await;
+    let report = world.look(&mut shell).await;
+    assert_eq!((report.carried_out, world.share().as_str()), (Some(true), "0"));
+    assert!(report.latched.unwrap().reason.contains("alert SuggestAgreementDrop"));
+}
+
+#[tokio::test]
+async fn a_state_that_cannot_be_read_is_put_aside_and_the_guard_begins_paused() {
+    let mut world = World::new().await;
+    let mut shell = world.started().await;
+    world.until_moved(&mut shell).await;
+    drop(shell);
+    let folder = world.folder.path().join("guard");
+    std::fs::write(folder.join("state.json"), "{\"guard\": 5").unwrap();
+    let mut shell = world.shell("g1");
+    let report = world.look(&mut shell).await;
+    assert!(report.paused.unwrap().reason.contains("could not be read"));
+    assert!(folder.join("state.unreadable.json").exists());
+    assert_eq!(world.share(), "10");
+}
+
+#[tokio::test]
+async fn parts_that_are_gone_are_named_and_nothing_moves() {
+    let mut world = World::new().await;
+    let mut shell = world.started().await;
+    world.until_moved(&mut shell).await;
+    world.addresses.scorers = vec!["http://127.0.0.1:9".into()];
+    let mut shell = world.shell("g1");
+    for _ in 0..60 {
+        let report = world.look(&mut shell).await;
+        assert_eq!(report.carried_out, None);
+        assert!(report.troubles.iter().any(|trouble| trouble.contains("127.0.0.1:9")));
+        assert!(report.line().contains("no data"), "{}", report.line());
+    }
+}

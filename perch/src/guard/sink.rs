@@ -1,0 +1,85 @@
+//! Where the guard's decisions go: the share, into every gateway.
+
+use std::path::PathBuf;
+
+use contract::switch::{RUNTIME_KEY, Share};
+use stack::admin::Admin;
+
+use crate::canary::disk::{self, DiskError};
+
+/// Something that can be told a share.
+pub trait Sink {
+    /// Sets the share everywhere and makes sure that it holds.
+    ///
+    /// # Errors
+    /// When it does not hold everywhere; it may then hold in some places.
+    fn set(&mut self, share: Share) -> impl Future<Output = Result<(), SinkError>> + Send;
+}
+
+/// A share that does not hold everywhere.
+#[derive(Debug, thiserror::Error)]
+pub enum SinkError {
+    /// It would not survive a restart of the gateway.
+    #[error("the share was not written to disk")]
+    Disk(#[from] DiskError),
+    /// Some gateways do not hold it.
+    #[error("{share} does not hold on every gateway: {}", .faults.join("; "))]
+    Gateways {
+        /// The share.
+        share: Share,
+        /// Which gateway, and why.
+        faults: Vec<String>,
+    },
+}
+
+/// The gateways of a deployment.
+#[derive(Debug, Clone)]
+pub struct Gateways {
+    links: Vec<PathBuf>,
+    admins: Vec<(String, Admin)>,
+}
+
+impl Gateways {
+    /// Envoy's admin interfaces at `urls`, and the links of the disk layers that survive their restarts.
+    ///
+    /// # Errors
+    /// When no HTTP client can be made.
+    pub fn new(urls: &[String], links: Vec<PathBuf>) -> Result<Self, stack::Error> {
+        let admin = |url: &String| {
+            let url = url.trim_end_matches('/').to_owned();
+            Ok((url.clone(), Admin::new(url)?))
+        };
+        Ok(Self { links, admins: urls.iter().map(admin).collect::<Result<_, stack::Error>>()? })
+    }
+
+    /// `None` when the gateway holds the share.
+    async fn fault(url: &str, admin: &Admin, share: Share) -> Option<String> {
+        let text = share.to_runtime();
+        if let Err(error) = admin.set_runtime(RUNTIME_KEY, &text).await {
+            return Some(format!("{url}: {error}"));
+        }
+        match admin.runtime(RUNTIME_KEY).await {
+            Ok(held) if held.as_deref().and_then(Share::from_runtime) == Some(share) => None,
+            Ok(held) => Some(format!("{url} holds {}", held.unwrap_or_else(|| "nothing".to_owned()))),
+            Err(error) => Some(format!("{url}: {error}")),
+        }
+    }
+}
+
+impl Sink for Gateways {
+    async fn set(&mut self, share: Share) -> Result<(), SinkError> {
+        // The disk first: a gateway that restarts in between comes up with the new share. A disk that cannot be written
+        // must not keep a rollback from the gateways that run, so its error comes last.
+        let disk = self.links.iter().map(|link| disk::set(link, RUNTIME_KEY, &share.to_runtime()));
+        let disk: Result<Vec<()>, DiskError> = disk.collect();
+        let mut faults = Vec::new();
+        for (url, admin) in &self.admins {
+            faults.extend(Self::fault(url, admin, share).await);
+        }
+        if !faults.is_empty() {
+            return Err(SinkError::Gateways { share, faults });
+        }
+        disk?;
+        Ok(())
+    }
+}
