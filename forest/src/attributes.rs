@@ -13,8 +13,12 @@ const DOUBLES: [(&str, &str); 4] = [
     ("base_values_as_tensor", "export with single precision (base_values)"),
 ];
 
-/// Reads the attributes of a TreeEnsembleClassifier. Lengths and values are for [`crate::Forest::new`] to check.
-pub(crate) fn read(node: &NodeProto) -> TractResult<Ensemble> {
+/// Reads the attributes of a TreeEnsembleClassifier. Lengths and values are for [`Forest::new`](crate::Forest::new) to
+/// check.
+///
+/// # Errors
+/// An attribute that is missing, of another type, or not supported.
+pub fn ensemble_of(node: &NodeProto) -> TractResult<Ensemble> {
     for (attribute, mend) in DOUBLES {
         if node.attribute.iter().any(|a| a.name == attribute) {
             return Err(Malformed::UnsupportedAttribute { attribute, mend }.into());

@@ -15,7 +15,7 @@
 //! # }
 //! ```
 //!
-//! Without tract, an [`Ensemble`] (ONNX's attributes) becomes a [`Forest`].
+//! Without a graph around it: [`ensemble_of`] a node, or an [`Ensemble`] of your own, becomes a [`Forest`].
 
 mod attributes;
 mod block;
@@ -30,6 +30,7 @@ mod sieve;
 mod tree;
 mod votes;
 
+pub use attributes::ensemble_of;
 pub use ensemble::{Ensemble, Labels, Mode, PostTransform};
 pub use error::{Malformed, WrongShape};
 pub use forest::Forest;

@@ -8,7 +8,8 @@ use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
 
-use crate::{Forest, Labels, attributes};
+use crate::attributes::ensemble_of;
+use crate::{Forest, Labels};
 
 const NAME: &str = "TreeEnsembleClassifier";
 
@@ -43,7 +44,7 @@ pub fn model_uses_forest(model: &TypedModel) -> bool {
 }
 
 fn build(_context: &ParsingContext, node: &NodeProto) -> TractResult<(Box<dyn InferenceOp>, Vec<String>)> {
-    let forest = Forest::new(&attributes::read(node)?)?;
+    let forest = Forest::new(&ensemble_of(node)?)?;
     Ok((expand(ForestOp { forest: Arc::new(forest) }), vec![]))
 }
 

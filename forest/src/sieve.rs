@@ -59,7 +59,8 @@ macro_rules! mask {
 
             #[inline]
             fn first(self) -> usize {
-                self.trailing_zeros() as usize
+                // The last bit is never struck out; saying so spares the compiler the case of no bit at all.
+                (self | 1 << (Self::BITS - 1)).trailing_zeros() as usize
             }
         }
     };

@@ -8,9 +8,12 @@ pub(crate) type Leaf<'a> = &'a [(u32, f32)];
 pub(crate) enum Votes {
     /// Each leaf adds one weight, each tree speaks for one class, as boosted trees do.
     Single {
-        /// Position of the weight of each tree's first leaf, and the tree's class.
-        trees: Vec<(u32, u32)>,
+        /// Each tree's class.
+        classes: Vec<u32>,
+        /// The weights of each tree's leaves, padded to as many for each tree.
         weights: Vec<f32>,
+        /// How many that is.
+        stride: usize,
     },
     /// Any number of weights.
     Lists {
@@ -28,20 +31,28 @@ impl Votes {
         Votes::single(trees).unwrap_or_else(|| Votes::lists(trees))
     }
 
+    /// None if a leaf has more or less than one vote, the leaves of a tree speak for different classes, or the trees
+    /// differ so much in size that padding would take more room than lists.
     fn single(trees: &[Vec<Leaf<'_>>]) -> Option<Votes> {
-        let mut heads = Vec::with_capacity(trees.len());
-        let mut weights = Vec::new();
+        let stride = trees.iter().map(Vec::len).max().unwrap_or(0);
+        let leaves: usize = trees.iter().map(Vec::len).sum();
+        if stride * trees.len() > 4 * leaves {
+            return None;
+        }
+        let mut classes = Vec::with_capacity(trees.len());
+        let mut weights = Vec::with_capacity(stride * trees.len());
         for leaves in trees {
             let &[(class, _)] = *leaves.first()? else { return None };
-            heads.push((weights.len() as u32, class));
+            classes.push(class);
             for leaf in leaves {
                 match leaf {
                     &&[(same, weight)] if same == class => weights.push(weight),
                     _ => return None,
                 }
             }
+            weights.resize(stride * classes.len(), 0.0);
         }
-        Some(Votes::Single { trees: heads, weights })
+        Some(Votes::Single { classes, weights, stride })
     }
 
     fn lists(trees: &[Vec<Leaf<'_>>]) -> Votes {
@@ -59,7 +70,7 @@ impl Votes {
     /// How many trees there are.
     pub(crate) fn trees(&self) -> usize {
         match self {
-            Votes::Single { trees, .. } => trees.len(),
+            Votes::Single { classes, .. } => classes.len(),
             Votes::Lists { trees, .. } => trees.len(),
         }
     }
@@ -68,11 +79,9 @@ impl Votes {
     #[inline]
     pub(crate) fn add(&self, leaves: impl Iterator<Item = usize>, sums: &mut [f64]) {
         match self {
-            Votes::Single { trees, weights } => {
-                for (&(from, class), leaf) in trees.iter().zip(leaves) {
-                    if let (Some(&weight), Some(sum)) =
-                        (weights.get(from as usize + leaf), sums.get_mut(class as usize))
-                    {
+            Votes::Single { classes, weights, stride } => {
+                for ((&class, weights), leaf) in classes.iter().zip(weights.chunks_exact(*stride)).zip(leaves) {
+                    if let (Some(&weight), Some(sum)) = (weights.get(leaf), sums.get_mut(class as usize)) {
                         *sum += f64::from(weight);
                     }
                 }
