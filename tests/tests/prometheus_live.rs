@@ -4,13 +4,14 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, ensure};
 use contract::switch::Share;
 use e2e::client::{Client, Protocol, question, suggest};
-use e2e::monitoring::{queries, server};
+use e2e::monitoring::{queries, server, shorten};
 use e2e::real::{Real, TRANSACTIONS};
+use e2e::upstream::{Script, Upstream};
 use stack::Part;
 use stack::place::Place;
 use stack::ports::Ports;
@@ -25,6 +26,7 @@ const SETTLED: Duration = Duration::from_secs(45);
 /// Everything, with users coming and going until it is dropped. Half of them are in the canary.
 struct Watched {
     real: Real,
+    guard: Option<Upstream>,
     prometheus: server::Prometheus,
     _traffic: JoinSet<()>,
 }
@@ -35,21 +37,34 @@ impl Watched {
             builder.share(Share::percent(50)).scorer_checks(true).monitoring(true).access_log(false)
         })
         .await?;
+        let guard = Some(guard(address_of(&real, Part::Console)).await?);
         let address = Ports::free()?.address(Part::Prometheus);
-        let address_of = |part| real.stack.url(part).trim_start_matches("http://").parse().unwrap();
-        let prometheus = server::Prometheus::start(Place::find()?.root(), address, address_of).await?;
+        let prometheus =
+            server::Prometheus::start(Place::find()?.root(), address, |part| address_of(&real, part)).await?;
         let mut traffic = JoinSet::new();
         for client in 0..4 {
             traffic.spawn(visit(real.address(), client));
         }
-        Ok(Self { real, prometheus, _traffic: traffic })
+        Ok(Self { real, guard, prometheus, _traffic: traffic })
+    }
+
+    fn kill(&mut self, part: Part) {
+        match part {
+            Part::Console => self.guard = None,
+            part => self.real.stack.kill(part),
+        }
+    }
+
+    async fn bring_back(&mut self, part: Part) -> anyhow::Result<()> {
+        match part {
+            Part::Console => self.guard = Some(guard(address_of(&self.real, part)).await?),
+            part => self.real.stack.start_part(part).await?,
+        }
+        Ok(())
     }
 
     /// Waits until `look` is content.
-    async fn until<F: Future<Output = anyhow::Result<()>>>(
-        &self,
-        look: impl Fn(SocketAddr) -> F,
-    ) -> anyhow::Result<()> {
+    async fn until(&self, look: impl AsyncFn(SocketAddr) -> anyhow::Result<()>) -> anyhow::Result<()> {
         let began = Instant::now();
         loop {
             match look(self.prometheus.address()).await {
@@ -78,6 +93,43 @@ impl Watched {
     }
 }
 
+fn address_of(real: &Real, part: Part) -> SocketAddr {
+    real.stack.url(part).trim_start_matches("http://").parse().unwrap()
+}
+
+/// What `perch guard` exports, from a guard that holds at half of the users and never acts, so that a test alone decides
+/// what happens.
+async fn guard(address: SocketAddr) -> anyhow::Result<Upstream> {
+    Upstream::start_at(address, |request| {
+        if request.path != "/metrics" {
+            return Script::new(200, "");
+        }
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        Script::new(
+            200,
+            format!(
+                r#"perch_guard_last_decision_timestamp_seconds {now}
+perch_guard_decisions_total{{decision="advance"}} 0
+perch_guard_decisions_total{{decision="hold"}} {now}
+perch_guard_decisions_total{{decision="freeze"}} 0
+perch_guard_decisions_total{{decision="rollback"}} 0
+perch_guard_share_wanted_ratio 0.5
+perch_guard_latched 0
+perch_guard_paused 0
+perch_guard_frozen 0
+perch_guard_agreement_bound_ratio{{bound="lower"}} 0.6
+perch_guard_agreement_bound_ratio{{bound="upper"}} 0.9
+perch_guard_check_value{{check="agreement"}} 0.75
+perch_guard_check_threshold{{check="agreement"}} 0.7
+perch_guard_check_verdict{{check="agreement",verdict="pass"}} 1
+"#
+            ),
+        )
+        .header("content-type", "text/plain; version=0.0.4")
+    })
+    .await
+}
+
 /// What fires, but for the replaced system's alert: it counts abstentions as disagreement, so that it fires on the demo's
 /// traffic whatever happens.
 async fn firing(prometheus: SocketAddr) -> anyhow::Result<BTreeSet<String>> {
@@ -101,6 +153,7 @@ async fn visit(gateway: SocketAddr, client: i64) {
 async fn every_query_of_rules_and_dashboard_finds_something_under_traffic() -> anyhow::Result<()> {
     let watched = Watched::start().await?;
     let queries = queries::all(Place::find()?.root())?;
+    let queries = queries.iter().map(shorten::query).collect::<anyhow::Result<Vec<_>>>()?;
     ensure!(queries.len() > 50, "only {} queries found", queries.len());
     watched
         .until(async |prometheus| {
@@ -129,9 +182,9 @@ async fn killing_a_part_makes_exactly_its_alerts_fire_and_its_return_ends_them()
         (Part::Scorer, &["FallbackRateHigh", "ModelUnavailable", "ScorerDown", "VerdictsMissing"]),
     ];
     for (part, expected) in cases {
-        watched.real.stack.kill(part);
+        watched.kill(part);
         watched.fires_exactly(&format!("{part:?} was killed"), expected).await.context("after a kill")?;
-        watched.real.stack.start_part(part).await?;
+        watched.bring_back(part).await?;
         watched.fires_exactly(&format!("{part:?} is back"), &[]).await?;
     }
     Ok(())

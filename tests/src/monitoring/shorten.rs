@@ -6,6 +6,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use serde_json::Value;
 
+use super::queries::{Kind, Query};
+
 /// A window must hold a few scrapes.
 const SHORTEST: u64 = 5;
 const LONGEST: u64 = 20;
@@ -14,6 +16,18 @@ const LONGEST: u64 = 20;
 #[must_use]
 pub fn duration(original: Duration) -> Duration {
     Duration::from_secs((original.as_secs() / 60).clamp(SHORTEST, LONGEST))
+}
+
+/// What the query asks where its rules are shortened too. A panel's own windows stay: they hold whatever there is.
+///
+/// # Errors
+/// When a duration in it is none.
+pub fn query(query: &Query) -> anyhow::Result<Query> {
+    let expr = match query.kind {
+        Kind::Record(_) | Kind::Alert(_) => expression(&query.expr)?,
+        Kind::Panel | Kind::Annotation => query.expr.clone(),
+    };
+    Ok(Query { expr, ..query.clone() })
 }
 
 /// A rule file's text with every duration shortened.
