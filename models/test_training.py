@@ -146,10 +146,20 @@ class TheWholeRun(Folder):
 
 class TheGraph(Folder):
     def test_a_threshold_becomes_the_greatest_float_not_above_it(self) -> None:
-        for threshold in (0.1, 1 / 3, -0.1, 16777217.0, 1e-46, 0.0):
+        for threshold in (0.1, 1 / 3, -0.1, 16777217.0, 1e-34, -1e-34):
             below = graph.not_above(threshold)
             self.assertLessEqual(below, threshold)
             self.assertGreater(float(np.nextafter(np.float32(below), np.float32(np.inf))), threshold)
+
+    def test_near_zero_and_at_infinity_a_threshold_becomes_what_lightgbm_does(self) -> None:
+        zero, infinity = np.float32(1e-35), np.float32(np.inf)
+        for threshold in (0.0, 1e-46, float(zero)):  # 0 is not above it, so neither is all that counts as 0
+            self.assertEqual(graph.not_above(threshold), float(zero))
+        for threshold in (-1e-46, -float(zero)):  # 0 is above it
+            self.assertEqual(graph.not_above(threshold), float(np.nextafter(-zero, -infinity)))
+        self.assertEqual(graph.not_above(1e300), np.inf)
+        self.assertEqual(graph.not_above(-1e300), -np.inf)
+        self.assertEqual(graph.not_above(1e299), float(np.finfo(np.float32).max))
 
     def test_it_computes_what_lightgbm_computes_on_values_no_row_had(self) -> None:
         export(self.features, 1200)

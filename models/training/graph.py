@@ -16,8 +16,18 @@ from .data import Data
 from .pipeline import Model
 
 
+# LightGBM takes a value that is not further from zero than this for zero, before it compares.
+ZERO = float(np.float32(1e-35))
+
+
 def not_above(threshold: float) -> float:
-    """The greatest float32 that is not above `threshold`."""
+    """The greatest float32 that a split with this threshold sends left."""
+    if abs(threshold) >= 1e300:  # as LightGBM's dump writes infinity, which a split off of the missing values compares with
+        return float(np.copysign(np.inf, threshold))
+    if 0 <= threshold < ZERO:
+        return ZERO
+    if -ZERO <= threshold < 0:
+        return float(np.nextafter(np.float32(-ZERO), np.float32(-np.inf)))
     nearest = np.float32(threshold)
     if float(nearest) > threshold:
         nearest = np.nextafter(nearest, np.float32(-np.inf))
