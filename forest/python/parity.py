@@ -17,7 +17,7 @@ import trained
 
 # name: (classes, features, rounds, leaves, share of missing values, rows to compare)
 CASES = {
-    "many-classes": (20, 60, 30, 31, 0.05, 100_000),
+    "many-classes": (20, 60, 15, 31, 0.05, 100_000),
     "nothing-missing": (5, 12, 30, 31, 0.0, 20_000),
     "binary": (2, 20, 100, 31, 0.05, 20_000),
     "64-leaves": (3, 20, 20, 64, 0.05, 20_000),
@@ -55,7 +55,7 @@ def awkward(x: np.ndarray, booster: lgb.Booster, rng: np.random.Generator) -> np
 
 
 def write(folder: Path, classes: int, features: int, rounds: int, leaves: int, missing: float, count: int) -> None:
-    x = trained.rows(6_000, features, 1, missing)
+    x = trained.rows(4_000, features, 1, missing)
     booster = trained.train(x, trained.labels(x, classes, 2), classes, rounds, leaves)
     asked = awkward(trained.rows(count, features, 3, missing), booster, np.random.default_rng(4))
     probabilities = booster.predict(asked)
