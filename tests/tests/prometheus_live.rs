@@ -2,11 +2,12 @@
 //! whose rules are the repository's with their hours made seconds.
 #![allow(clippy::unwrap_used, reason = "a test's own helpers are tests too")]
 
-use std::collections::BTreeSet;
+use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use contract::switch::Share;
 use e2e::client::{Client, Protocol, question, suggest};
 use e2e::monitoring::{queries, server, shorten};
@@ -18,10 +19,10 @@ use stack::ports::Ports;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-/// Windows are at most 20 s, two of them behind each other at most (the baseline); the rest is for a busy machine.
+/// Longest wait for one thing. Only spent where a test fails: a machine may be busy with other work.
 const PATIENCE: Duration = Duration::from_secs(180);
-/// An alert that is not expected gets this long to show up all the same: longer than the longest window and wait.
-const SETTLED: Duration = Duration::from_secs(45);
+/// What is to happen has happened when nothing more has for this long: the longest window, and a little.
+const SETTLED: Duration = Duration::from_secs(shorten::LONGEST + 3);
 
 /// Everything, with users coming and going until it is dropped. Half of them are in the canary.
 struct Watched {
@@ -75,21 +76,34 @@ impl Watched {
         }
     }
 
-    /// Waits until exactly `expected` fire, and goes on looking long enough for anything else to show up.
-    async fn fires_exactly(&self, cause: &str, expected: &[&str]) -> anyhow::Result<()> {
-        let expected: BTreeSet<String> = expected.iter().map(|name| (*name).to_owned()).collect();
-        let exact = async |prometheus: SocketAddr| {
-            let firing = firing(prometheus).await?;
-            ensure!(firing == expected, "{cause}: {expected:?} should fire, {firing:?} do");
+    /// Waits until nothing is wrong, nor about to be.
+    async fn is_quiet(&self, when: &str) -> anyhow::Result<()> {
+        self.until(async |prometheus| {
+            let alerts = alerts(prometheus).await?;
+            ensure!(alerts.is_empty(), "{when}: {alerts:?}");
             Ok(())
-        };
-        self.until(exact).await?;
-        let began = Instant::now();
-        while began.elapsed() < SETTLED {
-            exact(self.prometheus.address()).await?;
-            sleep(Duration::from_secs(1)).await;
-        }
-        Ok(())
+        })
+        .await
+    }
+
+    /// Waits until exactly `expected` fire and none is about to, and all stays so until everything shows that would.
+    async fn comes_to_rest(&self, when: &str, expected: &[&str]) -> anyhow::Result<()> {
+        let expected: BTreeMap<String, bool> = expected.iter().map(|name| ((*name).to_owned(), true)).collect();
+        let since = Cell::new(None);
+        self.until(async |prometheus| {
+            let alerts = alerts(prometheus).await?;
+            if alerts != expected {
+                since.set(None);
+            }
+            ensure!(alerts == expected, "{when}: {:?} should fire; {alerts:?}", expected.keys());
+            let since = since.get().unwrap_or_else(|| {
+                since.set(Some(Instant::now()));
+                Instant::now()
+            });
+            ensure!(since.elapsed() > SETTLED, "{when}: as it should be, but not for long");
+            Ok(())
+        })
+        .await
     }
 }
 
@@ -130,12 +144,12 @@ perch_guard_check_verdict{{check="agreement",verdict="pass"}} 1
     .await
 }
 
-/// What fires, but for the replaced system's alert: it counts abstentions as disagreement, so that it fires on the demo's
-/// traffic whatever happens.
-async fn firing(prometheus: SocketAddr) -> anyhow::Result<BTreeSet<String>> {
-    let mut firing = server::firing(prometheus).await?;
-    firing.remove("SuggestAgreementDrop");
-    Ok(firing)
+/// What fires (`true`) or is about to, but for the replaced system's alert: it counts abstentions as disagreement, so that
+/// it fires on the demo's traffic whatever happens.
+async fn alerts(prometheus: SocketAddr) -> anyhow::Result<BTreeMap<String, bool>> {
+    let mut alerts = server::alerts(prometheus).await?;
+    alerts.remove("SuggestAgreementDrop");
+    Ok(alerts)
 }
 
 /// Users ask, one after the other, whatever comes of it.
@@ -149,7 +163,7 @@ async fn visit(gateway: SocketAddr, client: i64) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "not yet seen to pass on a loaded machine: cargo test -p e2e --test prometheus_live -- --ignored"]
+#[ignore = "until the scorer exports drift and the last training's F1: cargo test -p e2e --test prometheus_live -- --ignored"]
 async fn every_query_of_rules_and_dashboard_finds_something_under_traffic() -> anyhow::Result<()> {
     let watched = Watched::start().await?;
     let queries = queries::all(Place::find()?.root())?;
@@ -168,24 +182,22 @@ async fn every_query_of_rules_and_dashboard_finds_something_under_traffic() -> a
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "not yet seen to pass on a loaded machine: cargo test -p e2e --test prometheus_live -- --ignored"]
 async fn killing_a_part_makes_exactly_its_alerts_fire_and_its_return_ends_them() -> anyhow::Result<()> {
     let mut watched = Watched::start().await?;
-    watched.fires_exactly("nothing is wrong", &[]).await?;
+    watched.comes_to_rest("nothing was killed", &[]).await?;
     let cases: [(Part, &[&str]); 5] = [
         (Part::Alertmanager, &["AlertmanagerDown"]),
         (Part::Console, &["GuardSilent"]),
         (Part::Gateway, &["GatewayDown"]),
         // The canary's users are still served by the model, whose answers nobody can compare.
         (Part::Rules, &["ClientErrorsHigh", "VerdictsMissing"]),
-        // Last, since the guard then rolls back.
         (Part::Scorer, &["FallbackRateHigh", "ModelUnavailable", "ScorerDown", "VerdictsMissing"]),
     ];
     for (part, expected) in cases {
         watched.kill(part);
-        watched.fires_exactly(&format!("{part:?} was killed"), expected).await.context("after a kill")?;
+        watched.comes_to_rest(&format!("{part:?} was killed"), expected).await?;
         watched.bring_back(part).await?;
-        watched.fires_exactly(&format!("{part:?} is back"), &[]).await?;
+        watched.is_quiet(&format!("{part:?} is back")).await?;
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! A Prometheus of the test's own, and questions to any Prometheus.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -117,16 +118,18 @@ pub async fn ask(prometheus: SocketAddr, expr: &str) -> anyhow::Result<Vec<Value
     }
 }
 
-/// The names of the alerts that fire now.
+/// The names of the alerts whose condition holds now, with whether each fires or still waits.
 ///
 /// # Errors
 /// When Prometheus does not answer.
-pub async fn firing(prometheus: SocketAddr) -> anyhow::Result<std::collections::BTreeSet<String>> {
+pub async fn alerts(prometheus: SocketAddr) -> anyhow::Result<BTreeMap<String, bool>> {
     let answer = fetch(prometheus, "/api/v1/alerts").await?;
     let alerts = answer.pointer("/data/alerts").and_then(Value::as_array).context("no list of alerts")?;
-    let fires = |alert: &&Value| alert.get("state").and_then(Value::as_str) == Some("firing");
-    let name = |alert: &Value| alert.pointer("/labels/alertname").and_then(Value::as_str).map(str::to_owned);
-    Ok(alerts.iter().filter(fires).filter_map(name).collect())
+    let state = |alert: &Value| {
+        let name = alert.pointer("/labels/alertname")?.as_str()?.to_owned();
+        Some((name, alert.get("state")?.as_str()? == "firing"))
+    };
+    Ok(alerts.iter().filter_map(state).collect())
 }
 
 async fn fetch(prometheus: SocketAddr, path: &str) -> anyhow::Result<Value> {

@@ -10,9 +10,10 @@ use super::queries::{Kind, Query};
 
 /// A window must hold a few scrapes.
 const SHORTEST: u64 = 5;
-const LONGEST: u64 = 20;
+/// The longest window or wait, in seconds.
+pub const LONGEST: u64 = 12;
 
-/// Minutes become seconds, but no less than 5 and no more than 20 of them.
+/// Minutes become seconds, but no less than 5 and no more than 12 of them.
 #[must_use]
 pub fn duration(original: Duration) -> Duration {
     Duration::from_secs((original.as_secs() / 60).clamp(SHORTEST, LONGEST))
@@ -93,8 +94,8 @@ mod tests {
             "groups: [{name: g, rules: [{alert: A, for: 30m, expr: 'rate(m{x=~\"[a]+\"}[7d] offset 1h) < 300'}]}]";
         let short: Value = serde_yaml_ng::from_str(&rules(text).unwrap()).unwrap();
         let rule = &short["groups"][0]["rules"][0];
-        assert_eq!(rule["expr"], "rate(m{x=~\"[a]+\"}[20s] offset 20s) < 300");
-        assert_eq!(rule["for"], "20s");
+        assert_eq!(rule["expr"], "rate(m{x=~\"[a]+\"}[12s] offset 12s) < 300");
+        assert_eq!(rule["for"], "12s");
         assert_eq!(duration(Duration::from_secs(60)), Duration::from_secs(5));
         assert_eq!(duration(Duration::from_secs(600)), Duration::from_secs(10));
     }
