@@ -65,7 +65,7 @@ model: ## A model, if there is none
 	else $(MAKE) ml-train TRAIN_FLAGS=--quick; fi
 
 ##@ Check
-.PHONY: test test-rust test-files lint
+.PHONY: test test-rust test-load test-files lint
 test: lint test-files test-rust ## Everything that CI checks
 lint: ## Format, clippy, documentation, dependencies, scripts
 	setup/run system checks
@@ -83,6 +83,9 @@ test-files: ## Every configuration by its own tool
 test-rust: ## Unit, property and end-to-end tests, the latter with a model that is trained if there is none
 	$(MAKE) build model PROFILE=dev
 	cargo test --locked --workspace
+test-load: ## The accounting at full size: 200,000 requests while the scorer dies twice (`test-rust` has a tenth of it)
+	$(MAKE) build model PROFILE=dev
+	PERCH_E2E_FULL=1 cargo test --locked --workspace --test e2e accounting
 
 ##@ Measure (each writes target/bench/NAME.json)
 .PHONY: bench-gateway bench-scorer bench-system

@@ -1,6 +1,6 @@
 //! What Perch promises, sentence by sentence, on the real Envoy with the built filter.
 //!
-//! `cargo test -p e2e` runs everything but the long load of `accounting`, which `PERCH_E2E_FULL=1` adds. What is missing
+//! `make test-rust` runs it; the load of `accounting` is a tenth of what `make test-load` makes it. What is missing
 //! (Envoy, the filter's module, a model) fails a test with the command that makes it; nothing is skipped.
 
 mod accounting;
