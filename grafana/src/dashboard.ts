@@ -101,16 +101,36 @@ const canary = [
   }),
   stat({
     title: "Guard's state",
-    description: '1 is yes. Latched: it rolled back, and an operator has to resume. Paused: an operator holds it.',
+    description: '1 is yes. Latched: it rolled back. Frozen: it holds the share until an operator looks. Paused: an operator holds it.',
     steps: [
       { value: null, color: 'green' },
       { value: 1, color: 'orange' },
     ],
     queries: [
       { expr: 'max(perch_guard_latched)', legend: 'latched' },
+      { expr: 'max(perch_guard_frozen)', legend: 'frozen' },
       { expr: 'max(perch_guard_paused)', legend: 'paused' },
     ],
   }),
+];
+
+// A wide table: it has a line of its own.
+const checks = [
+  table(
+    {
+      title: "Guard's checks at the last look",
+      description:
+        'What each check judged, the bound that it held against its threshold, and its verdict. Empty cells and "no_data" are checks with nothing to judge, which hold the ramp.',
+      queries: [
+        { expr: 'count by (check, verdict) (perch_guard_check_verdict == 1)' },
+        { expr: 'max by (check) (perch_guard_check_value)' },
+        { expr: 'max by (check) (perch_guard_check_bound)' },
+        { expr: 'max by (check) (perch_guard_check_threshold)' },
+        { expr: 'max by (check) (perch_guard_check_sample)' },
+      ],
+    },
+    { check: 'check', verdict: 'verdict', '#B': 'value', '#C': 'bound', '#D': 'threshold', '#E': 'sample' },
+  ),
 ];
 
 const promises = [
@@ -297,11 +317,14 @@ const model = [
       { expr: 'max(lm_ml_train_val_f1_macro) or max(perch_scorer_model_f1_macro)', legend: 'last training' },
     ],
   }),
-  table({
-    title: 'Models loaded',
-    description: 'By alias, on each scorer.',
-    queries: [{ expr: 'perch_scorer_model_info' }],
-  }),
+  table(
+    {
+      title: 'Models loaded',
+      description: 'By alias, on each scorer.',
+      queries: [{ expr: 'perch_scorer_model_info' }],
+    },
+    { alias: 'alias', version: 'version', instance: 'scorer' },
+  ),
   lines({
     title: 'Drift by feature',
     description:
@@ -342,6 +365,7 @@ export const dashboard: Dashboard = {
       title: 'Canary',
       lines: [
         { height: 8, panels: canary },
+        { height: 8, panels: checks },
         { height: 8, panels: canaryHealth },
         { height: 4, panels: promises },
       ],

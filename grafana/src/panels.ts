@@ -182,12 +182,22 @@ export function heat(about: About): Unplaced {
   return { ...heatPanel, maxDataPoints: 60 };
 }
 
-/** The latest values with their labels. */
-export function table(about: About): Unplaced {
+/**
+ * The latest values, one row for each set of labels that the queries share. `columns` names what is shown: label names as
+ * they are, and each query's value by its letter (`#A`); everything else is hidden.
+ */
+export function table(about: About, columns: Record<string, string>): Unplaced {
   const options: TableOptions = { frameIndex: 0, showHeader: true, cellHeight: TableCellHeight.Sm };
   const fieldConfig = fields(about, {}, FieldColorModeId.Thresholds);
   const asked = targets(about.queries, { format: 'table', instant: true });
   const tablePanel = panel('table', about, { fieldConfig, targets: asked }, options);
-  const hidden = { Time: true, Value: true, __name__: true, job: true };
-  return { ...tablePanel, transformations: [{ id: 'organize', options: { excludeByName: hidden } }] };
+  const shown = Object.fromEntries(Object.entries(columns).map(([from, to]) => [from.replace('#', 'Value #'), to]));
+  return {
+    ...tablePanel,
+    transformations: [
+      { id: 'merge', options: {} },
+      { id: 'filterFieldsByName', options: { include: { names: Object.keys(shown) } } },
+      { id: 'organize', options: { renameByName: shown } },
+    ],
+  };
 }

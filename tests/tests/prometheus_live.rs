@@ -134,7 +134,9 @@ perch_guard_frozen 0
 perch_guard_agreement_bound_ratio{{bound="lower"}} 0.6
 perch_guard_agreement_bound_ratio{{bound="upper"}} 0.9
 perch_guard_check_value{{check="agreement"}} 0.75
+perch_guard_check_bound{{check="agreement"}} 0.72
 perch_guard_check_threshold{{check="agreement"}} 0.7
+perch_guard_check_sample{{check="agreement"}} 900
 perch_guard_check_verdict{{check="agreement",verdict="pass"}} 1
 "#
             ),
