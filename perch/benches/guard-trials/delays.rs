@@ -60,6 +60,7 @@ pub(crate) fn rows(trials: u64, seed: u64) -> Result<Vec<Value>, String> {
         slow: 0.0,
         lost: 0.0,
         per_look: 5,
+        until_complete: false,
         at_most: 500_000,
     };
     let agreement_optimum = fixed(Z_ONE_SIDED, good.variance, bad.variance, good.mean - bad.mean);

@@ -45,11 +45,19 @@ pub(crate) fn rows(rollouts: u64, seed: u64) -> Result<Vec<Value>, String> {
         slow: 0.01,
         lost: 0.0,
         per_look: 20,
-        at_most: u64::MAX,
+        until_complete: true,
+        at_most: 300_000,
     };
     let edge_plan = Plan::parse(EDGE).map_err(|error| error.to_string())?;
-    let edge =
-        World { plan: &edge_plan, model_habits: &lower, fallback: 0.05, slow: 0.05, at_most: 25_000, ..ordinary };
+    let edge = World {
+        plan: &edge_plan,
+        model_habits: &lower,
+        fallback: 0.05,
+        slow: 0.05,
+        until_complete: false,
+        at_most: 25_000,
+        ..ordinary
+    };
     Ok(vec![
         row("nothing wrong, default plan", &ordinary, rollouts, seed),
         row("everything just at its threshold", &edge, rollouts, seed ^ 0xed6e),

@@ -39,6 +39,8 @@ pub(crate) struct World<'a> {
     pub(crate) lost: f64,
     /// Requests between two looks.
     pub(crate) per_look: u64,
+    /// Does the trial end when the ramp has arrived at its last step?
+    pub(crate) until_complete: bool,
     /// The ramp is given up after so many requests.
     pub(crate) at_most: u64,
 }
@@ -132,7 +134,7 @@ pub(crate) fn run(world: &World<'_>, seed: u64, memory: &mut Memory) -> Outcome 
         match decision.action {
             Action::Hold => {
                 let last = guard.next_step().is_none();
-                if last && step.requests >= 1_000 && world.changed.is_none() && world.at_most == u64::MAX {
+                if world.until_complete && last && step.requests >= 1_000 {
                     break End::Complete;
                 }
                 if requests >= world.at_most {

@@ -45,6 +45,12 @@ pub struct Alarm {
 }
 
 impl Detector {
+    /// Without tests.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { starts: Vec::new() }
+    }
+
     /// Starts a test at `totals`, for `price` (see [`super::spending::Spending`]). `bets` decide which one gives way when
     /// there are too many.
     pub fn start(&mut self, at_ms: u64, totals: Moments, price: f64, bets: Option<&Bets>) {
@@ -101,7 +107,7 @@ mod tests {
     #[test]
     fn a_drop_after_a_long_good_time_is_seen_from_a_later_start() {
         let bets = Bets::new(Side::Below, 0.88);
-        let mut spending = Spending::new(1, 0.5);
+        let mut spending = Spending::falling(0.5);
         let mut detector = Detector::default();
         detector.start(0, Moments::NONE, spending.planned(), Some(&bets));
         let good = requests(100_000.0, 0.9);

@@ -37,7 +37,7 @@ impl State {
     /// For a ramp of `steps` steps.
     #[must_use]
     pub fn new(steps: usize) -> Self {
-        Self { spending: Spending::new(u32::try_from(steps).unwrap_or(u32::MAX), PLANNED_PART), test: None }
+        Self { spending: Spending::even(u32::try_from(steps).unwrap_or(u32::MAX), PLANNED_PART), test: None }
     }
 
     /// A step begins.
@@ -100,8 +100,9 @@ impl State {
         let mut judgement = Judgement {
             check: Check::AcceptRate,
             verdict,
-            // Worse, if perhaps by chance, holds; better needs no proof unless the plan asks for one.
-            needed: true,
+            // With a sticky arm the users of a small share may differ by chance for good, so what is not shown to be worse
+            // must not hold for ever; at a larger share it is settled.
+            needed: rule.required,
             value: Some(difference.value()),
             lower: look.in_words.then(|| difference.lower_bound(GATE_EVIDENCE)),
             upper: look.in_words.then(|| difference.upper_bound(upper_needs)),

@@ -54,9 +54,9 @@ struct Learnt {
 }
 
 impl State {
-    /// For a ramp of `steps` steps.
+    /// Nothing seen yet.
     #[must_use]
-    pub fn new(steps: usize) -> Self {
+    pub const fn new() -> Self {
         Self {
             unit: Unit::Looks,
             looks: Moments::NONE,
@@ -64,15 +64,15 @@ impl State {
             from: None,
             noise_from: None,
             learnt: None,
-            watch: Watch::new(steps, RESTART_REQUESTS),
+            watch: Watch::new(RESTART_REQUESTS),
             gate: None,
         }
     }
 
     /// New tests against the baseline that was settled.
     #[must_use]
-    pub fn renewed(&self, steps: usize) -> Self {
-        Self { from: None, watch: Watch::new(steps, RESTART_REQUESTS), ..self.clone() }
+    pub fn renewed(&self) -> Self {
+        Self { from: None, watch: Watch::new(RESTART_REQUESTS), ..self.clone() }
     }
 
     /// Takes in a look's counters; the totals in the unit that counts, `None` when they cannot be read.

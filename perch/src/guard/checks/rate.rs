@@ -45,16 +45,16 @@ pub struct State {
 }
 
 impl State {
-    /// For a ramp of `steps` steps.
+    /// Nothing seen yet.
     #[must_use]
-    pub fn new(steps: usize) -> Self {
+    pub const fn new() -> Self {
         Self {
             looks: Moments::NONE,
             last: None,
             from: Moments::NONE,
             part_from: None,
             rules_from: None,
-            watch: Watch::new(steps, RESTART_LOOKS),
+            watch: Watch::new(RESTART_LOOKS),
         }
     }
 

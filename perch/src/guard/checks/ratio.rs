@@ -38,7 +38,7 @@ impl State {
     #[must_use]
     pub fn new(steps: usize) -> Self {
         Self {
-            spending: Spending::new(u32::try_from(steps).unwrap_or(u32::MAX), PLANNED_PART),
+            spending: Spending::even(u32::try_from(steps).unwrap_or(u32::MAX), PLANNED_PART),
             test: None,
             requests_from: None,
         }

@@ -9,7 +9,7 @@ use crate::stats::moments::Moments;
 use crate::stats::spending::Spending;
 
 /// Part of the error rate for the tests that start with a step; the others watch for a change within one.
-const STEPS_PART: f64 = 0.5;
+const STEPS_PART: f64 = 0.6;
 /// Shortest time between two starts within a step. More starts find a change sooner and ask for more evidence.
 const RESTART_MS: u64 = 60_000;
 
@@ -25,9 +25,10 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    pub(super) fn new(steps: usize, restart_units: f64) -> Self {
-        let planned = u32::try_from(steps).unwrap_or(u32::MAX);
-        Self { detector: Detector::default(), spending: Spending::new(planned, STEPS_PART), restart_units, bets: None }
+    pub(super) const fn new(restart_units: f64) -> Self {
+        // A model that is bad is bad from its first step on.
+        let detector = Detector::new();
+        Self { detector, spending: Spending::falling(STEPS_PART), restart_units, bets: None }
     }
 
     /// A step begins.

@@ -101,7 +101,7 @@ impl Guard {
             // What rolled back is settled: the evidence starts anew, and with it the chance of a false alarm.
             let mut fresh = State::new(self.plan.raw().clone(), self.plan.steps.len());
             if share != Share::OFF {
-                fresh.agreement = self.state.agreement.renewed(self.plan.steps.len());
+                fresh.agreement = self.state.agreement.renewed();
             }
             self.state = State { phase: self.state.phase, last_order: self.state.last_order, ..fresh };
         }

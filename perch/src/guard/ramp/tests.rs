@@ -206,6 +206,15 @@ fn people_who_like_the_model_less_roll_it_back() {
 }
 
 #[test]
+fn a_difference_that_may_be_chance_does_not_hold_a_small_share_for_ever() {
+    let mut world = World::at_ten_percent();
+    world.accepts = (0.6, 0.56);
+    let decision = world.until_moved(100);
+    assert_eq!(decision.action, Action::Advance);
+    assert_ne!(decision.of(Check::AcceptRate).unwrap().verdict, Verdict::Breach);
+}
+
+#[test]
 fn a_scorer_that_is_gone_rolls_back_within_a_few_looks() {
     let mut world = World::at_ten_percent();
     (0..5).for_each(|_| drop(world.look()));
