@@ -10,12 +10,14 @@
 //! | [`switch`] | the canary share: `SUGGEST_USE_MODEL_CANARY`, Envoy's runtime key, and who is in at a share |
 //! | [`bucket`] | identity → salted pseudonym, the value that Envoy hashes |
 //! | [`alerts`] | where alerts are posted, and which of them ask for a rollback |
+//! | [`analysis`] | what `perch analyse` asks the scorer |
 //! | [`answer`] | where items, ids and labels stand in an answer, and how to read them |
 //! | [`evidence`] | what the guard asks the scorer, counted by user |
 //! | [`frame`] | the observation batch on the wire |
 //! | [`verdict`] | what the scorer answers to a batch |
 
 pub mod alerts;
+pub mod analysis;
 pub mod answer;
 pub mod bucket;
 pub mod evidence;

@@ -102,6 +102,18 @@ label_values! {
 }
 
 label_values! {
+    /// A group of users that the share does not deal.
+    Cohort {
+        /// None: the share decides.
+        Ordinary => "none",
+        /// Has a share of its own.
+        Beta => "beta",
+        /// Never leaves the rules.
+        OptOut => "opt_out",
+    }
+}
+
+label_values! {
     /// Why the rules answered a canary request.
     FallbackReason {
         /// No connection to the scorer, or no healthy one.

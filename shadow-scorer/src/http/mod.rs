@@ -1,5 +1,6 @@
 //! The scorer's HTTP side: one port for HTTP/1.1 and h2c, one table of routes, errors as clients see them.
 
+mod analysis;
 mod answer;
 mod app;
 mod body;

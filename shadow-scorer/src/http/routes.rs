@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use super::answer::Answer;
 use super::app::App;
 use super::error::HttpError;
-use super::{body, decode, health, ml_v2, observations, suggestions};
+use super::{analysis, body, decode, health, ml_v2, observations, suggestions};
 use crate::settings::Settings;
 
 /// What a handler returns.
@@ -105,6 +105,7 @@ impl Routes {
         let mut routes = Vec::new();
         routes.extend(suggestions::routes(&settings.intercept_path));
         routes.extend(observations::routes());
+        routes.extend(analysis::routes());
         routes.extend(ml_v2::routes());
         routes.extend(health::routes());
         Self { routes }

@@ -12,6 +12,7 @@
 
 pub mod compare;
 mod gate;
+mod matrix;
 mod rules;
 mod samples;
 mod served;
@@ -19,7 +20,7 @@ mod work;
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use contract::frame::{Batch, FrameError};
@@ -30,6 +31,7 @@ use tokio::task::JoinHandle;
 pub use samples::{Kept, Sample};
 
 use self::gate::{Gate, Pass};
+use self::matrix::Matrix;
 use self::rules::Rules;
 use self::samples::Samples;
 use self::work::Work;
@@ -90,7 +92,7 @@ pub struct Observer {
     work: Arc<Work>,
     queue: Gate,
     shed: Gate,
-    writing: Mutex<Option<Writing>>,
+    writing: Mutex<Option<(Writing, matrix::Writing)>>,
     metrics: Arc<Metrics>,
 }
 
@@ -126,9 +128,11 @@ impl Observer {
             observe.decoded_bytes,
             Arc::clone(&metrics),
         );
-        let (events, writing) = {
+        let (events, writing, matrix, counting) = {
             let _inside = threads.handle().enter();
-            EventLog::start(store.clone())
+            let (events, writing) = EventLog::start(store.clone());
+            let (matrix, counting) = Matrix::start(store.clone());
+            (events, writing, matrix, counting)
         };
         let work = Work {
             registry,
@@ -136,6 +140,7 @@ impl Observer {
             rules: Arc::new(rules),
             events: Mutex::new(Some(events)),
             samples: Samples::new(observe.samples, seed()),
+            matrix,
             labels: Labels::default(),
             metrics: Arc::clone(&metrics),
             deadline: observe.deadline,
@@ -149,7 +154,7 @@ impl Observer {
             work: Arc::new(work),
             queue: Gate::new(observe.queue, observe.queue_bytes, Some(gauges)),
             shed: Gate::new(observe.queue, observe.queue_bytes, None),
-            writing: Mutex::new(Some(writing)),
+            writing: Mutex::new(Some((writing, counting))),
             metrics,
         }
     }
@@ -182,15 +187,21 @@ impl Observer {
         events.as_ref().map_or(0, EventLog::dropped)
     }
 
+    /// Disagreements whose feedback cannot be told, as the store was not quick enough, since the start.
+    #[must_use]
+    pub fn disputes_dropped(&self) -> u64 {
+        self.work.matrix.dropped()
+    }
+
     /// Waits until the suggestion events that are known are stored, and takes no more. To be called when nothing is
     /// submitted any more.
     pub async fn finish(&self) {
         drop(self.work.events.lock().unwrap_or_else(PoisonError::into_inner).take());
         let writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(writing) = writing
-            && tokio::time::timeout(STORING, writing.finish()).await.is_err()
-        {
-            log::warn!("the last suggestion events were not stored within {STORING:?}");
+        let Some((events, counts)) = writing else { return };
+        let both = async { tokio::join!(events.finish(), counts.finish()) };
+        if tokio::time::timeout(STORING, both).await.is_err() {
+            log::warn!("the last suggestion events and counts were not stored within {STORING:?}");
         }
     }
 
@@ -252,6 +263,12 @@ impl Drop for Waiting<'_> {
             self.metrics.observations.with_label_values(&["abandoned"]).inc_by(observations);
         }
     }
+}
+
+/// Seconds since 1970.
+fn seconds_now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 /// Another one at each start, so that two scorers do not draw alike.

@@ -24,6 +24,8 @@ pub(super) enum Served {
 pub(super) struct ServedItem {
     /// Id and label, as the answer's schema says.
     pub item: Item,
+    /// The suggestion's event, by which a client's feedback names it.
+    pub event_id: Option<String>,
     /// What a model's answer says besides; `None` for the rules' answers, which are the application's affair.
     pub suggestion: Option<Suggestion>,
 }
@@ -31,8 +33,6 @@ pub(super) struct ServedItem {
 /// What the model's own answers carry per item.
 #[derive(Debug, Default)]
 pub(super) struct Suggestion {
-    /// The suggestion's UUID.
-    pub event_id: Option<String>,
     /// Confidence of the top label.
     pub confidence: Option<f64>,
     /// Version of the model that gave it.
@@ -60,9 +60,14 @@ impl Served {
         };
         let Ok(document) = serde_json::from_slice::<Value>(&body) else { return Self::Unreadable };
         let Ok(items) = answer::items(&document, schema) else { return Self::Unreadable };
-        let suggestions = if observation.arm == Arm::Model { suggestions(&document, schema) } else { Vec::new() };
-        let mut suggestions = suggestions.into_iter();
-        Self::Items(items.into_iter().map(|item| ServedItem { item, suggestion: suggestions.next() }).collect())
+        let model = observation.arm == Arm::Model;
+        let raw = document.pointer(&schema.items).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let read = |(item, raw): (Item, &Value)| ServedItem {
+            item,
+            event_id: text(raw, "/event_id"),
+            suggestion: model.then(|| suggestion(raw)),
+        };
+        Self::Items(items.into_iter().zip(raw).map(read).collect())
     }
 
     /// Items that it counts as.
@@ -77,17 +82,15 @@ impl Served {
 }
 
 /// The model's answers come from this program, so their shape is [`crate::rules::Suggestions`].
-fn suggestions(document: &Value, schema: &AnswerSchema) -> Vec<Suggestion> {
-    let Some(Value::Array(items)) = document.pointer(&schema.items) else { return Vec::new() };
-    let text = |item: &Value, pointer| item.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
-    items
-        .iter()
-        .map(|item| Suggestion {
-            event_id: text(item, "/event_id"),
-            confidence: item.pointer("/candidates/0/confidence").and_then(Value::as_f64),
-            model_version: text(item, "/candidates/0/model_version"),
-        })
-        .collect()
+fn suggestion(item: &Value) -> Suggestion {
+    Suggestion {
+        confidence: item.pointer("/candidates/0/confidence").and_then(Value::as_f64),
+        model_version: text(item, "/candidates/0/model_version"),
+    }
+}
+
+fn text(item: &Value, pointer: &str) -> Option<String> {
+    item.pointer(pointer).and_then(Value::as_str).map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -136,10 +139,10 @@ mod tests {
             {"label":"coffee","confidence":0.5,"model_version":"v1"}]},{"txn_id":"2","candidates":[]}]}"#;
         let (Served::Items(items), _) = read(observation(Arm::Model, 200, body)).await else { panic!("no items") };
         let first = items[0].suggestion.as_ref().unwrap();
-        assert_eq!((first.event_id.as_deref(), first.model_version.as_deref()), (Some("e"), Some("v1")));
-        assert!(items[1].suggestion.as_ref().unwrap().event_id.is_none());
+        assert_eq!((items[0].event_id.as_deref(), first.model_version.as_deref()), (Some("e"), Some("v1")));
+        assert!(items[1].event_id.is_none());
 
         let (Served::Items(items), _) = read(observation(Arm::Rule, 200, body)).await else { panic!("no items") };
-        assert!(items[0].suggestion.is_none());
+        assert!(items[0].suggestion.is_none() && items[0].event_id.is_some());
     }
 }

@@ -11,11 +11,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use contract::answer::{self, AnswerSchema};
 use contract::frame::{Batch, FrameError, Observation};
-use contract::names::{Arm, NoneReason};
+use contract::names::{Arm, Cohort, NoneReason};
 use contract::verdict::Verdict;
 use tokio::task::JoinSet;
 
 use super::compare::{Other, Outcome, Tally, judge};
+use super::matrix::{Both, Matrix, Sheet};
 use super::rules::Rules;
 use super::samples::{Sample, Samples};
 use super::served::{Served, ServedItem};
@@ -37,6 +38,8 @@ pub(super) struct Work {
     pub events: Mutex<Option<EventLog>>,
     /// Where disagreements are kept.
     pub samples: Samples,
+    /// Where pairs of labels are counted.
+    pub matrix: Matrix,
     /// Labels that keep their names in metrics.
     pub labels: Labels,
     /// All metrics.
@@ -74,19 +77,25 @@ impl Work {
         let predictions = self.predict(&batch, &served).await;
         let rules = answers(questions, &batch.schema).await;
 
-        let mut judged =
-            Judged { work: self, schema: &batch.schema, tally: Tally::default(), disagreements: Vec::new() };
-        let events = self.events.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let mut judged = Judged {
+            work: self,
+            schema: &batch.schema,
+            now,
+            tally: Tally::default(),
+            sheet: Sheet::default(),
+            disagreements: Vec::new(),
+        };
+        let events = self.events.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for (index, (observation, served)) in batch.observations.iter().zip(&served).enumerate() {
             judged.observation(observation, served, &predictions);
             let Served::Items(items) = served else { continue };
             let labels = rules.get(&index).and_then(Option::as_ref);
             for item in items {
                 match observation.arm {
-                    Arm::Rule => judged.rule_item(observation, item, &predictions, now),
+                    Arm::Rule => judged.rule_item(observation, item, &predictions),
                     Arm::Model => {
-                        judged.model_item(observation, item, labels, &predictions, now);
+                        judged.model_item(observation, item, labels, &predictions);
                         if let (Some(events), Some(event)) = (&events, event(observation, item, now)) {
                             events.offer(event);
                         }
@@ -94,7 +103,8 @@ impl Work {
                 }
             }
         }
-        let Judged { tally, disagreements, .. } = judged;
+        let Judged { tally, sheet, disagreements, .. } = judged;
+        self.matrix.add(sheet, seconds(now));
         if !disagreements.is_empty() {
             let champion = predictions.champion.as_ref().map_or("", |scores| scores.model().version());
             self.samples.offer(champion, disagreements);
@@ -237,14 +247,15 @@ async fn answers(
 fn event(observation: &Observation<'_>, served: &ServedItem, now: Duration) -> Option<SuggestionEvent> {
     let suggestion = served.suggestion.as_ref()?;
     Some(SuggestionEvent {
-        event_id: suggestion.event_id.clone()?,
+        event_id: served.event_id.clone()?,
         txn_id: served.item.id.parse().ok()?,
         arm: observation.arm.as_str().to_owned(),
         model_version: suggestion.model_version.clone().unwrap_or_default(),
         label: served.item.label.clone().unwrap_or_default(),
         confidence: suggestion.confidence.unwrap_or(0.0),
         bucket: observation.bucket.map(|bucket| bucket.to_string()).unwrap_or_default(),
-        created_at: i64::try_from(now.as_secs()).unwrap_or(i64::MAX),
+        cohort: Cohort::Ordinary.as_str().to_owned(),
+        created_at: seconds(now),
     })
 }
 
@@ -252,11 +263,13 @@ fn event(observation: &Observation<'_>, served: &ServedItem, now: Duration) -> O
 struct Judged<'a> {
     work: &'a Work,
     schema: &'a AnswerSchema,
+    now: Duration,
     tally: Tally,
+    sheet: Sheet<'a>,
     disagreements: Vec<Sample>,
 }
 
-impl Judged<'_> {
+impl<'a> Judged<'a> {
     fn observation(&mut self, observation: &Observation<'_>, served: &Served, predictions: &Predictions) {
         self.work.time(observation);
         self.tally.observation();
@@ -273,13 +286,7 @@ impl Judged<'_> {
         self.work.metrics.observations.with_label_values(&[result]).inc();
     }
 
-    fn rule_item(
-        &mut self,
-        observation: &Observation<'_>,
-        served: &ServedItem,
-        predictions: &Predictions,
-        now: Duration,
-    ) {
+    fn rule_item(&mut self, observation: &Observation<'_>, served: &'a ServedItem, predictions: &'a Predictions) {
         let least = self.work.min_confidence;
         let item = &served.item;
         let row = predictions.row(&item.id);
@@ -296,12 +303,15 @@ impl Judged<'_> {
         self.tally.item(item.label.as_deref(), outcome);
         let model = scored.map(|scored| scored.label);
         self.pair(item.label.as_deref(), model, outcome);
+        if let Other::Says(_) = other {
+            self.count(observation, served, item.label.as_deref(), model);
+        }
         self.challenge(predictions, row, item.label.as_deref(), model);
         if outcome == Outcome::Differ
             && let (Some(rule), Some(scored), Some(scores)) = (&item.label, scored, &predictions.champion)
         {
             self.disagreements.push(Sample {
-                at_ms: millis(now),
+                at_ms: millis(self.now),
                 user: observation.bucket,
                 item: item.id.clone(),
                 served: Arm::Rule,
@@ -316,10 +326,9 @@ impl Judged<'_> {
     fn model_item(
         &mut self,
         observation: &Observation<'_>,
-        served: &ServedItem,
-        rules: Option<&HashMap<String, Option<String>>>,
+        served: &'a ServedItem,
+        rules: Option<&'a HashMap<String, Option<String>>>,
         predictions: &Predictions,
-        now: Duration,
     ) {
         let item = &served.item;
         let (other, rule) = match rules {
@@ -332,13 +341,16 @@ impl Judged<'_> {
         let outcome = judge(item.label.as_deref(), other, self.schema);
         self.tally.item(item.label.as_deref(), outcome);
         self.pair(rule, item.label.as_deref(), outcome);
+        if let Other::Says(_) = other {
+            self.count(observation, served, rule, item.label.as_deref());
+        }
         self.challenge(predictions, predictions.row(&item.id), rule, item.label.as_deref());
         if outcome == Outcome::Differ
             && let (Some(rule), Some(model)) = (rule, &item.label)
         {
             let suggestion = served.suggestion.as_ref();
             self.disagreements.push(Sample {
-                at_ms: millis(now),
+                at_ms: millis(self.now),
                 user: observation.bucket,
                 item: item.id.clone(),
                 served: Arm::Model,
@@ -348,6 +360,22 @@ impl Judged<'_> {
                 model_version: suggestion.and_then(|said| said.model_version.clone()).unwrap_or_default(),
             });
         }
+    }
+
+    /// Counts an item of which both sides' words are known, for the analysis.
+    fn count(
+        &mut self,
+        observation: &Observation<'_>,
+        served: &'a ServedItem,
+        rule: Option<&'a str>,
+        model: Option<&'a str>,
+    ) {
+        let (labels, schema) = (&self.work.labels, self.schema);
+        let opinion =
+            |label: Option<&'a str>| label.filter(|label| !schema.abstains(label)).map(|label| labels.of(label));
+        let event_id = served.event_id.as_deref();
+        let both = Both { rule: opinion(rule), model: opinion(model), event_id };
+        self.sheet.item(observation, both, seconds(self.now));
     }
 
     /// Counts the pair of labels where both sides have an opinion.
@@ -369,6 +397,10 @@ impl Judged<'_> {
             }
         }
     }
+}
+
+fn seconds(time: Duration) -> i64 {
+    i64::try_from(time.as_secs()).unwrap_or(i64::MAX)
 }
 
 fn millis(time: Duration) -> u64 {

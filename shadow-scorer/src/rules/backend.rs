@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use contract::headers;
+use contract::names::Cohort;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
@@ -87,6 +88,7 @@ impl Application {
                     label: top.label.clone(),
                     confidence: top.confidence,
                     bucket: bucket.to_owned(),
+                    cohort: Cohort::Ordinary.as_str().to_owned(),
                     created_at: now,
                 });
             }

@@ -21,6 +21,8 @@ pub struct SuggestionEvent {
     pub confidence: f64,
     /// The user's pseudonym, 16 hex digits, empty if not known.
     pub bucket: String,
+    /// The user's cohort: a [`contract::names::Cohort`] value.
+    pub cohort: String,
     /// Seconds since 1970.
     pub created_at: i64,
 }
@@ -36,8 +38,8 @@ impl Store {
         for chunk in events.chunks(MOST_ROWS) {
             let statement = format!(
                 "INSERT INTO suggestion_events (event_id, txn_id, arm, model_version, label, confidence, bucket, \
-                 created_at) VALUES {} ON CONFLICT (event_id) DO NOTHING",
-                sql::rows(chunk.len(), 8)
+                 cohort, created_at) VALUES {} ON CONFLICT (event_id) DO NOTHING",
+                sql::rows(chunk.len(), 9)
             );
             let mut query = sqlx::query(AssertSqlSafe(statement));
             for event in chunk {
@@ -49,6 +51,7 @@ impl Store {
                     .bind(event.label.as_str())
                     .bind(event.confidence)
                     .bind(event.bucket.as_str())
+                    .bind(event.cohort.as_str())
                     .bind(event.created_at);
             }
             self.within(query.execute(&self.pool)).await?;
@@ -62,7 +65,7 @@ impl Store {
     /// When the store cannot be asked in time.
     pub async fn event(&self, event_id: &str) -> Result<Option<SuggestionEvent>, StoreError> {
         let query = sqlx::query(
-            "SELECT event_id, txn_id, arm, model_version, label, confidence, bucket, created_at \
+            "SELECT event_id, txn_id, arm, model_version, label, confidence, bucket, cohort, created_at \
              FROM suggestion_events WHERE event_id = $1",
         )
         .bind(event_id);
@@ -76,7 +79,8 @@ impl Store {
                 label: row.try_get(4)?,
                 confidence: row.try_get(5)?,
                 bucket: row.try_get(6)?,
-                created_at: row.try_get(7)?,
+                cohort: row.try_get(7)?,
+                created_at: row.try_get(8)?,
             })
         };
         read().map(Some).map_err(|source| super::error::of(&self.place, source))

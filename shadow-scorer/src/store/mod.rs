@@ -11,6 +11,7 @@
 //!
 //! **User ids** stay inside this module: what it hands out carries none.
 
+mod analysis;
 mod error;
 mod events;
 mod feedback;
@@ -27,6 +28,7 @@ use std::time::Duration;
 use sqlx::any::AnyPoolOptions;
 use sqlx::{AnyConnection, AnyPool, Connection};
 
+pub use analysis::{Dispute, GroupRow, PairRow, Said};
 pub use error::StoreError;
 pub use events::SuggestionEvent;
 pub use feedback::{FeedbackRow, Recorded, UserFeedback};

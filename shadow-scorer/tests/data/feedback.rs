@@ -14,6 +14,7 @@ fn event(id: &str, txn_id: i64, arm: &str) -> SuggestionEvent {
         label: "shopping".into(),
         confidence: 0.7,
         bucket: String::new(),
+        cohort: "none".into(),
         created_at: day(2),
     }
 }

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that meets the unexpected fails there")]
 
+mod analysis;
 mod backend;
 mod export;
 mod feedback;

@@ -121,6 +121,7 @@ async fn events_are_stored_once_and_forgotten_by_age() {
             label: "coffee".into(),
             confidence: 0.75,
             bucket: "00000000000000ff".into(),
+            cohort: "none".into(),
             created_at: at,
         };
         let store = &fresh.store;

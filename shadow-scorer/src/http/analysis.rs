@@ -1,0 +1,101 @@
+//! What `perch analyse` asks: counts over a span of time, aggregated by the store.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use contract::analysis::{self, Analysis, MOST_SAMPLES, SLOT_SECONDS};
+use contract::names::Cohort;
+use http::StatusCode;
+
+use super::answer::{Answer, json_answer};
+use super::error::HttpError;
+use super::routes::{Call, Route};
+use crate::observer::{Observer, Sample};
+
+pub(super) fn routes() -> [Route; 1] {
+    [Route::get(analysis::PATH, "analysis", |call| Box::pin(analyse(call)))]
+}
+
+async fn analyse(call: Call) -> Result<Answer, HttpError> {
+    let asked = Asked::of(call.head.uri.query().unwrap_or_default())?;
+    let said = call.app.store.said(asked.since, &asked.left_out).await?;
+    let observer = call.app.observer.as_ref();
+    let mut samples: Vec<analysis::Sample> =
+        observer.map(Observer::samples).unwrap_or_default().samples.into_iter().map(sample).collect();
+    samples.truncate(MOST_SAMPLES);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let document = Analysis {
+        version: analysis::VERSION,
+        since_ms: u64::try_from(asked.since).unwrap_or(0).saturating_mul(1000),
+        until_ms: u64::try_from(now.as_millis()).unwrap_or(u64::MAX),
+        left_out: asked.left_out,
+        pairs: said.pairs,
+        agreement: said.agreement,
+        users: None,
+        feedback: said.feedback,
+        disputed: said.disputed,
+        taken: said.taken,
+        samples,
+        disputes_dropped: observer.map_or(0, Observer::disputes_dropped),
+    };
+    Ok(json_answer(StatusCode::OK, &document))
+}
+
+fn sample(kept: Sample) -> analysis::Sample {
+    analysis::Sample {
+        at_ms: kept.at_ms,
+        user: kept.user.map(|user| user.to_string()),
+        item: kept.item,
+        served: kept.served,
+        rule_label: kept.rule_label,
+        model_label: kept.model_label,
+        model_confidence: kept.model_confidence,
+        model_version: kept.model_version,
+    }
+}
+
+/// The query, checked.
+#[derive(Debug, PartialEq, Eq)]
+struct Asked {
+    /// Beginning of a slot, in seconds since 1970.
+    since: i64,
+    left_out: Vec<Cohort>,
+}
+
+impl Asked {
+    fn of(query: &str) -> Result<Self, HttpError> {
+        let mut asked = Self { since: 0, left_out: Vec::new() };
+        for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
+            match name {
+                analysis::SINCE => {
+                    let ms: u64 = value.parse().map_err(|_| {
+                        HttpError::bad_request(format!("{name} is {value:?}: give milliseconds since 1970"))
+                    })?;
+                    let seconds = i64::try_from(ms / 1000).unwrap_or(i64::MAX);
+                    asked.since = seconds - seconds.rem_euclid(SLOT_SECONDS);
+                }
+                analysis::LEAVE_OUT => {
+                    asked.left_out = analysis::left_out(&value.replace("%2C", ","))
+                        .map_err(|error| HttpError::bad_request(error.to_string()))?;
+                    asked.left_out.sort_unstable();
+                    asked.left_out.dedup();
+                }
+                _ => {}
+            }
+        }
+        Ok(asked)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_counts_from_the_beginning_of_its_slot() {
+        let asked = Asked::of("since_ms=1700000123456&leave_out=beta%2Copt_out,beta").unwrap();
+        assert_eq!(asked, Asked { since: 1_699_999_800, left_out: vec![Cohort::Beta, Cohort::OptOut] });
+        assert_eq!(Asked::of("").unwrap(), Asked { since: 0, left_out: vec![] });
+        assert!(Asked::of("since_ms=now").unwrap_err().message.contains("now"));
+        assert!(Asked::of("leave_out=alpha").unwrap_err().message.contains("alpha"));
+    }
+}
