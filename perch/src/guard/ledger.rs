@@ -37,6 +37,9 @@ pub struct Entry {
     pub what: What,
     /// Why, in words.
     pub reason: String,
+    /// Tells this word from every other, where it could be sent twice: it is taken once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
 }
 
 /// Who speaks.
@@ -203,12 +206,44 @@ impl Held {
         })
     }
 
+    /// The entry that has this key.
+    #[must_use]
+    pub fn keyed(&self, key: &str) -> Option<&Entry> {
+        self.entries.iter().rev().find(|entry| entry.key.as_deref() == Some(key))
+    }
+
     /// Appends an entry; its number.
     ///
     /// # Errors
     /// When it cannot be written; the ledger is then as it was.
     pub fn append(&mut self, at_ms: u64, by: By, what: What, reason: impl Into<String>) -> Result<u64, LedgerError> {
-        let entry = Entry { number: self.last() + 1, at_ms, by, what, reason: reason.into() };
+        self.push(at_ms, by, what, reason.into(), None)
+    }
+
+    /// Appends an entry with a key, for which [`Held::keyed`] has found none; its number.
+    ///
+    /// # Errors
+    /// When it cannot be written; the ledger is then as it was.
+    pub fn append_keyed(
+        &mut self,
+        at_ms: u64,
+        by: By,
+        what: What,
+        reason: impl Into<String>,
+        key: &str,
+    ) -> Result<u64, LedgerError> {
+        self.push(at_ms, by, what, reason.into(), Some(key.to_owned()))
+    }
+
+    fn push(
+        &mut self,
+        at_ms: u64,
+        by: By,
+        what: What,
+        reason: String,
+        key: Option<String>,
+    ) -> Result<u64, LedgerError> {
+        let entry = Entry { number: self.last() + 1, at_ms, by, what, reason, key };
         let line = serde_json::to_string(&entry)? + "\n";
         let write = || {
             let mut file = OpenOptions::new().create(true).truncate(false).write(true).open(&self.path)?;
@@ -270,6 +305,17 @@ mod tests {
         let entries = ledger.read().unwrap();
         assert_eq!(entries.len(), 2);
         assert_eq!((entries[1].number, &entries[1].what), (2, &set("20")));
+    }
+
+    #[tokio::test]
+    async fn a_keyed_word_is_found_again_also_in_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = Ledger::in_folder(folder.path()).unwrap();
+        ledger.hold().await.unwrap().append_keyed(1, human(), What::Pause, "", "form 1").unwrap();
+        ledger.hold().await.unwrap().append(2, human(), What::Resume, "").unwrap();
+        let held = ledger.hold().await.unwrap();
+        assert_eq!(held.keyed("form 1").map(|entry| entry.number), Some(1));
+        assert_eq!(held.keyed("form 2"), None);
     }
 
     #[tokio::test]
