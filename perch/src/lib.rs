@@ -1,5 +1,6 @@
 //! The operator's command and the guard.
 
 pub mod canary;
+pub mod console;
 pub mod guard;
 pub mod stats;

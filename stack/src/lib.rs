@@ -19,6 +19,7 @@
 //! | [`admin`], [`scrape`] | Envoy's admin interface, and what a scrape says |
 //! | [`validate`] | every configuration judged by its own program |
 //! | [`process`], [`ports`], [`place`] | one process; which ports; where files lie |
+//! | [`secret`] | a secret that is made once and kept |
 
 pub mod admin;
 mod asking;
@@ -32,7 +33,7 @@ pub mod ports;
 pub mod process;
 pub mod render;
 pub mod scrape;
-mod secret;
+pub mod secret;
 pub mod stack;
 mod template;
 pub mod validate;

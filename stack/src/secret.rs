@@ -11,7 +11,7 @@ use crate::error::Error;
 ///
 /// # Errors
 /// When the file cannot be made or read, or others can read it.
-pub(crate) fn kept(file: &Path) -> Result<String, Error> {
+pub fn kept(file: &Path) -> Result<String, Error> {
     let doing = |what: &str| format!("{what} the secret {}", file.display());
     if !file.exists() {
         let made = random_hex()?;
@@ -31,7 +31,10 @@ pub(crate) fn kept(file: &Path) -> Result<String, Error> {
 }
 
 /// 32 hex digits from the kernel.
-fn random_hex() -> Result<String, Error> {
+///
+/// # Errors
+/// When the kernel gives none, which does not happen.
+pub fn random_hex() -> Result<String, Error> {
     use std::fmt::Write as _;
     use std::io::Read as _;
 

@@ -43,4 +43,6 @@ pub mod state;
 mod words;
 
 pub use file::FileError;
+pub(crate) use file::read as read_file;
 pub use ramp::{Guard, Order, OrderError, StateError};
+pub(crate) use source::in_words;

@@ -63,7 +63,7 @@ pub enum SourceError {
 }
 
 /// An error with its causes, in one line.
-pub(super) fn in_words(error: &dyn std::error::Error) -> String {
+pub(crate) fn in_words(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {

@@ -1,0 +1,116 @@
+//! The console: what `perch guard` serves on its port, for people, for Prometheus and for Alertmanager.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`server`] | connections, with bounds |
+//! | [`routes`] | what is served where, and the headers of every answer |
+//! | [`acts`] | what an operator or an alert wants done |
+//! | [`hook`] | what Alertmanager posts |
+//! | [`gateways`] | the share that holds now, and where one is set |
+//! | [`folder`] | the guard's folder: its last report, the ledger |
+//! | [`token`] | secrets that a caller must show |
+//! | [`clock`] | moments in words |
+//!
+//! It keeps nothing of its own: what it shows is in the guard's folder, in Prometheus and in the scorer, so it can be
+//! restarted at any time, and every guard of a deployment shows the same.
+
+mod acts;
+mod clock;
+mod folder;
+mod gateways;
+mod hook;
+mod routes;
+mod server;
+mod token;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::net::TcpListener;
+
+use crate::guard::export::{self, Counts};
+use crate::guard::ledger::{Ledger, LedgerError};
+use crate::guard::shell::Report;
+
+use gateways::Gateways;
+pub use routes::STATE_PATH;
+pub use token::{Token, TokenError};
+
+/// What the console is told when it starts.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// The guard's folder.
+    pub folder: PathBuf,
+    /// Envoy's admin interfaces, e.g. `http://127.0.0.1:9901`.
+    pub gateways: Vec<String>,
+    /// Links of the disk layers, so that a share survives a restart of Envoy.
+    pub runtime_links: Vec<PathBuf>,
+    /// Scorers; the first is asked for models, labels and samples.
+    pub scorers: Vec<String>,
+    /// Prometheus, for history and alerts; without one there is none.
+    pub prometheus: Option<String>,
+    /// Host names under which browsers reach the console, beside `localhost` and IP addresses. Any other is refused, since
+    /// a stranger's page can let a name of its own point here.
+    pub hosts: Vec<String>,
+    /// Who shows it may act; without one nobody may.
+    pub operator_token: Option<Token>,
+    /// What Alertmanager shows; without one its posts are refused.
+    pub hook_token: Option<Token>,
+}
+
+/// A console that cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum ConsoleError {
+    /// The guard's folder cannot be used.
+    #[error("the ledger")]
+    Ledger(#[from] LedgerError),
+    /// No HTTP client can be made.
+    #[error("the gateways")]
+    Gateways(#[from] stack::Error),
+}
+
+/// The console. Clones are the same one.
+#[derive(Debug, Clone)]
+pub struct Console(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    settings: Settings,
+    ledger: Ledger,
+    gateways: Gateways,
+    /// What the guard of this program last said, and how often it said what. `None` before its first look.
+    told: Mutex<Option<(Report, Counts)>>,
+}
+
+impl Console {
+    /// A console with these settings.
+    ///
+    /// # Errors
+    /// When the guard's folder cannot be used, or no HTTP client be made.
+    pub fn new(settings: Settings) -> Result<Self, ConsoleError> {
+        let ledger = Ledger::in_folder(&settings.folder)?;
+        let gateways = Gateways::new(&settings.gateways, settings.runtime_links.clone())?;
+        Ok(Self(Arc::new(Inner { settings, ledger, gateways, told: Mutex::new(None) })))
+    }
+
+    /// Takes in what the guard of this program has just said, for `/metrics`.
+    pub fn tell(&self, report: &Report) {
+        let mut told = self.0.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = told.take().map(|(_, counts)| counts).unwrap_or_default();
+        if let Some(decision) = &report.decision {
+            counts.add(decision.action);
+        }
+        *told = Some((report.clone(), counts));
+    }
+
+    /// Serves on `listener` until `stop` is ready and requests under way have ended.
+    pub async fn serve(self, listener: TcpListener, stop: impl Future<Output = ()>) {
+        server::run(listener, routes::router(self), stop).await;
+    }
+
+    /// The guard's metrics; empty before its first look, when nothing is known.
+    fn metrics(&self) -> String {
+        let told = self.0.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.as_ref().map(|(report, counts)| export::exposition(report, counts)).unwrap_or_default()
+    }
+}
