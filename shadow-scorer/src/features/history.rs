@@ -27,21 +27,20 @@ pub struct History {
 }
 
 /// One earlier transaction with its label.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub struct Past<'a> {
-    /// As the statement wrote it.
-    pub merchant: &'a str,
+    /// The merchant's normalised name.
+    pub merchant: &'a Normalised,
     /// The label that was known.
     pub label: &'a str,
 }
 
 impl History {
-    /// The history of a transaction at `merchant`; `past` comes newest first and is read up to [`MOST_PAST`].
-    pub fn of<'a>(merchant: &str, past: impl IntoIterator<Item = Past<'a>>) -> Self {
-        let here = Normalised::merchant(merchant);
+    /// The history of a transaction at the merchant `here`; `past` comes newest first and is read up to [`MOST_PAST`].
+    pub fn of<'a>(here: &Normalised, past: impl IntoIterator<Item = Past<'a>>) -> Self {
         let mut history = Self::default();
         for earlier in past.into_iter().take(MOST_PAST) {
-            let same = Normalised::merchant(earlier.merchant).key() == here.key();
+            let same = earlier.merchant.key() == here.key();
             let label = SPENDING_LABELS.iter().position(|label| *label == earlier.label);
             history.count(label, same);
         }
@@ -96,29 +95,28 @@ fn write_shares(counts: &[u16; LABELS], total: u16, from: usize, dense: &mut Den
 mod tests {
     use super::*;
 
-    fn past<'a>(merchant: &'a str, label: &'a str) -> Past<'a> {
-        Past { merchant, label }
+    fn of(merchant: &str, past: &[(&str, &str)]) -> History {
+        let names: Vec<Normalised> = past.iter().map(|(merchant, _)| Normalised::merchant(merchant)).collect();
+        let past = names.iter().zip(past).map(|(merchant, (_, label))| Past { merchant, label });
+        History::of(&Normalised::merchant(merchant), past)
     }
 
     #[test]
     fn the_same_merchant_is_found_under_another_store_number() {
-        let history = History::of(
-            "TARGET T-0123 BOISE ID",
-            [past("TARGET T-0999 BOISE ID", "groceries"), past("SHELL OIL 57", "transportation.fuel")],
-        );
+        let past = [("TARGET T-0999 BOISE ID", "groceries"), ("SHELL OIL 57", "transportation.fuel")];
+        let history = of("TARGET T-0123 BOISE ID", &past);
         assert_eq!((history.merchant_total, history.overall_total), (1, 2));
         assert_eq!(history.merchant[0], 1, "groceries stands first");
     }
 
     #[test]
     fn only_the_newest_count() {
-        let many = std::iter::repeat_n(past("A B", "coffee"), MOST_PAST + 50);
-        assert_eq!(History::of("A B", many).len(), MOST_PAST);
+        assert_eq!(of("A B", &[("A B", "coffee"); MOST_PAST + 50]).len(), MOST_PAST);
     }
 
     #[test]
     fn a_label_outside_the_set_counts_in_the_totals_only() {
-        let history = History::of("A B", [past("A B", "beekeeping")]);
+        let history = of("A B", &[("A B", "beekeeping")]);
         assert_eq!((history.merchant_total, history.merchant.iter().sum::<u16>()), (1, 0));
     }
 }

@@ -10,6 +10,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::history::{History, LABELS, MOST_PAST, Past};
+use super::text::Normalised;
 use super::transaction::Transaction;
 
 /// Version of the schema.
@@ -204,8 +205,9 @@ fn frozen_rows() -> Vec<f32> {
             subscription: Some(even),
             p2p: None,
         };
-        let past = [(merchant, "coffee"), ("SHELL OIL 57444", "transportation.fuel"), (merchant, "beekeeping")];
-        let history = History::of(merchant, past.map(|(merchant, label)| Past { merchant, label }));
+        let (here, fuel) = (Normalised::merchant(merchant), Normalised::merchant("SHELL OIL 57444"));
+        let past = [(&here, "coffee"), (&fuel, "transportation.fuel"), (&here, "beekeeping")];
+        let history = History::of(&here, past.map(|(merchant, label)| Past { merchant, label }));
         // The width is right by construction; rows of zeros would only give another hash.
         let _ = super::encode(&example, &history, row);
     }

@@ -1,10 +1,6 @@
 //! Whole users at once, for training: every labelled transaction with the history it had then.
 
-use sqlx::Row;
-
-use super::transactions::{COLUMNS, read};
-use super::{LabelSource, Store, StoreError};
-use crate::features::history::Past;
+use super::{Store, StoreError};
 use crate::features::{History, Transaction};
 
 /// One labelled transaction.
@@ -27,19 +23,6 @@ pub struct LabelledRow {
 pub struct UserRows<'a> {
     store: &'a Store,
     users: std::vec::IntoIter<String>,
-}
-
-struct PastLabel {
-    label: String,
-    labelled_at: i64,
-    source: String,
-}
-
-struct Known {
-    id: i64,
-    occurred_at: i64,
-    transaction: Transaction,
-    labels: Vec<PastLabel>,
 }
 
 impl Store {
@@ -68,69 +51,13 @@ impl UserRows<'_> {
     /// When the store cannot be asked in time.
     pub async fn next_user(&mut self) -> Result<Option<Vec<LabelledRow>>, StoreError> {
         let Some(user) = self.users.next() else { return Ok(None) };
-        Ok(Some(with_histories(&self.store.known(&user).await?)))
+        let timelines = self.store.timelines(&[user.as_str()]).await?;
+        let known = timelines.into_iter().flat_map(super::timeline::Timeline::into_histories);
+        let labelled = known.filter_map(|(known, history)| {
+            let label = known.label_known_at(i64::MAX)?.to_owned();
+            let (id, occurred_at, transaction) = (known.id, known.occurred_at, known.transaction);
+            Some(LabelledRow { id, occurred_at, transaction, history, label })
+        });
+        Ok(Some(labelled.collect()))
     }
-}
-
-impl Store {
-    async fn known(&self, user: &str) -> Result<Vec<Known>, StoreError> {
-        let statement = format!(
-            "SELECT {COLUMNS}, l.label, l.labelled_at, l.source FROM transactions t \
-             LEFT JOIN transaction_labels l ON l.txn_id = t.id WHERE t.user_id = $1 ORDER BY t.occurred_at, t.id"
-        );
-        let query = sqlx::query(sqlx::AssertSqlSafe(statement)).bind(user);
-        let rows = self.within(query.fetch_all(&self.pool)).await?;
-        let mut known: Vec<Known> = Vec::with_capacity(rows.len());
-        for row in &rows {
-            let read_row = || {
-                let (id, occurred_at, transaction) = read(row)?;
-                let label = match row.try_get::<Option<String>, _>(9)? {
-                    Some(label) => Some(PastLabel { label, labelled_at: row.try_get(10)?, source: row.try_get(11)? }),
-                    None => None,
-                };
-                Ok((Known { id, occurred_at, transaction, labels: Vec::new() }, label))
-            };
-            let (next, label) = read_row().map_err(|source| super::error::of(&self.place, source))?;
-            if known.last().is_none_or(|last| last.id != next.id) {
-                known.push(next);
-            }
-            if let Some(last) = known.last_mut() {
-                last.labels.extend(label);
-            }
-        }
-        Ok(known)
-    }
-}
-
-/// The same histories as [`Store::transactions`] finds, from one user's transactions in order of time.
-fn with_histories(known: &[Known]) -> Vec<LabelledRow> {
-    known
-        .iter()
-        .enumerate()
-        .filter_map(|(at, this)| {
-            let label = newest(&this.labels, i64::MAX)?;
-            let earlier = known.get(..at).unwrap_or_default();
-            let past = earlier.iter().rev().filter(|past| past.occurred_at < this.occurred_at).filter_map(|past| {
-                let label = newest(&past.labels, this.occurred_at)?;
-                Some(Past { merchant: &past.transaction.merchant, label })
-            });
-            Some(LabelledRow {
-                id: this.id,
-                occurred_at: this.occurred_at,
-                history: History::of(&this.transaction.merchant, past),
-                transaction: this.transaction.clone(),
-                label: label.to_owned(),
-            })
-        })
-        .collect()
-}
-
-/// The newest label known at `at`; [`LabelSource`]s win a draw in the order of their names.
-fn newest(labels: &[PastLabel], at: i64) -> Option<&str> {
-    debug_assert!(LabelSource::Feedback.as_str() < LabelSource::User.as_str());
-    labels
-        .iter()
-        .filter(|label| label.labelled_at <= at)
-        .max_by(|a, b| a.labelled_at.cmp(&b.labelled_at).then_with(|| b.source.cmp(&a.source)))
-        .map(|label| label.label.as_str())
 }

@@ -20,6 +20,7 @@ mod labels;
 mod migrations;
 mod place;
 mod sql;
+mod timeline;
 mod transactions;
 
 use std::sync::Arc;
@@ -55,7 +56,7 @@ impl Default for Options {
         Self {
             connections: 8,
             statement_timeout: Duration::from_secs(2),
-            cached_transactions: 50_000,
+            cached_transactions: 200_000,
             cached_for: Duration::from_secs(300),
         }
     }

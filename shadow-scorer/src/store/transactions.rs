@@ -9,10 +9,14 @@ use sqlx::{AssertSqlSafe, Row};
 
 use super::{Options, Store, StoreError, sql};
 use crate::features::history::{MOST_PAST, Past};
+use crate::features::text::Normalised;
 use crate::features::{History, Transaction};
 
 /// Ids asked of the store in one statement.
 const MOST_IDS: usize = 500;
+/// Users with up to so many transactions are read whole: at 200 counted ones each ([`MOST_PAST`]), reading more than
+/// is asked for costs less than asking again.
+const MOST_AT_ONCE: i64 = 256;
 
 /// A transaction as the model sees it, with its user's history; the user's id stays in the store.
 #[derive(Debug, Clone, PartialEq)]
@@ -88,28 +92,55 @@ impl Store {
         Ok(ids.iter().filter_map(|id| found.get(id).cloned()).collect())
     }
 
+    /// Reads what is not in the cache. Whoever asks about one transaction of a user soon asks about another, so an
+    /// ordinary user's are read all at once and kept; of a user with very many, those asked for.
     async fn read_transactions(&self, ids: &[i64]) -> Result<Vec<TransactionWithHistory>, StoreError> {
-        let statement = format!("SELECT {COLUMNS} FROM transactions t WHERE t.id IN ({})", sql::list(ids.len()));
+        let statement = format!(
+            "SELECT {COLUMNS}, t.user_id, (SELECT COUNT(*) FROM transactions u WHERE u.user_id = t.user_id) \
+             FROM transactions t WHERE t.id IN ({})",
+            sql::list(ids.len())
+        );
         let rows = self.rows_of(ids, &statement).await?;
-        if rows.is_empty() {
-            return Ok(Vec::new());
+        let failed = |source| super::error::of(&self.place, source);
+        let mut users: Vec<&str> = Vec::new();
+        let mut alone: Vec<(i64, Transaction)> = Vec::new();
+        for row in &rows {
+            if row.try_get::<i64, _>(10).map_err(failed)? <= MOST_AT_ONCE {
+                users.push(row.try_get(9).map_err(failed)?);
+            } else {
+                let (id, _, transaction) = read(row).map_err(failed)?;
+                alone.push((id, transaction));
+            }
         }
-        let pasts = self.pasts(ids).await?;
-        let nothing = Vec::new();
-        rows.iter()
-            .map(|row| {
-                let (id, _, transaction) = read(row)?;
-                let past = pasts.get(&id).unwrap_or(&nothing);
-                let past = past.iter().map(|(merchant, label)| Past { merchant, label });
-                let history = History::of(&transaction.merchant, past);
-                Ok(TransactionWithHistory { id, transaction, history })
-            })
-            .collect::<Result<_, sqlx::Error>>()
-            .map_err(|source| super::error::of(&self.place, source))
+        users.sort_unstable();
+        users.dedup();
+        let mut found = if alone.is_empty() { Vec::new() } else { self.read_alone(alone).await? };
+        if !users.is_empty() {
+            for timeline in self.timelines(&users).await? {
+                found.extend(timeline.into_histories().map(|(known, history)| TransactionWithHistory {
+                    id: known.id,
+                    transaction: known.transaction,
+                    history,
+                }));
+            }
+        }
+        Ok(found)
+    }
+
+    async fn read_alone(&self, wanted: Vec<(i64, Transaction)>) -> Result<Vec<TransactionWithHistory>, StoreError> {
+        let ids: Vec<i64> = wanted.iter().map(|(id, _)| *id).collect();
+        let pasts = self.pasts(&ids).await?;
+        let with_history = |(id, transaction): (i64, Transaction)| {
+            let past = pasts.get(&id).map(Vec::as_slice).unwrap_or_default();
+            let past = past.iter().map(|(merchant, label)| Past { merchant, label });
+            let history = History::of(&Normalised::merchant(&transaction.merchant), past);
+            TransactionWithHistory { id, transaction, history }
+        };
+        Ok(wanted.into_iter().map(with_history).collect())
     }
 
     /// For each id, the earlier labelled transactions of its user as they were known then, newest first.
-    async fn pasts(&self, ids: &[i64]) -> Result<HashMap<i64, Vec<(String, String)>>, StoreError> {
+    async fn pasts(&self, ids: &[i64]) -> Result<HashMap<i64, Vec<(Normalised, String)>>, StoreError> {
         // A transaction has at most one label a source, of which the newest counts (feedback at a draw); ranks are
         // taken over transactions, so that two labels of one do not push another out.
         let statement = format!(
@@ -125,9 +156,9 @@ impl Store {
              ) past WHERE past.place <= {MOST_PAST} ORDER BY past.for_id, past.place",
             sql::list(ids.len())
         );
-        let mut pasts: HashMap<i64, Vec<(String, String)>> = HashMap::new();
+        let mut pasts: HashMap<i64, Vec<(Normalised, String)>> = HashMap::new();
         for row in self.rows_of(ids, &statement).await? {
-            let read = || Ok((row.try_get(0)?, (row.try_get(1)?, row.try_get(2)?)));
+            let read = || Ok((row.try_get(0)?, (Normalised::merchant(row.try_get(1)?), row.try_get(2)?)));
             let (id, past): (i64, _) = read().map_err(|source| super::error::of(&self.place, source))?;
             pasts.entry(id).or_default().push(past);
         }

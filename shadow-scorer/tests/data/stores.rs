@@ -95,6 +95,32 @@ async fn a_history_holds_what_was_known_then_and_nothing_else() {
     }
 }
 
+/// Users with few transactions are read whole, those with many by the transactions asked for.
+#[tokio::test]
+async fn a_user_with_many_transactions_has_the_history_that_training_saw() {
+    for fresh in each().await {
+        let store = &fresh.store;
+        for (user, first, count) in [("few", 1, 40), ("many", 1_000, 600)] {
+            let ids = first..first + count;
+            let new = ids.clone().map(|id| transaction(id, user, day(id / 2), if id % 2 == 0 { "A B" } else { "C D" }));
+            store.add_transactions(&new.collect::<Vec<_>>()).await.unwrap();
+            let name = |id: i64| if id % 3 == 0 { "coffee" } else { "pets" };
+            let labels = ids.map(|id| label(id, LabelSource::User, name(id), day(id / 2 + id % 3)));
+            store.put_labels(&labels.collect::<Vec<_>>()).await.unwrap();
+        }
+        let mut users = store.users().await.unwrap();
+        let mut compared = 0;
+        while let Some(rows) = users.next_user().await.unwrap() {
+            for trained in rows.iter().step_by(7) {
+                let served = store.transactions(&[trained.id]).await.unwrap();
+                assert_eq!(served[0].history, trained.history, "transaction {}", trained.id);
+                compared += usize::from(!trained.history.is_empty());
+            }
+        }
+        assert!(compared > 80, "{compared}");
+    }
+}
+
 #[tokio::test]
 async fn a_label_takes_the_place_of_the_same_sources_and_counts_once() {
     for fresh in each().await {
