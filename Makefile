@@ -13,6 +13,8 @@ BIN   := target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 STORE ?= sqlite://.perch/data/perch.sqlite
 export PERCH_STORE := $(STORE)
 GATEWAY := http://$(PERCH_HOST):$(PERCH_GATEWAY_PORT)
+# The card is the full training's; a first model's quick one does not take its place.
+TRAIN_FLAGS ?= --card models/README.md
 # no: `up` and `demo` without Prometheus and Alertmanager
 MONITORING ?= yes
 STACK_FLAGS := $(if $(filter no,$(MONITORING)),--no-monitoring)
@@ -40,7 +42,7 @@ ml-features: build data ## Export training rows, by the function that serving us
 	$(BIN)/rules-backend features --out models/features
 ml-train: ml-features ## Train, judge, and deploy by the policy
 	setup/run training
-	.perch/venv/bin/python models/train.py --card models/README.md $(TRAIN_FLAGS)
+	.perch/venv/bin/python models/train.py $(TRAIN_FLAGS)
 ml-status: ## What the running scorer serves
 	@curl -sf $(GATEWAY)/ml/v2/model/status || { echo "the gateway does not answer: make up"; exit 1; }; echo
 ml-predict: ## One prediction from the running scorer
