@@ -19,7 +19,8 @@ const AFTER_HELP: &str = "\
 Examples:
   perch status                   how the rollout stands
   perch canary set 10%           a tenth of the users get the model's answer
-  perch canary set off           everybody gets the rules, from the next request on
+  perch rollback --reason WHY    everybody gets the rules, from the next request on, and the guard keeps it so
+  perch ramp start               1 → 5 → 10 → 25 → 50 → 100 percent, as far as the guard sees no reason to stop
   perch canary explain user-42   that user's bucket, and the share at which the user joins
 
 Exit codes:
@@ -32,6 +33,13 @@ enum Command {
     /// The share of users who get the model's answer
     #[command(subcommand)]
     Canary(commands::canary::Command),
+    /// Run the guard: it watches, moves a ramp up step by step, and back when the evidence says so
+    Guard(Box<commands::guard::Options>),
+    /// Orders to the guard: a ramp, step by step
+    #[command(subcommand)]
+    Ramp(commands::ramp::Command),
+    /// Everybody gets the rules' answers at once
+    Rollback(commands::rollback::Options),
     /// How the rollout stands, read from the gateways
     Status(commands::status::Options),
     /// Completions for a shell, to be sourced
@@ -52,6 +60,9 @@ fn main() -> ExitCode {
     };
     let done = match arguments.command {
         Command::Canary(command) => runtime.block_on(commands::canary::run(command)),
+        Command::Guard(options) => runtime.block_on(commands::guard::run(&options)),
+        Command::Ramp(command) => runtime.block_on(commands::ramp::run(command)),
+        Command::Rollback(options) => runtime.block_on(commands::rollback::run(&options)),
         Command::Status(options) => runtime.block_on(commands::status::run(&options)),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "perch", &mut std::io::stdout());

@@ -2,22 +2,20 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::Subcommand;
 use contract::bucket::{Bucket, Salt};
 use contract::switch::{RUNTIME_KEY, Share};
 use perch::canary::change::{Change, joins_at};
-use perch::canary::disk;
+use perch::guard::clock::now_ms;
 use serde_json::json;
 use stack::admin::Admin;
 
 use super::gateways::{Gateways, MEND};
+use super::operator::Moving;
 
-/// Where `make up` keeps the disk layer and the salt, from the repository's root.
-const RUNTIME_LINK: &str = ".perch/run/runtime/current";
+/// Where `make up` keeps the salt, from the repository's root.
 const SALT_FILE: &str = ".perch/salt";
-/// More operators and gateways agree on a share within this many looks, a tenth of a second apart.
-const LOOKS: u32 = 20;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -35,10 +33,7 @@ pub(crate) enum Command {
         #[arg(value_parser = share)]
         share: Share,
         #[command(flatten)]
-        gateways: Gateways,
-        /// The link of the runtime's disk layer, so that the share survives a restart of Envoy
-        #[arg(long, value_name = "LINK", env = "PERCH_RUNTIME_LINK")]
-        runtime: Option<PathBuf>,
+        moving: Moving,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -65,7 +60,7 @@ fn share(text: &str) -> Result<Share, String> {
 pub(crate) async fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Get { gateways, json } => get(&gateways, json).await,
-        Command::Set { share, gateways, runtime, json } => set(share, &gateways, runtime, json).await,
+        Command::Set { share, moving, json } => set(share, &moving, json).await,
         Command::Explain { user, gateways, salt, json } => explain(&user, &gateways, &salt, json).await,
     }
 }
@@ -113,63 +108,31 @@ async fn get(gateways: &Gateways, json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn set(wanted: Share, gateways: &Gateways, link: Option<PathBuf>, json: bool) -> anyhow::Result<()> {
-    let clients = gateways.clients()?;
-    // Every gateway is asked before any is moved: a share that holds on some only splits a user's answers.
-    let mut before = Vec::new();
-    for (url, admin) in &clients {
-        before.push(Held::by(url, admin).await?.share());
-    }
+async fn set(wanted: Share, moving: &Moving, json: bool) -> anyhow::Result<()> {
+    let urls = moving.urls()?;
+    let mut hand = moving.hand()?;
+    let before = hand.set(now_ms(), wanted, &moving.voice.reason).await.with_context(|| format!("setting {wanted}"))?;
     let from = before.first().copied().unwrap_or(Share::OFF);
     let change = Change::between(from, wanted);
-
-    let default = PathBuf::from(RUNTIME_LINK);
-    let link = link.or_else(|| default.is_symlink().then_some(default));
-    if let Some(link) = &link {
-        disk::set(link, RUNTIME_KEY, &wanted.to_runtime())
-            .with_context(|| format!("writing {}; no gateway was changed", link.display()))?;
-    }
-    for (url, admin) in &clients {
-        admin
-            .set_runtime(RUNTIME_KEY, &wanted.to_runtime())
-            .await
-            .with_context(|| format!("gateway {url} did not take {wanted}; set it again when it does"))?;
-    }
-    for (url, admin) in &clients {
-        verify(url, admin, wanted).await?;
-    }
     if json {
-        let urls: Vec<&String> = clients.iter().map(|(url, _)| url).collect();
-        let survives = link.is_some();
         println!(
             "{}",
             json!({"from": from.fraction(), "to": wanted.fraction(), "change": change, "gateways": urls,
-                   "survives_restart": survives})
+                   "warnings": moving.warnings()})
         );
         return Ok(());
     }
-    println!("{from} → {wanted} on {}", many(clients.len(), "gateway"));
+    println!("{from} → {wanted} on {}", many(urls.len(), "gateway"));
     println!("  {:.2}% of all users join the model, {:.2}% leave it", change.joins * 100.0, change.leaves * 100.0);
     if change.reshuffles {
         println!(
             "  users were dealt anew: a share over another denominator picks other users (whole percents never do)"
         );
     }
-    if link.is_none() {
-        println!("  until Envoy restarts: no disk layer was named (--runtime LINK)");
+    for warning in moving.warnings() {
+        println!("  {warning}");
     }
     Ok(())
-}
-
-async fn verify(url: &str, admin: &Admin, wanted: Share) -> anyhow::Result<()> {
-    for _ in 0..LOOKS {
-        if Held::by(url, admin).await?.share() == wanted {
-            return Ok(());
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    }
-    let held = Held::by(url, admin).await?.words();
-    bail!("gateway {url} holds {held} after {wanted} was set: is somebody else (a guard, an alert) moving it?")
 }
 
 async fn explain(user: &str, gateways: &Gateways, salt: &PathBuf, json: bool) -> anyhow::Result<()> {

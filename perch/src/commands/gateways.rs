@@ -13,21 +13,30 @@ pub(crate) struct Gateways {
 }
 
 impl Gateways {
+    /// Where each gateway's admin interface is.
+    pub(crate) fn urls(&self) -> anyhow::Result<Vec<String>> {
+        if self.urls.is_empty() {
+            return Ok(vec![local(Part::Admin)?]);
+        }
+        Ok(self.urls.iter().map(|url| url.trim_end_matches('/').to_owned()).collect())
+    }
+
     /// A client for each gateway, with its URL.
     pub(crate) fn clients(&self) -> anyhow::Result<Vec<(String, Admin)>> {
-        let urls = if self.urls.is_empty() {
-            let address = ports::address(Part::Admin, |name| std::env::var(name).ok())?;
-            vec![format!("http://{address}")]
-        } else {
-            self.urls.iter().map(|url| url.trim_end_matches('/').to_owned()).collect()
-        };
-        urls.into_iter()
+        self.urls()?
+            .into_iter()
             .map(|url| {
                 let admin = Admin::new(url.clone()).with_context(|| format!("gateway {url}"))?;
                 Ok((url, admin))
             })
             .collect()
     }
+}
+
+/// The URL of the part of this machine.
+pub(crate) fn local(part: Part) -> anyhow::Result<String> {
+    let address = ports::address(part, |name| std::env::var(name).ok())?;
+    Ok(format!("http://{address}"))
 }
 
 /// What to do when a gateway does not answer.

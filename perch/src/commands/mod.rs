@@ -2,4 +2,8 @@
 
 pub(crate) mod canary;
 pub(crate) mod gateways;
+pub(crate) mod guard;
+pub(crate) mod operator;
+pub(crate) mod ramp;
+pub(crate) mod rollback;
 pub(crate) mod status;

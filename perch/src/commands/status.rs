@@ -1,17 +1,22 @@
-//! `perch status`: how the rollout stands, from the gateways' own counters.
+//! `perch status`: how the rollout stands, from the gateways' own counters and the guard's folder.
 
 use anyhow::Context;
 use contract::names;
 use contract::switch::{RUNTIME_KEY, Share};
+use perch::guard::clock::now_ms;
+use perch::guard::standing::Standing;
 use serde_json::{Map, Value, json};
 use stack::scrape::Scrape;
 
 use super::gateways::{Gateways, MEND};
+use super::operator::Folder;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     #[command(flatten)]
     gateways: Gateways,
+    #[command(flatten)]
+    folder: Folder,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -39,6 +44,8 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
     let outcome = counts(names::OBSERVATION, "outcome", &strings(names::Outcome::ALL, names::Outcome::as_str));
     let intercepted: f64 = scrapes.iter().map(|scrape| scrape.sum(names::INTERCEPTED, &[])).sum();
 
+    let now = now_ms();
+    let guard = options.folder.path().map(|folder| Standing::read(&folder, now)).transpose()?;
     if options.json {
         let wanted: Vec<Value> =
             shares.iter().map(|(url, share)| json!({"gateway": url, "share": share.fraction()})).collect();
@@ -48,6 +55,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
                 "wanted": wanted, "seen": part(&source, "model"), "agreement": agreement(&agree),
                 "availability": part(&available, "True"), "source": object(&source), "compare": object(&agree),
                 "fallback": object(&fallback), "observation": object(&outcome), "intercepted": intercepted,
+                "guard": guard,
             })
         );
         return Ok(());
@@ -60,6 +68,9 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
     println!("available      {}  of requests on which the model was asked", percent(part(&available, "True")));
     println!("fallbacks      {}", non_zero(&fallback));
     println!("observations   {intercepted} requests: {}", non_zero(&outcome));
+    for (label, line) in guard.iter().flat_map(|guard| guard.words(now)) {
+        println!("{label:<14} {line}");
+    }
     Ok(())
 }
 

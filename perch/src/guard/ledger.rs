@@ -3,7 +3,7 @@
 //! Whoever moves the share (an operator's command, the console, the guard) holds the ledger meanwhile: the order of the
 //! entries is the order in which the gateways were told. An operator is never refused. What works by itself, the guard
 //! and alerts, is refused when an operator has spoken since it made up its mind ([`Held::overtaken`]): the last human
-//! word holds.
+//! word holds. A guard also gives way to an alert, and decides anew.
 //!
 //! Orders to the guard are entries too; it carries out those that it has not seen. One line of JSON each, appended and
 //! synced; a line that a crash has cut is left out and written over.
@@ -197,12 +197,13 @@ impl Held {
         self.entries.last().map_or(0, |entry| entry.number)
     }
 
-    /// An operator's word since entry `number`, if there is one: who made up its mind at that entry must not act on it.
+    /// What an operator or an alert has said since entry `number`, if anything: a guard that made up its mind at that entry
+    /// must not act on it.
     #[must_use]
     pub fn overtaken(&self, number: u64) -> Option<&Entry> {
         self.entries.iter().rev().take_while(|entry| entry.number > number).find(|entry| {
-            let human = matches!(entry.by, By::Human(_)) || matches!(entry.what, What::Found { .. });
-            human && !matches!(entry.what, What::Refused { .. })
+            let other = !matches!(entry.by, By::Guard(_)) || matches!(entry.what, What::Found { .. });
+            other && !matches!(entry.what, What::Refused { .. })
         })
     }
 
@@ -319,16 +320,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_operator_overtakes_and_machines_do_not() {
+    async fn operators_and_alerts_overtake_a_guard_and_guards_do_not() {
         let folder = tempfile::tempdir().unwrap();
         let ledger = Ledger::in_folder(folder.path()).unwrap();
         let mut held = ledger.hold().await.unwrap();
         let decided_at = held.append(1, By::Guard("g".into()), set("10"), "").unwrap();
-        held.append(2, By::Alert("agreement".into()), What::Rollback, "").unwrap();
+        held.append(2, By::Guard("g".into()), What::Froze, "").unwrap();
+        held.append(2, human(), What::Refused { wanted: "20".into() }, "").unwrap();
         assert_eq!(held.overtaken(decided_at), None);
         held.append(3, human(), set("20"), "").unwrap();
         held.append(4, By::Guard("g".into()), What::Froze, "").unwrap();
-        assert_eq!(held.overtaken(decided_at).map(|entry| entry.number), Some(3));
-        assert_eq!(held.overtaken(3), None);
+        assert_eq!(held.overtaken(decided_at).map(|entry| entry.number), Some(4));
+        assert_eq!(held.overtaken(4), None);
+        held.append(5, By::Alert("agreement".into()), What::Rollback, "").unwrap();
+        assert_eq!(held.overtaken(4).map(|entry| entry.number), Some(6));
     }
 }

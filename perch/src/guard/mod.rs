@@ -14,9 +14,12 @@
 //! | [`state`] | what is stored, and what it means |
 //! | [`source`], [`sink`] | what is read, what is written |
 //! | [`ledger`] | the audit log and its lock: one story, in which the last human word holds |
+//! | [`hand`] | how anybody but the guard moves the share |
 //! | [`lease`] | two guards do not duel |
 //! | [`shell`] | one look, from reading to storing |
+//! | [`standing`] | how the guard stands, for who asks |
 //! | [`export`] | the guard's own metrics |
+//! | [`clock`] | the time of day |
 //!
 //! # Rules, in order of precedence
 //! 1. A change of the share that the guard did not make pauses it until an operator resumes; it goes on judging and
@@ -28,9 +31,11 @@
 //! 6. What is left advances.
 
 pub mod checks;
+pub mod clock;
 pub mod decision;
 pub mod export;
 mod file;
+pub mod hand;
 pub mod lease;
 pub mod ledger;
 pub mod observation;
@@ -39,10 +44,13 @@ pub mod ramp;
 pub mod shell;
 pub mod sink;
 pub mod source;
+pub mod standing;
 pub mod state;
+#[cfg(test)]
+mod testing;
 mod words;
 
 pub use file::FileError;
 pub(crate) use file::read as read_file;
 pub use ramp::{Guard, Order, OrderError, StateError};
-pub(crate) use source::in_words;
+pub use source::in_words;

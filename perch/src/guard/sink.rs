@@ -20,7 +20,7 @@ pub trait Sink {
 #[derive(Debug, thiserror::Error)]
 pub enum SinkError {
     /// It would not survive a restart of the gateway.
-    #[error("the share was not written to disk")]
+    #[error("the share was not written to disk, so it would not survive a restart of the gateway")]
     Disk(#[from] DiskError),
     /// Some gateways do not hold it.
     #[error("{share} does not hold on every gateway: {}", .faults.join("; "))]
@@ -52,6 +52,43 @@ impl Gateways {
         Ok(Self { links, admins: urls.iter().map(admin).collect::<Result<_, stack::Error>>()? })
     }
 
+    /// What each gateway holds; in words which one cannot be asked.
+    pub async fn shares(&self) -> Vec<Result<Share, String>> {
+        self.each(|url, admin| async move {
+            let held = admin.runtime(RUNTIME_KEY).await.map_err(|error| format!("{url}: {error}"));
+            // What Envoy cannot read as a share is its default, off.
+            held.map(|text| text.as_deref().and_then(Share::from_runtime).unwrap_or(Share::OFF))
+        })
+        .await
+    }
+
+    /// All gateways at once: one that does not answer must not keep the others waiting.
+    async fn each<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
+        &self,
+        ask: impl Fn(String, Admin) -> F,
+    ) -> Vec<T> {
+        let asked: Vec<_> =
+            self.admins.iter().map(|(url, admin)| tokio::spawn(ask(url.clone(), admin.clone()))).collect();
+        let mut answers = Vec::with_capacity(asked.len());
+        for answer in asked {
+            // A task ends early only with its runtime, and this one with it.
+            answers.extend(answer.await.ok());
+        }
+        answers
+    }
+
+    async fn tell(&self, share: Share) -> Result<(), SinkError> {
+        let faults = self.each(|url, admin| async move { Self::fault(&url, &admin, share).await }).await;
+        let faults: Vec<String> = faults.into_iter().flatten().collect();
+        if faults.is_empty() { Ok(()) } else { Err(SinkError::Gateways { share, faults }) }
+    }
+
+    /// The disk layers that are written too.
+    #[must_use]
+    pub fn links(&self) -> &[PathBuf] {
+        &self.links
+    }
+
     /// `None` when the gateway holds the share.
     async fn fault(url: &str, admin: &Admin, share: Share) -> Option<String> {
         let text = share.to_runtime();
@@ -68,17 +105,15 @@ impl Gateways {
 
 impl Sink for Gateways {
     async fn set(&mut self, share: Share) -> Result<(), SinkError> {
-        // The disk first: a gateway that restarts in between comes up with the new share. A disk that cannot be written
-        // must not keep a rollback from the gateways that run, so its error comes last.
+        // The disk first: a gateway that restarts in between comes up with the new share. What cannot be written there is
+        // not set either, but for a rollback: that must reach the gateways that run.
         let disk = self.links.iter().map(|link| disk::set(link, RUNTIME_KEY, &share.to_runtime()));
         let disk: Result<Vec<()>, DiskError> = disk.collect();
-        let mut faults = Vec::new();
-        for (url, admin) in &self.admins {
-            faults.extend(Self::fault(url, admin, share).await);
+        if share != Share::OFF {
+            disk?;
+            return self.tell(share).await;
         }
-        if !faults.is_empty() {
-            return Err(SinkError::Gateways { share, faults });
-        }
+        self.tell(share).await?;
         disk?;
         Ok(())
     }

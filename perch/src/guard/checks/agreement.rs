@@ -53,10 +53,9 @@ struct Learnt {
     noise_at_most: f64,
 }
 
-impl State {
+impl Default for State {
     /// Nothing seen yet.
-    #[must_use]
-    pub const fn new() -> Self {
+    fn default() -> Self {
         Self {
             unit: Unit::Looks,
             looks: Moments::NONE,
@@ -68,7 +67,9 @@ impl State {
             gate: None,
         }
     }
+}
 
+impl State {
     /// New tests against the baseline that was settled.
     #[must_use]
     pub fn renewed(&self) -> Self {

@@ -44,10 +44,9 @@ pub struct State {
     watch: Watch,
 }
 
-impl State {
+impl Default for State {
     /// Nothing seen yet.
-    #[must_use]
-    pub const fn new() -> Self {
+    fn default() -> Self {
         Self {
             looks: Moments::NONE,
             last: None,
@@ -57,7 +56,9 @@ impl State {
             watch: Watch::new(RESTART_LOOKS),
         }
     }
+}
 
+impl State {
     /// Takes in a look's counters.
     fn take(&mut self, part: Part) {
         let new = part.since(self.last.unwrap_or(part));

@@ -52,7 +52,7 @@ impl Guard {
             reasons.push(format!("frozen for {}: {}", span(now_ms.saturating_sub(stop.at_ms)), stop.reason));
             return (Action::Freeze, None);
         }
-        if let Some(reason) = self.must_freeze(seen, judgements) {
+        if let Some(reason) = self.must_freeze(now_ms, seen, judgements) {
             reasons.push(reason.clone());
             self.state.frozen = Some(Stop { at_ms: now_ms, reason });
             return (Action::Freeze, None);
@@ -85,9 +85,12 @@ impl Guard {
         }
     }
 
-    fn must_freeze(&mut self, seen: &Observation, judgements: &[Judgement]) -> Option<String> {
+    fn must_freeze(&mut self, now_ms: u64, seen: &Observation, judgements: &[Judgement]) -> Option<String> {
         if let SeenModel::Is(version) = &seen.model {
+            // Just after a start or a resume what is read may still be of the model before.
+            let settled = now_ms.saturating_sub(self.state.since_ms) >= self.plan.settle_ms;
             match &self.state.model {
+                None if !settled => {}
                 None => self.state.model = Some(version.clone()),
                 Some(model) if model != version => {
                     return Some(format!(

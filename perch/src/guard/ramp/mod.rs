@@ -172,10 +172,12 @@ impl Guard {
         self.seen
     }
 
-    /// Gives a change that was just found its author.
-    pub fn told_of_a_change(&mut self, now_ms: u64, who: &str) {
-        if let Some(stop) = self.state.paused.as_mut().filter(|stop| stop.at_ms == now_ms) {
-            who.clone_into(&mut stop.reason);
+    /// An operator has set the share: during a ramp and after a rollback that pauses, unless it only makes a rollback true.
+    pub fn set_by_hand(&mut self, now_ms: u64, share: Share, words: String) {
+        let under_way = self.state.phase != Phase::Watching || self.state.latched.is_some();
+        let rolled_back = share == Share::OFF && self.state.latched.is_some();
+        if under_way && !rolled_back {
+            self.pause(now_ms, words);
         }
     }
 

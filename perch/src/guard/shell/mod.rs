@@ -12,20 +12,24 @@
 mod orders;
 mod stored;
 #[cfg(test)]
+mod story;
+#[cfg(test)]
 mod tests;
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use contract::switch::Share;
 use serde::{Deserialize, Serialize};
 
+use super::clock::now_ms;
 use super::decision::{Action, Decision};
 use super::file::{self, FileError};
 use super::lease::LeaseFile;
 use super::ledger::{By, Entry, Ledger, LedgerError, What};
 use super::observation::Observation;
 use super::plan::Plan;
+use super::plan::raw::Raw;
 use super::ramp::Guard;
 use super::sink::Sink;
 use super::source::totals::Totals;
@@ -53,9 +57,12 @@ pub enum ShellError {
 
 /// What a look came to.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Report {
     /// Milliseconds since 1970.
     pub at_ms: u64,
+    /// The next look is so many milliseconds later.
+    pub interval_ms: u64,
     /// This guard's name.
     pub guard: String,
     /// Does it hold the lease?
@@ -70,6 +77,10 @@ pub struct Report {
     pub share: Option<f64>,
     /// The next step's share, as Envoy's runtime writes it.
     pub next: Option<String>,
+    /// The plan in force, as written; `None` without the lease.
+    pub plan: Option<Raw>,
+    /// Number of the last of the ledger's orders that was carried out or refused.
+    pub orders_done: u64,
     /// Why the guard does not act.
     pub paused: Option<Stop>,
     /// Why it rolled back.
@@ -170,7 +181,8 @@ impl<S: Source, K: Sink> Shell<S, K> {
             if !self.lease.hold(&self.me, now_ms, self.lease_ms())? {
                 self.leading = false;
                 let leader = self.lease.read()?.map(|lease| lease.holder);
-                return Ok(Report { at_ms: now_ms, guard: self.me.clone(), leader, ..Report::default() });
+                let (guard, interval_ms) = (self.me.clone(), self.interval_ms());
+                return Ok(Report { at_ms: now_ms, interval_ms, guard, leader, ..Report::default() });
             }
             held.entries().to_vec()
         };
@@ -195,7 +207,7 @@ impl<S: Source, K: Sink> Shell<S, K> {
         self.store()?;
 
         let mut notes = refused;
-        if by_hand && !told_of_a_set(&entries, self.guard.state().expected) {
+        if by_hand {
             let text = |share: Option<Share>| share.map_or_else(String::new, Share::to_runtime);
             let found = What::Found { from: text(expected), to: text(self.guard.state().expected) };
             notes.push((found, "not through the ledger".to_owned()));
@@ -225,6 +237,10 @@ impl<S: Source, K: Sink> Shell<S, K> {
         let me = || By::Guard(self.me.clone());
         let mut held = self.ledger.hold().await?;
         for (what, reason) in notes {
+            // Who changed the share may have written it down since the ledger was read.
+            if matches!(what, What::Found { .. }) && told_of_a_set(held.entries(), self.guard.state().expected) {
+                continue;
+            }
             held.append(now_ms, me(), what, reason)?;
         }
         let Some(share) = wanted else { return Ok(None) };
@@ -234,7 +250,7 @@ impl<S: Source, K: Sink> Shell<S, K> {
         }
         let reason = decision.reasons.join("; ");
         if let Some(entry) = held.overtaken(self.guard.state().last_order) {
-            let word = format!("an operator spoke meanwhile (entry {}): nothing was set", entry.number);
+            let word = format!("{} spoke meanwhile (entry {}): nothing was set", entry.by, entry.number);
             held.append(now_ms, me(), What::Refused { wanted: share.to_runtime() }, word.clone())?;
             troubles.push(word);
             return Ok(Some(false));
@@ -254,6 +270,7 @@ impl<S: Source, K: Sink> Shell<S, K> {
         let state = self.guard.state();
         Report {
             at_ms: now_ms,
+            interval_ms: self.interval_ms(),
             guard: self.me.clone(),
             leading: true,
             leader: None,
@@ -261,6 +278,8 @@ impl<S: Source, K: Sink> Shell<S, K> {
             since_ms: state.since_ms,
             share: self.guard.share().map(Share::fraction),
             next: self.guard.next_step().map(|step| step.share.to_runtime()),
+            plan: Some(self.guard.plan().raw().clone()),
+            orders_done: state.last_order,
             paused: state.paused.clone(),
             latched: state.latched.clone(),
             frozen: state.frozen.clone(),
@@ -270,8 +289,12 @@ impl<S: Source, K: Sink> Shell<S, K> {
         }
     }
 
+    fn interval_ms(&self) -> u64 {
+        u64::try_from(self.interval.as_millis()).unwrap_or(u64::MAX)
+    }
+
     fn lease_ms(&self) -> u64 {
-        u64::try_from((self.interval * LEASE_LOOKS).as_millis()).unwrap_or(u64::MAX).max(1_000)
+        self.interval_ms().saturating_mul(u64::from(LEASE_LOOKS)).max(1_000)
     }
 }
 
@@ -304,16 +327,11 @@ impl Report {
     }
 }
 
-/// Did an operator's entry announce this share?
+/// Does the last entry about the share say this one?
 fn told_of_a_set(entries: &[Entry], share: Option<Share>) -> bool {
     let last = entries.iter().rev().find_map(|entry| match &entry.what {
         What::Set { to, .. } => Some(to.as_str()),
         _ => None,
     });
     last.and_then(Share::from_runtime).is_some_and(|held| Some(held) == share)
-}
-
-fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

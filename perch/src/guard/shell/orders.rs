@@ -33,7 +33,10 @@ impl<S: Source, K: Sink> Shell<S, K> {
         let reason = if entry.reason.is_empty() { who.clone() } else { format!("{who}: {}", entry.reason) };
         let order = match &entry.what {
             What::Set { to, .. } => {
-                self.guard.told_of_a_change(now_ms, &format!("{who} set the share to {to}: {}", entry.reason));
+                if let (By::Human(_), Some(share)) = (&entry.by, Share::from_runtime(to)) {
+                    let words = format!("{who} set the share to {share}: {}", entry.reason);
+                    self.guard.set_by_hand(now_ms, share, words);
+                }
                 return Ok(());
             }
             What::Start { plan } => {

@@ -28,18 +28,18 @@ const LOOK_MS: u64 = 5_000;
 
 /// What the servers say, and what they were told.
 #[derive(Default)]
-struct Town {
+pub(super) struct Town {
     runtime: String,
     counters: BTreeMap<String, f64>,
     users: Counted,
     down: bool,
-    told: Vec<String>,
+    pub(super) told: Vec<String>,
 }
 
 #[derive(Default, Clone, Copy)]
-struct Counted(u64, u64);
+pub(super) struct Counted(u64, u64);
 
-type Shared = Arc<Mutex<Town>>;
+pub(super) type Shared = Arc<Mutex<Town>>;
 
 async fn serve(town: Shared) -> String {
     let metrics = |gateway: bool| {
@@ -113,17 +113,17 @@ async fn serve(town: Shared) -> String {
     url
 }
 
-struct World {
-    town: Shared,
-    addresses: Addresses,
-    folder: TempDir,
-    link: PathBuf,
-    now_ms: u64,
-    agreement: f64,
+pub(super) struct World {
+    pub(super) town: Shared,
+    pub(super) addresses: Addresses,
+    pub(super) folder: TempDir,
+    pub(super) link: PathBuf,
+    pub(super) now_ms: u64,
+    pub(super) agreement: f64,
 }
 
 impl World {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let town = Shared::default();
         town.lock().unwrap().runtime = "0".into();
         let url = serve(town.clone()).await;
@@ -137,14 +137,14 @@ impl World {
         world
     }
 
-    fn shell(&self, name: &str) -> Shell<System, Gateways> {
+    pub(super) fn shell(&self, name: &str) -> Shell<System, Gateways> {
         let source = System::new(&self.addresses).unwrap();
         let sink = Gateways::new(&self.addresses.gateways, vec![self.link.clone()]).unwrap();
         let plan = Plan::parse(PLAN).unwrap();
         Shell::new(source, sink, &self.folder.path().join("guard"), name, Duration::from_secs(5), plan).unwrap()
     }
 
-    fn ledger(&self) -> Ledger {
+    pub(super) fn ledger(&self) -> Ledger {
         Ledger::in_folder(&self.folder.path().join("guard")).unwrap()
     }
 
@@ -152,7 +152,7 @@ impl World {
         self.ledger().hold().await.unwrap().append(self.now_ms, by, what, "for a test").unwrap();
     }
 
-    fn share(&self) -> String {
+    pub(super) fn share(&self) -> String {
         self.town.lock().unwrap().runtime.clone()
     }
 
@@ -186,13 +186,13 @@ impl World {
         town.users = Counted(town.users.0 + more.0, town.users.1 + more.1);
     }
 
-    async fn look(&mut self, shell: &mut Shell<System, Gateways>) -> Report {
+    pub(super) async fn look(&mut self, shell: &mut Shell<System, Gateways>) -> Report {
         self.now_ms += LOOK_MS;
         self.traffic(200.0);
         shell.tick(self.now_ms).await.unwrap()
     }
 
-    async fn until_moved(&mut self, shell: &mut Shell<System, Gateways>) -> Report {
+    pub(super) async fn until_moved(&mut self, shell: &mut Shell<System, Gateways>) -> Report {
         for _ in 0..400 {
             let report = self.look(shell).await;
             if report.carried_out.is_some() {
@@ -202,7 +202,7 @@ impl World {
         panic!("nothing moved: {}", self.look(shell).await.line());
     }
 
-    async fn started(&mut self) -> Shell<System, Gateways> {
+    pub(super) async fn started(&mut self) -> Shell<System, Gateways> {
         let mut shell = self.shell("g1");
         self.look(&mut shell).await;
         self.say(By::Human("ada".into()), What::Start { plan: Box::new(raw()) }).await;
@@ -351,7 +351,7 @@ async fn an_operator_who_speaks_while_the_guard_decides_wins() {
         }
     };
     assert_eq!(decision.0, Some(false));
-    assert!(decision.1[0].contains("an operator spoke meanwhile"));
+    assert!(decision.1[0].contains("ada spoke meanwhile"));
     assert_eq!(world.share(), "10");
 }
 

@@ -1,0 +1,115 @@
+//! What every command of an operator who moves the share, or speaks to the guard, has in common: who it is, why, and
+//! where the audit log is.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use perch::guard::hand::Hand;
+use perch::guard::ledger::{By, Ledger};
+use perch::guard::sink;
+
+use super::gateways::Gateways;
+
+/// Where `make up` keeps the disk layer, the guard's folder and everything else, from the repository's root.
+const RUNTIME_LINK: &str = ".perch/run/runtime/current";
+const STATE: &str = ".perch";
+const FOLDER: &str = ".perch/guard";
+
+/// The guard's folder.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Folder {
+    /// The guard's folder, which holds the audit log [default: .perch/guard in a checkout]
+    #[arg(long, value_name = "DIR", env = "PERCH_GUARD_FOLDER")]
+    folder: Option<PathBuf>,
+}
+
+impl Folder {
+    /// The folder, where one is named or usual.
+    pub(crate) fn path(&self) -> Option<PathBuf> {
+        self.folder.clone().or_else(|| Path::new(STATE).is_dir().then(|| PathBuf::from(FOLDER)))
+    }
+
+    /// The folder, or what to do.
+    pub(crate) fn required(&self) -> anyhow::Result<PathBuf> {
+        self.path().context("which guard? name its folder with --folder DIR, or run this where `.perch` is")
+    }
+}
+
+/// Who speaks, and why.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Voice {
+    /// Why, for the audit log
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub(crate) reason: String,
+    /// Who you are, for the audit log [default: your login]
+    #[arg(long = "as", value_name = "NAME", env = "PERCH_OPERATOR")]
+    name: Option<String>,
+}
+
+impl Voice {
+    pub(crate) fn by(&self) -> By {
+        let login = || ["USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
+        let name = self.name.clone().or_else(login).filter(|name| !name.is_empty());
+        By::Human(name.unwrap_or_else(|| format!("user {}", uid())))
+    }
+}
+
+/// The number of the user, for a login without a name (a container).
+fn uid() -> String {
+    use std::os::unix::fs::MetadataExt as _;
+    std::fs::metadata("/proc/self").map_or_else(|_| "unknown".to_owned(), |of| of.uid().to_string())
+}
+
+/// The links of the disk layers.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Layers {
+    /// The link of a runtime's disk layer, so that the share survives a restart of Envoy; once for each
+    /// [default: that of `make up`, where there is one]
+    #[arg(long = "runtime", value_name = "LINK", env = "PERCH_RUNTIME_LINK", value_delimiter = ',')]
+    links: Vec<PathBuf>,
+}
+
+impl Layers {
+    pub(crate) fn links(&self) -> Vec<PathBuf> {
+        let usual = PathBuf::from(RUNTIME_LINK);
+        if self.links.is_empty() && usual.is_symlink() { vec![usual] } else { self.links.clone() }
+    }
+}
+
+/// Options of every command that moves the share by hand.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Moving {
+    #[command(flatten)]
+    gateways: Gateways,
+    #[command(flatten)]
+    layers: Layers,
+    #[command(flatten)]
+    folder: Folder,
+    #[command(flatten)]
+    pub(crate) voice: Voice,
+}
+
+impl Moving {
+    /// The gateways by their URLs.
+    pub(crate) fn urls(&self) -> anyhow::Result<Vec<String>> {
+        self.gateways.urls()
+    }
+
+    pub(crate) fn hand(&self) -> anyhow::Result<Hand> {
+        let gateways = sink::Gateways::new(&self.urls()?, self.layers.links())?;
+        let ledger = self.folder.path().map(|folder| Ledger::in_folder(&folder)).transpose()?;
+        Ok(Hand::new(gateways, ledger, self.voice.by()))
+    }
+
+    /// What will not hold or not be known afterwards, for who should know.
+    pub(crate) fn warnings(&self) -> Vec<&'static str> {
+        let mut warnings = Vec::new();
+        if self.layers.links().is_empty() {
+            warnings.push("until Envoy restarts: no disk layer was named (--runtime LINK)");
+        }
+        if self.folder.path().is_none() {
+            warnings.push("in no audit log: no guard's folder was named (--folder DIR)");
+        }
+        warnings
+    }
+}
