@@ -95,6 +95,10 @@ bench-gateway bench-scorer bench-system: bench-%: build ## Gateway, scorer, or t
 	setup/run load training
 	cargo run --locked --release -p e2e --bin bench -- $*
 
+.PHONY: guard-trials
+guard-trials: ## The guard on 10,000 simulated ramps: false alarms, delays, coverage; into perch/README.md
+	cargo bench --locked -p perch --bench guard-trials -- --card perch/README.md
+
 .PHONY: help
 help: ## This list
 	@awk 'BEGIN { FS = ":.*## " } /^##@/ { printf "\n%s\n", substr($$0, 5) } \

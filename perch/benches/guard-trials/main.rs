@@ -1,8 +1,8 @@
 //! `make guard-trials`: is the guard as good as it says? Thousands of simulated ramps on which nothing is wrong, and on
 //! which something is, looked at all the time, with items, requests and feedback that are not independent.
 //!
-//! Writes `target/bench/guard-trials.json`, prints a table, and fails when a promise is broken. The same seed gives the
-//! same numbers on every machine.
+//! Writes `target/bench/guard-trials.json`, prints a table, and fails when a promise is broken. `--card FILE` writes the
+//! table into that document, too. The same seed gives the same numbers on every machine.
 
 #![allow(
     clippy::cast_possible_truncation,
@@ -13,6 +13,7 @@
 )]
 #![allow(missing_docs, reason = "a program")]
 
+mod card;
 mod coverage;
 mod delays;
 mod false_alarms;
@@ -59,6 +60,9 @@ fn trials() -> Result<bool, String> {
     let covered = coverage.iter().filter_map(|row| row.get("coverage")).filter_map(Value::as_f64).all(|c| c >= 0.95);
     let caught = delays.iter().filter_map(|row| row.get("caught")).filter_map(Value::as_f64).all(|c| c >= 0.99);
     report::print(&alarms, &delays, &coverage);
+    if let Some(document) = report::argument("--card") {
+        card::write(&document, &alarms, &delays, &coverage)?;
+    }
     report::write(json!({
         "seed": SEED,
         "false_alarms": alarms,

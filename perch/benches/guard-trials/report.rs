@@ -6,13 +6,15 @@ use std::process::Command;
 use serde_json::{Map, Value, json};
 
 /// The value of `name` on the command line.
-pub(crate) fn number_argument(name: &str) -> Result<Option<u64>, String> {
+pub(crate) fn argument(name: &str) -> Option<String> {
     let mut arguments = std::env::args().skip_while(|argument| argument != name);
-    if arguments.next().is_none() {
-        return Ok(None);
-    }
-    let value = arguments.next().unwrap_or_default();
-    value.parse().map(Some).map_err(|_| format!("{name} {value:?} is not a whole number"))
+    arguments.next().map(|_| arguments.next().unwrap_or_default())
+}
+
+/// The same as a number.
+pub(crate) fn number_argument(name: &str) -> Result<Option<u64>, String> {
+    let parse = |value: String| value.parse().map_err(|_| format!("{name} {value:?} is not a whole number"));
+    argument(name).map(parse).transpose()
 }
 
 #[allow(clippy::print_stderr, reason = "the only way of a program to complain")]
@@ -96,10 +98,10 @@ fn output(program: &str, arguments: &[&str]) -> String {
     text.map_or_else(|| "unknown".to_owned(), |text| text.trim().to_owned())
 }
 
-fn text<'a>(row: &'a Value, key: &str) -> &'a str {
+pub(crate) fn text<'a>(row: &'a Value, key: &str) -> &'a str {
     row.get(key).and_then(Value::as_str).unwrap_or("")
 }
 
-fn number(row: &Value, key: &str) -> f64 {
+pub(crate) fn number(row: &Value, key: &str) -> f64 {
     row.get(key).and_then(Value::as_f64).unwrap_or(f64::NAN)
 }
