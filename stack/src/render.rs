@@ -41,7 +41,7 @@ pub struct Gateway {
     pub scorer_live: Endpoint,
     /// The scorer's observing side.
     pub scorer_observe: Endpoint,
-    /// The scorer's API (`/ml/v2/…`, feedback).
+    /// The scorer's API, as far as clients reach it (status, predict, train, reload, feedback).
     pub scorer_api: Endpoint,
     /// The filter's module; without it Envoy is a plain proxy.
     pub wasm: Option<PathBuf>,

@@ -9,7 +9,6 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use contract::ports::{self, Part};
 use shadow_scorer::demo::{self, Plan};
-use shadow_scorer::feedback::EventLog;
 use shadow_scorer::rules::backend::{self, Application};
 use shadow_scorer::store::{Options, Store};
 use tokio::signal::unix::{SignalKind, signal};
@@ -105,7 +104,6 @@ async fn run_server(serve: Serve) -> anyhow::Result<()> {
     let store = Store::open(&serve.at.store, &Options::default()).await?;
     let listener = backend::listen(address).await?;
     log::info!("rules backend on http://{}, store {}", listener.local_addr()?, store.place());
-    let (events, writing) = EventLog::start(store.clone());
     let mut terminate = signal(SignalKind::terminate())?;
     let stop = async move {
         tokio::select! {
@@ -113,8 +111,7 @@ async fn run_server(serve: Serve) -> anyhow::Result<()> {
             _ = tokio::signal::ctrl_c() => {}
         }
     };
-    backend::serve(listener, Application::new(store.clone(), events), stop).await;
-    writing.finish().await;
+    backend::serve(listener, Application::new(store.clone()), stop).await;
     store.close().await;
     log::info!("stopped");
     Ok(())

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::task::JoinHandle;
@@ -15,6 +16,11 @@ use crate::store::{Store, SuggestionEvent};
 const QUEUE: usize = 20_000;
 /// Events written in one statement at most.
 const BATCH: usize = 500;
+/// How long a statement that is not full waits for more: a transaction costs much more than a row in it.
+const GATHER: Duration = Duration::from_millis(20);
+/// How often old events are looked for, and the pause between two statements that forget some.
+const FORGET_EVERY: Duration = Duration::from_secs(600);
+const FORGET_PAUSE: Duration = Duration::from_millis(200);
 
 /// Takes events; clones share the queue.
 #[derive(Debug, Clone)]
@@ -66,6 +72,14 @@ async fn write(store: Store, mut events: Receiver<SuggestionEvent>, dropped: Arc
     let mut batch = Vec::with_capacity(BATCH);
     let mut failing = false;
     while events.recv_many(&mut batch, BATCH).await > 0 {
+        if batch.len() < BATCH {
+            tokio::time::sleep(GATHER).await;
+            while batch.len() < BATCH
+                && let Ok(event) = events.try_recv()
+            {
+                batch.push(event);
+            }
+        }
         match store.add_events(&batch).await {
             Ok(()) if failing => {
                 failing = false;
@@ -82,5 +96,26 @@ async fn write(store: Store, mut events: Receiver<SuggestionEvent>, dropped: Arc
             }
         }
         batch.clear();
+    }
+}
+
+/// Forgets events older than `keep`, again and again.
+pub async fn forget_old(store: Store, keep: Duration) {
+    let mut ticks = tokio::time::interval(FORGET_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let before = i64::try_from(now.saturating_sub(keep).as_secs()).unwrap_or(0);
+        loop {
+            match store.forget_events(before).await {
+                Ok(0) => break,
+                Ok(_) => tokio::time::sleep(FORGET_PAUSE).await,
+                Err(error) => {
+                    log::warn!("old suggestion events are not forgotten, another try follows: {error}");
+                    break;
+                }
+            }
+        }
     }
 }

@@ -11,7 +11,7 @@ mod record;
 mod request;
 pub mod training;
 
-pub use event_log::{EventLog, Writing};
+pub use event_log::{EventLog, Writing, forget_old};
 pub use f1::F1;
 pub use record::{FeedbackError, Outcome, record};
 pub use request::{Action, BadFeedback, FeedbackRequest};

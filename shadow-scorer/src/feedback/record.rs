@@ -4,7 +4,8 @@
 //! is not there yet is looked for again for a moment; feedback without an event that can be found is stored all the
 //! same, with an empty arm, and counts for no side. An event of another transaction is refused.
 //!
-//! **Once.** The key is the event's id; without one, transaction, action and label. Repeating an answer changes nothing.
+//! **Once.** The key is the event's id; without one, transaction, action and label. Repeating an answer changes nothing. What
+//! makes it count is stored last, so that an answer that was cut off in between is taken whole when it is repeated.
 //!
 //! **Labels.** An accept says what the transaction is: its label is stored (source `feedback`). A reject of what was
 //! suggested says only what it is not: no label follows, and one that earlier feedback gave is taken back if it is the
@@ -19,8 +20,8 @@ use super::{Action, FeedbackRequest};
 use crate::store::{FeedbackRow, LabelSource, NewLabel, Recorded, Store, StoreError, SuggestionEvent};
 
 /// How often, and after what pause, an event is looked for that is not there yet.
-const LOOKS: usize = 4;
-const PAUSE: Duration = Duration::from_millis(40);
+const LOOKS: usize = 6;
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// What became of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,10 +67,13 @@ pub async fn record(store: &Store, request: &FeedbackRequest, now: i64) -> Resul
     if event.as_ref().is_some_and(|event| event.txn_id != request.txn_id) {
         return Err(FeedbackError::OtherTransaction(request.txn_id));
     }
+    let key = key(request);
+    let known = store.has_feedback(&key).await?;
+    let labelled = !known && follow(store, request, event.as_ref(), now).await?;
     let arm = event.as_ref().map(|event| event.arm.clone());
     let model_version = event.as_ref().map(|event| event.model_version.clone()).filter(|version| !version.is_empty());
     let row = FeedbackRow {
-        key: key(request),
+        key,
         event_id: request.event_id.clone(),
         txn_id: request.txn_id,
         action: request.action.as_str().to_owned(),
@@ -80,8 +84,7 @@ pub async fn record(store: &Store, request: &FeedbackRequest, now: i64) -> Resul
         reason: request.reason.clone(),
         received_at: now,
     };
-    let recorded = store.record_feedback(&row).await?;
-    let labelled = recorded == Recorded::New && follow(store, request, event.as_ref(), now).await?;
+    let recorded = if known { Recorded::Again } else { store.record_feedback(&row).await? };
     Ok(Outcome { recorded, arm, model_version, labelled })
 }
 

@@ -46,7 +46,7 @@ pub struct Plan {
 }
 
 /// What becomes of a new model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Deploy {
     /// It serves if the policy allows.
     Policy,
@@ -87,7 +87,7 @@ pub enum TrainError {
     NoData(String),
     /// The training environment is not there.
     #[error(
-        "{program} cannot be started: run `make setup`, or give the right place with --train-python and --train-script"
+        "{program} cannot be started: run `setup/run training`, or give the right place with --train-python and --train-script"
     )]
     NotSetUp {
         /// What was to be started.

@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 
 use super::error::HttpError;
 use super::quiet::Quiet;
+use crate::feedback::Trainer;
 use crate::metrics::Metrics;
 use crate::model::{Folder, Loaded, Registry};
 use crate::observer::{Observer, Threads};
@@ -26,6 +27,8 @@ pub struct App {
     pub registry: Arc<Registry>,
     /// Transactions, events, labels, feedback; its connections belong to the runtime of live answers.
     pub store: Store,
+    /// Trainings on request.
+    pub trainer: Trainer,
     /// Observation work; `None` when the role leaves it out.
     pub observer: Option<Observer>,
     /// Live answers that may be under way.
@@ -75,6 +78,7 @@ impl App {
         };
         metrics.ready.set(1);
         Ok(Arc::new(Self {
+            trainer: Trainer::new(settings.training.clone()),
             live: Semaphore::new(settings.live.in_flight.min(Semaphore::MAX_PERMITS)),
             settings,
             metrics,

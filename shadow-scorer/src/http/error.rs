@@ -14,6 +14,7 @@ use serde_json::json;
 
 use super::answer::{Answer, json_answer};
 use super::decode::DecodeFault;
+use crate::feedback::{BadFeedback, FeedbackError, TrainError};
 use crate::model::{ChangeError, PredictError};
 use crate::rules::BadRequest;
 use crate::store::StoreError;
@@ -114,6 +115,42 @@ impl From<PredictError> for HttpError {
 impl From<BadRequest> for HttpError {
     fn from(error: BadRequest) -> Self {
         Self::bad_request(error.to_string())
+    }
+}
+
+impl From<BadFeedback> for HttpError {
+    fn from(error: BadFeedback) -> Self {
+        Self::bad_request(error.to_string())
+    }
+}
+
+impl From<FeedbackError> for HttpError {
+    fn from(error: FeedbackError) -> Self {
+        match error {
+            FeedbackError::NoTransaction(_) => Self::not_found(error.to_string()),
+            FeedbackError::OtherTransaction(_) => Self::bad_request(error.to_string()),
+            FeedbackError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<TrainError> for HttpError {
+    fn from(error: TrainError) -> Self {
+        match error {
+            TrainError::Busy => Self::new(StatusCode::CONFLICT, "busy", error.to_string()),
+            TrainError::NoData(_) => Self::new(StatusCode::BAD_REQUEST, "no_data", error.to_string()),
+            TrainError::Late(_) => Self::new(StatusCode::GATEWAY_TIMEOUT, "late", error.to_string()),
+            TrainError::Store(error) => error.into(),
+            // Places on this machine are for the log only.
+            TrainError::NotSetUp { .. } => {
+                let message = "the training environment is not there: run `setup/run training`";
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "not_set_up", message).because(error)
+            }
+            TrainError::Failed { .. } | TrainError::Unreadable | TrainError::Export(_) | TrainError::Folder { .. } => {
+                let message = "the training failed; the scorer's log says why";
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", message).because(error)
+            }
+        }
     }
 }
 

@@ -1,4 +1,19 @@
 //! The model API of the replaced system, and what an operator needs to move models: `/ml/v2/…`.
+//!
+//! | request | body | reachable through the gateway |
+//! |---|---|---|
+//! | `GET /ml/v2/model/status` | – | yes |
+//! | `POST /ml/v2/predict` | raw features, or `{"txn_id": ID}` | yes |
+//! | `POST /ml/v2/model/reload` | – | yes |
+//! | `POST /ml/v2/train?limit=N` (see [`super::training`]) | – | yes |
+//! | `POST /ml/v2/model/deploy` | `{"version": NAME, "force": false}` | no |
+//! | `POST /ml/v2/model/rollback` | – | no |
+//! | `POST /ml/v2/model/challenge` | `{"version": NAME}`, `null` ends the judging | no |
+//!
+//! All but predict and train answer with the status as it is then: `{"available", "meta", "challenger", "previous",
+//! "versions", "refused"}`, where `meta` and `challenger` are of one shape (`run_id`, `version`, `val_f1_macro`, …) or
+//! `null`. A change that did not happen is 409 with `reason` (`policy`, `no_previous`, or why the model was refused:
+//! `missing`, `manifest`, `hash`, `schema`, `graph`, `reference`, `changed`, `name`), and what served goes on.
 
 use std::sync::Arc;
 

@@ -6,6 +6,7 @@ mod app;
 mod body;
 pub mod decode;
 mod error;
+mod feedback;
 mod health;
 mod ml_v2;
 mod observations;
@@ -13,6 +14,7 @@ mod quiet;
 mod routes;
 mod server;
 mod suggestions;
+mod training;
 
 pub use answer::{Answer, answer, json_answer};
 pub use app::{App, StartError};

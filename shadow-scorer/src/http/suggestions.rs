@@ -98,7 +98,7 @@ fn item(scores: &Scores, row: usize, one: &TransactionWithHistory, most: usize, 
         source: Arm::Model,
         model_version: Some(version.to_owned()),
     });
-    Item { txn_id: one.id.to_string(), event_id: Uuid::new_v4().to_string(), candidates: candidates.collect() }
+    Item { txn_id: one.id.to_string(), event_id: Uuid::now_v7().to_string(), candidates: candidates.collect() }
 }
 
 /// Six decimals: what an f32 holds, without the noise that it shows as an f64.

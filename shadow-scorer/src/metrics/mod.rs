@@ -36,7 +36,7 @@ pub const ENCODINGS: [&str; 6] = ["identity", "gzip", "br", "zstd", "deflate", "
 /// Reasons of [`Metrics::decode_failures`].
 pub const DECODE_FAULTS: [&str; 3] = ["corrupt", "too_large", "unsupported"];
 /// Who waited in vain, in [`Metrics::store_failures`].
-pub const STORE_USERS: [&str; 2] = ["live", "observe"];
+pub const STORE_USERS: [&str; 3] = ["live", "observe", "feedback"];
 /// What a challenger's labels are compared with, in [`Metrics::challenger`].
 pub const CHALLENGED: [&str; 2] = ["champion", "rules"];
 
@@ -96,7 +96,7 @@ pub struct Metrics {
     pub challenger: IntCounterVec,
     /// Bodies that could not be decompressed.
     pub decode_failures: IntCounterVec,
-    /// Suggestion events of the model's answers that were not stored.
+    /// Suggestion events that were not stored.
     pub events_dropped: IntCounter,
     /// Shadow questions to the rules, by result.
     pub rules_requests: IntCounterVec,
@@ -180,7 +180,7 @@ impl Metrics {
             )?,
             events_dropped: declare.counter(
                 "perch_scorer_events_dropped_total",
-                "Suggestion events of the model's answers that were not stored.",
+                "Suggestion events that were not stored, so that feedback on them counts for no side.",
             )?,
             rules_requests: declare.counters(
                 "perch_scorer_rules_requests_total",

@@ -35,7 +35,7 @@ use self::matrix::Matrix;
 use self::rules::Rules;
 use self::samples::Samples;
 use self::work::Work;
-use crate::feedback::{EventLog, Writing};
+use crate::feedback::{EventLog, Writing, forget_old};
 use crate::metrics::{Metrics, bounded::Labels};
 use crate::model::Registry;
 use crate::settings::Settings;
@@ -134,6 +134,7 @@ impl Observer {
             let (matrix, counting) = Matrix::start(store.clone());
             (events, writing, matrix, counting)
         };
+        threads.handle().spawn(forget_old(store.clone(), settings.keep_events));
         let work = Work {
             registry,
             store,
@@ -180,7 +181,7 @@ impl Observer {
         self.work.samples.kept()
     }
 
-    /// Suggestion events of the model's answers that were not stored since the start.
+    /// Suggestion events that were not stored since the start.
     #[must_use]
     pub fn events_dropped(&self) -> u64 {
         let events = self.work.events.lock().unwrap_or_else(PoisonError::into_inner);

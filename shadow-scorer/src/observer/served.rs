@@ -26,16 +26,17 @@ pub(super) struct ServedItem {
     pub item: Item,
     /// The suggestion's event, by which a client's feedback names it.
     pub event_id: Option<String>,
-    /// What a model's answer says besides; `None` for the rules' answers, which are the application's affair.
-    pub suggestion: Option<Suggestion>,
+    /// What the answer says besides.
+    pub suggestion: Suggestion,
 }
 
-/// What the model's own answers carry per item.
+/// What an answer of the reference shape carries per item. An application whose answers have another one has no events,
+/// and so no feedback that could be told apart by arm.
 #[derive(Debug, Default)]
 pub(super) struct Suggestion {
     /// Confidence of the top label.
     pub confidence: Option<f64>,
-    /// Version of the model that gave it.
+    /// Version of the model that gave it; `None` for the rules' answers.
     pub model_version: Option<String>,
 }
 
@@ -60,12 +61,11 @@ impl Served {
         };
         let Ok(document) = serde_json::from_slice::<Value>(&body) else { return Self::Unreadable };
         let Ok(items) = answer::items(&document, schema) else { return Self::Unreadable };
-        let model = observation.arm == Arm::Model;
         let raw = document.pointer(&schema.items).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         let read = |(item, raw): (Item, &Value)| ServedItem {
             item,
             event_id: text(raw, "/event_id"),
-            suggestion: model.then(|| suggestion(raw)),
+            suggestion: suggestion(raw, observation.arm),
         };
         Self::Items(items.into_iter().zip(raw).map(read).collect())
     }
@@ -81,11 +81,11 @@ impl Served {
     }
 }
 
-/// The model's answers come from this program, so their shape is [`crate::rules::Suggestions`].
-fn suggestion(item: &Value) -> Suggestion {
+/// The model's answers come from this program, so their shape is [`crate::rules::Suggestions`]; the rules' may have it.
+fn suggestion(item: &Value, arm: Arm) -> Suggestion {
     Suggestion {
         confidence: item.pointer("/candidates/0/confidence").and_then(Value::as_f64),
-        model_version: text(item, "/candidates/0/model_version"),
+        model_version: text(item, "/candidates/0/model_version").filter(|_| arm == Arm::Model),
     }
 }
 
@@ -134,15 +134,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_models_answers_name_their_event_and_version() {
+    async fn answers_name_their_event_and_only_the_models_a_version() {
         let body = br#"{"items":[{"txn_id":"1","event_id":"e","candidates":[
             {"label":"coffee","confidence":0.5,"model_version":"v1"}]},{"txn_id":"2","candidates":[]}]}"#;
         let (Served::Items(items), _) = read(observation(Arm::Model, 200, body)).await else { panic!("no items") };
-        let first = items[0].suggestion.as_ref().unwrap();
-        assert_eq!((items[0].event_id.as_deref(), first.model_version.as_deref()), (Some("e"), Some("v1")));
+        let first = &items[0];
+        assert_eq!((first.event_id.as_deref(), first.suggestion.model_version.as_deref()), (Some("e"), Some("v1")));
         assert!(items[1].event_id.is_none());
 
         let (Served::Items(items), _) = read(observation(Arm::Rule, 200, body)).await else { panic!("no items") };
-        assert!(items[0].suggestion.is_none() && items[0].event_id.is_some());
+        let first = &items[0];
+        assert_eq!((first.event_id.as_deref(), first.suggestion.model_version.as_deref()), (Some("e"), None));
     }
 }

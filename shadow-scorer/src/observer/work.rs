@@ -25,6 +25,9 @@ use crate::metrics::{Metrics, bounded::Labels};
 use crate::model::{Loaded, Registry, Scores};
 use crate::store::{Store, SuggestionEvent};
 
+/// Longest id or label of an event, in bytes.
+const MOST_TEXT: usize = 200;
+
 /// What a verdict is worked out with. Shared by all batches.
 #[derive(Debug)]
 pub(super) struct Work {
@@ -34,7 +37,7 @@ pub(super) struct Work {
     pub store: Store,
     /// The other side of the model's answers.
     pub rules: Arc<Rules>,
-    /// Where the model's suggestions are stored; taken away at the end.
+    /// Where suggestions are stored; taken away at the end.
     pub events: Mutex<Option<EventLog>>,
     /// Where disagreements are kept.
     pub samples: Samples,
@@ -94,12 +97,10 @@ impl Work {
             for item in items {
                 match observation.arm {
                     Arm::Rule => judged.rule_item(observation, item, &predictions),
-                    Arm::Model => {
-                        judged.model_item(observation, item, labels, &predictions);
-                        if let (Some(events), Some(event)) = (&events, event(observation, item, now)) {
-                            events.offer(event);
-                        }
-                    }
+                    Arm::Model => judged.model_item(observation, item, labels, &predictions),
+                }
+                if let (Some(events), Some(event)) = (&events, event(observation, item, now)) {
+                    events.offer(event);
                 }
             }
         }
@@ -243,15 +244,17 @@ async fn answers(
     answers
 }
 
-/// The stored form of one of the model's suggestions.
+/// The stored form of one suggestion, for the feedback on it; `None` when it has no id that feedback could name. The
+/// rules' answers are the application's own, so nothing in them may be longer than a column of ours should be.
 fn event(observation: &Observation<'_>, served: &ServedItem, now: Duration) -> Option<SuggestionEvent> {
-    let suggestion = served.suggestion.as_ref()?;
+    let suggestion = &served.suggestion;
+    let storable = |text: &&String| text.len() <= MOST_TEXT && !text.contains('\0');
     Some(SuggestionEvent {
-        event_id: served.event_id.clone()?,
+        event_id: served.event_id.as_ref().filter(storable)?.clone(),
         txn_id: served.item.id.parse().ok()?,
         arm: observation.arm.as_str().to_owned(),
-        model_version: suggestion.model_version.clone().unwrap_or_default(),
-        label: served.item.label.clone().unwrap_or_default(),
+        model_version: suggestion.model_version.as_ref().filter(storable).cloned().unwrap_or_default(),
+        label: served.item.label.as_ref().filter(storable).cloned().unwrap_or_default(),
         confidence: suggestion.confidence.unwrap_or(0.0),
         bucket: observation.bucket.map(|bucket| bucket.to_string()).unwrap_or_default(),
         cohort: Cohort::Ordinary.as_str().to_owned(),
@@ -348,7 +351,7 @@ impl<'a> Judged<'a> {
         if outcome == Outcome::Differ
             && let (Some(rule), Some(model)) = (rule, &item.label)
         {
-            let suggestion = served.suggestion.as_ref();
+            let suggestion = &served.suggestion;
             self.disagreements.push(Sample {
                 at_ms: millis(self.now),
                 user: observation.bucket,
@@ -356,8 +359,8 @@ impl<'a> Judged<'a> {
                 served: Arm::Model,
                 rule_label: rule.to_owned(),
                 model_label: model.clone(),
-                model_confidence: suggestion.and_then(|suggestion| suggestion.confidence),
-                model_version: suggestion.and_then(|said| said.model_version.clone()).unwrap_or_default(),
+                model_confidence: suggestion.confidence,
+                model_version: suggestion.model_version.clone().unwrap_or_default(),
             });
         }
     }

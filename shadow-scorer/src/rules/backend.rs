@@ -1,15 +1,13 @@
-//! The reference application's server: suggestions, feedback, health.
+//! The reference application's server: suggestions and health.
 //!
 //! HTTP/1.1 and HTTP/2 (prior knowledge) on one port. On a signal it takes no new connections, answers what is under
-//! way, writes the events that wait, and ends.
+//! way, and ends.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::Bytes;
-use contract::headers;
-use contract::names::Cohort;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
@@ -21,8 +19,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 
 use super::{Item, SuggestRequest, Suggestions, heuristics};
-use crate::feedback::{self, EventLog, FeedbackError, FeedbackRequest};
-use crate::store::{Recorded, Store, StoreError, SuggestionEvent};
+use crate::store::{Store, StoreError};
 
 /// Largest request body.
 const MOST_BODY: usize = 32 * 1024 * 1024;
@@ -33,40 +30,32 @@ const DRAIN: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone)]
 pub struct Application {
     store: Store,
-    events: EventLog,
 }
 
 impl Application {
-    /// The application over `store`, with suggestion events going to `events`.
+    /// The application over `store`.
     #[must_use]
-    pub fn new(store: Store, events: EventLog) -> Self {
-        Self { store, events }
+    pub fn new(store: Store) -> Self {
+        Self { store }
     }
 
     /// Answers one request.
     pub async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        let shadow = request.headers().get(headers::SHADOW).is_some_and(|value| value == "1");
-        let bucket = request.headers().get(headers::BUCKET).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let bucket = bucket.to_owned();
         match (request.method(), request.uri().path()) {
             (&Method::POST, "/ml/suggestions") => match body(request).await {
-                Ok(body) => self.suggest(&body, shadow, &bucket).await,
-                Err(refused) => refused,
-            },
-            (&Method::POST, "/ml/suggestions/feedback") => match body(request).await {
-                Ok(body) => self.feedback(&body).await,
+                Ok(body) => self.suggest(&body).await,
                 Err(refused) => refused,
             },
             (&Method::GET | &Method::HEAD, "/healthz") => match self.store.ping().await {
                 Ok(()) => json_answer(StatusCode::OK, &json!({"ok": true})),
                 Err(error) => unavailable(&error),
             },
-            (_, "/ml/suggestions" | "/ml/suggestions/feedback") => refuse(StatusCode::METHOD_NOT_ALLOWED, "use POST"),
+            (_, "/ml/suggestions") => refuse(StatusCode::METHOD_NOT_ALLOWED, "use POST"),
             _ => refuse(StatusCode::NOT_FOUND, "there is no such path: POST /ml/suggestions is the main one"),
         }
     }
 
-    async fn suggest(&self, body: &[u8], shadow: bool, bucket: &str) -> Response<Full<Bytes>> {
+    async fn suggest(&self, body: &[u8]) -> Response<Full<Bytes>> {
         let request = match SuggestRequest::parse(body) {
             Ok(request) => request,
             Err(error) => return refuse(StatusCode::BAD_REQUEST, &error.to_string()),
@@ -75,42 +64,13 @@ impl Application {
             Ok(found) => found,
             Err(error) => return unavailable(&error),
         };
-        let now = now();
-        let items = found.iter().map(|found| {
-            let candidates = heuristics::suggest(&found.transaction, request.top_k);
-            let event_id = uuid::Uuid::new_v4().to_string();
-            if !shadow && let Some(top) = candidates.first() {
-                self.events.offer(SuggestionEvent {
-                    event_id: event_id.clone(),
-                    txn_id: found.id,
-                    arm: contract::names::Arm::Rule.as_str().to_owned(),
-                    model_version: String::new(),
-                    label: top.label.clone(),
-                    confidence: top.confidence,
-                    bucket: bucket.to_owned(),
-                    cohort: Cohort::Ordinary.as_str().to_owned(),
-                    created_at: now,
-                });
-            }
-            Item { txn_id: found.id.to_string(), event_id, candidates }
+        let items = found.iter().map(|found| Item {
+            txn_id: found.id.to_string(),
+            // Of version 7: ids that are stored in order of time keep a store's index small and its writes together.
+            event_id: uuid::Uuid::now_v7().to_string(),
+            candidates: heuristics::suggest(&found.transaction, request.top_k),
         });
         json_answer(StatusCode::OK, &Suggestions { items: items.collect() })
-    }
-
-    async fn feedback(&self, body: &[u8]) -> Response<Full<Bytes>> {
-        let request = match FeedbackRequest::parse(body) {
-            Ok(request) => request,
-            Err(error) => return refuse(StatusCode::BAD_REQUEST, &error.to_string()),
-        };
-        match feedback::record(&self.store, &request, now()).await {
-            Ok(outcome) => json_answer(
-                StatusCode::OK,
-                &json!({"ok": true, "new": outcome.recorded == Recorded::New, "labelled": outcome.labelled}),
-            ),
-            Err(error @ FeedbackError::NoTransaction(_)) => refuse(StatusCode::NOT_FOUND, &error.to_string()),
-            Err(error @ FeedbackError::OtherTransaction(_)) => refuse(StatusCode::BAD_REQUEST, &error.to_string()),
-            Err(FeedbackError::Store(error)) => unavailable(&error),
-        }
     }
 }
 
@@ -141,11 +101,6 @@ fn json_answer(status: StatusCode, body: &impl serde::Serialize) -> Response<Ful
     let json = header::HeaderValue::from_static("application/json");
     response.headers_mut().insert(header::CONTENT_TYPE, json);
     response
-}
-
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 /// An address that cannot be listened on.

@@ -5,6 +5,7 @@
 pub mod log_lines;
 mod raw;
 
+use std::fmt::Display;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,6 +14,8 @@ use contract::ports::{self, Part, PortError};
 use http::Uri;
 
 pub use raw::{Raw, Role};
+
+use crate::feedback::training::Plan;
 
 /// Checked settings.
 #[derive(Debug, Clone)]
@@ -35,6 +38,10 @@ pub struct Settings {
     pub live: Live,
     /// Observation work.
     pub observe: Observe,
+    /// How long a suggestion event is kept, at least a day.
+    pub keep_events: Duration,
+    /// Trainings on request.
+    pub training: Plan,
     /// The listener.
     pub server: Server,
 }
@@ -153,9 +160,20 @@ impl Raw {
             let value = self.min_confidence.to_string();
             return Err(SettingsError::Range { flag: "min-confidence", value, rule: "give a number from 0 to 1" });
         }
+        let keep_events_days = in_range("keep-events-days", self.keep_events_days, 1, 3_650, "give 1 to 3650 days")?;
+        let train_seconds = in_range("train-deadline-s", self.train_deadline_s, 1, 86_400, "give 1 to 86400 seconds")?;
         Ok(Settings {
             listen: resolve(&listen)?,
             role: self.role,
+            keep_events: Duration::from_secs(keep_events_days * 86_400),
+            training: Plan {
+                python: self.train_python.into(),
+                script: self.train_script.into(),
+                registry: self.registry.clone().into(),
+                work: self.train_folder.into(),
+                deadline: Duration::from_secs(train_seconds),
+                deploy: self.train_deploy,
+            },
             registry: self.registry.into(),
             registry_poll: (self.registry_poll_ms > 0).then(|| Duration::from_millis(self.registry_poll_ms)),
             store: self.store,
@@ -193,13 +211,13 @@ impl Raw {
     }
 }
 
-fn in_range(
+fn in_range<N: PartialOrd + Display>(
     flag: &'static str,
-    value: usize,
-    low: usize,
-    high: usize,
+    value: N,
+    low: N,
+    high: N,
     rule: &'static str,
-) -> Result<usize, SettingsError> {
+) -> Result<N, SettingsError> {
     if (low..=high).contains(&value) {
         Ok(value)
     } else {
@@ -208,11 +226,7 @@ fn in_range(
 }
 
 fn wait(flag: &'static str, ms: u64) -> Result<Duration, SettingsError> {
-    if (1..=600_000).contains(&ms) {
-        Ok(Duration::from_millis(ms))
-    } else {
-        Err(SettingsError::Range { flag, value: ms.to_string(), rule: "give 1 to 600000 milliseconds" })
-    }
+    in_range(flag, ms, 1, 600_000, "give 1 to 600000 milliseconds").map(Duration::from_millis)
 }
 
 fn resolve(text: &str) -> Result<SocketAddr, SettingsError> {
@@ -267,6 +281,8 @@ mod tests {
             (&["--live-deadline-ms", "0"], "--live-deadline-ms is 0", "milliseconds"),
             (&["--observe-queue-bytes", "5"], "is 5", "4194304"),
             (&["--rules-concurrency", "0"], "is 0", "at least 1"),
+            (&["--keep-events-days", "0"], "is 0", "3650 days"),
+            (&["--train-deadline-s", "90000"], "is 90000", "86400 seconds"),
         ];
         for (flags, value, mend) in cases {
             let error = check(flags).unwrap_err().to_string();

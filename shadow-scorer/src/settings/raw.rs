@@ -2,6 +2,8 @@
 
 use clap::{Parser, ValueEnum};
 
+use crate::feedback::training::Deploy;
+
 /// What this program does of the scorer's two jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Role {
@@ -116,6 +118,30 @@ pub struct Raw {
     /// Disagreements that are kept as samples
     #[arg(long, env = "PERCH_SAMPLES", value_name = "N", default_value_t = 1_000)]
     pub samples: usize,
+
+    /// How long a suggestion is remembered, so that feedback on it finds who gave it
+    #[arg(long, env = "PERCH_KEEP_EVENTS_DAYS", value_name = "DAYS", default_value_t = 30)]
+    pub keep_events_days: u64,
+
+    /// Interpreter of the training environment
+    #[arg(long, env = "PERCH_TRAIN_PYTHON", value_name = "FILE", default_value = ".perch/venv/bin/python")]
+    pub train_python: String,
+
+    /// The training script
+    #[arg(long, env = "PERCH_TRAIN_SCRIPT", value_name = "FILE", default_value = "models/train.py")]
+    pub train_script: String,
+
+    /// Folder of the trainings' rows and logs; the last ten logs are kept
+    #[arg(long, env = "PERCH_TRAIN_FOLDER", value_name = "FOLDER", default_value = ".perch/train")]
+    pub train_folder: String,
+
+    /// Longest training; after it the training is stopped
+    #[arg(long, env = "PERCH_TRAIN_DEADLINE_S", value_name = "SECONDS", default_value_t = 840)]
+    pub train_deadline_s: u64,
+
+    /// What becomes of a model that was trained on request
+    #[arg(long, env = "PERCH_TRAIN_DEPLOY", value_enum, default_value = "policy")]
+    pub train_deploy: Deploy,
 
     /// Connections at once; more wait in the kernel's queue
     #[arg(long, env = "PERCH_CONNECTIONS", value_name = "N", default_value_t = 1_024)]

@@ -27,7 +27,10 @@ pub struct SuggestionEvent {
     pub created_at: i64,
 }
 
+/// Events stored in one statement.
 const MOST_ROWS: usize = 500;
+/// Events forgotten in one statement.
+const MOST_FORGOTTEN: usize = 2_000;
 
 impl Store {
     /// Stores events; one that is there already is left as it is.
@@ -86,13 +89,17 @@ impl Store {
         read().map(Some).map_err(|source| super::error::of(&self.place, source))
     }
 
-    /// Forgets events older than `before` (seconds since 1970), so that the table has a bound. Feedback keeps what it
-    /// joined.
+    /// Forgets events older than `before` (seconds since 1970), so that the table has a bound: the oldest ones, a limited
+    /// number at a time, so that no writer waits for long. How many; 0 when none are left. Feedback keeps what it joined.
     ///
     /// # Errors
     /// When the store does not take it.
     pub async fn forget_events(&self, before: i64) -> Result<u64, StoreError> {
-        let query = sqlx::query("DELETE FROM suggestion_events WHERE created_at < $1").bind(before);
+        let statement = format!(
+            "DELETE FROM suggestion_events WHERE event_id IN (SELECT event_id FROM suggestion_events \
+             WHERE created_at < $1 ORDER BY created_at LIMIT {MOST_FORGOTTEN})"
+        );
+        let query = sqlx::query(AssertSqlSafe(statement)).bind(before);
         Ok(self.within(query.execute(&self.pool)).await?.rows_affected())
     }
 }

@@ -50,6 +50,15 @@ pub enum Recorded {
 }
 
 impl Store {
+    /// Is the answer of `key` stored?
+    ///
+    /// # Errors
+    /// When the store cannot be asked in time.
+    pub async fn has_feedback(&self, key: &str) -> Result<bool, StoreError> {
+        let query = sqlx::query("SELECT 1 FROM feedback WHERE feedback_key = $1").bind(key);
+        Ok(self.within(query.fetch_optional(&self.pool)).await?.is_some())
+    }
+
     /// Stores an answer, once per [`FeedbackRow::key`].
     ///
     /// # Errors

@@ -143,5 +143,5 @@ async fn a_missing_environment_says_how_to_make_it() {
         deploy: Deploy::Challenger,
     });
     let error = trainer.train(&fresh.store, None).await.unwrap_err().to_string();
-    assert!(error.contains("no-python") && error.contains("make setup"), "{error}");
+    assert!(error.contains("no-python") && error.contains("setup/run training"), "{error}");
 }

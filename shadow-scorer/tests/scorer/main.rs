@@ -4,11 +4,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod analysis;
+mod feedback;
 mod live;
 mod models;
 mod observe;
 mod program;
 mod server;
+mod training;
 
 /// A scorer inside the test's process.
 mod scorer;

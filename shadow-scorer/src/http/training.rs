@@ -1,0 +1,88 @@
+//! `POST /ml/v2/train?limit=N`: a training on the labels that the store holds, on the newest `N` of them if given.
+//!
+//! The answer is what `models/train.py` said (`run_id`, `metrics`, `deployed`, `reason`, …), once it is done, which takes
+//! minutes. `deployed` is true only if the new version passed this scorer's own checks and serves; what it was refused for
+//! is under `refused`. A client that goes away stops nothing.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use serde_json::Value;
+
+use super::answer::{Answer, json_answer};
+use super::app::{App, blocking};
+use super::error::HttpError;
+use super::routes::{Call, Route};
+use crate::feedback::{TrainError, Trained};
+use crate::metrics;
+use crate::model::Registry;
+
+pub(super) fn routes() -> [Route; 1] {
+    [Route::post("/ml/v2/train", "train", |call| Box::pin(train(call)))]
+}
+
+async fn train(call: Call) -> Result<Answer, HttpError> {
+    let limit = limit(call.head.uri.query().unwrap_or_default())?;
+    let app = Arc::clone(&call.app);
+    // A task of its own: it is counted, and its model taken, also when nobody waits for the answer any more.
+    let run = tokio::spawn(async move {
+        let done = app.trainer.train(&app.store, limit).await;
+        finish(&app, done).await
+    });
+    let result = run.await.map_err(HttpError::internal)??;
+    Ok(json_answer(StatusCode::OK, &result))
+}
+
+/// The parameter `limit`: a number of rows from 1 on.
+fn limit(query: &str) -> Result<Option<u32>, HttpError> {
+    let given = query.split('&').find_map(|pair| pair.strip_prefix("limit="));
+    given
+        .map(|text| {
+            text.parse::<u32>().ok().filter(|rows| *rows > 0).ok_or_else(|| {
+                HttpError::bad_request(format!("limit is {text:?}: give a number of rows from 1 on, e.g. ?limit=3000"))
+            })
+        })
+        .transpose()
+}
+
+/// Counts a training and takes the model that it made.
+async fn finish(app: &App, done: Result<Trained, TrainError>) -> Result<Value, HttpError> {
+    let trained = match done {
+        Ok(trained) => trained,
+        // Nothing was run.
+        Err(error @ (TrainError::Busy | TrainError::NoData(_))) => return Err(error.into()),
+        Err(error) => {
+            app.metrics.train_runs.with_label_values(&["failed"]).inc();
+            return Err(error.into());
+        }
+    };
+    blocking(&app.registry, Registry::reload_if_moved).await;
+    let version = trained.run_id.as_str();
+    let deployed = app.registry.champion().is_some_and(|champion| champion.version() == version);
+    app.metrics.train_runs.with_label_values(&[if deployed { "deployed" } else { "rejected" }]).inc();
+    if let Some(f1) = trained.val_f1_macro {
+        metrics::set(&app.metrics.train_f1, f1);
+    }
+    let mut result = trained.result;
+    if let Value::Object(result) = &mut result {
+        result.insert("deployed".into(), deployed.into());
+        if let Some(refused) = app.registry.refused().iter().find(|refused| refused.version == version) {
+            result.insert("refused".into(), refused.message.clone().into());
+        }
+    }
+    Ok(result)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_is_a_number_of_rows() {
+        assert_eq!(limit("").unwrap(), None);
+        assert_eq!(limit("a=b&limit=3000").unwrap(), Some(3_000));
+        for bad in ["limit=0", "limit=", "limit=-5", "limit=lots"] {
+            assert!(limit(bad).unwrap_err().message.starts_with("limit is \""), "{bad}");
+        }
+    }
+}
