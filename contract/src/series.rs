@@ -156,8 +156,16 @@ pub const SCORER: &[Series] = &[
     gauge(QUEUE, &[], "Observations that wait for a thread."),
     gauge(QUEUE_LIMIT, &[], "Observations that may wait before more are shed."),
     histogram(ANSWER_LATENCY, &["arm"], "Time of an answer at the gateway, in seconds, by who gave it."),
-    // JUDGED_REQUESTS, AGREEMENT and their NOISE_ twins join this list with the scorer's code that counts them: a series that
-    // is listed and not exposed would leave an alert silent.
+    counter(JUDGED_REQUESTS, &[], "Compared requests with at least one judged item."),
+    counter(AGREEMENT, &[], "Sum over those requests of the share of their judged items that agree."),
+    counter(AGREEMENT_SQUARES, &[], "Sum over those requests of that share squared."),
+    counter(NOISE_REQUESTS, &["side"], "Requests whose missing side was asked twice and compared with itself."),
+    counter(
+        NOISE_AGREEMENT,
+        &["side"],
+        "Sum over those requests of the share of items on which the side agrees with itself.",
+    ),
+    counter(NOISE_AGREEMENT_SQUARES, &["side"], "Sum over those requests of that share squared."),
 ];
 
 /// From `perch guard`.

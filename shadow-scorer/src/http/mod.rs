@@ -6,6 +6,7 @@ mod app;
 mod body;
 pub mod decode;
 mod error;
+mod evidence;
 mod feedback;
 mod health;
 mod ml_v2;

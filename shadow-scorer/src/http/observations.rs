@@ -39,6 +39,6 @@ async fn disagreements(call: Call) -> Result<Answer, HttpError> {
     Ok(json_answer(StatusCode::OK, &document))
 }
 
-fn observer(observer: &Option<Observer>) -> Result<&Observer, HttpError> {
+pub(super) fn observer(observer: &Option<Observer>) -> Result<&Observer, HttpError> {
     observer.as_ref().ok_or_else(|| HttpError::unavailable(Unavailable::Role))
 }

@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use super::answer::Answer;
 use super::app::App;
 use super::error::HttpError;
-use super::{analysis, body, decode, feedback, health, ml_v2, observations, suggestions, training};
+use super::{analysis, body, decode, evidence, feedback, health, ml_v2, observations, suggestions, training};
 use crate::settings::Settings;
 
 /// What a handler returns.
@@ -106,6 +106,7 @@ impl Routes {
         routes.extend(suggestions::routes(&settings.intercept_path));
         routes.extend(observations::routes());
         routes.extend(analysis::routes());
+        routes.extend(evidence::routes());
         routes.extend(feedback::routes());
         routes.extend(ml_v2::routes());
         routes.extend(training::routes());

@@ -5,13 +5,16 @@
 //! from bodies (what the rules call a transaction) are bounded by [`bounded::Labels`].
 
 pub mod bounded;
+mod declare;
 
 use contract::names::{Agree, Arm, NoneReason};
-use contract::series::{self, Series};
+use contract::series;
 use prometheus::{
-    Encoder as _, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts,
+    Counter, CounterVec, Encoder as _, Gauge, GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge,
     Registry, TextEncoder,
 };
+
+use self::declare::Declare;
 
 /// Content type of the exposition.
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
@@ -19,7 +22,7 @@ pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
 /// Buckets of a live answer and of a model call, in seconds: 20 µs to 1 s.
 const FAST: &[f64] =
     &[2e-5, 5e-5, 1e-4, 2e-4, 3.5e-4, 5e-4, 7.5e-4, 1e-3, 2e-3, 3.5e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 0.2, 0.5, 1.0];
-/// Buckets of an answer at the gateway and of the rules' answers, in seconds: 0.5 ms to 10 s.
+/// Buckets of a batch and of the rules' answers, in seconds: 0.5 ms to 10 s.
 const SLOW: &[f64] =
     &[5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 3.5e-2, 5e-2, 7.5e-2, 0.1, 0.2, 0.35, 0.5, 1.0, 2.5, 5.0, 10.0];
 
@@ -36,7 +39,7 @@ pub const ENCODINGS: [&str; 6] = ["identity", "gzip", "br", "zstd", "deflate", "
 /// Reasons of [`Metrics::decode_failures`].
 pub const DECODE_FAULTS: [&str; 3] = ["corrupt", "too_large", "unsupported"];
 /// Who waited in vain, in [`Metrics::store_failures`].
-pub const STORE_USERS: [&str; 3] = ["live", "observe", "feedback"];
+pub const STORE_USERS: [&str; 4] = ["live", "observe", "feedback", "evidence"];
 /// What a challenger's labels are compared with, in [`Metrics::challenger`].
 pub const CHALLENGED: [&str; 2] = ["champion", "rules"];
 
@@ -73,6 +76,18 @@ pub struct Metrics {
     pub queue_limit: IntGauge,
     /// Time of an answer at the gateway, by who gave it.
     pub answer_seconds: HistogramVec,
+    /// Requests with at least one judged item.
+    pub judged_requests: IntCounter,
+    /// Sum of their shares of items that agree.
+    pub agreement: Counter,
+    /// Sum of those shares squared.
+    pub agreement_squares: Counter,
+    /// Requests whose missing side was asked twice, by side.
+    pub noise_requests: IntCounterVec,
+    /// Sum of their shares of items on which the side agrees with itself.
+    pub noise_agreement: CounterVec,
+    /// Sum of those shares squared.
+    pub noise_agreement_squares: CounterVec,
 
     /// Items of live answers.
     pub live_items: IntCounter,
@@ -96,6 +111,8 @@ pub struct Metrics {
     pub challenger: IntCounterVec,
     /// Bodies that could not be decompressed.
     pub decode_failures: IntCounterVec,
+    /// Second questions that were drawn and not asked.
+    pub noise_shed: IntCounter,
     /// Suggestion events that were not stored.
     pub events_dropped: IntCounter,
     /// Shadow questions to the rules, by result.
@@ -137,7 +154,13 @@ impl Metrics {
             observations: declare.counters_of(series::SCORER_OBSERVATIONS)?,
             queue: declare.gauge_of(series::QUEUE)?,
             queue_limit: declare.gauge_of(series::QUEUE_LIMIT)?,
-            answer_seconds: declare.histograms_of(series::ANSWER_LATENCY, SLOW)?,
+            answer_seconds: declare.histograms_of(series::ANSWER_LATENCY, &series::ANSWER_LATENCY_EDGES)?,
+            judged_requests: declare.counter_of(series::JUDGED_REQUESTS)?,
+            agreement: declare.sum_of(series::AGREEMENT)?,
+            agreement_squares: declare.sum_of(series::AGREEMENT_SQUARES)?,
+            noise_requests: declare.counters_of(series::NOISE_REQUESTS)?,
+            noise_agreement: declare.sums_of(series::NOISE_AGREEMENT)?,
+            noise_agreement_squares: declare.sums_of(series::NOISE_AGREEMENT_SQUARES)?,
             live_items: declare.counter("perch_scorer_live_items_total", "Transactions in live answers.")?,
             live_in_flight: declare.gauge("perch_scorer_live_in_flight", "Live answers under way.")?,
             batches: declare.counters(
@@ -177,6 +200,10 @@ impl Metrics {
                 "perch_scorer_decode_failures_total",
                 "Bodies that could not be decompressed, by encoding and reason.",
                 &["encoding", "reason"],
+            )?,
+            noise_shed: declare.counter(
+                "perch_scorer_noise_shed_total",
+                "Observations drawn for a second question that was not asked, since there was other work.",
             )?,
             events_dropped: declare.counter(
                 "perch_scorer_events_dropped_total",
@@ -252,6 +279,11 @@ impl Metrics {
                 self.decode_failures.with_label_values(&[encoding, fault]);
             }
         }
+        for side in Arm::ALL {
+            self.noise_requests.with_label_values(&[side.as_str()]);
+            self.noise_agreement.with_label_values(&[side.as_str()]);
+            self.noise_agreement_squares.with_label_values(&[side.as_str()]);
+        }
         for arm in [Arm::Rule.as_str(), Arm::Model.as_str(), "fallback"] {
             self.answer_seconds.with_label_values(&[arm]);
         }
@@ -267,66 +299,6 @@ impl Metrics {
         }
         text
     }
-}
-
-/// Makes a metric and registers it in one step.
-struct Declare {
-    registry: Registry,
-}
-
-impl Declare {
-    fn add<C: prometheus::core::Collector + Clone + 'static>(&self, collector: C) -> prometheus::Result<C> {
-        self.registry.register(Box::new(collector.clone()))?;
-        Ok(collector)
-    }
-
-    fn counter(&self, name: &str, help: &str) -> prometheus::Result<IntCounter> {
-        self.add(IntCounter::new(name, help)?)
-    }
-
-    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
-        self.add(IntCounterVec::new(Opts::new(name, help), labels)?)
-    }
-
-    fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
-        self.add(IntGauge::new(name, help)?)
-    }
-
-    fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> prometheus::Result<Histogram> {
-        self.add(Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec()))?)
-    }
-
-    fn counters_of(&self, name: &str) -> prometheus::Result<IntCounterVec> {
-        let series = shared(name)?;
-        self.counters(series.name, series.help, series.labels)
-    }
-
-    fn gauge_of(&self, name: &str) -> prometheus::Result<IntGauge> {
-        let series = shared(name)?;
-        self.gauge(series.name, series.help)
-    }
-
-    /// With no labels it is a gauge that can be absent.
-    fn gauges_of(&self, name: &str) -> prometheus::Result<GaugeVec> {
-        let series = shared(name)?;
-        self.add(GaugeVec::new(Opts::new(series.name, series.help), series.labels)?)
-    }
-
-    fn histogram_of(&self, name: &str, buckets: &[f64]) -> prometheus::Result<Histogram> {
-        let series = shared(name)?;
-        self.histogram(series.name, series.help, buckets)
-    }
-
-    fn histograms_of(&self, name: &str, buckets: &[f64]) -> prometheus::Result<HistogramVec> {
-        let series = shared(name)?;
-        let options = HistogramOpts::new(series.name, series.help).buckets(buckets.to_vec());
-        self.add(HistogramVec::new(options, series.labels)?)
-    }
-}
-
-fn shared(name: &str) -> prometheus::Result<&'static Series> {
-    let found = series::SCORER.iter().find(|series| series.name == name);
-    found.ok_or_else(|| prometheus::Error::Msg(format!("{name} is not in contract::series::SCORER")))
 }
 
 /// Sets a gauge that is absent until it has a value.
@@ -353,6 +325,10 @@ mod tests {
             "lm_ml_predictions_total{accepted=\"True\"} 0",
             "lm_ml_train_runs_total{status=\"failed\"} 0",
             "perch_scorer_model_available 0",
+            "perch_scorer_judged_requests_total 0",
+            "perch_scorer_request_agreement_total 0",
+            "perch_scorer_noise_requests_total{side=\"model\"} 0",
+            "perch_scorer_noise_agreement_squares_total{side=\"rule\"} 0",
             "perch_scorer_decode_failures_total{encoding=\"zstd\",reason=\"too_large\"} 0",
         ] {
             assert!(text.lines().any(|seen| seen == line), "{line} is not in\n{text}");

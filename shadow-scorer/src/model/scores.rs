@@ -75,6 +75,12 @@ impl Scores {
         &self.model
     }
 
+    /// The model that was asked, to ask it again.
+    #[must_use]
+    pub fn shared_model(&self) -> Arc<Loaded> {
+        Arc::clone(&self.model)
+    }
+
     /// The probabilities of one row, in the order of the model's classes.
     #[must_use]
     pub fn row(&self, row: usize) -> &[f32] {

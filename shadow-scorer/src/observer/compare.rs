@@ -64,6 +64,32 @@ pub fn judge(served: Option<&str>, other: Other<'_>, schema: &AnswerSchema) -> O
     }
 }
 
+/// How far the two sides agree on one request. The items of a request are not independent of each other, so what is judged
+/// over many requests counts each of them once, whatever its number of items.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Agreement {
+    same: u32,
+    differ: u32,
+}
+
+impl Agreement {
+    /// Takes in one item.
+    pub fn add(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Same => add(&mut self.same, 1),
+            Outcome::Differ => add(&mut self.differ, 1),
+            Outcome::Nothing(_) => {}
+        }
+    }
+
+    /// Share of the judged items that agree, 0.0..=1.0; `None` when none is judged.
+    #[must_use]
+    pub fn share(self) -> Option<f64> {
+        let judged = f64::from(self.same) + f64::from(self.differ);
+        (judged > 0.0).then(|| f64::from(self.same) / judged)
+    }
+}
+
 /// Counts over a batch, as they go into its verdict.
 #[derive(Debug, Default)]
 pub struct Tally {
@@ -185,6 +211,18 @@ mod tests {
         assert_eq!(judge(None, Other::Lacks, &schema()), Outcome::Nothing(NoneReason::MissingItem));
         assert_eq!(judge(Some("unknown"), Other::Says(None), &schema()), Outcome::Nothing(NoneReason::NoLabel));
         assert_eq!(judge(None, Other::Says(Some("unknown")), &schema()), Outcome::Nothing(NoneReason::NoLabel));
+    }
+
+    #[test]
+    fn a_request_counts_by_the_share_of_its_judged_items() {
+        let mut agreement = Agreement::default();
+        assert_eq!(agreement.share(), None);
+        agreement.add(Outcome::Nothing(NoneReason::Abstained));
+        assert_eq!(agreement.share(), None, "no opinion is no agreement of 0");
+        for outcome in [Outcome::Same, Outcome::Differ, Outcome::Same, Outcome::Same] {
+            agreement.add(outcome);
+        }
+        assert_eq!(agreement.share(), Some(0.75));
     }
 
     fn label() -> impl Strategy<Value = Option<String>> {

@@ -4,7 +4,7 @@
 //! batch:
 //!
 //! 1. it is worked on: the missing side is found, items are compared, the verdict says how it went;
-//! 2. the queue is full: it is *shed*, that is, its items are counted and the verdict says so. One thread of its own
+//! 2. the queue is full, or it had no turn in time: it is *shed*, that is, its items are counted and the verdict says so. One thread of its own
 //!    does that, so that shedding works exactly when the other threads have no time;
 //! 3. that is full as well: it is refused, and the filter counts what it has. Nothing is lost silently.
 //!
@@ -12,10 +12,13 @@
 
 pub mod compare;
 mod gate;
+mod judged;
 mod matrix;
+mod noise;
 mod rules;
 mod samples;
 mod served;
+mod users;
 mod work;
 
 use std::io;
@@ -23,6 +26,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use contract::evidence;
 use contract::frame::{Batch, FrameError};
 use contract::verdict::Verdict;
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -32,9 +36,11 @@ pub use samples::{Kept, Sample};
 
 use self::gate::{Gate, Pass};
 use self::matrix::Matrix;
+use self::noise::Noise;
 use self::rules::Rules;
 use self::samples::Samples;
-use self::work::Work;
+use self::users::Users;
+use self::work::{Work, millis};
 use crate::feedback::{EventLog, Writing, forget_old};
 use crate::metrics::{Metrics, bounded::Labels};
 use crate::model::Registry;
@@ -143,6 +149,8 @@ impl Observer {
             samples: Samples::new(observe.samples, seed()),
             matrix,
             labels: Labels::default(),
+            users: Users::new(millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())),
+            noise: Noise::new(observe.noise_percent, Arc::clone(&metrics)),
             metrics: Arc::clone(&metrics),
             deadline: observe.deadline,
             decoded_bytes: observe.decoded_bytes,
@@ -181,6 +189,12 @@ impl Observer {
         self.work.samples.kept()
     }
 
+    /// Users by arm since `asked_ms` (milliseconds since 1970), or since a later moment from which on they are known.
+    #[must_use]
+    pub fn users(&self, asked_ms: u64) -> (u64, evidence::Users) {
+        self.work.users.since(asked_ms)
+    }
+
     /// Suggestion events that were not stored since the start.
     #[must_use]
     pub fn events_dropped(&self) -> u64 {
@@ -211,29 +225,35 @@ impl Observer {
         let observations = Batch::parse(&bytes)?.observations.len();
         let threads = self.threads.as_ref().ok_or(NoVerdict::Broken)?;
         let work = Arc::clone(&self.work);
-        let (label, task) = if let Some(pass) = self.queue.enter(observations, bytes.len()) {
+        let task = if let Some(pass) = self.queue.enter(observations, bytes.len()) {
             let task = async move {
                 let _inside = pass;
-                work.verdict(&bytes).await
+                // Who is worked on too late has no one left who waits for it, and so has the next one: then it is better
+                // to say so in time.
+                if arrived.elapsed() < work.deadline {
+                    work.verdict(&bytes, arrived).await.map(|verdict| (verdict, "answered"))
+                } else {
+                    work.shed(&bytes).await.map(|verdict| (verdict, "shed"))
+                }
             };
-            ("answered", threads.work.spawn(task))
+            threads.work.spawn(task)
         } else {
             let pass: Pass = self.shed.enter(observations, bytes.len()).ok_or(NoVerdict::Refused)?;
             let task = async move {
                 let _inside = pass;
-                work.shed(&bytes).await
+                work.shed(&bytes).await.map(|verdict| (verdict, "shed"))
             };
-            ("shed", threads.shed.spawn(task))
+            threads.shed.spawn(task)
         };
         let mut waiting = Waiting { task, metrics: &self.metrics, observations, over: false };
         let ended = (&mut waiting.task).await;
         waiting.over = true;
-        let verdict = ended.map_err(|error| {
+        let answered = ended.map_err(|error| {
             log::error!("observation work failed: {error}");
             NoVerdict::Broken
         })??;
         self.metrics.batch_seconds.observe(arrived.elapsed().as_secs_f64());
-        Ok((verdict, label))
+        Ok(answered)
     }
 }
 
@@ -249,7 +269,7 @@ impl Drop for Observer {
 
 /// Stops the work, and counts it as abandoned, when nobody waits for it any more.
 struct Waiting<'a> {
-    task: JoinHandle<Result<Verdict, FrameError>>,
+    task: JoinHandle<Result<(Verdict, &'static str), FrameError>>,
     metrics: &'a Metrics,
     observations: usize,
     over: bool,

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use contract::answer::{self, AnswerSchema};
@@ -15,15 +15,18 @@ use contract::names::{Arm, Cohort, NoneReason};
 use contract::verdict::Verdict;
 use tokio::task::JoinSet;
 
-use super::compare::{Other, Outcome, Tally, judge};
-use super::matrix::{Both, Matrix, Sheet};
+use super::compare::{Agreement, Tally};
+use super::judged::Judged;
+use super::matrix::{Matrix, Sheet};
+use super::noise::{Labels as SideLabels, Noise};
 use super::rules::Rules;
-use super::samples::{Sample, Samples};
+use super::samples::Samples;
 use super::served::{Served, ServedItem};
+use super::users::Users;
 use crate::feedback::EventLog;
 use crate::metrics::{Metrics, bounded::Labels};
 use crate::model::{Loaded, Registry, Scores};
-use crate::store::{Store, SuggestionEvent};
+use crate::store::{Store, SuggestionEvent, TransactionWithHistory};
 
 /// Longest id or label of an event, in bytes.
 const MOST_TEXT: usize = 200;
@@ -45,9 +48,13 @@ pub(super) struct Work {
     pub matrix: Matrix,
     /// Labels that keep their names in metrics.
     pub labels: Labels,
+    /// Users by arm.
+    pub users: Users,
+    /// Second questions.
+    pub noise: Noise,
     /// All metrics.
     pub metrics: Arc<Metrics>,
-    /// Longest wait for the store.
+    /// Longest wait for a turn and for the store, from a batch's arrival on.
     pub deadline: Duration,
     /// Size of an unpacked body, at most.
     pub decoded_bytes: usize,
@@ -57,27 +64,28 @@ pub(super) struct Work {
 
 /// What the models say of the transactions of a batch.
 #[derive(Default)]
-struct Predictions {
+pub(super) struct Predictions {
     /// Why there is no champion's word, if there is none.
-    absent: Option<NoneReason>,
-    rows: HashMap<i64, usize>,
-    champion: Option<Scores>,
-    challenger: Option<Scores>,
+    pub(super) absent: Option<NoneReason>,
+    pub(super) rows: HashMap<i64, usize>,
+    pub(super) found: Vec<Arc<TransactionWithHistory>>,
+    pub(super) champion: Option<Scores>,
+    pub(super) challenger: Option<Scores>,
 }
 
 impl Work {
-    /// Works out the verdict on a batch.
+    /// Works out the verdict on a batch that arrived at `arrived`.
     ///
     /// # Errors
     /// When the bytes are no batch.
-    pub(super) async fn verdict(&self, bytes: &Bytes) -> Result<Verdict, FrameError> {
+    pub(super) async fn verdict(&self, bytes: &Bytes, arrived: Instant) -> Result<Verdict, FrameError> {
         let batch = Batch::parse(bytes)?;
         let mut served = Vec::with_capacity(batch.observations.len());
         for observation in &batch.observations {
             served.push(Served::read(observation, &batch.schema, self.decoded_bytes, &self.metrics).await);
         }
         let questions = self.ask_rules(bytes, &batch, &served);
-        let predictions = self.predict(&batch, &served).await;
+        let predictions = self.predict(&batch, &served, arrived).await;
         let rules = answers(questions, &batch.schema).await;
 
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -94,16 +102,24 @@ impl Work {
             judged.observation(observation, served, &predictions);
             let Served::Items(items) = served else { continue };
             let labels = rules.get(&index).and_then(Option::as_ref);
+            let mut agreement = Agreement::default();
             for item in items {
-                match observation.arm {
+                agreement.add(match observation.arm {
                     Arm::Rule => judged.rule_item(observation, item, &predictions),
                     Arm::Model => judged.model_item(observation, item, labels, &predictions),
-                }
+                });
                 if let (Some(events), Some(event)) = (&events, event(observation, item, now)) {
                     events.offer(event);
                 }
             }
+            if let Some(share) = agreement.share() {
+                self.metrics.judged_requests.inc();
+                self.metrics.agreement.inc_by(share);
+                self.metrics.agreement_squares.inc_by(share * share);
+                self.ask_again(bytes, observation, &batch.schema, items, &predictions, labels);
+            }
         }
+        self.users.see(&batch.observations, millis(now));
         let Judged { tally, sheet, disagreements, .. } = judged;
         self.matrix.add(sheet, seconds(now));
         if !disagreements.is_empty() {
@@ -137,6 +153,7 @@ impl Work {
             }
             self.metrics.observations.with_label_values(&["shed"]).inc();
         }
+        self.users.see(&batch.observations, millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()));
         let verdict = tally.into_verdict();
         self.count(&verdict);
         Ok(verdict)
@@ -157,7 +174,7 @@ impl Work {
     }
 
     /// Asks the champion about the items of the rules' answers, and a challenger about all items.
-    async fn predict(&self, batch: &Batch<'_>, served: &[Served]) -> Predictions {
+    async fn predict(&self, batch: &Batch<'_>, served: &[Served], arrived: Instant) -> Predictions {
         let champion = self.registry.champion();
         let challenger = self.registry.challenger();
         let absent = champion.is_none().then_some(NoneReason::ModelUnavailable);
@@ -175,7 +192,8 @@ impl Work {
         if ids.is_empty() || models.is_empty() {
             return Predictions { absent, ..Predictions::default() };
         }
-        let found = match tokio::time::timeout(self.deadline, self.store.transactions(&ids)).await {
+        let left = self.deadline.saturating_sub(arrived.elapsed());
+        let found = match tokio::time::timeout(left, self.store.transactions(&ids)).await {
             Ok(Ok(found)) => found,
             late_or_failed => {
                 self.metrics.store_failures.with_label_values(&["observe"]).inc();
@@ -195,13 +213,39 @@ impl Work {
         let absent = absent.or(champion.is_err().then_some(NoneReason::ModelUnavailable));
         Predictions {
             absent,
-            rows: found.iter().enumerate().map(|(row, transaction)| (transaction.id, row)).collect(),
+            rows: found.iter().enumerate().map(|(row, one)| (one.id, row)).collect(),
+            found,
             champion: champion.ok().flatten(),
             challenger: challenger.ok().flatten(),
         }
     }
 
-    fn time(&self, observation: &Observation<'_>) {
+    /// Asks the side that was missing a second time, if the observation is drawn for that. `labels` is what the rules said
+    /// of it, if they were asked. Nothing waits for the answer.
+    fn ask_again(
+        &self,
+        bytes: &Bytes,
+        observation: &Observation<'_>,
+        schema: &AnswerSchema,
+        items: &[ServedItem],
+        predictions: &Predictions,
+        labels: Option<&SideLabels>,
+    ) {
+        let Some(turn) = self.noise.turn(observation, schema) else { return };
+        if let Some(first) = labels {
+            let (rules, body) = (Arc::clone(&self.rules), bytes.slice_ref(observation.request));
+            tokio::spawn(turn.rules(rules, body, observation.request_encoding, first.clone()));
+        } else if let Some(scores) = &predictions.champion {
+            let rows: Vec<usize> = items.iter().filter_map(|served| predictions.row(&served.item.id)).collect();
+            let found = |row: &usize| predictions.found.get(*row).cloned();
+            let label = |row: usize| scores.top(row, self.min_confidence).map(|scored| scored.label.to_owned());
+            let found: Vec<_> = rows.iter().filter_map(found).collect();
+            let first = found.iter().zip(&rows).map(|(one, row)| (one.id.to_string(), label(*row))).collect();
+            tokio::spawn(turn.model(scores.shared_model(), found, self.min_confidence, first));
+        }
+    }
+
+    pub(super) fn time(&self, observation: &Observation<'_>) {
         let arm = if observation.fallback { "fallback" } else { observation.arm.as_str() };
         let seconds = f64::from(observation.duration_us) / 1e6;
         self.metrics.answer_seconds.with_label_values(&[arm]).observe(seconds);
@@ -223,7 +267,7 @@ impl Work {
 }
 
 impl Predictions {
-    fn row(&self, id: &str) -> Option<usize> {
+    pub(super) fn row(&self, id: &str) -> Option<usize> {
         id.parse::<i64>().ok().and_then(|id| self.rows.get(&id).copied())
     }
 }
@@ -232,7 +276,7 @@ impl Predictions {
 async fn answers(
     mut questions: JoinSet<(usize, Option<Bytes>)>,
     schema: &AnswerSchema,
-) -> HashMap<usize, Option<HashMap<String, Option<String>>>> {
+) -> HashMap<usize, Option<SideLabels>> {
     let mut answers = HashMap::with_capacity(questions.len());
     while let Some(done) = questions.join_next().await {
         // A question that panicked has no answer, as its place stays empty.
@@ -262,150 +306,10 @@ fn event(observation: &Observation<'_>, served: &ServedItem, now: Duration) -> O
     })
 }
 
-/// A batch while its items are judged.
-struct Judged<'a> {
-    work: &'a Work,
-    schema: &'a AnswerSchema,
-    now: Duration,
-    tally: Tally,
-    sheet: Sheet<'a>,
-    disagreements: Vec<Sample>,
-}
-
-impl<'a> Judged<'a> {
-    fn observation(&mut self, observation: &Observation<'_>, served: &Served, predictions: &Predictions) {
-        self.work.time(observation);
-        self.tally.observation();
-        if observation.arm == Arm::Rule && !observation.fallback {
-            self.tally.model_was(predictions.absent.is_none());
-        }
-        let result = match served {
-            Served::Unreadable => {
-                self.tally.none(NoneReason::Unreadable, 1);
-                "unreadable"
-            }
-            Served::Items(_) | Served::Error => "compared",
-        };
-        self.work.metrics.observations.with_label_values(&[result]).inc();
-    }
-
-    fn rule_item(&mut self, observation: &Observation<'_>, served: &'a ServedItem, predictions: &'a Predictions) {
-        let least = self.work.min_confidence;
-        let item = &served.item;
-        let row = predictions.row(&item.id);
-        let scored = match (&predictions.champion, row) {
-            (Some(scores), Some(row)) => scores.top(row, least),
-            _ => None,
-        };
-        let other = match (predictions.absent, row) {
-            (Some(reason), _) => Other::Absent(reason),
-            (None, None) => Other::Lacks,
-            (None, Some(_)) => Other::Says(scored.map(|scored| scored.label)),
-        };
-        let outcome = judge(item.label.as_deref(), other, self.schema);
-        self.tally.item(item.label.as_deref(), outcome);
-        let model = scored.map(|scored| scored.label);
-        self.pair(item.label.as_deref(), model, outcome);
-        if let Other::Says(_) = other {
-            self.count(observation, served, item.label.as_deref(), model);
-        }
-        self.challenge(predictions, row, item.label.as_deref(), model);
-        if outcome == Outcome::Differ
-            && let (Some(rule), Some(scored), Some(scores)) = (&item.label, scored, &predictions.champion)
-        {
-            self.disagreements.push(Sample {
-                at_ms: millis(self.now),
-                user: observation.bucket,
-                item: item.id.clone(),
-                served: Arm::Rule,
-                rule_label: rule.clone(),
-                model_label: scored.label.to_owned(),
-                model_confidence: Some(scored.confidence.into()),
-                model_version: scores.model().version().to_owned(),
-            });
-        }
-    }
-
-    fn model_item(
-        &mut self,
-        observation: &Observation<'_>,
-        served: &'a ServedItem,
-        rules: Option<&'a HashMap<String, Option<String>>>,
-        predictions: &Predictions,
-    ) {
-        let item = &served.item;
-        let (other, rule) = match rules {
-            None => (Other::Absent(NoneReason::RulesUnavailable), None),
-            Some(labels) => match labels.get(&item.id) {
-                None => (Other::Lacks, None),
-                Some(label) => (Other::Says(label.as_deref()), label.as_deref()),
-            },
-        };
-        let outcome = judge(item.label.as_deref(), other, self.schema);
-        self.tally.item(item.label.as_deref(), outcome);
-        self.pair(rule, item.label.as_deref(), outcome);
-        if let Other::Says(_) = other {
-            self.count(observation, served, rule, item.label.as_deref());
-        }
-        self.challenge(predictions, predictions.row(&item.id), rule, item.label.as_deref());
-        if outcome == Outcome::Differ
-            && let (Some(rule), Some(model)) = (rule, &item.label)
-        {
-            let suggestion = &served.suggestion;
-            self.disagreements.push(Sample {
-                at_ms: millis(self.now),
-                user: observation.bucket,
-                item: item.id.clone(),
-                served: Arm::Model,
-                rule_label: rule.to_owned(),
-                model_label: model.clone(),
-                model_confidence: suggestion.confidence,
-                model_version: suggestion.model_version.clone().unwrap_or_default(),
-            });
-        }
-    }
-
-    /// Counts an item of which both sides' words are known, for the analysis.
-    fn count(
-        &mut self,
-        observation: &Observation<'_>,
-        served: &'a ServedItem,
-        rule: Option<&'a str>,
-        model: Option<&'a str>,
-    ) {
-        let (labels, schema) = (&self.work.labels, self.schema);
-        let opinion =
-            |label: Option<&'a str>| label.filter(|label| !schema.abstains(label)).map(|label| labels.of(label));
-        let event_id = served.event_id.as_deref();
-        let both = Both { rule: opinion(rule), model: opinion(model), event_id };
-        self.sheet.item(observation, both, seconds(self.now));
-    }
-
-    /// Counts the pair of labels where both sides have an opinion.
-    fn pair(&self, rule: Option<&str>, model: Option<&str>, outcome: Outcome) {
-        if let (Outcome::Same | Outcome::Differ, Some(rule), Some(model)) = (outcome, rule, model) {
-            let labels = &self.work.labels;
-            self.work.metrics.pairs.with_label_values(&[labels.of(rule), labels.of(model)]).inc();
-        }
-    }
-
-    /// Counts whether the challenger says the same as the champion and as the rules.
-    fn challenge(&self, predictions: &Predictions, row: Option<usize>, rule: Option<&str>, model: Option<&str>) {
-        let (Some(scores), Some(row)) = (&predictions.challenger, row) else { return };
-        let challenger = scores.top(row, self.work.min_confidence).map(|scored| scored.label);
-        for (against, label) in [("champion", model), ("rules", rule)] {
-            let outcome = judge(challenger, Other::Says(label), self.schema);
-            if let Outcome::Same | Outcome::Differ = outcome {
-                self.work.metrics.challenger.with_label_values(&[against, outcome.agree().as_str()]).inc();
-            }
-        }
-    }
-}
-
-fn seconds(time: Duration) -> i64 {
+pub(super) fn seconds(time: Duration) -> i64 {
     i64::try_from(time.as_secs()).unwrap_or(i64::MAX)
 }
 
-fn millis(time: Duration) -> u64 {
+pub(super) fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

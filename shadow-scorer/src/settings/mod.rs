@@ -68,7 +68,7 @@ pub struct Observe {
     pub queue: usize,
     /// Bytes of batches that wait or are worked on, at least one whole batch.
     pub queue_bytes: usize,
-    /// Longest wait for the store.
+    /// Longest wait for a turn and for the store, from the arrival on.
     pub deadline: Duration,
     /// Size of a decompressed body, at least 1.
     pub decoded_bytes: usize,
@@ -78,6 +78,8 @@ pub struct Observe {
     pub rules_concurrency: usize,
     /// Disagreements kept; 0 keeps none.
     pub samples: usize,
+    /// Percent of the observations whose missing side is asked twice, 0.0..=100.0.
+    pub noise_percent: f64,
 }
 
 /// The listener's limits.
@@ -200,6 +202,13 @@ impl Raw {
                 rules_deadline: wait("rules-deadline-ms", self.rules_deadline_ms)?,
                 rules_concurrency: at_least_1("rules-concurrency", self.rules_concurrency)?,
                 samples: in_range("samples", self.samples, 0, 100_000, "give 0 to 100000; they are held in memory")?,
+                noise_percent: in_range(
+                    "noise-percent",
+                    self.noise_percent,
+                    0.0,
+                    100.0,
+                    "give a number from 0 to 100",
+                )?,
             },
             server: Server {
                 connections: at_least_1("connections", self.connections)?,
@@ -282,6 +291,7 @@ mod tests {
             (&["--observe-queue-bytes", "5"], "is 5", "4194304"),
             (&["--rules-concurrency", "0"], "is 0", "at least 1"),
             (&["--keep-events-days", "0"], "is 0", "3650 days"),
+            (&["--noise-percent", "NaN"], "is NaN", "0 to 100"),
             (&["--train-deadline-s", "90000"], "is 90000", "86400 seconds"),
         ];
         for (flags, value, mend) in cases {

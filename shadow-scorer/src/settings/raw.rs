@@ -99,7 +99,7 @@ pub struct Raw {
     #[arg(long, env = "PERCH_OBSERVE_QUEUE_BYTES", value_name = "BYTES", default_value_t = 64 * 1024 * 1024)]
     pub observe_queue_bytes: usize,
 
-    /// Longest wait of an observation for the store
+    /// How long an observation may wait for its turn and for the store; one that had no turn by then is shed
     #[arg(long, env = "PERCH_OBSERVE_DEADLINE_MS", value_name = "MS", default_value_t = 1_000)]
     pub observe_deadline_ms: u64,
 
@@ -118,6 +118,10 @@ pub struct Raw {
     /// Disagreements that are kept as samples
     #[arg(long, env = "PERCH_SAMPLES", value_name = "N", default_value_t = 1_000)]
     pub samples: usize,
+
+    /// Observations whose missing side is asked twice and compared with itself, the system's own noise; 0 none
+    #[arg(long, env = "PERCH_NOISE_PERCENT", value_name = "0..100", default_value_t = 1.0)]
+    pub noise_percent: f64,
 
     /// How long a suggestion is remembered, so that feedback on it finds who gave it
     #[arg(long, env = "PERCH_KEEP_EVENTS_DAYS", value_name = "DAYS", default_value_t = 30)]

@@ -1,5 +1,7 @@
 //! What users said to suggestions: table `feedback`.
 
+use contract::evidence::{Clusters, Feedback};
+use contract::names::Arm;
 use sqlx::Row;
 
 use super::{Store, StoreError};
@@ -27,17 +29,6 @@ pub struct FeedbackRow {
     pub reason: String,
     /// Seconds since 1970.
     pub received_at: i64,
-}
-
-/// What one user said to the answers of one arm.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UserFeedback {
-    /// `rule` or `model`: who gave the answers.
-    pub arm: String,
-    /// How often the user said something.
-    pub given: u64,
-    /// How often it was an accept; at most `given`.
-    pub accepted: u64,
 }
 
 /// Was it the first?
@@ -82,25 +73,42 @@ impl Store {
         Ok(if done.rows_affected() > 0 { Recorded::New } else { Recorded::Again })
     }
 
-    /// What each user said to answers served at or after `since` (seconds since 1970), by the arm that gave the answer.
-    /// Answers to nobody known (no pseudonym) are left out, and so is feedback without an event.
+    /// What users said to answers served at or after `since` (seconds since 1970), by the arm that gave the answer, as sums
+    /// over users. Answers to nobody known (no pseudonym) are left out, and so is feedback without an event.
     ///
     /// # Errors
     /// When the store cannot be asked in time.
-    pub async fn feedback_by_user(&self, since: i64) -> Result<Vec<UserFeedback>, StoreError> {
-        // COUNT rather than SUM: PostgreSQL's SUM is of a type that the driver for both does not read.
+    pub async fn feedback_by_arm(&self, since: i64) -> Result<Feedback, StoreError> {
+        // Summed by the store, so that what comes is two rows whatever the number of users. The casts are for PostgreSQL,
+        // whose SUM is of a type that the driver for both does not read.
         let query = sqlx::query(
-            "SELECT e.arm, COUNT(*), COUNT(CASE WHEN f.action = 'accept' THEN 1 END) \
-             FROM feedback f JOIN suggestion_events e ON e.event_id = f.event_id \
-             WHERE f.received_at >= $1 AND e.created_at >= $1 AND e.bucket <> '' GROUP BY e.arm, e.bucket",
+            "SELECT u.arm, COUNT(*), CAST(SUM(u.k) AS BIGINT), CAST(SUM(u.a) AS BIGINT), CAST(SUM(u.k * u.k) AS BIGINT), \
+             CAST(SUM(u.a * u.a) AS BIGINT), CAST(SUM(u.k * u.a) AS BIGINT) \
+             FROM (SELECT e.arm AS arm, COUNT(*) AS k, COUNT(CASE WHEN f.action = 'accept' THEN 1 END) AS a \
+                   FROM feedback f JOIN suggestion_events e ON e.event_id = f.event_id \
+                   WHERE f.received_at >= $1 AND e.created_at >= $1 AND e.bucket <> '' \
+                   GROUP BY e.arm, e.bucket) u GROUP BY u.arm",
         )
         .bind(since);
         let rows = self.within(query.fetch_all(&self.pool)).await?;
-        let count =
-            |row: &sqlx::any::AnyRow, place| row.try_get::<i64, _>(place).map(|n| u64::try_from(n).unwrap_or(0));
-        rows.iter()
-            .map(|row| Ok(UserFeedback { arm: row.try_get(0)?, given: count(row, 1)?, accepted: count(row, 2)? }))
-            .collect::<Result<_, sqlx::Error>>()
-            .map_err(|source| super::error::of(&self.place, source))
+        let mut feedback = Feedback::default();
+        for row in &rows {
+            let count = |place| row.try_get::<i64, _>(place).map(|n| u64::try_from(n).unwrap_or(0));
+            let read = || {
+                let arm: String = row.try_get(0)?;
+                let clusters = Clusters {
+                    users: count(1)?,
+                    given: count(2)?,
+                    accepted: count(3)?,
+                    given_squared: count(4)?,
+                    accepted_squared: count(5)?,
+                    given_accepted: count(6)?,
+                };
+                Ok((arm, clusters))
+            };
+            let (arm, clusters) = read().map_err(|source| super::error::of(&self.place, source))?;
+            *(if arm == Arm::Model.as_str() { &mut feedback.model } else { &mut feedback.rule }) = clusters;
+        }
+        Ok(feedback)
     }
 }

@@ -32,7 +32,7 @@ use sqlx::{AnyConnection, AnyPool, Connection};
 pub use analysis::{Dispute, GroupRow, PairRow, Said};
 pub use error::StoreError;
 pub use events::SuggestionEvent;
-pub use feedback::{FeedbackRow, Recorded, UserFeedback};
+pub use feedback::{FeedbackRow, Recorded};
 pub use histories::{LabelledRow, UserRows};
 pub use labels::{LabelSource, NewLabel};
 pub use place::Place;

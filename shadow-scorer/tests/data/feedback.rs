@@ -1,5 +1,6 @@
 //! Feedback counts once, takes its arm from what was served, and becomes labels by the stated policy.
 
+use contract::evidence::Feedback;
 use shadow_scorer::feedback::{EventLog, FeedbackError, FeedbackRequest, Outcome, record};
 use shadow_scorer::store::{LabelSource, NewLabel, Recorded, Store, SuggestionEvent};
 
@@ -129,10 +130,12 @@ async fn feedback_is_summed_by_user_and_arm_from_a_moment_on() {
             say(store, &body).await.unwrap();
         }
         say(store, r#"{"txn_id":1,"action":"accept","label":"shopping","event_id":"nobody"}"#).await.unwrap();
-        let users = store.feedback_by_user(50).await.unwrap();
-        let mut sums: Vec<_> = users.iter().map(|user| (user.arm.as_str(), user.given, user.accepted)).collect();
-        sums.sort_unstable();
-        assert_eq!(sums, [("model", 1, 1), ("model", 2, 1), ("rule", 1, 0)]);
+        let mut wanted = Feedback::default();
+        wanted.model.add(2, 1);
+        wanted.model.add(1, 1);
+        wanted.rule.add(1, 0);
+        assert_eq!(store.feedback_by_arm(50).await.unwrap(), wanted);
+        assert_eq!(store.feedback_by_arm(day(4)).await.unwrap(), Feedback::default());
     }
 }
 

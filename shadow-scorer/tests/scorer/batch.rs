@@ -14,8 +14,10 @@ pub(crate) struct Batch {
 pub(crate) struct Seen {
     pub(crate) arm: Arm,
     pub(crate) fallback: bool,
+    pub(crate) user: u64,
     pub(crate) status: u16,
     pub(crate) encoding: Encoding,
+    pub(crate) request: Vec<u8>,
     pub(crate) answer: Vec<u8>,
 }
 
@@ -31,7 +33,15 @@ impl Seen {
 
     fn of(arm: Arm, items: &[(i64, Option<&str>)]) -> Self {
         let answer = answer(items).to_string().into_bytes();
-        Self { arm, fallback: false, status: 200, encoding: Encoding::Identity, answer }
+        Self {
+            arm,
+            fallback: false,
+            user: 0xfeed,
+            status: 200,
+            encoding: Encoding::Identity,
+            request: br#"{"txn_ids":[1]}"#.to_vec(),
+            answer,
+        }
     }
 }
 
@@ -63,12 +73,12 @@ impl Batch {
             &Observation {
                 arm: seen.arm,
                 fallback: seen.fallback,
-                bucket: Some(Bucket(0xfeed)),
+                bucket: Some(Bucket(seen.user)),
                 status: seen.status,
                 duration_us: 12_000,
                 request_encoding: Encoding::Identity,
                 answer_encoding: seen.encoding,
-                request: br#"{"txn_ids":[1]}"#,
+                request: &seen.request,
                 answer: &seen.answer,
             },
         );

@@ -1,4 +1,5 @@
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -16,6 +17,8 @@ use crate::batch::answer;
 #[derive(Clone)]
 pub(crate) enum Script {
     Labels(Vec<(i64, Option<&'static str>)>),
+    /// One label for one item, another one with every question.
+    Fickle(i64, [&'static str; 2]),
     Raw(StatusCode, &'static str),
     Late(Duration),
 }
@@ -23,6 +26,14 @@ pub(crate) enum Script {
 pub(crate) struct Rules {
     pub(crate) url: String,
     asked: Arc<Mutex<Vec<(HeaderMap, Bytes)>>>,
+    at_once: Arc<AtOnce>,
+}
+
+/// Questions under way.
+#[derive(Default)]
+struct AtOnce {
+    now: AtomicUsize,
+    most: AtomicUsize,
 }
 
 impl Rules {
@@ -30,18 +41,26 @@ impl Rules {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let asked = Arc::new(Mutex::new(Vec::new()));
-        let seen = Arc::clone(&asked);
+        let at_once = Arc::new(AtOnce::default());
+        let (seen, counted) = (Arc::clone(&asked), Arc::clone(&at_once));
         tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                let (script, seen) = (script.clone(), Arc::clone(&seen));
+                let (script, seen, counted) = (script.clone(), Arc::clone(&seen), Arc::clone(&counted));
                 let service = service_fn(move |request: Request<Incoming>| {
-                    let (script, seen) = (script.clone(), Arc::clone(&seen));
+                    let (script, seen, counted) = (script.clone(), Arc::clone(&seen), Arc::clone(&counted));
                     async move {
+                        counted.most.fetch_max(counted.now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
                         let (head, body) = request.into_parts();
                         let body = body.collect().await.unwrap().to_bytes();
-                        seen.lock().unwrap().push((head.headers, body));
-                        Ok::<_, Infallible>(script.answer().await)
+                        let before = {
+                            let mut seen = seen.lock().unwrap();
+                            seen.push((head.headers, body));
+                            seen.len() - 1
+                        };
+                        let answer = script.answer(before).await;
+                        counted.now.fetch_sub(1, Ordering::SeqCst);
+                        Ok::<_, Infallible>(answer)
                     }
                 });
                 tokio::spawn(
@@ -49,7 +68,11 @@ impl Rules {
                 );
             }
         });
-        Self { url, asked }
+        Self { url, asked, at_once }
+    }
+
+    pub(crate) fn most_at_once(&self) -> usize {
+        self.at_once.most.load(Ordering::SeqCst)
     }
 
     pub(crate) fn asked(&self) -> Vec<(HeaderMap, Bytes)> {
@@ -58,9 +81,12 @@ impl Rules {
 }
 
 impl Script {
-    async fn answer(&self) -> Response<Full<Bytes>> {
+    async fn answer(&self, before: usize) -> Response<Full<Bytes>> {
         match self {
             Self::Labels(labels) => Response::new(Full::new(answer(labels).to_string().into())),
+            Self::Fickle(id, labels) => {
+                Response::new(Full::new(answer(&[(*id, Some(labels[before % 2]))]).to_string().into()))
+            }
             Self::Raw(status, body) => Response::builder().status(*status).body(Full::new((*body).into())).unwrap(),
             Self::Late(by) => {
                 tokio::time::sleep(*by).await;

@@ -1,0 +1,83 @@
+//! From a name and a help text to a registered metric. Series that others rely on take both from [`contract::series`].
+
+use contract::series::{self, Series};
+use prometheus::{
+    Counter, CounterVec, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts,
+    Registry,
+};
+
+/// Makes a metric and registers it in one step.
+pub(super) struct Declare {
+    pub(super) registry: Registry,
+}
+
+impl Declare {
+    fn add<C: prometheus::core::Collector + Clone + 'static>(&self, collector: C) -> prometheus::Result<C> {
+        self.registry.register(Box::new(collector.clone()))?;
+        Ok(collector)
+    }
+
+    pub(super) fn counter(&self, name: &str, help: &str) -> prometheus::Result<IntCounter> {
+        self.add(IntCounter::new(name, help)?)
+    }
+
+    pub(super) fn counters(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
+        self.add(IntCounterVec::new(Opts::new(name, help), labels)?)
+    }
+
+    pub(super) fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
+        self.add(IntGauge::new(name, help)?)
+    }
+
+    pub(super) fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> prometheus::Result<Histogram> {
+        self.add(Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec()))?)
+    }
+
+    pub(super) fn counters_of(&self, name: &str) -> prometheus::Result<IntCounterVec> {
+        let series = shared(name)?;
+        self.counters(series.name, series.help, series.labels)
+    }
+
+    pub(super) fn counter_of(&self, name: &str) -> prometheus::Result<IntCounter> {
+        let series = shared(name)?;
+        self.counter(series.name, series.help)
+    }
+
+    /// A counter of what is no whole number.
+    pub(super) fn sum_of(&self, name: &str) -> prometheus::Result<Counter> {
+        let series = shared(name)?;
+        self.add(Counter::new(series.name, series.help)?)
+    }
+
+    pub(super) fn sums_of(&self, name: &str) -> prometheus::Result<CounterVec> {
+        let series = shared(name)?;
+        self.add(CounterVec::new(Opts::new(series.name, series.help), series.labels)?)
+    }
+
+    pub(super) fn gauge_of(&self, name: &str) -> prometheus::Result<IntGauge> {
+        let series = shared(name)?;
+        self.gauge(series.name, series.help)
+    }
+
+    /// With no labels it is a gauge that can be absent.
+    pub(super) fn gauges_of(&self, name: &str) -> prometheus::Result<GaugeVec> {
+        let series = shared(name)?;
+        self.add(GaugeVec::new(Opts::new(series.name, series.help), series.labels)?)
+    }
+
+    pub(super) fn histogram_of(&self, name: &str, buckets: &[f64]) -> prometheus::Result<Histogram> {
+        let series = shared(name)?;
+        self.histogram(series.name, series.help, buckets)
+    }
+
+    pub(super) fn histograms_of(&self, name: &str, buckets: &[f64]) -> prometheus::Result<HistogramVec> {
+        let series = shared(name)?;
+        let options = HistogramOpts::new(series.name, series.help).buckets(buckets.to_vec());
+        self.add(HistogramVec::new(options, series.labels)?)
+    }
+}
+
+fn shared(name: &str) -> prometheus::Result<&'static Series> {
+    let found = series::SCORER.iter().find(|series| series.name == name);
+    found.ok_or_else(|| prometheus::Error::Msg(format!("{name} is not in contract::series::SCORER")))
+}

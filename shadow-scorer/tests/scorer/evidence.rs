@@ -1,0 +1,139 @@
+//! What the guard judges by: agreement by request, the system's own noise, users and feedback by arm.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use contract::evidence::{Clusters, Evidence, Feedback, PATH, Users};
+use contract::{frame, series};
+use http::StatusCode;
+use serde_json::json;
+
+use crate::batch::{Batch, Seen};
+use crate::rules::{Rules, Script};
+use crate::scorer::Scorer;
+
+async fn observe(scorer: &Scorer, batch: Batch) {
+    let answer = scorer.post(frame::PATH, batch.bytes()).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+}
+
+#[tokio::test]
+async fn agreement_is_counted_by_request_and_only_where_something_was_judged() {
+    let scorer = Scorer::start(&[]).await;
+    // The model says: 3 coffee, 4 groceries, 5 transfers.
+    let batch = Batch::new()
+        .with(&Seen::rules(&[(3, Some("coffee")), (4, Some("travel")), (5, Some("unknown"))]))
+        .with(&Seen::rules(&[(3, Some("coffee"))]))
+        .with(&Seen::rules(&[(5, Some("unknown"))]))
+        .with(&Seen { status: 500, ..Seen::rules(&[]) });
+    observe(&scorer, batch).await;
+    assert_eq!(scorer.metric(series::JUDGED_REQUESTS).await, 2.0);
+    assert_eq!(scorer.metric(series::AGREEMENT).await, 1.5);
+    assert_eq!(scorer.metric(series::AGREEMENT_SQUARES).await, 1.25);
+}
+
+#[tokio::test]
+async fn the_latency_histogram_has_the_edges_that_a_budget_may_be() {
+    let scorer = Scorer::start(&[]).await;
+    observe(&scorer, Batch::new().with(&Seen::model(&[])).with(&Seen { fallback: true, ..Seen::rules(&[]) })).await;
+    for edge in series::ANSWER_LATENCY_EDGES {
+        // Each took 12 ms.
+        let within = f64::from(u8::from(edge > 0.012));
+        for (arm, seen) in [("rule", 0.0), ("model", within), ("fallback", within)] {
+            let bucket = format!("{}_bucket{{arm=\"{arm}\",le=\"{edge}\"}}", series::ANSWER_LATENCY);
+            assert_eq!(scorer.metric(&bucket).await, seen, "{bucket}");
+        }
+    }
+}
+
+fn of(name: &str, side: &str) -> String {
+    format!("{name}{{side=\"{side}\"}}")
+}
+
+#[tokio::test]
+async fn the_missing_side_is_asked_again_and_compared_with_itself() {
+    let steady = Rules::start(Script::Labels(vec![(3, Some("coffee")), (4, Some("travel"))])).await;
+    let scorer = Scorer::start(&["--noise-percent", "100", "--rules-url", &steady.url]).await;
+    let items = [(3, Some("coffee")), (4, Some("groceries"))];
+    observe(&scorer, Batch::new().with(&Seen::model(&items)).with(&Seen::rules(&items))).await;
+    for side in ["rule", "model"] {
+        scorer.metric_becomes(&of(series::NOISE_REQUESTS, side), 1.0).await;
+        assert_eq!(scorer.metric(&of(series::NOISE_AGREEMENT, side)).await, 1.0, "{side}");
+        assert_eq!(scorer.metric(&of(series::NOISE_AGREEMENT_SQUARES, side)).await, 1.0, "{side}");
+    }
+    assert_eq!(steady.asked().len(), 2);
+    assert_eq!(scorer.metric(series::JUDGED_REQUESTS).await, 2.0, "the second question is no request of its own");
+}
+
+#[tokio::test]
+async fn an_application_that_changes_its_mind_shows_as_noise() {
+    let fickle = Rules::start(Script::Fickle(3, ["coffee", "travel"])).await;
+    let scorer = Scorer::start(&["--noise-percent", "100", "--rules-url", &fickle.url]).await;
+    observe(&scorer, Batch::new().with(&Seen::model(&[(3, Some("coffee"))]))).await;
+    scorer.metric_becomes(&of(series::NOISE_REQUESTS, "rule"), 1.0).await;
+    assert_eq!(scorer.metric(&of(series::NOISE_AGREEMENT, "rule")).await, 0.0);
+
+    let calm = Rules::start(Script::Fickle(3, ["coffee", "travel"])).await;
+    let scorer = Scorer::start(&["--noise-percent", "0", "--rules-url", &calm.url]).await;
+    observe(&scorer, Batch::new().with(&Seen::model(&[(3, Some("coffee"))]))).await;
+    assert_eq!(calm.asked().len(), 1, "a share of 0 asks nobody twice");
+}
+
+fn now_ms() -> u64 {
+    u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
+}
+
+async fn evidence(scorer: &Scorer, since: u64) -> Evidence {
+    serde_json::from_slice(&scorer.get(&format!("{PATH}?since_ms={since}")).await.body).unwrap()
+}
+
+#[tokio::test]
+async fn users_and_feedback_are_counted_by_arm() {
+    let rules = Rules::start(Script::Labels(vec![(4, Some("travel"))])).await;
+    let scorer = Scorer::start(&["--rules-url", &rules.url]).await;
+    // Events are kept by the second, and the one in which the scorer started does not count.
+    let started = evidence(&scorer, 0).await.since_ms;
+    while now_ms() / 1_000 * 1_000 < started {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let batch = Batch::new()
+        .with(&Seen { user: 1, ..Seen::model(&[(4, Some("groceries"))]) })
+        .with(&Seen { user: 1, ..Seen::model(&[(7, Some("groceries"))]) })
+        .with(&Seen { user: 2, ..Seen::rules(&[(3, Some("coffee"))]) })
+        .with(&Seen { user: 3, fallback: true, ..Seen::rules(&[(6, Some("coffee"))]) });
+    observe(&scorer, batch).await;
+    for (id, action, label) in
+        [(4, "accept", "groceries"), (7, "reject", "groceries"), (3, "accept", "coffee"), (6, "reject", "coffee")]
+    {
+        let body = json!({ "txn_id": id, "action": action, "label": label, "event_id": format!("event-{id}") });
+        let answer = scorer.post("/ml/suggestions/feedback", body.to_string()).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+    }
+
+    let seen = evidence(&scorer, 0).await;
+    assert_eq!(seen.since_ms, started, "what was before the start is not known");
+    assert_eq!(seen.users, Users { rule: 1, model: 2, sampled_one_in: 1 });
+    let (mut model, mut rule) = (Clusters::default(), Clusters::default());
+    model.add(2, 1);
+    rule.add(1, 1);
+    // The canary user whom the rules answered is in arm model, but it is the rules' answer that was rejected.
+    rule.add(1, 0);
+    assert_eq!(seen.feedback, Some(Feedback { rule, model }));
+
+    let later = now_ms() + 60_000;
+    let seen = evidence(&scorer, later).await;
+    assert_eq!((seen.since_ms, seen.users.rule, seen.users.model), (later, 0, 0));
+    assert_eq!(seen.feedback, Some(Feedback::default()));
+}
+
+#[tokio::test]
+async fn without_the_store_the_rest_is_still_told() {
+    let scorer = Scorer::start(&[]).await;
+    observe(&scorer, Batch::new().with(&Seen::rules(&[(3, Some("coffee"))]))).await;
+    scorer.app.store.close().await;
+    let seen = evidence(&scorer, 0).await;
+    assert_eq!((seen.users.rule, seen.feedback), (1, None));
+    assert_eq!(scorer.metric("perch_scorer_store_failures_total{user=\"evidence\"}").await, 1.0);
+    let bad = scorer.get(&format!("{PATH}?since_ms=yesterday")).await;
+    assert_eq!(bad.status, StatusCode::BAD_REQUEST);
+    assert!(bad.text().contains("yesterday"), "{}", bad.text());
+}
