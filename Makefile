@@ -67,8 +67,8 @@ model: ## A model, if there is none
 	else $(MAKE) ml-train TRAIN_FLAGS=--quick; fi
 
 ##@ Check
-.PHONY: test test-rust test-load test-files lint
-test: lint test-files test-rust ## Everything that CI checks
+.PHONY: test test-rust test-models test-load test-files lint
+test: lint test-files test-models test-rust ## Everything that CI checks
 lint: ## Format, clippy, documentation, dependencies, scripts
 	setup/run system checks
 	cargo fmt --all --check
@@ -82,9 +82,14 @@ test-files: ## Every configuration by its own tool
 	target/debug/stack check
 	.perch/node/node_modules/.bin/dclint docker-compose.yml
 	cd grafana && npm run --silent check
-test-rust: ## Unit, property and end-to-end tests, the latter with a model that is trained if there is none
+test-models: ## The training's own tests
+	setup/run training
+	.perch/venv/bin/python -m unittest discover --quiet --start-directory models
+test-rust: ## Unit, property and end-to-end tests, on SQLite and PostgreSQL, with a model that is trained if there is none
+	setup/run training postgres
 	$(MAKE) build model PROFILE=dev
-	cargo test --locked --workspace
+	cargo test --locked --workspace --no-run
+	shadow-scorer/tests/with-postgres cargo test --locked --workspace
 test-load: ## The accounting at full size: 200,000 requests while the scorer dies twice (`test-rust` has a tenth of it)
 	$(MAKE) build model PROFILE=dev
 	PERCH_E2E_FULL=1 cargo test --locked --workspace --test e2e accounting

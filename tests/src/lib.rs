@@ -12,6 +12,7 @@
 //! | [`monitoring`] | the queries of rules and dashboards, and a real Prometheus to ask |
 //! | [`scripted`] | Envoy with the filter between two such servers |
 //! | [`real`] | the whole deployment, with our own rules backend and scorer |
+//! | [`postgres`] | a PostgreSQL server of a test's own |
 //! | [`load`] | many clients at once that look at every answer |
 //! | [`token`] | signed tokens for the identity in a JWT |
 
@@ -21,6 +22,7 @@ pub mod client;
 pub mod eventually;
 pub mod load;
 pub mod monitoring;
+pub mod postgres;
 pub mod raw;
 pub mod real;
 

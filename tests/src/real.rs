@@ -111,14 +111,24 @@ impl Drop for Real {
 /// When no model was trained, or the store cannot be seeded.
 pub fn builder(dir: &Path) -> anyhow::Result<Builder> {
     let store = format!("sqlite://{}", dir.join("perch.sqlite").display());
-    let place = Place::find()?;
-    let program = place.program("rules-backend");
+    seed(&store)?;
+    let builder = Stack::builder()?;
+    let registry = registry(builder.place(), dir)?;
+    Ok(builder.store(store).registry(registry))
+}
+
+/// Makes the small demo in the store at `url`.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn seed(url: &str) -> anyhow::Result<()> {
+    let program = Place::find()?.program("rules-backend");
     let output = Command::new(&program)
-        .args(["seed", "--users", &USERS.to_string(), "--store", &store])
+        .args(["seed", "--users", &USERS.to_string(), "--store", url])
         .output()
         .with_context(|| format!("{} is missing: `cargo build` makes it", program.display()))?;
-    ensure!(output.status.success(), "seeding {store}: {}", String::from_utf8_lossy(&output.stderr));
-    Ok(Stack::builder()?.store(store).registry(registry(&place, dir)?))
+    ensure!(output.status.success(), "seeding {url}: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
 }
 
 /// A copy of the trained registry in `dir`, for a test to change.

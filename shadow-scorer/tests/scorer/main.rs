@@ -11,7 +11,9 @@ mod models;
 mod observe;
 mod program;
 mod server;
+mod swaps;
 mod training;
+mod whole_loop;
 
 /// A scorer inside the test's process.
 mod scorer;

@@ -4,6 +4,7 @@
 //! (Envoy, the filter's module, a model) fails a test with the command that makes it; nothing is skipped.
 
 mod accounting;
+mod api;
 mod exposition;
 mod fallback;
 mod forged;
@@ -13,5 +14,6 @@ mod observation;
 mod refusals;
 mod scorer;
 mod seed;
+mod store;
 mod switch;
 mod untouched;

@@ -1,0 +1,60 @@
+//! A PostgreSQL server of a test's own, empty, gone when dropped.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context as _, ensure};
+use stack::place::Place;
+
+/// The server. It runs under the script that the store's own tests run under, for as long as its input is open.
+#[derive(Debug)]
+pub struct Postgres {
+    script: Child,
+    url: String,
+    pid: String,
+}
+
+impl Postgres {
+    /// Starts one on a free port.
+    ///
+    /// # Errors
+    /// When PostgreSQL is not installed or does not start.
+    pub fn start() -> anyhow::Result<Self> {
+        let script = Place::find()?.file("shadow-scorer/tests/with-postgres");
+        let say = "echo \"$PERCH_TEST_POSTGRES_URL $PERCH_TEST_POSTGRES_PID\"; cat >/dev/null";
+        let mut script = Command::new(&script)
+            .args(["sh", "-c", say])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| script.display().to_string())?;
+        let mut line = String::new();
+        BufReader::new(script.stdout.take().context("no output")?).read_line(&mut line)?;
+        let (url, pid) =
+            line.trim().split_once(' ').context("no PostgreSQL server: `setup/run postgres` installs it")?;
+        Ok(Self { url: url.to_owned(), pid: pid.to_owned(), script })
+    }
+
+    /// The URL of its empty database.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Kills it as a machine's end would: no goodbye to anybody, and nobody there afterwards.
+    ///
+    /// # Errors
+    /// When it is gone already.
+    pub fn kill(&self) -> anyhow::Result<()> {
+        let killed = Command::new("kill").args(["-KILL", &self.pid]).status()?;
+        ensure!(killed.success(), "the server {} is gone already", self.pid);
+        Ok(())
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        drop(self.script.stdin.take());
+        let _ = self.script.wait();
+    }
+}

@@ -1,0 +1,52 @@
+//! The scorer's store is no part of the road: with it gone a client gets the rules' answer, and nothing worse.
+
+use anyhow::{Context as _, ensure};
+use contract::names::{FALLBACK, FallbackReason};
+use contract::switch::Share;
+use e2e::client::{question, suggest};
+use e2e::load::Load;
+use e2e::postgres::Postgres;
+use e2e::real::{Real, TRANSACTIONS, seed};
+use e2e::scripted::items;
+use e2e::upstream::{Script, Upstream};
+
+const REQUESTS: u64 = 1_200;
+const CONNECTIONS: u64 = 16;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killing_postgresql_under_load_costs_no_client_anything_but_the_rules_answer() -> anyhow::Result<()> {
+    let postgres = Postgres::start()?;
+    seed(postgres.url())?;
+    // An application has a store of its own.
+    let rules = Upstream::start(|request| Script::json(200, items(request, "groceries"))).await?;
+    let real = Real::start(|builder| {
+        builder.share(Share::ALL).store(postgres.url()).rules_at(rules.address()).concurrency(2).access_log(false)
+    })
+    .await?;
+    let before = real.scrape().await?;
+    // Each asks for transactions that nobody asked for before, so half of them meet no store.
+    let mut load = Load::start(real.address(), REQUESTS, CONNECTIONS, TRANSACTIONS);
+    load.reaches(1, 2).await?;
+    postgres.kill()?;
+    let tally = load.finish().await.context("a client saw something else than a whole answer")?;
+    assert_eq!(tally.answers, REQUESTS);
+    ensure!(tally.model > 0 && tally.fallbacks > 0, "the load met no fault, or nothing but faults: {tally:?}");
+    assert_eq!(
+        tally.model + tally.fallbacks,
+        REQUESTS,
+        "who is in the canary gets the model or, for a reason, the rules"
+    );
+
+    // The reason is said within the scorer's own deadline, before the gateway's: nobody waits for a store that is gone.
+    let after = real.scrape().await?;
+    let fallbacks = |labels: &[(&str, &str)]| after.sum(FALLBACK, labels) - before.sum(FALLBACK, labels);
+    let unavailable = fallbacks(&[("reason", FallbackReason::Unavailable.as_str())]);
+    ensure!(unavailable > 0.9 * fallbacks(&[]), "{unavailable} of {} fallbacks say why", fallbacks(&[]));
+
+    // What was read before is still answered, from the cache.
+    let answer = real.send(suggest("ann", question([1, 2]))?).await?;
+    assert_eq!((answer.status.as_u16(), answer.arm()), (200, "model"));
+    let answer = real.send(suggest("ann", question([TRANSACTIONS - 1, TRANSACTIONS]))?).await?;
+    assert_eq!((answer.status.as_u16(), answer.fallback()), (200, FallbackReason::Unavailable.as_str()));
+    Ok(())
+}
