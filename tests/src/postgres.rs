@@ -46,8 +46,31 @@ impl Postgres {
     /// # Errors
     /// When it is gone already.
     pub fn kill(&self) -> anyhow::Result<()> {
-        let killed = Command::new("kill").args(["-KILL", &self.pid]).status()?;
-        ensure!(killed.success(), "the server {} is gone already", self.pid);
+        self.signal("-KILL")
+    }
+
+    /// Lets it hang: connections stay, and nothing is answered.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn freeze(&self) -> anyhow::Result<()> {
+        self.signal("-STOP")
+    }
+
+    /// Ends [`Self::freeze`].
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn thaw(&self) -> anyhow::Result<()> {
+        self.signal("-CONT")
+    }
+
+    /// To the server and to the processes that serve its connections.
+    fn signal(&self, signal: &str) -> anyhow::Result<()> {
+        let sent = Command::new("kill").args([signal, &self.pid]).status()?;
+        ensure!(sent.success(), "the server {} is gone", self.pid);
+        // None of them may be left by now.
+        Command::new("pkill").args([signal, "--parent", &self.pid]).status()?;
         Ok(())
     }
 }

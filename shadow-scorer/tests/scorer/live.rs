@@ -1,7 +1,5 @@
 //! Live answers: the contract's shape, and what is said when there is none.
 
-use std::time::Duration;
-
 use async_compression::tokio::write::GzipEncoder;
 use bytes::Bytes;
 use http::{Method, StatusCode};
@@ -9,8 +7,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::scorer::{IDS, Place, Protocol, Scorer, label_of};
-use crate::small_model::{SWAPPED, Version};
+use crate::scorer::{Place, Protocol, Scorer, label_of};
 
 #[tokio::test]
 async fn an_answer_has_the_contracts_shape_over_both_protocols() {
@@ -146,47 +143,4 @@ async fn a_body_that_never_comes_is_given_up() {
     let mut head = [0; 12];
     slow.read_exact(&mut head).await.unwrap();
     assert_eq!(&head, b"HTTP/1.1 408");
-}
-
-/// The header's version is always the one that made the labels, also while models are swapped under load.
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn no_answer_mixes_two_models() {
-    let scorer = Scorer::start(&[]).await;
-    let registry = scorer.place.registry();
-    Version { classes: SWAPPED, ..scorer.place.version("v2") }.write(&registry);
-    let done = std::sync::atomic::AtomicBool::new(false);
-    let ask = async {
-        let mut versions = std::collections::HashSet::new();
-        while !done.load(std::sync::atomic::Ordering::Relaxed) {
-            let answer = scorer.suggest(r#"{"txn_ids":[3,6,9]}"#).await;
-            assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
-            let version = answer.header("x-perch-model-version").unwrap().to_owned();
-            let wanted = if version == "v1" { "coffee" } else { "groceries" };
-            for item in answer.json()["items"].as_array().unwrap() {
-                let top = &item["candidates"][0];
-                assert_eq!((top["label"].as_str(), top["model_version"].as_str()), (Some(wanted), Some(&*version)));
-            }
-            versions.insert(version);
-        }
-        versions.len()
-    };
-    let swap = async {
-        for swap in 0..40 {
-            let version = if swap % 2 == 0 { "v2" } else { "v1" };
-            let answer = scorer.post("/ml/v2/model/deploy", json!({ "version": version }).to_string()).await;
-            assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-        done.store(true, std::sync::atomic::Ordering::Relaxed);
-    };
-    let (seen, (), other) = tokio::join!(ask, swap, async {
-        let mut asked = 0;
-        while !done.load(std::sync::atomic::Ordering::Relaxed) {
-            let ids: Vec<i64> = IDS.collect();
-            assert_eq!(scorer.suggest(&json!({ "txn_ids": ids }).to_string()).await.status, StatusCode::OK);
-            asked += 1;
-        }
-        asked
-    });
-    assert!(seen == 2 && other > 0, "{seen} versions seen");
 }

@@ -49,8 +49,10 @@ async fn ask(uri: String, protocol: Protocol, done: Arc<AtomicBool>) -> Seen {
     seen
 }
 
-/// What may be wrong with a version, and why it is refused.
-const DAMAGES: [(&str, &str, fn(&Path)); 3] = [
+/// A version's name, why it is refused, and what is wrong with it.
+type Damage = (&'static str, &'static str, fn(&Path));
+
+const DAMAGES: [Damage; 3] = [
     ("truncated", "hash", |folder| {
         let whole = fs::read(folder.join("model.onnx")).unwrap();
         fs::write(folder.join("model.onnx"), &whole[..whole.len() / 2]).unwrap();

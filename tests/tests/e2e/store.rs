@@ -4,6 +4,7 @@ use anyhow::{Context as _, ensure};
 use contract::names::{FALLBACK, FallbackReason};
 use contract::switch::Share;
 use e2e::client::{question, suggest};
+use e2e::eventually::eventually;
 use e2e::load::Load;
 use e2e::postgres::Postgres;
 use e2e::real::{Real, TRANSACTIONS, seed};
@@ -13,16 +14,21 @@ use e2e::upstream::{Script, Upstream};
 const REQUESTS: u64 = 1_200;
 const CONNECTIONS: u64 = 16;
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killing_postgresql_under_load_costs_no_client_anything_but_the_rules_answer() -> anyhow::Result<()> {
-    let postgres = Postgres::start()?;
+/// The whole deployment, with the scorer's store on `postgres` and an application that has a store of its own.
+async fn with_store_on(postgres: &Postgres) -> anyhow::Result<(Real, Upstream)> {
     seed(postgres.url())?;
-    // An application has a store of its own.
     let rules = Upstream::start(|request| Script::json(200, items(request, "groceries"))).await?;
     let real = Real::start(|builder| {
         builder.share(Share::ALL).store(postgres.url()).rules_at(rules.address()).concurrency(2).access_log(false)
     })
     .await?;
+    Ok((real, rules))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killing_postgresql_under_load_costs_no_client_anything_but_the_rules_answer() -> anyhow::Result<()> {
+    let postgres = Postgres::start()?;
+    let (real, _rules) = with_store_on(&postgres).await?;
     let before = real.scrape().await?;
     // Each asks for transactions that nobody asked for before, so half of them meet no store.
     let mut load = Load::start(real.address(), REQUESTS, CONNECTIONS, TRANSACTIONS);
@@ -49,4 +55,24 @@ async fn killing_postgresql_under_load_costs_no_client_anything_but_the_rules_an
     let answer = real.send(suggest("ann", question([TRANSACTIONS - 1, TRANSACTIONS]))?).await?;
     assert_eq!((answer.status.as_u16(), answer.fallback()), (200, FallbackReason::Unavailable.as_str()));
     Ok(())
+}
+
+#[tokio::test]
+async fn a_postgresql_that_hangs_costs_no_more_until_it_goes_on() -> anyhow::Result<()> {
+    let postgres = Postgres::start()?;
+    let (real, _rules) = with_store_on(&postgres).await?;
+    let answer = real.send(suggest("ann", question([1, 2]))?).await?;
+    assert_eq!((answer.status.as_u16(), answer.arm()), (200, "model"));
+    postgres.freeze()?;
+    for (first, arm) in [(1, "model"), (3, "rule"), (1, "model"), (5, "rule")] {
+        let answer = real.send(suggest("ann", question([first, first + 1]))?).await?;
+        assert_eq!((answer.status.as_u16(), answer.arm()), (200, arm), "transactions {first} and the next");
+    }
+    postgres.thaw()?;
+    eventually("the model answers what it could not", || async {
+        let answer = real.send(suggest("ann", question([3, 4]))?).await?;
+        ensure!(answer.status == 200 && answer.arm() == "model", "{}", answer.fallback());
+        Ok(())
+    })
+    .await
 }
