@@ -2,8 +2,8 @@
 
 For each named feature: edges of up to ten bins of equal weight, and the share of rows in each, missing values apart.
 Hashed n-grams are one feature for the merchant and one for the memo: the shares of their mass over 32 blocks of bins.
-And the share of each label that the model predicts, on rows that it was not trained on. Features are taken over all
-rows, the newest included: users' histories grow over the months, and serving looks like the end of them.
+What users filed before is one feature here and one overall: the shares of its mass over the labels, which do not depend
+on how long the histories are. And the share of each label that the model predicts, on rows that it was not trained on.
 """
 
 from __future__ import annotations
@@ -14,13 +14,19 @@ from .data import Data
 
 BINS = 10
 BLOCKS = 32
+HISTORY = ("share_here", "share")
 
 
 def reference(data: Data, rows: np.ndarray, predicted: np.ndarray) -> dict:
     features = data.schema["schema"]["features"]
     dense = data.x[rows][:, : data.dense_width].toarray()
-    named = {}
+    named, history = {}, {}
+    for prefix in HISTORY:
+        of = [column for column in range(data.dense_width) if features[column]["name"].startswith(prefix + ".")]
+        history[prefix] = blocks(dense[:, of].sum(axis=0, dtype=np.float64), len(of))
     for column in range(data.dense_width):
+        if features[column]["group"] == "history":
+            continue
         values = dense[:, column]
         known = values[~np.isnan(values)]
         edges = np.unique(np.quantile(known, np.linspace(0, 1, BINS + 1)[1:-1])) if len(known) else np.array([])
@@ -35,7 +41,8 @@ def reference(data: Data, rows: np.ndarray, predicted: np.ndarray) -> dict:
     return {
         "rows": int(len(rows)),
         "features": named,
-        "grams": {"merchant": blocks(grams[:merchant]), "memo": blocks(grams[merchant:])},
+        "grams": {"merchant": blocks(grams[:merchant], BLOCKS), "memo": blocks(grams[merchant:], BLOCKS)},
+        "history": history,
         "labels": shares(np.bincount(predicted, minlength=len(data.classes)), len(predicted)),
     }
 
@@ -45,6 +52,6 @@ def shares(counts: np.ndarray, total: float) -> list[float]:
     return [round(float(count) / total, 6) for count in counts]
 
 
-def blocks(mass: np.ndarray) -> list[float]:
-    summed = mass.reshape(BLOCKS, -1).sum(axis=1)
+def blocks(mass: np.ndarray, count: int) -> list[float]:
+    summed = mass.reshape(count, -1).sum(axis=1) if count else mass
     return shares(summed, summed.sum())

@@ -1,10 +1,13 @@
 //! `/healthz`, `/readyz`, `/metrics`.
 
+use std::time::SystemTime;
+
 use http::StatusCode;
 use serde_json::json;
 
 use super::answer::{Answer, answer, json_answer};
 use super::error::HttpError;
+use super::ml_v2::seconds;
 use super::routes::{Call, Route};
 use crate::metrics;
 
@@ -34,6 +37,7 @@ async fn exposition(call: Call) -> Result<Answer, HttpError> {
     let metrics = &call.app.metrics;
     if let Some(observer) = &call.app.observer {
         metrics.events_dropped.inc_by(observer.events_dropped().saturating_sub(metrics.events_dropped.get()));
+        observer.drift().expose(metrics, seconds(SystemTime::now()));
     }
     Ok(answer(StatusCode::OK, metrics::CONTENT_TYPE, metrics.render()))
 }

@@ -16,6 +16,7 @@
 //! `missing`, `manifest`, `hash`, `schema`, `graph`, `reference`, `changed`, `name`), and what served goes on.
 
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::StatusCode;
 use serde::Deserialize;
@@ -71,6 +72,7 @@ fn status_of(app: &App) -> Value {
         "previous": registry.folder().alias(Alias::Previous).ok().flatten(),
         "versions": registry.folder().versions().unwrap_or_default(),
         "refused": refused,
+        "drift": app.observer.as_ref().map(|observer| observer.drift().status(seconds(SystemTime::now()))),
     })
 }
 
@@ -94,8 +96,8 @@ fn meta(model: &Loaded) -> Value {
     Value::Object(meta)
 }
 
-fn seconds(time: std::time::SystemTime) -> u64 {
-    time.duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs()
+pub(super) fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 /// Loads what the aliases name. What was refused makes it a 409, with what goes on serving in the body.

@@ -65,6 +65,11 @@ impl Declare {
         self.add(GaugeVec::new(Opts::new(series.name, series.help), series.labels)?)
     }
 
+    /// Gauges each of which can be absent.
+    pub(super) fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<GaugeVec> {
+        self.add(GaugeVec::new(Opts::new(name, help), labels)?)
+    }
+
     pub(super) fn histogram_of(&self, name: &str, buckets: &[f64]) -> prometheus::Result<Histogram> {
         let series = shared(name)?;
         self.histogram(series.name, series.help, buckets)

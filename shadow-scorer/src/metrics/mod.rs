@@ -64,6 +64,8 @@ pub struct Metrics {
     pub model_f1: GaugeVec,
     /// Population stability, by feature.
     pub drift: GaugeVec,
+    /// Agreement of model and rules, by where.
+    pub agreement_ratio: GaugeVec,
     /// Live answers, by result.
     pub live_answers: IntCounterVec,
     /// Time of a live answer, in seconds.
@@ -149,6 +151,11 @@ impl Metrics {
             model_info: declare.gauges_of(series::MODEL_INFO)?,
             model_f1: declare.gauges_of(series::MODEL_F1)?,
             drift: declare.gauges_of(series::DRIFT)?,
+            agreement_ratio: declare.gauges(
+                "perch_scorer_agreement_ratio",
+                "Share of items on which model and rules agree, 0 to 1: over the last seven days, and in training.",
+                &["over"],
+            )?,
             live_answers: declare.counters_of(series::LIVE_ANSWERS)?,
             live_seconds: declare.histogram_of(series::LIVE_LATENCY, FAST)?,
             observations: declare.counters_of(series::SCORER_OBSERVATIONS)?,
@@ -305,6 +312,15 @@ impl Metrics {
 pub fn set(gauge: &GaugeVec, value: f64) {
     let cell: Gauge = gauge.with_label_values::<&str>(&[]);
     cell.set(value);
+}
+
+/// Sets the gauge of `label`, or takes it away while it has no value.
+pub fn set_or_remove(gauges: &GaugeVec, label: &str, value: Option<f64>) {
+    match value {
+        Some(value) => gauges.with_label_values(&[label]).set(value),
+        // It fails when there was none, which is as well.
+        None => drop(gauges.remove_label_values(&[label])),
+    }
 }
 
 #[cfg(test)]

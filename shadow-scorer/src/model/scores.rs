@@ -39,10 +39,22 @@ impl Scores {
         found: &[Arc<TransactionWithHistory>],
         metrics: &Metrics,
     ) -> Vec<Result<Self, PredictError>> {
+        Self::watched(models, found, metrics, |_, _| {}).await
+    }
+
+    /// As [`Scores::of`]; `watch` sees the feature rows of each chunk with the first model's likeliest classes of them,
+    /// unless that model failed.
+    pub async fn watched(
+        models: &[&Arc<Loaded>],
+        found: &[Arc<TransactionWithHistory>],
+        metrics: &Metrics,
+        mut watch: impl FnMut(&[f32], &[usize]) + Send,
+    ) -> Vec<Result<Self, PredictError>> {
         let room = |model: &Loaded| Vec::with_capacity(found.len() * model.session.classes());
         let mut scores: Vec<Result<Self, PredictError>> =
             models.iter().map(|model| Ok(Self { model: Arc::clone(model), probabilities: room(model) })).collect();
         let mut rows = vec![0.0; CHUNK.min(found.len()) * WIDTH];
+        let mut best = Vec::with_capacity(CHUNK.min(found.len()));
         for (index, chunk) in found.chunks(CHUNK).enumerate() {
             if index > 0 {
                 tokio::task::yield_now().await;
@@ -65,6 +77,12 @@ impl Scores {
                     Err(error) => *score = Err(error),
                 }
             }
+            if let Some(Ok(first)) = scores.first() {
+                let from = index * CHUNK;
+                best.clear();
+                best.extend((from..from + chunk.len()).map(|row| first.best(row)));
+                watch(rows, &best);
+            }
         }
         scores
     }
@@ -86,6 +104,17 @@ impl Scores {
     pub fn row(&self, row: usize) -> &[f32] {
         let classes = self.model.session.classes();
         self.probabilities.get(row * classes..(row + 1) * classes).unwrap_or_default()
+    }
+
+    /// The place of the likeliest class of one row among the model's classes; of two alike the first counts.
+    fn best(&self, row: usize) -> usize {
+        let mut best = (0, f32::NEG_INFINITY);
+        for (class, p) in self.row(row).iter().enumerate() {
+            if *p > best.1 {
+                best = (class, *p);
+            }
+        }
+        best.0
     }
 
     /// The likeliest class of one row, if it has at least `least` confidence. Of two alike the first counts.

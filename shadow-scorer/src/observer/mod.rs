@@ -11,6 +11,7 @@
 //! A batch whose sender hung up is not worked on any further, and counted as abandoned.
 
 pub mod compare;
+mod drift;
 mod gate;
 mod judged;
 mod matrix;
@@ -32,6 +33,7 @@ use contract::verdict::Verdict;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinHandle;
 
+pub use drift::Drift;
 pub use samples::{Kept, Sample};
 
 use self::gate::{Gate, Pass};
@@ -142,6 +144,7 @@ impl Observer {
         };
         threads.handle().spawn(forget_old(store.clone(), settings.keep_events));
         let work = Work {
+            drift: Drift::new(Arc::clone(&registry), observe.drift),
             registry,
             store,
             rules: Arc::new(rules),
@@ -193,6 +196,12 @@ impl Observer {
     #[must_use]
     pub fn users(&self, asked_ms: u64) -> (u64, evidence::Users) {
         self.work.users.since(asked_ms)
+    }
+
+    /// What the model is asked, against what it was trained on.
+    #[must_use]
+    pub fn drift(&self) -> &Drift {
+        &self.work.drift
     }
 
     /// Suggestion events that were not stored since the start.

@@ -16,6 +16,7 @@ use contract::verdict::Verdict;
 use tokio::task::JoinSet;
 
 use super::compare::{Agreement, Tally};
+use super::drift::{Drift, Watched};
 use super::judged::Judged;
 use super::matrix::{Matrix, Sheet};
 use super::noise::{Labels as SideLabels, Noise};
@@ -36,6 +37,8 @@ const MOST_TEXT: usize = 200;
 pub(super) struct Work {
     /// Who is compared with the rules, and who is judged beside.
     pub registry: Arc<Registry>,
+    /// Whether the champion is asked what it was trained on.
+    pub drift: Drift,
     /// Transactions and their histories.
     pub store: Store,
     /// The other side of the model's answers.
@@ -71,6 +74,8 @@ pub(super) struct Predictions {
     pub(super) found: Vec<Arc<TransactionWithHistory>>,
     pub(super) champion: Option<Scores>,
     pub(super) challenger: Option<Scores>,
+    /// The champion's watch.
+    watched: Option<Arc<Watched>>,
 }
 
 impl Work {
@@ -85,10 +90,10 @@ impl Work {
             served.push(Served::read(observation, &batch.schema, self.decoded_bytes, &self.metrics).await);
         }
         let questions = self.ask_rules(bytes, &batch, &served);
-        let predictions = self.predict(&batch, &served, arrived).await;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let predictions = self.predict(&served, arrived, now).await;
         let rules = answers(questions, &batch.schema).await;
 
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let mut judged = Judged {
             work: self,
             schema: &batch.schema,
@@ -128,6 +133,9 @@ impl Work {
         }
         let verdict = tally.into_verdict();
         self.count(&verdict);
+        if let Some(watched) = predictions.watched {
+            watched.add_agreement(verdict.agree_true, verdict.agree_false, now.as_secs());
+        }
         Ok(verdict)
     }
 
@@ -173,16 +181,15 @@ impl Work {
         questions
     }
 
-    /// Asks the champion about the items of the rules' answers, and a challenger about all items.
-    async fn predict(&self, batch: &Batch<'_>, served: &[Served], arrived: Instant) -> Predictions {
+    /// Asks champion and challenger about all items. Of the model's own answers the champion is asked too: whether it is
+    /// asked what it was trained on must be known at any share.
+    async fn predict(&self, served: &[Served], arrived: Instant, now: Duration) -> Predictions {
         let champion = self.registry.champion();
         let challenger = self.registry.challenger();
         let absent = champion.is_none().then_some(NoneReason::ModelUnavailable);
         let mut ids: Vec<i64> = Vec::new();
-        for (observation, served) in batch.observations.iter().zip(served) {
-            if let Served::Items(items) = served
-                && (observation.arm == Arm::Rule || challenger.is_some())
-            {
+        for served in served {
+            if let Served::Items(items) = served {
                 ids.extend(items.iter().filter_map(|served| served.item.id.parse::<i64>().ok()));
             }
         }
@@ -204,7 +211,14 @@ impl Work {
                 return Predictions { absent: Some(NoneReason::ModelUnavailable), ..Predictions::default() };
             }
         };
-        let mut scores = Scores::of(&models, &found, &self.metrics).await.into_iter();
+        let watched = champion.as_ref().map(|champion| self.drift.watch(champion));
+        // The first of the models is the champion, if there is one.
+        let watch = |rows: &[f32], classes: &[usize]| {
+            if let Some(watched) = &watched {
+                watched.add(rows, classes, now.as_secs());
+            }
+        };
+        let mut scores = Scores::watched(&models, &found, &self.metrics, watch).await.into_iter();
         let mut next = |model: &Option<Arc<Loaded>>| model.as_ref().and_then(|_| scores.next()).transpose();
         let (champion, challenger) = (next(&champion), next(&challenger));
         for error in [&champion, &challenger].into_iter().filter_map(|scores| scores.as_ref().err()) {
@@ -217,6 +231,7 @@ impl Work {
             found,
             champion: champion.ok().flatten(),
             challenger: challenger.ok().flatten(),
+            watched,
         }
     }
 

@@ -15,6 +15,7 @@ use http::Uri;
 
 pub use raw::{Raw, Role};
 
+use crate::features::drift::Patience;
 use crate::feedback::training::Plan;
 
 /// Checked settings.
@@ -80,6 +81,8 @@ pub struct Observe {
     pub samples: usize,
     /// Percent of the observations whose missing side is asked twice, 0.0..=100.0.
     pub noise_percent: f64,
+    /// What must be seen before drift is judged.
+    pub drift: Patience,
 }
 
 /// The listener's limits.
@@ -209,6 +212,10 @@ impl Raw {
                     100.0,
                     "give a number from 0 to 100",
                 )?,
+                drift: Patience {
+                    rows: in_range("drift-rows", self.drift_rows, 1, 1_000_000, "give 1 to 1000000 rows")?,
+                    span: 3_600 * in_range("drift-hours", self.drift_hours, 0, 168, "give 0 to 168 hours, a week")?,
+                },
             },
             server: Server {
                 connections: at_least_1("connections", self.connections)?,
@@ -289,6 +296,7 @@ mod tests {
             (&["--min-confidence", "1.5"], "1.5", "0 to 1"),
             (&["--live-deadline-ms", "0"], "--live-deadline-ms is 0", "milliseconds"),
             (&["--observe-queue-bytes", "5"], "is 5", "4194304"),
+            (&["--drift-hours", "200"], "is 200", "168"),
             (&["--rules-concurrency", "0"], "is 0", "at least 1"),
             (&["--keep-events-days", "0"], "is 0", "3650 days"),
             (&["--noise-percent", "NaN"], "is NaN", "0 to 100"),

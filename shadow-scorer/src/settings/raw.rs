@@ -147,6 +147,14 @@ pub struct Raw {
     #[arg(long, env = "PERCH_TRAIN_DEPLOY", value_enum, default_value = "policy")]
     pub train_deploy: Deploy,
 
+    /// Rows that must be observed before drift is judged
+    #[arg(long, env = "PERCH_DRIFT_ROWS", value_name = "N", default_value_t = 1_000)]
+    pub drift_rows: u64,
+
+    /// Hours that they must span, since a morning is no sample of a day; of the last seven days all rows count
+    #[arg(long, env = "PERCH_DRIFT_HOURS", value_name = "HOURS", default_value_t = 24)]
+    pub drift_hours: u64,
+
     /// Connections at once; more wait in the kernel's queue
     #[arg(long, env = "PERCH_CONNECTIONS", value_name = "N", default_value_t = 1_024)]
     pub connections: usize,

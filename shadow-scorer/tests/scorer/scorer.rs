@@ -164,6 +164,11 @@ impl Scorer {
         Answer { status: head.status, headers: head.headers, body: body.collect().await.unwrap().to_bytes() }
     }
 
+    /// What model status says of drift.
+    pub(crate) async fn drift(&self) -> Value {
+        self.get("/ml/v2/model/status").await.json()["drift"].take()
+    }
+
     /// The value of one series, labels in the exposition's order.
     pub(crate) async fn metric(&self, series: &str) -> f64 {
         self.metric_if_any(series).await.unwrap_or_else(|| panic!("{series} is not in the exposition"))

@@ -2,13 +2,14 @@
 //!
 //! For each feature, the population stability index (PSI) between the training distribution, which the manifest holds,
 //! and the last seven days: `Σ (now − then) · ln(now / then)` over the same bins. The merchant's and the memo's hashed
-//! n-grams count as one feature each, by where their mass lies, and so do the predicted labels. Below 0.1 nothing has
-//! happened; from [`MOVED`] on a feature has moved, and the alert on it and the guard's signal use the same number.
+//! n-grams count as one feature each, by where their mass lies; so does what users filed before, here and overall; and so
+//! do the predicted labels. Below 0.1 nothing has happened; from [`MOVED`] on a feature has moved, and the alert on it
+//! and the guard's signal use the same number.
 //!
 //! **Edges.** Nothing is said before [`Patience::rows`] rows over [`Patience::span`] were seen (a morning is no sample of
 //! a day), and nothing of hour and weekday before the whole week: "collecting" is a state of its own, not a PSI of 0.
-//! Two features are left out: how many earlier payments a user has, in all and at the merchant, grows by itself with
-//! every user that stays.
+//! How long a user's history is does not count: it grows by itself with every user that stays, and with it the spread of
+//! each single share, while where the shares' mass lies stays as it was.
 //!
 //! **Bound.** The window is a ring of hours, each a fixed array of counts, some 700 KiB in all.
 
@@ -36,12 +37,6 @@ pub struct Patience {
     pub span: u64,
 }
 
-impl Default for Patience {
-    fn default() -> Self {
-        Self { rows: 1_000, span: 24 * 3_600 }
-    }
-}
-
 /// Collects rows and compares them with a model's training distribution. One per model: a new champion starts anew.
 #[derive(Debug)]
 pub struct Watch {
@@ -59,7 +54,8 @@ pub struct Report {
     pub span_seconds: u64,
     /// Is there too little to judge anything by?
     pub collecting: bool,
-    /// PSI by feature, the greatest first; what cannot be judged yet is not in.
+    /// PSI by feature, the greatest first; what cannot be judged yet is not in. The gauges say all of it.
+    #[serde(skip)]
     pub psi: Vec<(String, f64)>,
     /// Features at or above [`MOVED`], the worst first.
     pub moved: Vec<String>,

@@ -6,7 +6,8 @@ use super::LABEL;
 use crate::features::SCHEMA;
 #[cfg(test)]
 use crate::features::WIDTH;
-use crate::features::schema::{DENSE_WIDTH, Group, MERCHANT_BINS, PAST, PAST_HERE};
+use crate::features::history::LABELS;
+use crate::features::schema::{DENSE_WIDTH, Group, MEMO_BINS, MERCHANT_BINS, SHARE, SHARE_HERE};
 
 /// Blocks over which an n-gram's mass is counted.
 const BLOCKS: usize = 32;
@@ -27,6 +28,57 @@ struct Named {
     weekly: bool,
 }
 
+/// Features that count as one, by where their mass lies.
+#[derive(Debug, Clone, Copy)]
+struct Together {
+    name: &'static str,
+    /// In the manifest's `drift`.
+    pointer: &'static str,
+    from: usize,
+    width: usize,
+    blocks: usize,
+    /// What a mass of 1 counts: n-grams are whole numbers, shares are not.
+    unit: f32,
+}
+
+const TOGETHER: [Together; 4] = [
+    Together {
+        name: "merchant_gram",
+        pointer: "/grams/merchant",
+        from: DENSE_WIDTH,
+        width: MERCHANT_BINS,
+        blocks: BLOCKS,
+        unit: 1.0,
+    },
+    Together {
+        name: "memo_gram",
+        pointer: "/grams/memo",
+        from: DENSE_WIDTH + MERCHANT_BINS,
+        width: MEMO_BINS,
+        blocks: BLOCKS,
+        unit: 1.0,
+    },
+    Together {
+        name: "share_here",
+        pointer: "/history/share_here",
+        from: SHARE_HERE,
+        width: LABELS,
+        blocks: LABELS,
+        unit: 1_000.0,
+    },
+    Together { name: "share", pointer: "/history/share", from: SHARE, width: LABELS, blocks: LABELS, unit: 1_000.0 },
+];
+
+impl Together {
+    fn count(&self, row: &[f32], counts: &mut [u32]) {
+        let mass = row.get(self.from..self.from + self.width).unwrap_or_default();
+        for (block, mass) in mass.chunks((self.width / self.blocks).max(1)).enumerate() {
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // a count, far below 2^24
+            add(counts, block, (mass.iter().sum::<f32>() * self.unit) as u32);
+        }
+    }
+}
+
 impl Named {
     fn bin(&self, value: f32) -> usize {
         if value.is_nan() { self.edges.len() + 1 } else { self.edges.partition_point(|edge| *edge < value) }
@@ -37,8 +89,8 @@ impl Named {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reference {
     named: Vec<Named>,
-    merchant: Vec<f64>,
-    memo: Vec<f64>,
+    /// Training's shares of mass, in the order of [`TOGETHER`].
+    together: [Vec<f64>; TOGETHER.len()],
     labels: Vec<f64>,
     /// Share of items on which the rules, where they have an opinion, and the model agreed.
     pub(super) agreement: Option<f64>,
@@ -63,18 +115,17 @@ impl Reference {
         let list = |pointer: &str, len: usize| {
             drift.pointer(pointer).and_then(numbers).filter(|list| list.len() == len).ok_or_else(|| missing(pointer))
         };
-        Ok(Self {
-            named,
-            merchant: list("/grams/merchant", BLOCKS)?,
-            memo: list("/grams/memo", BLOCKS)?,
-            labels: list("/labels", classes)?,
-            agreement,
-        })
+        let mut together = [const { Vec::new() }; TOGETHER.len()];
+        for (shares, of) in together.iter_mut().zip(&TOGETHER) {
+            *shares = list(of.pointer, of.blocks)?;
+        }
+        Ok(Self { named, together, labels: list("/labels", classes)?, agreement })
     }
 
     /// How many counts there are in all.
     pub(super) fn bins(&self) -> usize {
-        self.named.iter().map(|named| named.shares.len()).sum::<usize>() + 2 * BLOCKS + self.labels.len()
+        let named = self.named.iter().map(|named| &named.shares);
+        named.chain(&self.together).chain([&self.labels]).map(Vec::len).sum()
     }
 
     /// Counts a row and its predicted class.
@@ -85,14 +136,9 @@ impl Reference {
             add(mine, named.bin(row.get(named.place).copied().unwrap_or(f32::NAN)), 1);
             rest = others;
         }
-        let grams = row.get(DENSE_WIDTH..).unwrap_or_default();
-        let Some((merchant, memo)) = grams.split_at_checked(MERCHANT_BINS) else { return };
-        for grams in [merchant, memo] {
-            let Some((mine, others)) = rest.split_at_mut_checked(BLOCKS) else { return };
-            for (block, mass) in grams.chunks(grams.len() / BLOCKS).enumerate() {
-                #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // a count of n-grams
-                add(mine, block, mass.iter().sum::<f32>() as u32);
-            }
+        for of in &TOGETHER {
+            let Some((mine, others)) = rest.split_at_mut_checked(of.blocks) else { return };
+            of.count(row, mine);
             rest = others;
         }
         add(rest, label, 1);
@@ -100,7 +146,7 @@ impl Reference {
 
     /// PSI of each feature; hour and weekday only of a whole week.
     pub(super) fn compare(&self, counts: &[u64], whole_week: bool) -> Vec<(String, f64)> {
-        let mut found = Vec::with_capacity(self.named.len() + 3);
+        let mut found = Vec::with_capacity(self.named.len() + TOGETHER.len() + 1);
         let mut rest = counts;
         let mut take = |shares: &[f64]| {
             let (mine, others) = rest.split_at_checked(shares.len())?;
@@ -113,8 +159,9 @@ impl Reference {
                 found.extend(psi.map(|psi| (named.name.clone(), psi)));
             }
         }
-        found.extend(take(&self.merchant).map(|psi| ("merchant_gram".to_owned(), psi)));
-        found.extend(take(&self.memo).map(|psi| ("memo_gram".to_owned(), psi)));
+        for (of, shares) in TOGETHER.iter().zip(&self.together) {
+            found.extend(take(shares).map(|psi| (of.name.to_owned(), psi)));
+        }
         found.extend(take(&self.labels).map(|psi| (LABEL.to_owned(), psi)));
         found
     }
@@ -136,11 +183,9 @@ impl Reference {
             edges.dedup();
             Named { name: name.to_owned(), place, shares: vec![0.0; edges.len() + 2], edges, weekly }
         });
-        let empty = vec![0.0; BLOCKS];
         let mut reference = Self {
             named: named.collect(),
-            merchant: empty.clone(),
-            memo: empty,
+            together: TOGETHER.map(|of| vec![0.0; of.blocks]),
             labels: vec![0.0; classes],
             agreement,
         };
@@ -150,7 +195,7 @@ impl Reference {
         }
         let mut rest = counts.as_slice();
         let parts = reference.named.iter_mut().map(|named| &mut named.shares);
-        for shares in parts.chain([&mut reference.merchant, &mut reference.memo, &mut reference.labels]) {
+        for shares in parts.chain(&mut reference.together).chain([&mut reference.labels]) {
             let (mine, others) = rest.split_at(shares.len());
             let sum: u32 = mine.iter().sum();
             *shares = mine.iter().map(|count| f64::from(*count) / f64::from(sum.max(1))).collect();
@@ -160,11 +205,12 @@ impl Reference {
     }
 }
 
-/// The features that are watched: place, name, and whether only a whole week is a sample.
+/// The features that are watched one by one: place, name, and whether only a whole week is a sample. A history's length
+/// grows by itself with every user that stays, and with it every single share's spread.
 fn watched() -> impl Iterator<Item = (usize, &'static str, bool)> {
     let dense = SCHEMA.features().iter().take(DENSE_WIDTH).enumerate();
     dense
-        .filter(|(place, _)| ![PAST, PAST_HERE].contains(place))
+        .filter(|(_, feature)| feature.group != Group::History)
         .map(|(place, feature)| (place, feature.name.as_str(), feature.group == Group::Time))
 }
 
@@ -222,8 +268,11 @@ mod tests {
                 (name.to_owned(), json!({"edges": [0.5, 2.0], "shares": [0.2, 0.3, 0.4], "missing": 0.1}))
             })
             .collect();
-        let blocks = vec![1.0 / 32.0; BLOCKS];
-        json!({"rows": 10, "features": features, "grams": {"merchant": blocks, "memo": blocks}, "labels": [0.5, 0.5]})
+        let (blocks, labels) = (vec![1.0 / 32.0; BLOCKS], vec![1.0 / 21.0; LABELS]);
+        json!({
+            "rows": 10, "features": features, "labels": [0.5, 0.5],
+            "grams": {"merchant": blocks, "memo": blocks}, "history": {"share_here": labels, "share": labels},
+        })
     }
 
     #[test]
@@ -232,7 +281,6 @@ mod tests {
         let named = &reference.named[0];
         let bins = [f32::NEG_INFINITY, 0.5, 0.6, 2.0, 2.1, f32::NAN].map(|value| named.bin(value));
         assert_eq!(bins, [0, 0, 1, 1, 2, 3]);
-        assert!(reference.named.iter().all(|named| !named.name.starts_with("past")), "they grow by themselves");
     }
 
     #[test]

@@ -1,0 +1,162 @@
+//! What the champion is asked now, held against what it was trained on.
+//!
+//! Every row that observation work encodes goes into the champion's [`Watch`], with the class that it predicts, whoever
+//! answered the client: drift is to be seen at a share of 0 as well as at 100. A new champion starts a watch of its own,
+//! since its training saw something else. What was collected lives in this program only: after a restart it is
+//! "collecting" again.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwapOption;
+use serde_json::{Value, json};
+
+use crate::features::drift::{MOVED, NoReference, Patience, Reference, Report, Watch};
+use crate::metrics::{self, Metrics};
+use crate::model::{Loaded, Registry};
+
+/// Drift of the model that serves.
+#[derive(Debug)]
+pub struct Drift {
+    registry: Arc<Registry>,
+    patience: Patience,
+    current: ArcSwapOption<Watched>,
+    /// Features that have a gauge.
+    exposed: Mutex<HashSet<String>>,
+}
+
+/// A model that is watched, or why it cannot be.
+#[derive(Debug)]
+pub(super) struct Watched {
+    version: String,
+    watch: Result<Watch, NoReference>,
+}
+
+impl Drift {
+    pub(super) fn new(registry: Arc<Registry>, patience: Patience) -> Self {
+        Self { registry, patience, current: ArcSwapOption::empty(), exposed: Mutex::default() }
+    }
+
+    /// The watch of `champion`, begun if it is another one than before.
+    pub(super) fn watch(&self, champion: &Loaded) -> Arc<Watched> {
+        if let Some(current) = self.current.load_full().filter(|current| current.version == champion.version()) {
+            return current;
+        }
+        let watched = Arc::new(Watched::new(champion, self.patience));
+        self.current.store(Some(Arc::clone(&watched)));
+        watched
+    }
+
+    fn champion(&self) -> Option<Arc<Watched>> {
+        self.registry.champion().map(|champion| self.watch(&champion))
+    }
+
+    /// What is known at `now` (seconds since 1970) of the model that serves; `None` without one, or when its manifest has
+    /// no training distribution.
+    #[must_use]
+    pub fn report(&self, now: u64) -> Option<Report> {
+        Some(self.champion()?.watch.as_ref().ok()?.report(now))
+    }
+
+    /// Lets the gauges say what is known at `now`. What is not known has none.
+    pub fn expose(&self, metrics: &Metrics, now: u64) {
+        let report = self.report(now);
+        let psi = report.as_ref().map_or(&[][..], |report| &report.psi);
+        let mut exposed = self.exposed.lock().unwrap_or_else(PoisonError::into_inner);
+        exposed.retain(|name| {
+            let known = psi.iter().any(|(feature, _)| feature == name);
+            if !known && let Err(error) = metrics.drift.remove_label_values(&[name]) {
+                log::debug!("{error}");
+            }
+            known
+        });
+        for (feature, psi) in psi {
+            metrics.drift.with_label_values(&[feature]).set(*psi);
+            exposed.insert(feature.clone());
+        }
+        let agreement = |of: fn(&Report) -> Option<f64>| report.as_ref().and_then(of);
+        metrics::set_or_remove(&metrics.agreement_ratio, "window", agreement(|report| report.agreement));
+        metrics::set_or_remove(&metrics.agreement_ratio, "training", agreement(|report| report.agreement_baseline));
+    }
+
+    /// What model status says of it: the report, with a line for people.
+    #[must_use]
+    pub fn status(&self, now: u64) -> Value {
+        let not_watched = |why: String| json!({ "state": "not_watched", "line": why });
+        let Some(watched) = self.champion() else { return not_watched("no model serves".into()) };
+        match &watched.watch {
+            Err(reason) => not_watched(reason.to_string()),
+            Ok(watch) => {
+                let report = watch.report(now);
+                json!({ "state": state(&report), "line": line(&report, self.patience), "report": report })
+            }
+        }
+    }
+}
+
+impl Watched {
+    fn new(champion: &Loaded, patience: Patience) -> Self {
+        let manifest = &champion.manifest;
+        let drift = manifest.rest.get("drift").unwrap_or(&Value::Null);
+        let agreement = manifest.metrics.rest.get("agreement_with_rules").and_then(Value::as_f64);
+        let watch = Reference::of(drift, agreement, manifest.classes.len())
+            .map(|reference| Watch::new(reference, patience))
+            .inspect_err(|error| log::warn!("{}: {error}", champion.version()));
+        Self { version: champion.version().to_owned(), watch }
+    }
+
+    /// Adds feature rows and the class that the champion predicts for each.
+    pub(super) fn add(&self, rows: &[f32], classes: &[usize], now: u64) {
+        if let Ok(watch) = &self.watch {
+            watch.add(rows, classes.iter().copied(), now);
+        }
+    }
+
+    /// Adds items on which both sides had an opinion.
+    pub(super) fn add_agreement(&self, agreed: u32, differed: u32, now: u64) {
+        if let Ok(watch) = &self.watch {
+            watch.add_agreement(agreed.into(), differed.into(), now);
+        }
+    }
+}
+
+fn state(report: &Report) -> &'static str {
+    match report {
+        Report { collecting: true, .. } => "collecting",
+        _ if report.asks_for_training() => "moved",
+        _ => "stable",
+    }
+}
+
+/// In one line: what moved, by how much.
+fn line(report: &Report, patience: Patience) -> String {
+    if report.collecting {
+        return format!(
+            "collecting: {} of {} rows over {:.1} of {:.1} hours",
+            report.rows,
+            patience.rows,
+            hours(report.span_seconds),
+            hours(patience.span),
+        );
+    }
+    let mut parts: Vec<String> = report
+        .psi
+        .iter()
+        .filter(|(_, psi)| *psi >= MOVED)
+        .map(|(name, psi)| format!("{name} moved (PSI {psi:.2})"))
+        .collect();
+    if let (true, Some(now), Some(then)) = (report.agreement_fell, report.agreement, report.agreement_baseline) {
+        parts.push(format!("agreement with the rules fell to {:.1} % from {:.1} %", 100.0 * now, 100.0 * then));
+    }
+    if parts.is_empty() {
+        let worst =
+            report.psi.first().map_or_else(String::new, |(name, psi)| format!(", most of all {name} (PSI {psi:.2})"));
+        return format!("nothing moved{worst}");
+    }
+    parts.join(", ")
+}
+
+#[allow(clippy::cast_precision_loss)] // for people
+fn hours(seconds: u64) -> f64 {
+    seconds as f64 / 3_600.0
+}
