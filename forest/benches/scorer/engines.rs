@@ -1,6 +1,6 @@
 //! What runs in this process: the forest by itself, the forest inside tract, and tract as it is.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -25,44 +25,55 @@ enum Kind {
 
 pub(crate) struct Engine {
     kind: Kind,
+    width: usize,
     junk: Junk,
 }
 
 impl Engine {
     pub(crate) fn direct(folder: &Path, trees: usize) -> Result<Engine> {
-        let proto = onnx().proto_model_for_path(folder.join(format!("{trees}.onnx")))?;
+        let proto = onnx().proto_model_for_path(file(folder, trees))?;
         let graph = proto.graph.context("a graph")?;
         let node = graph.node.iter().find(|node| node.op_type == "TreeEnsembleClassifier").context("trees")?;
         let forest = Forest::new(&forest::ensemble_of(node)?)?;
-        Ok(Engine { kind: Kind::Direct(Box::new(forest)), junk: Junk::new() })
+        Ok(Engine { kind: Kind::Direct(Box::new(forest)), width: WIDTH, junk: Junk::new() })
     }
 
     pub(crate) fn in_tract(folder: &Path, trees: usize) -> Result<Engine> {
         let mut onnx = onnx();
         forest::register(&mut onnx);
-        let plan = plan(&onnx, folder, trees)?;
+        let plan = plan(&onnx, &file(folder, trees), WIDTH)?;
         anyhow::ensure!(forest::plan_uses_forest(&plan), "the plan does not hold the forest");
-        Ok(Engine { kind: Kind::Plan(plan), junk: Junk::new() })
+        Ok(Engine { kind: Kind::Plan(plan), width: WIDTH, junk: Junk::new() })
     }
 
     pub(crate) fn stock(folder: &Path, trees: usize) -> Result<Engine> {
-        Ok(Engine { kind: Kind::Plan(plan(&onnx(), folder, trees)?), junk: Junk::new() })
+        Ok(Engine { kind: Kind::Plan(plan(&onnx(), &file(folder, trees), WIDTH)?), width: WIDTH, junk: Junk::new() })
+    }
+
+    /// A served model, by the plan that the scorer makes of it.
+    pub(crate) fn served(path: &Path, width: usize) -> Result<Engine> {
+        let mut onnx = onnx().with_ignore_output_shapes(true);
+        forest::register(&mut onnx);
+        let plan = plan(&onnx, path, width)?;
+        anyhow::ensure!(forest::plan_uses_forest(&plan), "the plan does not hold the forest");
+        Ok(Engine { kind: Kind::Plan(plan), width, junk: Junk::new() })
     }
 
     /// Microseconds of each call.
     pub(crate) fn ask(&mut self, case: Case, rows: &[f32], seconds: f64) -> Result<Vec<f64>> {
-        let chunks = || rows.chunks_exact(case.batch * WIDTH);
+        let width = self.width;
+        let chunks = || rows.chunks_exact(case.batch * width);
         let count = chunks().len().max(1);
         let chunk = |call: usize| chunks().nth(call % count).unwrap_or_default();
         match &self.kind {
             Kind::Direct(forest) => {
                 let (mut scores, mut winners) = (vec![0.0; case.batch * forest.classes()], vec![0; case.batch]);
                 measure::calls(case.cache, seconds, &mut self.junk, |call| {
-                    Ok(forest.predict(chunk(call), WIDTH, &mut scores, &mut winners)?)
+                    Ok(forest.predict(chunk(call), width, &mut scores, &mut winners)?)
                 })
             }
             Kind::Plan(plan) => measure::calls(case.cache, seconds, &mut self.junk, |call| {
-                let input = Tensor::from_shape(&[case.batch, WIDTH], chunk(call))?;
+                let input = Tensor::from_shape(&[case.batch, width], chunk(call))?;
                 std::hint::black_box(plan.run(tvec![input.into()])?);
                 Ok(())
             }),
@@ -70,9 +81,13 @@ impl Engine {
     }
 }
 
-fn plan(onnx: &Onnx, folder: &Path, trees: usize) -> Result<Arc<TypedRunnableModel>> {
-    let mut model = onnx.model_for_path(folder.join(format!("{trees}.onnx")))?;
+fn file(folder: &Path, trees: usize) -> PathBuf {
+    folder.join(format!("{trees}.onnx"))
+}
+
+fn plan(onnx: &Onnx, path: &Path, width: usize) -> Result<Arc<TypedRunnableModel>> {
+    let mut model = onnx.model_for_path(path)?;
     let batch = model.symbols.sym("N");
-    model.set_input_fact(0, f32::fact([batch.to_dim(), WIDTH.to_dim()]).into())?;
+    model.set_input_fact(0, f32::fact([batch.to_dim(), width.to_dim()]).into())?;
     model.into_optimized()?.into_runnable()
 }

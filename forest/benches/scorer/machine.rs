@@ -27,6 +27,12 @@ pub(crate) fn pin_to_one_core() -> Result<bool> {
     }
 }
 
+/// A core that this program does not run on, if there is one.
+pub(crate) fn other_core() -> String {
+    let mine = std::env::var(PINNED).ok().and_then(|core| core.parse::<usize>().ok()).unwrap_or(0);
+    mine.saturating_sub(1).to_string()
+}
+
 pub(crate) fn describe() -> Value {
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("unknown");
@@ -38,6 +44,13 @@ pub(crate) fn describe() -> Value {
         "pinned_to_core": std::env::var(PINNED).ok(),
         "load_at_end": load.split(' ').next(),
     })
+}
+
+/// The machine in one line.
+pub(crate) fn line() -> String {
+    let machine = describe();
+    let text = |field: &str| machine[field].as_str().unwrap_or("unknown").to_owned();
+    format!("{}, {} cores, {}", text("cpu"), machine["cores"], text("kernel"))
 }
 
 pub(crate) fn date() -> String {

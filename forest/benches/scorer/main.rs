@@ -1,5 +1,6 @@
-//! `cargo bench -p forest --bench scorer`: the forest against stock tract, onnxruntime and LightGBM's C API, in one run,
-//! on the same models and rows, on one core. Writes `target/bench/scorer.json` and prints its table.
+//! `make bench-scorer`: the forest against stock tract, onnxruntime and LightGBM's C API, in one run, on the same models
+//! and rows, on one core; then one suggestion end to end by the scorer as it ships. Writes `target/bench/scorer.json` and
+//! prints its table.
 //!
 //! Engines are asked in turns, several rounds of it, so that what else the machine does meets all of them. A row of the
 //! result is the median call of the middle round, its spread the medians of the quickest and slowest round. What a call
@@ -12,6 +13,7 @@ mod machine;
 mod measure;
 mod peers;
 mod report;
+mod served;
 
 use std::path::{Path, PathBuf};
 
@@ -21,6 +23,7 @@ use crate::engines::Engine;
 use crate::measure::{Cache, Case};
 use crate::peers::Peers;
 use crate::report::{Report, Row};
+use crate::served::EndToEnd;
 
 const SIZES: [usize; 4] = [100, 600, 2_000, 6_000];
 const BATCHES: [usize; 4] = [1, 8, 64, 512];
@@ -28,7 +31,7 @@ const ROUNDS: usize = 5;
 /// Seconds that an engine is asked in one round of one case.
 const SECONDS: f64 = 0.2;
 /// A call of stock tract that would take longer than this is left out.
-const PATIENCE_MICROSECONDS: f64 = 5e6;
+const PATIENCE_MICROSECONDS: f64 = 1e6;
 
 fn main() -> Result<()> {
     if machine::pin_to_one_core()? {
@@ -41,6 +44,8 @@ fn main() -> Result<()> {
     for trees in SIZES {
         measure_size(trees, &folder, &mut peers, &mut report)?;
     }
+    eprintln!("one suggestion, end to end");
+    report.end_to_end = Some(EndToEnd::measure()?);
     let path = target.join("scorer.json");
     std::fs::write(&path, report.json()?).with_context(|| format!("writing {}", path.display()))?;
     print!("{}", report.table());

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::machine;
 use crate::measure::{self, Cache, Case};
+use crate::served::EndToEnd;
 
 pub(crate) struct Row {
     engine: &'static str,
@@ -60,6 +61,7 @@ impl Row {
 #[derive(Default)]
 pub(crate) struct Report {
     rows: Vec<Row>,
+    pub(crate) end_to_end: Option<EndToEnd>,
 }
 
 impl Report {
@@ -85,19 +87,31 @@ impl Report {
         (of(true) / of(false) * 1e4).round() / 1e4
     }
 
+    /// Time per tree and row at 6,000 trees over that at 600, in batches: 1 is linear.
+    fn growth(&self) -> f64 {
+        let per_tree = |trees: usize| {
+            let ours = self.find(trees, 64, Cache::Warm).find(|row| row.engine == "forest in tract");
+            ours.map_or(f64::NAN, |row| row.net() / trees as f64)
+        };
+        (per_tree(6_000) / per_tree(600) * 1e4).round() / 1e4
+    }
+
     pub(crate) fn json(&self) -> Result<String> {
         let report = json!({
             "name": "scorer",
-            "command": "cargo bench -p forest --bench scorer",
+            "command": "make bench-scorer",
             "machine": machine::describe(),
             "date": machine::date(),
             "commit": machine::commit(),
             "case": "LightGBM, 31 leaves, 20 classes, 60 features, every second of them missing in 5 % of rows; one core",
             "rows": self.rows.iter().map(Row::json).collect::<Vec<_>>(),
+            "end_to_end": self.end_to_end.as_ref().map(EndToEnd::json),
             "ratios": {
                 "batch1_vs_best": self.ratio(1, Cache::Warm),
                 "batch64_vs_best": self.ratio(64, Cache::Warm),
                 "batch1_cold_vs_best": self.ratio(1, Cache::Cold),
+                "per_tree_6000_vs_600": self.growth(),
+                "suggestion_vs_model_and_empty": self.end_to_end.as_ref().map(EndToEnd::ratio),
             },
         });
         Ok(serde_json::to_string_pretty(&report)? + "\n")
@@ -132,6 +146,11 @@ impl Report {
         {
             let _ = writeln!(table, "2,000 trees, {name}: {:.3} of the best of the others", self.ratio(batch, cache));
         }
+        let _ = writeln!(table, "per tree, 6,000 trees over 600, batch 64: {:.2} (1 is linear)", self.growth());
+        if let Some(served) = &self.end_to_end {
+            let _ = writeln!(table, "{}", served.line());
+        }
+        let _ = writeln!(table, "{}", machine::line());
         table
     }
 }
