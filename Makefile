@@ -43,10 +43,10 @@ ml-features: build data ## Export training rows, by the function that serving us
 ml-train: ml-features ## Train, judge, and deploy by the policy
 	setup/run training
 	.perch/venv/bin/python models/train.py $(TRAIN_FLAGS)
-ml-status: ## What the running scorer serves
-	@curl -sf $(GATEWAY)/ml/v2/model/status || { echo "the gateway does not answer: make up"; exit 1; }; echo
-ml-predict: ## One prediction from the running scorer
-	@curl -sf $(GATEWAY)/ml/v2/predict -H 'content-type: application/json' -d '{"txn_id": 88}' || { echo "the gateway does not answer: make up"; exit 1; }; echo
+ml-status: ## What serves, how it does, whether it drifts
+	@models/ask $(GATEWAY) $(BIN)/shadow-scorer /ml/v2/model/status
+ml-predict: ## One prediction
+	@models/ask $(GATEWAY) $(BIN)/shadow-scorer /ml/v2/predict '{"txn_id": 88}'
 ml-smoke: ## The replaced system's three browser-runner tests, against the running stack
 	setup/run browser
 	cd tests/browser && npx playwright test ml-smoke
