@@ -43,6 +43,7 @@ fn run(settings: Settings) -> anyhow::Result<()> {
             app.registry.champion().map_or_else(|| "none".to_owned(), |champion| champion.version().to_owned()),
         );
         tokio::spawn(Arc::clone(&app).watch_registry());
+        tokio::spawn(Arc::clone(&app).keep_judging());
         let stop = async move {
             tokio::select! {
                 _ = term.recv() => log::info!("SIGTERM"),

@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 
 use super::error::HttpError;
 use super::quiet::Quiet;
+use super::upkeep::Retraining;
 use crate::feedback::Trainer;
 use crate::metrics::Metrics;
 use crate::model::{Folder, Loaded, Registry};
@@ -27,8 +28,10 @@ pub struct App {
     pub registry: Arc<Registry>,
     /// Transactions, events, labels, feedback; its connections belong to the runtime of live answers.
     pub store: Store,
-    /// Trainings on request.
+    /// Trainings, on request or by drift.
     pub trainer: Trainer,
+    /// Whether drift may ask for one.
+    pub(super) retraining: Retraining,
     /// Observation work; `None` when the role leaves it out.
     pub observer: Option<Observer>,
     /// Live answers that may be under way.
@@ -79,6 +82,7 @@ impl App {
         metrics.ready.set(1);
         Ok(Arc::new(Self {
             trainer: Trainer::new(settings.training.clone()),
+            retraining: Retraining::new(settings.retrain_cool_down),
             live: Semaphore::new(settings.live.in_flight.min(Semaphore::MAX_PERMITS)),
             settings,
             metrics,

@@ -11,7 +11,7 @@
 //! | `POST /ml/v2/model/challenge` | `{"version": NAME}`, `null` ends the judging | no |
 //!
 //! All but predict and train answer with the status as it is then: `{"available", "meta", "challenger", "previous",
-//! "versions", "refused"}`, where `meta` and `challenger` are of one shape (`run_id`, `version`, `val_f1_macro`, …) or
+//! "versions", "refused", "judged", "drift", "retraining"}`, where `meta` and `challenger` are of one shape (`run_id`, `version`, `val_f1_macro`, …) or
 //! `null`. A change that did not happen is 409 with `reason` (`policy`, `no_previous`, or why the model was refused:
 //! `missing`, `manifest`, `hash`, `schema`, `graph`, `reference`, `changed`, `name`), and what served goes on.
 
@@ -72,6 +72,8 @@ fn status_of(app: &App) -> Value {
         "previous": registry.folder().alias(Alias::Previous).ok().flatten(),
         "versions": registry.folder().versions().unwrap_or_default(),
         "refused": refused,
+        "judged": app.observer.as_ref().map(|observer| observer.contest().status()),
+        "retraining": app.retraining.status(),
         "drift": app.observer.as_ref().map(|observer| observer.drift().status(seconds(SystemTime::now()))),
     })
 }

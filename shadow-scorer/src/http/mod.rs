@@ -16,6 +16,7 @@ mod routes;
 mod server;
 mod suggestions;
 mod training;
+mod upkeep;
 
 pub use answer::{Answer, answer, json_answer};
 pub use app::{App, StartError};

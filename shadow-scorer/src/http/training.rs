@@ -23,14 +23,18 @@ pub(super) fn routes() -> [Route; 1] {
 
 async fn train(call: Call) -> Result<Answer, HttpError> {
     let limit = limit(call.head.uri.query().unwrap_or_default())?;
-    let app = Arc::clone(&call.app);
+    let result = run(Arc::clone(&call.app), limit).await?;
+    Ok(json_answer(StatusCode::OK, &result))
+}
+
+/// Trains, takes the model that came of it, and gives what `models/train.py` said.
+pub(super) async fn run(app: Arc<App>, limit: Option<u32>) -> Result<Value, HttpError> {
     // A task of its own: it is counted, and its model taken, also when nobody waits for the answer any more.
     let run = tokio::spawn(async move {
         let done = app.trainer.train(&app.store, limit).await;
         finish(&app, done).await
     });
-    let result = run.await.map_err(HttpError::internal)??;
-    Ok(json_answer(StatusCode::OK, &result))
+    run.await.map_err(HttpError::internal)?
 }
 
 /// The parameter `limit`: a number of rows from 1 on.

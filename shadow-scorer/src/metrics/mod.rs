@@ -64,6 +64,8 @@ pub struct Metrics {
     pub model_f1: GaugeVec,
     /// Population stability, by feature.
     pub drift: GaugeVec,
+    /// Macro F1 on feedback, by alias.
+    pub feedback_f1: GaugeVec,
     /// Agreement of model and rules, by where.
     pub agreement_ratio: GaugeVec,
     /// Live answers, by result.
@@ -151,6 +153,11 @@ impl Metrics {
             model_info: declare.gauges_of(series::MODEL_INFO)?,
             model_f1: declare.gauges_of(series::MODEL_F1)?,
             drift: declare.gauges_of(series::DRIFT)?,
+            feedback_f1: declare.gauges(
+                "perch_scorer_feedback_f1_macro",
+                "Macro F1 on the labels that users gave as feedback since the models were trained, by alias.",
+                &["alias"],
+            )?,
             agreement_ratio: declare.gauges(
                 "perch_scorer_agreement_ratio",
                 "Share of items on which model and rules agree, 0 to 1: over the last seven days, and in training.",

@@ -48,6 +48,9 @@ pub struct Manifest {
     pub version: String,
     /// When it was trained, RFC 3339.
     pub created: String,
+    /// The same in seconds since 1970: what is labelled later it cannot have learnt. 0 where it is not said.
+    #[serde(default)]
+    pub created_unix: i64,
     /// SHA-256 of `model.onnx`, hex.
     pub model_sha256: String,
     /// SHA-256 of `reference.json`, hex.

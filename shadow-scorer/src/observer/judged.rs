@@ -1,5 +1,6 @@
 //! A batch while its items are judged: each goes into the verdict, and into what is kept of the disagreements.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use contract::answer::AnswerSchema;
@@ -7,6 +8,7 @@ use contract::frame::Observation;
 use contract::names::{Arm, NoneReason};
 
 use super::compare::{Other, Outcome, Tally, judge};
+use super::contest::Pairing;
 use super::matrix::{Both, Sheet};
 use super::noise::Labels;
 use super::samples::Sample;
@@ -18,6 +20,7 @@ pub(super) struct Judged<'a> {
     pub(super) work: &'a Work,
     pub(super) schema: &'a AnswerSchema,
     pub(super) now: Duration,
+    pub(super) pairing: Arc<Pairing>,
     pub(super) tally: Tally,
     pub(super) sheet: Sheet<'a>,
     pub(super) disagreements: Vec<Sample>,
@@ -141,6 +144,7 @@ impl<'a> Judged<'a> {
 
     /// Counts the pair of labels where both sides have an opinion.
     fn pair(&self, rule: Option<&str>, model: Option<&str>, outcome: Outcome) {
+        self.pairing.champion_rules.add(outcome);
         if let (Outcome::Same | Outcome::Differ, Some(rule), Some(model)) = (outcome, rule, model) {
             let labels = &self.work.labels;
             self.work.metrics.pairs.with_label_values(&[labels.of(rule), labels.of(model)]).inc();
@@ -151,10 +155,12 @@ impl<'a> Judged<'a> {
     fn challenge(&self, predictions: &Predictions, row: Option<usize>, rule: Option<&str>, model: Option<&str>) {
         let (Some(scores), Some(row)) = (&predictions.challenger, row) else { return };
         let challenger = scores.top(row, self.work.min_confidence).map(|scored| scored.label);
-        for (against, label) in [("champion", model), ("rules", rule)] {
+        let (champion, rules) = (&self.pairing.challenger_champion, &self.pairing.challenger_rules);
+        for (against, label, tallied) in [("champion", model, champion), ("rules", rule, rules)] {
             let outcome = judge(challenger, Other::Says(label), self.schema);
             if let Outcome::Same | Outcome::Differ = outcome {
                 self.work.metrics.challenger.with_label_values(&[against, outcome.agree().as_str()]).inc();
+                tallied.add(outcome);
             }
         }
     }

@@ -11,6 +11,7 @@
 //! A batch whose sender hung up is not worked on any further, and counted as abandoned.
 
 pub mod compare;
+mod contest;
 mod drift;
 mod gate;
 mod judged;
@@ -33,6 +34,7 @@ use contract::verdict::Verdict;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinHandle;
 
+pub use contest::Contest;
 pub use drift::Drift;
 pub use samples::{Kept, Sample};
 
@@ -144,6 +146,7 @@ impl Observer {
         };
         threads.handle().spawn(forget_old(store.clone(), settings.keep_events));
         let work = Work {
+            contest: Contest::new(Arc::clone(&registry)),
             drift: Drift::new(Arc::clone(&registry), observe.drift),
             registry,
             store,
@@ -202,6 +205,23 @@ impl Observer {
     #[must_use]
     pub fn drift(&self) -> &Drift {
         &self.work.drift
+    }
+
+    /// How champion and challenger do.
+    #[must_use]
+    pub fn contest(&self) -> &Contest {
+        &self.work.contest
+    }
+
+    /// Judges champion and challenger on what users said.
+    pub async fn judge(&self) {
+        let (Some(threads), work) = (&self.threads, Arc::clone(&self.work)) else { return };
+        let task = async move { work.contest.judge(&work.store, &work.metrics, work.min_confidence).await };
+        match threads.work.spawn(task).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => log::warn!("models are not judged on feedback: {error}"),
+            Err(error) => log::error!("judging models failed: {error}"),
+        }
     }
 
     /// Suggestion events that were not stored since the start.

@@ -16,6 +16,7 @@ use contract::verdict::Verdict;
 use tokio::task::JoinSet;
 
 use super::compare::{Agreement, Tally};
+use super::contest::Contest;
 use super::drift::{Drift, Watched};
 use super::judged::Judged;
 use super::matrix::{Matrix, Sheet};
@@ -37,6 +38,8 @@ const MOST_TEXT: usize = 200;
 pub(super) struct Work {
     /// Who is compared with the rules, and who is judged beside.
     pub registry: Arc<Registry>,
+    /// Champion and challenger side by side.
+    pub contest: Contest,
     /// Whether the champion is asked what it was trained on.
     pub drift: Drift,
     /// Transactions and their histories.
@@ -98,6 +101,7 @@ impl Work {
             work: self,
             schema: &batch.schema,
             now,
+            pairing: self.contest.pairing(),
             tally: Tally::default(),
             sheet: Sheet::default(),
             disagreements: Vec::new(),

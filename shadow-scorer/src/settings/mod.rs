@@ -29,6 +29,10 @@ pub struct Settings {
     pub registry: PathBuf,
     /// How often the aliases are looked at; `None` never.
     pub registry_poll: Option<Duration>,
+    /// How often models are judged on feedback and drift is looked at; `None` never.
+    pub judge_every: Option<Duration>,
+    /// Shortest time between two trainings that drift asks for; `None` when it may ask for none.
+    pub retrain_cool_down: Option<Duration>,
     /// URL of the store. May hold a password: never logged.
     pub store: String,
     /// Scheme, host and port of the rules and the intercepted path.
@@ -167,6 +171,8 @@ impl Raw {
         }
         let keep_events_days = in_range("keep-events-days", self.keep_events_days, 1, 3_650, "give 1 to 3650 days")?;
         let train_seconds = in_range("train-deadline-s", self.train_deadline_s, 1, 86_400, "give 1 to 86400 seconds")?;
+        let cool_down_hours =
+            in_range("retrain-cool-down-hours", self.retrain_cool_down_hours, 1, 8_760, "give 1 to 8760 hours")?;
         Ok(Settings {
             listen: resolve(&listen)?,
             role: self.role,
@@ -181,6 +187,8 @@ impl Raw {
             },
             registry: self.registry.into(),
             registry_poll: (self.registry_poll_ms > 0).then(|| Duration::from_millis(self.registry_poll_ms)),
+            judge_every: (self.judge_every_ms > 0).then(|| Duration::from_millis(self.judge_every_ms)),
+            retrain_cool_down: self.retrain_on_drift.then_some(Duration::from_secs(cool_down_hours * 3_600)),
             store: self.store,
             rules: rules_uri(&rules_url, &self.intercept_path)?,
             intercept_path: self.intercept_path,

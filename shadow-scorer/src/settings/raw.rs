@@ -155,6 +155,18 @@ pub struct Raw {
     #[arg(long, env = "PERCH_DRIFT_HOURS", value_name = "HOURS", default_value_t = 24)]
     pub drift_hours: u64,
 
+    /// How often the models are judged on what users said, and drift is looked at; 0 never
+    #[arg(long, env = "PERCH_JUDGE_EVERY_MS", value_name = "MS", default_value_t = 60_000)]
+    pub judge_every_ms: u64,
+
+    /// Train anew when what the model is asked, or its agreement, has moved away from its training
+    #[arg(long, env = "PERCH_RETRAIN_ON_DRIFT")]
+    pub retrain_on_drift: bool,
+
+    /// Shortest time between two such trainings
+    #[arg(long, env = "PERCH_RETRAIN_COOL_DOWN_HOURS", value_name = "HOURS", default_value_t = 24)]
+    pub retrain_cool_down_hours: u64,
+
     /// Connections at once; more wait in the kernel's queue
     #[arg(long, env = "PERCH_CONNECTIONS", value_name = "N", default_value_t = 1_024)]
     pub connections: usize,

@@ -87,16 +87,23 @@ impl Store {
         Ok(count)
     }
 
-    /// The newest labels that `source` gave, the newest first, at most `limit`: transaction and label.
+    /// The newest labels that `source` gave at or after `since` (seconds since 1970), the newest first, at most `limit`:
+    /// transaction and label.
     ///
     /// # Errors
     /// When the store cannot be asked in time.
-    pub async fn newest_labels(&self, source: LabelSource, limit: u32) -> Result<Vec<(i64, String)>, StoreError> {
+    pub async fn newest_labels(
+        &self,
+        source: LabelSource,
+        since: i64,
+        limit: u32,
+    ) -> Result<Vec<(i64, String)>, StoreError> {
         let query = sqlx::query(
-            "SELECT txn_id, label FROM transaction_labels WHERE source = $1 ORDER BY labelled_at DESC, txn_id DESC \
-             LIMIT $2",
+            "SELECT txn_id, label FROM transaction_labels WHERE source = $1 AND labelled_at >= $2 \
+             ORDER BY labelled_at DESC, txn_id DESC LIMIT $3",
         )
         .bind(source.as_str())
+        .bind(since)
         .bind(i64::from(limit));
         let rows = self.within(query.fetch_all(&self.pool)).await?;
         rows.iter()

@@ -147,9 +147,11 @@ async fn the_newest_labels_of_feedback_come_first() {
         let label = |txn_id, source, at| NewLabel { txn_id, source, label: "pets".into(), labelled_at: at };
         store.put_labels(&[label(1, LabelSource::Feedback, 5), label(2, LabelSource::Feedback, 6)]).await.unwrap();
         store.put_labels(&[label(1, LabelSource::User, 9)]).await.unwrap();
-        let newest = store.newest_labels(LabelSource::Feedback, 10).await.unwrap();
+        let newest = store.newest_labels(LabelSource::Feedback, 0, 10).await.unwrap();
         assert_eq!(newest, [(2, "pets".to_owned()), (1, "pets".to_owned())]);
-        assert_eq!(store.newest_labels(LabelSource::Feedback, 1).await.unwrap().len(), 1);
+        assert_eq!(store.newest_labels(LabelSource::Feedback, 0, 1).await.unwrap().len(), 1);
+        let since = store.newest_labels(LabelSource::Feedback, 6, 10).await.unwrap();
+        assert_eq!(since, [(2, "pets".to_owned())], "what was said before is not asked for");
     }
 }
 

@@ -3,9 +3,11 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use contract::frame;
 use http::StatusCode;
+use serde_json::{Value, json};
 use shadow_scorer::demo::{self, Payment, Plan};
 use shadow_scorer::features::WIDTH;
 use shadow_scorer::features::drift::{Patience, Reference, Report, Watch};
@@ -14,7 +16,8 @@ use shadow_scorer::model::{Alias, Folder, Loaded, Scores};
 use shadow_scorer::store::{Options, Store};
 
 use crate::batch::{Batch, Seen};
-use crate::scorer::{Place, Scorer};
+use crate::scorer::{IDS, Place, Scorer};
+use crate::small_model::alias;
 
 /// The folder of the model that `make model` trained.
 fn trained() -> PathBuf {
@@ -24,8 +27,8 @@ fn trained() -> PathBuf {
 }
 
 /// Payments of users that the training did not see.
-fn others() -> Vec<Payment> {
-    demo::generate(&Plan { seed: 7, users: 600, ..Plan::default() })
+fn others(users: u64) -> Vec<Payment> {
+    demo::generate(&Plan { seed: 7, users, ..Plan::default() })
 }
 
 const DAY: u64 = 86_400;
@@ -60,7 +63,7 @@ async fn week(store: &Store, payments: &[Payment], days: i64) -> Report {
 
 #[tokio::test]
 async fn a_week_of_the_same_world_moves_nothing() {
-    let payments = others();
+    let payments = others(600);
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}", folder.path().join("perch.sqlite").display());
     let store = Store::create(&url, &Options::default()).await.unwrap();
@@ -69,14 +72,16 @@ async fn a_week_of_the_same_world_moves_nothing() {
     for days in [180, 7] {
         let report = week(&store, &payments, days).await;
         assert!(!report.collecting, "{report:?}");
-        println!("{:?}", report.psi);
         assert!(report.psi.iter().any(|(feature, _)| feature == "dow"), "the whole week is judged");
         assert!(report.moved.is_empty() && !report.asks_for_training(), "{days} days: {report:?}");
     }
 }
 
-/// A scorer with the trained model that has seen 900 payments, their amounts `times` as large.
-async fn having_seen(times: i64) -> Scorer {
+/// Payments asked about, evenly spread over the time that they span.
+const ASKED: usize = 900;
+
+/// A scorer with the trained model that has seen payments, their amounts `times` as large.
+async fn having_seen(times: i64, flags: &[&str]) -> Scorer {
     let place = Place::new().await;
     let folder = trained();
     let version = folder.file_name().unwrap().to_str().unwrap();
@@ -84,22 +89,23 @@ async fn having_seen(times: i64) -> Scorer {
     for file in ["manifest.json", "model.onnx", "reference.json"] {
         std::fs::copy(folder.join(file), place.registry().join(version).join(file)).unwrap();
     }
-    crate::small_model::alias(&place.registry(), "champion", version);
-    let store = Store::open(&place.store_url(), &Options::default()).await.unwrap();
-    let mut payments = others();
-    // The place has some of its own, which are not asked about.
-    payments
-        .retain(|payment| !crate::scorer::IDS.contains(&payment.transaction.id) && payment.transaction.id % 16 == 0);
+    alias(&place.registry(), "champion", version);
+    // The place has some transactions of its own, which keep their ids.
+    let mut payments = others(120);
+    payments.retain(|payment| !IDS.contains(&payment.transaction.id));
     for payment in &mut payments {
         payment.transaction.amount_cents *= times;
     }
+    let store = Store::open(&place.store_url(), &Options::default()).await.unwrap();
     demo::write(&store, &payments, |_, _| {}).await.unwrap();
     store.close().await;
 
-    let scorer = Scorer::start_in(place, &["--drift-rows", "900", "--drift-hours", "0"]).await;
-    let ids: Vec<i64> = payments.iter().map(|payment| payment.transaction.id).take(900).collect();
-    for (batch, ids) in ids.chunks(90).enumerate() {
-        assert_ne!(scorer.drift().await["state"], "moved", "nothing is said of {batch} batches");
+    let patience = ASKED.to_string();
+    let scorer = Scorer::start_in(place, &[&["--drift-rows", &patience, "--drift-hours", "0"], flags].concat()).await;
+    let step = payments.len() / ASKED;
+    let ids: Vec<i64> = payments.iter().step_by(step).map(|payment| payment.transaction.id).take(ASKED).collect();
+    for (batch, ids) in ids.chunks(ASKED / 10).enumerate() {
+        assert_eq!(scorer.drift().await["state"], "collecting", "after {batch} batches");
         let items: Vec<_> = ids.iter().map(|id| (*id, Some("unknown"))).collect();
         // Whoever answered: at a share of 100 % it is all the model's.
         let seen = if batch % 2 == 0 { Seen::rules(&items) } else { Seen::model(&items) };
@@ -111,19 +117,53 @@ async fn having_seen(times: i64) -> Scorer {
 
 #[tokio::test]
 async fn amounts_three_times_as_large_are_named_by_status_and_metrics() {
-    let usual = having_seen(1).await;
+    let usual = having_seen(1, &[]).await;
     let drift = usual.drift().await;
-    assert_eq!((&drift["state"], &drift["report"]["moved"]), (&"stable".into(), &serde_json::json!([])), "{drift}");
+    assert_eq!((&drift["state"], &drift["report"]["moved"]), (&json!("stable"), &json!([])), "{drift}");
     assert!(usual.metric("perch_scorer_drift_psi{feature=\"abs_amount\"}").await < 0.1);
+    assert_eq!(
+        usual.metric("perch_scorer_agreement_ratio{over=\"training\"}").await,
+        drift["report"]["agreement_baseline"]
+    );
 
-    let moved = having_seen(3).await;
+    let moved = having_seen(3, &[]).await;
     let drift = moved.drift().await;
-    let named: Vec<&str> =
-        drift["report"]["moved"].as_array().unwrap().iter().filter_map(|name| name.as_str()).collect();
+    let named: Vec<&str> = drift["report"]["moved"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
     assert_eq!(drift["state"], "moved", "{drift}");
     assert!(named.contains(&"abs_amount") && drift["line"].as_str().unwrap().contains("abs_amount moved"), "{drift}");
     assert!(moved.metric("perch_scorer_drift_psi{feature=\"abs_amount\"}").await > 0.25);
-    println!("{drift}");
     let innocent = ["dow", "merchant_gram", "channel.card", "share"];
     assert!(innocent.iter().all(|name| !named.contains(name)), "{drift}");
+}
+
+#[tokio::test]
+async fn drift_asks_for_one_training_per_cool_down_when_it_may() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("train.sh");
+    let result = r#"{"run_id":"v9","deployed":false,"reason":"too weak","metrics":{"val_f1_macro":0.5}}"#;
+    std::fs::write(&script, format!("echo run >>\"$0.runs\"; echo '{result}'")).unwrap();
+    let runs = || std::fs::read_to_string(folder.path().join("train.sh.runs")).unwrap_or_default().lines().count();
+    let work = folder.path().join("work");
+    let mut flags = vec!["--train-python", "/bin/sh", "--train-script", script.to_str().unwrap()];
+    flags.extend(["--train-folder", work.to_str().unwrap()]);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+
+    let not_asked = having_seen(3, &flags).await;
+    not_asked.app.retrain_if_moved(now).await;
+    assert_eq!((runs(), &not_asked.status().await["retraining"]["enabled"]), (0, &json!(false)));
+
+    flags.push("--retrain-on-drift");
+    let stable = having_seen(1, &flags).await;
+    stable.app.retrain_if_moved(now).await;
+    assert_eq!(runs(), 0, "nothing moved");
+
+    let moved = having_seen(3, &flags).await;
+    for later in [0, 3_600, 23 * 3_600] {
+        moved.app.retrain_if_moved(now + later).await;
+        assert_eq!(runs(), 1, "{later} seconds later");
+    }
+    assert_eq!(moved.status().await["retraining"], json!({ "enabled": true, "asked_at": now }));
+    assert_eq!(moved.metric("lm_ml_train_runs_total{status=\"rejected\"}").await, 1.0);
+    moved.app.retrain_if_moved(now + DAY).await;
+    assert_eq!(runs(), 2);
 }

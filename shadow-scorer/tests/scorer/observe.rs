@@ -8,13 +8,15 @@ use contract::frame::{self, Encoding};
 use contract::names::NoneReason;
 use contract::verdict::Verdict;
 use http::StatusCode;
+use serde_json::json;
+use shadow_scorer::store::{LabelSource, NewLabel};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
 use crate::batch::{Batch, Seen, answer};
 use crate::rules::{Rules, Script};
 use crate::scorer::{Answer, Place, Scorer};
-use crate::small_model::{SWAPPED, Version, alias};
+use crate::small_model::{SWAPPED, Version, alias, edit_manifest};
 
 async fn observe(scorer: &Scorer, batch: Batch) -> Verdict {
     let answer = scorer.post(frame::PATH, batch.bytes()).await;
@@ -255,4 +257,46 @@ async fn a_challenger_is_judged_on_the_same_observations_and_answers_nobody() {
     let live = scorer.suggest(r#"{"txn_ids":[3]}"#).await;
     assert_eq!(live.header("x-perch-model-version"), Some("v1"));
     assert_eq!(scorer.metric("perch_scorer_model_info{alias=\"challenger\",version=\"v2\"}").await, 1.0);
+}
+
+#[tokio::test]
+async fn champion_and_challenger_are_judged_side_by_side_and_on_what_users_said_since() {
+    let place = Place::new().await.with_champion();
+    let folder = Version { classes: SWAPPED, ..place.version("v2") }.write(&place.registry());
+    edit_manifest(&folder, |manifest| manifest["created_unix"] = 2_000.into());
+    alias(&place.registry(), "challenger", "v2");
+    let scorer = Scorer::start_in(place, &[]).await;
+    let judged = scorer.status().await["judged"].take();
+    assert_eq!(judged["challenger"]["with_champion"], json!({ "items": 0, "agreement": null }), "{judged}");
+
+    // Champion: 3 coffee, 4 groceries, 5 transfers. Challenger: 3 groceries, 4 coffee, 5 transfers.
+    let items = [(3, Some("coffee")), (4, Some("coffee")), (5, Some("transfers")), (6, Some("unknown"))];
+    observe(&scorer, Batch::new().with(&Seen::rules(&items))).await;
+    // 3 was said before the challenger was trained, which may have learnt it.
+    let said = [(3, "coffee", 1_999), (4, "coffee", 2_000), (5, "transfers", 2_001)];
+    let label = |(txn_id, label, labelled_at): (i64, &str, i64)| NewLabel {
+        txn_id,
+        source: LabelSource::Feedback,
+        label: label.to_owned(),
+        labelled_at,
+    };
+    scorer.app.store.put_labels(&said.map(label)).await.unwrap();
+    scorer.app.observer.as_ref().unwrap().judge().await;
+
+    let judged = scorer.status().await["judged"].take();
+    let (champion, challenger) = (&judged["champion"], &judged["challenger"]);
+    assert_eq!((&champion["version"], &challenger["version"]), (&json!("v1"), &json!("v2")));
+    let of = |agreement: f64, items| json!({ "items": items, "agreement": agreement });
+    assert_eq!(champion["with_rules"], of(2.0 / 3.0, 3));
+    assert_eq!(challenger["with_rules"], of(2.0 / 3.0, 3));
+    // Of 6 the rules have no opinion, the two models have.
+    assert_eq!(challenger["with_champion"], of(1.0 / 4.0, 4));
+    assert_eq!(champion["on_feedback"], json!({ "f1_macro": 0.5, "rows": 2 }));
+    assert_eq!(challenger["on_feedback"], json!({ "f1_macro": 1.0, "rows": 2 }));
+    assert_eq!(scorer.metric("perch_scorer_feedback_f1_macro{alias=\"challenger\"}").await, 1.0);
+
+    // Another challenger begins anew.
+    assert_eq!(scorer.post("/ml/v2/model/challenge", r#"{"version":null}"#).await.status, StatusCode::OK);
+    let judged = scorer.status().await["judged"].take();
+    assert_eq!((&judged["challenger"], &judged["champion"]["with_rules"]["items"]), (&json!(null), &json!(0)));
 }

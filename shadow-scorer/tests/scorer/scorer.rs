@@ -164,9 +164,13 @@ impl Scorer {
         Answer { status: head.status, headers: head.headers, body: body.collect().await.unwrap().to_bytes() }
     }
 
+    pub(crate) async fn status(&self) -> Value {
+        self.get("/ml/v2/model/status").await.json()
+    }
+
     /// What model status says of drift.
     pub(crate) async fn drift(&self) -> Value {
-        self.get("/ml/v2/model/status").await.json()["drift"].take()
+        self.status().await["drift"].take()
     }
 
     /// The value of one series, labels in the exposition's order.
