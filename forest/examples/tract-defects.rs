@@ -11,7 +11,7 @@ use tract_onnx::prelude::*;
 
 #[path = "../tests/it/onnx.rs"]
 #[allow(dead_code, unreachable_pub, reason = "shared with the tests, which use more of it")]
-mod onnx;
+mod build;
 
 /// Trees of one split each: `x ≤ 0` votes for class 0, else for class 1.
 fn stumps(trees: i64, mode: Mode) -> Ensemble {
@@ -39,11 +39,11 @@ fn stumps(trees: i64, mode: Mode) -> Ensemble {
 }
 
 fn plan(ensemble: &Ensemble, ours: bool) -> Result<Arc<TypedRunnableModel>> {
-    let mut format = tract_onnx::onnx();
+    let mut format = onnx();
     if ours {
         forest::register(&mut format);
     }
-    format.model_for_proto_model(&onnx::model(onnx::node(ensemble), 1))?.into_optimized()?.into_runnable()
+    format.model_for_proto_model(&build::model(build::node(ensemble), 1))?.into_optimized()?.into_runnable()
 }
 
 /// The scores of the two classes.

@@ -49,8 +49,9 @@ pub(crate) fn describe() -> Value {
 /// The machine in one line.
 pub(crate) fn line() -> String {
     let machine = describe();
-    let text = |field: &str| machine[field].as_str().unwrap_or("unknown").to_owned();
-    format!("{}, {} cores, {}", text("cpu"), machine["cores"], text("kernel"))
+    let text = |field: &str| machine.get(field).and_then(Value::as_str).unwrap_or("unknown").to_owned();
+    let cores = machine.get("cores").and_then(Value::as_u64).unwrap_or(0);
+    format!("{}, {cores} cores, {}", text("cpu"), text("kernel"))
 }
 
 pub(crate) fn date() -> String {

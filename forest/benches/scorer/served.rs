@@ -47,7 +47,7 @@ impl EndToEnd {
                 .trim(),
         );
         let manifest: Value = serde_json::from_slice(&fs::read(champion.join("manifest.json"))?)?;
-        let width = manifest["feature_schema"]["width"].as_u64().context("the manifest's width")?.try_into()?;
+        let width = number(&manifest, "/feature_schema/width").context("the manifest's width")?.try_into()?;
         let rows = rows(&champion)?;
         let mut model = Engine::served(&champion.join("model.onnx"), width)?;
 
@@ -60,10 +60,10 @@ impl EndToEnd {
             empties.push(measure::median(scorer.ask(REQUESTS, |_| EMPTY.to_owned())?));
             requests.push(measure::median(scorer.ask(REQUESTS, suggestion)?));
         }
-        let spread = (least(&requests, f64::min), least(&requests, f64::max));
+        let spread = (bound(&requests, f64::min), bound(&requests, f64::max));
         Ok(EndToEnd {
-            champion: manifest["version"].as_str().unwrap_or_default().to_owned(),
-            trees: manifest["model"]["trees"].as_u64().unwrap_or(0),
+            champion: manifest.get("version").and_then(Value::as_str).unwrap_or_default().to_owned(),
+            trees: number(&manifest, "/model/trees").unwrap_or(0),
             model: measure::median(models),
             empty: measure::median(empties),
             request: measure::median(requests),
@@ -105,14 +105,18 @@ impl EndToEnd {
     }
 }
 
-fn least(values: &[f64], pick: fn(f64, f64) -> f64) -> f64 {
+fn number(manifest: &Value, pointer: &str) -> Option<u64> {
+    manifest.pointer(pointer)?.as_u64()
+}
+
+fn bound(values: &[f64], pick: fn(f64, f64) -> f64) -> f64 {
     values.iter().copied().reduce(pick).unwrap_or(f64::NAN)
 }
 
 /// The reference rows of a version, one after the other.
 fn rows(folder: &Path) -> Result<Vec<f32>> {
     let reference: Value = serde_json::from_slice(&fs::read(folder.join("reference.json"))?)?;
-    let rows = reference["rows"].as_array().context("reference rows")?;
+    let rows = reference.get("rows").and_then(Value::as_array).context("reference rows")?;
     #[allow(clippy::cast_possible_truncation)] // they were f32 values
     let value = |value: &Value| value.as_f64().map_or(f32::NAN, |value| value as f32);
     Ok(rows.iter().filter_map(Value::as_array).flatten().map(value).collect())

@@ -17,7 +17,7 @@ use super::training;
 
 /// Trainings that drift asks for.
 #[derive(Debug)]
-pub struct Retraining {
+pub(super) struct Retraining {
     /// Shortest time between two; `None` when drift asks for none.
     cool_down: Option<Duration>,
     /// Seconds since 1970; 0 before the first.
