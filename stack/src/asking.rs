@@ -38,6 +38,34 @@ impl Stack {
         }
     }
 
+    /// One of the workspace's programs, e.g. `perch`.
+    #[must_use]
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.place().program(name)
+    }
+
+    /// The model registry's folder.
+    #[must_use]
+    pub fn registry(&self) -> PathBuf {
+        parts::registry(self)
+    }
+
+    /// Where the guard keeps its state and the audit log.
+    #[must_use]
+    pub fn guard_folder(&self) -> PathBuf {
+        self.dir().join("guard")
+    }
+
+    /// The file with the token that the console asks for before it acts; made once, like the salt.
+    ///
+    /// # Errors
+    /// When it cannot be made or read, or others can read it.
+    pub fn console_token(&self) -> Result<PathBuf, Error> {
+        let file = self.dir().join("console-token");
+        crate::secret::kept(&file)?;
+        Ok(file)
+    }
+
     /// Where the gateway listens.
     #[must_use]
     pub fn gateway(&self) -> SocketAddr {

@@ -47,6 +47,7 @@ pub struct Builder {
     pub(crate) registry: Option<PathBuf>,
     pub(crate) environment: Vec<(Part, String, String)>,
     pub(crate) monitoring: bool,
+    pub(crate) guard: bool,
     pub(crate) config: Option<EditConfig>,
 }
 
@@ -86,6 +87,7 @@ impl Builder {
             registry: None,
             environment: Vec::new(),
             monitoring: false,
+            guard: false,
             config: None,
         })
     }
@@ -201,6 +203,12 @@ impl Builder {
     /// Prometheus and Alertmanager too, where the repository has their configuration.
     pub fn monitoring(mut self, on: bool) -> Self {
         self.monitoring = on;
+        self
+    }
+
+    /// The guard with its console, too; it reads Prometheus where that is started.
+    pub fn guard(mut self, on: bool) -> Self {
+        self.guard = on;
         self
     }
 

@@ -127,7 +127,7 @@ pub const fn name(part: Part) -> &'static str {
         Part::Gateway => "gateway",
         Part::Rules => "rules backend",
         Part::Scorer => "scorer",
-        Part::Console => "console",
+        Part::Console => "guard",
         Part::Admin => "gateway's admin interface",
         Part::Prometheus => "Prometheus",
         Part::Alertmanager => "Alertmanager",

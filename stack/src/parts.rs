@@ -63,6 +63,7 @@ pub fn configure(stack: &Stack, part: Part) -> Result<Option<PathBuf>, Error> {
         Part::Gateway => ("envoy.yaml", stack.gateway_config()?),
         Part::Prometheus => ("prometheus.yml", monitoring_config(stack, "prometheus.yml.j2")?),
         Part::Alertmanager => ("alertmanager.yml", monitoring_config(stack, "alertmanager.yml.j2")?),
+        Part::Console => return stack.console_token().map(Some),
         _ => return Ok(None),
     };
     let path = stack.run().join(name);
@@ -79,6 +80,7 @@ pub(crate) fn command(stack: &Stack, part: Part) -> Result<Command, Error> {
         Part::Scorer => scorer(stack)?,
         Part::Prometheus => prometheus(stack, &config)?,
         Part::Alertmanager => alertmanager(stack, &config)?,
+        Part::Console => guard(stack, &config)?,
         other => return Err(Error::Setting(format!("the stack does not start {}", crate::error::name(other)))),
     };
     command.current_dir(stack.place().root());
@@ -133,6 +135,25 @@ fn scorer(stack: &Stack) -> Result<Command, Error> {
         .args(["--store", &store(stack), "--rules-url", &stack.url(Part::Rules)])
         .arg("--registry")
         .arg(registry(stack));
+    Ok(command)
+}
+
+fn guard(stack: &Stack, token: &Path) -> Result<Command, Error> {
+    let mut command = program(stack, "perch")?;
+    command
+        .args(["guard", "--listen", &stack.ports.address(Part::Console).to_string()])
+        .args(["--gateway", &stack.url(Part::Admin), "--scorer", &stack.url(Part::Scorer)])
+        .arg("--runtime")
+        .arg(stack.runtime_link())
+        .arg("--folder")
+        .arg(stack.guard_folder())
+        .arg("--token-file")
+        .arg(token)
+        .arg("--hook-token-file")
+        .arg(hook_token(stack)?);
+    if stack.parts().contains(&Part::Prometheus) {
+        command.args(["--prometheus", &stack.url(Part::Prometheus)]);
+    }
     Ok(command)
 }
 

@@ -104,6 +104,9 @@ impl Stack {
         if self.settings.monitoring {
             parts.extend(parts::monitoring(&self.settings.place));
         }
+        if self.settings.guard {
+            parts.push(Part::Console);
+        }
         parts
     }
 

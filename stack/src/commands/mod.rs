@@ -26,7 +26,8 @@ pub(crate) fn deployment() -> Result<Builder, Error> {
         .share(start_share()?)
         .concurrency(workers)
         .scorer_checks(true)
-        .monitoring(true))
+        .monitoring(true)
+        .guard(true))
 }
 
 fn start_share() -> Result<Share, Error> {

@@ -26,7 +26,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
     }
     validate::configurations(&stack)?;
     stack.start().await?;
-    show(&stack);
+    show(&stack)?;
     match stack.share().await? {
         Some(share) => say!("  the share    {share} now; `make canary-10` moves it, `make down` stops everything"),
         None => say!("  the share    is none that Envoy can honour, which it treats as off: `make canary-0`"),
@@ -35,7 +35,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn show(stack: &Stack) {
+fn show(stack: &Stack) -> anyhow::Result<()> {
     let gateway = stack.gateway_url();
     say!("up; logs in {}", stack.run().display());
     say!("  suggestions  curl -X POST {gateway}/ml/suggestions -H 'content-type: application/json' \\");
@@ -44,4 +44,10 @@ fn show(stack: &Stack) {
     if stack.parts().contains(&Part::Prometheus) {
         say!("  Prometheus   {}", stack.url(Part::Prometheus));
     }
+    if stack.parts().contains(&Part::Console) {
+        let token = stack.console_token()?;
+        say!("  console      {}  (to act there: the token in {})", stack.url(Part::Console), token.display());
+        say!("  a ramp       perch ramp start; perch ramp status");
+    }
+    Ok(())
 }

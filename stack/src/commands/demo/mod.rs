@@ -2,7 +2,9 @@
 //! code says whether every promise held.
 
 mod counts;
+mod guarded;
 mod latency;
+mod models;
 mod promises;
 mod tally;
 mod traffic;
@@ -49,9 +51,18 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     if dir.exists() {
         std::fs::remove_dir_all(&dir).with_context(|| format!("clearing {}", dir.display()))?;
     }
-    let mut stack = builder.dir(dir).share(Share::OFF).monitoring(!options.no_monitoring).prepare()?;
+    let registry = dir.join("registry");
+    models::copy_champion(&builder.place().file("models/registry"), &registry)?;
+    let mut stack = builder
+        .dir(dir)
+        .registry(registry)
+        .share(Share::OFF)
+        .monitoring(!options.no_monitoring)
+        .env(Part::Console, "PERCH_GUARD_INTERVAL", "1")
+        .prepare()?;
 
-    say!("Starting the rules backend, the scorer, Envoy{}", if options.no_monitoring { "" } else { " and Prometheus" });
+    let monitoring = if options.no_monitoring { "" } else { ", Prometheus" };
+    say!("Starting the rules backend, the scorer, Envoy{monitoring} and the guard");
     stack.start().await?;
     let outcome = tokio::select! {
         outcome = walked(&mut stack, &options) => outcome,
@@ -82,6 +93,8 @@ async fn walked(stack: &mut Stack, options: &Options) -> anyhow::Result<Promises
     }
     walk.kill_scorer_under_load(stack, &mut promises).await?;
     walk.roll_back(stack, &mut promises).await?;
+    let few = Traffic::new(options.users.min(600), 1, options.rate, options.transactions)?;
+    guarded::act(stack, &few, &mut promises).await?;
     if stack.parts().contains(&Part::Prometheus) {
         counts::dashboards(stack).await?;
     }
