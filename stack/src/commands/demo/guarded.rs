@@ -45,7 +45,8 @@ pub(crate) async fn act(stack: &Stack, traffic: &Traffic, promises: &mut Promise
     let (version, [one, other]) = models::deploy_swapped(&stack.registry())?;
     reload(stack).await?;
     say!("\nThe same for model {version}: {one} and {other} were mixed up in its training");
-    guard.start("a bad model", &format!("baseline: {{agreement: {agreement}, minimum_time: 6s}}")).await?;
+    let known = format!("baseline: {{agreement: {agreement}, minimum_time: 6s, minimum_requests: 500}}");
+    guard.start("a bad model", &known).await?;
     let bad = guard.watch(stack, traffic, promises, |seen| seen.stopped.is_some()).await?;
     let share = stack.share().await?;
     let held = bad.stopped.is_some() && share == Some(Share::OFF);
@@ -134,7 +135,9 @@ impl Guard {
             if let Some((number, words)) = seen.last_change.as_ref().filter(|(number, _)| *number > told) {
                 told = *number;
                 say!("  {:>3} s  {words}", began.elapsed().as_secs());
-                say!("         {}", seen.reason);
+                if !words.contains(&seen.reason) {
+                    say!("         {}", seen.reason);
+                }
             }
             if until(&seen) || seen.stopped.is_some() || began.elapsed() > PATIENCE {
                 return Ok(seen);

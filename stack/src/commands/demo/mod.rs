@@ -27,7 +27,7 @@ use walk::Walk;
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// Users in the traffic
-    #[arg(long, default_value_t = 3_000, value_parser = clap::value_parser!(u32).range(100..=100_000))]
+    #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(100..=100_000))]
     users: u32,
     /// Requests of each user at each step
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=100))]
@@ -93,7 +93,8 @@ async fn walked(stack: &mut Stack, options: &Options) -> anyhow::Result<Promises
     }
     walk.kill_scorer_under_load(stack, &mut promises).await?;
     walk.roll_back(stack, &mut promises).await?;
-    let few = Traffic::new(options.users.min(600), 1, options.rate, options.transactions)?;
+    // Few users in short rounds, at half the pace: between rounds the guard is asked how it stands.
+    let few = Traffic::new(options.users.min(400), 1, options.rate.div_ceil(2), options.transactions)?;
     guarded::act(stack, &few, &mut promises).await?;
     if stack.parts().contains(&Part::Prometheus) {
         counts::dashboards(stack).await?;
