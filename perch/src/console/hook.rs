@@ -11,14 +11,14 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use contract::alerts::{ACTION_LABEL, ACTION_ROLLBACK};
-use contract::switch::Share;
 use serde::Deserialize;
 
-use super::acts::{Act, ActError};
+use super::Console;
 use super::clock;
-use super::{Console, routes};
+use crate::guard::clock::now_ms;
+use crate::guard::hand::HandError;
 use crate::guard::in_words;
-use crate::guard::ledger::{By, Entry, What};
+use crate::guard::ledger::By;
 
 /// Bytes of a post, at most.
 pub(super) const BODY_BYTES: usize = 256 * 1024;
@@ -66,7 +66,7 @@ pub(super) enum HookError {
     Unreadable(String),
     /// It could not be written down; Alertmanager tries again.
     #[error("the alert was not taken")]
-    Act(#[from] ActError),
+    Hand(#[from] HandError),
 }
 
 impl IntoResponse for HookError {
@@ -74,7 +74,7 @@ impl IntoResponse for HookError {
         let status = match self {
             Self::Stranger => StatusCode::UNAUTHORIZED,
             Self::Unreadable(_) => StatusCode::BAD_REQUEST,
-            Self::Act(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Hand(_) => StatusCode::SERVICE_UNAVAILABLE,
         };
         let mut answer = (status, format!("{}\n", in_words(&self))).into_response();
         if status == StatusCode::UNAUTHORIZED {
@@ -93,7 +93,7 @@ pub(super) async fn take(
     authorize(&console, &headers)?;
     let mut rolled_back = 0_u32;
     for wanted in wanted(&body)? {
-        rolled_back += u32::from(console.roll_back(routes::now_ms(), &wanted).await?);
+        rolled_back += u32::from(console.roll_back(&wanted).await?);
     }
     Ok(axum::Json(serde_json::json!({ "rolled_back": rolled_back })))
 }
@@ -136,37 +136,15 @@ fn of_alert(alert: Alert) -> Result<Wanted, HookError> {
 
 impl Console {
     /// Rolls back, unless that was done for this alert, or an operator has spoken since it began.
-    async fn roll_back(&self, now_ms: u64, wanted: &Wanted) -> Result<bool, ActError> {
-        let by = By::Alert(wanted.name.clone());
-        let mut held = self.0.ledger.hold().await?;
-        if held.keyed(&wanted.key).is_some() {
-            return Ok(false);
-        }
-        let overruled = held.entries().iter().rev().find(|entry| overrules(entry, wanted.starts_ms));
-        if let Some(number) = overruled.map(|entry| entry.number) {
-            let reason = format!("an operator has spoken since the alert began (entry {number})");
-            held.append_keyed(now_ms, by, What::Refused { wanted: "rollback".to_owned() }, reason, &wanted.key)?;
-            return Ok(false);
-        }
-        match self.act_in(&mut held, now_ms, by, &Act::Rollback, &wanted.reason, &wanted.key).await {
+    async fn roll_back(&self, wanted: &Wanted) -> Result<bool, HandError> {
+        let mut hand = self.hand(By::Alert(wanted.name.clone())).once(wanted.key.clone()).about(wanted.starts_ms);
+        match hand.roll_back(now_ms(), &wanted.reason).await {
             // Written down: where the share did not get through, the guard tries again at each look.
-            Ok(_) | Err(ActError::Sink(_)) => Ok(true),
+            Ok(()) | Err(HandError::Sink(_)) => Ok(true),
+            Err(HandError::Done(_) | HandError::Overruled(_)) => Ok(false),
             Err(error) => Err(error),
         }
     }
-}
-
-/// Did an operator put users on the model, or let the ramp go on, after that moment?
-fn overrules(entry: &Entry, since_ms: u64) -> bool {
-    let human = matches!(entry.by, By::Human(_));
-    let on = |share: &str| Share::from_runtime(share).is_some_and(|share| share != Share::OFF);
-    let goes_on = match &entry.what {
-        What::Set { to, .. } => human && on(to),
-        What::Found { to, .. } => on(to),
-        What::Resume => human,
-        _ => false,
-    };
-    goes_on && entry.at_ms > since_ms
 }
 
 #[cfg(test)]

@@ -2,39 +2,57 @@
 //!
 //! | module | what |
 //! |---|---|
+//! | [`pages`] | the pages; templates and looks are in `templates/` and `assets/` |
+//! | [`forms`] | signing in, and acting |
+//! | [`chart`] | lines over time |
+//! | [`access`] | host names, origins, cookies |
 //! | [`server`] | connections, with bounds |
 //! | [`routes`] | what is served where, and the headers of every answer |
-//! | [`acts`] | what an operator or an alert wants done |
+//! | [`session`] | who is at the console, and that a form is the console's own |
 //! | [`hook`] | what Alertmanager posts |
-//! | [`gateways`] | the share that holds now, and where one is set |
-//! | [`folder`] | the guard's folder: its last report, the ledger |
+//! | [`prometheus`], [`scorer`] | what others are asked |
+//! | [`deployment`] | how the guard stands, what was said, what the gateways hold |
 //! | [`token`] | secrets that a caller must show |
 //! | [`clock`] | moments in words |
 //!
 //! It keeps nothing of its own: what it shows is in the guard's folder, in Prometheus and in the scorer, so it can be
 //! restarted at any time, and every guard of a deployment shows the same.
 
-mod acts;
+mod access;
+mod chart;
 mod clock;
-mod folder;
-mod gateways;
+mod deployment;
+mod forms;
 mod hook;
+mod pages;
+mod prometheus;
 mod routes;
+mod scorer;
 mod server;
+mod session;
+#[cfg(test)]
+mod tests;
 mod token;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use minijinja::Environment;
 use tokio::net::TcpListener;
 
 use crate::guard::export::{self, Counts};
 use crate::guard::ledger::{Ledger, LedgerError};
 use crate::guard::shell::Report;
+use crate::guard::sink::Gateways;
 
-use gateways::Gateways;
+use prometheus::Prometheus;
 pub use routes::STATE_PATH;
+use scorer::Scorer;
 pub use token::{Token, TokenError};
+
+/// How long a page waits for Prometheus or a scorer.
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What the console is told when it starts.
 #[derive(Debug, Clone, Default)]
@@ -67,6 +85,12 @@ pub enum ConsoleError {
     /// No HTTP client can be made.
     #[error("the gateways")]
     Gateways(#[from] stack::Error),
+    /// No HTTP client can be made for Prometheus and the scorers.
+    #[error("a client")]
+    Client(#[from] reqwest::Error),
+    /// A template of this program is broken, which its tests would say.
+    #[error("a template")]
+    Template(#[from] minijinja::Error),
 }
 
 /// The console. Clones are the same one.
@@ -78,6 +102,9 @@ struct Inner {
     settings: Settings,
     ledger: Ledger,
     gateways: Gateways,
+    prometheus: Option<Prometheus>,
+    scorer: Option<Scorer>,
+    templates: Environment<'static>,
     /// What the guard of this program last said, and how often it said what. `None` before its first look.
     told: Mutex<Option<(Report, Counts)>>,
 }
@@ -90,7 +117,11 @@ impl Console {
     pub fn new(settings: Settings) -> Result<Self, ConsoleError> {
         let ledger = Ledger::in_folder(&settings.folder)?;
         let gateways = Gateways::new(&settings.gateways, settings.runtime_links.clone())?;
-        Ok(Self(Arc::new(Inner { settings, ledger, gateways, told: Mutex::new(None) })))
+        let http = reqwest::Client::builder().timeout(TIMEOUT).no_proxy().build()?;
+        let prometheus = settings.prometheus.as_ref().map(|url| Prometheus::new(http.clone(), url));
+        let scorer = settings.scorers.first().map(|url| Scorer::new(http, url));
+        let (templates, told) = (pages::templates()?, Mutex::new(None));
+        Ok(Self(Arc::new(Inner { settings, ledger, gateways, prometheus, scorer, templates, told })))
     }
 
     /// Takes in what the guard of this program has just said, for `/metrics`.

@@ -1,6 +1,6 @@
 //! What is served where, and the headers of every answer.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::StatusCode;
@@ -12,8 +12,9 @@ use axum::{Json, Router};
 use contract::alerts::HOOK_PATH;
 use serde_json::json;
 
-use super::folder::FolderError;
-use super::{Console, hook};
+use super::pages::PageError;
+use super::{Console, access, forms, hook, pages};
+use crate::guard::clock::now_ms;
 
 /// Path of the console's state as JSON.
 pub const STATE_PATH: &str = "/perch/v1/state";
@@ -39,11 +40,31 @@ const HEADERS: [(HeaderName, &str); 7] = [
     (HeaderName::from_static("permissions-policy"), "camera=(), geolocation=(), microphone=()"),
 ];
 
+const STYLE: &str = include_str!("assets/console.css");
+const SCRIPT: &str = include_str!("assets/console.js");
+const ICON: &str = include_str!("assets/icon.svg");
+
 pub(super) fn router(console: Console) -> Router {
+    // What people look at, and what acts. Programs ask the rest, by whatever name they know this host.
+    let pages = Router::new()
+        .route("/", get(pages::overview::show))
+        .route("/labels", get(pages::labels::show))
+        .route("/ramp", get(pages::ramp::show))
+        .route("/model", get(pages::model::show))
+        .route("/audit", get(pages::audit::show))
+        .route("/login", get(forms::login).post(forms::sign_in))
+        .route("/logout", post(forms::sign_out))
+        .route("/set", get(forms::ask))
+        .route("/act", post(forms::act))
+        .route(STATE_PATH, get(state))
+        .route("/assets/console.css", get(|| asset("text/css; charset=utf-8", STYLE)))
+        .route("/assets/console.js", get(|| asset("text/javascript; charset=utf-8", SCRIPT)))
+        .route("/assets/icon.svg", get(|| asset("image/svg+xml", ICON)))
+        .layer(middleware::from_fn_with_state(console.clone(), access::known_host));
     Router::new()
+        .merge(pages)
         .route("/healthz", get(async || "ok\n"))
         .route("/metrics", get(metrics))
-        .route(STATE_PATH, get(state))
         .route(HOOK_PATH, post(hook::take).layer(DefaultBodyLimit::max(hook::BODY_BYTES)))
         .layer(DefaultBodyLimit::max(BODY_BYTES))
         .layer(middleware::from_fn(frame))
@@ -67,19 +88,14 @@ async fn metrics(State(console): State<Console>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], console.metrics())
 }
 
-async fn state(State(console): State<Console>) -> Result<Json<serde_json::Value>, FolderError> {
-    let (report, mut entries) = (console.report()?, console.entries()?);
+async fn state(State(console): State<Console>) -> Result<Json<serde_json::Value>, PageError> {
+    let now_ms = now_ms();
+    let mut entries = console.entries()?;
     entries.truncate(ENTRIES);
-    Ok(Json(json!({ "at_ms": now_ms(), "guard": report, "entries": entries })))
+    Ok(Json(json!({ "at_ms": now_ms, "standing": console.standing(now_ms)?, "entries": entries })))
 }
 
-impl IntoResponse for FolderError {
-    fn into_response(self) -> Response {
-        (StatusCode::INTERNAL_SERVER_ERROR, format!("{}\n", crate::guard::in_words(&self))).into_response()
-    }
-}
-
-pub(super) fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+async fn asset(kind: &'static str, text: &'static str) -> impl IntoResponse {
+    // Small, and asked for again at each page, so that a new version is never met by old looks.
+    ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "no-cache")], text)
 }

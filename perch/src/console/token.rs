@@ -65,6 +65,36 @@ impl Token {
         let tag = |text: &[u8]| keyed(b"perch token").chain_update(text).finalize();
         tag(&self.0) == tag(shown.as_bytes())
     }
+
+    /// A code over `parts` that only who has the token can make, for one `purpose`.
+    pub(super) fn code(&self, purpose: &'static str, parts: &[&str]) -> Code {
+        let mut mac = keyed(&self.0);
+        for part in std::iter::once(&purpose).chain(parts) {
+            mac.update(&(part.len() as u64).to_be_bytes());
+            mac.update(part.as_bytes());
+        }
+        Code(mac)
+    }
+}
+
+/// A code that is either shown or checked.
+pub(super) struct Code(Hmac<Sha256>);
+
+impl Code {
+    /// Its 64 hex digits.
+    pub(super) fn hex(self) -> String {
+        use fmt::Write as _;
+        self.0.finalize().into_bytes().iter().fold(String::new(), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+    }
+
+    /// Is `hex` this code? In constant time.
+    pub(super) fn is(self, hex: &str) -> bool {
+        let tag = |text: &[u8]| keyed(b"perch code").chain_update(text).finalize();
+        tag(self.hex().as_bytes()) == tag(hex.as_bytes())
+    }
 }
 
 fn keyed(key: &[u8]) -> Hmac<Sha256> {
@@ -90,6 +120,16 @@ mod tests {
             assert!(!token.is(wrong), "{wrong}");
         }
         assert_eq!(format!("{token:?}"), "Token(…)");
+    }
+
+    #[test]
+    fn a_code_holds_for_its_parts_and_purpose_alone() {
+        let token = Token::new("0123456789abcdef").unwrap();
+        let code = token.code("a", &["x", "y"]).hex();
+        assert!(token.code("a", &["x", "y"]).is(&code));
+        assert!(!token.code("b", &["x", "y"]).is(&code));
+        assert!(!token.code("a", &["xy", ""]).is(&code));
+        assert!(!Token::new("another-token-16").unwrap().code("a", &["x", "y"]).is(&code));
     }
 
     #[test]

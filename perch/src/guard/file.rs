@@ -37,7 +37,7 @@ pub(super) fn replace(path: &Path, text: &str) -> Result<(), FileError> {
 }
 
 /// The text of `path`; `None` when there is no such file.
-pub(crate) fn read(path: &Path) -> Result<Option<String>, FileError> {
+pub(super) fn read(path: &Path) -> Result<Option<String>, FileError> {
     match fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

@@ -7,7 +7,7 @@
 
 use contract::switch::Share;
 
-use super::ledger::{By, Held, Ledger, LedgerError, What};
+use super::ledger::{By, Entry, Held, Ledger, LedgerError, What};
 use super::sink::{Gateways, Sink, SinkError};
 
 /// Something that could not be done by hand.
@@ -22,6 +22,12 @@ pub enum HandError {
     /// The share does not hold everywhere.
     #[error(transparent)]
     Sink(#[from] SinkError),
+    /// It was asked for before, with the same key.
+    #[error("this has been done already (entry {0})")]
+    Done(u64),
+    /// An operator has spoken since the thing began that this is about.
+    #[error("an operator has spoken since it began (entry {0})")]
+    Overruled(u64),
 }
 
 /// Somebody who moves the share.
@@ -30,13 +36,30 @@ pub struct Hand {
     gateways: Gateways,
     ledger: Option<Ledger>,
     by: By,
+    key: Option<String>,
+    since_ms: Option<u64>,
 }
 
 impl Hand {
     /// `by`'s hand on `gateways`. Without a ledger nothing is written down, and a guard finds the change by itself.
     #[must_use]
     pub const fn new(gateways: Gateways, ledger: Option<Ledger>, by: By) -> Self {
-        Self { gateways, ledger, by }
+        Self { gateways, ledger, by, key: None, since_ms: None }
+    }
+
+    /// What it does next is done once, however often it is asked for with this key.
+    #[must_use]
+    pub fn once(mut self, key: impl Into<String>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
+    /// What it does next is about something that began then, in milliseconds since 1970: an operator who has put users on
+    /// the model since, or let the guard go on, knew better, and nothing is done.
+    #[must_use]
+    pub const fn about(mut self, since_ms: u64) -> Self {
+        self.since_ms = Some(since_ms);
+        self
     }
 
     /// Sets the share on every gateway; what each of them held before.
@@ -46,6 +69,7 @@ impl Hand {
     /// everywhere in the end (which the ledger then says).
     pub async fn set(&mut self, now_ms: u64, share: Share, reason: &str) -> Result<Vec<Share>, HandError> {
         let mut held = self.hold().await?;
+        self.may(now_ms, held.as_mut(), &share.to_runtime())?;
         let before = self.gateways.shares().await;
         let faults: Vec<String> = before.iter().filter_map(|share| share.as_ref().err().cloned()).collect();
         if !faults.is_empty() {
@@ -67,12 +91,23 @@ impl Hand {
             written = Err(error);
             None
         });
+        self.may(now_ms, held.as_mut(), "rollback")?;
         if let Some(held) = &mut held {
-            written = written.and(held.append(now_ms, self.by.clone(), What::Rollback, reason).map(|_| ()));
+            written = written.and(self.write(now_ms, held, What::Rollback, reason));
         }
         let from = self.gateways.shares().await.into_iter().find_map(Result::ok);
         self.put(now_ms, from, Share::OFF, reason, held.as_mut()).await?;
         Ok(written?)
+    }
+
+    /// Writes an order to the guard down, which carries it out at its next look.
+    ///
+    /// # Errors
+    /// When the ledger cannot be held or written.
+    pub async fn order(&mut self, now_ms: u64, order: What, reason: &str) -> Result<(), HandError> {
+        let mut held = self.hold().await?;
+        self.may(now_ms, held.as_mut(), &order.words())?;
+        Ok(held.as_mut().map_or(Ok(()), |held| self.write(now_ms, held, order, reason))?)
     }
 
     /// Holds the ledger, where there is one.
@@ -81,6 +116,30 @@ impl Hand {
             Some(ledger) => ledger.hold().await.map(Some),
             None => Ok(None),
         }
+    }
+
+    /// Is there nothing in the ledger that keeps it from being done?
+    fn may(&mut self, now_ms: u64, held: Option<&mut Held>, wanted: &str) -> Result<(), HandError> {
+        let Some(held) = held else { return Ok(()) };
+        if let Some(entry) = self.key.as_deref().and_then(|key| held.keyed(key)) {
+            return Err(HandError::Done(entry.number));
+        }
+        let overruled = |since| held.entries().iter().rev().find(|entry| overrules(entry, since));
+        if let Some(number) = self.since_ms.and_then(overruled).map(|entry| entry.number) {
+            let error = HandError::Overruled(number);
+            self.write(now_ms, held, What::Refused { wanted: wanted.to_owned() }, &error.to_string())?;
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    /// Writes down what is done, the first time with the key.
+    fn write(&mut self, now_ms: u64, held: &mut Held, what: What, reason: &str) -> Result<(), LedgerError> {
+        match self.key.take() {
+            Some(key) => held.append_keyed(now_ms, self.by.clone(), what, reason, &key),
+            None => held.append(now_ms, self.by.clone(), what, reason),
+        }
+        .map(|_| ())
     }
 
     async fn put(
@@ -97,10 +156,23 @@ impl Hand {
                 Ok(()) => (What::Set { from: from.map(Share::to_runtime), to: to.to_runtime() }, reason.to_owned()),
                 Err(error) => (What::Refused { wanted: to.to_runtime() }, super::source::in_words(error)),
             };
-            held.append(now_ms, self.by.clone(), what, reason)?;
+            self.write(now_ms, held, what, &reason)?;
         }
         Ok(done?)
     }
+}
+
+/// Did an operator put users on the model, or let the guard go on, after that moment?
+fn overrules(entry: &Entry, since_ms: u64) -> bool {
+    let human = matches!(entry.by, By::Human(_));
+    let on = |share: &str| Share::from_runtime(share).is_some_and(|share| share != Share::OFF);
+    let goes_on = match &entry.what {
+        What::Set { to, .. } => human && on(to),
+        What::Found { to, .. } => on(to),
+        What::Resume => human,
+        _ => false,
+    };
+    goes_on && entry.at_ms > since_ms
 }
 
 #[cfg(test)]
@@ -160,6 +232,36 @@ mod tests {
         let story = story(&ledger);
         assert_eq!(story[0], "Rollback: wrong labels");
         assert!(story[1].starts_with("refused 0") && story[1].contains(&gone.url), "{story:?}");
+    }
+
+    #[tokio::test]
+    async fn what_has_a_key_is_done_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let one = Gateway::start("5").await;
+        let (hand, ledger) = hand(folder.path(), &[&one]);
+        hand.clone().once("form 1").set(7, share(10), "").await.unwrap();
+        let again = hand.clone().once("form 1").set(8, share(50), "").await;
+        assert!(matches!(again, Err(HandError::Done(1))), "{again:?}");
+        let order = hand.clone().once("form 1").order(9, What::Pause, "").await;
+        assert!(matches!(order, Err(HandError::Done(1))), "{order:?}");
+        hand.clone().once("form 2").roll_back(10, "").await.unwrap();
+        assert_eq!(story(&ledger), ["5>10: ", "Rollback: ", "10>0: "]);
+    }
+
+    #[tokio::test]
+    async fn what_began_before_an_operators_word_is_overruled_by_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let one = Gateway::start("0").await;
+        let (mut hand, ledger) = hand(folder.path(), &[&one]);
+        hand.set(7, share(10), "").await.unwrap();
+        let old = hand.clone().once("alert 1").about(6).roll_back(8, "").await;
+        assert!(matches!(old, Err(HandError::Overruled(1))), "{old:?}");
+        let repeated = hand.clone().once("alert 1").about(6).roll_back(9, "").await;
+        assert!(matches!(repeated, Err(HandError::Done(2))), "{repeated:?}");
+        assert_eq!(one.share(), "10");
+        hand.about(7).roll_back(10, "").await.unwrap();
+        assert_eq!(one.share(), "0");
+        assert_eq!(story(&ledger)[1], "refused rollback: an operator has spoken since it began (entry 1)");
     }
 
     #[tokio::test]

@@ -47,10 +47,9 @@ pub mod source;
 pub mod standing;
 pub mod state;
 #[cfg(test)]
-mod testing;
-mod words;
+pub(crate) mod testing;
+pub(crate) mod words;
 
 pub use file::FileError;
-pub(crate) use file::read as read_file;
 pub use ramp::{Guard, Order, OrderError, StateError};
 pub use source::in_words;

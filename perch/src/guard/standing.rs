@@ -124,22 +124,29 @@ impl Entry {
     /// Who said or did what, and why.
     #[must_use]
     pub fn words(&self) -> String {
-        let share = |text: &str| Share::from_runtime(text).map_or_else(|| text.to_owned(), |share| share.to_string());
-        let what = match &self.what {
-            What::Set { from: Some(from), to } => format!("set the share from {} to {}", share(from), share(to)),
-            What::Set { from: None, to } => format!("set the share to {}", share(to)),
-            What::Found { from, to } => format!("found the share changed from {} to {}", share(from), share(to)),
-            What::Froze => "froze the ramp".to_owned(),
-            What::Start { .. } => "started a ramp".to_owned(),
-            What::Pause => "paused the guard".to_owned(),
-            What::Resume => "let the guard go on".to_owned(),
-            What::Approve => "approved the next step".to_owned(),
-            What::Abort => "ended the ramp".to_owned(),
-            What::Rollback => "rolled back".to_owned(),
-            What::Refused { wanted } => format!("did not get its way ({})", share(wanted)),
-        };
         let reason = if self.reason.is_empty() { String::new() } else { format!(": {}", self.reason) };
-        format!("{} {what}{reason}", self.by)
+        format!("{} {}{reason}", self.by, self.what.words())
+    }
+}
+
+impl What {
+    /// What was said or done.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let share = |text: &str| Share::from_runtime(text).map_or_else(|| text.to_owned(), |share| share.to_string());
+        match self {
+            Self::Set { from: Some(from), to } => format!("set the share from {} to {}", share(from), share(to)),
+            Self::Set { from: None, to } => format!("set the share to {}", share(to)),
+            Self::Found { from, to } => format!("found the share changed from {} to {}", share(from), share(to)),
+            Self::Froze => "froze the ramp".to_owned(),
+            Self::Start { .. } => "started a ramp".to_owned(),
+            Self::Pause => "paused the guard".to_owned(),
+            Self::Resume => "let the guard go on".to_owned(),
+            Self::Approve => "approved the next step".to_owned(),
+            Self::Abort => "ended the ramp".to_owned(),
+            Self::Rollback => "rolled back".to_owned(),
+            Self::Refused { wanted } => format!("did not get its way ({})", share(wanted)),
+        }
     }
 }
 

@@ -1,23 +1,23 @@
 //! Numbers in words.
 
 /// A share as percents with one decimal, two below one percent: `86.1 %`, `0.25 %`.
-pub(super) fn percent(share: f64) -> String {
+pub(crate) fn percent(share: f64) -> String {
     let percent = share * 100.0;
     if percent != 0.0 && percent.abs() < 1.0 { format!("{percent:.2} %") } else { format!("{percent:.1} %") }
 }
 
 /// A difference of shares in points: `-2.3 points`.
-pub(super) fn points(difference: f64) -> String {
+pub(crate) fn points(difference: f64) -> String {
     format!("{:+.1} points", difference * 100.0)
 }
 
 /// A count without decimals.
-pub(super) fn count(count: f64) -> String {
+pub(crate) fn count(count: f64) -> String {
     format!("{count:.0}")
 }
 
 /// A time span, in its largest whole unit but one: `3 h 20 min`.
-pub(super) fn span(ms: u64) -> String {
+pub(crate) fn span(ms: u64) -> String {
     let seconds = ms / 1000;
     match seconds {
         0..120 => format!("{seconds} s"),

@@ -76,7 +76,7 @@ pub fn in_words(error: &dyn std::error::Error) -> String {
 }
 
 /// The body of `GET url`, at most `limit` bytes.
-async fn get(http: &reqwest::Client, url: &str, limit: usize) -> Result<String, SourceError> {
+pub(crate) async fn get(http: &reqwest::Client, url: &str, limit: usize) -> Result<String, SourceError> {
     let asking = |source: reqwest::Error| SourceError::Asking { url: url.to_owned(), source };
     let wrong = |what: String| SourceError::Answer { url: url.to_owned(), what };
     let mut response = http.get(url).send().await.map_err(asking)?;

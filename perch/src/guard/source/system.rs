@@ -114,7 +114,7 @@ impl Source for System {
 }
 
 /// One share if every one of `wanted` gateways holds it.
-pub(crate) fn agreed(shares: &[(&String, Share)], wanted: usize) -> SeenShare {
+fn agreed(shares: &[(&String, Share)], wanted: usize) -> SeenShare {
     let Some((_, first)) = shares.first() else { return SeenShare::Unknown };
     if shares.iter().any(|(_, share)| share != first) {
         let each: Vec<String> = shares.iter().map(|(url, share)| format!("{url} holds {share}")).collect();

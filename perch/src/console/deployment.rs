@@ -1,0 +1,40 @@
+//! The deployment: how the guard stands, what was said, what the gateways hold, and a hand on them.
+
+use contract::switch::Share;
+
+use super::Console;
+use crate::guard::hand::Hand;
+use crate::guard::ledger::{By, Entry, LedgerError};
+use crate::guard::standing::{Standing, StandingError};
+
+impl Console {
+    /// How the guard that leads stands, whichever program it is in.
+    pub(super) fn standing(&self, now_ms: u64) -> Result<Standing, StandingError> {
+        Standing::read(&self.0.settings.folder, now_ms)
+    }
+
+    /// The ledger's entries, the newest first.
+    pub(super) fn entries(&self) -> Result<Vec<Entry>, LedgerError> {
+        let mut entries = self.0.ledger.read()?;
+        entries.reverse();
+        Ok(entries)
+    }
+
+    /// The share that all gateways hold.
+    ///
+    /// # Errors
+    /// In words: one cannot be reached, or they differ.
+    pub(super) async fn share(&self) -> Result<Share, String> {
+        let shares: Vec<Share> = self.0.gateways.shares().await.into_iter().collect::<Result<_, String>>()?;
+        match shares.split_first() {
+            Some((first, others)) if others.iter().all(|other| other == first) => Ok(*first),
+            Some(_) => Err("the gateways hold different shares".to_owned()),
+            None => Err("no gateway is known".to_owned()),
+        }
+    }
+
+    /// Somebody's hand on the share.
+    pub(super) fn hand(&self, by: By) -> Hand {
+        Hand::new(self.0.gateways.clone(), Some(self.0.ledger.clone()), by)
+    }
+}
