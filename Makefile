@@ -49,7 +49,7 @@ ml-predict: ## One prediction
 	@models/ask $(GATEWAY) $(BIN)/shadow-scorer /ml/v2/predict '{"txn_id": 88}'
 ml-smoke: ## The replaced system's three browser-runner tests, against the running stack
 	setup/run browser
-	cd tests/browser && npx playwright test ml-smoke
+	cd tests/browser && npx playwright test ml-smoke.spec
 
 ##@ Build
 .PHONY: setup build filter data model
@@ -67,8 +67,8 @@ model: ## A model, if there is none
 	else $(MAKE) ml-train TRAIN_FLAGS=--quick; fi
 
 ##@ Check
-.PHONY: test test-rust test-models test-load test-files lint
-test: lint test-files test-models test-rust ## Everything that CI checks
+.PHONY: test test-rust test-models test-load test-files console-smoke lint
+test: lint test-files test-models test-rust console-smoke ## Everything that CI checks
 lint: ## Format, clippy, documentation, dependencies, scripts
 	setup/run system checks
 	cargo fmt --all --check
@@ -90,6 +90,10 @@ test-rust: ## Unit, property and end-to-end tests, on SQLite and PostgreSQL, wit
 	$(MAKE) build model PROFILE=dev
 	cargo test --locked --workspace --no-run
 	shadow-scorer/tests/with-postgres cargo test --locked --workspace
+console-smoke: ## The console in a browser, with a real guard; screenshots in tests/browser/test-results/screens
+	setup/run browser
+	$(MAKE) build PROFILE=dev
+	cd tests/browser && npm run --silent check && npx playwright test console.spec
 test-load: ## The accounting at full size: 200,000 requests while the scorer dies twice (`test-rust` has a tenth of it)
 	$(MAKE) build model PROFILE=dev
 	PERCH_E2E_FULL=1 cargo test --locked --workspace --test e2e accounting

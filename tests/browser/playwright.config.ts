@@ -1,4 +1,4 @@
-// Against a stack that runs already (`make up`). Debian's Chromium; PERCH_CHROMIUM names another.
+// ml-smoke runs against a stack that is up (`make up`), console starts a guard of its own. Debian's Chromium; PERCH_CHROMIUM names another.
 
 import { defineConfig, devices } from '@playwright/test';
 

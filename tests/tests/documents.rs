@@ -6,8 +6,15 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const DOCUMENTS: [&str; 6] =
-    ["README.md", "CHANGELOG.md", "setup/README.md", "envoy/README.md", "perch/README.md", "prometheus/RUNBOOK.md"];
+const DOCUMENTS: [&str; 7] = [
+    "README.md",
+    "CHANGELOG.md",
+    "setup/README.md",
+    "envoy/README.md",
+    "perch/README.md",
+    "perch/docs/console.md",
+    "prometheus/RUNBOOK.md",
+];
 
 /// Things that are written like paths but are made when Perch runs.
 const MADE_AT_RUN_TIME: [&str; 5] = [".perch", "target", "models/registry", "models/features", "grafana/node_modules"];
