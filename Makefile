@@ -98,11 +98,16 @@ test-load: ## The accounting at full size: 200,000 requests while the scorer die
 	$(MAKE) build model PROFILE=dev
 	PERCH_E2E_FULL=1 cargo test --locked --workspace --test e2e accounting
 
-##@ Measure (each writes target/bench/NAME.json)
+##@ Measure (each writes target/bench/NAME.json; gateway and system also README's tables)
 .PHONY: bench-gateway bench-scorer bench-system
-bench-gateway bench-scorer bench-system: bench-%: build ## Gateway, scorer, or the whole
-	setup/run load training
-	cargo run --locked --release -p e2e --bin bench -- $*
+bench-gateway: build model ## What a request costs with Perch, without, and with other ways to mirror it
+	$(BIN)/bench gateway
+bench-system: build model ## How many gateway cores one scorer core observes, and how its cost grows
+	setup/run training
+	$(BIN)/bench system
+bench-scorer: build ## Trees beside LightGBM, onnxruntime and stock tract
+	setup/run training
+	cargo bench --locked -p forest --bench scorer
 
 .PHONY: guard-trials
 guard-trials: ## The guard on 10,000 simulated ramps: false alarms, delays, coverage; into perch/README.md

@@ -1,0 +1,151 @@
+//! The gateways that are compared: one Envoy each, with one worker, all on the same core, of which only the measured one
+//! has anything to do.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context, Result};
+use contract::ports::Part;
+use contract::switch::Share;
+use serde_json::json;
+use stack::{Builder, Stack};
+
+use crate::machine::{self, Cores};
+
+/// One of them.
+pub(crate) struct Variant {
+    /// As the JSON names it.
+    pub(crate) key: &'static str,
+    /// As a table names it.
+    pub(crate) label: &'static str,
+    pub(crate) stack: Stack,
+    pub(crate) pid: u32,
+}
+
+/// What stands beside them: the application and the scorer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Beside {
+    pub(crate) application: SocketAddr,
+    pub(crate) scorer: SocketAddr,
+}
+
+/// Name, label and what the gateway is; the first is what the others are compared with.
+const ALL: [(&str, &str, Kind); 9] = [
+    ("none", "no filter", Kind::Plain),
+    ("none_again", "no filter, a second one", Kind::Plain),
+    ("nothing", "a Wasm filter that does nothing", Kind::Nothing),
+    ("mirror", "Envoy's mirror (compares nothing)", Kind::Mirror),
+    ("lua", "a Lua filter, one shadow call a request", Kind::Lua),
+    ("perch_0", "Perch, share 0 %", Kind::Perch(0)),
+    ("perch_10", "Perch, share 10 %", Kind::Perch(10)),
+    ("perch_100", "Perch, share 100 %", Kind::Perch(100)),
+    ("perch_body", "Perch, share 0 %, identity from the body", Kind::PerchBody),
+];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Plain,
+    Nothing,
+    Mirror,
+    Lua,
+    Perch(u32),
+    PerchBody,
+}
+
+/// Starts those whose key `wanted` holds; all where it is empty.
+///
+/// # Errors
+/// When one does not start.
+pub(crate) async fn start(beside: Beside, cores: &Cores, wanted: &[String]) -> Result<Vec<Variant>> {
+    let mut started = Vec::new();
+    for (key, label, kind) in ALL {
+        if !wanted.is_empty() && !wanted.iter().any(|name| name == key) {
+            continue;
+        }
+        let stack = build(kind, beside)?.start().await.with_context(|| format!("starting the gateway {key:?}"))?;
+        let pid = stack.pid(Part::Gateway).context("no Envoy")?;
+        machine::pin(pid, &cores.gateway)?;
+        started.push(Variant { key, label, stack, pid });
+    }
+    Ok(started)
+}
+
+fn build(kind: Kind, beside: Beside) -> Result<Builder> {
+    let builder = Stack::builder()?.rules_at(beside.application).scorer_at(beside.scorer).access_log(false);
+    // As in production: Envoy watches the scorer that it calls.
+    let perch = |builder: Builder| builder.scorer_checks(true);
+    Ok(match kind {
+        Kind::Plain => builder.no_filter(),
+        Kind::Nothing => {
+            let module = json!(builder.place().filter());
+            builder
+                .no_filter()
+                .edit_config(move |text| with_filter(&text, &NOTHING.replace("MODULE", &module.to_string())))
+        }
+        Kind::Mirror => builder.no_filter().edit_config(move |text| {
+            let mirrored = format!("{ROUTE}, request_mirror_policies: [{{cluster: shadow}}]");
+            with_shadow(&text.replace(ROUTE, &mirrored), beside.application)
+        }),
+        Kind::Lua => {
+            builder.no_filter().edit_config(move |text| with_shadow(&with_filter(&text, LUA), beside.application))
+        }
+        Kind::Perch(percent) => perch(builder).share(Share::percent(percent)),
+        Kind::PerchBody => perch(builder).filter_config(&json!({ "identity": [{ "body": "/user_id" }] })),
+    })
+}
+
+/// What the rendered configuration says of the application's route, up to its closing brace.
+const ROUTE: &str = "route: {cluster: rules, timeout: 60s";
+
+/// Perch's own module, which leaves every request alone where it has no configuration, though Envoy enters the VM for
+/// each callback all the same.
+const NOTHING: &str = r#"
+          - name: nothing
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm
+              config:
+                name: nothing
+                root_id: nothing
+                vm_config: {vm_id: nothing, runtime: envoy.wasm.runtime.v8, code: {local: {filename: MODULE}}}
+"#;
+
+/// The request's body goes to the shadow; what comes back is thrown away, as with the mirror.
+const LUA: &str = r#"
+          - name: lua
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua
+              default_source_code:
+                inline_string: |
+                  function envoy_on_request(handle)
+                    local body = handle:body()
+                    local text = body:getBytes(0, body:length())
+                    local head = handle:headers()
+                    handle:httpCall("shadow", {
+                      [":method"] = "POST", [":path"] = head:get(":path"), [":authority"] = "shadow",
+                      ["content-type"] = head:get("content-type"),
+                    }, text, 2000, true)
+                  end
+"#;
+
+/// `filter` in front of the router.
+fn with_filter(text: &str, filter: &str) -> String {
+    let place = "          http_filters:\n";
+    text.replacen(place, &format!("{place}{}", filter.trim_start_matches('\n')), 1)
+}
+
+/// A cluster `shadow`, the same as the application's.
+fn with_shadow(text: &str, at: SocketAddr) -> String {
+    let cluster = format!(
+        r#"  clusters:
+  - name: shadow
+    type: STRICT_DNS
+    connect_timeout: 1s
+    circuit_breakers: {{thresholds: [{{max_connections: 4096, max_pending_requests: 4096, max_requests: 8192}}]}}
+    load_assignment:
+      cluster_name: shadow
+      endpoints: [{{lb_endpoints: [{{endpoint: {{address: {{socket_address: {{address: {}, port_value: {}}}}}}}}}]}}]
+"#,
+        at.ip(),
+        at.port()
+    );
+    text.replacen("  clusters:\n", &cluster, 1)
+}

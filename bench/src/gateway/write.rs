@@ -1,0 +1,158 @@
+//! The result as a file and as a table.
+
+use std::fmt::Write as _;
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use super::turns::{Figures, SHARES};
+use super::{Case, Measured};
+use crate::figures::{Rounds, rounded};
+use crate::report;
+
+/// Writes `target/bench/gateway.json`, prints the table, and, where `publish` says so, puts it into README.
+///
+/// # Errors
+/// When a file cannot be written.
+pub(crate) fn all(measured: &[Measured], observed: &[(&'static str, Value)], publish: bool) -> Result<()> {
+    let rows: Vec<Value> = measured.iter().flat_map(rows).collect();
+    let results = json!({
+        "command": "make bench-gateway",
+        "unit": "µs where nothing else is said; a latency counts from when its request was due",
+        "rows": rows,
+        "observed": observed.iter().map(|(key, counts)| ((*key).to_owned(), counts.clone())).collect::<serde_json::Map<_, _>>(),
+        "ratios": measured.first().map(ratios),
+    });
+    report::write("gateway", results)?;
+    let table = table(measured);
+    println!("{table}");
+    for (key, counts) in observed {
+        println!("{key}: {counts}");
+    }
+    if publish { report::publish("bench-gateway", &table) } else { Ok(()) }
+}
+
+impl Measured {
+    fn of(&self, key: &str) -> Option<&Figures> {
+        self.figures.iter().find(|(found, _, _)| *found == key).map(|(_, _, figures)| figures)
+    }
+
+    /// One figure of `key` over the same of `other`.
+    fn ratio(&self, key: &str, other: &str, pick: impl Fn(&Figures) -> &Rounds) -> Rounds {
+        match (self.of(key), self.of(other)) {
+            (Some(mine), Some(theirs)) => pick(mine).over(pick(theirs)),
+            _ => Rounds::default(),
+        }
+    }
+}
+
+fn rows(measured: &Measured) -> Vec<Value> {
+    let row = |(key, label, figures): &(&'static str, &'static str, Figures)| {
+        let steady =
+            figures.steady.iter().zip(SHARES).zip(measured.rates).filter(|((s, _), _)| s.p50.median().is_finite());
+        let steady = steady.map(|((steady, share), rate)| {
+            json!({
+                "load": share,
+                "requests_a_second": rounded(rate),
+                "cpu": steady.cpu.json(),
+                "p50": steady.p50.json(),
+                "p99": steady.p99.json(),
+                "p999": steady.p999.json(),
+                "p99_rules": steady.p99_rules.json(),
+                "p99_model": steady.p99_model.json(),
+            })
+        });
+        json!({
+            "gateway": key,
+            "label": label,
+            "bytes": measured.case.kind.bytes,
+            "items": measured.case.kind.items,
+            "protocol": measured.case.protocol(),
+            "saturated": {
+                "requests_a_second": figures.saturated.json(),
+                "busy": figures.busy.json(),
+                "cpu": figures.cpu.json(),
+                "cpu_vs_none": measured.ratio(key, "none", |figures| &figures.cpu).json(),
+                "cpu_vs_mirror": measured.ratio(key, "mirror", |figures| &figures.cpu).json(),
+            },
+            "steady": steady.collect::<Vec<_>>(),
+        })
+    };
+    measured.figures.iter().map(row).collect()
+}
+
+impl Case {
+    const fn protocol(self) -> &'static str {
+        match self.protocol {
+            crate::load::Protocol::H1 => "HTTP/1.1",
+            crate::load::Protocol::H2 => "HTTP/2",
+        }
+    }
+}
+
+/// Those that promises are about: share 0 %, 1 KiB, one item, HTTP/1.1.
+fn ratios(first: &Measured) -> Value {
+    let of = |other: &str, pick: &dyn Fn(&Figures) -> &Rounds| rounded(first.ratio("perch_0", other, pick).median());
+    json!({
+        "cpu_vs_none": of("none", &|figures| &figures.cpu),
+        "cpu_vs_mirror": of("mirror", &|figures| &figures.cpu),
+        "p50_vs_none_30": of("none", &|figures| &figures.steady[0].p50),
+        "p99_vs_none_30": of("none", &|figures| &figures.steady[0].p99),
+        "p50_vs_none_70": of("none", &|figures| &figures.steady[1].p50),
+        "p99_vs_none_70": of("none", &|figures| &figures.steady[1].p99),
+    })
+}
+
+fn table(measured: &[Measured]) -> String {
+    let mut table = String::new();
+    let Some(first) = measured.first() else { return table };
+    let _ = writeln!(
+        table,
+        "{}; 1 KiB, one item, HTTP/1.1; medians of rounds, in brackets the rounds' least and most.\n",
+        crate::machine::name()
+    );
+    table.push_str("| gateway, one core | CPU a request, µs | × no filter | × mirror | requests/s | p50 at 30 %, × | p99 | p50 at 70 %, × | p99 |\n");
+    table.push_str("|---|---|---|---|---|---|---|---|---|\n");
+    for (key, label, figures) in &first.figures {
+        let versus = |other: &str, pick: &dyn Fn(&Figures) -> &Rounds| spread(&first.ratio(key, other, pick), 2);
+        let _ = writeln!(
+            table,
+            "| {label} | {:.1} | {} | {} | {:.0} | {} | {} | {} | {} |",
+            figures.cpu.median(),
+            versus("none", &|figures| &figures.cpu),
+            versus("mirror", &|figures| &figures.cpu),
+            figures.saturated.median(),
+            versus("none", &|figures| &figures.steady[0].p50),
+            versus("none", &|figures| &figures.steady[0].p99),
+            versus("none", &|figures| &figures.steady[1].p50),
+            versus("none", &|figures| &figures.steady[1].p99),
+        );
+    }
+    if measured.len() > 1 {
+        table.push_str(
+            "\n| request | no filter, µs | mirror, × | Perch at 0 %, × | Perch × mirror |\n|---|---|---|---|---|\n",
+        );
+    }
+    for other in measured.iter().skip(1) {
+        let _ = writeln!(
+            table,
+            "| {} B, {} items, {} | {:.1} | {} | {} | {} |",
+            other.case.kind.bytes,
+            other.case.kind.items,
+            other.case.protocol(),
+            other.of("none").map_or(f64::NAN, |figures| figures.cpu.median()),
+            spread(&other.ratio("mirror", "none", |figures| &figures.cpu), 2),
+            spread(&other.ratio("perch_0", "none", |figures| &figures.cpu), 2),
+            spread(&other.ratio("perch_0", "mirror", |figures| &figures.cpu), 2),
+        );
+    }
+    table
+}
+
+/// `1.08 (1.05–1.11)`; a dash where there is nothing.
+fn spread(rounds: &Rounds, digits: usize) -> String {
+    if rounds.median().is_nan() {
+        return "–".to_owned();
+    }
+    format!("{:.digits$} ({:.digits$}–{:.digits$})", rounds.median(), rounds.least(), rounds.most())
+}

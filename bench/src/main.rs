@@ -1,0 +1,44 @@
+//! What Perch costs, measured: `bench gateway` sets the gateway beside others, `bench system` asks how far one scorer
+//! reaches. Each writes `target/bench/NAME.json` and a table that README shows.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`traffic`] | requests and answers of a given size, and the application that gives the answers |
+//! | [`load`] | clients: as fast as they can, or at a constant rate |
+//! | [`machine`] | cores, processes' CPU time and memory, where and when |
+//! | [`figures`] | medians, spreads, percentiles, ratios |
+//! | [`gateway`], [`system`] | the two benchmarks |
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command that prints what it found")]
+
+mod figures;
+mod gateway;
+mod load;
+mod machine;
+mod report;
+mod scorer;
+mod system;
+mod traffic;
+
+use anyhow::Result;
+use clap::Parser;
+
+/// Measures what Perch costs.
+#[derive(Parser)]
+#[command(version, arg_required_else_help = true)]
+enum What {
+    /// The gateway beside others: no filter, a filter that does nothing, Envoy's mirror, a Lua filter.
+    Gateway(gateway::Options),
+    /// How far one scorer reaches, with what memory, and how its cost grows.
+    System(system::Options),
+}
+
+fn main() -> Result<()> {
+    let what = What::parse();
+    // One thread: load and application share the core that the gateway does not have.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    match what {
+        What::Gateway(options) => runtime.block_on(gateway::run(&options)),
+        What::System(options) => runtime.block_on(system::run(&options)),
+    }
+}

@@ -1,0 +1,201 @@
+//! The scorer is fed as gateways feed it: batches in the frame protocol, over HTTP/2. Two cores cannot hold several
+//! gateways, a scorer and a load; what a gateway sends is known, so it can be sent without one.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use bytes::Bytes;
+use contract::bucket::Bucket;
+use contract::frame::{self, Encoding, Observation};
+use contract::names::{Arm, NoneReason};
+use contract::verdict::Verdict;
+use http::Request;
+use http_body_util::{BodyExt as _, Full};
+use hyper::client::conn::http2::{self, SendRequest};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+use crate::traffic::Kind;
+
+/// Batches that a gateway has under way at once when it sends as fast as it is answered.
+const UNDER_WAY: usize = 2;
+
+/// What is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Load {
+    pub(super) kind: Kind,
+    pub(super) gateways: usize,
+    /// Observations in a batch.
+    pub(super) batch: usize,
+    /// Different users.
+    pub(super) users: usize,
+    /// Different transactions.
+    pub(super) transactions: usize,
+}
+
+/// What came back.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Fed {
+    pub(super) observations: u64,
+    pub(super) items: u64,
+    pub(super) compared: u64,
+    pub(super) none: BTreeMap<NoneReason, u64>,
+    pub(super) seconds: f64,
+}
+
+impl Fed {
+    pub(super) fn rate(&self) -> f64 {
+        self.observations as f64 / self.seconds
+    }
+
+    fn add(&mut self, verdict: &Verdict) {
+        self.observations += u64::from(verdict.observations);
+        self.compared += u64::from(verdict.agree_true) + u64::from(verdict.agree_false);
+        self.items += u64::from(verdict.agree_true) + u64::from(verdict.agree_false) + u64::from(verdict.none_total());
+        for (reason, items) in &verdict.none {
+            *self.none.entry(*reason).or_default() += u64::from(*items);
+        }
+    }
+
+    pub(super) fn merge(&mut self, other: &Self) {
+        self.observations += other.observations;
+        self.items += other.items;
+        self.compared += other.compared;
+        self.seconds += other.seconds;
+        for (reason, items) in &other.none {
+            *self.none.entry(*reason).or_default() += items;
+        }
+    }
+}
+
+impl Load {
+    /// Enough batches that every transaction comes once, at most a few hundred.
+    pub(super) fn batches(self) -> Arc<Vec<Bytes>> {
+        let requests = (self.transactions / self.kind.items).max(1);
+        let exchanges: Vec<_> = (0..requests).map(|number| self.kind.exchange(number)).collect();
+        let count = requests.div_ceil(self.batch).clamp(4, 400);
+        let batch = |number: usize| {
+            let mut bytes = Vec::new();
+            frame::start(&mut bytes, "");
+            for place in number * self.batch..(number + 1) * self.batch {
+                let Some(exchange) = exchanges.get(place % requests) else { continue };
+                // Spread over all 64 bits, as a hash is.
+                let user = (place % self.users) as u64;
+                let observation = Observation {
+                    arm: Arm::Rule,
+                    fallback: false,
+                    bucket: Some(Bucket(user.wrapping_mul(0x9e37_79b9_7f4a_7c15))),
+                    status: 200,
+                    duration_us: 900,
+                    request_encoding: Encoding::Identity,
+                    answer_encoding: Encoding::Identity,
+                    request: &exchange.body,
+                    answer: &exchange.answer,
+                };
+                frame::append(&mut bytes, &observation);
+            }
+            Bytes::from(bytes)
+        };
+        Arc::new((0..count).map(batch).collect())
+    }
+}
+
+/// As fast as the scorer answers.
+///
+/// # Errors
+/// When a batch has no verdict.
+pub(super) async fn saturate(scorer: SocketAddr, load: Load, length: Duration) -> Result<Fed> {
+    let batches = load.batches();
+    let (begin, mut tasks) = (Instant::now(), JoinSet::new());
+    for gateway in 0..load.gateways {
+        let sender = connect(scorer).await?;
+        for lane in 0..UNDER_WAY {
+            let (mut sender, batches) = (sender.clone(), batches.clone());
+            tasks.spawn(async move {
+                let (mut fed, mut turn) = (Fed::default(), gateway * UNDER_WAY + lane);
+                while begin.elapsed() < length {
+                    fed.add(&send(&mut sender, scorer, &batches, turn).await?);
+                    turn += load.gateways * UNDER_WAY;
+                }
+                anyhow::Ok(fed)
+            });
+        }
+    }
+    gathered(tasks, begin).await
+}
+
+/// `rate` observations a second, each gateway's batches evenly spaced, whatever becomes of the earlier ones.
+///
+/// # Errors
+/// When a batch has no verdict.
+pub(super) async fn steady(scorer: SocketAddr, load: Load, rate: f64, length: Duration) -> Result<(u64, Fed)> {
+    let batches = load.batches();
+    let between = Duration::from_secs_f64((load.batch * load.gateways) as f64 / rate);
+    let (begin, mut tasks, mut sent) = (Instant::now(), JoinSet::new(), 0);
+    for gateway in 0..load.gateways {
+        let sender = connect(scorer).await?;
+        let count = (length.as_secs_f64() / between.as_secs_f64()) as usize;
+        sent += (count * load.batch) as u64;
+        let batches = batches.clone();
+        tasks.spawn(async move {
+            let mut under_way = JoinSet::new();
+            for number in 0..count {
+                let due = begin + between.mul_f64(number as f64 + gateway as f64 / load.gateways as f64);
+                tokio::time::sleep_until(due.into()).await;
+                let (mut sender, batches) = (sender.clone(), batches.clone());
+                let turn = number * load.gateways + gateway;
+                under_way.spawn(async move { send(&mut sender, scorer, &batches, turn).await });
+            }
+            let mut fed = Fed::default();
+            while let Some(done) = under_way.join_next().await {
+                fed.add(&done??);
+            }
+            anyhow::Ok(fed)
+        });
+    }
+    Ok((sent, gathered(tasks, begin).await?))
+}
+
+async fn gathered(mut tasks: JoinSet<Result<Fed>>, begin: Instant) -> Result<Fed> {
+    let mut all = Fed::default();
+    while let Some(done) = tasks.join_next().await {
+        all.merge(&done??);
+    }
+    all.seconds = begin.elapsed().as_secs_f64();
+    Ok(all)
+}
+
+async fn connect(scorer: SocketAddr) -> Result<SendRequest<Full<Bytes>>> {
+    let stream = TcpStream::connect(scorer).await?;
+    stream.set_nodelay(true)?;
+    // As wide as Envoy's own window, so that a batch is not cut into round trips.
+    let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+        .initial_stream_window_size(1 << 24)
+        .initial_connection_window_size(1 << 24)
+        .handshake(TokioIo::new(stream))
+        .await?;
+    tokio::spawn(connection);
+    Ok(sender)
+}
+
+async fn send(
+    sender: &mut SendRequest<Full<Bytes>>,
+    scorer: SocketAddr,
+    batches: &[Bytes],
+    turn: usize,
+) -> Result<Verdict> {
+    let batch = batches.get(turn % batches.len().max(1)).context("no batches")?;
+    let request = Request::post(format!("http://{scorer}{}", frame::PATH))
+        .header("content-type", frame::CONTENT_TYPE)
+        .body(Full::new(batch.clone()))?;
+    sender.ready().await?;
+    let response = sender.send_request(request).await?;
+    let status = response.status();
+    let body = response.into_body().collect().await?.to_bytes();
+    ensure!(status == 200, "a batch was answered with {status}: {}", String::from_utf8_lossy(&body));
+    Ok(serde_json::from_slice(&body)?)
+}

@@ -1,0 +1,152 @@
+//! How far one scorer reaches: how many gateway cores it can observe, with what memory, and how its cost grows.
+//!
+//! A gateway's core is measured first: how many requests a second Perch at 0 % handles when it does nothing else. Then the
+//! scorer has a core of its own and is fed what so many gateways would send, by a program that speaks their protocol, since
+//! a machine of two cores cannot hold several gateways beside it.
+
+mod feed;
+mod size;
+mod write;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use stack::place::Place;
+
+use self::feed::Fed;
+use self::size::{Case, Model};
+use crate::figures::Rounds;
+use crate::machine::{self, Cores};
+use crate::scorer::{self, Scorer};
+use crate::{gateway, traffic};
+
+#[derive(Args)]
+pub(crate) struct Options {
+    /// A fraction of the time, for trying something out: the table in README stays as it is
+    #[arg(long)]
+    quick: bool,
+    /// Observations of the run that memory is watched over; the default is an hour of 500 requests a second
+    #[arg(long, default_value_t = 1_800_000)]
+    observations: u64,
+}
+
+/// How long a batch gathers in a gateway, the filter's default.
+const FLUSH_SECONDS: f64 = 0.01;
+/// Part of what it can do at most, at which nothing may be dropped.
+const STEADY_SHARE: f64 = 0.8;
+
+/// The scorer at saturation.
+pub(crate) struct Saturated {
+    case: Case,
+    /// Observations a second.
+    rate: Rounds,
+    /// µs of CPU an observation.
+    cpu: Rounds,
+    last: Fed,
+}
+
+/// All that was found.
+pub(crate) struct Found {
+    /// Requests a second of a gateway core.
+    gateway: f64,
+    cases: Vec<Saturated>,
+    sent: u64,
+    steady: Fed,
+    /// Bytes of the scorer's memory before anything came, and during the long run at even steps.
+    memory: Vec<u64>,
+    long: Fed,
+}
+
+pub(crate) async fn run(options: &Options) -> Result<()> {
+    let cores = Cores::split()?;
+    machine::pin(std::process::id(), &cores.rest)?;
+    let gateway = gateway::requests_a_second(&cores).await?;
+    let batch = (gateway * FLUSH_SECONDS).round() as usize;
+    let (rounds, length) =
+        if options.quick { (1, Duration::from_millis(1_500)) } else { (3, Duration::from_millis(2_500)) };
+
+    let first = size::first(batch);
+    let scorer = start(first.model, &cores).await?;
+    let before = machine::memory(scorer.pid)?;
+    let mut cases = vec![saturated(&scorer, first, rounds, length).await?];
+    let most = cases.first().map_or(0.0, |saturated| saturated.rate.median());
+    let (sent, steady) = feed::steady(scorer.address, first.load, STEADY_SHARE * most, length * 2).await?;
+    let observations = if options.quick { options.observations / 20 } else { options.observations };
+    let (memory, long) = watched(&scorer, first, observations).await?;
+    let mut held = (first.model, scorer);
+    for case in size::others(batch) {
+        if case.model != held.0 {
+            held = (case.model, start(case.model, &cores).await?);
+        }
+        cases.push(saturated(&held.1, case, rounds, length).await?);
+    }
+    let memory = [before].into_iter().chain(memory).collect();
+    write::all(&Found { gateway, cases, sent, steady, memory, long }, !options.quick)
+}
+
+async fn saturated(scorer: &Scorer, case: Case, rounds: usize, length: Duration) -> Result<Saturated> {
+    eprintln!("{} {}", case.axis, case.value);
+    // Transactions come into the cache.
+    feed::saturate(scorer.address, case.load, length / 2).await?;
+    let mut saturated = Saturated { case, rate: Rounds::default(), cpu: Rounds::default(), last: Fed::default() };
+    for _ in 0..rounds {
+        let used = machine::cpu_ns(scorer.pid)?;
+        let fed = feed::saturate(scorer.address, case.load, length).await?;
+        let used = machine::cpu_ns(scorer.pid)?.saturating_sub(used) as f64;
+        saturated.rate.push(fed.rate());
+        saturated.cpu.push(used / 1e3 / fed.observations.max(1) as f64);
+        saturated.last = fed;
+    }
+    Ok(saturated)
+}
+
+/// A long run, and the scorer's memory at twelve points of it.
+async fn watched(scorer: &Scorer, case: Case, observations: u64) -> Result<(Vec<u64>, Fed)> {
+    eprintln!("memory over {observations} observations");
+    let (mut memory, mut all) = (Vec::new(), Fed::default());
+    while all.observations < observations {
+        let step = feed::saturate(scorer.address, case.load, Duration::from_secs(1)).await?;
+        all.merge(&step);
+        if all.observations >= observations * (memory.len() as u64 + 1) / 12 {
+            memory.push(machine::memory(scorer.pid)?);
+        }
+    }
+    Ok((memory, all))
+}
+
+/// A scorer with a model of that size and with the gateway's core to itself.
+async fn start(model: Model, cores: &Cores) -> Result<Scorer> {
+    let registry = registry(model)?;
+    let nobody = traffic::application(&[]).await?;
+    let scorer = scorer::start(nobody, Some(registry), cores).await?;
+    machine::pin(scorer.pid, &cores.gateway)?;
+    machine::step_forward(scorer.pid)?;
+    Ok(scorer)
+}
+
+/// The registry of the model of that size, made if it is not there.
+fn registry(model: Model) -> Result<PathBuf> {
+    let place = Place::find()?;
+    let folder = place.file("target/bench/models").join(format!("{}-{}", model.trees, model.labels));
+    if !folder.join("champion").is_file() {
+        eprintln!("making a model of {} trees and {} labels", model.trees, model.labels);
+        make(&place, &folder, model)?;
+    }
+    Ok(folder)
+}
+
+fn make(place: &Place, folder: &Path, model: Model) -> Result<()> {
+    let python = place.state().join("venv/bin/python");
+    let made = Command::new(&python)
+        .arg(place.file("bench/python/model.py"))
+        .arg(place.file("models/registry"))
+        .arg(folder)
+        .args([model.trees.to_string(), model.labels.to_string()])
+        .output()
+        .with_context(|| format!("{}: `setup/run training` makes it", python.display()))?;
+    ensure!(made.status.success(), "bench/python/model.py: {}", String::from_utf8_lossy(&made.stderr));
+    Ok(())
+}

@@ -1,0 +1,124 @@
+//! Requests and answers of a given size, and the application that gives the answers: it does no work of its own, so that
+//! what is measured is what stands in front of it.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Result;
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+/// How many different requests of a kind there are.
+const DIFFERENT: usize = 16;
+/// How many users send them.
+pub(crate) const USERS: usize = 10_007;
+
+/// A kind of request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Kind {
+    /// Least length of the request's body and of the answer's.
+    pub(crate) bytes: usize,
+    pub(crate) items: usize,
+}
+
+/// A request and its answer.
+#[derive(Debug, Clone)]
+pub(crate) struct Exchange {
+    /// Path and query.
+    pub(crate) path: String,
+    pub(crate) body: Bytes,
+    pub(crate) answer: Bytes,
+}
+
+impl Kind {
+    /// The different requests that clients send.
+    pub(crate) fn exchanges(self) -> Vec<Exchange> {
+        (0..DIFFERENT).map(|number| self.exchange(number)).collect()
+    }
+
+    /// One request; no two numbers share a transaction. Transactions count from 1, as the demo's store has them.
+    pub(crate) fn exchange(self, number: usize) -> Exchange {
+        let ids: Vec<usize> = (0..self.items).map(|item| number * self.items + item + 1).collect();
+        let items: Vec<Value> = ids.iter().map(|id| item(*id)).collect();
+        let user = format!("user-{number}");
+        Exchange {
+            path: format!("/ml/suggestions?b={}i={}n={number}", self.bytes, self.items),
+            body: padded(json!({ "txn_ids": ids, "mode": "auto", "user_id": user }), self.bytes),
+            answer: padded(json!({ "items": items }), self.bytes),
+        }
+    }
+}
+
+fn item(id: usize) -> Value {
+    let labels = contract::names::SPENDING_LABELS;
+    let label = labels.get(id % labels.len()).copied().unwrap_or("groceries");
+    json!({ "txn_id": id.to_string(), "candidates": [{ "label": label, "confidence": 0.79 }] })
+}
+
+fn padded(mut value: Value, bytes: usize) -> Bytes {
+    let short = bytes.saturating_sub(value.to_string().len());
+    // What the field itself takes: ,"pad":""
+    if short > 9 {
+        value["pad"] = "x".repeat(short - 9).into();
+    }
+    value.to_string().into()
+}
+
+/// Starts the application, HTTP/1.1 on a free port, in this runtime.
+///
+/// # Errors
+/// When there is no port to be had.
+pub(crate) async fn application(kinds: &[Kind]) -> Result<SocketAddr> {
+    let answers: HashMap<String, Bytes> =
+        kinds.iter().flat_map(|kind| kind.exchanges()).map(|exchange| (exchange.path, exchange.answer)).collect();
+    let answers = Arc::new(answers);
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let _ = stream.set_nodelay(true);
+            let answers = answers.clone();
+            let service = service_fn(move |request| answer(answers.clone(), request));
+            tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+        }
+    });
+    Ok(address)
+}
+
+async fn answer(
+    answers: Arc<HashMap<String, Bytes>>,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    let (head, mut body) = request.into_parts();
+    while body.frame().await.is_some() {}
+    let path = head.uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str);
+    let mut response = Response::new(Full::new(answers.get(path).cloned().unwrap_or_default()));
+    response.headers_mut().insert("content-type", http::HeaderValue::from_static("application/json"));
+    Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_have_their_length_and_answers_their_items() {
+        for bytes in [100, 1024, 16 * 1024] {
+            let exchanges = Kind { bytes, items: 1 }.exchanges();
+            assert!(exchanges.iter().all(|exchange| exchange.body.len() == bytes && exchange.answer.len() == bytes));
+        }
+        let schema = contract::answer::AnswerSchema::default();
+        let exchanges = Kind { bytes: 1024, items: 100 }.exchanges();
+        let read = exchanges.first().map(|exchange| contract::answer::read(&exchange.answer, &schema));
+        assert_eq!(read.and_then(Result::ok).map(|items| items.len()), Some(100));
+    }
+}
