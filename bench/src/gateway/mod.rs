@@ -25,7 +25,7 @@ use crate::traffic::{self, Kind};
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// A fraction of the time, for trying something out: the table in README stays as it is
+    /// What a request costs at saturation and nothing more, for trying something out: README stays as it is
     #[arg(long)]
     quick: bool,
     /// Only these, by the names in the JSON, and only the first case

@@ -32,7 +32,7 @@ impl Phases {
     }
 
     pub(crate) const fn quick() -> Self {
-        Self { rounds: 3, saturated: Duration::from_millis(800), steady: Some(Duration::from_millis(800)) }
+        Self { rounds: 6, saturated: Duration::from_millis(600), steady: None }
     }
 
     /// Of the further cases.
