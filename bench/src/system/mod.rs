@@ -33,8 +33,9 @@ pub(crate) struct Options {
     observations: u64,
 }
 
-/// How long a batch gathers in a gateway, the filter's default.
-const FLUSH_SECONDS: f64 = 0.01;
+/// How long a batch gathers in a gateway, and how large it becomes: the filter's defaults.
+const FLUSH_SECONDS: f64 = 0.05;
+const BATCH_BYTES: usize = 128 * 1024;
 /// Part of what it can do at most, at which nothing may be dropped.
 const STEADY_SHARE: f64 = 0.8;
 
@@ -64,7 +65,8 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     let cores = Cores::split()?;
     machine::pin(std::process::id(), &cores.rest)?;
     let gateway = gateway::requests_a_second(&cores).await?;
-    let batch = (gateway * FLUSH_SECONDS).round() as usize;
+    let record = 2 * size::BYTES + contract::frame::RECORD_OVERHEAD;
+    let batch = ((gateway * FLUSH_SECONDS) as usize).min(BATCH_BYTES / record);
     let (rounds, length) =
         if options.quick { (1, Duration::from_millis(1_500)) } else { (3, Duration::from_millis(2_500)) };
 
