@@ -22,11 +22,13 @@ Examples:
   perch rollback --reason WHY    everybody gets the rules, from the next request on, and the guard keeps it so
   perch ramp start               1 → 5 → 10 → 25 → 50 → 100 percent, as far as the guard sees no reason to stop
   perch canary explain user-42   that user's bucket, and the share at which the user joins
+  perch analyse --since 2h       which side is better, with proof
 
 Exit codes:
   0  done
   1  it could not be done, or holds only on some gateways; the message says which and what to do
-  2  the command line is wrong";
+  2  the command line is wrong
+  3  done, and what was found is bad (see each command's --help)";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -40,6 +42,13 @@ enum Command {
     Ramp(commands::ramp::Command),
     /// Everybody gets the rules' answers at once
     Rollback(commands::rollback::Options),
+    /// Which side is better, with proof: accept rates, agreement, whose answer people took
+    Analyse(commands::analyse::Options),
+    /// Models: what serves, deploy, go back
+    #[command(subcommand)]
+    Model(commands::model::Command),
+    /// Single cases in which the sides disagree
+    Disagreements(commands::disagreements::Options),
     /// How the rollout stands, read from the gateways
     Status(commands::status::Options),
     /// Completions for a shell, to be sourced
@@ -59,18 +68,21 @@ fn main() -> ExitCode {
         }
     };
     let done = match arguments.command {
-        Command::Canary(command) => runtime.block_on(commands::canary::run(command)),
-        Command::Guard(options) => runtime.block_on(commands::guard::run(&options)),
-        Command::Ramp(command) => runtime.block_on(commands::ramp::run(command)),
-        Command::Rollback(options) => runtime.block_on(commands::rollback::run(&options)),
-        Command::Status(options) => runtime.block_on(commands::status::run(&options)),
+        Command::Canary(command) => runtime.block_on(commands::canary::run(command)).map(|()| 0),
+        Command::Guard(options) => runtime.block_on(commands::guard::run(&options)).map(|()| 0),
+        Command::Ramp(command) => runtime.block_on(commands::ramp::run(command)).map(|()| 0),
+        Command::Rollback(options) => runtime.block_on(commands::rollback::run(&options)).map(|()| 0),
+        Command::Analyse(options) => runtime.block_on(commands::analyse::run(&options)),
+        Command::Model(command) => runtime.block_on(commands::model::run(command)),
+        Command::Disagreements(options) => runtime.block_on(commands::disagreements::run(&options)),
+        Command::Status(options) => runtime.block_on(commands::status::run(&options)).map(|()| 0),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "perch", &mut std::io::stdout());
-            Ok(())
+            Ok(0)
         }
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => ExitCode::from(code),
         Err(error) => {
             eprintln!("perch: {error:#}");
             ExitCode::FAILURE

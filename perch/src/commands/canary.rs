@@ -53,7 +53,7 @@ pub(crate) enum Command {
     },
 }
 
-fn share(text: &str) -> Result<Share, String> {
+pub(crate) fn share(text: &str) -> Result<Share, String> {
     if text == "off" { Ok(Share::OFF) } else { Share::from_percent(text).map_err(|error| error.to_string()) }
 }
 

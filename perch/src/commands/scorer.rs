@@ -1,0 +1,76 @@
+//! Which scorer a command speaks to, and how.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use contract::headers;
+use contract::ports::{self, Part};
+use reqwest::{Client, RequestBuilder, StatusCode};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+/// Longest wait for an answer: a change of models loads and checks one.
+const TIMEOUT: Duration = Duration::from_secs(60);
+/// Longest wait for a connection.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// Option of every command that speaks to the scorer.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct At {
+    /// The shadow-scorer [default: the local one]
+    #[arg(long = "scorer", value_name = "URL", env = "PERCH_SCORER_URL")]
+    url: Option<String>,
+}
+
+impl At {
+    /// A client for it.
+    pub(crate) fn client(&self) -> anyhow::Result<Scorer> {
+        let url = match &self.url {
+            Some(url) => url.trim_end_matches('/').to_owned(),
+            None => format!("http://{}", ports::address(Part::Scorer, |name| std::env::var(name).ok())?),
+        };
+        let http = Client::builder().timeout(TIMEOUT).connect_timeout(CONNECT).no_proxy().build()?;
+        Ok(Scorer { url, http })
+    }
+}
+
+/// A client of one scorer.
+#[derive(Debug, Clone)]
+pub(crate) struct Scorer {
+    /// Where it is.
+    pub(crate) url: String,
+    /// How it is asked.
+    pub(crate) http: Client,
+}
+
+impl Scorer {
+    /// `GET path` as JSON.
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str, query: &[(&str, String)]) -> anyhow::Result<T> {
+        let value = self.exchange(self.http.get(format!("{}{path}", self.url)).query(query), path).await?;
+        serde_json::from_value(value)
+            .with_context(|| format!("the scorer's {path} has another shape: run perch and scorer of one release"))
+    }
+
+    /// `POST path` with a JSON body.
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        self.exchange(self.http.post(format!("{}{path}", self.url)).json(body), path).await
+    }
+
+    async fn exchange(&self, request: RequestBuilder, path: &str) -> anyhow::Result<Value> {
+        let answer = request.send().await.with_context(|| {
+            format!("the scorer at {} does not answer: is it running there (`make up` starts one here)?", self.url)
+        })?;
+        let status = answer.status();
+        let ours = answer.headers().contains_key(headers::SCORER);
+        let document: Value = answer.json().await.unwrap_or_default();
+        let said = document.get("error").and_then(Value::as_str).unwrap_or("no reason given");
+        match status {
+            status if status.is_success() && ours => Ok(document),
+            _ if !ours => bail!("{} is no scorer: what answers there does not say x-perch-scorer", self.url),
+            StatusCode::NOT_FOUND => {
+                bail!("the scorer does not know {path} ({said}): run perch and scorer of one release")
+            }
+            status => bail!("{said} ({status})"),
+        }
+    }
+}

@@ -1,0 +1,95 @@
+use contract::analysis::{Analysis, PATH, Pair, VERSION};
+use contract::evidence::{Clusters, Feedback, Users};
+use contract::names::Arm;
+use contract::switch::RUNTIME_KEY;
+
+use crate::run::perch;
+use crate::server::{Server, of_scorer};
+
+fn clusters(users: u64, given: u64, accepted: u64) -> Clusters {
+    let mut clusters = Clusters::default();
+    (0..users).for_each(|_| clusters.add(given, accepted));
+    clusters
+}
+
+fn analysis(users: Users) -> Analysis {
+    let pair = |rule: &str, model: &str, items| Pair {
+        rule: Some(rule.into()),
+        model: Some(model.into()),
+        served: Arm::Rule,
+        items,
+    };
+    Analysis {
+        version: VERSION,
+        since_ms: 0,
+        until_ms: 1_700_000_000_000,
+        left_out: vec![],
+        pairs: vec![pair("coffee", "coffee", 80), pair("travel", "fuel", 20)],
+        agreement: clusters(20, 5, 4),
+        users: Some(users),
+        feedback: Feedback { rule: clusters(50, 2, 1), model: clusters(50, 2, 2) },
+        disputed: Feedback::default(),
+        taken: vec![],
+        samples: vec![],
+        disputes_dropped: 0,
+    }
+}
+
+fn scorer(analysis: Analysis) -> Server {
+    let body = serde_json::to_value(&analysis).unwrap();
+    Server::start(move |asked| {
+        assert!(asked.line.starts_with(&format!("GET {PATH}")), "{}", asked.line);
+        of_scorer(200, &body)
+    })
+}
+
+#[test]
+fn the_report_is_printed_written_and_parsed() {
+    let scorer = scorer(analysis(Users { rule: 900, model: 100, sampled_one_in: 1 }));
+    let gateway = Server::gateway(&[(RUNTIME_KEY, "10")], "");
+    let page = tempfile::NamedTempFile::new().unwrap();
+    let file = page.path().display().to_string();
+    let at = ["--scorer", &scorer.url, "--gateway", &gateway.url];
+
+    let text = perch(&[&["analyse"], &at[..]].concat());
+    assert_eq!(text.code, 0, "{text:?}");
+    assert!(text.out.contains("100 judged: 80 agree, 20 differ") && text.out.contains("+50.0 points"), "{}", text.out);
+    assert!(!text.out.contains('\u{1b}'), "no colour in a pipe");
+
+    let json =
+        perch(&[&["analyse", "--json", "--html", &file, "--since", "2h", "--leave-out", "beta"], &at[..]].concat());
+    assert_eq!(json.json()["ratio"]["mismatch"], false);
+    assert_eq!(json.json()["disputed"]["rule"], serde_json::Value::Null, "no data is null");
+    assert!(std::fs::read_to_string(page.path()).unwrap().contains("<svg"));
+    let asked = scorer.asked().last().unwrap().line.clone();
+    assert!(asked.contains("since_ms=") && asked.contains("leave_out=beta"), "{asked}");
+
+    let csv = perch(&[&["analyse", "--csv", "pairs"], &at[..]].concat());
+    assert_eq!(csv.out, "rule,model,served,items\r\ncoffee,coffee,rule,80\r\ntravel,fuel,rule,20\r\n");
+}
+
+#[test]
+fn a_sample_ratio_mismatch_has_an_exit_code_of_its_own() {
+    let scorer = scorer(analysis(Users { rule: 700, model: 300, sampled_one_in: 1 }));
+    let ran = perch(&["analyse", "--scorer", &scorer.url, "--share", "10%"]);
+    assert_eq!(ran.code, 3, "{ran:?}");
+    assert!(ran.out.contains("MISMATCH"), "{}", ran.out);
+}
+
+#[test]
+fn what_cannot_be_asked_is_said_with_the_mend() {
+    let gone = perch(&["analyse", "--scorer", "http://127.0.0.1:1"]);
+    assert_eq!(gone.code, 1);
+    assert!(gone.err.contains("http://127.0.0.1:1") && gone.err.contains("make up"), "{}", gone.err);
+
+    let stranger = Server::start(|_| (200, vec![], "{}".into()));
+    let ran = perch(&["analyse", "--scorer", &stranger.url]);
+    assert!(ran.code == 1 && ran.err.contains("no scorer"), "{ran:?}");
+
+    let old = Server::start(|_| of_scorer(404, &serde_json::json!({"error": "there is nothing at this path"})));
+    let ran = perch(&["analyse", "--scorer", &old.url]);
+    assert!(ran.code == 1 && ran.err.contains("one release"), "{ran:?}");
+
+    let wrong = perch(&["analyse", "--since", "yesterday"]);
+    assert!(wrong.code == 2 && wrong.err.contains("yesterday"), "{wrong:?}");
+}

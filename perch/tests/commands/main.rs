@@ -1,0 +1,14 @@
+//! The program as an operator runs it, against servers that a test scripts: what it prints, what it asks, how it exits.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that meets the unexpected fails"
+)]
+
+mod analyse;
+mod model;
+
+mod run;
+mod server;

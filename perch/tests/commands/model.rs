@@ -1,0 +1,78 @@
+//! `model` and `disagreements` against a scripted scorer.
+
+use serde_json::{Value, json};
+
+use crate::run::perch;
+use crate::server::{Server, of_scorer};
+
+fn status(champion: &str) -> Value {
+    let meta =
+        |version: &str| json!({"version": version, "val_f1_macro": 0.8123, "class_count": 21, "created": "today"});
+    json!({
+        "available": true, "meta": meta(champion), "challenger": null, "previous": "v1",
+        "versions": ["v1", "v2", "v3"], "refused": [],
+    })
+}
+
+#[test]
+fn versions_are_listed_with_what_they_are() {
+    let scorer = Server::start(|_| of_scorer(200, &status("v2")));
+    let ran = perch(&["model", "list", "--scorer", &scorer.url]);
+    assert_eq!(ran.out, "v1  previous\nv2  champion\nv3  \n");
+    let shown = perch(&["model", "status", "--scorer", &scorer.url]);
+    assert!(shown.code == 0 && shown.out.contains("v2  F1 0.8123, 21 classes"), "{shown:?}");
+}
+
+#[test]
+fn a_deployment_says_what_serves_now_and_what_did_before() {
+    let scorer = Server::start(|asked| match asked.line.as_str() {
+        "GET /ml/v2/model/status" => of_scorer(200, &status("v2")),
+        _ => of_scorer(200, &status("v3")),
+    });
+    let ran = perch(&["model", "deploy", "v3", "--force", "--scorer", &scorer.url]);
+    assert!(ran.code == 0 && ran.out.starts_with("serving: v3 (before: v2)\n"), "{ran:?}");
+    let asked = scorer.asked().pop().unwrap();
+    assert_eq!(asked.line, "POST /ml/v2/model/deploy");
+    assert_eq!(serde_json::from_str::<Value>(&asked.body).unwrap(), json!({"version": "v3", "force": true}));
+    perch(&["model", "rollback", "--scorer", &scorer.url]);
+    assert_eq!(scorer.asked().pop().unwrap().line, "POST /ml/v2/model/rollback");
+}
+
+#[test]
+fn what_the_scorer_refuses_is_said_in_its_words() {
+    let scorer = Server::start(|asked| match asked.line.as_str() {
+        "GET /ml/v2/model/status" => of_scorer(200, &status("v2")),
+        _ => of_scorer(409, &json!({"error": "version v3 is not deployed: its F1 is 0.5", "reason": "policy"})),
+    });
+    let ran = perch(&["model", "deploy", "v3", "--scorer", &scorer.url]);
+    assert!(ran.code == 1 && ran.err.contains("its F1 is 0.5"), "{ran:?}");
+}
+
+#[test]
+fn no_model_is_no_success() {
+    let scorer = Server::start(|_| of_scorer(200, &json!({"available": false, "meta": null, "refused": []})));
+    let ran = perch(&["model", "status", "--scorer", &scorer.url]);
+    assert!(ran.code == 3 && ran.out.contains("champion       none"), "{ran:?}");
+}
+
+#[test]
+fn disagreements_are_grouped_by_pair_and_filtered() {
+    let sample = |item: &str, rule: &str| {
+        json!({
+            "at_ms": 1, "user": "00000000000000ab", "item": item, "served": "rule", "rule_label": rule,
+            "model_label": "coffee", "model_confidence": 0.75, "model_version": "v2",
+        })
+    };
+    let samples = json!({
+        "model_version": "v2", "seen": 900, "samples": [sample("1", "travel"), sample("2", "pets"), sample("3", "travel")],
+    });
+    let scorer = Server::start(move |_| of_scorer(200, &samples));
+    let all = perch(&["disagreements", "--scorer", &scorer.url]);
+    assert!(all.out.contains("900 disagreements with v2, 3 of them kept"), "{all:?}");
+    assert!(
+        all.out.find("rules travel").unwrap() < all.out.find("rules pets").unwrap(),
+        "most frequent first: {all:?}"
+    );
+    let one = perch(&["disagreements", "--rule", "pets", "--json", "--scorer", &scorer.url]);
+    assert_eq!(one.json()["samples"].as_array().unwrap().len(), 1);
+}

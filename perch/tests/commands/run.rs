@@ -1,0 +1,29 @@
+//! Runs the program.
+
+use std::process::Command;
+
+/// What it came to.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Ran {
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+}
+
+/// Runs `perch` in an empty folder, with nothing of this shell's PERCH_ variables.
+pub(crate) fn perch(arguments: &[&str]) -> Ran {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_perch"));
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("PERCH_")) {
+        command.env_remove(name);
+    }
+    let output = command.args(arguments).current_dir(folder.path()).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    Ran { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
+}

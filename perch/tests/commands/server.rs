@@ -1,0 +1,89 @@
+//! An HTTP server whose answers a test decides, and which remembers what it was asked.
+
+use std::sync::{Arc, Mutex};
+
+use axum::body::{Body, to_bytes};
+use axum::http::{Request, Response};
+
+/// What one request asked.
+#[derive(Debug, Clone)]
+pub(crate) struct Asked {
+    /// Method, path and query, e.g. `GET /runtime`.
+    pub(crate) line: String,
+    pub(crate) body: String,
+}
+
+/// An answer: status, headers, body.
+pub(crate) type Script = (u16, Vec<(&'static str, String)>, String);
+
+pub(crate) struct Server {
+    pub(crate) url: String,
+    asked: Arc<Mutex<Vec<Asked>>>,
+}
+
+impl Server {
+    /// Answers every request by `script`, on a thread of its own.
+    pub(crate) fn start(script: impl Fn(&Asked) -> Script + Send + Sync + 'static) -> Self {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let (script, seen) = (Arc::new(script), Arc::clone(&asked));
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async move {
+                let answer = move |request: Request<Body>| {
+                    let (script, seen) = (Arc::clone(&script), Arc::clone(&seen));
+                    async move {
+                        let line = format!("{} {}", request.method(), request.uri());
+                        let body = to_bytes(request.into_body(), 1 << 20).await.unwrap();
+                        let asked = Asked { line, body: String::from_utf8_lossy(&body).into_owned() };
+                        let (status, headers, body) = script(&asked);
+                        seen.lock().unwrap().push(asked);
+                        let mut response = Response::builder().status(status);
+                        for (name, value) in headers {
+                            response = response.header(name, value);
+                        }
+                        response.body(Body::from(body)).unwrap()
+                    }
+                };
+                let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+                axum::serve(listener, axum::Router::new().fallback(answer)).await.unwrap();
+            });
+        });
+        Self { url, asked }
+    }
+
+    /// An Envoy whose runtime holds these keys.
+    pub(crate) fn gateway(runtime: &[(&str, &str)], stats: &str) -> Self {
+        let entries: serde_json::Map<String, serde_json::Value> = runtime
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), serde_json::json!({"final_value": value, "layer_values": []})))
+            .collect();
+        let runtime = serde_json::json!({"layers": [], "entries": entries}).to_string();
+        let stats = stats.to_owned();
+        Self::start(move |asked| match asked.line.as_str() {
+            "GET /runtime" => plain(&runtime),
+            "GET /stats/prometheus" => plain(&stats),
+            other => (404, vec![], format!("nothing at {other}")),
+        })
+    }
+
+    pub(crate) fn asked(&self) -> Vec<Asked> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+/// 200 without headers.
+pub(crate) fn plain(body: &str) -> Script {
+    (200, vec![], body.to_owned())
+}
+
+/// An answer that the scorer wrote.
+pub(crate) fn of_scorer(status: u16, body: &serde_json::Value) -> Script {
+    (
+        status,
+        vec![("x-perch-scorer", "1".to_owned()), ("content-type", "application/json".to_owned())],
+        body.to_string(),
+    )
+}
