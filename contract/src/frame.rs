@@ -12,12 +12,12 @@
 
 use crate::answer::AnswerSchema;
 use crate::bucket::Bucket;
-use crate::names::Arm;
+use crate::names::{Arm, Cohort};
 
 /// First bytes of a batch.
 pub const MAGIC: [u8; 4] = *b"PRCH";
 /// Version of the layout. A reader takes no other.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 /// Path of the scorer's endpoint.
 pub const PATH: &str = "/perch/v1/observations";
 /// Content type of a batch.
@@ -31,6 +31,8 @@ const FIXED: usize = 1 + 1 + 1 + 1 + 2 + 2 + 4 + 8 + 4 + 4;
 const FLAG_MODEL: u8 = 1;
 const FLAG_FALLBACK: u8 = 2;
 const FLAG_BUCKET: u8 = 4;
+const FLAG_BETA: u8 = 8;
+const FLAG_OPT_OUT: u8 = 16;
 
 /// How a body is encoded, from its `content-encoding`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -103,6 +105,8 @@ pub struct Observation<'a> {
     pub fallback: bool,
     /// The user's pseudonym, if the request had an identity.
     pub bucket: Option<Bucket>,
+    /// The user's cohort.
+    pub cohort: Cohort,
     /// HTTP status that the client got.
     pub status: u16,
     /// From the request's first byte at the filter to the answer's last, in µs, at most [`u32::MAX`].
@@ -156,6 +160,11 @@ pub fn append(out: &mut Vec<u8>, observation: &Observation<'_>) -> bool {
     if observation.bucket.is_some() {
         flags |= FLAG_BUCKET;
     }
+    flags |= match observation.cohort {
+        Cohort::Ordinary => 0,
+        Cohort::Beta => FLAG_BETA,
+        Cohort::OptOut => FLAG_OPT_OUT,
+    };
     out.extend_from_slice(&length.to_le_bytes());
     out.extend_from_slice(&[flags, observation.request_encoding.code(), observation.answer_encoding.code(), 0]);
     out.extend_from_slice(&observation.status.to_le_bytes());
@@ -286,6 +295,12 @@ impl<'a> Reader<'a> {
             arm: if flags & FLAG_MODEL == 0 { Arm::Rule } else { Arm::Model },
             fallback: flags & FLAG_FALLBACK != 0,
             bucket: (flags & FLAG_BUCKET != 0).then_some(Bucket(bucket)),
+            // Both at once is written by nobody; the careful reading keeps the user away from the model.
+            cohort: match flags & (FLAG_BETA | FLAG_OPT_OUT) {
+                0 => Cohort::Ordinary,
+                FLAG_BETA => Cohort::Beta,
+                _ => Cohort::OptOut,
+            },
             status,
             duration_us,
             request_encoding,
@@ -304,11 +319,11 @@ mod tests {
     prop_compose! {
         fn any_observation()(
             model: bool, fallback: bool, bucket in proptest::option::of(any::<u64>()), status: u16, duration_us: u32,
-            encodings in (0_u8..6, 0_u8..6),
+            encodings in (0_u8..6, 0_u8..6), cohort in proptest::sample::select(Cohort::ALL),
             request in proptest::collection::vec(any::<u8>(), 0..80),
             answer in proptest::collection::vec(any::<u8>(), 0..80),
-        ) -> (bool, bool, Option<u64>, u16, u32, (u8, u8), Vec<u8>, Vec<u8>) {
-            (model, fallback, bucket, status, duration_us, encodings, request, answer)
+        ) -> (bool, bool, Option<u64>, u16, u32, (u8, u8), Vec<u8>, Vec<u8>, Cohort) {
+            (model, fallback, bucket, status, duration_us, encodings, request, answer, cohort)
         }
     }
 
@@ -321,7 +336,7 @@ mod tests {
         fn what_is_written_is_read(parts in proptest::collection::vec(any_observation(), 0..8)) {
             let schema = AnswerSchema { abstain: vec!["unknown".into(), "none".into()], ..AnswerSchema::default() };
             let written: Vec<Observation<'_>> = parts.iter().map(|p| Observation {
-                arm: if p.0 { Arm::Model } else { Arm::Rule }, fallback: p.1, bucket: p.2.map(Bucket), status: p.3,
+                arm: if p.0 { Arm::Model } else { Arm::Rule }, fallback: p.1, bucket: p.2.map(Bucket), cohort: p.8, status: p.3,
                 duration_us: p.4, request_encoding: encoding(p.5.0), answer_encoding: encoding(p.5.1),
                 request: &p.6, answer: &p.7,
             }).collect();
@@ -342,7 +357,7 @@ mod tests {
             let mut bytes = Vec::new();
             start(&mut bytes, "");
             let observation = Observation {
-                arm: Arm::Rule, fallback: false, bucket: None, status: 200, duration_us: 1,
+                arm: Arm::Rule, fallback: false, bucket: None, cohort: Cohort::Beta, status: 200, duration_us: 1,
                 request_encoding: Encoding::Identity, answer_encoding: Encoding::Gzip,
                 request: b"0123456789abcdef", answer: b"0123456789abcdef",
             };

@@ -6,6 +6,10 @@ pub const PREFIX: &str = "x-perch-";
 /// Request: the user's pseudonym, 16 lowercase hex digits (see [`crate::bucket`]). Envoy's matcher hashes it.
 pub const BUCKET: &str = "x-perch-bucket";
 
+/// Request: the user's cohort, a [`crate::names::Cohort`] value other than `none`, as the filter wrote it. Envoy's matcher
+/// reads it beside the bucket, and an application may, to store it with its events.
+pub const COHORT: &str = "x-perch-cohort";
+
 /// Request, set by Envoy itself when the observation sample leaves this request out; value `1`.
 pub const UNSAMPLED: &str = "x-perch-unsampled";
 

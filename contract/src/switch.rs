@@ -13,9 +13,12 @@ use std::fmt;
 use xxhash_rust::xxh64::xxh64;
 
 use crate::bucket::Bucket;
+use crate::names::{Arm, Cohort};
 
 /// Envoy's runtime key of the canary share.
 pub const RUNTIME_KEY: &str = "suggest.use_model_canary";
+/// Envoy's runtime key of the beta cohort's own share, beside [`RUNTIME_KEY`]: a user of the cohort is in when either holds.
+pub const BETA_KEY: &str = "suggest.use_model_beta";
 /// Envoy's runtime key of the share of requests that are observed; 100 by default.
 pub const OBSERVE_KEY: &str = "perch.observe";
 /// The environment variable of the replaced system, now the share at start.
@@ -207,6 +210,18 @@ impl fmt::Display for Share {
     }
 }
 
+/// Who answers a user of `cohort`, where `share` and `beta` are what [`RUNTIME_KEY`] and [`BETA_KEY`] hold. The same as what
+/// Envoy's matcher around the model plugin says.
+#[must_use]
+pub fn arm(bucket: Bucket, cohort: Cohort, share: Share, beta: Share) -> Arm {
+    let inside = match cohort {
+        Cohort::Ordinary => share.holds(bucket),
+        Cohort::Beta => share.holds(bucket) || beta.holds(bucket),
+        Cohort::OptOut => false,
+    };
+    if inside { Arm::Model } else { Arm::Rule }
+}
+
 /// Where the user stands, `0..denominator`: the user is in as soon as the numerator exceeds it.
 #[must_use]
 pub fn position(bucket: Bucket, denominator: Denominator) -> u64 {
@@ -254,6 +269,19 @@ mod tests {
                      }\n}\nfields {\n  key: \"numerator\"\n  value {\n    number_value: 5050\n  }\n}\n";
         assert_eq!(Share::from_runtime(shown), Share::from_percent("50.5%").ok());
         assert_eq!(Share::from_runtime("goo.gle/debugstr string_value: \"TEN\""), None);
+    }
+
+    #[test]
+    fn a_cohort_adds_to_the_share_or_keeps_a_user_from_it() {
+        let bucket = Bucket(0);
+        // Position 46, see FROZEN.
+        let (below, above) = (Share::percent(46), Share::percent(47));
+        assert_eq!(arm(bucket, Cohort::Ordinary, below, Share::ALL), Arm::Rule);
+        assert_eq!(arm(bucket, Cohort::Ordinary, above, Share::OFF), Arm::Model);
+        assert_eq!(arm(bucket, Cohort::Beta, Share::OFF, below), Arm::Rule);
+        assert_eq!(arm(bucket, Cohort::Beta, Share::OFF, above), Arm::Model);
+        assert_eq!(arm(bucket, Cohort::Beta, above, Share::OFF), Arm::Model, "a ramp takes the cohort along");
+        assert_eq!(arm(bucket, Cohort::OptOut, Share::ALL, Share::ALL), Arm::Rule);
     }
 
     proptest! {

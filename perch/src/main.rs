@@ -22,7 +22,9 @@ Examples:
   perch rollback --reason WHY    everybody gets the rules, from the next request on, and the guard keeps it so
   perch ramp start               1 → 5 → 10 → 25 → 50 → 100 percent, as far as the guard sees no reason to stop
   perch canary explain user-42   that user's bucket, and the share at which the user joins
+  perch replay requests.jsonl    both sides on a recorded log, before any canary
   perch analyse --since 2h       which side is better, with proof
+  perch doctor                   is this deployment as it should be?
 
 Exit codes:
   0  done
@@ -35,6 +37,9 @@ enum Command {
     /// The share of users who get the model's answer
     #[command(subcommand)]
     Canary(commands::canary::Command),
+    /// Users whom the share does not deal: a beta cohort, and who has opted out
+    #[command(subcommand)]
+    Cohort(commands::cohort::Command),
     /// Run the guard: it watches, moves a ramp up step by step, and back when the evidence says so
     Guard(Box<commands::guard::Options>),
     /// Orders to the guard: a ramp, step by step
@@ -49,6 +54,10 @@ enum Command {
     Model(commands::model::Command),
     /// Single cases in which the sides disagree
     Disagreements(commands::disagreements::Options),
+    /// A recorded request log against both sides, before any canary
+    Replay(commands::replay::Options),
+    /// Is this deployment as it should be? Each finding with the mend
+    Doctor(commands::doctor::Options),
     /// How the rollout stands, read from the gateways
     Status(commands::status::Options),
     /// Completions for a shell, to be sourced
@@ -72,9 +81,12 @@ fn main() -> ExitCode {
         Command::Guard(options) => runtime.block_on(commands::guard::run(&options)).map(|()| 0),
         Command::Ramp(command) => runtime.block_on(commands::ramp::run(command)).map(|()| 0),
         Command::Rollback(options) => runtime.block_on(commands::rollback::run(&options)).map(|()| 0),
+        Command::Cohort(command) => runtime.block_on(commands::cohort::run(command)),
         Command::Analyse(options) => runtime.block_on(commands::analyse::run(&options)),
         Command::Model(command) => runtime.block_on(commands::model::run(command)),
         Command::Disagreements(options) => runtime.block_on(commands::disagreements::run(&options)),
+        Command::Replay(options) => runtime.block_on(commands::replay::run(&options)),
+        Command::Doctor(options) => runtime.block_on(commands::doctor::run(&options)),
         Command::Status(options) => runtime.block_on(commands::status::run(&options)).map(|()| 0),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "perch", &mut std::io::stdout());

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use contract::headers;
+use contract::names::Cohort;
 use contract::switch::{self, Denominator, Share};
 use minijinja::context;
 use minijinja::value::Serde;
@@ -104,6 +105,10 @@ impl Gateway {
             model_config => plugin::with_role(&self.plugin, "model"),
             canary_key => switch::RUNTIME_KEY,
             canary_seed => switch::CANARY_SEED,
+            beta_key => switch::BETA_KEY,
+            cohort_header => headers::COHORT,
+            beta_cohort => Cohort::Beta.as_str(),
+            opt_out_cohort => Cohort::OptOut.as_str(),
             observe_key => switch::OBSERVE_KEY,
             observe_seed => switch::OBSERVE_SEED,
             bucket_header => headers::BUCKET,

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use contract::answer::{self, AnswerSchema};
 use contract::frame::{self, Batch};
 use contract::headers;
-use contract::names::{Agree, Arm, NoneReason};
+use contract::names::{Agree, Arm, Cohort, NoneReason};
 use contract::switch::Share;
 use contract::verdict::{self, Verdict};
 use http::Request;
@@ -114,6 +114,7 @@ impl Scripted {
                     arm: observation.arm,
                     fallback: observation.fallback,
                     bucket: observation.bucket.map(|bucket| bucket.to_string()),
+                    cohort: observation.cohort,
                     status: observation.status,
                     request: observation.request.to_vec(),
                     answer: observation.answer.to_vec(),
@@ -161,6 +162,8 @@ pub struct Seen {
     pub fallback: bool,
     /// The user's pseudonym.
     pub bucket: Option<String>,
+    /// The user's cohort.
+    pub cohort: Cohort,
     /// What the client got.
     pub status: u16,
     /// The request's body.

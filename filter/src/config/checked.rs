@@ -4,7 +4,8 @@ use contract::answer::AnswerSchema;
 use contract::bucket::Salt;
 use serde::Deserialize;
 
-use super::{raw, rules};
+use super::{members, raw, rules};
+use crate::decision::cohort::Cohorts;
 use crate::decision::identity::Source;
 use crate::decision::intercept::Intercept;
 
@@ -64,6 +65,8 @@ pub struct Config {
     pub salt: Salt,
     /// At least one; those in the body stand last.
     pub identity: Vec<Source>,
+    /// Who is in a cohort.
+    pub cohorts: Cohorts,
     /// Which requests.
     pub intercept: Intercept,
     /// How answers are read.
@@ -130,6 +133,7 @@ impl Config {
             }
         };
         let identity = rules::identity(raw.identity)?;
+        let cohorts = members::cohorts(raw.cohorts)?;
         let intercept = rules::intercept(raw.intercept)?;
         if let Err(error) = raw.answer.check() {
             return fault(
@@ -145,7 +149,18 @@ impl Config {
         let labels = rules::labels(raw.labels)?;
         let scorer = rules::scorer(raw.scorer)?;
         let limits = rules::limits(&raw.limits, raw.identity_body_bytes, &answer_json)?;
-        Ok(Self { role: raw.role, salt, identity, intercept, answer: raw.answer, answer_json, labels, scorer, limits })
+        Ok(Self {
+            role: raw.role,
+            salt,
+            identity,
+            cohorts,
+            intercept,
+            answer: raw.answer,
+            answer_json,
+            labels,
+            scorer,
+            limits,
+        })
     }
 }
 
@@ -212,6 +227,20 @@ mod tests {
             ("identity", json!([{"body": "id"}]), "identity[0].body"),
             ("identity", json!([{"body": "/id"}, {"header": "a"}]), "identity[1]"),
             ("identity", json!([{"query": "a"}]), "identity[0]"),
+            ("cohorts.beta", json!([{"header": {"name": "a b", "values": ["x"]}}]), "cohorts.beta[0].header"),
+            (
+                "cohorts.beta",
+                json!([{"header": {"name": "x-perch-cohort", "values": ["x"]}}]),
+                "cohorts.beta[0].header",
+            ),
+            ("cohorts.opt_out", json!([{"header": {"name": "a", "values": []}}]), "cohorts.opt_out[0].values"),
+            (
+                "cohorts.opt_out",
+                json!([{"jwt": {"payload": "p", "claim": "", "values": ["x"]}}]),
+                "cohorts.opt_out[0].jwt",
+            ),
+            ("cohorts.beta", json!([{"pseudonyms": ["user-42"]}]), "cohorts.beta[0].pseudonyms[0]"),
+            ("cohorts.alpha", json!([]), "cohorts.alpha"),
             ("identity_body_bytes", json!(0), "identity_body_bytes"),
             ("intercept.method", json!("post"), "intercept.method"),
             ("intercept.method", json!("HEAD"), "intercept.method"),

@@ -3,6 +3,7 @@
 //! the salt in it.
 
 pub mod checked;
+mod members;
 pub mod raw;
 mod rules;
 

@@ -17,6 +17,9 @@ pub struct Document {
     /// Where an identity may stand, in order; body last.
     #[serde(default = "default_identity")]
     pub identity: Vec<Source>,
+    /// Who is in a cohort.
+    #[serde(default)]
+    pub cohorts: Cohorts,
     /// Longest body, in bytes, that is held to find an identity in it.
     #[serde(default = "default_identity_body")]
     pub identity_body_bytes: usize,
@@ -54,6 +57,40 @@ pub enum Source {
     },
     /// A JSON pointer into the body.
     Body(String),
+}
+
+/// Who is in a cohort: whoever one of its members names. Opting out goes before everything else.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Cohorts {
+    /// Users with a share of their own, e.g. one's colleagues.
+    pub beta: Vec<Member>,
+    /// Users who never get the model's answer.
+    pub opt_out: Vec<Member>,
+}
+
+/// One way to name users: `{"header": {"name": "x-user-group", "values": ["staff"]}}` and the like.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Member {
+    /// Requests whose header has one of these values. The user's authentication must set it, or remove what clients send.
+    Header {
+        /// The header's name.
+        name: String,
+        /// Its values.
+        values: Vec<String>,
+    },
+    /// Requests with a claim that Envoy's `jwt_authn` verified and that has one of these values.
+    Jwt {
+        /// The provider's `payload_in_metadata`.
+        payload: String,
+        /// The claim's name.
+        claim: String,
+        /// Its values, as text: `staff`, `7`, `true`.
+        values: Vec<String>,
+    },
+    /// These users, by their pseudonyms (`perch canary explain` tells them).
+    Pseudonyms(Vec<String>),
 }
 
 /// Which requests Perch is about.

@@ -12,7 +12,7 @@ use crate::decision::intercept::Intercept;
 const MAX_SOURCES: usize = 16;
 const MIB: usize = 1024 * 1024;
 
-fn token(name: &str) -> bool {
+pub(super) fn token(name: &str) -> bool {
     !name.is_empty()
         && name.len() <= 256
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
@@ -54,8 +54,7 @@ pub(super) fn identity(raw: Vec<raw::Source>) -> Result<Vec<Source>, ConfigError
                         r#"e.g. {"payload": "jwt_payload", "claim": "sub"}, payload as in jwt_authn's payload_in_metadata"#,
                     );
                 }
-                let path = ["metadata", "filter_metadata", "envoy.filters.http.jwt_authn", &payload, &claim];
-                Source::Jwt(path.join("\0").into_bytes())
+                Source::Jwt(claim_at(&payload, &claim))
             }
             raw::Source::Body(pointer) => match Pointer::parse(&pointer) {
                 Some(pointer) => Source::Body(pointer),
@@ -75,6 +74,11 @@ pub(super) fn identity(raw: Vec<raw::Source>) -> Result<Vec<Source>, ConfigError
         sources.push(source);
     }
     Ok(sources)
+}
+
+/// The property of a claim that `jwt_authn` left in metadata, as the host takes it.
+pub(super) fn claim_at(payload: &str, claim: &str) -> Vec<u8> {
+    ["metadata", "filter_metadata", "envoy.filters.http.jwt_authn", payload, claim].join("\0").into_bytes()
 }
 
 pub(super) fn intercept(raw: raw::Intercept) -> Result<Intercept, ConfigError> {

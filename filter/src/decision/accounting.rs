@@ -138,6 +138,7 @@ mod tests {
             arm,
             fallback,
             bucket: None,
+            cohort: contract::names::Cohort::Ordinary,
             status,
             duration_us: 1,
             request_encoding: Encoding::Identity,

@@ -13,7 +13,7 @@
 
 use contract::bucket::Bucket;
 use contract::frame::{Encoding, Observation};
-use contract::names::{Arm, Outcome};
+use contract::names::{Arm, Cohort, Outcome};
 
 /// Bytes that a worker may hold for observations: copies being made, and records that wait to be sent.
 #[derive(Debug, Clone, Copy)]
@@ -81,6 +81,7 @@ pub enum Side {
 pub struct Exchange {
     started_ns: u64,
     bucket: Option<Bucket>,
+    cohort: Cohort,
     request: Passing,
     answer: Passing,
     /// Why it will not be observed, if that is known already.
@@ -117,6 +118,7 @@ impl Exchange {
         Self {
             started_ns: now_ns,
             bucket: None,
+            cohort: Cohort::Ordinary,
             request: Passing::new(buffers.0, request_encoding, limits.0),
             answer: Passing::new(buffers.1, Encoding::Identity, limits.1),
             lost: unsampled.then_some(Outcome::SkippedSampling),
@@ -128,8 +130,9 @@ impl Exchange {
     }
 
     /// The user is known.
-    pub const fn identify(&mut self, bucket: Bucket) {
+    pub const fn identify(&mut self, bucket: Bucket, cohort: Cohort) {
         self.bucket = Some(bucket);
+        self.cohort = cohort;
     }
 
     /// The user, if known.
@@ -208,6 +211,7 @@ impl Exchange {
             arm: self.arm,
             fallback: self.fallback,
             bucket: self.bucket,
+            cohort: self.cohort,
             status: self.status,
             duration_us: u32::try_from(now_ns.saturating_sub(self.started_ns) / 1_000).unwrap_or(u32::MAX),
             request_encoding: self.request.encoding,

@@ -22,6 +22,8 @@ pub struct RequestHead<'a> {
     pub upgrade: bool,
     /// The pseudonym, as the observe plugin wrote it.
     pub bucket: Option<&'a [u8]>,
+    /// There is a cohort header.
+    pub cohort: bool,
 }
 
 impl<'a> RequestHead<'a> {
@@ -38,6 +40,7 @@ impl<'a> RequestHead<'a> {
                 b"upgrade" => head.upgrade = true,
                 _ if name == headers::UNSAMPLED.as_bytes() => head.unsampled = true,
                 _ if name == headers::BUCKET.as_bytes() => head.bucket = Some(value),
+                _ if name == headers::COHORT.as_bytes() => head.cohort = true,
                 _ => {}
             }
         }

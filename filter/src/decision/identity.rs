@@ -121,7 +121,7 @@ fn cookie<'a>(headers: Pairs<'a>, name: &[u8]) -> Option<&'a [u8]> {
 /// A claim as the host writes it: text as it is, a number as the eight bytes of a double, anything else (a truth value,
 /// a list, an object) in bytes of the host's own, which hold a control character. A whole number becomes its decimal
 /// form in `value`; what is neither text nor a whole number is no identity.
-fn claim(value: &mut Vec<u8>) -> Option<&[u8]> {
+pub(super) fn claim(value: &mut Vec<u8>) -> Option<&[u8]> {
     let text = std::str::from_utf8(value).is_ok_and(|text| !text.bytes().any(|byte| byte.is_ascii_control()));
     if !text {
         let number = f64::from_le_bytes(value.as_slice().try_into().ok()?);

@@ -6,6 +6,7 @@
 //! | [`heads`] | what of a request's or answer's headers matters here, in one pass |
 //! | [`intercept`] | is the request one of those that Perch is about |
 //! | [`identity`] | who the user is, as a pseudonym |
+//! | [`cohort`] | whether the user is in a group that the share does not deal |
 //! | [`exchange`] | what becomes of one request with its answer as an observation |
 //! | [`observation`] | what waits to be sent, what is under way, and when there is no more room |
 //! | [`held`] | what becomes of a canary user's request: asked, answered, let go |
@@ -13,6 +14,7 @@
 //! | [`accounting`] | which counters move |
 
 pub mod accounting;
+pub mod cohort;
 pub mod exchange;
 pub mod fallback;
 pub mod heads;

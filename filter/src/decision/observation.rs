@@ -163,6 +163,7 @@ mod tests {
             arm: Arm::Rule,
             fallback: false,
             bucket: None,
+            cohort: contract::names::Cohort::Ordinary,
             status: 200,
             duration_us: 1,
             request_encoding: Encoding::Identity,

@@ -4,9 +4,10 @@
 use contract::bucket::Bucket;
 use contract::frame::{self, Encoding};
 use contract::headers;
-use contract::names::{Arm, BatchResult, IdentitySource, Outcome};
+use contract::names::{Arm, BatchResult, Cohort, IdentitySource, Outcome};
 
 use crate::config::Config;
+use crate::decision::cohort::Named;
 use crate::decision::exchange::{Budget, Exchange, Side};
 use crate::decision::heads::{AnswerHead, RequestHead};
 use crate::decision::identity::{self, Search};
@@ -47,8 +48,18 @@ pub struct Observed {
 struct Waiting {
     body: Vec<u8>,
     since_ns: u64,
+    said: Said,
+}
+
+/// What a request's headers say besides who the user is.
+#[derive(Debug, Clone, Copy)]
+struct Said {
+    /// Cohorts that name the user.
+    named: Named,
     /// The client sent a bucket header of its own, which must go if we have none.
-    forged: bool,
+    forged_bucket: bool,
+    /// The same of a cohort header.
+    forged_cohort: bool,
 }
 
 impl Observe {
@@ -109,12 +120,16 @@ impl Observe {
         if end {
             exchange.ended(Side::Request);
         }
-        let forged = head.bucket.is_some();
         let property = |path: &[u8], out: &mut Vec<u8>| host.property(path, out).is_ok();
         let search = identity::in_headers(&self.config.identity, headers, &self.config.salt, property);
+        let said = Said {
+            named: self.config.cohorts.named(headers, property),
+            forged_bucket: head.bucket.is_some(),
+            forged_cohort: head.cohort,
+        };
         let small = head.content_length.is_none_or(|length| length <= self.config.limits.identity_body_bytes);
         if search == Search::AskBody && !end && small && encoding == Encoding::Identity {
-            let waits = Waiting { body: self.pool.take(), since_ns: now_ns, forged };
+            let waits = Waiting { body: self.pool.take(), since_ns: now_ns, said };
             self.waiting.push(context);
             self.counters.wake(host, true);
             return (Flow::Hold, Some(Observed { exchange, waits: Some(waits) }));
@@ -123,7 +138,7 @@ impl Observe {
             Search::Found(bucket, from) => Some((bucket, from)),
             Search::AskBody | Search::Missing => None,
         };
-        self.identified(host, &mut exchange, found, forged);
+        self.identified(host, &mut exchange, found, said);
         (Flow::Continue, Some(Observed { exchange, waits: None }))
     }
 
@@ -329,7 +344,7 @@ impl Observe {
         let Some(waits) = seen.waits.take() else { return };
         let bucket = identity::in_body(&self.config.identity, &waits.body, &self.config.salt);
         let found = bucket.map(|bucket| (bucket, IdentitySource::Body));
-        self.identified(host, &mut seen.exchange, found, waits.forged);
+        self.identified(host, &mut seen.exchange, found, waits.said);
         self.adopt(seen, waits.body);
         seen.exchange.ended(Side::Request);
     }
@@ -337,7 +352,7 @@ impl Observe {
     /// The body that was waited for will not be: the rules answer.
     fn give_up(&mut self, host: &impl Host, seen: &mut Observed) {
         let Some(waits) = seen.waits.take() else { return };
-        self.identified(host, &mut seen.exchange, None, waits.forged);
+        self.identified(host, &mut seen.exchange, None, waits.said);
         self.adopt(seen, waits.body);
     }
 
@@ -356,18 +371,25 @@ impl Observe {
         host: &impl Host,
         exchange: &mut Exchange,
         found: Option<(Bucket, IdentitySource)>,
-        forged: bool,
+        said: Said,
     ) {
         match found {
             Some((bucket, from)) => {
                 self.counters.count(Stat::Identity(from));
-                exchange.identify(bucket);
+                let cohort = self.config.cohorts.of(bucket, said.named);
+                exchange.identify(bucket, cohort);
                 let _ = host.set_header(Map::Request, headers::BUCKET, &bucket.digits());
+                if cohort != Cohort::Ordinary {
+                    let _ = host.set_header(Map::Request, headers::COHORT, cohort.as_str().as_bytes());
+                } else if said.forged_cohort {
+                    let _ = host.remove_header(Map::Request, headers::COHORT.as_bytes());
+                }
             }
             None => {
                 self.counters.count(Stat::Identity(IdentitySource::Missing));
-                if forged {
-                    let _ = host.remove_header(Map::Request, headers::BUCKET.as_bytes());
+                let forged = [(said.forged_bucket, headers::BUCKET), (said.forged_cohort, headers::COHORT)];
+                for (_, name) in forged.into_iter().filter(|(forged, _)| *forged) {
+                    let _ = host.remove_header(Map::Request, name.as_bytes());
                 }
             }
         }

@@ -1,7 +1,5 @@
 //! The figures as tables for a terminal.
 
-use std::fmt::Write;
-
 use contract::names::Cohort;
 
 use super::report::{Accept, Choices, Estimate, Report};
@@ -12,59 +10,72 @@ const LINES: usize = 12;
 /// The whole report. `bold` marks headings, e.g. for a terminal.
 #[must_use]
 pub fn render(report: &Report, bold: impl Fn(&str) -> String) -> String {
-    let mut out = String::new();
-    let items = report.items;
-    let judged = items.agree + items.differ;
-    let mut line = |text: String| {
-        // Writing to a String cannot fail.
-        let _ = writeln!(out, "{text}");
-    };
-    line(format!("{}  {}", bold("Analysis"), span(report)));
-    line(format!("items          {judged} judged: {} agree, {} differ", items.agree, items.differ));
-    line(format!(
-        "               no opinion: model {}, rules {}, both {}",
-        items.only_rule, items.only_model, items.neither
-    ));
-    line(format!("agreement      {}", percent(report.agreement)));
-    line(format!("kappa          {}", kappa(report.kappa)));
-    line(format!("sample ratio   {}", ratio(report)));
-
-    line(format!("\n{}", bold("Accept rate by source")));
-    rates(&report.accept, &mut line);
-    line(format!("\n{}", bold("Accept rate where the sides disagree")));
-    rates(&report.disputed, &mut line);
-    line(format!("\n{}", bold("Whose answer people took where the sides disagree")));
+    let mut out = format!("{}  {}\n", bold("Analysis"), span(report));
+    overview(report, &mut out);
+    line(&mut out, format!("sample ratio   {}", ratio(report)));
+    heading(&mut out, &bold, "Accept rate by source");
+    rates(&report.accept, &mut out);
+    heading(&mut out, &bold, "Accept rate where the sides disagree");
+    rates(&report.disputed, &mut out);
+    heading(&mut out, &bold, "Whose answer people took where the sides disagree");
     for (served, choices) in ["rules answered", "model answered"].iter().zip(report.taken) {
-        line(format!("{served}  {}", taken(choices)));
+        line(&mut out, format!("{served}  {}", taken(choices)));
     }
     if report.disputes_dropped > 0 {
-        line(format!("({} disagreements were not stored, so their feedback is not in here)", report.disputes_dropped));
+        let dropped = report.disputes_dropped;
+        line(&mut out, format!("({dropped} disagreements were not stored, so their feedback is not in here)"));
     }
+    by_label(report, &bold, &mut out);
+    out
+}
 
-    line(format!("\n{}", bold("Agreement by label")));
-    line(format!("{:<24} {:>9} {:>9} {:>10} {:>9}", "label", "both", "only rule", "only model", "neither"));
+/// What the two sides say of the same items, without what people said to it.
+#[must_use]
+pub fn compared(report: &Report, bold: impl Fn(&str) -> String) -> String {
+    let mut out = String::new();
+    overview(report, &mut out);
+    by_label(report, &bold, &mut out);
+    out
+}
+
+fn line(out: &mut String, text: impl AsRef<str>) {
+    out.push_str(text.as_ref());
+    out.push('\n');
+}
+
+fn heading(out: &mut String, bold: &impl Fn(&str) -> String, text: &str) {
+    line(out, format!("\n{}", bold(text)));
+}
+
+fn overview(report: &Report, out: &mut String) {
+    let items = report.items;
+    let judged = items.agree + items.differ;
+    line(out, format!("items          {judged} judged: {} agree, {} differ", items.agree, items.differ));
+    let (model, rules, both) = (items.only_rule, items.only_model, items.neither);
+    line(out, format!("               no opinion: model {model}, rules {rules}, both {both}"));
+    line(out, format!("agreement      {}", percent(report.agreement)));
+    line(out, format!("kappa          {}", kappa(report.kappa)));
+}
+
+fn by_label(report: &Report, bold: &impl Fn(&str) -> String, out: &mut String) {
+    heading(out, bold, "Agreement by label");
+    line(out, format!("{:<24} {:>9} {:>9} {:>10} {:>9}", "label", "both", "only rule", "only model", "neither"));
     for label in report.labels.iter().take(LINES) {
         let (both, rule, model, neither) = (label.both, label.only_rule, label.only_model, label.neither);
-        line(format!("{:<24} {both:>9} {rule:>9} {model:>10} {neither:>9}", short(&label.label)));
+        line(out, format!("{:<24} {both:>9} {rule:>9} {model:>10} {neither:>9}", short(&label.label)));
     }
-    more(report.labels.len(), "label", &mut line);
+    more(report.labels.len(), "label", out);
 
-    line(format!("\n{}", bold("Pairs that disagree most")));
-    line(format!("{:<20} {:<20} {:>8} {:>7}  taken, and samples", "rules say", "model says", "items", "share"));
+    heading(out, bold, "Pairs that disagree most");
+    line(out, format!("{:<20} {:<20} {:>8} {:>7}  taken, and samples", "rules say", "model says", "items", "share"));
     for pair in report.disagreements.iter().take(LINES) {
         let samples: Vec<&str> = pair.samples.iter().map(|sample| sample.item.as_str()).collect();
         let samples = if samples.is_empty() { String::new() } else { format!("  e.g. {}", samples.join(", ")) };
-        line(format!(
-            "{:<20} {:<20} {:>8} {:>6.1}%  {}{samples}",
-            short(&pair.rule),
-            short(&pair.model),
-            pair.items,
-            pair.share * 100.0,
-            taken(pair.taken)
-        ));
+        let (rule, model) = (short(&pair.rule), short(&pair.model));
+        let (share, taken) = (pair.share * 100.0, taken(pair.taken));
+        line(out, format!("{rule:<20} {model:<20} {:>8} {share:>6.1}%  {taken}{samples}", pair.items));
     }
-    more(report.disagreements.len(), "pair", &mut line);
-    out
+    more(report.disagreements.len(), "pair", out);
 }
 
 /// From when to when, and who is left out.
@@ -109,12 +120,12 @@ pub(super) fn ratio(report: &Report) -> String {
     )
 }
 
-fn rates(accept: &Accept, line: &mut impl FnMut(String)) {
+fn rates(accept: &Accept, out: &mut String) {
     let [rule, model] = accept.feedbacks;
     let users = |estimate: Option<Estimate>| estimate.map_or(0.0, |estimate| estimate.units);
-    line(format!("rules          {}  {rule} feedbacks of {} users", percent(accept.rule), users(accept.rule)));
-    line(format!("model          {}  {model} feedbacks of {} users", percent(accept.model), users(accept.model)));
-    line(format!("effect         {}", effect(accept)));
+    line(out, format!("rules          {}  {rule} feedbacks of {} users", percent(accept.rule), users(accept.rule)));
+    line(out, format!("model          {}  {model} feedbacks of {} users", percent(accept.model), users(accept.model)));
+    line(out, format!("effect         {}", effect(accept)));
 }
 
 pub(super) fn effect(accept: &Accept) -> String {
@@ -155,11 +166,11 @@ pub(super) fn taken(choices: Choices) -> String {
     some.join(", ")
 }
 
-fn more(all: usize, thing: &str, line: &mut impl FnMut(String)) {
+fn more(all: usize, thing: &str, out: &mut String) {
     if all > LINES {
-        line(format!("… and {} more {thing}s: --csv or --json has them", all - LINES));
+        line(out, format!("… and {} more {thing}s: --csv or --json has them", all - LINES));
     } else if all == 0 {
-        line("no data".to_owned());
+        line(out, "no data");
     }
 }
 

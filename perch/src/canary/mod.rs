@@ -5,4 +5,5 @@
 //! between the two comes up with the new share and not with an old one.
 
 pub mod change;
+pub mod cohort;
 pub mod disk;

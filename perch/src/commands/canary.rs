@@ -5,12 +5,14 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::Subcommand;
 use contract::bucket::{Bucket, Salt};
-use contract::switch::{RUNTIME_KEY, Share};
+use contract::names::Cohort;
+use contract::switch::{RUNTIME_KEY, Share, arm};
 use perch::canary::change::{Change, joins_at};
 use perch::guard::clock::now_ms;
 use serde_json::json;
 use stack::admin::Admin;
 
+use super::cohort;
 use super::gateways::{Gateways, MEND};
 use super::operator::Moving;
 
@@ -140,22 +142,36 @@ async fn explain(user: &str, gateways: &Gateways, salt: &PathBuf, json: bool) ->
         .with_context(|| format!("reading the salt {}: name the deployment's with --salt FILE", salt.display()))?;
     let bucket = Bucket::of(user.as_bytes(), &Salt::new(secret.trim().as_bytes())?);
     let at = joins_at(bucket);
-    let mut arms = Vec::new();
+    let mut rows = Vec::new();
     for (url, admin) in gateways.clients()? {
-        let share = Held::by(&url, &admin).await?.share();
-        arms.push((url, share, if share.holds(bucket) { "model" } else { "rule" }));
+        rows.push((url.clone(), cohort::Held::by(&url, &admin).await?));
     }
+    let arm = |held: &cohort::Held, cohort| arm(bucket, cohort, held.share, held.beta).as_str();
+    let listed = |held: &cohort::Held| held.configured.as_ref().and_then(|configured| configured.lists(bucket));
     if json {
-        let arms: Vec<_> = arms
+        let arms: Vec<_> = rows
             .iter()
-            .map(|(url, share, arm)| json!({"gateway": url, "share": share.fraction(), "arm": arm}))
+            .map(|(url, held)| {
+                let listed = listed(held);
+                json!({"gateway": url, "share": held.share.fraction(), "beta": held.beta.fraction(), "listed": listed,
+                       "arm": arm(held, listed.unwrap_or(Cohort::Ordinary)), "arm_in_beta": arm(held, Cohort::Beta)})
+            })
             .collect();
         println!("{}", json!({"bucket": bucket.to_string(), "joins_at_percent": at, "arms": arms}));
         return Ok(());
     }
     println!("bucket {bucket}, joins at {at}%");
-    for (url, share, arm) in arms {
-        println!("{url}  {arm} at {share}");
+    for (url, held) in &rows {
+        println!("{url}  {} at {}", arm(held, listed(held).unwrap_or(Cohort::Ordinary)), held.share);
+        match listed(held) {
+            Some(Cohort::OptOut) => println!("  has opted out, so the rules answer at every share"),
+            Some(Cohort::Beta) => println!("  is listed in the beta cohort, whose own share is {}", held.beta),
+            _ => println!(
+                "  if a header or claim names the user: {} in the beta cohort (its share is {}), rule when opted out",
+                arm(held, Cohort::Beta),
+                held.beta
+            ),
+        }
     }
     Ok(())
 }

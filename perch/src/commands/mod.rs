@@ -2,12 +2,16 @@
 
 pub(crate) mod analyse;
 pub(crate) mod canary;
+pub(crate) mod cohort;
 pub(crate) mod disagreements;
+pub(crate) mod doctor;
 pub(crate) mod gateways;
 pub(crate) mod guard;
 pub(crate) mod model;
 pub(crate) mod operator;
+pub(crate) mod prometheus;
 pub(crate) mod ramp;
+pub(crate) mod replay;
 pub(crate) mod rollback;
 pub(crate) mod scorer;
 pub(crate) mod status;

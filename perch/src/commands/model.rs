@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::scorer::{At, Scorer};
 use super::terminal;
 
-const STATUS: &str = "/ml/v2/model/status";
+pub(crate) const STATUS: &str = "/ml/v2/model/status";
 const DEPLOY: &str = "/ml/v2/model/deploy";
 const ROLLBACK: &str = "/ml/v2/model/rollback";
 const CHALLENGE: &str = "/ml/v2/model/challenge";

@@ -11,6 +11,11 @@ fn styled(text: &str, code: &str) -> String {
     if coloured() { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
 }
 
+/// Clears the screen before what follows, where there is one.
+pub(crate) fn clear() -> &'static str {
+    if std::io::stdout().is_terminal() { "\u{1b}[2J\u{1b}[H" } else { "" }
+}
+
 /// A heading.
 pub(crate) fn bold(text: &str) -> String {
     styled(text, "1")

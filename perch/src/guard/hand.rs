@@ -80,6 +80,26 @@ impl Hand {
         Ok(before)
     }
 
+    /// Sets the beta cohort's own share on every gateway; what each of them held before.
+    ///
+    /// # Errors
+    /// When the ledger cannot be held or written, a gateway cannot be asked, or the share does not hold everywhere.
+    pub async fn set_beta(&self, now_ms: u64, share: Share, reason: &str) -> Result<Vec<Share>, HandError> {
+        let mut held = self.hold().await?;
+        let done = self.gateways.set_beta(share).await;
+        if let Some(held) = held.as_mut() {
+            let (what, reason) = match &done {
+                Ok(before) => {
+                    let from = before.first().copied().map(Share::to_runtime);
+                    (What::Beta { from, to: share.to_runtime() }, reason.to_owned())
+                }
+                Err(error) => (What::Refused { wanted: share.to_runtime() }, super::source::in_words(error)),
+            };
+            held.append(now_ms, self.by.clone(), what, reason)?;
+        }
+        Ok(done?)
+    }
+
     /// To 0 on every gateway that can be reached, latched.
     ///
     /// # Errors

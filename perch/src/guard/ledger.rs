@@ -72,6 +72,13 @@ pub enum What {
         /// After.
         to: String,
     },
+    /// The beta cohort's own share was set.
+    Beta {
+        /// Before; `None` when it was not known.
+        from: Option<String>,
+        /// After.
+        to: String,
+    },
     /// The guard froze the ramp.
     Froze,
     /// Order: start a ramp.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use contract::switch::{RUNTIME_KEY, Share};
+use contract::switch::{BETA_KEY, RUNTIME_KEY, Share};
 use stack::admin::Admin;
 
 use crate::canary::disk::{self, DiskError};
@@ -78,9 +78,36 @@ impl Gateways {
     }
 
     async fn tell(&self, share: Share) -> Result<(), SinkError> {
-        let faults = self.each(|url, admin| async move { Self::fault(&url, &admin, share).await }).await;
+        let faults = self.each(move |url, admin| async move {
+            let fault = Self::fault(&url, &admin, RUNTIME_KEY, share).await;
+            // Off is off for everybody, or the beta cohort would stay on a model that was rolled back.
+            if fault.is_none() && share == Share::OFF {
+                return Self::fault(&url, &admin, BETA_KEY, share).await;
+            }
+            fault
+        });
+        let faults = faults.await;
         let faults: Vec<String> = faults.into_iter().flatten().collect();
         if faults.is_empty() { Ok(()) } else { Err(SinkError::Gateways { share, faults }) }
+    }
+
+    /// Sets the beta cohort's own share everywhere, the disk first; what each gateway held before.
+    ///
+    /// # Errors
+    /// When a gateway cannot be asked, or the share does not hold everywhere in the end.
+    pub async fn set_beta(&self, share: Share) -> Result<Vec<Share>, SinkError> {
+        let before = self.each(|url, admin| async move {
+            let held = admin.runtime(BETA_KEY).await.map_err(|error| format!("{url}: {error}"));
+            held.map(|text| text.as_deref().and_then(Share::from_runtime).unwrap_or(Share::OFF))
+        });
+        let before: Result<Vec<Share>, String> = before.await.into_iter().collect();
+        let before = before.map_err(|fault| SinkError::Gateways { share, faults: vec![fault] })?;
+        for link in &self.links {
+            disk::set(link, BETA_KEY, &share.to_runtime())?;
+        }
+        let faults = self.each(move |url, admin| async move { Self::fault(&url, &admin, BETA_KEY, share).await }).await;
+        let faults: Vec<String> = faults.into_iter().flatten().collect();
+        if faults.is_empty() { Ok(before) } else { Err(SinkError::Gateways { share, faults }) }
     }
 
     /// The disk layers that are written too.
@@ -90,12 +117,12 @@ impl Gateways {
     }
 
     /// `None` when the gateway holds the share.
-    async fn fault(url: &str, admin: &Admin, share: Share) -> Option<String> {
+    async fn fault(url: &str, admin: &Admin, key: &str, share: Share) -> Option<String> {
         let text = share.to_runtime();
-        if let Err(error) = admin.set_runtime(RUNTIME_KEY, &text).await {
+        if let Err(error) = admin.set_runtime(key, &text).await {
             return Some(format!("{url}: {error}"));
         }
-        match admin.runtime(RUNTIME_KEY).await {
+        match admin.runtime(key).await {
             Ok(held) if held.as_deref().and_then(Share::from_runtime) == Some(share) => None,
             Ok(held) => Some(format!("{url} holds {}", held.unwrap_or_else(|| "nothing".to_owned()))),
             Err(error) => Some(format!("{url}: {error}")),
@@ -107,7 +134,10 @@ impl Sink for Gateways {
     async fn set(&mut self, share: Share) -> Result<(), SinkError> {
         // The disk first: a gateway that restarts in between comes up with the new share. What cannot be written there is
         // not set either, but for a rollback: that must reach the gateways that run.
-        let disk = self.links.iter().map(|link| disk::set(link, RUNTIME_KEY, &share.to_runtime()));
+        let disk = self.links.iter().map(|link| {
+            disk::set(link, RUNTIME_KEY, &share.to_runtime())?;
+            if share == Share::OFF { disk::set(link, BETA_KEY, &share.to_runtime()) } else { Ok(()) }
+        });
         let disk: Result<Vec<()>, DiskError> = disk.collect();
         if share != Share::OFF {
             disk?;

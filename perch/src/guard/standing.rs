@@ -138,6 +138,7 @@ impl What {
             Self::Set { from: Some(from), to } => format!("set the share from {} to {}", share(from), share(to)),
             Self::Set { from: None, to } => format!("set the share to {}", share(to)),
             Self::Found { from, to } => format!("found the share changed from {} to {}", share(from), share(to)),
+            Self::Beta { to, .. } => format!("set the beta cohort's share to {}", share(to)),
             Self::Froze => "froze the ramp".to_owned(),
             Self::Start { .. } => "started a ramp".to_owned(),
             Self::Pause => "paused the guard".to_owned(),

@@ -8,7 +8,11 @@
 )]
 
 mod analyse;
+mod cohort;
+mod doctor;
 mod model;
+mod replay;
+mod status;
 
 mod run;
 mod server;

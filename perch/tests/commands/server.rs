@@ -1,9 +1,11 @@
 //! An HTTP server whose answers a test decides, and which remembers what it was asked.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, Response};
+use serde_json::{Map, Value, json};
 
 /// What one request asked.
 #[derive(Debug, Clone)]
@@ -11,6 +13,8 @@ pub(crate) struct Asked {
     /// Method, path and query, e.g. `GET /runtime`.
     pub(crate) line: String,
     pub(crate) body: String,
+    /// Marked as a question that leaves no event.
+    pub(crate) shadow: bool,
 }
 
 /// An answer: status, headers, body.
@@ -35,9 +39,10 @@ impl Server {
                 let answer = move |request: Request<Body>| {
                     let (script, seen) = (Arc::clone(&script), Arc::clone(&seen));
                     async move {
+                        let shadow = request.headers().get("x-perch-shadow").is_some_and(|value| value == "1");
                         let line = format!("{} {}", request.method(), request.uri());
                         let body = to_bytes(request.into_body(), 1 << 20).await.unwrap();
-                        let asked = Asked { line, body: String::from_utf8_lossy(&body).into_owned() };
+                        let asked = Asked { line, body: String::from_utf8_lossy(&body).into_owned(), shadow };
                         let (status, headers, body) = script(&asked);
                         seen.lock().unwrap().push(asked);
                         let mut response = Response::builder().status(status);
@@ -54,18 +59,39 @@ impl Server {
         Self { url, asked }
     }
 
-    /// An Envoy whose runtime holds these keys.
+    /// An Envoy whose runtime holds these keys, and takes others.
     pub(crate) fn gateway(runtime: &[(&str, &str)], stats: &str) -> Self {
-        let entries: serde_json::Map<String, serde_json::Value> = runtime
-            .iter()
-            .map(|(key, value)| ((*key).to_owned(), serde_json::json!({"final_value": value, "layer_values": []})))
-            .collect();
-        let runtime = serde_json::json!({"layers": [], "entries": entries}).to_string();
-        let stats = stats.to_owned();
-        Self::start(move |asked| match asked.line.as_str() {
-            "GET /runtime" => plain(&runtime),
-            "GET /stats/prometheus" => plain(&stats),
-            other => (404, vec![], format!("nothing at {other}")),
+        Self::gateway_configured(runtime, stats, &json!({"configs": []}))
+    }
+
+    /// The same, with what its `/config_dump` says.
+    pub(crate) fn gateway_configured(runtime: &[(&str, &str)], stats: &str, dump: &Value) -> Self {
+        let held: BTreeMap<String, String> =
+            runtime.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let (held, stats, dump) = (Mutex::new(held), stats.to_owned(), dump.to_string());
+        Self::start(move |asked| {
+            let mut held = held.lock().unwrap();
+            if let Some(change) = asked.line.strip_prefix("POST /runtime_modify?") {
+                let (key, value) = change.split_once('=').unwrap();
+                held.insert(key.to_owned(), value.to_owned());
+                return plain("OK");
+            }
+            match asked.line.as_str() {
+                "GET /runtime" => {
+                    let entries: Map<String, Value> = held
+                        .iter()
+                        .map(|(key, value)| (key.clone(), json!({"final_value": value, "layer_values": [value]})))
+                        .collect();
+                    plain(&json!({"layers": ["admin"], "entries": entries}).to_string())
+                }
+                "GET /stats/prometheus" => plain(&stats),
+                "GET /config_dump" => plain(&dump),
+                "GET /ready" => plain("LIVE"),
+                "GET /clusters" => plain(
+                    "perch_scorer_live::1.2.3.4:1::health_flags::healthy\nperch_scorer_observe::1.2.3.4:1::health_flags::healthy\n",
+                ),
+                other => (404, vec![], format!("nothing at {other}")),
+            }
         })
     }
 
@@ -80,7 +106,7 @@ pub(crate) fn plain(body: &str) -> Script {
 }
 
 /// An answer that the scorer wrote.
-pub(crate) fn of_scorer(status: u16, body: &serde_json::Value) -> Script {
+pub(crate) fn of_scorer(status: u16, body: &Value) -> Script {
     (
         status,
         vec![("x-perch-scorer", "1".to_owned()), ("content-type", "application/json".to_owned())],

@@ -30,7 +30,8 @@ async fn readyz(call: Call) -> Result<Answer, HttpError> {
     let ready = !call.app.is_draining();
     let model = call.app.registry.champion().map(|champion| champion.version().to_owned());
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    Ok(json_answer(status, &json!({ "ready": ready, "model": model })))
+    let (version, frame) = (env!("CARGO_PKG_VERSION"), contract::frame::VERSION);
+    Ok(json_answer(status, &json!({ "ready": ready, "model": model, "version": version, "frame": frame })))
 }
 
 async fn exposition(call: Call) -> Result<Answer, HttpError> {

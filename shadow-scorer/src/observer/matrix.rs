@@ -78,7 +78,7 @@ pub(super) struct Both<'a> {
 impl<'a> Sheet<'a> {
     /// Counts an item of `observation`, seen at `now` (seconds since 1970).
     pub(super) fn item(&mut self, observation: &Observation<'_>, item: Both<'a>, now: i64) {
-        let (arm, cohort) = (observation.arm, Cohort::Ordinary);
+        let (arm, cohort) = (observation.arm, observation.cohort);
         let cell = (arm, cohort, item.rule.unwrap_or_default(), item.model.unwrap_or_default());
         *self.cells.entry(cell).or_default() += 1;
         let (Some(rule), Some(model)) = (item.rule, item.model) else { return };

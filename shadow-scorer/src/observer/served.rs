@@ -103,6 +103,7 @@ mod tests {
             arm,
             fallback: false,
             bucket: None,
+            cohort: contract::names::Cohort::Ordinary,
             status,
             duration_us: 1,
             request_encoding: Encoding::Identity,

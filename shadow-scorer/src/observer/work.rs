@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use contract::answer::{self, AnswerSchema};
 use contract::frame::{Batch, FrameError, Observation};
-use contract::names::{Arm, Cohort, NoneReason};
+use contract::names::{Arm, NoneReason};
 use contract::verdict::Verdict;
 use tokio::task::JoinSet;
 
@@ -320,7 +320,7 @@ fn event(observation: &Observation<'_>, served: &ServedItem, now: Duration) -> O
         label: served.item.label.as_ref().filter(storable).cloned().unwrap_or_default(),
         confidence: suggestion.confidence.unwrap_or(0.0),
         bucket: observation.bucket.map(|bucket| bucket.to_string()).unwrap_or_default(),
-        cohort: Cohort::Ordinary.as_str().to_owned(),
+        cohort: observation.cohort.as_str().to_owned(),
         created_at: seconds(now),
     })
 }

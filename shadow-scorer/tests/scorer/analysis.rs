@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use contract::analysis::{self, Analysis, Pair};
 use contract::frame;
-use contract::names::Arm;
+use contract::names::{Arm, Cohort};
 use http::StatusCode;
 
 use crate::batch::{Batch, Seen};
@@ -68,6 +68,18 @@ async fn both_sides_words_are_counted_and_disagreements_are_shown() {
     }
     let seen = analysis(&scorer, 5).await;
     assert_eq!(seen.taken.iter().map(|taken| taken.times).sum::<u64>(), 2, "{:?}", seen.taken);
+}
+
+#[tokio::test]
+async fn a_cohort_is_kept_with_its_items_and_can_be_left_out() {
+    let scorer = Scorer::start(&[]).await;
+    let beta = Seen { cohort: Cohort::Beta, ..Seen::rules(&[(3, Some("travel"))]) };
+    let batch = Batch::new().with(&beta).with(&Seen::rules(&[(4, Some("groceries"))]));
+    assert_eq!(scorer.post(frame::PATH, batch.bytes()).await.status, StatusCode::OK);
+    assert_eq!(analysis(&scorer, 2).await.agreement.given, 2);
+    let without = scorer.get(&format!("{}?leave_out=beta", analysis::PATH)).await;
+    let without: Analysis = serde_json::from_slice(&without.body).unwrap();
+    assert_eq!((without.pairs.len(), without.agreement.given, without.agreement.accepted), (1, 1, 1));
 }
 
 #[tokio::test]

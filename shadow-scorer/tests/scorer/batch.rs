@@ -2,7 +2,7 @@ use bytes::Bytes;
 use contract::answer::AnswerSchema;
 use contract::bucket::Bucket;
 use contract::frame::{self, Encoding, Observation};
-use contract::names::Arm;
+use contract::names::{Arm, Cohort};
 use serde_json::{Value, json};
 
 /// A batch being written.
@@ -15,6 +15,7 @@ pub(crate) struct Seen {
     pub(crate) arm: Arm,
     pub(crate) fallback: bool,
     pub(crate) user: u64,
+    pub(crate) cohort: Cohort,
     pub(crate) status: u16,
     pub(crate) encoding: Encoding,
     pub(crate) request: Vec<u8>,
@@ -37,6 +38,7 @@ impl Seen {
             arm,
             fallback: false,
             user: 0xfeed,
+            cohort: Cohort::Ordinary,
             status: 200,
             encoding: Encoding::Identity,
             request: br#"{"txn_ids":[1]}"#.to_vec(),
@@ -74,6 +76,7 @@ impl Batch {
                 arm: seen.arm,
                 fallback: seen.fallback,
                 bucket: Some(Bucket(seen.user)),
+                cohort: seen.cohort,
                 status: seen.status,
                 duration_us: 12_000,
                 request_encoding: Encoding::Identity,

@@ -120,7 +120,7 @@ async fn the_first_source_that_has_the_user_decides() -> anyhow::Result<()> {
 }
 
 /// Puts Envoy's `jwt_authn` in front of Perch's filters: it checks the token and leaves the claims in the metadata.
-fn with_jwt_authn(config: &str, issuer: &Issuer) -> String {
+pub(super) fn with_jwt_authn(config: &str, issuer: &Issuer) -> String {
     let filter = json!({
         "name": "envoy.filters.http.jwt_authn",
         "typed_config": {

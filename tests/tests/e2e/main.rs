@@ -5,6 +5,7 @@
 
 mod accounting;
 mod api;
+mod cohort;
 mod exposition;
 mod fallback;
 mod forged;

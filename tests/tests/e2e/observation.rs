@@ -33,6 +33,7 @@ async fn request_and_answer_of_both_arms_arrive_as_they_were() -> anyhow::Result
             arm: if inside { Arm::Model } else { Arm::Rule },
             fallback: false,
             bucket: Some(gateway.stack.bucket(&user)?.to_string()),
+            cohort: contract::names::Cohort::Ordinary,
             status: 200,
             request: body.to_vec(),
             answer: answer.body.to_vec(),

@@ -53,7 +53,7 @@ impl<S: Source, K: Sink> Shell<S, K> {
                 }
                 Order::Rollback(reason)
             }
-            What::Found { .. } | What::Froze | What::Refused { .. } => return Ok(()),
+            What::Beta { .. } | What::Found { .. } | What::Froze | What::Refused { .. } => return Ok(()),
         };
         self.guard.order(now_ms, order).map_err(|error| in_words(&error))
     }

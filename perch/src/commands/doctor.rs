@@ -1,0 +1,244 @@
+//! `perch doctor`: is this deployment as it should be?
+
+use std::net::{SocketAddr, UdpSocket};
+use std::time::{Duration, SystemTime};
+
+use contract::headers;
+use contract::names::{self, Outcome};
+use contract::switch::{OBSERVE_KEY, RUNTIME_KEY};
+use perch::doctor::gateway::{self, Gateway};
+use perch::doctor::{Finding, Level, fleet};
+use reqwest::Client;
+use serde_json::{Value, json};
+use stack::admin::Admin;
+use stack::scrape::Scrape;
+
+use super::gateways::{Gateways, MEND};
+use super::{scorer, terminal};
+
+const EXAMPLES: &str = "\
+Examples:
+  perch doctor
+  perch doctor --gateway http://10.0.0.4:9901 --gateway http://10.0.0.5:9901 --scorer http://10.0.0.6:8020
+  perch doctor --client http://localhost:8000    also sends one harmless request with forged headers through the gateway
+  perch doctor --json | jq '.[] | select(.level == \"bad\")'
+
+Exit codes: 0 nothing is bad, 1 the program itself failed, 2 the command line is wrong, 3 something is bad";
+
+/// Exit code when something is bad.
+const BAD: u8 = 3;
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Options {
+    #[command(flatten)]
+    gateways: Gateways,
+    #[command(flatten)]
+    scorer: scorer::At,
+    /// Where clients reach the first gateway: forged headers are sent through it, on a request for no items
+    #[arg(long, value_name = "URL")]
+    client: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) async fn run(options: &Options) -> anyhow::Result<u8> {
+    let http = Client::builder().timeout(TIMEOUT).no_proxy().build()?;
+    let mut findings = Vec::new();
+    let mut alike = Vec::new();
+    for (url, admin) in options.gateways.clients()? {
+        match Said::by(&admin).await {
+            Err(error) => {
+                findings.push(Finding::of(Level::Bad, "gateway", &url, format!("does not answer ({error})"), MEND))
+            }
+            Ok(said) => {
+                findings.push(Finding::ok("gateway", &url, "answers"));
+                let Said { dump, runtime, scrape } = &said;
+                findings.extend(gateway::judge(Gateway { url: &url, dump, runtime, scrape }));
+                findings.extend(from_outside(&url).await);
+                findings.push(fleet::clock(&url, clock(&http, &format!("{url}/ready")).await));
+                alike.push(fleet::Alike::of(&url, dump, final_value(runtime, RUNTIME_KEY)));
+                findings.extend(scorer_seen(&url, &admin).await);
+            }
+        }
+    }
+    findings.extend(fleet::alike(&alike));
+    findings.extend(of_scorer(options, &http).await?);
+    if let (Some(client), Some((url, admin))) = (&options.client, options.gateways.clients()?.into_iter().next()) {
+        findings.push(forged(&http, client.trim_end_matches('/'), &url, &admin).await);
+    }
+    let worst = findings.iter().map(|finding| finding.level).max().unwrap_or(Level::Ok);
+    if options.json {
+        println!("{}", serde_json::to_string_pretty(&findings)?);
+    } else {
+        findings.iter().for_each(print);
+    }
+    Ok(if worst == Level::Bad { BAD } else { 0 })
+}
+
+fn print(finding: &Finding) {
+    let mark = match finding.level {
+        Level::Ok => "ok  ".to_owned(),
+        Level::Unknown => "?   ".to_owned(),
+        Level::Warn => terminal::bold("warn"),
+        Level::Bad => terminal::red("BAD "),
+    };
+    let place = if finding.place.is_empty() { String::new() } else { format!("  [{}]", finding.place) };
+    println!("{mark}  {:<16} {}{place}", finding.check, finding.found);
+    if !finding.mend.is_empty() {
+        println!("      {:<16} → {}", "", finding.mend);
+    }
+}
+
+/// What a gateway says of itself.
+struct Said {
+    dump: Value,
+    runtime: Value,
+    scrape: Scrape,
+}
+
+impl Said {
+    async fn by(admin: &Admin) -> Result<Self, stack::Error> {
+        let read = |text: String| serde_json::from_str(&text).unwrap_or(Value::Null);
+        Ok(Self {
+            dump: read(admin.get("/config_dump").await?),
+            runtime: read(admin.get("/runtime").await?),
+            scrape: admin.scrape().await?,
+        })
+    }
+}
+
+fn final_value<'a>(runtime: &'a Value, key: &str) -> Option<&'a str> {
+    runtime.get("entries")?.get(key)?.get("final_value")?.as_str()
+}
+
+/// Can the admin interface be reached at this machine's own address, and so from outside? Only where it is on this machine.
+async fn from_outside(url: &str) -> Option<Finding> {
+    let authority = url.strip_prefix("http://")?;
+    let local: SocketAddr = authority.replace("localhost", "127.0.0.1").parse().ok()?;
+    if !local.ip().is_loopback() {
+        return Some(Finding::of(
+            Level::Warn,
+            "admin outside",
+            url,
+            "it was reached at an address that is not loopback",
+            "whoever reaches it moves the share: allow it from operators' machines only, or bind it to 127.0.0.1",
+        ));
+    }
+    // A UDP socket that is connected sends nothing, and tells by which address this machine would speak to others.
+    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
+    socket.connect("192.0.2.1:9").ok()?;
+    let own = SocketAddr::new(socket.local_addr().ok()?.ip(), local.port());
+    let reached = tokio::time::timeout(Duration::from_secs(1), tokio::net::TcpStream::connect(own)).await;
+    Some(match reached {
+        Ok(Ok(_)) => Finding::of(
+            Level::Bad,
+            "admin outside",
+            url,
+            format!("it can be reached at {own}"),
+            "bind `admin` to 127.0.0.1 in Envoy's configuration",
+        ),
+        _ => Finding::ok("admin outside", url, format!("it cannot be reached at {own}")),
+    })
+}
+
+/// The other's clock minus ours, in seconds, from an answer's date.
+async fn clock(http: &Client, url: &str) -> Option<i64> {
+    let answer = http.get(url).send().await.ok()?;
+    let date = answer.headers().get("date")?.to_str().ok()?;
+    let theirs = httpdate::parse_http_date(date).ok()?;
+    let seconds = |time: SystemTime| {
+        let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+    };
+    Some(seconds(theirs) - seconds(SystemTime::now()))
+}
+
+/// Does the gateway reach the scorer?
+async fn scorer_seen(url: &str, admin: &Admin) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for cluster in ["perch_scorer_live", "perch_scorer_observe"] {
+        findings.push(match admin.healthy(cluster).await {
+            Ok(true) => Finding::ok("scorer seen", url, format!("{cluster} has a healthy host")),
+            _ => Finding::of(
+                Level::Bad,
+                "scorer seen",
+                url,
+                format!("{cluster} has no healthy host: canary users get the rules"),
+                "start the scorer, or correct the cluster's address",
+            ),
+        });
+    }
+    findings
+}
+
+async fn of_scorer(options: &Options, http: &Client) -> anyhow::Result<Vec<Finding>> {
+    let scorer = options.scorer.client()?;
+    let url = &scorer.url;
+    let ready = match http.get(format!("{url}/readyz")).send().await {
+        Ok(answer) if answer.headers().contains_key(headers::SCORER) => {
+            answer.json::<Value>().await.unwrap_or_default()
+        }
+        _ => {
+            let mend = "start it (`make up` does here), or name it with --scorer URL";
+            return Ok(vec![Finding::of(Level::Bad, "scorer", url, "does not answer", mend)]);
+        }
+    };
+    let mut findings = fleet::scorer(url, &ready, env!("CARGO_PKG_VERSION"));
+    findings.push(fleet::clock(url, clock(http, &format!("{url}/healthz")).await));
+    Ok(findings)
+}
+
+/// Sends a request with forged headers. One of them would keep it from being observed, which a counter shows.
+async fn forged(http: &Client, client: &str, url: &str, admin: &Admin) -> Finding {
+    let check = "headers live";
+    let unknown =
+        |found: String| Finding::of(Level::Unknown, check, client, found, "compare with the finding on headers above");
+    let sampled = match admin.runtime(OBSERVE_KEY).await {
+        Ok(Some(share)) => share == "100",
+        Ok(None) => true,
+        Err(error) => return unknown(format!("{url} does not answer ({error})")),
+    };
+    if !sampled {
+        return unknown("observations are sampled, so nothing can be told from one request".to_owned());
+    }
+    let skipped = || async {
+        let scrape = admin.scrape().await.ok()?;
+        scrape.get(names::OBSERVATION, &[("outcome", Outcome::SkippedSampling.as_str())])
+    };
+    let before = skipped().await;
+    let request = http
+        .post(format!("{client}/ml/suggestions"))
+        .header(headers::UNSAMPLED, "1")
+        .header(headers::BUCKET, "0000000000000000")
+        .header(headers::COHORT, "beta")
+        .json(&json!({"txn_ids": []}));
+    let answer = match request.send().await {
+        Ok(answer) => answer,
+        Err(_) => return unknown("the gateway does not answer clients there".to_owned()),
+    };
+    let model = answer.headers().get(headers::ARM).is_some_and(|arm| arm == "model");
+    let mut after = skipped().await;
+    for _ in 0..10 {
+        if after > before {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        after = skipped().await;
+    }
+    match (before, after) {
+        (Some(before), Some(after)) if after <= before && !model => {
+            Finding::ok(check, client, "forged headers of a client changed nothing")
+        }
+        (Some(_), Some(_)) => Finding::of(
+            Level::Bad,
+            check,
+            client,
+            "a client's forged headers took effect",
+            "add early_header_mutation_extensions as marked [PERCH 4] in envoy/envoy.yaml.j2",
+        ),
+        _ => unknown("the gateway's counters are not there".to_owned()),
+    }
+}

@@ -1,0 +1,51 @@
+//! Which Prometheus a command asks for alerts.
+
+use std::time::Duration;
+
+use contract::ports::{self, Part};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Option of commands that show alerts.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct At {
+    /// Prometheus, for the alerts [default: the local one]
+    #[arg(long = "prometheus", value_name = "URL", env = "PERCH_PROMETHEUS_URL")]
+    url: Option<String>,
+}
+
+/// One alert that fires.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Alert {
+    /// Its name.
+    pub(crate) name: String,
+    /// Its severity, empty where it has none.
+    pub(crate) severity: String,
+    /// What it says.
+    pub(crate) summary: String,
+}
+
+impl At {
+    /// The alerts that fire; `None` where no Prometheus answers.
+    pub(crate) async fn firing(&self) -> Option<Vec<Alert>> {
+        let url = match &self.url {
+            Some(url) => url.trim_end_matches('/').to_owned(),
+            None => format!("http://{}", ports::address(Part::Prometheus, |name| std::env::var(name).ok()).ok()?),
+        };
+        let http = reqwest::Client::builder().timeout(TIMEOUT).no_proxy().build().ok()?;
+        let answer: Value = http.get(format!("{url}/api/v1/alerts")).send().await.ok()?.json().await.ok()?;
+        let alerts = answer.pointer("/data/alerts")?.as_array()?;
+        let text = |alert: &Value, pointer: &str| {
+            alert.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
+        };
+        let firing = alerts.iter().filter(|alert| alert.get("state").is_some_and(|state| state == "firing"));
+        let read = |alert: &Value| Alert {
+            name: text(alert, "/labels/alertname"),
+            severity: text(alert, "/labels/severity"),
+            summary: text(alert, "/annotations/summary"),
+        };
+        Some(firing.map(read).collect())
+    }
+}

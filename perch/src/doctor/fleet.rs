@@ -1,0 +1,168 @@
+//! What several programs say together: gateways that should be alike, clocks, versions.
+
+use contract::frame;
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+use super::{Finding, Level};
+
+/// Clocks further apart than this, in seconds, are said to disagree: answers carry whole seconds, and took some time.
+const APART: i64 = 5;
+
+/// One gateway's part of what must be the same everywhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Alike {
+    /// Its admin address.
+    pub url: String,
+    /// The share as its runtime holds it.
+    pub share: String,
+    /// A digest of the filter's configuration, salt included.
+    pub plugin: String,
+}
+
+impl Alike {
+    /// From what the gateway says; the salt goes into a digest and no further.
+    #[must_use]
+    pub fn of(url: &str, dump: &Value, share: Option<&str>) -> Self {
+        let mut hasher = Sha256::new();
+        plugins(dump, &mut |text| hasher.update(text.as_bytes()));
+        let plugin = hasher.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+        Self { url: url.to_owned(), share: share.unwrap_or_default().to_owned(), plugin }
+    }
+}
+
+/// Configurations of our plugins below `at`.
+fn plugins(at: &Value, take: &mut impl FnMut(&str)) {
+    match at {
+        Value::Object(fields) => {
+            if let Some(text) = fields.get("value").and_then(Value::as_str)
+                && text.contains("\"salt\"")
+            {
+                take(text);
+            }
+            fields.values().for_each(|value| plugins(value, take));
+        }
+        Value::Array(items) => items.iter().for_each(|item| plugins(item, take)),
+        _ => {}
+    }
+}
+
+/// Users must meet the same share and the same salt on every gateway.
+#[must_use]
+pub fn alike(gateways: &[Alike]) -> Vec<Finding> {
+    let Some(first) = gateways.first() else { return Vec::new() };
+    let differ = |part: fn(&Alike) -> &str| {
+        let others: Vec<&str> =
+            gateways.iter().filter(|other| part(other) != part(first)).map(|other| other.url.as_str()).collect();
+        (!others.is_empty()).then(|| format!("{} differ from {}", others.join(", "), first.url))
+    };
+    let finding = |check, fault: Option<String>, fine: &str, mend: &str| match fault {
+        None => Finding::ok(check, "", fine),
+        Some(fault) => Finding::of(Level::Bad, check, "", fault, mend),
+    };
+    vec![
+        finding(
+            "one share",
+            differ(|one| &one.share),
+            "every gateway holds the same share",
+            "`perch canary set` it on all of them",
+        ),
+        finding(
+            "one salt",
+            differ(|one| &one.plugin),
+            "every gateway has the same filter configuration",
+            "give all gateways one configuration: with another salt a user changes arms between them",
+        ),
+    ]
+}
+
+/// `seconds` is the clock of `place` minus ours.
+#[must_use]
+pub fn clock(place: &str, seconds: Option<i64>) -> Finding {
+    match seconds {
+        None => {
+            Finding::of(Level::Unknown, "clock", place, "its answers carry no date", "compare `date` on both machines")
+        }
+        Some(seconds) if seconds.abs() <= APART => Finding::ok("clock", place, "agrees with this machine's"),
+        Some(seconds) => Finding::of(
+            Level::Bad,
+            "clock",
+            place,
+            format!("is {} s {} this machine's", seconds.abs(), if seconds > 0 { "ahead of" } else { "behind" }),
+            "let both follow a time server: evidence since a moment would count the wrong requests",
+        ),
+    }
+}
+
+/// What the scorer says at `/readyz`.
+#[must_use]
+pub fn scorer(place: &str, ready: &Value, ours: &str) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    findings.push(if ready.get("ready") == Some(&Value::Bool(true)) {
+        Finding::ok("scorer", place, "answers")
+    } else {
+        Finding::of(Level::Bad, "scorer", place, "is draining", "start another one, or wait for its restart")
+    });
+    findings.push(match ready.get("model").and_then(Value::as_str) {
+        Some(model) => Finding::ok("model", place, format!("{model} serves")),
+        None => Finding::of(
+            Level::Bad,
+            "model",
+            place,
+            "no model serves",
+            "`perch model status` says why; `make ml-train` makes one",
+        ),
+    });
+    let version = ready.get("version").and_then(Value::as_str);
+    let of_frame = ready.get("frame").and_then(Value::as_u64);
+    findings.push(if version == Some(ours) && of_frame == Some(frame::VERSION.into()) {
+        Finding::ok("version", place, format!("{ours}, as perch is"))
+    } else {
+        let (version, of_frame) =
+            (version.unwrap_or("unknown"), of_frame.map_or("unknown".to_owned(), |n| n.to_string()));
+        Finding::of(
+            Level::Bad,
+            "version",
+            place,
+            format!("{version} with frame {of_frame}, perch is {ours} with frame {}", frame::VERSION),
+            "run perch, scorer and filter of one release",
+        )
+    });
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn gateway(url: &str, salt: &str, share: &str) -> Alike {
+        let dump = json!({"a": [{"value": json!({"salt": salt}).to_string()}]});
+        Alike::of(url, &dump, Some(share))
+    }
+
+    #[test]
+    fn gateways_that_differ_are_named_and_their_salt_is_not() {
+        let same = alike(&[gateway("a", "0123456789abcdef", "10"), gateway("b", "0123456789abcdef", "10")]);
+        assert!(same.iter().all(|finding| finding.level == Level::Ok), "{same:?}");
+        let differ = alike(&[gateway("a", "0123456789abcdef", "10"), gateway("b", "another salt of 16", "20")]);
+        assert!(differ.iter().all(|finding| finding.level == Level::Bad && finding.found.contains("b differ")));
+        assert!(!format!("{differ:?}").contains("0123456789abcdef"));
+    }
+
+    #[test]
+    fn a_clock_that_is_off_says_which_way() {
+        assert_eq!(clock("s", Some(3)).level, Level::Ok);
+        assert!(clock("s", Some(-90)).found.contains("90 s behind"));
+        assert_eq!(clock("s", None).level, Level::Unknown);
+    }
+
+    #[test]
+    fn another_release_is_told() {
+        let ready = json!({"ready": true, "model": "v1", "version": "9.9.9", "frame": frame::VERSION});
+        let findings = scorer("s", &ready, "0.1.0");
+        assert_eq!(findings[2].level, Level::Bad);
+        let same = json!({"ready": true, "model": "v1", "version": "0.1.0", "frame": frame::VERSION});
+        assert!(scorer("s", &same, "0.1.0").iter().all(|finding| finding.level == Level::Ok));
+    }
+}

@@ -1,0 +1,454 @@
+//! What one gateway says of itself: its configuration, its runtime, its counters.
+
+use std::net::IpAddr;
+
+use contract::headers;
+use contract::names::{self, Agree, Arm, IdentitySource, Outcome};
+use contract::series;
+use contract::switch::{RUNTIME_KEY, Share};
+use serde_json::Value;
+use stack::scrape::Scrape;
+
+use super::{Finding, Level};
+
+/// Share of requests without an identity from which on something is wrong with the identity.
+const MANY_WITHOUT: f64 = 0.5;
+/// Requests from which on a share of them means something.
+const ENOUGH: f64 = 20.0;
+
+/// What is to be judged.
+#[derive(Debug, Clone, Copy)]
+pub struct Gateway<'a> {
+    /// Its admin address, for the findings.
+    pub url: &'a str,
+    /// `/config_dump`.
+    pub dump: &'a Value,
+    /// `/runtime`.
+    pub runtime: &'a Value,
+    /// `/stats/prometheus`.
+    pub scrape: &'a Scrape,
+}
+
+/// All findings.
+#[must_use]
+pub fn judge(gateway: Gateway<'_>) -> Vec<Finding> {
+    vec![
+        stripped(gateway),
+        admin(gateway),
+        layers(gateway),
+        share(gateway),
+        tags(gateway),
+        filter(gateway),
+        identity(gateway),
+        identity_is_the_demos(gateway),
+        accounted(gateway),
+        batches(gateway),
+    ]
+}
+
+/// Every object somewhere below `at`.
+fn objects<'a>(at: &'a Value, out: &mut Vec<&'a serde_json::Map<String, Value>>) {
+    match at {
+        Value::Object(fields) => {
+            out.push(fields);
+            fields.values().for_each(|value| objects(value, out));
+        }
+        Value::Array(items) => items.iter().for_each(|item| objects(item, out)),
+        _ => {}
+    }
+}
+
+fn all(dump: &Value) -> Vec<&serde_json::Map<String, Value>> {
+    let mut found = Vec::new();
+    objects(dump, &mut found);
+    found
+}
+
+/// The early removal of our headers, on every connection manager that has a filter of ours.
+fn stripped(Gateway { url, dump, .. }: Gateway<'_>) -> Finding {
+    let managers: Vec<_> = all(dump).into_iter().filter(|fields| fields.contains_key("http_filters")).collect();
+    let ours = |fields: &serde_json::Map<String, Value>| {
+        fields.get("http_filters").is_some_and(|f| f.to_string().contains(headers::BUCKET))
+    };
+    let strips = |fields: &serde_json::Map<String, Value>| {
+        let early = fields.get("early_header_mutation_extensions").map(all_of).unwrap_or_default();
+        early.iter().any(|matcher| matcher.get("prefix").and_then(Value::as_str) == Some(headers::PREFIX))
+    };
+    let with_filter: Vec<_> = managers.into_iter().filter(|fields| ours(fields)).collect();
+    if with_filter.is_empty() {
+        return Finding::of(
+            Level::Bad,
+            "headers",
+            url,
+            "no listener has Perch's filters",
+            "add the filters marked [PERCH 5] in envoy/envoy.yaml.j2, see envoy/README.md",
+        );
+    }
+    if with_filter.iter().all(|fields| strips(fields)) {
+        return Finding::ok("headers", url, format!("{}* is removed from what clients send", headers::PREFIX));
+    }
+    Finding::of(
+        Level::Bad,
+        "headers",
+        url,
+        format!("clients can send {}* and so choose their arm", headers::PREFIX),
+        "add early_header_mutation_extensions as marked [PERCH 4] in envoy/envoy.yaml.j2",
+    )
+}
+
+fn all_of(at: &Value) -> Vec<&serde_json::Map<String, Value>> {
+    all(at)
+}
+
+fn bootstrap(dump: &Value) -> Option<&Value> {
+    dump.get("configs")?.as_array()?.iter().find_map(|config| config.get("bootstrap"))
+}
+
+/// The admin interface listens on loopback.
+fn admin(Gateway { url, dump, .. }: Gateway<'_>) -> Finding {
+    let address = bootstrap(dump).and_then(|bootstrap| bootstrap.pointer("/admin/address"));
+    let Some(address) = address else {
+        return Finding::of(
+            Level::Unknown,
+            "admin",
+            url,
+            "its address is not in the configuration",
+            "look at `admin` in Envoy's configuration",
+        );
+    };
+    let host = address.pointer("/socket_address/address").and_then(Value::as_str);
+    match host.map(str::parse::<IpAddr>) {
+        None if address.get("pipe").is_some() => Finding::ok("admin", url, "listens on a pipe"),
+        Some(Ok(ip)) if ip.is_loopback() => Finding::ok("admin", url, format!("listens on {ip} only")),
+        _ => Finding::of(
+            Level::Bad,
+            "admin",
+            url,
+            format!("listens on {}: whoever reaches it moves the share", host.unwrap_or("an unknown address")),
+            "bind `admin` to 127.0.0.1, and reach it from the same host or pod only",
+        ),
+    }
+}
+
+/// A disk layer below an admin layer.
+fn layers(Gateway { url, dump, .. }: Gateway<'_>) -> Finding {
+    let layers = bootstrap(dump).and_then(|bootstrap| bootstrap.pointer("/layered_runtime/layers"));
+    let layers = layers.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let place = |kind: &str| layers.iter().position(|layer| layer.get(kind).is_some());
+    match (place("disk_layer").or_else(|| place("rtds_layer")), place("admin_layer")) {
+        (Some(disk), Some(admin)) if disk < admin => {
+            Finding::ok("layers", url, "what is set holds at once, and survives a restart")
+        }
+        (_, None) => Finding::of(
+            Level::Bad,
+            "layers",
+            url,
+            "no admin layer: the share cannot be set",
+            "add `admin_layer: {}` as the last layer, as marked [PERCH 1] in envoy/envoy.yaml.j2",
+        ),
+        (None, Some(_)) => Finding::of(
+            Level::Warn,
+            "layers",
+            url,
+            "no disk layer: a restart goes back to the share at start",
+            "add a disk layer below the admin layer, as marked [PERCH 1] in envoy/envoy.yaml.j2",
+        ),
+        (Some(_), Some(_)) => Finding::of(
+            Level::Bad,
+            "layers",
+            url,
+            "the disk layer stands above the admin layer, so what is set at once does not hold",
+            "move the admin layer to the end",
+        ),
+    }
+}
+
+/// What is held is a share, and a restart would not change it.
+fn share(Gateway { url, dump, runtime, .. }: Gateway<'_>) -> Finding {
+    let entry = runtime.get("entries").and_then(|entries| entries.get(RUNTIME_KEY));
+    let Some(held) = entry.and_then(|entry| entry.get("final_value")).and_then(Value::as_str) else {
+        return Finding::of(
+            Level::Warn,
+            "share",
+            url,
+            "no layer sets the share, so it is 0%",
+            "`perch canary set off` makes that plain",
+        );
+    };
+    let Some(share) = Share::from_runtime(held) else {
+        return Finding::of(
+            Level::Bad,
+            "share",
+            url,
+            format!("{RUNTIME_KEY} is {held:?}, which is no share: everybody gets the rules"),
+            "`perch canary set` a share",
+        );
+    };
+    // Without the admin layer, which is the last one.
+    let layers = entry.and_then(|entry| entry.get("layer_values")).and_then(Value::as_array);
+    let names = runtime.get("layers").and_then(Value::as_array).map_or(0, Vec::len);
+    let below = layers.into_iter().flatten().take(names.saturating_sub(1)).filter_map(Value::as_str);
+    let after = below.filter(|value| !value.is_empty()).last().and_then(Share::from_runtime);
+    match after {
+        Some(after) if after != share && bootstrap(dump).is_some() => Finding::of(
+            Level::Warn,
+            "share",
+            url,
+            format!("{share} now, and {after} after a restart"),
+            "`perch canary set` it with --runtime LINK, so that the disk layer has it too",
+        ),
+        _ => Finding::ok("share", url, share.to_string()),
+    }
+}
+
+/// Every series of the contract, under its own name and with its labels.
+fn tags(Gateway { url, scrape, .. }: Gateway<'_>) -> Finding {
+    let mut wrong = Vec::new();
+    for series in series::GATEWAY {
+        let found: Vec<_> = scrape.samples().iter().filter(|sample| sample.name == series.name).collect();
+        let labelled = found.iter().all(|sample| series.labels.iter().all(|label| sample.labels.contains_key(*label)));
+        if found.is_empty() || !labelled {
+            wrong.push(series.name);
+        }
+    }
+    let values = [
+        (names::COMPARE, "agree", Agree::ALL.iter().map(|value| value.as_str()).collect::<Vec<_>>()),
+        (names::SOURCE, "source", Arm::ALL.iter().map(|value| value.as_str()).collect()),
+        (names::OBSERVATION, "outcome", Outcome::ALL.iter().map(|value| value.as_str()).collect()),
+    ];
+    for (name, label, all) in values {
+        if !wrong.contains(&name) && all.iter().any(|value| scrape.get(name, &[(label, value)]).is_none()) {
+            wrong.push(name);
+        }
+    }
+    if wrong.is_empty() {
+        return Finding::ok("tags", url, "every series has its name and its labels");
+    }
+    Finding::of(
+        Level::Bad,
+        "tags",
+        url,
+        format!("missing, or without its labels: {}", wrong.join(", ")),
+        "take stats_tags as marked [PERCH 2] in envoy/envoy.yaml.j2; if nothing of ours is there, the filter is not loaded",
+    )
+}
+
+/// The filter runs, and never trapped.
+fn filter(Gateway { url, scrape, .. }: Gateway<'_>) -> Finding {
+    if scrape.get(names::INTERCEPTED, &[]).is_none() {
+        return Finding::of(
+            Level::Bad,
+            "filter",
+            url,
+            "the filter is not loaded, or refused its configuration: everybody gets the rules",
+            "Envoy's log names the field, the rule and the mend",
+        );
+    }
+    let reload = |name: &str| name.starts_with("envoy_wasm_perch_") && name.contains("_vm_reload_");
+    let reloads: f64 = scrape.samples().iter().filter(|sample| reload(&sample.name)).map(|sample| sample.value).sum();
+    if reloads > 0.0 {
+        return Finding::of(
+            Level::Warn,
+            "filter",
+            url,
+            format!("its VM was reloaded {reloads} times since the start"),
+            "a trap cost the requests in flight each time: report it with Envoy's log",
+        );
+    }
+    Finding::ok("filter", url, "runs, and never trapped")
+}
+
+/// Most requests say who the user is.
+fn identity(Gateway { url, scrape, .. }: Gateway<'_>) -> Finding {
+    let all: f64 = scrape.sum(names::IDENTITY, &[]);
+    let without = scrape.sum(names::IDENTITY, &[("source", IdentitySource::Missing.as_str())]);
+    if all < ENOUGH {
+        return Finding::of(
+            Level::Unknown,
+            "identity",
+            url,
+            "too few requests so far to tell",
+            "ask again under traffic",
+        );
+    }
+    let share = without / all;
+    if share <= MANY_WITHOUT {
+        return Finding::ok("identity", url, format!("{:.1} % of requests say who the user is", (1.0 - share) * 100.0));
+    }
+    Finding::of(
+        Level::Warn,
+        "identity",
+        url,
+        format!("{:.1} % of requests say no user, so the rules answer them at every share", share * 100.0),
+        "name where your authentication leaves the user in the filter's `identity`, and put the filters after it",
+    )
+}
+
+/// The demo's identity header is what any client can send.
+fn identity_is_the_demos(Gateway { url, dump, .. }: Gateway<'_>) -> Finding {
+    let plugins = all(dump).into_iter().filter_map(|fields| fields.get("value").and_then(Value::as_str));
+    let observe = plugins
+        .filter_map(|text| serde_json::from_str::<Value>(text).ok())
+        .find(|plugin| plugin.get("role").is_some_and(|role| role == "observe"));
+    let Some(observe) = observe else {
+        return Finding::of(Level::Unknown, "identity header", url, "the filter's configuration was not found", "");
+    };
+    let demo = observe.get("identity").is_none_or(|identity| identity.to_string().contains(headers::DEMO_IDENTITY));
+    if demo {
+        return Finding::of(
+            Level::Warn,
+            "identity header",
+            url,
+            format!("users are told apart by {}, the demo's header", headers::DEMO_IDENTITY),
+            "make sure that your authentication sets it and removes what clients send, or name another in `identity`",
+        );
+    }
+    Finding::ok("identity header", url, "is not the demo's")
+}
+
+/// Every request has an outcome.
+fn accounted(Gateway { url, scrape, .. }: Gateway<'_>) -> Finding {
+    let intercepted = scrape.sum(names::INTERCEPTED, &[]);
+    let outcomes = scrape.sum(names::OBSERVATION, &[]);
+    let dropped: f64 = [Outcome::DroppedBufferFull, Outcome::DroppedBodyLimit]
+        .iter()
+        .map(|outcome| scrape.sum(names::OBSERVATION, &[("outcome", outcome.as_str())]))
+        .sum();
+    if dropped > 0.01 * intercepted.max(1.0) {
+        return Finding::of(
+            Level::Warn,
+            "observations",
+            url,
+            format!(
+                "{dropped} of {intercepted} requests were not observed, for want of room or since a body is too long"
+            ),
+            "raise `limits` in the filter's configuration, or give the scorer more threads",
+        );
+    }
+    Finding::ok(
+        "observations",
+        url,
+        format!("{outcomes} of {intercepted} requests have an outcome, the rest is under way"),
+    )
+}
+
+/// The scorer understands what the filter sends.
+fn batches(Gateway { url, scrape, .. }: Gateway<'_>) -> Finding {
+    let of = |result: &str| scrape.sum(names::BATCH, &[("result", result)]);
+    let (answered, failed) = (of("answered"), of("failed"));
+    if failed > 0.0 && failed >= answered {
+        return Finding::of(
+            Level::Bad,
+            "batches",
+            url,
+            format!("{failed} observation batches failed and {answered} were answered"),
+            "is the scorer reachable from this gateway, and are filter and scorer of one release?",
+        );
+    }
+    Finding::ok("batches", url, format!("{answered} answered, {failed} failed"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn plugin(identity: &str) -> String {
+        json!({"role": "observe", "identity": [{"header": identity}], "salt": "0123456789abcdef"}).to_string()
+    }
+
+    fn dump(strip: bool, admin: &str, layers: &Value) -> Value {
+        let early =
+            json!([{"typed_config": {"mutations": [{"remove_on_match": {"key_matcher": {"prefix": "x-perch-"}}}]}}]);
+        json!({"configs": [
+            {"bootstrap": {
+                "admin": {"address": {"socket_address": {"address": admin, "port_value": 9901}}},
+                "layered_runtime": {"layers": layers},
+            }},
+            {"dynamic": {"http_filters": [{"header_name": "x-perch-bucket", "configuration": {"value": plugin("x-account")}}],
+                         "early_header_mutation_extensions": if strip { early } else { json!([]) }}},
+        ]})
+    }
+
+    fn good_layers() -> Value {
+        json!([{"static_layer": {}}, {"disk_layer": {}}, {"admin_layer": {}}])
+    }
+
+    fn runtime(layers: [&str; 3]) -> Value {
+        let last = layers.iter().rev().find(|value| !value.is_empty()).unwrap();
+        json!({"layers": ["start", "disk", "admin"],
+               "entries": {RUNTIME_KEY: {"final_value": last, "layer_values": layers}}})
+    }
+
+    fn exposition() -> String {
+        let mut text = String::new();
+        for series in series::GATEWAY {
+            let labels: Vec<String> = series.labels.iter().map(|label| format!("{label}=\"x\"")).collect();
+            text += &format!("{}{{{}}} 0\n", series.name, labels.join(","));
+        }
+        for value in Agree::ALL {
+            text += &format!("{}{{agree=\"{}\"}} 1\n", names::COMPARE, value.as_str());
+        }
+        for value in Arm::ALL {
+            text += &format!("{}{{source=\"{}\"}} 1\n", names::SOURCE, value.as_str());
+        }
+        for value in Outcome::ALL {
+            text += &format!("{}{{outcome=\"{}\"}} 0\n", names::OBSERVATION, value.as_str());
+        }
+        text + &format!("{}{{source=\"header\"}} 95\n{}{{source=\"none\"}} 5\n", names::IDENTITY, names::IDENTITY)
+    }
+
+    fn judged(dump: &Value, runtime: &Value, text: &str) -> Vec<Finding> {
+        judge(Gateway { url: "http://g", dump, runtime, scrape: &Scrape::parse(text) })
+    }
+
+    fn of<'a>(findings: &'a [Finding], check: &str) -> &'a Finding {
+        findings.iter().find(|finding| finding.check == check).unwrap()
+    }
+
+    #[test]
+    fn a_gateway_as_it_should_be_has_nothing_to_mend() {
+        let findings = judged(&dump(true, "127.0.0.1", &good_layers()), &runtime(["0", "10", "10"]), &exposition());
+        assert!(findings.iter().all(|finding| finding.level == Level::Ok), "{findings:#?}");
+        assert!(!format!("{findings:?}").contains("0123456789abcdef"), "the salt is nobody's business");
+    }
+
+    #[test]
+    fn each_fault_is_found_and_has_its_mend() {
+        let (good, even) = (dump(true, "127.0.0.1", &good_layers()), runtime(["0", "10", "10"]));
+        let text = exposition();
+        let no_tags = text.replace("{agree=", "_agree{x=");
+        let strangers = text.clone() + "perch_identity_total{source=\"none\"} 900\n";
+        let failing = text.clone() + "perch_batch_total{result=\"failed\"} 9\n";
+        let dropping =
+            text.clone() + "perch_intercepted_total 100\nperch_observation_total{outcome=\"dropped_body_limit\"} 9\n";
+        let cases = [
+            ("headers", Level::Bad, dump(false, "127.0.0.1", &good_layers()), even.clone(), text.clone()),
+            ("headers", Level::Bad, json!({"configs": []}), even.clone(), text.clone()),
+            ("admin", Level::Bad, dump(true, "0.0.0.0", &good_layers()), even.clone(), text.clone()),
+            ("layers", Level::Bad, dump(true, "127.0.0.1", &json!([{"disk_layer": {}}])), even.clone(), text.clone()),
+            ("layers", Level::Warn, dump(true, "::1", &json!([{"admin_layer": {}}])), even.clone(), text.clone()),
+            ("share", Level::Warn, good.clone(), runtime(["0", "10", "20"]), text.clone()),
+            ("share", Level::Bad, good.clone(), runtime(["0", "", "plenty"]), text.clone()),
+            ("tags", Level::Bad, good.clone(), even.clone(), no_tags),
+            ("identity", Level::Warn, good.clone(), even.clone(), strangers),
+            ("batches", Level::Bad, good.clone(), even.clone(), failing),
+            ("observations", Level::Warn, good.clone(), even.clone(), dropping),
+            ("filter", Level::Bad, good.clone(), even.clone(), String::new()),
+            ("filter", Level::Warn, good, even, text + "envoy_wasm_perch_observe_vm_reload_success 1\n"),
+        ];
+        for (check, level, dump, runtime, text) in cases {
+            let findings = judged(&dump, &runtime, &text);
+            let finding = of(&findings, check);
+            assert_eq!(finding.level, level, "{finding:?}");
+            assert!(!finding.mend.is_empty(), "{finding:?}");
+        }
+    }
+
+    #[test]
+    fn the_demos_identity_header_is_pointed_at() {
+        let text = dump(true, "127.0.0.1", &good_layers()).to_string().replace("x-account", "x-user-id");
+        let findings = judged(&serde_json::from_str(&text).unwrap(), &runtime(["0", "0", "0"]), &exposition());
+        assert_eq!(of(&findings, "identity header").level, Level::Warn);
+    }
+}

@@ -1,0 +1,74 @@
+//! Asking both sides the same.
+
+use std::time::Duration;
+
+use contract::answer::{self, AnswerSchema, Item};
+use contract::headers;
+use reqwest::Client;
+
+/// Largest answer that is read, in bytes.
+const MOST_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Where the two sides are, and how their answers are read.
+#[derive(Debug, Clone)]
+pub struct Sides {
+    http: Client,
+    rules: String,
+    model: String,
+    schema: AnswerSchema,
+}
+
+impl Sides {
+    /// The rules and the model at these URLs, paths included, each with `deadline` to answer.
+    ///
+    /// # Errors
+    /// When no HTTP client can be made.
+    pub fn new(rules: &str, model: &str, deadline: Duration, schema: AnswerSchema) -> Result<Self, reqwest::Error> {
+        let http = Client::builder().timeout(deadline).no_proxy().build()?;
+        Ok(Self { http, rules: rules.to_owned(), model: model.to_owned(), schema })
+    }
+
+    /// How answers are read.
+    #[must_use]
+    pub const fn schema(&self) -> &AnswerSchema {
+        &self.schema
+    }
+
+    /// What the rules and what the model say to `body`.
+    ///
+    /// # Errors
+    /// Which side has no answer that can be read, and why, from a closed set of words.
+    pub async fn ask(&self, body: &str) -> Result<(Vec<Item>, Vec<Item>), String> {
+        let (rules, model) = tokio::join!(self.one(&self.rules, body), self.one(&self.model, body));
+        Ok((rules.map_err(|reason| format!("rules: {reason}"))?, model.map_err(|reason| format!("model: {reason}"))?))
+    }
+
+    async fn one(&self, url: &str, body: &str) -> Result<Vec<Item>, String> {
+        let request = self
+            .http
+            .post(url)
+            .header("content-type", "application/json")
+            // So that the application writes no suggestion event, and nothing counts as served.
+            .header(headers::SHADOW, "1")
+            .body(body.to_owned());
+        let answer = request.send().await.map_err(|error| in_words(&error))?;
+        if !answer.status().is_success() {
+            return Err(format!("status {}", answer.status().as_u16()));
+        }
+        if answer.content_length().is_some_and(|length| length > MOST_BYTES) {
+            return Err("its answer is too long".to_owned());
+        }
+        let body = answer.bytes().await.map_err(|error| in_words(&error))?;
+        answer::read(&body, &self.schema).map_err(|fault| fault.to_string())
+    }
+}
+
+fn in_words(error: &reqwest::Error) -> String {
+    if error.is_timeout() {
+        "no answer in time".to_owned()
+    } else if error.is_connect() {
+        "no connection".to_owned()
+    } else {
+        "its answer broke off".to_owned()
+    }
+}

@@ -1,0 +1,62 @@
+//! `doctor` against a deployment with faults, and one that is gone.
+
+use contract::switch::RUNTIME_KEY;
+use serde_json::{Value, json};
+
+use crate::run::perch;
+use crate::server::{Server, of_scorer};
+
+fn levels(ran: &crate::run::Ran, check: &str) -> Vec<String> {
+    let findings = ran.json();
+    let of_check = findings.as_array().unwrap().iter().filter(|finding| finding["check"] == check);
+    of_check.map(|finding| finding["level"].as_str().unwrap().to_owned()).collect()
+}
+
+fn scorer(version: &'static str) -> Server {
+    let ready = json!({"ready": true, "model": "v1", "version": version, "frame": contract::frame::VERSION});
+    Server::start(move |_| of_scorer(200, &ready))
+}
+
+#[test]
+fn faults_are_found_with_the_mend_and_exit_badly() {
+    let dump = json!({"configs": [
+        {"bootstrap": {"admin": {"address": {"socket_address": {"address": "0.0.0.0"}}}}},
+        {"http_filters": [{"header_name": "x-perch-bucket"}]},
+    ]});
+    let gateway = Server::gateway_configured(&[(RUNTIME_KEY, "10")], "", &dump);
+    let other = Server::gateway_configured(&[(RUNTIME_KEY, "20")], "", &dump);
+    let scorer = scorer("9.9.9");
+    let at = ["--gateway", &gateway.url, "--gateway", &other.url, "--scorer", &scorer.url];
+    let ran = perch(&[&["doctor", "--json"], &at[..]].concat());
+    assert_eq!(ran.code, 3, "{ran:?}");
+    for check in ["headers", "admin", "layers", "tags"] {
+        assert_eq!(levels(&ran, check), ["bad", "bad"], "{check}");
+    }
+    assert_eq!(levels(&ran, "one share"), ["bad"]);
+    assert_eq!(levels(&ran, "version"), ["bad"]);
+    assert_eq!(levels(&ran, "scorer seen"), ["ok"; 4]);
+    assert_eq!(levels(&ran, "clock"), ["ok"; 3], "answers carry a date, and both clocks are this machine's");
+    let text = perch(&[&["doctor"], &at[..]].concat());
+    assert!(text.out.contains("BAD   headers") && text.out.contains("→ add early_header_mutation"), "{}", text.out);
+}
+
+#[test]
+fn a_forged_header_that_takes_effect_is_found_by_a_request() {
+    let stats = "perch_observation_total{outcome=\"skipped_sampling\"} 0\n";
+    let gateway = Server::gateway(&[], stats);
+    let client = |arm: &'static str| Server::start(move |_| (200, vec![("x-perch-arm", arm.to_owned())], "{}".into()));
+    let scorer = scorer("0.1.0");
+    let ask = |client: &Server| {
+        perch(&["doctor", "--json", "--client", &client.url, "--gateway", &gateway.url, "--scorer", &scorer.url])
+    };
+    assert_eq!(levels(&ask(&client("rule")), "headers live"), ["ok"]);
+    assert_eq!(levels(&ask(&client("model")), "headers live"), ["bad"]);
+}
+
+#[test]
+fn what_is_gone_is_a_finding_and_not_an_error() {
+    let ran = perch(&["doctor", "--json", "--gateway", "http://127.0.0.1:1", "--scorer", "http://127.0.0.1:1"]);
+    assert_eq!(ran.code, 3, "{ran:?}");
+    assert_eq!((levels(&ran, "gateway"), levels(&ran, "scorer")), (vec!["bad".to_owned()], vec!["bad".to_owned()]));
+    assert!(ran.json().as_array().unwrap().iter().all(|finding: &Value| finding["mend"] != ""));
+}

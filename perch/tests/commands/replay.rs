@@ -1,0 +1,100 @@
+//! `replay` against scripted sides.
+
+use serde_json::{Value, json};
+
+use crate::run::perch;
+use crate::server::{Asked, Script, Server};
+
+fn answer(asked: &Asked, label: impl Fn(i64) -> &'static str) -> Script {
+    let ids = serde_json::from_str::<Value>(&asked.body).unwrap()["txn_ids"].clone();
+    let items: Vec<Value> = ids
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|id| json!({"txn_id": id, "candidates": [{"label": label(id.as_i64().unwrap())}]}))
+        .collect();
+    (200, vec![("x-perch-scorer", "1".to_owned())], json!({"items": items}).to_string())
+}
+
+fn log(lines: &[&str]) -> tempfile::NamedTempFile {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), lines.join("\n")).unwrap();
+    file
+}
+
+struct Sides {
+    rules: Server,
+    model: Server,
+}
+
+impl Sides {
+    /// The rules say coffee; the model says travel of every fifth item, and fails on 13.
+    fn start() -> Self {
+        let rules = Server::start(|asked| answer(asked, |_| "coffee"));
+        let model = Server::start(|asked| {
+            if asked.body.contains("13") {
+                return (503, vec![], "{}".into());
+            }
+            answer(asked, |id| if id % 5 == 0 { "travel" } else { "coffee" })
+        });
+        Self { rules, model }
+    }
+
+    fn replay(&self, file: &str, more: &[&str]) -> crate::run::Ran {
+        let rules = format!("{}/ml/suggestions", self.rules.url);
+        perch(&[&["replay", file, "--rules", &rules, "--scorer", &self.model.url], more].concat())
+    }
+}
+
+#[test]
+fn both_sides_are_asked_and_compared_by_label() {
+    let lines: Vec<String> = (0..50)
+        .map(|id| json!({"body": {"txn_ids": [id + 100]}, "user": format!("u{}", id % 7)}).to_string())
+        .collect();
+    let file = log(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+    let sides = Sides::start();
+    let ran = sides.replay(&file.path().display().to_string(), &["--json", "--concurrency", "4"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let json = ran.json();
+    assert_eq!(json["items"], json!({"agree": 40, "differ": 10, "only_rule": 0, "only_model": 0, "neither": 0}));
+    let interval = &json["agreement"]["interval"];
+    assert!(interval[0].as_f64().unwrap() < 0.8 && interval[1].as_f64().unwrap() > 0.8, "{json}");
+    assert_eq!(json["labels"].as_array().unwrap().len(), 2);
+    assert_eq!((sides.rules.asked().len(), sides.model.asked().len()), (50, 50));
+    assert!(sides.rules.asked().iter().all(|asked| asked.shadow), "or the application would write events");
+}
+
+#[test]
+fn what_fails_is_counted_and_the_rest_is_compared() {
+    let file = log(&[r#"{"txn_ids":[1,5]}"#, "", r#"{"body":{"txn_ids":[13]}}"#, r#"{"txn_ids":[7]}"#]);
+    let sides = Sides::start();
+    let ran = sides.replay(&file.path().display().to_string(), &[]);
+    assert_eq!(ran.code, 3, "{ran:?}");
+    for expected in
+        ["2 requests compared", "1 not compared: model: status 503", "3 judged: 2 agree, 1 differ", "e.g. 5"]
+    {
+        assert!(ran.out.contains(expected), "{expected}\n{}", ran.out);
+    }
+    let two = sides.replay(&file.path().display().to_string(), &["--limit", "1", "--json"]);
+    assert_eq!(two.json()["requests"]["answered"], 1);
+}
+
+#[test]
+fn a_log_that_is_none_is_said_with_the_line() {
+    let sides = Sides::start();
+    let bad = log(&[r#"{"txn_ids":[1]}"#, "not json"]);
+    let ran = sides.replay(&bad.path().display().to_string(), &[]);
+    assert!(ran.code == 1 && ran.err.contains("line 2"), "{ran:?}");
+    let missing = sides.replay("/nowhere.jsonl", &[]);
+    assert!(missing.code == 1 && missing.err.contains("/nowhere.jsonl"), "{missing:?}");
+    let file = log(&[r#"{"txn_ids":[1]}"#]);
+    let gone = perch(&[
+        "replay",
+        &file.path().display().to_string(),
+        "--rules",
+        "http://127.0.0.1:1/x",
+        "--scorer",
+        &sides.model.url,
+    ]);
+    assert!(gone.code == 1 && gone.err.contains("rules: no connection"), "{gone:?}");
+}

@@ -1,0 +1,81 @@
+//! `status`: what is not known is "no data", never 0.
+
+use contract::switch::RUNTIME_KEY;
+use serde_json::{Value, json};
+
+use crate::run::perch;
+use crate::server::{Server, of_scorer, plain};
+
+const STATS: &str = "\
+lm_suggest_source_total{source=\"rule\"} 90
+lm_suggest_source_total{source=\"model\"} 10
+lm_suggest_compare_total{agree=\"True\"} 60
+lm_suggest_compare_total{agree=\"False\"} 20
+lm_suggest_compare_total{agree=\"None\"} 20
+lm_ml_predict_requests_total{available=\"True\"} 99
+lm_ml_predict_requests_total{available=\"False\"} 1
+lm_ml_fallback_total{reason=\"deadline\"} 3
+perch_intercepted_total 105
+perch_observation_total{outcome=\"observed\"} 100
+";
+
+const NOWHERE: [&str; 4] = ["--scorer", "http://127.0.0.1:1", "--prometheus", "http://127.0.0.1:1"];
+
+#[test]
+fn everything_is_there_in_words_and_in_json() {
+    let gateway = Server::gateway(&[(RUNTIME_KEY, "10")], STATS);
+    let scorer = Server::start(|asked| match asked.line.as_str() {
+        "GET /ml/v2/model/status" => {
+            of_scorer(200, &json!({"available": true, "meta": {"version": "v7", "val_f1_macro": 0.8123}}))
+        }
+        _ => of_scorer(503, &json!({"error": "the store does not answer"})),
+    });
+    let alerts = json!({"data": {"alerts": [
+        {"state": "firing", "labels": {"alertname": "SuggestAgreementDrop", "severity": "warning"},
+         "annotations": {"summary": "below 75%"}},
+        {"state": "pending", "labels": {"alertname": "Pending"}},
+    ]}});
+    let prometheus = Server::start(move |_| plain(&alerts.to_string()));
+    let at = ["--gateway", &gateway.url, "--scorer", &scorer.url, "--prometheus", &prometheus.url];
+    let ran = perch(&[&["status"], &at[..]].concat());
+    assert_eq!(ran.code, 0, "{ran:?}");
+    for expected in [
+        "share wanted   10%",
+        "share seen     10.00%",
+        "agreement      75.00%",
+        "last hour    no data",
+        "available      99.00%",
+        "fallbacks      deadline 3",
+        "under way    5 of them",
+        "model          v7, macro F1 0.8123",
+        "SuggestAgreementDrop (warning): below 75%",
+        "guard          no data",
+    ] {
+        assert!(ran.out.contains(expected), "{expected}\n{}", ran.out);
+    }
+    assert!(!ran.out.contains("Pending"));
+    let json = perch(&[&["status", "--json"], &at[..]].concat()).json();
+    assert_eq!(
+        (&json["seen"], &json["unaccounted"], &json["agreement_last_hour"]),
+        (&json!(0.1), &json!(5.0), &Value::Null)
+    );
+    assert_eq!(json["alerts"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn what_nobody_tells_is_no_data() {
+    let gateway = Server::gateway(&[], "");
+    let ran = perch(&[&["status", "--gateway", &gateway.url], &NOWHERE[..]].concat());
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(ran.out.matches("no data").count(), 7, "{}", ran.out);
+    let json = perch(&[&["status", "--json", "--gateway", &gateway.url], &NOWHERE[..]].concat()).json();
+    for part in ["seen", "agreement", "agreement_last_hour", "availability", "model", "alerts", "guard"] {
+        assert_eq!(json[part], Value::Null, "{part}");
+    }
+}
+
+#[test]
+fn a_gateway_that_is_gone_is_named() {
+    let ran = perch(&[&["status", "--gateway", "http://127.0.0.1:1"], &NOWHERE[..]].concat());
+    assert!(ran.code == 1 && ran.err.contains("http://127.0.0.1:1") && ran.err.contains("make up"), "{ran:?}");
+}

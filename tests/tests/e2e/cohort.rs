@@ -1,0 +1,136 @@
+//! Users whom the share does not deal: a beta cohort with a share of its own, and users who never leave the rules.
+
+use std::sync::Arc;
+
+use anyhow::ensure;
+use contract::headers;
+use contract::names::Cohort;
+use contract::switch::{self, BETA_KEY, RUNTIME_KEY, Share};
+use e2e::channel_body::ChannelBody;
+use e2e::client::{Client, Protocol, question, suggest};
+use e2e::eventually::eventually;
+use e2e::scripted::Scripted;
+use e2e::token::Issuer;
+use http::Request;
+use serde_json::{Value, json};
+
+use crate::identity::with_jwt_authn;
+
+const GROUP: &str = "x-user-group";
+
+fn by_header() -> Value {
+    json!({"cohorts": {
+        "beta": [{"header": {"name": GROUP, "values": ["staff"]}}],
+        "opt_out": [{"header": {"name": GROUP, "values": ["never", "ask-again"]}}],
+    }})
+}
+
+async fn gateway(config: &Value, share: Share, beta: Share) -> anyhow::Result<Scripted> {
+    let gateway = Scripted::start(|builder| builder.share(share).filter_config(config)).await?;
+    gateway.stack.admin().set_runtime(BETA_KEY, &beta.to_runtime()).await?;
+    Ok(gateway)
+}
+
+fn of_group(user: &str, group: Option<&str>) -> anyhow::Result<Request<ChannelBody>> {
+    let mut request = suggest(user, question([88]))?;
+    if let Some(group) = group {
+        request.headers_mut().insert(GROUP, group.parse()?);
+    }
+    Ok(request)
+}
+
+#[tokio::test]
+async fn for_every_user_of_every_cohort_envoy_picks_the_arm_that_the_function_says() -> anyhow::Result<()> {
+    let gateway = gateway(&by_header(), Share::percent(10), Share::percent(50)).await?;
+    let groups = [(None, Cohort::Ordinary), (Some("staff"), Cohort::Beta), (Some("never"), Cohort::OptOut)];
+    for (share, beta) in [(10, 50), (0, 100), (100, 0), (50, 10), (0, 0)] {
+        let (share, beta) = (Share::percent(share), Share::percent(beta));
+        gateway.stack.admin().set_runtime(RUNTIME_KEY, &share.to_runtime()).await?;
+        gateway.stack.admin().set_runtime(BETA_KEY, &beta.to_runtime()).await?;
+        let mut client = Client::connect(gateway.address(), Protocol::H2).await?;
+        for user in 0..120 {
+            let user = format!("user-{user}");
+            for (group, cohort) in groups {
+                let expected = switch::arm(gateway.stack.bucket(&user)?, cohort, share, beta);
+                let answer = client.send(of_group(&user, group)?).await?;
+                let seen = (answer.status.as_u16(), answer.arm());
+                ensure!(seen == (200, expected.as_str()), "{user} of {group:?} at {share} and {beta}: {seen:?}");
+            }
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_cohort_is_observed_and_the_application_learns_it() -> anyhow::Result<()> {
+    let gateway = gateway(&by_header(), Share::OFF, Share::OFF).await?;
+    for (group, cohort) in [(None, ""), (Some("staff"), "beta"), (Some("ask-again"), "opt_out")] {
+        gateway.send(of_group("ann", group)?).await?;
+        assert_eq!(gateway.rules.last()?.header(headers::COHORT), cohort);
+    }
+    eventually("the observations", || async {
+        let seen: Vec<Cohort> = gateway.observations()?.iter().map(|seen| seen.cohort).collect();
+        ensure!(seen == [Cohort::Ordinary, Cohort::Beta, Cohort::OptOut], "{seen:?}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn pseudonyms_name_users_wherever_they_come_from() -> anyhow::Result<()> {
+    let salt = "perch-frozen-vectors";
+    // user-42, as frozen in the contract.
+    let config = json!({"cohorts": {"opt_out": [{"pseudonyms": ["cc343e210017e385"]}]}});
+    let gateway = Scripted::start(|builder| builder.share(Share::ALL).salt(salt).filter_config(&config)).await?;
+    assert_eq!(gateway.send(suggest("user-42", question([88]))?).await?.arm(), "rule");
+    assert_eq!(gateway.send(suggest("user-43", question([88]))?).await?.arm(), "model");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_verified_claim_names_users() -> anyhow::Result<()> {
+    let issuer = Arc::new(Issuer::new(b"a secret of at least 32 bytes, is it"));
+    let member = json!({"jwt": {"payload": "jwt_payload", "claim": "group", "values": ["staff", "true"]}});
+    let config = json!({"cohorts": {"beta": [member]}});
+    let authn = issuer.clone();
+    let gateway = Scripted::start(|builder| {
+        builder.filter_config(&config).edit_config(move |config| with_jwt_authn(&config, &authn))
+    })
+    .await?;
+    gateway.stack.admin().set_runtime(BETA_KEY, &Share::ALL.to_runtime()).await?;
+    let groups = [
+        (json!("staff"), "model"),
+        (json!(true), "model"),
+        (json!("guest"), "rule"),
+        (json!(false), "rule"),
+        (json!(["staff"]), "rule"),
+    ];
+    for (group, arm) in groups {
+        let token = issuer.sign(&json!({"iss": "https://issuer.test", "group": group}));
+        let mut request = suggest("ann", question([88]))?;
+        request.headers_mut().insert("authorization", format!("Bearer {token}").parse()?);
+        assert_eq!(gateway.send(request).await?.arm(), arm, "{group}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn nobody_chooses_a_cohort_by_writing_its_header() -> anyhow::Result<()> {
+    let gateway = gateway(&by_header(), Share::percent(50), Share::ALL).await?;
+    let half = Share::percent(50);
+    let (inside, outside) = (gateway.user(half, true)?, gateway.user(half, false)?);
+    for (user, forged, arm) in [(&outside, "beta", "rule"), (&inside, "opt_out", "model")] {
+        let mut request = suggest(user, question([88]))?;
+        request.headers_mut().insert(headers::COHORT, forged.parse()?);
+        assert_eq!(gateway.send(request).await?.arm(), arm, "{forged}");
+    }
+    assert_eq!(gateway.rules.last()?.header(headers::COHORT), "");
+    Ok(())
+}
+
+#[tokio::test]
+async fn without_cohorts_the_beta_share_moves_nobody() -> anyhow::Result<()> {
+    let gateway = gateway(&json!({}), Share::OFF, Share::ALL).await?;
+    assert_eq!(gateway.send(of_group("ann", Some("staff"))?).await?.arm(), "rule");
+    Ok(())
+}
