@@ -45,7 +45,8 @@ pub struct Analysis {
     pub pairs: Vec<Pair>,
     /// Items on which both sides have an opinion (`given`) and the same (`accepted`), groups of users being the units.
     pub agreement: Clusters,
-    /// Users by arm, without any cohort, since cohorts are not dealt by the share. `None` where the scorer does not observe.
+    /// Users by arm, without those of any cohort, since `since_ms` or since the scorer started, whichever is later. `None`
+    /// where the scorer does not observe.
     pub users: Option<Users>,
     /// Feedback by the side that gave the answer, users being the units.
     pub feedback: Feedback,

@@ -31,7 +31,8 @@ pub struct Evidence {
 }
 
 /// How many distinct users were seen in each arm. A canary user whom the rules answered (fallback) is in arm `model`:
-/// what counts is where the switch put the user. A user seen in both arms counts in both.
+/// what counts is where the switch put the user. A user seen in both arms counts in both. Users of a cohort
+/// ([`crate::names::Cohort`]) are left out, since the share does not deal them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Users {
     /// Distinct users assigned to the rules.

@@ -22,15 +22,16 @@ async fn analyse(call: Call) -> Result<Answer, HttpError> {
     let mut samples: Vec<analysis::Sample> =
         observer.map(Observer::samples).unwrap_or_default().samples.into_iter().map(sample).collect();
     samples.truncate(MOST_SAMPLES);
+    let since_ms = u64::try_from(asked.since).unwrap_or(0).saturating_mul(1000);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let document = Analysis {
         version: analysis::VERSION,
-        since_ms: u64::try_from(asked.since).unwrap_or(0).saturating_mul(1000),
+        since_ms,
         until_ms: u64::try_from(now.as_millis()).unwrap_or(u64::MAX),
         left_out: asked.left_out,
         pairs: said.pairs,
         agreement: said.agreement,
-        users: None,
+        users: observer.map(|observer| observer.users(since_ms).1),
         feedback: said.feedback,
         disputed: said.disputed,
         taken: said.taken,

@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use contract::bucket::Bucket;
 use contract::evidence;
 use contract::frame::Observation;
-use contract::names::Arm;
+use contract::names::{Arm, Cohort};
 use xxhash_rust::xxh64::xxh64;
 
 /// Users held at most.
@@ -46,11 +46,11 @@ impl Users {
     }
 
     /// Takes in the users of a batch that arrived at `now_ms`. A canary user is in the model's arm also when the rules
-    /// answered.
+    /// answered. Who is in a cohort is not dealt by the share, and so is left out.
     pub(super) fn see(&self, observations: &[Observation<'_>], now_ms: u64) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         for observation in observations {
-            if let Some(bucket) = observation.bucket {
+            if let (Some(bucket), Cohort::Ordinary) = (observation.bucket, observation.cohort) {
                 let model = observation.fallback || observation.arm == Arm::Model;
                 state.see(bucket, model, now_ms);
             }
@@ -102,6 +102,7 @@ mod tests {
             arm,
             fallback,
             bucket: Some(Bucket(user)),
+            cohort: Cohort::Ordinary,
             status: 200,
             duration_us: 1,
             request_encoding: Encoding::Identity,
@@ -117,6 +118,7 @@ mod tests {
         users.see(&[observation(1, Arm::Rule, false), observation(1, Arm::Rule, false)], 150);
         users.see(&[observation(2, Arm::Model, false), observation(3, Arm::Rule, true)], 200);
         users.see(&[Observation { bucket: None, ..observation(0, Arm::Rule, false) }], 200);
+        users.see(&[Observation { cohort: Cohort::Beta, ..observation(4, Arm::Model, false) }], 200);
         let counts = |asked| {
             let (since, users) = users.since(asked);
             (since, users.rule, users.model, users.sampled_one_in)

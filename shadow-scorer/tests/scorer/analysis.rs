@@ -80,6 +80,8 @@ async fn a_cohort_is_kept_with_its_items_and_can_be_left_out() {
     let without = scorer.get(&format!("{}?leave_out=beta", analysis::PATH)).await;
     let without: Analysis = serde_json::from_slice(&without.body).unwrap();
     assert_eq!((without.pairs.len(), without.agreement.given, without.agreement.accepted), (1, 1, 1));
+    // Both observations are of one user, who counts once, and not as one of the cohort.
+    assert_eq!(without.users.map(|users| (users.rule, users.model)), Some((1, 0)));
 }
 
 #[tokio::test]
