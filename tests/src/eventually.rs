@@ -12,12 +12,19 @@ const PAUSE: Duration = Duration::from_millis(20);
 ///
 /// # Errors
 /// What was waited for and the last refusal.
-pub async fn eventually<T, F>(what: &str, mut ask: impl FnMut() -> F) -> anyhow::Result<T>
+pub async fn eventually<T, F>(what: &str, ask: impl FnMut() -> F) -> anyhow::Result<T>
+where
+    F: Future<Output = anyhow::Result<T>>,
+{
+    within(BOUND, what, ask).await
+}
+
+async fn within<T, F>(bound: Duration, what: &str, mut ask: impl FnMut() -> F) -> anyhow::Result<T>
 where
     F: Future<Output = anyhow::Result<T>>,
 {
     let mut last = None;
-    let asked = tokio::time::timeout(BOUND, async {
+    let asked = tokio::time::timeout(bound, async {
         loop {
             match ask().await {
                 Ok(value) => return value,
@@ -29,8 +36,8 @@ where
     .await;
     match (asked, last) {
         (Ok(value), _) => Ok(value),
-        (Err(_), Some(last)) => Err(last.context(format!("{what}: still not so after {BOUND:?}"))),
-        (Err(_), None) => anyhow::bail!("{what}: the question itself hung for {BOUND:?}"),
+        (Err(_), Some(last)) => Err(last.context(format!("{what}: still not so after {bound:?}"))),
+        (Err(_), None) => anyhow::bail!("{what}: the question itself hung for {bound:?}"),
     }
 }
 
@@ -38,14 +45,15 @@ where
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn the_last_refusal_is_in_the_error() {
-        let error = eventually("the moon is green", || async { anyhow::bail!("it is grey") as anyhow::Result<()> });
+        let grey = || async { anyhow::bail!("it is grey") as anyhow::Result<()> };
+        let error = within(PAUSE, "the moon is green", grey);
         let text = format!("{:#}", error.await.unwrap_err());
         assert!(text.contains("the moon is green") && text.contains("it is grey"), "{text}");
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn it_asks_until_the_answer_is_there() {
         let mut left = 3;
         let asked = eventually("a third time", || {
