@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 use contract::bucket::Bucket;
 use contract::frame::{self, Encoding, Observation};
-use contract::names::{Arm, NoneReason};
+use contract::names::{Arm, Cohort, NoneReason};
 use contract::verdict::Verdict;
 use http::Request;
 use http_body_util::{BodyExt as _, Full};
@@ -89,6 +89,7 @@ impl Load {
                     arm: Arm::Rule,
                     fallback: false,
                     bucket: Some(Bucket(user.wrapping_mul(0x9e37_79b9_7f4a_7c15))),
+                    cohort: Cohort::Ordinary,
                     status: 200,
                     duration_us: 900,
                     request_encoding: Encoding::Identity,

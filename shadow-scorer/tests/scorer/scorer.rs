@@ -42,7 +42,7 @@ pub(crate) fn label_of(id: i64) -> &'static str {
     }
 }
 
-const IDS: std::ops::Range<i64> = 1..21;
+pub(crate) const IDS: std::ops::Range<i64> = 1..21;
 
 impl Place {
     pub(crate) async fn new() -> Self {
