@@ -8,13 +8,17 @@
 //! The scorer runs only when nobody else wants its core. In production it has a core of its own; here it would otherwise
 //! stand in the way of the load and of the application, which share theirs, and count as the gateway's latency.
 
+mod beside;
 mod observed;
 mod turns;
 mod variants;
 mod write;
 
+use std::sync::Arc;
+
 use anyhow::Result;
 use clap::Args;
+use serde_json::Value;
 
 use self::turns::{Figures, Phases};
 use self::variants::Beside;
@@ -63,6 +67,22 @@ pub(crate) struct Measured {
     pub(crate) figures: Vec<(&'static str, &'static str, Figures)>,
 }
 
+/// All that a run found.
+pub(crate) struct Found {
+    pub(crate) measured: Vec<Measured>,
+    /// What became of the observations, by key.
+    pub(crate) observed: Vec<(&'static str, Value)>,
+    pub(crate) besides: Option<Besides>,
+}
+
+/// What only a whole run measures.
+pub(crate) struct Besides {
+    /// p50 and p99 in µs of the scorer's own answers.
+    pub(crate) model_alone: [f64; 2],
+    /// µs of CPU a second of a gateway with nothing to do, by key.
+    pub(crate) idle: Vec<(&'static str, f64)>,
+}
+
 pub(crate) async fn run(options: &Options) -> Result<()> {
     let cores = Cores::split()?;
     machine::pin(std::process::id(), &cores.rest)?;
@@ -83,7 +103,14 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
         }
     }
     let observed = observed::all(&variants).await?;
-    write::all(&measured, &observed, !short)
+    if short {
+        return write::all(&Found { measured, observed, besides: None }, false);
+    }
+    // As many as come through a gateway of which a tenth of the users ask the model.
+    let rate = measured.first().map_or(0.0, |first| 0.1 * first.rates[0]);
+    let model_alone = beside::model_alone(scorer.address, &Arc::new(FIRST.kind.exchanges()), rate).await?;
+    let besides = Some(Besides { model_alone, idle: beside::idle(&variants).await? });
+    write::all(&Found { measured, observed, besides }, true)
 }
 
 /// Requests a second that a gateway core handles with Perch at 0 % and nothing else to do: the first case at saturation.

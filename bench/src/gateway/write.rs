@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::turns::{Figures, SHARES};
-use super::{Case, Measured};
+use super::{Besides, Case, Found, Measured};
 use crate::figures::{Rounds, rounded};
 use crate::report;
 
@@ -14,14 +14,17 @@ use crate::report;
 ///
 /// # Errors
 /// When a file cannot be written.
-pub(crate) fn all(measured: &[Measured], observed: &[(&'static str, Value)], publish: bool) -> Result<()> {
+pub(crate) fn all(found: &Found, publish: bool) -> Result<()> {
+    let Found { measured, observed, besides } = found;
     let rows: Vec<Value> = measured.iter().flat_map(rows).collect();
     let results = json!({
         "command": "make bench-gateway",
         "unit": "µs where nothing else is said; a latency counts from when its request was due",
         "rows": rows,
-        "observed": observed.iter().map(|(key, counts)| ((*key).to_owned(), counts.clone())).collect::<serde_json::Map<_, _>>(),
-        "ratios": measured.first().map(ratios),
+        "observed": by_key(observed.iter().map(|(key, counts)| (*key, counts.clone()))),
+        "model_alone": besides.as_ref().map(|besides| besides.model_alone.map(rounded)),
+        "idle_us_a_second": besides.as_ref().map(|besides| by_key(besides.idle.iter().map(|(key, us)| (*key, json!(rounded(*us)))))),
+        "ratios": measured.first().map(|first| ratios(first, besides.as_ref())),
     });
     report::write("gateway", results)?;
     let table = table(measured);
@@ -30,6 +33,10 @@ pub(crate) fn all(measured: &[Measured], observed: &[(&'static str, Value)], pub
         println!("{key}: {counts}");
     }
     if publish { report::publish("bench-gateway", &table) } else { Ok(()) }
+}
+
+fn by_key(pairs: impl Iterator<Item = (&'static str, Value)>) -> Value {
+    Value::Object(pairs.map(|(key, value)| (key.to_owned(), value)).collect())
 }
 
 impl Measured {
@@ -90,9 +97,14 @@ impl Case {
     }
 }
 
-/// Those that promises are about: share 0 %, 1 KiB, one item, HTTP/1.1.
-fn ratios(first: &Measured) -> Value {
+/// Those that promises are about: share 0 %, 1 KiB, one item, HTTP/1.1; and at 10 % the canary's p99 at 30 % load over the
+/// rules' p99 and the model's own.
+fn ratios(first: &Measured, besides: Option<&Besides>) -> Value {
     let of = |other: &str, pick: &dyn Fn(&Figures) -> &Rounds| rounded(first.ratio("perch_0", other, pick).median());
+    let canary = first.of("perch_10").zip(besides).map(|(figures, besides)| {
+        let [steady, _] = &figures.steady;
+        rounded(steady.p99_model.median() / (steady.p99_rules.median() + besides.model_alone[1]))
+    });
     json!({
         "cpu_vs_none": of("none", &|figures| &figures.cpu),
         "cpu_vs_mirror": of("mirror", &|figures| &figures.cpu),
@@ -100,6 +112,7 @@ fn ratios(first: &Measured) -> Value {
         "p99_vs_none_30": of("none", &|figures| &figures.steady[0].p99),
         "p50_vs_none_70": of("none", &|figures| &figures.steady[1].p50),
         "p99_vs_none_70": of("none", &|figures| &figures.steady[1].p99),
+        "canary_p99_vs_rules_and_model": canary,
     })
 }
 
