@@ -67,8 +67,8 @@ fn item(id: usize) -> Value {
 fn padded(mut value: Value, bytes: usize) -> Bytes {
     let short = bytes.saturating_sub(value.to_string().len());
     // What the field itself takes: ,"pad":""
-    if short > 9 {
-        value["pad"] = "x".repeat(short - 9).into();
+    if let (Some(fields), Some(pad)) = (value.as_object_mut(), short.checked_sub(9)) {
+        fields.insert("pad".to_owned(), "x".repeat(pad).into());
     }
     value.to_string().into()
 }

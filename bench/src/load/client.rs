@@ -46,7 +46,7 @@ impl Client {
         let mut clients: Vec<Self> = Vec::with_capacity(count);
         while clients.len() < count {
             let shared = match clients.last().map(|client| &client.sender) {
-                Some(Sender::H2(sender)) if clients.len() % STREAMS != 0 => Some(Sender::H2(sender.clone())),
+                Some(Sender::H2(sender)) if !clients.len().is_multiple_of(STREAMS) => Some(Sender::H2(sender.clone())),
                 _ => None,
             };
             clients.push(match shared {
