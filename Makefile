@@ -75,7 +75,7 @@ lint: ## Format, clippy, documentation, dependencies, scripts
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
 	cargo-deny --offline --locked --log-level warn check bans licenses sources
-	shellcheck -x -P SCRIPTDIR .ci/run setup/run setup/build-filter setup/*.sh
+	shellcheck -x -P SCRIPTDIR .ci/run models/ask setup/run setup/build-filter setup/*.sh
 test-files: ## Every configuration by its own tool
 	setup/run checks dashboard
 	$(MAKE) build PROFILE=dev
