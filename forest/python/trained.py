@@ -39,7 +39,7 @@ def labels(x: np.ndarray, classes: int, seed: int) -> np.ndarray:
 def train(x: np.ndarray, y: np.ndarray, classes: int, rounds: int, leaves: int = 31) -> lgb.Booster:
     objective = {"objective": "multiclass", "num_class": classes} if classes > 2 else {"objective": "binary"}
     params = {"num_leaves": leaves, "learning_rate": 0.05, "min_data_in_leaf": 5, "verbose": -1, "seed": 1}
-    params |= {"num_threads": 2, "deterministic": True, "force_row_wise": True}
+    params |= {"num_threads": 1, "deterministic": True, "force_row_wise": True}
     return lgb.train(params | objective, lgb.Dataset(x, y), rounds)
 
 
