@@ -1,17 +1,20 @@
 //! `perch analyse`: which side is better, with proof.
 
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, ensure};
 use contract::analysis::{self, Analysis};
+use contract::evidence::{self, Evidence};
 use contract::names::Cohort;
 use contract::switch::{RUNTIME_KEY, Share};
 use perch::analysis::csv::{self, Table};
 use perch::analysis::report::Report;
 use perch::analysis::{html, text};
+use perch::guard::clock::now_ms;
+use perch::guard::standing::Standing;
 
 use super::gateways::Gateways;
+use super::operator::Folder;
 use super::scorer::At;
 use super::terminal;
 
@@ -22,7 +25,8 @@ Examples:
   perch analyse --html report.html               a page with charts that needs nothing else
   perch analyse --csv pairs > pairs.csv          every pair of labels with its count
 
-The sample ratio is held against the share that the gateways hold now, so begin after the share was last changed.
+The sample ratio is held against the share that the gateways hold now, on users since the audit log says that the share
+was last changed; without an audit log (--folder) begin after that yourself.
 
 Exit codes: 0 done, 1 it could not be done, 2 the command line is wrong, 3 sample ratio mismatch (after printing)";
 
@@ -45,6 +49,8 @@ pub(crate) struct Options {
     scorer: At,
     #[command(flatten)]
     gateways: Gateways,
+    #[command(flatten)]
+    folder: Folder,
     /// Print JSON
     #[arg(long, conflicts_with = "csv")]
     json: bool,
@@ -82,21 +88,26 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<u8> {
     let scorer = options.scorer.client()?;
     let mut query = Vec::new();
     if let Some(span) = options.since {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
-        query.push((analysis::SINCE, now.saturating_sub(span).to_string()));
+        query.push((analysis::SINCE, now_ms().saturating_sub(span).to_string()));
     }
     if !options.leave_out.is_empty() {
         let names: Vec<&str> = options.leave_out.iter().map(|cohort| cohort.as_str()).collect();
         query.push((analysis::LEAVE_OUT, names.join(",")));
     }
-    let found: Analysis = scorer.get(analysis::PATH, &query).await?;
+    let mut found: Analysis = scorer.get(analysis::PATH, &query).await?;
     ensure!(
         found.version == analysis::VERSION,
         "the scorer's analysis is of version {}, this program reads {}: run perch and scorer of one release",
         found.version,
         analysis::VERSION
     );
+    let changed = options.folder.path().map(|folder| Standing::read(&folder, now_ms())).transpose()?;
+    let changed = changed.and_then(|standing| standing.last_change).map(|change| change.at_ms);
+    if let Some(changed) = changed.filter(|changed| *changed > found.since_ms && options.share.is_none()) {
+        // Before it users were dealt by another share.
+        let evidence: Evidence = scorer.get(evidence::PATH, &[(evidence::SINCE, changed.to_string())]).await?;
+        found.users = Some(evidence.users);
+    }
     let wanted = match options.share {
         Some(share) => Some(share),
         None => held(&options.gateways).await,

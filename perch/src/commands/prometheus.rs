@@ -2,17 +2,19 @@
 
 use std::time::Duration;
 
-use contract::ports::{self, Part};
+use contract::ports::Part;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use super::gateways::local;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Option of commands that show alerts.
 #[derive(Debug, Clone, clap::Args)]
-pub(crate) struct At {
+pub(crate) struct Prometheus {
     /// Prometheus, for the alerts [default: the local one]
-    #[arg(long = "prometheus", value_name = "URL", env = "PERCH_PROMETHEUS_URL")]
+    #[arg(id = "prometheus_url", long = "prometheus", value_name = "URL", env = "PERCH_PROMETHEUS")]
     url: Option<String>,
 }
 
@@ -27,12 +29,12 @@ pub(crate) struct Alert {
     pub(crate) summary: String,
 }
 
-impl At {
+impl Prometheus {
     /// The alerts that fire; `None` where no Prometheus answers.
     pub(crate) async fn firing(&self) -> Option<Vec<Alert>> {
         let url = match &self.url {
             Some(url) => url.trim_end_matches('/').to_owned(),
-            None => format!("http://{}", ports::address(Part::Prometheus, |name| std::env::var(name).ok()).ok()?),
+            None => local(Part::Prometheus).ok()?,
         };
         let http = reqwest::Client::builder().timeout(TIMEOUT).no_proxy().build().ok()?;
         let answer: Value = http.get(format!("{url}/api/v1/alerts")).send().await.ok()?.json().await.ok()?;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use contract::answer::AnswerSchema;
-use contract::ports::{self, Part};
+use contract::ports::Part;
 use perch::analysis::report::Report;
 use perch::analysis::{html, text};
 use perch::guard::clock::now_ms;
@@ -17,6 +17,7 @@ use serde_json::json;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, BufReader};
 use tokio::task::JoinSet;
 
+use super::gateways::local;
 use super::{scorer, terminal};
 
 const EXAMPLES: &str = "\
@@ -27,7 +28,7 @@ The log has one request a line, as JSON:
 
 Examples:
   perch replay requests.jsonl
-  perch replay requests.jsonl --rules http://app.test/ml/suggestions --concurrency 16
+  perch replay requests.jsonl --rules http://app.test:8010 --concurrency 16
   zcat requests.jsonl.gz | perch replay - --json > replay.json
   perch replay requests.jsonl --html replay.html
 
@@ -47,13 +48,13 @@ const PROGRESS: Duration = Duration::from_millis(500);
 pub(crate) struct Options {
     /// The log, `-` for standard input
     file: PathBuf,
-    /// The application's URL, path included [default: the local rules backend]
+    /// The application [default: the local rules backend]
     #[arg(long, value_name = "URL", env = "PERCH_RULES_URL")]
     rules: Option<String>,
     /// The scorer
     #[command(flatten)]
     scorer: scorer::At,
-    /// The intercepted path, where the scorer answers
+    /// The intercepted path, at which both answer
     #[arg(long, value_name = "PATH", default_value = "/ml/suggestions")]
     path: String,
     /// Requests under way at once
@@ -83,10 +84,8 @@ fn schema(text: &str) -> Result<AnswerSchema, String> {
 }
 
 pub(crate) async fn run(options: &Options) -> anyhow::Result<u8> {
-    let rules = match &options.rules {
-        Some(url) => url.clone(),
-        None => format!("http://{}{}", ports::address(Part::Rules, |name| std::env::var(name).ok())?, options.path),
-    };
+    let base = options.rules.as_ref().map_or_else(|| local(Part::Rules), |url| Ok(url.clone()))?;
+    let rules = format!("{}{}", base.trim_end_matches('/'), options.path);
     let model = format!("{}{}", options.scorer.client()?.url, options.path);
     let deadline = Duration::from_millis(options.deadline);
     let sides = Sides::new(&rules, &model, deadline, options.answer.clone().unwrap_or_default())?;

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use contract::headers;
-use contract::ports::{self, Part};
+use contract::ports::Part;
 use reqwest::{Client, RequestBuilder, StatusCode};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+
+use super::gateways::local;
 
 /// Longest wait for an answer: a change of models loads and checks one.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -17,17 +19,17 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// Option of every command that speaks to the scorer.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct At {
-    /// The shadow-scorer [default: the local one]
-    #[arg(long = "scorer", value_name = "URL", env = "PERCH_SCORER_URL")]
-    url: Option<String>,
+    /// The shadow-scorer; of several the first is asked [default: the local one]
+    #[arg(id = "scorer_urls", long = "scorer", value_name = "URL", env = "PERCH_SCORERS", value_delimiter = ',')]
+    urls: Vec<String>,
 }
 
 impl At {
     /// A client for it.
     pub(crate) fn client(&self) -> anyhow::Result<Scorer> {
-        let url = match &self.url {
+        let url = match self.urls.first() {
             Some(url) => url.trim_end_matches('/').to_owned(),
-            None => format!("http://{}", ports::address(Part::Scorer, |name| std::env::var(name).ok())?),
+            None => local(Part::Scorer)?,
         };
         let http = Client::builder().timeout(TIMEOUT).connect_timeout(CONNECT).no_proxy().build()?;
         Ok(Scorer { url, http })

@@ -16,7 +16,7 @@ use stack::scrape::Scrape;
 
 use super::gateways::{Gateways, MEND};
 use super::operator::Folder;
-use super::prometheus::{self, Alert};
+use super::prometheus::{Alert, Prometheus};
 use super::{analyse, scorer, terminal};
 
 const EXAMPLES: &str = "\
@@ -44,7 +44,7 @@ pub(crate) struct Options {
     #[command(flatten)]
     scorer: scorer::At,
     #[command(flatten)]
-    prometheus: prometheus::At,
+    prometheus: Prometheus,
     /// Again and again, so far apart
     #[arg(long, value_name = "SPAN", value_parser = analyse::span_ms, num_args = 0..=1, default_missing_value = "2s")]
     watch: Option<u64>,

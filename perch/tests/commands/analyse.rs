@@ -1,5 +1,5 @@
 use contract::analysis::{Analysis, PATH, Pair, VERSION};
-use contract::evidence::{Clusters, Feedback, Users};
+use contract::evidence::{Clusters, Evidence, Feedback, Users};
 use contract::names::Arm;
 use contract::switch::RUNTIME_KEY;
 
@@ -74,6 +74,31 @@ fn a_sample_ratio_mismatch_has_an_exit_code_of_its_own() {
     let ran = perch(&["analyse", "--scorer", &scorer.url, "--share", "10%"]);
     assert_eq!(ran.code, 3, "{ran:?}");
     assert!(ran.out.contains("MISMATCH"), "{}", ran.out);
+}
+
+#[test]
+fn after_a_change_of_the_share_the_ratio_counts_from_there() {
+    // Half of the users met the model before the share went down to 10 %.
+    let all = serde_json::to_value(analysis(Users { rule: 1_000, model: 1_000, sampled_one_in: 1 })).unwrap();
+    let evidence = Evidence {
+        version: 1,
+        since_ms: 7_000,
+        users: Users { rule: 900, model: 100, sampled_one_in: 1 },
+        feedback: None,
+    };
+    let evidence = serde_json::to_value(&evidence).unwrap();
+    let scorer = Server::start(move |asked| match asked.line.as_str() {
+        "GET /perch/v1/evidence?since_ms=7000" => of_scorer(200, &evidence),
+        _ => of_scorer(200, &all),
+    });
+    let gateway = Server::gateway(&[(RUNTIME_KEY, "10")], "");
+    let folder = tempfile::tempdir().unwrap();
+    let entry = r#"{"number":1,"at_ms":7000,"by":{"human":"ada"},"what":"set","from":"50","to":"10","reason":""}"#;
+    std::fs::write(folder.path().join("ledger.jsonl"), format!("{entry}\n")).unwrap();
+    let at = ["analyse", "--json", "--scorer", &scorer.url, "--gateway", &gateway.url];
+    let with_ledger = perch(&[&at[..], &["--folder", &folder.path().display().to_string()]].concat());
+    assert_eq!((with_ledger.code, &with_ledger.json()["ratio"]["mismatch"]), (0, &false.into()), "{with_ledger:?}");
+    assert_eq!(perch(&at).code, 3, "nobody knows when the share was changed");
 }
 
 #[test]

@@ -41,8 +41,7 @@ impl Sides {
     }
 
     fn replay(&self, file: &str, more: &[&str]) -> crate::run::Ran {
-        let rules = format!("{}/ml/suggestions", self.rules.url);
-        perch(&[&["replay", file, "--rules", &rules, "--scorer", &self.model.url], more].concat())
+        perch(&[&["replay", file, "--rules", &self.rules.url, "--scorer", &self.model.url], more].concat())
     }
 }
 
@@ -92,7 +91,7 @@ fn a_log_that_is_none_is_said_with_the_line() {
         "replay",
         &file.path().display().to_string(),
         "--rules",
-        "http://127.0.0.1:1/x",
+        "http://127.0.0.1:1",
         "--scorer",
         &sides.model.url,
     ]);
