@@ -18,7 +18,8 @@ interface Counts {
 }
 
 export class Scripted {
-  share = '0';
+  /** What Envoy's runtime holds. */
+  private readonly runtime = new Map([[SHARE_KEY, '0']]);
   /** False: Prometheus and the scorer answer 503. */
   telling = true;
   private readonly counts: Counts = { rule: 50_000, model: 0, agree: 45_000, differ: 5_000 };
@@ -32,6 +33,11 @@ export class Scripted {
     const scripted = new Scripted(server);
     server.on('request', (request, response) => scripted.answer(request, response));
     return scripted;
+  }
+
+  /** The share as Envoy's runtime writes it. */
+  get share(): string {
+    return this.runtime.get(SHARE_KEY) ?? '0';
   }
 
   url(part: 'admin' | 'scorer' | 'prometheus'): string {
@@ -69,9 +75,9 @@ export class Scripted {
     }
     switch (url.pathname) {
       case '/admin/runtime':
-        return json(response, { entries: { [SHARE_KEY]: { final_value: this.share } } });
+        return json(response, { entries: Object.fromEntries([...this.runtime].map(([key, value]) => [key, { final_value: value }])) });
       case '/admin/runtime_modify':
-        this.share = url.searchParams.get(SHARE_KEY) ?? this.share;
+        for (const [key, value] of url.searchParams) this.runtime.set(key, value);
         return void response.end('OK\n');
       case '/scorer/ml/v2/model/status':
         return json(response, MODELS);
