@@ -40,6 +40,7 @@ pub(crate) enum Command {
     /// Let a version serve, if it passes its checks and the policy
     Deploy {
         /// The version, as `perch model list` names it
+        #[arg(id = "model_version", value_name = "VERSION")]
         version: String,
         /// Pass over the policy; the checks hold all the same
         #[arg(long)]
@@ -55,6 +56,7 @@ pub(crate) enum Command {
     /// Judge a version beside the champion, without serving it
     Challenge {
         /// The version; without it the judging ends
+        #[arg(id = "model_version", value_name = "VERSION")]
         version: Option<String>,
         #[command(flatten)]
         at: Common,

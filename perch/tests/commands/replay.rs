@@ -32,7 +32,7 @@ impl Sides {
     fn start() -> Self {
         let rules = Server::start(|asked| answer(asked, |_| "coffee"));
         let model = Server::start(|asked| {
-            if asked.body.contains("13") {
+            if asked.body.contains("[13]") {
                 return (503, vec![], "{}".into());
             }
             answer(asked, |id| if id % 5 == 0 { "travel" } else { "coffee" })
