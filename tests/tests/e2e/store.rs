@@ -52,8 +52,6 @@ async fn killing_postgresql_under_load_costs_no_client_anything_but_the_rules_an
     // What was read before is still answered, from the cache.
     let answer = real.send(suggest("ann", question([1, 2]))?).await?;
     assert_eq!((answer.status.as_u16(), answer.arm()), (200, "model"));
-    let answer = real.send(suggest("ann", question([TRANSACTIONS - 1, TRANSACTIONS]))?).await?;
-    assert_eq!((answer.status.as_u16(), answer.fallback()), (200, FallbackReason::Unavailable.as_str()));
     Ok(())
 }
 
