@@ -12,25 +12,29 @@ use contract::switch::RUNTIME_KEY;
 pub(crate) struct Gateway {
     /// Its admin interface.
     pub(crate) url: String,
-    held: Arc<Mutex<String>>,
+    held: Held,
 }
+
+/// What is held, by key.
+type Held = Arc<Mutex<BTreeMap<String, String>>>;
 
 impl Gateway {
     /// One that holds `share`, as Envoy's runtime writes it.
     pub(crate) async fn start(share: &str) -> Self {
-        let held = Arc::new(Mutex::new(share.to_owned()));
+        let held: Held = Arc::new(Mutex::new(BTreeMap::from([(RUNTIME_KEY.to_owned(), share.to_owned())])));
         let app = Router::new()
             .route(
                 "/runtime",
-                get(async |State(held): State<Arc<Mutex<String>>>| {
-                    let value = held.lock().unwrap().clone();
-                    axum::Json(serde_json::json!({"entries": {RUNTIME_KEY: {"final_value": value}}}))
+                get(async |State(held): State<Held>| {
+                    let held = held.lock().unwrap();
+                    let entries = held.iter().map(|(key, value)| (key, serde_json::json!({"final_value": value})));
+                    axum::Json(serde_json::json!({"entries": entries.collect::<BTreeMap<_, _>>()}))
                 }),
             )
             .route(
                 "/runtime_modify",
-                post(async |State(held): State<Arc<Mutex<String>>>, Query(query): Query<BTreeMap<String, String>>| {
-                    held.lock().unwrap().clone_from(&query[RUNTIME_KEY]);
+                post(async |State(held): State<Held>, Query(query): Query<BTreeMap<String, String>>| {
+                    held.lock().unwrap().extend(query);
                 }),
             )
             .with_state(held.clone());
@@ -47,6 +51,6 @@ impl Gateway {
 
     /// What it holds.
     pub(crate) fn share(&self) -> String {
-        self.held.lock().unwrap().clone()
+        self.held.lock().unwrap().get(RUNTIME_KEY).cloned().unwrap_or_default()
     }
 }

@@ -7,7 +7,7 @@ use axum::Router;
 use axum::extract::{Query, State as Extracted};
 use axum::routing::{get, post};
 use contract::evidence::{self, Clusters, Evidence, Feedback, Users};
-use contract::switch::RUNTIME_KEY;
+use contract::switch::{BETA_KEY, RUNTIME_KEY};
 use tempfile::TempDir;
 
 use super::super::decision::{Check, Verdict};
@@ -58,7 +58,7 @@ async fn serve(town: Shared) -> String {
             "/runtime",
             get(|Extracted(town): Extracted<Shared>| async move {
                 let value = town.lock().unwrap().runtime.clone();
-                axum::Json(serde_json::json!({"entries": {RUNTIME_KEY: {"final_value": value}}}))
+                axum::Json(serde_json::json!({"entries": {RUNTIME_KEY: {"final_value": value}, BETA_KEY: {"final_value": "0"}}}))
             }),
         )
         .route(
@@ -68,10 +68,12 @@ async fn serve(town: Shared) -> String {
                 if town.down {
                     return axum::http::StatusCode::SERVICE_UNAVAILABLE;
                 }
-                let value = query[RUNTIME_KEY].clone();
-                town.told.push(value.clone());
-                town.runtime = value;
-                town.users = Counted::default();
+                // A rollback sets the beta cohort's share as well, which is nothing to this town.
+                if let Some(value) = query.get(RUNTIME_KEY) {
+                    town.told.push(value.clone());
+                    town.runtime.clone_from(value);
+                    town.users = Counted::default();
+                }
                 axum::http::StatusCode::OK
             }),
         )
