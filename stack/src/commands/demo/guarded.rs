@@ -4,15 +4,16 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use contract::names;
 use contract::ports::Part;
 use contract::switch::Share;
 use serde_json::Value;
 use stack::Stack;
 
-use super::models;
 use super::promises::Promises;
 use super::tally::{Tally, listed};
 use super::traffic::Traffic;
+use super::{counts, models};
 
 /// Like the plan of weeks that `perch ramp plan` prints, but for its times.
 const PLAN: &str = "
@@ -28,6 +29,11 @@ signals: {drift_at_most: null}
 /// A ramp takes half a minute; a slow machine may take longer.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// Rounds of traffic before the ramps, at most.
+const WARM_ROUNDS: u32 = 12;
+/// Part of a round for which there may be no model to ask, well below what the plan's signal allows.
+const WARM_ENOUGH: f64 = 0.02;
+
 const NO_ERRORS: &str = "no client met an error";
 const UP: &str = "the guard takes a good model to 100 %";
 const BACK: &str = "the guard stops a model with two labels swapped, and sets the share back to 0";
@@ -35,6 +41,7 @@ const BACK: &str = "the guard stops a model with two labels swapped, and sets th
 /// Two ramps under the traffic of `traffic`, whose rounds should be short: the guard is looked at between them.
 pub(crate) async fn act(stack: &Stack, traffic: &Traffic, promises: &mut Promises) -> anyhow::Result<()> {
     let guard = Guard::of(stack);
+    warm(stack, traffic).await?;
     say!("\nA ramp that the guard drives, 10 → 50 → 100 %, with times for a demo");
     guard.start("a good model", "baseline: {minimum_time: 6s, minimum_requests: 1000}").await?;
     let good = guard.watch(stack, traffic, promises, |seen| seen.share == Some(1.0)).await?;
@@ -56,6 +63,36 @@ pub(crate) async fn act(stack: &Stack, traffic: &Traffic, promises: &mut Promise
     }
     say!("  the console         {} while it runs: share, evidence, audit log", stack.url(Part::Console));
     Ok(())
+}
+
+/// Traffic until the scorer has read what it needs of these users: on a busy machine it asks a cold store for longer than
+/// it may, and the guard rightly holds a ramp while the model often cannot be asked.
+async fn warm(stack: &Stack, traffic: &Traffic) -> anyhow::Result<()> {
+    let mut before = Asked::read(stack).await?;
+    for _ in 0..WARM_ROUNDS {
+        traffic.drive(&stack.gateway_url(), "warming up", async |_| Ok(())).await?;
+        counts::settled(stack).await?;
+        let now = Asked::read(stack).await?;
+        if now.in_vain - before.in_vain <= (now.all - before.all) * WARM_ENOUGH {
+            break;
+        }
+        before = now;
+    }
+    Ok(())
+}
+
+/// Requests on which the model was asked, and those for which there was none to ask.
+struct Asked {
+    all: f64,
+    in_vain: f64,
+}
+
+impl Asked {
+    async fn read(stack: &Stack) -> anyhow::Result<Self> {
+        let scrape = stack.scrape().await?;
+        let in_vain = scrape.sum(names::PREDICT_REQUESTS, &[("available", "False")]);
+        Ok(Self { all: scrape.sum(names::PREDICT_REQUESTS, &[]), in_vain })
+    }
 }
 
 /// Lets the scorer take the model that the registry names now.
