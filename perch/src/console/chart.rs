@@ -174,8 +174,10 @@ impl Axis {
         let mut d = String::new();
         let mut last = f64::NEG_INFINITY;
         for (at, value) in points {
-            let command = if *at - last > gap(span) { 'M' } else { 'L' };
-            d.push_str(&format!("{command}{:.1} {:.2}", Self::x(span, *at), self.y(*value)));
+            let (x, y) = (Self::x(span, *at), self.y(*value));
+            // A line of no length, which round ends make a dot, so that a point without neighbours is seen.
+            let begins = *at - last > gap(span);
+            d.push_str(&if begins { format!("M{x:.1} {y:.2}h0") } else { format!("L{x:.1} {y:.2}") });
             last = *at;
         }
         d
