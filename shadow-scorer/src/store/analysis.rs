@@ -7,7 +7,8 @@ use contract::names::{Arm, Cohort};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
-use super::{Store, StoreError, sql};
+use super::sql::Marks;
+use super::{Store, StoreError};
 
 /// Items of one cell in one slot of time.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,13 +100,13 @@ impl Store {
         let work = async {
             let mut transaction = self.pool.begin().await?;
             for chunk in pairs.chunks(MOST_ROWS) {
-                add_pairs(&mut transaction, chunk).await?;
+                add_pairs(&mut transaction, self.marks(), chunk).await?;
             }
             for chunk in groups.chunks(MOST_ROWS) {
-                add_groups(&mut transaction, chunk).await?;
+                add_groups(&mut transaction, self.marks(), chunk).await?;
             }
             for chunk in disputes.chunks(MOST_ROWS) {
-                add_disputes(&mut transaction, chunk).await?;
+                add_disputes(&mut transaction, self.marks(), chunk).await?;
             }
             transaction.commit().await
         };
@@ -243,11 +244,11 @@ fn count(row: &AnyRow, place: usize) -> Result<u64, sqlx::Error> {
     row.try_get::<i64, _>(place).map(|n| u64::try_from(n).unwrap_or(0))
 }
 
-async fn add_pairs(connection: &mut AnyConnection, rows: &[PairRow]) -> Result<(), sqlx::Error> {
+async fn add_pairs(connection: &mut AnyConnection, marks: Marks, rows: &[PairRow]) -> Result<(), sqlx::Error> {
     let statement = format!(
         "INSERT INTO label_pairs (slot, arm, cohort, rule_label, model_label, items) VALUES {} ON CONFLICT \
          (slot, arm, cohort, rule_label, model_label) DO UPDATE SET items = label_pairs.items + excluded.items",
-        sql::rows(rows.len(), 6)
+        marks.rows(rows.len(), 6)
     );
     let mut query = sqlx::query(AssertSqlSafe(statement));
     for row in rows {
@@ -257,12 +258,12 @@ async fn add_pairs(connection: &mut AnyConnection, rows: &[PairRow]) -> Result<(
     query.execute(connection).await.map(drop)
 }
 
-async fn add_groups(connection: &mut AnyConnection, rows: &[GroupRow]) -> Result<(), sqlx::Error> {
+async fn add_groups(connection: &mut AnyConnection, marks: Marks, rows: &[GroupRow]) -> Result<(), sqlx::Error> {
     let statement = format!(
         "INSERT INTO agreement_groups (slot, cohort, user_group, judged, agreed) VALUES {} ON CONFLICT \
          (slot, cohort, user_group) DO UPDATE SET judged = agreement_groups.judged + excluded.judged, \
          agreed = agreement_groups.agreed + excluded.agreed",
-        sql::rows(rows.len(), 5)
+        marks.rows(rows.len(), 5)
     );
     let mut query = sqlx::query(AssertSqlSafe(statement));
     for row in rows {
@@ -271,11 +272,11 @@ async fn add_groups(connection: &mut AnyConnection, rows: &[GroupRow]) -> Result
     query.execute(connection).await.map(drop)
 }
 
-async fn add_disputes(connection: &mut AnyConnection, rows: &[Dispute]) -> Result<(), sqlx::Error> {
+async fn add_disputes(connection: &mut AnyConnection, marks: Marks, rows: &[Dispute]) -> Result<(), sqlx::Error> {
     let statement = format!(
         "INSERT INTO disputes (event_id, arm, cohort, rule_label, model_label, bucket, created_at) VALUES {} \
          ON CONFLICT (event_id) DO NOTHING",
-        sql::rows(rows.len(), 7)
+        marks.rows(rows.len(), 7)
     );
     let mut query = sqlx::query(AssertSqlSafe(statement));
     for row in rows {

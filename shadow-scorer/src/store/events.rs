@@ -2,7 +2,7 @@
 
 use sqlx::{AssertSqlSafe, Row};
 
-use super::{Store, StoreError, sql};
+use super::{Store, StoreError};
 
 /// One suggestion of one transaction.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,7 +42,7 @@ impl Store {
             let statement = format!(
                 "INSERT INTO suggestion_events (event_id, txn_id, arm, model_version, label, confidence, bucket, \
                  cohort, created_at) VALUES {} ON CONFLICT (event_id) DO NOTHING",
-                sql::rows(chunk.len(), 9)
+                self.marks().rows(chunk.len(), 9)
             );
             let mut query = sqlx::query(AssertSqlSafe(statement));
             for event in chunk {

@@ -2,7 +2,7 @@
 
 use sqlx::{AssertSqlSafe, Row};
 
-use super::{Store, StoreError, sql};
+use super::{Store, StoreError};
 
 /// Who said so. Names sort in the order in which they win at the same moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -50,7 +50,7 @@ impl Store {
             let statement = format!(
                 "INSERT INTO transaction_labels (txn_id, source, label, labelled_at) VALUES {} \
                  ON CONFLICT (txn_id, source) DO UPDATE SET label = excluded.label, labelled_at = excluded.labelled_at",
-                sql::rows(chunk.len(), 4)
+                self.marks().rows(chunk.len(), 4)
             );
             let mut query = sqlx::query(AssertSqlSafe(statement));
             for label in chunk {

@@ -26,8 +26,8 @@ mod transactions;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::any::AnyPoolOptions;
-use sqlx::{AnyConnection, AnyPool, Connection};
+use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
+use sqlx::{AnyConnection, AnyPool, ConnectOptions as _, Connection};
 
 pub use analysis::{Dispute, GroupRow, PairRow, Said};
 pub use error::StoreError;
@@ -36,6 +36,7 @@ pub use feedback::{FeedbackRow, Recorded};
 pub use histories::{LabelledRow, UserRows};
 pub use labels::{LabelSource, NewLabel};
 pub use place::Place;
+use sql::Marks;
 pub use transactions::{NewTransaction, TransactionWithHistory};
 
 /// How the store is used.
@@ -112,6 +113,9 @@ impl Store {
         sqlx::any::install_default_drivers();
         let session = place.session_settings(options.statement_timeout);
         try_once(&place, &session, options.statement_timeout).await?;
+        // A late statement is an error that its caller counts; logged, one that stores many rows is a line of 30 KB.
+        let connect = place.connect_url().parse::<AnyConnectOptions>().map_err(|source| error::of(&place, source))?;
+        let connect = connect.disable_statement_logging();
         let pool = AnyPoolOptions::new()
             .max_connections(options.connections.max(1))
             .acquire_timeout(options.statement_timeout)
@@ -119,7 +123,7 @@ impl Store {
                 let session = Arc::clone(&session);
                 Box::pin(async move { apply(&session, connection).await })
             })
-            .connect(&place.connect_url())
+            .connect_with(connect)
             .await
             .map_err(|source| error::of(&place, source))?;
         migrations::run(&pool, &place).await?;
@@ -144,6 +148,11 @@ impl Store {
     /// Waits for writes under way and closes every connection.
     pub async fn close(&self) {
         self.pool.close().await;
+    }
+
+    /// How this store's database marks the parameters of statements with many.
+    const fn marks(&self) -> Marks {
+        Marks::of(&self.place)
     }
 
     /// `query`, bounded in time, with an error that speaks of this store.

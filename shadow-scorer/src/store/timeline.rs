@@ -7,7 +7,7 @@ use sqlx::Row;
 use sqlx::any::AnyRow;
 
 use super::transactions::{COLUMNS, read};
-use super::{LabelSource, Store, StoreError, sql};
+use super::{LabelSource, Store, StoreError};
 use crate::features::history::Past;
 use crate::features::text::Normalised;
 use crate::features::{History, Transaction};
@@ -40,7 +40,7 @@ impl Store {
             "SELECT {COLUMNS}, l.label, l.labelled_at, l.source, t.user_id FROM transactions t \
              LEFT JOIN transaction_labels l ON l.txn_id = t.id WHERE t.user_id IN ({}) \
              ORDER BY t.user_id, t.occurred_at, t.id",
-            sql::list(users.len())
+            self.marks().list(users.len())
         );
         let mut query = sqlx::query(sqlx::AssertSqlSafe(statement));
         for user in users {

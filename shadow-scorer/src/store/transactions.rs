@@ -7,7 +7,7 @@ use moka::sync::Cache as Moka;
 use sqlx::any::AnyRow;
 use sqlx::{AssertSqlSafe, Row};
 
-use super::{Options, Store, StoreError, sql};
+use super::{Options, Store, StoreError};
 use crate::features::history::{MOST_PAST, Past};
 use crate::features::text::Normalised;
 use crate::features::{History, Transaction};
@@ -98,7 +98,7 @@ impl Store {
         let statement = format!(
             "SELECT {COLUMNS}, t.user_id, (SELECT COUNT(*) FROM transactions u WHERE u.user_id = t.user_id) \
              FROM transactions t WHERE t.id IN ({})",
-            sql::list(ids.len())
+            self.marks().list(ids.len())
         );
         let rows = self.rows_of(ids, &statement).await?;
         let failed = |source| super::error::of(&self.place, source);
@@ -154,7 +154,7 @@ impl Store {
                  SELECT 1 FROM transaction_labels n WHERE n.txn_id = p.id AND n.labelled_at <= w.occurred_at \
                    AND (n.labelled_at > l.labelled_at OR (n.labelled_at = l.labelled_at AND n.source < l.source))) \
              ) past WHERE past.place <= {MOST_PAST} ORDER BY past.for_id, past.place",
-            sql::list(ids.len())
+            self.marks().list(ids.len())
         );
         let mut pasts: HashMap<i64, Vec<(Normalised, String)>> = HashMap::new();
         for row in self.rows_of(ids, &statement).await? {
@@ -182,7 +182,7 @@ impl Store {
             let statement = format!(
                 "INSERT INTO transactions (id, user_id, occurred_at, merchant, memo, amount_cents, channel, mcc, \
                  is_subscription, is_p2p) VALUES {} ON CONFLICT (id) DO NOTHING",
-                sql::rows(chunk.len(), 10)
+                self.marks().rows(chunk.len(), 10)
             );
             let mut query = sqlx::query(AssertSqlSafe(statement));
             for t in chunk {
