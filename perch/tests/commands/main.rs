@@ -10,6 +10,7 @@
 mod analyse;
 mod cohort;
 mod doctor;
+mod guard;
 mod model;
 mod replay;
 mod status;
