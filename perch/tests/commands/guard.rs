@@ -1,0 +1,159 @@
+//! The guard as a program, and the orders of its operators, against a scripted gateway.
+
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use contract::switch::{BETA_KEY, RUNTIME_KEY};
+
+use crate::run::perch;
+use crate::server::{Server, plain};
+
+/// An Envoy that can be told a share, and has no beta cohort.
+struct Gateway {
+    server: Server,
+    share: Arc<Mutex<String>>,
+}
+
+impl Gateway {
+    fn at(share: &str) -> Self {
+        let share = Arc::new(Mutex::new(share.to_owned()));
+        let held = Arc::clone(&share);
+        let server = Server::start(move |asked| {
+            if let Some((_, value)) = asked.line.split_once(&format!("POST /runtime_modify?{RUNTIME_KEY}=")) {
+                value.clone_into(&mut held.lock().unwrap());
+            }
+            let value = held.lock().unwrap().clone();
+            let (share, beta) = (serde_json::json!({"final_value": value}), serde_json::json!({"final_value": "0"}));
+            plain(&serde_json::json!({"entries": {RUNTIME_KEY: share, BETA_KEY: beta}}).to_string())
+        });
+        Self { server, share }
+    }
+
+    fn share(&self) -> String {
+        self.share.lock().unwrap().clone()
+    }
+}
+
+/// A running guard; ended when dropped.
+struct Running(Child);
+
+impl Running {
+    fn start(gateway: &Gateway, folder: &str, listen: &str) -> Self {
+        let url = &gateway.server.url;
+        let mut command = Command::new(env!("CARGO_BIN_EXE_perch"));
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("PERCH_")) {
+            command.env_remove(name);
+        }
+        command.args(["guard", "--gateway", url, "--scorer", url, "--folder", folder, "--listen", listen]).args([
+            "--interval",
+            "1",
+            "--name",
+            "g1",
+        ]);
+        Self(command.stdout(Stdio::piped()).spawn().unwrap())
+    }
+
+    /// SIGTERM; its exit code and what it printed.
+    fn end(mut self) -> (i32, String) {
+        let pid = self.0.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        let code = self.0.wait().unwrap().code().unwrap();
+        let mut text = String::new();
+        std::io::Read::read_to_string(&mut self.0.stdout.take().unwrap(), &mut text).unwrap();
+        (code, text)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn free_address() -> String {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
+/// What is served at `path` once anything is.
+fn served(address: &str, path: &str) -> String {
+    use std::io::{Read as _, Write as _};
+    let end = Instant::now() + Duration::from_secs(30);
+    loop {
+        if let Ok(mut stream) = std::net::TcpStream::connect(address) {
+            write!(stream, "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
+            let mut text = String::new();
+            let read = stream.read_to_string(&mut text);
+            if read.is_ok() && text.contains("perch_guard_leader") {
+                return text;
+            }
+        }
+        assert!(Instant::now() < end, "nothing at {address}{path}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn whoever_moves_the_share_is_in_the_audit_log_and_a_rollback_shows_why() {
+    let gateway = Gateway::at("0");
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().display().to_string();
+    let at = ["--gateway", &gateway.server.url, "--folder", &folder, "--as", "ada"];
+
+    let set = perch(&[&["canary", "set", "10%", "--reason", "week one"], &at[..]].concat());
+    assert!(set.code == 0 && set.out.starts_with("0% → 10% on 1 gateway"), "{set:?}");
+    assert!(set.out.contains("no disk layer was named"), "{set:?}");
+    assert_eq!(gateway.share(), "10");
+
+    let back = perch(&[&["rollback", "--reason", "wrong labels"], &at[..]].concat());
+    assert!(back.code == 0 && back.out.starts_with("0% on every gateway"), "{back:?}");
+    assert_eq!(gateway.share(), "0");
+
+    let status = perch(&["ramp", "status", "--folder", &folder]);
+    assert!(status.out.contains("ada rolled back: wrong labels"), "{status:?}");
+    assert!(status.out.contains("ada set the share from 10% to 0%: wrong labels"), "{status:?}");
+    let log = std::fs::read_to_string(format!("{folder}/ledger.jsonl")).unwrap();
+    assert_eq!(log.lines().count(), 3, "{log}");
+
+    let gone = perch(&["rollback", "--gateway", "http://127.0.0.1:1", "--gateway", &gateway.server.url]);
+    assert!(gone.code == 1 && gone.err.contains("http://127.0.0.1:1"), "{gone:?}");
+}
+
+#[test]
+fn the_guard_takes_orders_refuses_what_makes_no_sense_and_ends_when_told() {
+    let gateway = Gateway::at("0");
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().display().to_string();
+    let listen = free_address();
+    let guard = Running::start(&gateway, &folder, &listen);
+    assert!(served(&listen, "/metrics").contains("\nperch_guard_leader 1"));
+
+    let order = |what: &[&str]| perch(&[&["ramp"], what, &["--folder", &folder, "--as", "ada"]].concat());
+    let started = order(&["start", "--reason", "the new model"]);
+    assert!(started.code == 0 && started.out == "started\n", "{started:?}");
+    assert_eq!(order(&["pause", "--reason", "lunch"]).code, 0);
+    let status = perch(&["status", "--gateway", &gateway.server.url, "--folder", &folder]);
+    assert!(status.out.contains("paused") && status.out.contains("ada: lunch"), "{status:?}");
+    *gateway.share.lock().unwrap() = "10".to_owned();
+    let refused = order(&["start"]);
+    assert!(refused.code == 1 && refused.err.contains("a ramp starts from 0 %"), "{refused:?}");
+
+    let (code, log) = guard.end();
+    assert_eq!(code, 0, "{log}");
+    let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(lines.iter().any(|line| line["message"].as_str().unwrap().contains("paused")), "{log}");
+    let silent = order(&["resume", "--wait", "1"]);
+    assert!(silent.code == 1 && silent.err.contains("no guard took the order"), "{silent:?}");
+}
+
+#[test]
+fn a_plan_is_printed_whole_checked_and_refused_with_its_mend() {
+    let default = perch(&["ramp", "plan"]);
+    assert!(default.code == 0 && default.out.contains("minimum_time: 48h"), "{default:?}");
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "steps: [50%, 10%]\n").unwrap();
+    let bad = perch(&["ramp", "plan", &file.path().display().to_string()]);
+    assert!(bad.code == 1 && bad.err.contains("steps[1]") && bad.err.contains("rise"), "{bad:?}");
+}
