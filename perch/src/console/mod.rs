@@ -2,18 +2,18 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | [`pages`] | the pages; templates and looks are in `templates/` and `assets/` |
-//! | [`forms`] | signing in, and acting |
-//! | [`chart`] | lines over time |
-//! | [`access`] | host names, origins, cookies |
-//! | [`server`] | connections, with bounds |
-//! | [`routes`] | what is served where, and the headers of every answer |
-//! | [`session`] | who is at the console, and that a form is the console's own |
-//! | [`hook`] | what Alertmanager posts |
-//! | [`prometheus`], [`scorer`] | what others are asked |
-//! | [`deployment`] | how the guard stands, what was said, what the gateways hold |
-//! | [`token`] | secrets that a caller must show |
-//! | [`clock`] | moments in words |
+//! | `pages` | the pages; templates and looks are in `templates/` and `assets/` |
+//! | `forms` | signing in, and acting |
+//! | `chart` | lines over time |
+//! | `access` | host names, origins, cookies |
+//! | `server` | connections, with bounds |
+//! | `routes` | what is served where, and the headers of every answer |
+//! | `session` | who is at the console, and that a form is the console's own |
+//! | `hook` | what Alertmanager posts |
+//! | `prometheus`, `scorer` | what others are asked |
+//! | `deployment` | how the guard stands, what was said, what the gateways hold |
+//! | `token` | secrets that a caller must show |
+//! | `clock` | moments in words |
 //!
 //! It keeps nothing of its own: what it shows is in the guard's folder, in Prometheus and in the scorer, so it can be
 //! restarted at any time, and every guard of a deployment shows the same.
