@@ -47,7 +47,7 @@ def export(folder: Path, rows: int, seed: int = 1) -> None:
     }
     for name, array in arrays.items():
         np.save(folder / f"{name}.npy", array)
-    groups = ["amount", "history", "time", "channel"] + ["merchant"] * MERCHANT + ["memo"] * MEMO
+    groups = ["amount", "time", "history", "channel"] + ["merchant"] * MERCHANT + ["memo"] * MEMO
     features = [{"name": f"f{place}", "group": group} for place, group in enumerate(groups)]
     schema = {"version": 1, "merchant_bins": MERCHANT, "memo_bins": MEMO, "features": features}
     about = {"hash": "0" * 64, "width": x.shape[1], "rows": rows, "labels": LABELS, "schema": schema}
@@ -101,7 +101,8 @@ class TheWholeRun(Folder):
             self.assertEqual(manifest[f"{name}_sha256"], registry.sha256(raw))
         self.assertEqual(manifest["classes"], LABELS)
         self.assertIn("unseen_f1_macro", manifest["metrics"])
-        self.assertEqual(set(manifest["ablation"]), {"nothing", "amount", "history", "time", "channel", "merchant", "memo"})
+        groups = {"amount", "history", "time", "channel", "merchant", "memo"}
+        self.assertEqual(set(manifest["ablation"]), groups | {"nothing", "embedding"})
         self.assertIn(result["run_id"], card.read_text())
         reference = json.loads((version / "reference.json").read_text())
         rows = np.array([[np.nan if cell is None else cell for cell in row] for row in reference["rows"]], dtype=np.float32)
@@ -132,7 +133,7 @@ class TheWholeRun(Folder):
     def test_a_challenger_is_stored_and_serves_nobody(self) -> None:
         export(self.features, 800)
         _, first = self.train("--quick")
-        _, second = self.train("--quick", "--deploy", "challenger")
+        _, second = self.train("--quick", "--rounds", "4", "--deploy", "challenger")
         self.assertEqual(registry.alias(self.registry, "champion"), first["run_id"])
         self.assertEqual(registry.alias(self.registry, "challenger"), second["run_id"])
         self.assertFalse(second["deployed"])
