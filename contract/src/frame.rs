@@ -96,6 +96,9 @@ impl Encoding {
     }
 }
 
+/// [`Observation::duration_us`] of an exchange that was not timed.
+pub const NOT_TIMED: u32 = 0;
+
 /// One request with its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Observation<'a> {
@@ -109,13 +112,14 @@ pub struct Observation<'a> {
     pub cohort: Cohort,
     /// HTTP status that the client got.
     pub status: u16,
-    /// From the request's first byte at the filter to the answer's last, in µs, at most [`u32::MAX`].
+    /// From the request's first byte at the filter to the answer's last, in µs, 1 to [`u32::MAX`]; [`NOT_TIMED`] where
+    /// nobody looked at the clock.
     pub duration_us: u32,
     /// Encoding of `request`.
     pub request_encoding: Encoding,
     /// Encoding of `answer`.
     pub answer_encoding: Encoding,
-    /// The request's body as the client sent it.
+    /// The request's body as the client sent it. Empty where nobody needs it: the user is known, and the rules answered.
     pub request: &'a [u8],
     /// The answer's body as the client got it.
     pub answer: &'a [u8],

@@ -40,7 +40,8 @@ fn a_user_of_the_rules_is_observed_and_told_who_answered() {
     assert_eq!((call.cluster.as_str(), call.path.as_str()), ("perch_scorer_observe", PATH));
     let batch = Batch::parse(&call.body).unwrap();
     let seen = &batch.observations[0];
-    assert_eq!((seen.request, seen.answer, seen.arm, seen.fallback), (BODY, RULES, Arm::Rule, false));
+    // The model is asked about the answer's items: the request stays where it is.
+    assert_eq!((seen.request, seen.answer, seen.arm, seen.fallback), (&b""[..], RULES, Arm::Rule, false));
     assert_eq!(seen.bucket.map(|bucket| bucket.to_string()), gateway.bucket(request));
     gateway.reply(call.token, &verdict(1));
     gateway.end(request);
@@ -73,9 +74,26 @@ fn a_canary_user_is_answered_by_the_model() {
     assert_eq!(gateway.answered(request), Some(MODELS.to_vec()));
     gateway.tick();
     let observed = gateway.calls().remove(0);
-    assert_eq!(Batch::parse(&observed.body).unwrap().observations[0].arm, Arm::Model);
+    let batch = Batch::parse(&observed.body).unwrap();
+    let seen = &batch.observations[0];
+    assert_eq!(
+        (seen.request, seen.answer, seen.arm),
+        (BODY, MODELS, Arm::Model),
+        "the rules are asked with the request"
+    );
     assert_eq!(gateway.count("lm_ml_predict_requests_total.available.True"), 1);
     assert_eq!(gateway.count("lm_suggest_source_total.source.model"), 1);
+}
+
+#[test]
+fn a_user_whom_nobody_knows_is_told_apart_by_the_request() {
+    let mut gateway = Gateway::start("{}");
+    let request = gateway.send(&Request::of("u1", BODY).without("x-user-id"));
+    gateway.answer(request, 200, &[], RULES);
+    gateway.tick();
+    let call = gateway.calls().remove(0);
+    let batch = Batch::parse(&call.body).unwrap();
+    assert_eq!((batch.observations[0].bucket, batch.observations[0].request), (None, BODY));
 }
 
 #[test]

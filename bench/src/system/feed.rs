@@ -94,7 +94,8 @@ impl Load {
                     duration_us: 900,
                     request_encoding: Encoding::Identity,
                     answer_encoding: Encoding::Identity,
-                    request: &exchange.body,
+                    // Gateways send it of the model's arm and of unknown users only.
+                    request: &[],
                     answer: &exchange.answer,
                 };
                 frame::append(&mut bytes, &observation);

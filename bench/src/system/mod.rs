@@ -65,7 +65,7 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     let cores = Cores::split()?;
     machine::pin(std::process::id(), &cores.rest)?;
     let gateway = gateway::requests_a_second(&cores).await?;
-    let record = 2 * size::BYTES + contract::frame::RECORD_OVERHEAD;
+    let record = size::BYTES + contract::frame::RECORD_OVERHEAD;
     let batch = ((gateway * FLUSH_SECONDS) as usize).min(BATCH_BYTES / record);
     let (rounds, length) =
         if options.quick { (1, Duration::from_millis(1_500)) } else { (3, Duration::from_millis(2_500)) };

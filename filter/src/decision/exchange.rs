@@ -6,13 +6,16 @@
 //!
 //! - observed, when request and answer passed whole;
 //! - skipped, when the sample leaves it out: nothing is copied;
-//! - dropped, when a body is over its limit, when the worker has no room for another copy, or when the stream ends
+//! - dropped, when a body that is copied is over its limit, when the worker has no room for another copy, or when the stream ends
 //!   before both have ended (a client that goes away, a reset upstream, an answer that does not wait for its request).
 //!
 //! The first reason to drop is the one that counts, and frees the copy at once.
+//!
+//! Of a user who is known, only the answer is copied: the model is asked about the answer's items. The request is needed
+//! where the model answered, since the rules are asked with it; the plugin that held it hands it over then.
 
 use contract::bucket::Bucket;
-use contract::frame::{Encoding, Observation};
+use contract::frame::{self, Encoding, Observation};
 use contract::names::{Arm, Cohort, Outcome};
 
 /// Bytes that a worker may hold for observations: copies being made, and records that wait to be sent.
@@ -58,12 +61,13 @@ struct Passing {
     copy: Vec<u8>,
     encoding: Encoding,
     limit: usize,
+    wanted: bool,
     ended: bool,
 }
 
 impl Passing {
     const fn new(copy: Vec<u8>, encoding: Encoding, limit: usize) -> Self {
-        Self { copy, encoding, limit, ended: false }
+        Self { copy, encoding, limit, wanted: true, ended: false }
     }
 }
 
@@ -79,7 +83,8 @@ pub enum Side {
 /// One exchange. See the module.
 #[derive(Debug)]
 pub struct Exchange {
-    started_ns: u64,
+    /// When it began, if it is timed.
+    started_ns: Option<u64>,
     bucket: Option<Bucket>,
     cohort: Cohort,
     request: Passing,
@@ -105,11 +110,11 @@ pub struct Ended<'a> {
 }
 
 impl Exchange {
-    /// Begins with the request's headers, at `now_ns`. `unsampled`: copy nothing. `buffers` are reused for the copies;
-    /// limits are in bytes.
+    /// Begins with the request's headers, at `now_ns` if it shall be timed. `unsampled`: copy nothing. `buffers` are
+    /// reused for the copies; limits are in bytes.
     #[must_use]
     pub fn begin(
-        now_ns: u64,
+        now_ns: Option<u64>,
         unsampled: bool,
         request_encoding: Encoding,
         limits: (usize, usize),
@@ -129,10 +134,37 @@ impl Exchange {
         }
     }
 
-    /// The user is known.
+    /// The user is known: the request's body is not copied any further.
     pub const fn identify(&mut self, bucket: Bucket, cohort: Cohort) {
         self.bucket = Some(bucket);
         self.cohort = cohort;
+        self.request.wanted = false;
+    }
+
+    /// Is the time that it takes of interest?
+    #[must_use]
+    pub const fn timed(&self) -> bool {
+        self.started_ns.is_some()
+    }
+
+    /// The request's whole body, from whoever held it, for an answer of the model's; `None` where there is none to be had,
+    /// and nothing can be compared.
+    pub fn handed(&mut self, body: Option<Vec<u8>>, budget: &mut Budget) {
+        if self.request.wanted || self.lost.is_some() {
+            return;
+        }
+        budget.give(self.request.copy.len());
+        self.paid = self.paid.saturating_sub(self.request.copy.len());
+        self.request.copy.clear();
+        match body {
+            Some(body) if body.len() > self.request.limit => self.lose(Outcome::DroppedBodyLimit, budget),
+            Some(body) if !budget.take(body.len()) => self.lose(Outcome::DroppedBufferFull, budget),
+            Some(body) => {
+                self.paid = self.paid.saturating_add(body.len());
+                self.request.copy = body;
+            }
+            None => self.lose(Outcome::DroppedIncomplete, budget),
+        }
     }
 
     /// The user, if known.
@@ -143,8 +175,8 @@ impl Exchange {
 
     /// A body announces its length: one over its limit is not even begun.
     pub fn announce(&mut self, side: Side, length: Option<usize>, budget: &mut Budget) {
-        let limit = self.side_mut(side).limit;
-        if length.is_some_and(|length| length > limit) {
+        let body = self.side_mut(side);
+        if body.wanted && length.is_some_and(|length| length > body.limit) {
             self.lose(Outcome::DroppedBodyLimit, budget);
         }
     }
@@ -156,6 +188,9 @@ impl Exchange {
             return;
         }
         let body = self.side_mut(side);
+        if !body.wanted {
+            return;
+        }
         let before = body.copy.len();
         let after = before.saturating_add(length);
         if after > body.limit {
@@ -198,9 +233,11 @@ impl Exchange {
         self.paid = 0;
     }
 
-    /// The end, at `now_ns`: the outcome, and what to hand on. To be asked once; [`Exchange::release`] follows.
+    /// The end, at `now_ns` if it is timed: the outcome, and what to hand on. To be asked once; [`Exchange::release`]
+    /// follows.
     #[must_use]
-    pub fn end(&self, now_ns: u64) -> Ended<'_> {
+    pub fn end(&self, now_ns: Option<u64>) -> Ended<'_> {
+        let took = |(from, to): (u64, u64)| u32::try_from(to.saturating_sub(from) / 1_000).unwrap_or(u32::MAX).max(1);
         let source = (self.answer.ended && matches!(self.status, 200..=299)).then_some(self.arm);
         let outcome = match self.lost {
             Some(lost) => lost,
@@ -213,7 +250,7 @@ impl Exchange {
             bucket: self.bucket,
             cohort: self.cohort,
             status: self.status,
-            duration_us: u32::try_from(now_ns.saturating_sub(self.started_ns) / 1_000).unwrap_or(u32::MAX),
+            duration_us: self.started_ns.zip(now_ns).map_or(frame::NOT_TIMED, took),
             request_encoding: self.request.encoding,
             answer_encoding: self.answer.encoding,
             request: &self.request.copy,
@@ -256,7 +293,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn begin(unsampled: bool) -> Exchange {
-        Exchange::begin(1_000, unsampled, Encoding::Identity, (10, 20), (Vec::new(), Vec::new()))
+        Exchange::begin(Some(1_000), unsampled, Encoding::Identity, (10, 20), (Vec::new(), Vec::new()))
     }
 
     fn pass(exchange: &mut Exchange, side: Side, bytes: &[u8], budget: &mut Budget) {
@@ -277,7 +314,7 @@ mod tests {
         pass(&mut exchange, Side::Answer, b"xyz", &mut budget);
         exchange.ended(Side::Answer);
         assert_eq!(budget.used(), 7);
-        let ended = exchange.end(3_500_999);
+        let ended = exchange.end(Some(3_500_999));
         assert_eq!((ended.outcome, ended.source), (Outcome::Observed, Some(Arm::Model)));
         let seen = ended.observation.unwrap();
         assert_eq!((seen.request, seen.answer), (b"abcd".as_slice(), b"xyz".as_slice()));
@@ -296,14 +333,14 @@ mod tests {
             exchange.ended(Side::Request);
             exchange.answered(200, Encoding::Identity, Arm::Rule, false);
             exchange.ended(Side::Answer);
-            assert_eq!(exchange.end(1_000).outcome, outcome);
-            assert_eq!(exchange.end(1_000).source, Some(Arm::Rule));
+            assert_eq!(exchange.end(Some(1_000)).outcome, outcome);
+            assert_eq!(exchange.end(Some(1_000)).source, Some(Arm::Rule));
             let _ = exchange.release(&mut budget);
         }
         let mut exchange = begin(false);
         exchange.announce(Side::Request, Some(11), &mut budget);
         exchange.pass(Side::Request, 1, &mut budget, |_| panic!("nothing more is wanted"));
-        assert_eq!(exchange.end(1_000).outcome, Outcome::DroppedBodyLimit);
+        assert_eq!(exchange.end(Some(1_000)).outcome, Outcome::DroppedBodyLimit);
     }
 
     #[test]
@@ -311,7 +348,7 @@ mod tests {
         let mut exchange = begin(false);
         exchange.ended(Side::Request);
         exchange.answered(200, Encoding::Identity, Arm::Rule, false);
-        let ended = exchange.end(1_000);
+        let ended = exchange.end(Some(1_000));
         assert_eq!((ended.outcome, ended.source, ended.observation), (Outcome::DroppedIncomplete, None, None));
     }
 
@@ -323,12 +360,66 @@ mod tests {
         exchange.ended(Side::Request);
         exchange.answered(204, Encoding::Identity, Arm::Rule, false);
         exchange.ended(Side::Answer);
-        let ended = exchange.end(1_000);
+        let ended = exchange.end(Some(1_000));
         assert_eq!((ended.outcome, ended.source, ended.observation), (Outcome::SkippedSampling, Some(Arm::Rule), None));
+    }
+
+    #[test]
+    fn of_a_known_user_only_the_model_needs_the_request() {
+        let begin = |budget: &mut Budget| {
+            let mut exchange = begin(false);
+            exchange.identify(Bucket(7), Cohort::Ordinary);
+            exchange.announce(Side::Request, Some(11), budget);
+            pass(&mut exchange, Side::Request, &[b'x'; 11], budget);
+            exchange.ended(Side::Request);
+            exchange
+        };
+        let mut budget = Budget::new(9);
+        let mut rules = begin(&mut budget);
+        rules.answered(200, Encoding::Identity, Arm::Rule, false);
+        pass(&mut rules, Side::Answer, b"xyz", &mut budget);
+        rules.ended(Side::Answer);
+        assert_eq!(
+            rules.end(Some(1_000)).observation.map(|seen| (seen.request, seen.answer)),
+            Some((&b""[..], &b"xyz"[..]))
+        );
+        let _ = rules.release(&mut budget);
+        let cases = [
+            (Some(vec![b'r'; 9]), Outcome::Observed),
+            (Some(vec![b'r'; 10]), Outcome::DroppedBufferFull),
+            (Some(vec![b'r'; 11]), Outcome::DroppedBodyLimit),
+            (None, Outcome::DroppedIncomplete),
+        ];
+        for (handed, outcome) in cases {
+            let mut model = begin(&mut budget);
+            model.handed(handed.clone(), &mut budget);
+            model.answered(200, Encoding::Identity, Arm::Model, false);
+            model.ended(Side::Answer);
+            let ended = model.end(Some(2_000));
+            assert_eq!(ended.outcome, outcome);
+            assert_eq!(
+                ended.observation.map(|seen| seen.request.to_vec()),
+                handed.filter(|_| outcome == Outcome::Observed)
+            );
+            let _ = model.release(&mut budget);
+        }
+    }
+
+    #[test]
+    fn an_exchange_that_nobody_timed_says_so() {
+        let exchange = |from| Exchange::begin(from, false, Encoding::Identity, (10, 20), (Vec::new(), Vec::new()));
+        for (from, to, took) in [(None, None, frame::NOT_TIMED), (Some(5), Some(6), 1), (Some(0), Some(9_000), 9)] {
+            let mut exchange = exchange(from);
+            exchange.ended(Side::Request);
+            exchange.ended(Side::Answer);
+            assert_eq!(exchange.end(to).observation.map(|seen| seen.duration_us), Some(took));
+        }
     }
 
     #[derive(Debug, Clone)]
     enum Event {
+        Identify,
+        Handed(Option<usize>),
         Announce(Side, Option<usize>),
         Pass(Side, usize),
         Unreadable(Side, usize, usize),
@@ -345,6 +436,8 @@ mod tests {
                 .prop_map(|(side, length, got)| Event::Unreadable(side, length, got)),
             any::<u16>().prop_map(Event::Answered),
             side.prop_map(Event::Ended),
+            Just(Event::Identify),
+            proptest::option::of(0_usize..15).prop_map(Event::Handed),
         ]
     }
 
@@ -359,6 +452,8 @@ mod tests {
             let mut exchange = begin(unsampled);
             for event in events {
                 match event {
+                    Event::Identify => exchange.identify(Bucket(1), Cohort::Ordinary),
+                    Event::Handed(length) => exchange.handed(length.map(|length| vec![0; length]), &mut budget),
                     Event::Announce(side, length) => exchange.announce(side, length, &mut budget),
                     Event::Pass(side, length) => pass(&mut exchange, side, &vec![0; length], &mut budget),
                     Event::Unreadable(side, length, got) => exchange.pass(side, length, &mut budget, |out| {
@@ -372,7 +467,7 @@ mod tests {
                 prop_assert_eq!(budget.used(), exchange.request.copy.len() + exchange.answer.copy.len());
                 prop_assert!(budget.used() <= room);
             }
-            let ended = exchange.end(now);
+            let ended = exchange.end(Some(now));
             prop_assert_eq!(ended.observation.is_some(), ended.outcome == Outcome::Observed);
             prop_assert_eq!(unsampled, ended.outcome == Outcome::SkippedSampling);
             let _ = exchange.release(&mut budget);

@@ -94,15 +94,15 @@ impl Held {
         first
     }
 
-    /// The model answers: `true` for the one caller who may answer.
+    /// The model answers: the request's body for the one caller who may answer, and who may want to hand it on.
     #[must_use]
-    pub fn answer(&mut self, budget: &mut Budget) -> bool {
-        let open = self.open();
-        if open {
-            self.stage = Stage::Answered;
-            self.forget(budget);
+    pub fn answer(&mut self, budget: &mut Budget) -> Option<Vec<u8>> {
+        if !self.open() {
+            return None;
         }
-        open
+        self.stage = Stage::Answered;
+        budget.give(self.body.len());
+        Some(std::mem::take(&mut self.body))
     }
 
     /// The rules answer: `true` for the one caller who may let the request go on.
@@ -196,7 +196,7 @@ mod tests {
                     0 => left += u32::from(held.gather(size, &mut budget, |out| fill(out, size)).is_some()),
                     1 => left += u32::from(held.gather(size, &mut budget, |out| fill(out, 1)).is_some()),
                     2 => asked += u32::from(held.ask()),
-                    3 => left += u32::from(held.answer(&mut budget)),
+                    3 => left += u32::from(held.answer(&mut budget).is_some()),
                     4 if size == 0 => held.overtaken(&mut budget),
                     _ => left += u32::from(held.let_go(FallbackReason::Reset, &mut budget)),
                 }

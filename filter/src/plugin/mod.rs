@@ -6,15 +6,18 @@
 //! | [`worker`] | one VM: its root contexts and streams, and each callback's way to them |
 //! | [`observe`] | the plugin for all users: bucket, copies, batches |
 //! | [`model`] | the plugin for canary users: hold, ask, answer or let go |
+//! | [`handover`] | a canary's request on its way from the one to the other |
 //! | [`counters`] | the ledger's way to Envoy's counters, and when to tick |
 //! | [`pool`] | buffers that are used again |
 //!
-//! The two plugins share no memory. The model plugin leaves its word where only a filter can: an answer of its own
-//! carries response code details of our own, a fallback stands in the stream's filter state. "observe" believes an
-//! `x-perch-*` response header only with that word behind it, so whatever an upstream writes (another gateway with Perch
-//! in it, say) is removed. This works in one VM or two, and costs nothing for the users of the rules.
+//! The model plugin leaves its word where only a filter can: an answer of its own carries response code details of our own,
+//! a fallback stands in the stream's filter state. "observe" believes an `x-perch-*` response header only with that word
+//! behind it, so whatever an upstream writes (another gateway with Perch in it, say) is removed. That costs nothing for the
+//! users of the rules. The request that the model answered goes from the one plugin to the other through the worker's
+//! memory, so both have to run in one VM; in two, the model's answers would be counted as dropped.
 
 pub mod counters;
+pub mod handover;
 pub mod host;
 pub mod model;
 pub mod observe;

@@ -15,6 +15,7 @@ use crate::decision::held::{Held, Stage};
 use crate::metrics::Stat;
 use crate::pairs::{self, Pairs};
 use crate::plugin::counters::Counters;
+use crate::plugin::handover::{BucketDigits, Handover};
 use crate::plugin::host::{Body, Call, Flow, Host, Level, Map, Refused};
 use crate::plugin::pool::Pool;
 use crate::plugin::{FALLBACK_NOTE, MODEL_DETAILS};
@@ -55,6 +56,7 @@ pub struct Asked {
 #[derive(Debug)]
 pub struct Canary {
     held: Held,
+    user: BucketDigits,
     call_headers: Vec<u8>,
 }
 
@@ -92,6 +94,8 @@ impl Model {
         let (None, Some(bucket)) = (self.config.intercept.passes(&head), head.bucket) else {
             return (Flow::Continue, None);
         };
+        // What is no bucket was not written by "observe".
+        let Ok(user) = BucketDigits::try_from(bucket) else { return (Flow::Continue, None) };
         let mut call_headers = self.pool.take();
         let mut passed: Vec<(&[u8], &[u8])> = Vec::with_capacity(4 + PASSED_ON.len());
         passed.extend([
@@ -103,7 +107,7 @@ impl Model {
         passed.extend(headers.iter().filter(|(name, _)| PASSED_ON.contains(name)));
         pairs::write(&mut call_headers, &passed);
         let limit = self.config.limits.body_bytes;
-        let mut canary = Canary { held: Held::begin(host.now_ns(), limit, self.pool.take()), call_headers };
+        let mut canary = Canary { held: Held::begin(host.now_ns(), limit, self.pool.take()), user, call_headers };
         let flow = if head.content_length.is_some_and(|length| length > limit) {
             self.let_go(host, &mut canary, FallbackReason::RequestTooLarge);
             Flow::Continue
@@ -166,11 +170,11 @@ impl Model {
     }
 
     /// The scorer's answer, or its lack (`headers` is 0 where the call failed), to what was asked for `canary`, whose
-    /// client may be gone.
+    /// client may be gone. The request that is answered is left in `handover`.
     pub fn call_answered(
         &mut self,
         host: &impl Host,
-        scratch: &mut Vec<u8>,
+        (scratch, handover): (&mut Vec<u8>, &mut Handover),
         asked: Asked,
         canary: Option<&mut Canary>,
         headers: usize,
@@ -201,7 +205,10 @@ impl Model {
                 Ok(good) => {
                     let mut headers = self.pool.take();
                     pairs::write(&mut headers, &fallback::answer_headers(&good));
-                    if canary.held.answer(&mut self.budget) && host.act_for(context).is_ok() {
+                    if let Some(request) = canary.held.answer(&mut self.budget)
+                        && host.act_for(context).is_ok()
+                    {
+                        handover.leave(canary.user, request);
                         let _ = host.respond(&headers, &body, MODEL_DETAILS);
                     }
                     self.pool.put(headers);

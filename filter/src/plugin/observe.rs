@@ -15,12 +15,17 @@ use crate::decision::observation::{Bounds, Buffer};
 use crate::metrics::Stat;
 use crate::pairs::{self, Pairs};
 use crate::plugin::counters::Counters;
+use crate::plugin::handover::Handover;
 use crate::plugin::host::{Body, Call, Flow, Host, Map, Refused};
 use crate::plugin::pool::Pool;
 use crate::plugin::{FALLBACK_NOTE, MODEL_DETAILS};
 
 /// How often requests that wait for their body are looked through, in ns.
 const LOOK_NS: u64 = 100_000_000;
+
+/// Exchanges that are timed between two ticks, all of them below some hundred a second: reading the clock twice is some
+/// percent of what a request costs, and what time answers take a sample tells as well.
+const TIMED_A_TICK: u32 = 32;
 
 /// The root context.
 #[derive(Debug)]
@@ -34,6 +39,8 @@ pub struct Observe {
     /// Streams that wait for an identity in their body, and some that do not any more.
     waiting: Vec<u32>,
     next_look_ns: u64,
+    /// Exchanges to be timed before the next tick.
+    to_time: u32,
 }
 
 /// One intercepted request.
@@ -89,6 +96,7 @@ impl Observe {
             call_headers,
             waiting: Vec::new(),
             next_look_ns: 0,
+            to_time: TIMED_A_TICK,
         })
     }
 
@@ -111,12 +119,12 @@ impl Observe {
             self.counters.wake(host, false);
             return (Flow::Continue, None);
         }
-        let now_ns = host.now_ns();
+        let now_ns = (self.to_time > 0).then(|| host.now_ns());
+        self.to_time = self.to_time.saturating_sub(1);
         let limits = (self.config.limits.body_bytes, self.config.limits.answer_bytes);
         let encoding = Encoding::from_header(head.content_encoding);
         let buffers = (self.pool.take(), self.pool.take());
         let mut exchange = Exchange::begin(now_ns, head.unsampled, encoding, limits, buffers);
-        exchange.announce(Side::Request, head.content_length, &mut self.budget);
         if end {
             exchange.ended(Side::Request);
         }
@@ -129,7 +137,9 @@ impl Observe {
         };
         let small = head.content_length.is_none_or(|length| length <= self.config.limits.identity_body_bytes);
         if search == Search::AskBody && !end && small && encoding == Encoding::Identity {
-            let waits = Waiting { body: self.pool.take(), since_ns: now_ns, said };
+            exchange.announce(Side::Request, head.content_length, &mut self.budget);
+            let since_ns = now_ns.unwrap_or_else(|| host.now_ns());
+            let waits = Waiting { body: self.pool.take(), since_ns, said };
             self.waiting.push(context);
             self.counters.wake(host, true);
             return (Flow::Hold, Some(Observed { exchange, waits: Some(waits) }));
@@ -139,6 +149,7 @@ impl Observe {
             Search::AskBody | Search::Missing => None,
         };
         self.identified(host, &mut exchange, found, said);
+        exchange.announce(Side::Request, head.content_length, &mut self.budget);
         (Flow::Continue, Some(Observed { exchange, waits: None }))
     }
 
@@ -186,8 +197,14 @@ impl Observe {
         }
     }
 
-    /// An answer's headers.
-    pub fn answer_headers(&mut self, host: &impl Host, scratch: &mut Vec<u8>, seen: &mut Observed, end: bool) {
+    /// An answer's headers. In `handover` is the request that the model answered last.
+    pub fn answer_headers(
+        &mut self,
+        host: &impl Host,
+        (scratch, handover): (&mut Vec<u8>, &mut Handover),
+        seen: &mut Observed,
+        end: bool,
+    ) {
         if seen.waits.is_some() {
             // Somebody answered while the request was held for its body, e.g. Envoy since the client was too slow.
             self.give_up(host, seen);
@@ -212,6 +229,10 @@ impl Observe {
         }
         if arm == Arm::Rule {
             let _ = host.set_header(Map::Answer, headers::ARM, arm.as_str().as_bytes());
+        }
+        if arm == Arm::Model {
+            let request = seen.exchange.bucket().and_then(|user| handover.take(user));
+            seen.exchange.handed(request, &mut self.budget);
         }
         seen.exchange.answered(head.status, head.encoding, arm, fallback);
         seen.exchange.announce(Side::Answer, head.content_length, &mut self.budget);
@@ -240,7 +261,7 @@ impl Observe {
             self.give_up(host, &mut seen);
         }
         seen.exchange.settle(&mut self.budget);
-        let ended = seen.exchange.end(host.now_ns());
+        let ended = seen.exchange.end(seen.exchange.timed().then(|| host.now_ns()));
         let mut outcome = ended.outcome;
         if let Some(observation) = &ended.observation
             && !self.buffer.add(observation, &mut self.budget)
@@ -281,6 +302,7 @@ impl Observe {
 
     /// Sends what has gathered and hands the counts over.
     pub fn tick(&mut self, host: &impl Host) {
+        self.to_time = TIMED_A_TICK;
         self.send(host, true);
         let more = self.buffer.waiting() || !self.waiting.is_empty();
         self.counters.tick(host, more);
@@ -356,7 +378,7 @@ impl Observe {
         self.adopt(seen, waits.body);
     }
 
-    /// The bytes that were read for the identity are those that the observation needs.
+    /// The bytes that were read for the identity are those that the observation needs, where it needs any.
     fn adopt(&mut self, seen: &mut Observed, mut body: Vec<u8>) {
         self.budget.give(body.len());
         seen.exchange.pass(Side::Request, body.len(), &mut self.budget, |copy| {

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use crate::config::{Config, Role};
+use crate::plugin::handover::Handover;
 use crate::plugin::host::{Body, Flow, Host, Level};
 use crate::plugin::model::{Canary, Model};
 use crate::plugin::observe::{Observe, Observed};
@@ -16,6 +17,7 @@ pub struct Worker {
     streams: HashMap<u32, Stream, BuildHasherDefault<IdHasher>>,
     /// Header maps are read into it, one at a time.
     scratch: Vec<u8>,
+    handover: Handover,
 }
 
 #[derive(Debug)]
@@ -86,7 +88,7 @@ impl Worker {
 
     /// A request's headers.
     pub fn request_headers(&mut self, host: &impl Host, context: u32, end: bool) -> Flow {
-        let Self { roots, streams, scratch } = self;
+        let Self { roots, streams, scratch, .. } = self;
         let Some(Stream::Fresh { root }) = streams.get(&context) else { return Flow::Continue };
         let root = *root;
         let (flow, stream) = match roots.get_mut(&root) {
@@ -147,11 +149,11 @@ impl Worker {
 
     /// An answer's headers.
     pub fn answer_headers(&mut self, host: &impl Host, context: u32, end: bool) {
-        let Self { roots, streams, scratch } = self;
+        let Self { roots, streams, scratch, handover } = self;
         match streams.get_mut(&context) {
             Some(Stream::Observed { root, seen }) => {
                 if let Some(Root::Observe(observe)) = roots.get_mut(root) {
-                    observe.answer_headers(host, scratch, seen, end);
+                    observe.answer_headers(host, (scratch, handover), seen, end);
                 }
             }
             Some(Stream::Canary { root, canary }) => {
@@ -185,7 +187,7 @@ impl Worker {
     /// A call of the root context `context` is over. `headers` is 0 where it failed. A call of a stream that is gone, or
     /// that nobody here made, is no reason to stop.
     pub fn call_answered(&mut self, host: &impl Host, context: u32, token: u32, headers: usize, length: usize) {
-        let Self { roots, streams, scratch } = self;
+        let Self { roots, streams, scratch, handover } = self;
         match roots.get_mut(&context) {
             Some(Root::Observe(observe)) => observe.call_answered(host, scratch, token, headers, length),
             Some(Root::Model(model)) => {
@@ -194,7 +196,7 @@ impl Worker {
                     Some(Stream::Canary { root, canary }) if *root == context => Some(&mut **canary),
                     _ => None,
                 };
-                model.call_answered(host, scratch, asked, canary, headers, length);
+                model.call_answered(host, (scratch, handover), asked, canary, headers, length);
             }
             None => {}
         }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use contract::answer::{self, AnswerSchema};
-use contract::frame::{Batch, FrameError, Observation};
+use contract::frame::{Batch, FrameError, NOT_TIMED, Observation};
 use contract::names::{Arm, NoneReason};
 use contract::verdict::Verdict;
 use tokio::task::JoinSet;
@@ -265,6 +265,9 @@ impl Work {
     }
 
     pub(super) fn time(&self, observation: &Observation<'_>) {
+        if observation.duration_us == NOT_TIMED {
+            return;
+        }
         let arm = if observation.fallback { "fallback" } else { observation.arm.as_str() };
         let seconds = f64::from(observation.duration_us) / 1e6;
         self.metrics.answer_seconds.with_label_values(&[arm]).observe(seconds);

@@ -1,15 +1,19 @@
 //! What the scorer is told of a request and its answer, and what it is never told.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use anyhow::ensure;
 use contract::frame;
 use contract::headers;
 use contract::names::{Arm, BATCH, COMPARE, INTERCEPTED, NONE, NoneReason, OBSERVATION, PREDICT_REQUESTS};
 use contract::switch::{OBSERVE_KEY, Share};
 use e2e::changes::Change;
-use e2e::client::{Client, Protocol, question, suggest};
+use e2e::client::{Client, PATH, Protocol, post, question, suggest};
 use e2e::eventually::eventually;
-use e2e::scripted::{Scripted, model_script};
+use e2e::scripted::{Scripted, items, model_script, with_observer};
 use e2e::upstream::{Cut, Script};
+use tokio::task::JoinSet;
 
 async fn observed(gateway: &Scripted, count: usize) -> anyhow::Result<Vec<e2e::scripted::Seen>> {
     eventually("the observations", || async {
@@ -21,7 +25,7 @@ async fn observed(gateway: &Scripted, count: usize) -> anyhow::Result<Vec<e2e::s
 }
 
 #[tokio::test]
-async fn request_and_answer_of_both_arms_arrive_as_they_were() -> anyhow::Result<()> {
+async fn what_each_arm_has_to_be_compared_by_arrives_as_it_was() -> anyhow::Result<()> {
     let half = Share::percent(50);
     let gateway = Scripted::start(|builder| builder.share(half)).await?;
     for inside in [false, true] {
@@ -35,10 +39,57 @@ async fn request_and_answer_of_both_arms_arrive_as_they_were() -> anyhow::Result
             bucket: Some(gateway.stack.bucket(&user)?.to_string()),
             cohort: contract::names::Cohort::Ordinary,
             status: 200,
-            request: body.to_vec(),
+            // The rules are asked with the request; the model about the answer's items.
+            request: if inside { body.to_vec() } else { Vec::new() },
             answer: answer.body.to_vec(),
         };
         assert_eq!(seen, Some(expected));
+    }
+    let body = question([90]);
+    let answer = gateway.send(post(PATH, body.clone())?).await?;
+    let seen = observed(&gateway, 3).await?.pop();
+    let seen = seen.map(|seen| (seen.bucket, seen.request, seen.answer));
+    assert_eq!(seen, Some((None, body.to_vec(), answer.body.to_vec())), "who is unknown is told apart by the request");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_answer_of_the_model_is_observed_with_its_own_request() -> anyhow::Result<()> {
+    const REQUESTS: i64 = 200;
+    // Every answer counts here, on however busy a machine.
+    let patient = serde_json::json!({"scorer": {"deadline_ms": 30_000}});
+    let gateway = Arc::new(Scripted::start(|builder| builder.share(Share::ALL).filter_config(&patient)).await?);
+    gateway.scorer.answers_with(with_observer(|request| {
+        // Not in the order in which they were asked.
+        let delay = Duration::from_millis(request.body.len() as u64 * 7 % 20);
+        model_script(200, items(request, "coffee")).after(delay)
+    }));
+    let mut sent = JoinSet::new();
+    for number in 0..REQUESTS {
+        let gateway = Arc::clone(&gateway);
+        let protocol = if number % 2 == 0 { Protocol::H1 } else { Protocol::H2 };
+        sent.spawn(async move {
+            // A few users, so that one has several requests under way.
+            let request = suggest(&format!("user-{}", number % 7), question(number..=number + number % 5))?;
+            Client::once(gateway.address(), protocol, request).await
+        });
+    }
+    while let Some(done) = sent.join_next().await {
+        assert_eq!(done??.status, 200);
+    }
+    let ids = |body: &[u8], list: &str, id: &str| {
+        let value: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+        let all = value[list].as_array().cloned().unwrap_or_default();
+        let text = |one: &serde_json::Value| {
+            let one = if id.is_empty() { one } else { &one[id] };
+            one.as_str().map_or_else(|| one.to_string(), str::to_owned)
+        };
+        all.iter().map(text).collect::<Vec<_>>()
+    };
+    for seen in observed(&gateway, 200).await? {
+        assert_eq!(seen.arm, Arm::Model);
+        let asked = ids(&seen.request, "txn_ids", "");
+        ensure!(!asked.is_empty() && asked == ids(&seen.answer, "items", "txn_id"), "{seen:?}");
     }
     Ok(())
 }
@@ -183,12 +234,18 @@ async fn sampling_leaves_requests_out_of_observation_and_nothing_else() -> anyho
 }
 
 #[tokio::test]
-async fn a_body_over_the_limit_is_not_observed_and_counted_as_such() -> anyhow::Result<()> {
+async fn a_body_that_is_needed_and_over_the_limit_is_not_observed_and_counted_as_such() -> anyhow::Result<()> {
     let config = serde_json::json!({"limits": {"body_bytes": 2_000, "answer_bytes": 2_000}});
     let gateway = Scripted::start(|builder| builder.filter_config(&config)).await?;
     let before = gateway.scrape().await?;
     let padded = serde_json::json!({"txn_ids": [88], "padding": "a".repeat(3_000)}).to_string();
-    gateway.send(suggest("ann", padded)?).await?;
+    gateway.send(suggest("ann", padded.clone())?).await?;
+    let compared = [("agree", "True")];
+    let observed = [("outcome", "observed")];
+    let expected = [(INTERCEPTED, &[][..], 1.0), (OBSERVATION, &observed[..], 1.0), (COMPARE, &compared[..], 1.0)];
+    gateway.moves(&before, &[INTERCEPTED, OBSERVATION, COMPARE], &expected).await?;
+    let before = gateway.scrape().await?;
+    gateway.send(post(PATH, padded)?).await?;
     gateway.rules.answers(Script::json(200, vec![b' '; 3_000]));
     gateway.send(suggest("ann", question([88]))?).await?;
     let limit = [("outcome", "dropped_body_limit")];
@@ -231,7 +288,7 @@ async fn compressed_bodies_are_observed_as_they_are() -> anyhow::Result<()> {
     let body = e2e::upstream::compress(&question([88]), "zstd").await?;
     let answer = Script::json(200, br#"{"items":[]}"#.to_vec()).compressed("br").await?;
     gateway.rules.answers(answer);
-    let mut request = suggest("ann", body.clone())?;
+    let mut request = post(PATH, body.clone())?;
     request.headers_mut().insert("content-encoding", "zstd".parse()?);
     let answer = gateway.send(request).await?;
     let seen = observed(&gateway, 1).await?;
