@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::variants::Variant;
-use crate::load::{self, Protocol, Target};
+use crate::load::{Crowd, Protocol, Seen, Target};
 use crate::machine;
 use crate::traffic::Exchange;
 
@@ -20,7 +20,8 @@ const LENGTH: Duration = Duration::from_secs(10);
 /// When one is missing.
 pub(crate) async fn model_alone(scorer: SocketAddr, exchanges: &Arc<Vec<Exchange>>, rate: f64) -> Result<[f64; 2]> {
     let target = Target { address: scorer, protocol: Protocol::H2 };
-    let seen = load::steady(target, exchanges, rate, LENGTH).await?;
+    let mut seen = Seen::default();
+    Crowd::connect(target, exchanges.clone(), 16).await?.steady(rate, LENGTH, &mut seen).await?;
     Ok([seen.percentile(0.5), seen.percentile(0.99)])
 }
 

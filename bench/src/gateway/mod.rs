@@ -1,8 +1,8 @@
 //! The gateway beside others.
 //!
 //! Every variant is an Envoy of its own with one worker, all pinned to one core; load, application and scorer run on the
-//! rest. The variants take turns inside each round, and a round's figures are set against the same round's "no filter", so
-//! that what the machine does meanwhile hits all alike. "No filter" runs twice: what lies between the two is what the
+//! rest. The variants take short turns, many to a round, and a round's figures are set against the same round's "no filter",
+//! so that what the machine does meanwhile hits all alike. "No filter" runs twice: what lies between the two is what the
 //! bench cannot tell.
 //!
 //! The scorer runs only when nobody else wants its core. In production it has a core of its own; here it would otherwise

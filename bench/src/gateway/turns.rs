@@ -1,43 +1,51 @@
 //! The turns that the variants take.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 use super::variants::Variant;
 use super::{Case, Measured};
 use crate::figures::Rounds;
-use crate::load::{self, Seen, Target};
+use crate::load::{Crowd, Seen, Target};
 use crate::machine;
-use crate::traffic::Exchange;
 
 /// Requests under way at saturation.
 const CLIENTS: usize = 32;
 /// The steady phases' rates, as shares of what "no filter" saturates at: the same rates for all.
 pub(crate) const SHARES: [f64; 2] = [0.3, 0.7];
 
-/// How long, and how often.
+/// How long, and how often. What others do on the machine, and on the other half of its cores, changes a core's speed
+/// twofold from one second to the next; so a round is many short turns, and its figures are those of all its turns.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Phases {
     rounds: usize,
-    saturated: Duration,
-    /// None where only the cost of a request is asked.
-    steady: Option<Duration>,
+    /// Turns of a round at saturation.
+    saturated: usize,
+    /// Turns of a round at each steady rate; 0 where only the cost of a request is asked.
+    steady: usize,
 }
+
+/// A turn at saturation, and one at a steady rate.
+const SATURATED: Duration = Duration::from_millis(120);
+const STEADY: Duration = Duration::from_millis(300);
+/// After a turn, so that the batches which it has left behind are its own and not the next one's: the filter's tick and
+/// the way to the scorer and back.
+const SETTLED: Duration = Duration::from_millis(70);
 
 impl Phases {
     pub(crate) const fn full() -> Self {
-        Self { rounds: 7, saturated: Duration::from_millis(1_500), steady: Some(Duration::from_millis(2_000)) }
+        Self { rounds: 9, saturated: 10, steady: 5 }
     }
 
     pub(crate) const fn quick() -> Self {
-        Self { rounds: 6, saturated: Duration::from_millis(600), steady: None }
+        Self { rounds: 6, saturated: 10, steady: 0 }
     }
 
     /// Of the further cases.
     pub(crate) const fn other() -> Self {
-        Self { rounds: 3, saturated: Duration::from_millis(1_200), steady: None }
+        Self { rounds: 4, saturated: 8, steady: 0 }
     }
 }
 
@@ -76,67 +84,88 @@ pub(crate) async fn measure(
     phases: Phases,
 ) -> Result<Measured> {
     let exchanges = Arc::new(case.kind.exchanges());
-    let mut figures: Vec<(&'static str, &'static str, Figures)> = Vec::new();
-    let chosen: Vec<&Variant> = takes_part.iter().filter_map(|at| variants.get(*at)).collect();
-    for variant in &chosen {
-        load::once(target(variant, case), &exchanges).await?;
+    let mut seats = Vec::new();
+    for variant in takes_part.iter().filter_map(|at| variants.get(*at)) {
+        let target = Target { address: variant.stack.gateway(), protocol: case.protocol };
+        let mut crowd = Crowd::connect(target, exchanges.clone(), CLIENTS).await?;
+        crowd.once().await?;
         // Envoy's caches, and V8, which compiles what runs often once more.
-        load::saturate(target(variant, case), &exchanges, CLIENTS, phases.saturated / 3).await?;
-        figures.push((variant.key, variant.label, Figures::default()));
+        crowd.saturate(4 * SATURATED, &mut Seen::default()).await?;
+        seats.push(Seat { variant, crowd, figures: Figures::default() });
     }
-    let first = chosen.first().context("no variant of these names")?;
-    let rate = load::saturate(target(first, case), &exchanges, CLIENTS, phases.saturated).await?.rate();
-    let rates = SHARES.map(|share| share * rate);
+    let mut first = Seen::default();
+    seats.first_mut().context("no variant of these names")?.crowd.saturate(8 * SATURATED, &mut first).await?;
+    let rates = SHARES.map(|share| share * first.rate());
     for round in 0..phases.rounds {
         eprintln!("{} bytes, {} items, {:?}: round {}", case.kind.bytes, case.kind.items, case.protocol, round + 1);
-        // Not always in the same order: what comes after whom may matter.
-        for turn in 0..chosen.len() {
-            let at = (turn + round) % chosen.len();
-            let (Some(variant), Some((_, _, figures))) = (chosen.get(at), figures.get_mut(at)) else { continue };
-            take_turn(variant, case, &exchanges, phases, rates, figures)
-                .await
-                .with_context(|| format!("gateway {:?}", variant.key))?;
+        for (seat, turns) in take_turns(&mut seats, phases.saturated, round, None).await?.into_iter().enumerate() {
+            let Some(Seat { figures, .. }) = seats.get_mut(seat) else { continue };
+            figures.saturated.push(turns.seen.rate());
+            figures.busy.push(turns.used_ns / 1e9 / turns.seen.seconds);
+            figures.cpu.push(turns.per_request());
+        }
+        for (load, rate) in rates.into_iter().enumerate().filter(|_| phases.steady > 0) {
+            for (seat, turns) in take_turns(&mut seats, phases.steady, round, Some(rate)).await?.into_iter().enumerate()
+            {
+                if let Some(steady) = seats.get_mut(seat).and_then(|seat| seat.figures.steady.get_mut(load)) {
+                    steady.add(&turns);
+                }
+            }
         }
     }
+    let figures = seats.into_iter().map(|seat| (seat.variant.key, seat.variant.label, seat.figures)).collect();
     Ok(Measured { case, rates, figures })
 }
 
-fn target(variant: &Variant, case: Case) -> Target {
-    Target { address: variant.stack.gateway(), protocol: case.protocol }
+/// A variant, its clients and what they have found.
+struct Seat<'a> {
+    variant: &'a Variant,
+    crowd: Crowd,
+    figures: Figures,
 }
 
-async fn take_turn(
-    variant: &Variant,
-    case: Case,
-    exchanges: &Arc<Vec<Exchange>>,
-    phases: Phases,
-    rates: [f64; 2],
-    figures: &mut Figures,
-) -> Result<()> {
-    let target = target(variant, case);
-    let (begin, before) = (Instant::now(), machine::cpu_ns(variant.pid)?);
-    let seen = load::saturate(target, exchanges, CLIENTS, phases.saturated).await?;
-    let used = machine::cpu_ns(variant.pid)?.saturating_sub(before) as f64;
-    figures.saturated.push(seen.rate());
-    figures.busy.push(used / begin.elapsed().as_nanos() as f64);
-    figures.cpu.push(per_request(used, &seen));
-    let Some(length) = phases.steady else { return Ok(()) };
-    for (rate, steady) in rates.into_iter().zip(&mut figures.steady) {
-        // What the phase before has left behind (batches under way) is not this one's.
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        let before = machine::cpu_ns(variant.pid)?;
-        let seen = load::steady(target, exchanges, rate, length).await?;
-        let used = machine::cpu_ns(variant.pid)?.saturating_sub(before) as f64;
-        steady.cpu.push(per_request(used, &seen));
-        steady.p50.push(seen.percentile(0.5));
-        steady.p99.push(seen.percentile(0.99));
-        steady.p999.push(seen.percentile(0.999));
-        steady.p99_rules.push(crate::figures::percentile(&seen.rules, 0.99) / 1e3);
-        steady.p99_model.push(crate::figures::percentile(&seen.model, 0.99) / 1e3);
+/// What a variant's turns of one round at one load came to.
+#[derive(Default)]
+struct Turns {
+    seen: Seen,
+    used_ns: f64,
+}
+
+impl Turns {
+    /// µs of CPU.
+    fn per_request(&self) -> f64 {
+        self.used_ns / 1e3 / self.seen.all.len().max(1) as f64
     }
-    Ok(())
 }
 
-fn per_request(used_ns: f64, seen: &Seen) -> f64 {
-    used_ns / 1e3 / seen.all.len().max(1) as f64
+impl Steady {
+    fn add(&mut self, turns: &Turns) {
+        let seen = &turns.seen;
+        self.cpu.push(turns.per_request());
+        self.p50.push(seen.percentile(0.5));
+        self.p99.push(seen.percentile(0.99));
+        self.p999.push(seen.percentile(0.999));
+        self.p99_rules.push(crate::figures::percentile(&seen.rules, 0.99) / 1e3);
+        self.p99_model.push(crate::figures::percentile(&seen.model, 0.99) / 1e3);
+    }
+}
+
+/// `turns` turns of every variant, one after the other; at saturation where there is no `rate`.
+async fn take_turns(seats: &mut [Seat<'_>], turns: usize, round: usize, rate: Option<f64>) -> Result<Vec<Turns>> {
+    let mut all: Vec<Turns> = seats.iter().map(|_| Turns::default()).collect();
+    let count = seats.len();
+    for turn in 0..turns * count {
+        // Not always in the same order: what comes after whom may matter.
+        let at = (turn + turn / count + round) % count;
+        let (Some(seat), Some(mine)) = (seats.get_mut(at), all.get_mut(at)) else { continue };
+        let before = machine::cpu_ns(seat.variant.pid)?;
+        let asked = match rate {
+            None => seat.crowd.saturate(SATURATED, &mut mine.seen).await,
+            Some(rate) => seat.crowd.steady(rate, STEADY, &mut mine.seen).await,
+        };
+        asked.with_context(|| format!("gateway {:?}", seat.variant.key))?;
+        tokio::time::sleep(SETTLED).await;
+        mine.used_ns += machine::cpu_ns(seat.variant.pid)?.saturating_sub(before) as f64;
+    }
+    Ok(all)
 }

@@ -1,8 +1,8 @@
-//! Clients: as fast as they can ([`saturate`]), or at a constant rate ([`steady`]).
+//! Clients: as fast as they can ([`Crowd::saturate`]), or at a constant rate ([`Crowd::steady`]).
 
 mod client;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -15,7 +15,7 @@ use crate::figures;
 use crate::machine;
 use crate::traffic::Exchange;
 
-/// What the clients of a phase saw.
+/// What clients saw.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     /// ns of each answer, sorted.
@@ -28,13 +28,16 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
-    fn new(samples: &[(u64, bool)], seconds: f64) -> Self {
-        let sorted = |keep: &dyn Fn(bool) -> bool| {
-            let mut some: Vec<u64> = samples.iter().filter(|(_, model)| keep(*model)).map(|(ns, _)| *ns).collect();
-            some.sort_unstable();
-            some
-        };
-        Self { all: sorted(&|_| true), model: sorted(&|model| model), rules: sorted(&|model| !model), seconds }
+    /// What a phase saw after this one.
+    pub(crate) fn and(&mut self, samples: &[(u64, bool)], seconds: f64) {
+        for (ns, model) in samples {
+            self.all.push(*ns);
+            if *model { self.model.push(*ns) } else { self.rules.push(*ns) }
+        }
+        for list in [&mut self.all, &mut self.model, &mut self.rules] {
+            list.sort_unstable();
+        }
+        self.seconds += seconds;
     }
 
     pub(crate) fn rate(&self) -> f64 {
@@ -47,82 +50,112 @@ impl Seen {
     }
 }
 
-/// `clients` clients, each with a request under way all the time.
-///
-/// # Errors
-/// When an answer is missing or is not a 200.
-pub(crate) async fn saturate(
+/// Clients that stay connected from one phase to the next, as a gateway's clients do: a phase may be short, and must not be
+/// about connections.
+pub(crate) struct Crowd {
     target: Target,
-    exchanges: &Arc<Vec<Exchange>>,
-    clients: usize,
-    length: Duration,
-) -> Result<Seen> {
-    let connected = Client::several(target, clients).await?;
-    let (begin, mut tasks) = (Instant::now(), JoinSet::new());
-    for (number, mut client) in connected.into_iter().enumerate() {
-        let exchanges = exchanges.clone();
-        tasks.spawn(async move {
-            let (mut samples, mut turn) = (Vec::new(), number);
-            while begin.elapsed() < length {
-                let sent = Instant::now();
-                let model = client.ask(&exchanges, turn).await?;
-                samples.push((nanoseconds(sent), model));
-                turn += clients;
-            }
-            anyhow::Ok(samples)
-        });
-    }
-    let mut samples = Vec::new();
-    while let Some(done) = tasks.join_next().await {
-        samples.extend(done??);
-    }
-    Ok(Seen::new(&samples, begin.elapsed().as_secs_f64()))
+    exchanges: Arc<Vec<Exchange>>,
+    idle: Arc<Mutex<Vec<Client>>>,
+    /// Requests asked so far, so that a phase goes on with the next users.
+    turn: usize,
 }
 
-/// `rate` requests a second, evenly spaced, whatever becomes of the earlier ones. A latency counts from when its request
-/// was due, so that a request which had to wait for its turn says so (no coordinated omission).
-///
-/// # Errors
-/// When an answer is missing or is not a 200, or the clients cannot keep the rate.
-pub(crate) async fn steady(
-    target: Target,
-    exchanges: &Arc<Vec<Exchange>>,
-    rate: f64,
-    length: Duration,
-) -> Result<Seen> {
-    let pool = Arc::new(Mutex::new(Client::several(target, 16).await?));
-    let (due, mut dues) = mpsc::unbounded_channel();
-    let requests = (rate * length.as_secs_f64()) as usize;
-    let clock = std::thread::spawn(move || pace(rate, requests, &due));
-    let (mut tasks, mut turn) = (JoinSet::new(), 0);
-    let mut samples = Vec::with_capacity(requests);
-    let begin = Instant::now();
-    while let Some(due) = dues.recv().await {
-        let idle = pool.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let (pool, exchanges) = (pool.clone(), exchanges.clone());
-        tasks.spawn(async move {
-            let mut client = match idle {
-                Some(client) => client,
-                None => Client::connect(target).await?,
-            };
-            let model = client.ask(&exchanges, turn).await?;
-            let sample = (nanoseconds(due), model);
-            pool.lock().unwrap_or_else(PoisonError::into_inner).push(client);
-            anyhow::Ok(sample)
-        });
-        turn += 1;
-        while let Some(done) = tasks.try_join_next() {
+impl Crowd {
+    /// # Errors
+    /// When one cannot connect.
+    pub(crate) async fn connect(target: Target, exchanges: Arc<Vec<Exchange>>, clients: usize) -> Result<Self> {
+        let idle = Arc::new(Mutex::new(Client::several(target, clients).await?));
+        Ok(Self { target, exchanges, idle, turn: 0 })
+    }
+
+    /// Every different request once, for what has to be there before anything is measured.
+    ///
+    /// # Errors
+    /// When an answer is missing or is not a 200.
+    pub(crate) async fn once(&mut self) -> Result<()> {
+        let mut client = Client::connect(self.target).await?;
+        for turn in 0..self.exchanges.len() {
+            client.ask(&self.exchanges, turn).await.with_context(|| format!("asking {}", self.target.address))?;
+        }
+        Ok(())
+    }
+
+    /// As fast as they can: each has a request under way all the time.
+    ///
+    /// # Errors
+    /// When an answer is missing or is not a 200.
+    pub(crate) async fn saturate(&mut self, length: Duration, seen: &mut Seen) -> Result<()> {
+        let clients = std::mem::take(&mut *locked(&self.idle));
+        let count = clients.len();
+        let (begin, mut tasks) = (Instant::now(), JoinSet::new());
+        for (number, mut client) in clients.into_iter().enumerate() {
+            let (exchanges, mut turn) = (self.exchanges.clone(), self.turn + number);
+            tasks.spawn(async move {
+                let mut samples = Vec::new();
+                while begin.elapsed() < length {
+                    let sent = Instant::now();
+                    let model = client.ask(&exchanges, turn).await?;
+                    samples.push((nanoseconds(sent), model));
+                    turn += count;
+                }
+                anyhow::Ok((client, samples))
+            });
+        }
+        let mut samples = Vec::new();
+        while let Some(done) = tasks.join_next().await {
+            let (client, some) = done??;
+            locked(&self.idle).push(client);
+            samples.extend(some);
+        }
+        self.turn += samples.len();
+        seen.and(&samples, begin.elapsed().as_secs_f64());
+        Ok(())
+    }
+
+    /// `rate` requests a second, evenly spaced, whatever becomes of the earlier ones. A latency counts from when its
+    /// request was due, so that a request which had to wait for its turn says so (no coordinated omission).
+    ///
+    /// # Errors
+    /// When an answer is missing or is not a 200, or the clients cannot keep the rate.
+    pub(crate) async fn steady(&mut self, rate: f64, length: Duration, seen: &mut Seen) -> Result<()> {
+        let (due, mut dues) = mpsc::unbounded_channel();
+        let requests = (rate * length.as_secs_f64()) as usize;
+        let clock = std::thread::spawn(move || pace(rate, requests, &due));
+        let mut tasks = JoinSet::new();
+        let mut samples = Vec::with_capacity(requests);
+        let begin = Instant::now();
+        while let Some(due) = dues.recv().await {
+            let client = locked(&self.idle).pop();
+            let (idle, exchanges, turn, target) = (self.idle.clone(), self.exchanges.clone(), self.turn, self.target);
+            tasks.spawn(async move {
+                let mut client = match client {
+                    Some(client) => client,
+                    None => Client::connect(target).await?,
+                };
+                let model = client.ask(&exchanges, turn).await?;
+                let sample = (nanoseconds(due), model);
+                locked(&idle).push(client);
+                anyhow::Ok(sample)
+            });
+            self.turn += 1;
+            while let Some(done) = tasks.try_join_next() {
+                samples.push(done??);
+            }
+        }
+        while let Some(done) = tasks.join_next().await {
             samples.push(done??);
         }
+        let _ = clock.join();
+        let seconds = begin.elapsed().as_secs_f64();
+        ensure!(samples.len() == requests, "{} answers to {requests} requests", samples.len());
+        ensure!(seconds < length.as_secs_f64() * 1.05 + 0.5, "{rate:.0} requests a second cannot be kept up");
+        seen.and(&samples, seconds);
+        Ok(())
     }
-    while let Some(done) = tasks.join_next().await {
-        samples.push(done??);
-    }
-    let _ = clock.join();
-    let seconds = begin.elapsed().as_secs_f64();
-    ensure!(samples.len() == requests, "{} answers to {requests} requests", samples.len());
-    ensure!(seconds < length.as_secs_f64() * 1.05 + 0.5, "{rate:.0} requests a second cannot be kept up");
-    Ok(Seen::new(&samples, seconds))
+}
+
+fn locked(idle: &Mutex<Vec<Client>>) -> MutexGuard<'_, Vec<Client>> {
+    idle.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Says when each request is due, from a thread of its own: a runtime's timers count in milliseconds.
@@ -140,16 +173,4 @@ fn pace(rate: f64, requests: usize, due: &mpsc::UnboundedSender<Instant>) {
 
 fn nanoseconds(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// Asks once, for what has to be there before anything is measured.
-///
-/// # Errors
-/// When an answer is missing or is not a 200.
-pub(crate) async fn once(target: Target, exchanges: &Arc<Vec<Exchange>>) -> Result<()> {
-    let mut client = Client::connect(target).await?;
-    for turn in 0..exchanges.len() {
-        client.ask(exchanges, turn).await.with_context(|| format!("asking {}", target.address))?;
-    }
-    Ok(())
 }
