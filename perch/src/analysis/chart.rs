@@ -10,6 +10,8 @@ use super::report::{Accept, Choices, Estimate, Report};
 const WIDTH: f64 = 720.0;
 /// Where marks begin: labels stand to the left of it.
 const LEFT: f64 = 170.0;
+/// Room for the last of the heat map's slanted labels, to the right of its column.
+const OVERHANG: f64 = 76.0;
 /// Labels in the heat map, and lines in the bars.
 const LABELS: usize = 14;
 /// Height of a line.
@@ -94,7 +96,7 @@ pub(super) fn heat_map(report: &Report) -> String {
     }
     let most = cells.values().max().copied().unwrap_or(1);
     #[allow(clippy::cast_precision_loss)]
-    let side = (WIDTH - LEFT - 10.0) / labels.len() as f64;
+    let side = (WIDTH - LEFT - OVERHANG) / labels.len() as f64;
     let (top, height) = (112.0, side.min(34.0));
     let mut out = String::new();
     for (column, model) in (0_u32..).zip(&labels) {
