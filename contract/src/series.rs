@@ -42,7 +42,8 @@ const fn histogram(name: &'static str, labels: &'static [&'static str], help: &'
     Series { name, kind: Kind::Histogram, labels, help }
 }
 
-/// Macro F1 of the last training on its temporal validation split, 0 to 1. Absent before the first training.
+/// Macro F1 of the last training on its temporal validation split, 0 to 1: after a start, the champion's. Absent before
+/// there is a model.
 pub const TRAIN_F1: &str = "lm_ml_train_val_f1_macro";
 /// Trainings by how they ended: label `status` is `deployed`, `rejected` or `failed`.
 pub const TRAIN_RUNS: &str = "lm_ml_train_runs_total";

@@ -35,7 +35,15 @@ struct Watched {
 impl Watched {
     async fn start() -> anyhow::Result<Self> {
         let real = Real::start(|builder| {
-            builder.share(Share::percent(50)).scorer_checks(true).monitoring(true).access_log(false)
+            builder
+                .share(Share::percent(50))
+                .scorer_checks(true)
+                .monitoring(true)
+                .access_log(false)
+                // A day's patience would be a day's test.
+                .env(Part::Scorer, "PERCH_DRIFT_ROWS", "100")
+                .env(Part::Scorer, "PERCH_DRIFT_HOURS", "0")
+                .env(Part::Scorer, "PERCH_JUDGE_EVERY_MS", "1000")
         })
         .await?;
         let guard = Some(guard(address_of(&real, Part::Console)).await?);
@@ -165,7 +173,6 @@ async fn visit(gateway: SocketAddr, client: i64) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "until the scorer exports drift and the last training's F1: cargo test -p e2e --test prometheus_live -- --ignored"]
 async fn every_query_of_rules_and_dashboard_finds_something_under_traffic() -> anyhow::Result<()> {
     let watched = Watched::start().await?;
     let queries = queries::all(Place::find()?.root())?;

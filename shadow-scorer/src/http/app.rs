@@ -11,7 +11,7 @@ use super::error::HttpError;
 use super::quiet::Quiet;
 use super::upkeep::Retraining;
 use crate::feedback::Trainer;
-use crate::metrics::Metrics;
+use crate::metrics::{self, Metrics};
 use crate::model::{Folder, Loaded, Registry};
 use crate::observer::{Observer, Threads};
 use crate::settings::Settings;
@@ -68,6 +68,10 @@ impl App {
         let registry =
             Arc::new(Registry::new(Folder::new(&settings.registry), Loaded::wanted_schema(), Arc::clone(&metrics)));
         blocking(&registry, |registry| registry.reload()).await;
+        // The last training that is known of, until there is another.
+        if let Some(champion) = registry.champion() {
+            metrics::set(&metrics.train_f1, champion.manifest.metrics.val_f1_macro);
+        }
         if registry.champion().is_none() && registry.refused().is_empty() {
             log::warn!(
                 "no model: the registry {} names no champion. Live answers are refused until `make ml-train` deployed one",

@@ -107,6 +107,8 @@ async fn from_traffic_by_feedback_to_a_better_model_and_back() {
         ["--train-script", script.to_str().unwrap()],
         ["--train-folder", work.to_str().unwrap()],
         ["--train-deploy", "challenger"],
+        // Every answer counts here, on however busy a machine.
+        ["--live-deadline-ms", "10000"],
     ];
     let scorer = Scorer::start_in(place, &flags.concat()).await;
     let early = scorer.post("/ml/v2/train", "").await;
