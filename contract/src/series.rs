@@ -71,7 +71,8 @@ pub const QUEUE: &str = "perch_scorer_queue_observations";
 /// Observations that may wait before more are shed.
 pub const QUEUE_LIMIT: &str = "perch_scorer_queue_limit_observations";
 /// Time from the request's first byte at the gateway to the answer's last, in seconds, as the filter measured it:
-/// label `arm` is `rule`, `model` or `fallback` (a canary user whom the rules answered).
+/// label `arm` is `rule`, `model` or `fallback` (a canary user whom the rules answered). On a busy worker a sample of the
+/// answers: its shares and percentiles say what all do, its count does not.
 pub const ANSWER_LATENCY: &str = "perch_scorer_answer_latency_seconds";
 /// Upper edges of the buckets of [`ANSWER_LATENCY`], in seconds. The guard's latency budget must be one of them, since
 /// only there a histogram says exactly how many answers were slower.
