@@ -20,6 +20,11 @@ impl Rounds {
         if sorted.len() % 2 == 1 { at(middle) } else { f64::midpoint(at(middle.wrapping_sub(1)), at(middle)) }
     }
 
+    /// NaN where there is nothing.
+    pub(crate) fn last(&self) -> f64 {
+        self.0.last().copied().unwrap_or(f64::NAN)
+    }
+
     pub(crate) fn least(&self) -> f64 {
         self.0.iter().copied().reduce(f64::min).unwrap_or(f64::NAN)
     }

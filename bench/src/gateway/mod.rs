@@ -61,8 +61,6 @@ const IN_OTHERS: [&str; 3] = ["none", "mirror", "perch_0"];
 /// All that was measured of one case.
 pub(crate) struct Measured {
     pub(crate) case: Case,
-    /// Requests a second of the steady phases.
-    pub(crate) rates: [f64; 2],
     /// By key, in the order of the variants.
     pub(crate) figures: Vec<(&'static str, &'static str, Figures)>,
 }
@@ -107,7 +105,10 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
         return write::all(&Found { measured, observed, besides: None }, false);
     }
     // As many as come through a gateway of which a tenth of the users ask the model.
-    let rate = measured.first().map_or(0.0, |first| 0.1 * first.rates[0]);
+    let rate = measured
+        .first()
+        .and_then(|first| first.of("perch_10"))
+        .map_or(0.0, |figures| 0.1 * figures.steady[0].rate.median());
     let model_alone = beside::model_alone(scorer.address, &Arc::new(FIRST.kind.exchanges()), rate).await?;
     let besides = Some(Besides { model_alone, idle: beside::idle(&variants).await? });
     write::all(&Found { measured, observed, besides }, true)

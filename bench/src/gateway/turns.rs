@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use super::variants::Variant;
 use super::{Case, Measured};
@@ -13,7 +13,8 @@ use crate::machine;
 
 /// Requests under way at saturation.
 const CLIENTS: usize = 32;
-/// The steady phases' rates, as shares of what "no filter" saturates at: the same rates for all.
+/// The steady phases' rates, as shares of what the gateway itself saturates at: 70 % of what it can do without a filter is
+/// more than some of them can do at all.
 pub(crate) const SHARES: [f64; 2] = [0.3, 0.7];
 
 /// How long, and how often. What others do on the machine, and on the other half of its cores, changes a core's speed
@@ -36,7 +37,7 @@ const SETTLED: Duration = Duration::from_millis(70);
 
 impl Phases {
     pub(crate) const fn full() -> Self {
-        Self { rounds: 9, saturated: 10, steady: 5 }
+        Self { rounds: 7, saturated: 10, steady: 5 }
     }
 
     pub(crate) const fn quick() -> Self {
@@ -64,6 +65,8 @@ pub(crate) struct Figures {
 /// Of a steady phase.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Steady {
+    /// Requests a second.
+    pub(crate) rate: Rounds,
     /// µs of CPU a request.
     pub(crate) cpu: Rounds,
     /// µs.
@@ -93,28 +96,26 @@ pub(crate) async fn measure(
         crowd.saturate(4 * SATURATED, &mut Seen::default()).await?;
         seats.push(Seat { variant, crowd, figures: Figures::default() });
     }
-    let mut first = Seen::default();
-    seats.first_mut().context("no variant of these names")?.crowd.saturate(8 * SATURATED, &mut first).await?;
-    let rates = SHARES.map(|share| share * first.rate());
+    ensure!(!seats.is_empty(), "no variant of these names");
     for round in 0..phases.rounds {
         eprintln!("{} bytes, {} items, {:?}: round {}", case.kind.bytes, case.kind.items, case.protocol, round + 1);
-        for (seat, turns) in take_turns(&mut seats, phases.saturated, round, None).await?.into_iter().enumerate() {
-            let Some(Seat { figures, .. }) = seats.get_mut(seat) else { continue };
+        let turns = take_turns(&mut seats, phases.saturated, round, None).await?;
+        for (Seat { figures, .. }, turns) in seats.iter_mut().zip(turns) {
             figures.saturated.push(turns.seen.rate());
             figures.busy.push(turns.used_ns / 1e9 / turns.seen.seconds);
             figures.cpu.push(turns.per_request());
         }
-        for (load, rate) in rates.into_iter().enumerate().filter(|_| phases.steady > 0) {
-            for (seat, turns) in take_turns(&mut seats, phases.steady, round, Some(rate)).await?.into_iter().enumerate()
-            {
-                if let Some(steady) = seats.get_mut(seat).and_then(|seat| seat.figures.steady.get_mut(load)) {
+        for (load, share) in SHARES.into_iter().enumerate().filter(|_| phases.steady > 0) {
+            let turns = take_turns(&mut seats, phases.steady, round, Some(share)).await?;
+            for (seat, turns) in seats.iter_mut().zip(turns) {
+                if let Some(steady) = seat.figures.steady.get_mut(load) {
                     steady.add(&turns);
                 }
             }
         }
     }
     let figures = seats.into_iter().map(|seat| (seat.variant.key, seat.variant.label, seat.figures)).collect();
-    Ok(Measured { case, rates, figures })
+    Ok(Measured { case, figures })
 }
 
 /// A variant, its clients and what they have found.
@@ -141,6 +142,7 @@ impl Turns {
 impl Steady {
     fn add(&mut self, turns: &Turns) {
         let seen = &turns.seen;
+        self.rate.push(seen.rate());
         self.cpu.push(turns.per_request());
         self.p50.push(seen.percentile(0.5));
         self.p99.push(seen.percentile(0.99));
@@ -150,8 +152,8 @@ impl Steady {
     }
 }
 
-/// `turns` turns of every variant, one after the other; at saturation where there is no `rate`.
-async fn take_turns(seats: &mut [Seat<'_>], turns: usize, round: usize, rate: Option<f64>) -> Result<Vec<Turns>> {
+/// `turns` turns of every variant, one after the other; at saturation where there is no `share` of it.
+async fn take_turns(seats: &mut [Seat<'_>], turns: usize, round: usize, share: Option<f64>) -> Result<Vec<Turns>> {
     let mut all: Vec<Turns> = seats.iter().map(|_| Turns::default()).collect();
     let count = seats.len();
     for turn in 0..turns * count {
@@ -159,9 +161,10 @@ async fn take_turns(seats: &mut [Seat<'_>], turns: usize, round: usize, rate: Op
         let at = (turn + turn / count + round) % count;
         let (Some(seat), Some(mine)) = (seats.get_mut(at), all.get_mut(at)) else { continue };
         let before = machine::cpu_ns(seat.variant.pid)?;
-        let asked = match rate {
+        let asked = match share {
             None => seat.crowd.saturate(SATURATED, &mut mine.seen).await,
-            Some(rate) => seat.crowd.steady(rate, STEADY, &mut mine.seen).await,
+            // Of what this round has shown: in the next the machine may be another.
+            Some(share) => seat.crowd.steady(share * seat.figures.saturated.last(), STEADY, &mut mine.seen).await,
         };
         asked.with_context(|| format!("gateway {:?}", seat.variant.key))?;
         tokio::time::sleep(SETTLED).await;
