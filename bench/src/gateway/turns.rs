@@ -37,7 +37,7 @@ const SETTLED: Duration = Duration::from_millis(70);
 
 impl Phases {
     pub(crate) const fn full() -> Self {
-        Self { rounds: 7, saturated: 10, steady: 5 }
+        Self { rounds: 6, saturated: 10, steady: 4 }
     }
 
     pub(crate) const fn quick() -> Self {
@@ -46,7 +46,7 @@ impl Phases {
 
     /// Of the further cases.
     pub(crate) const fn other() -> Self {
-        Self { rounds: 4, saturated: 8, steady: 0 }
+        Self { rounds: 3, saturated: 8, steady: 0 }
     }
 }
 
@@ -152,13 +152,23 @@ impl Steady {
     }
 }
 
+/// Everybody once, in another order from pass to pass, and not always after the same one: what a turn leaves behind (a
+/// scorer that catches up on the core next door) is not to be one variant's burden.
+fn order(count: usize, pass: usize) -> impl Iterator<Item = usize> {
+    let steps: Vec<usize> = (1..=count).filter(|step| coprime(*step, count)).collect();
+    let step = steps.get(pass % steps.len().max(1)).copied().unwrap_or(1);
+    (0..count).map(move |place| (place * step + pass) % count)
+}
+
+const fn coprime(a: usize, b: usize) -> bool {
+    if b == 0 { a == 1 } else { coprime(b, a % b) }
+}
+
 /// `turns` turns of every variant, one after the other; at saturation where there is no `share` of it.
 async fn take_turns(seats: &mut [Seat<'_>], turns: usize, round: usize, share: Option<f64>) -> Result<Vec<Turns>> {
     let mut all: Vec<Turns> = seats.iter().map(|_| Turns::default()).collect();
-    let count = seats.len();
-    for turn in 0..turns * count {
-        // Not always in the same order: what comes after whom may matter.
-        let at = (turn + turn / count + round) % count;
+    let order: Vec<usize> = (0..turns).flat_map(|pass| order(seats.len(), pass + round)).collect();
+    for at in order {
         let (Some(seat), Some(mine)) = (seats.get_mut(at), all.get_mut(at)) else { continue };
         let before = machine::cpu_ns(seat.variant.pid)?;
         let asked = match share {
@@ -171,4 +181,24 @@ async fn take_turns(seats: &mut [Seat<'_>], turns: usize, round: usize, share: O
         mine.used_ns += machine::cpu_ns(seat.variant.pid)?.saturating_sub(before) as f64;
     }
     Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everybody_has_a_turn_in_a_pass_and_follows_several_others() {
+        for count in 1..=9 {
+            let mut before = std::collections::HashSet::new();
+            for pass in 0..20 {
+                let order: Vec<usize> = order(count, pass).collect();
+                let mut sorted = order.clone();
+                sorted.sort_unstable();
+                assert_eq!(sorted, (0..count).collect::<Vec<_>>());
+                before.extend(order.windows(2).filter(|pair| pair[1] == 0).map(|pair| pair[0]));
+            }
+            assert!(before.len() >= count.saturating_sub(1).min(2), "{count}: {before:?}");
+        }
+    }
 }
