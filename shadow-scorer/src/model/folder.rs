@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use super::manifest::MANIFEST;
 use super::refusal::Refusal;
 
-/// Versions kept besides those that an alias names.
+/// The newest versions, kept whether an alias names them or not.
 pub const KEPT: usize = 3;
 
 /// A name that points at a version.

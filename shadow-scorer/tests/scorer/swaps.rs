@@ -1,9 +1,10 @@
 //! Models change under load: every answer is whole and of one model, and what is damaged never serves.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::{Request, StatusCode};
@@ -72,7 +73,15 @@ const DAMAGES: [Damage; 3] = [
 async fn a_thousand_hot_swaps_under_load_fail_and_mix_nothing() {
     let scorer = Scorer::start(&["--registry-poll-ms", "0"]).await;
     let registry = scorer.place.registry();
-    Version { classes: SWAPPED, ..scorer.place.version("v2") }.write(&registry);
+    let second = Version { classes: SWAPPED, ..scorer.place.version("v2") }.write(&registry);
+    // Of versions that nobody serves only the newest three stay. The file system's clock is too coarse to tell that the
+    // damaged ones are newer than this one.
+    File::options()
+        .write(true)
+        .open(second.join("manifest.json"))
+        .unwrap()
+        .set_modified(SystemTime::UNIX_EPOCH)
+        .unwrap();
     for (name, _, damage) in DAMAGES {
         damage(&scorer.place.version(name).write(&registry));
     }
