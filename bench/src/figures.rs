@@ -20,11 +20,6 @@ impl Rounds {
         if sorted.len() % 2 == 1 { at(middle) } else { f64::midpoint(at(middle.wrapping_sub(1)), at(middle)) }
     }
 
-    /// NaN where there is nothing.
-    pub(crate) fn last(&self) -> f64 {
-        self.0.last().copied().unwrap_or(f64::NAN)
-    }
-
     pub(crate) fn least(&self) -> f64 {
         self.0.iter().copied().reduce(f64::min).unwrap_or(f64::NAN)
     }
@@ -36,6 +31,11 @@ impl Rounds {
     /// Round by round this over `other`: what both share of a round's luck goes away.
     pub(crate) fn over(&self, other: &Self) -> Self {
         Self(self.0.iter().zip(&other.0).map(|(mine, theirs)| mine / theirs).collect())
+    }
+
+    /// Round by round this less `other`.
+    pub(crate) fn less(&self, other: &Self) -> Self {
+        Self(self.0.iter().zip(&other.0).map(|(mine, theirs)| mine - theirs).collect())
     }
 
     /// `{"median", "least", "most"}`, each rounded.
@@ -70,6 +70,7 @@ mod tests {
         assert!((rounds(&[3.0, 1.0, 2.0]).median() - 2.0).abs() < 1e-12);
         assert!(rounds(&[]).median().is_nan());
         assert!((rounds(&[2.0, 9.0]).over(&rounds(&[1.0, 3.0])).median() - 2.5).abs() < 1e-12);
+        assert!((rounds(&[2.0, 9.0]).less(&rounds(&[1.0, 3.0])).median() - 3.5).abs() < 1e-12);
     }
 
     #[test]

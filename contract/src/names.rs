@@ -13,6 +13,10 @@ pub const PREDICT_REQUESTS: &str = "lm_ml_predict_requests_total";
 /// Canary requests that the rules answered: label `reason` is a [`FallbackReason`].
 pub const FALLBACK: &str = "lm_ml_fallback_total";
 
+/// Callbacks of the filter that failed without harm: their requests got the rules' answer, and their worker's filter began
+/// anew. The WebAssembly module has none: what fails there is a trap, which Envoy counts as a reload of the VM.
+pub const FAILURES: &str = "perch_filter_failures_total";
+
 /// Every intercepted request, once. Equals the sum of [`OBSERVATION`] once nothing is in flight.
 pub const INTERCEPTED: &str = "perch_intercepted_total";
 /// What became of each intercepted request as an observation: label `outcome` is an [`Outcome`].

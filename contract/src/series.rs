@@ -135,6 +135,7 @@ pub const GATEWAY: &[Series] = &[
     ),
     counter(names::FALLBACK, &["reason"], "Canary requests that the rules answered, by reason."),
     counter(names::INTERCEPTED, &[], "Intercepted requests."),
+    counter(names::FAILURES, &[], "Callbacks of the filter that failed, their requests left to the rules."),
     counter(names::OBSERVATION, &["outcome"], "Intercepted requests, by what became of them as observations."),
     counter(names::NONE, &["reason"], "Items without a verdict, by reason."),
     counter(names::LABEL_COMPARE, &["label", "agree"], "Agreement by the label that the client was given, per item."),

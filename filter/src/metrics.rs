@@ -5,7 +5,7 @@
 //! the first scrape; ids are kept, and no name is looked up for a request.
 
 use contract::names::{
-    Agree, Arm, BATCH, BatchResult, COMPARE, FALLBACK, FallbackReason, IDENTITY, INTERCEPTED, IdentitySource,
+    Agree, Arm, BATCH, BatchResult, COMPARE, FAILURES, FALLBACK, FallbackReason, IDENTITY, INTERCEPTED, IdentitySource,
     LABEL_COMPARE, NONE, NoneReason, OBSERVATION, OTHER_LABEL, Outcome, PREDICT_REQUESTS, SOURCE,
 };
 
@@ -25,6 +25,8 @@ pub enum Stat {
     Fallback(FallbackReason),
     /// [`INTERCEPTED`].
     Intercepted,
+    /// [`FAILURES`].
+    Failure,
     /// [`OBSERVATION`].
     Observation(Outcome),
     /// [`NONE`].
@@ -41,7 +43,8 @@ const SOURCE_AT: usize = Agree::ALL.len();
 const PREDICT_AT: usize = SOURCE_AT + Arm::ALL.len();
 const FALLBACK_AT: usize = PREDICT_AT + AVAILABLE.len();
 const INTERCEPTED_AT: usize = FALLBACK_AT + FallbackReason::ALL.len();
-const OBSERVATION_AT: usize = INTERCEPTED_AT + 1;
+const FAILURE_AT: usize = INTERCEPTED_AT + 1;
+const OBSERVATION_AT: usize = FAILURE_AT + 1;
 const NONE_AT: usize = OBSERVATION_AT + Outcome::ALL.len();
 const IDENTITY_AT: usize = NONE_AT + NoneReason::ALL.len();
 const BATCH_AT: usize = IDENTITY_AT + IdentitySource::ALL.len();
@@ -57,6 +60,7 @@ impl Stat {
             Self::Predict(available) => PREDICT_AT + available as usize,
             Self::Fallback(reason) => FALLBACK_AT + reason as usize,
             Self::Intercepted => INTERCEPTED_AT,
+            Self::Failure => FAILURE_AT,
             Self::Observation(outcome) => OBSERVATION_AT + outcome as usize,
             Self::None(reason) => NONE_AT + reason as usize,
             Self::Identity(source) => IDENTITY_AT + source as usize,
@@ -97,6 +101,7 @@ pub fn names(labels: &[String]) -> Vec<String> {
         put(Stat::Fallback(*reason), format!("{FALLBACK}.reason.{}", reason.as_str()));
     }
     put(Stat::Intercepted, INTERCEPTED.to_owned());
+    put(Stat::Failure, FAILURES.to_owned());
     for outcome in Outcome::ALL {
         put(Stat::Observation(*outcome), format!("{OBSERVATION}.outcome.{}", outcome.as_str()));
     }
@@ -144,6 +149,7 @@ mod tests {
         assert_eq!(name(Stat::Predict(false)), "lm_ml_predict_requests_total.available.False");
         assert_eq!(name(Stat::Fallback(FallbackReason::NotJson)), "lm_ml_fallback_total.reason.not_json");
         assert_eq!(name(Stat::Intercepted), "perch_intercepted_total");
+        assert_eq!(name(Stat::Failure), "perch_filter_failures_total");
         assert_eq!(name(Stat::Observation(Outcome::Observed)), "perch_observation_total.outcome.observed");
         assert_eq!(name(Stat::None(NoneReason::Shed)), "perch_compare_none_total.reason.shed");
         assert_eq!(name(Stat::Identity(IdentitySource::Missing)), "perch_identity_total.source.none");

@@ -48,15 +48,20 @@ impl<'a> Pairs<'a> {
 
 /// Writes a header map into `out`, which is cleared. Headers whose length does not fit are left out.
 pub fn write(out: &mut Vec<u8>, headers: &[(&[u8], &[u8])]) {
+    write_each(out, headers.iter().copied());
+}
+
+/// As [`write`], from wherever they come.
+pub fn write_each<'a>(out: &mut Vec<u8>, headers: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone) {
     out.clear();
-    let fits = |(name, value): &&(&[u8], &[u8])| u32::try_from(name.len().saturating_add(value.len())).is_ok();
-    let count = headers.iter().filter(fits).count();
-    put_u32(out, count);
-    for (name, value) in headers.iter().filter(fits) {
+    let fits = |(name, value): &(&[u8], &[u8])| u32::try_from(name.len().saturating_add(value.len())).is_ok();
+    let headers = headers.filter(fits);
+    put_u32(out, headers.clone().count());
+    for (name, value) in headers.clone() {
         put_u32(out, name.len());
         put_u32(out, value.len());
     }
-    for (name, value) in headers.iter().filter(fits) {
+    for (name, value) in headers {
         out.extend_from_slice(name);
         out.push(0);
         out.extend_from_slice(value);

@@ -36,7 +36,7 @@ pub struct Builder {
     pub(crate) scorer: Side,
     pub(crate) gateway: bool,
     pub(crate) filter: bool,
-    pub(crate) wasm: Option<PathBuf>,
+    pub(crate) module: Option<PathBuf>,
     pub(crate) plugin: Value,
     pub(crate) salt: Option<String>,
     pub(crate) share: Share,
@@ -76,7 +76,7 @@ impl Builder {
             scorer: Side::Ours,
             gateway: true,
             filter: true,
-            wasm: None,
+            module: None,
             plugin: json!({}),
             salt: None,
             share: Share::OFF,
@@ -141,8 +141,8 @@ impl Builder {
     }
 
     /// Another module than the built filter.
-    pub fn wasm(mut self, module: impl Into<PathBuf>) -> Self {
-        self.wasm = Some(module.into());
+    pub fn module(mut self, module: impl Into<PathBuf>) -> Self {
+        self.module = Some(module.into());
         self
     }
 

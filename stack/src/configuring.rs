@@ -34,8 +34,8 @@ impl Stack {
             Side::At(address) => Endpoint::from(address),
             Side::Ours | Side::Nobody => Endpoint::from(self.ports.address(part)),
         };
-        let wasm = if settings.filter {
-            let module = settings.wasm.clone().unwrap_or_else(|| settings.place.filter());
+        let module = if settings.filter {
+            let module = settings.module.clone().unwrap_or_else(|| settings.place.filter());
             Some(Place::existing("the filter's module", module, "`make build` makes it")?)
         } else {
             None
@@ -50,7 +50,8 @@ impl Stack {
             scorer_live: endpoint(settings.scorer, Part::Scorer),
             scorer_observe: endpoint(settings.scorer, Part::Scorer),
             scorer_api: endpoint(settings.scorer, Part::Scorer),
-            wasm,
+            native: module.as_ref().is_some_and(|module| module.extension().is_some_and(|ending| ending == "so")),
+            module,
             plugin,
             share: settings.share,
             runtime: self.runtime_link(),

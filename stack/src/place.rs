@@ -47,10 +47,22 @@ impl Place {
         self.root.join(".perch")
     }
 
-    /// The built filter.
+    /// The filter's module: `PERCH_FILTER`, or the WebAssembly one where the build puts it.
     #[must_use]
     pub fn filter(&self) -> PathBuf {
-        std::env::var_os("PERCH_FILTER").map_or_else(|| self.root.join("target/perch_filter.wasm"), PathBuf::from)
+        std::env::var_os("PERCH_FILTER").map_or_else(|| self.wasm_filter(), PathBuf::from)
+    }
+
+    /// The filter's WebAssembly module, where the build puts it.
+    #[must_use]
+    pub fn wasm_filter(&self) -> PathBuf {
+        self.root.join("target/perch_filter.wasm")
+    }
+
+    /// The filter's native module, where the build puts it.
+    #[must_use]
+    pub fn native_filter(&self) -> PathBuf {
+        self.root.join("target/libperch_filter.so")
     }
 
     /// Envoy: `PERCH_ENVOY`, or where setup puts it.

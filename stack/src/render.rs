@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use contract::headers;
 use contract::names::Cohort;
 use contract::switch::{self, Denominator, Share};
+use contract::{headers, notes};
 use minijinja::context;
 use minijinja::value::Serde;
 use serde::Serialize;
@@ -45,7 +45,9 @@ pub struct Gateway {
     /// The scorer's API, as far as clients reach it (status, predict, train, reload, feedback).
     pub scorer_api: Endpoint,
     /// The filter's module; without it Envoy is a plain proxy.
-    pub wasm: Option<PathBuf>,
+    pub module: Option<PathBuf>,
+    /// It is native code, not WebAssembly.
+    pub native: bool,
     /// The filter's configuration without `role`.
     pub plugin: Value,
     /// The share at start.
@@ -111,6 +113,8 @@ impl Gateway {
             opt_out_cohort => Cohort::OptOut.as_str(),
             observe_key => switch::OBSERVE_KEY,
             observe_seed => switch::OBSERVE_SEED,
+            note_prefix => notes::PREFIX,
+            left_out => notes::LEFT_OUT,
             bucket_header => headers::BUCKET,
             unsampled_header => headers::UNSAMPLED,
             perch_prefix => headers::PREFIX,

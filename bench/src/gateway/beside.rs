@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
+use serde_json::{Value, json};
 
 use super::variants::Variant;
+use crate::figures::Rounds;
 use crate::load::{Crowd, Protocol, Seen, Target};
 use crate::machine;
 use crate::traffic::Exchange;
@@ -25,16 +27,43 @@ pub(crate) async fn model_alone(scorer: SocketAddr, exchanges: &Arc<Vec<Exchange
     Ok([seen.percentile(0.5), seen.percentile(0.99)])
 }
 
-/// µs of CPU a second of each gateway while nobody asks it.
-///
-/// # Errors
-/// When one has ended.
-pub(crate) async fn idle(variants: &[Variant]) -> Result<Vec<(&'static str, f64)>> {
-    // What the last requests left behind is done.
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    let now = || variants.iter().map(|variant| machine::cpu_ns(variant.pid)).collect::<Result<Vec<u64>>>();
-    let before = now()?;
-    tokio::time::sleep(LENGTH).await;
-    let used = now()?.into_iter().zip(before).map(|(after, before)| after.saturating_sub(before) as f64 / 1e3);
-    Ok(variants.iter().zip(used).map(|(variant, used)| (variant.key, used / LENGTH.as_secs_f64())).collect())
+/// What gateways use while nobody asks them: µs of CPU a second, one figure a round.
+#[derive(Debug, Default)]
+pub(crate) struct Idle(Vec<(&'static str, Rounds)>);
+
+impl Idle {
+    /// Looks at the gateways of one round.
+    ///
+    /// # Errors
+    /// When one has ended.
+    pub(crate) async fn add(&mut self, variants: &[Variant]) -> Result<()> {
+        // What the last requests left behind is done.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let now = || variants.iter().map(|variant| machine::cpu_ns(variant.pid)).collect::<Result<Vec<u64>>>();
+        let before = now()?;
+        tokio::time::sleep(LENGTH).await;
+        if self.0.is_empty() {
+            self.0 = variants.iter().map(|variant| (variant.key, Rounds::default())).collect();
+        }
+        for ((_, rounds), (after, before)) in self.0.iter_mut().zip(now()?.into_iter().zip(before)) {
+            rounds.push(after.saturating_sub(before) as f64 / 1e3 / LENGTH.as_secs_f64());
+        }
+        Ok(())
+    }
+
+    /// Of one gateway: what it uses, and what more than the one without a filter.
+    pub(crate) fn of(&self, key: &str) -> Option<(&Rounds, Rounds)> {
+        let of = |wanted: &str| self.0.iter().find(|(key, _)| *key == wanted).map(|(_, rounds)| rounds);
+        let (mine, none) = (of(key)?, of("none")?);
+        Some((mine, mine.less(none)))
+    }
+
+    /// By key: the figures, and how they compare with the gateway without a filter.
+    pub(crate) fn json(&self) -> Value {
+        let line = |(key, _): &(&'static str, Rounds)| {
+            let (used, more) = self.of(key)?;
+            Some(((*key).to_owned(), json!({ "us_a_second": used.json(), "over_none": more.json() })))
+        };
+        Value::Object(self.0.iter().filter_map(line).collect())
+    }
 }

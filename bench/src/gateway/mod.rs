@@ -1,9 +1,8 @@
 //! The gateway beside others.
 //!
 //! Every variant is an Envoy of its own with one worker, all pinned to one core; load, application and scorer run on the
-//! rest. The variants take short turns, many to a round, and a round's figures are set against the same round's "no filter",
-//! so that what the machine does meanwhile hits all alike. "No filter" runs twice: what lies between the two is what the
-//! bench cannot tell.
+//! rest. [`turns`] says how their turns are taken so that what the machine does meanwhile hits all alike. "No filter" runs
+//! twice: what lies between the two is what the bench cannot tell.
 //!
 //! The scorer runs only when nobody else wants its core. In production it has a core of its own; here it would otherwise
 //! stand in the way of the load and of the application, which share theirs, and count as the gateway's latency.
@@ -18,10 +17,9 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use clap::Args;
-use serde_json::Value;
 
-use self::turns::{Figures, Phases};
-use self::variants::Beside;
+use self::turns::{Figures, Turns};
+use self::variants::{Beside, Variant};
 use crate::load::Protocol;
 use crate::machine::{self, Cores};
 use crate::scorer;
@@ -68,8 +66,8 @@ pub(crate) struct Measured {
 /// All that a run found.
 pub(crate) struct Found {
     pub(crate) measured: Vec<Measured>,
-    /// What became of the observations, by key.
-    pub(crate) observed: Vec<(&'static str, Value)>,
+    /// What became of the observations.
+    pub(crate) observed: observed::Observed,
     pub(crate) besides: Option<Besides>,
 }
 
@@ -77,30 +75,47 @@ pub(crate) struct Found {
 pub(crate) struct Besides {
     /// p50 and p99 in µs of the scorer's own answers.
     pub(crate) model_alone: [f64; 2],
-    /// µs of CPU a second of a gateway with nothing to do, by key.
-    pub(crate) idle: Vec<(&'static str, f64)>,
+    pub(crate) idle: beside::Idle,
 }
+
+/// Rounds, each with new Envoys.
+const ROUNDS: usize = 5;
 
 pub(crate) async fn run(options: &Options) -> Result<()> {
     let cores = Cores::split()?;
     machine::pin(std::process::id(), &cores.rest)?;
-    let kinds: Vec<Kind> = [FIRST].iter().chain(&OTHERS).map(|case| case.kind).collect();
+    let short = options.quick || !options.only.is_empty();
+    let mut cases = vec![FIRST];
+    if !short {
+        cases.extend(OTHERS);
+    }
+    let kinds: Vec<Kind> = cases.iter().map(|case| case.kind).collect();
     let application = traffic::application(&kinds).await?;
     let scorer = scorer::start(application, None, &cores).await?;
     let beside = Beside { application, scorer: scorer.address };
-    let variants = variants::start(beside, &cores, &options.only).await?;
-    let short = options.quick || !options.only.is_empty();
-    let phases = if options.quick { Phases::quick() } else { Phases::full() };
-    let everyone: Vec<usize> = (0..variants.len()).collect();
-    let mut measured = vec![turns::measure(FIRST, &variants, &everyone, phases).await?];
-    if !short {
-        let some: Vec<usize> =
-            variants.iter().enumerate().filter(|(_, v)| IN_OTHERS.contains(&v.key)).map(|(at, _)| at).collect();
-        for case in OTHERS {
-            measured.push(turns::measure(case, &variants, &some, Phases::other()).await?);
+
+    let mut measured: Vec<Measured> = cases.into_iter().map(|case| Measured { case, figures: Vec::new() }).collect();
+    let mut observed = observed::Observed::default();
+    let mut idle = beside::Idle::default();
+    for round in 0..ROUNDS {
+        let variants = variants::start(beside, &cores, &options.only).await?;
+        for measured in &mut measured {
+            let Case { kind, protocol } = measured.case;
+            eprintln!("round {} of {ROUNDS}: {} bytes, {} items, {protocol:?}", round + 1, kind.bytes, kind.items);
+            let first = measured.case == FIRST;
+            let taking: Vec<_> = variants.iter().filter(|variant| first || IN_OTHERS.contains(&variant.key)).collect();
+            let turns = match (first, options.quick) {
+                (true, false) => Turns { saturated: 8, steady: 4 },
+                (true, true) => Turns { saturated: 8, steady: 0 },
+                (false, _) => Turns { saturated: 6, steady: 0 },
+            };
+            measured.round(&taking, turns).await?;
+        }
+        observed.add(&variants).await?;
+        if !short {
+            idle.add(&variants).await?;
         }
     }
-    let observed = observed::all(&variants).await?;
     if short {
         return write::all(&Found { measured, observed, besides: None }, false);
     }
@@ -110,8 +125,22 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
         .and_then(|first| first.of("perch_10"))
         .map_or(0.0, |figures| 0.1 * figures.steady[0].rate.median());
     let model_alone = beside::model_alone(scorer.address, &Arc::new(FIRST.kind.exchanges()), rate).await?;
-    let besides = Some(Besides { model_alone, idle: beside::idle(&variants).await? });
-    write::all(&Found { measured, observed, besides }, true)
+    write::all(&Found { measured, observed, besides: Some(Besides { model_alone, idle }) }, true)
+}
+
+impl Measured {
+    async fn round(&mut self, variants: &[&Variant], turns: Turns) -> Result<()> {
+        if self.figures.is_empty() {
+            self.figures = variants.iter().map(|v| (v.key, v.label, Figures::default())).collect();
+        }
+        let exchanges = Arc::new(self.case.kind.exchanges());
+        let mut figures: Vec<Figures> = self.figures.iter().map(|(_, _, figures)| figures.clone()).collect();
+        turns::round(self.case, &exchanges, variants, turns, &mut figures).await?;
+        for ((_, _, old), new) in self.figures.iter_mut().zip(figures) {
+            *old = new;
+        }
+        Ok(())
+    }
 }
 
 /// Requests a second that a gateway core handles with Perch at 0 % and nothing else to do: the first case at saturation.
@@ -123,7 +152,8 @@ pub(crate) async fn requests_a_second(cores: &Cores) -> Result<f64> {
     let scorer = scorer::start(application, None, cores).await?;
     let beside = Beside { application, scorer: scorer.address };
     let variants = variants::start(beside, cores, &["perch_0".to_owned()]).await?;
-    let measured = turns::measure(FIRST, &variants, &[0], Phases::other()).await?;
+    let mut measured = Measured { case: FIRST, figures: Vec::new() };
+    measured.round(&variants.iter().collect::<Vec<_>>(), Turns { saturated: 20, steady: 0 }).await?;
     let figures = measured.figures.first().map(|(_, _, figures)| figures);
     Ok(figures.map_or(f64::NAN, |figures| figures.saturated.median()))
 }

@@ -1,9 +1,10 @@
 //! What became of the requests that a Perch gateway was sent: a figure for cost means little beside lost observations.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use contract::names::{COMPARE, INTERCEPTED, OBSERVATION, Outcome};
+use contract::names::{COMPARE, INTERCEPTED, NONE, NoneReason, OBSERVATION, Outcome};
 use serde_json::{Value, json};
 
 use super::variants::Variant;
@@ -11,39 +12,59 @@ use super::variants::Variant;
 /// How long the last batches may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Waits until nothing is under way, and reads the counts of every Perch gateway.
-///
-/// # Errors
-/// When observations are still missing in the end.
-pub(crate) async fn all(variants: &[Variant]) -> Result<Vec<(&'static str, Value)>> {
-    let mut found = Vec::new();
-    for variant in variants.iter().filter(|variant| variant.key.starts_with("perch")) {
-        let begin = Instant::now();
-        let scrape = loop {
-            let scrape = variant.stack.scrape().await?;
-            if scrape.sum(INTERCEPTED, &[]) > 0.0 && scrape.sum(INTERCEPTED, &[]) == scrape.sum(OBSERVATION, &[]) {
-                break scrape;
+/// By key, the sums over all rounds.
+#[derive(Debug, Default)]
+pub(crate) struct Observed(BTreeMap<&'static str, Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    intercepted: f64,
+    compared: f64,
+    outcomes: BTreeMap<&'static str, f64>,
+    none: BTreeMap<&'static str, f64>,
+}
+
+impl Observed {
+    /// Waits until nothing is under way, and adds the counts of every Perch gateway of a round.
+    ///
+    /// # Errors
+    /// When observations are still missing in the end.
+    pub(crate) async fn add(&mut self, variants: &[Variant]) -> Result<()> {
+        for variant in variants.iter().filter(|variant| variant.key.starts_with("perch")) {
+            let begin = Instant::now();
+            let scrape = loop {
+                let scrape = variant.stack.scrape().await?;
+                if scrape.sum(INTERCEPTED, &[]) > 0.0 && scrape.sum(INTERCEPTED, &[]) == scrape.sum(OBSERVATION, &[]) {
+                    break scrape;
+                }
+                if begin.elapsed() > PATIENCE {
+                    bail!("{}: intercepted and observed do not add up", variant.key);
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            };
+            let counts = self.0.entry(variant.key).or_default();
+            counts.intercepted += scrape.sum(INTERCEPTED, &[]);
+            counts.compared += scrape.sum(COMPARE, &[]);
+            for outcome in Outcome::ALL.iter().map(|outcome| outcome.as_str()) {
+                *counts.outcomes.entry(outcome).or_default() += scrape.sum(OBSERVATION, &[("outcome", outcome)]);
             }
-            if begin.elapsed() > PATIENCE {
-                bail!("{}: intercepted and observed do not add up", variant.key);
+            for reason in NoneReason::ALL.iter().map(|reason| reason.as_str()) {
+                *counts.none.entry(reason).or_default() += scrape.sum(NONE, &[("reason", reason)]);
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        };
-        let outcomes = Outcome::ALL.iter().filter_map(|outcome| {
-            let count = scrape.sum(OBSERVATION, &[("outcome", outcome.as_str())]);
-            (count > 0.0).then(|| (outcome.as_str().to_owned(), json!(count)))
-        });
-        let none = contract::names::NoneReason::ALL.iter().filter_map(|reason| {
-            let count = scrape.sum(contract::names::NONE, &[("reason", reason.as_str())]);
-            (count > 0.0).then(|| (reason.as_str().to_owned(), json!(count)))
-        });
-        let counts = json!({
-            "intercepted": scrape.sum(INTERCEPTED, &[]),
-            "outcomes": outcomes.collect::<serde_json::Map<_, _>>(),
-            "compared": scrape.sum(COMPARE, &[]),
-            "none": none.collect::<serde_json::Map<_, _>>(),
-        });
-        found.push((variant.key, counts));
+        }
+        Ok(())
     }
-    Ok(found)
+
+    /// Key and counts.
+    pub(crate) fn json(&self) -> impl Iterator<Item = (&'static str, Value)> {
+        let some = |counts: &BTreeMap<&'static str, f64>| {
+            let some = counts.iter().filter(|(_, count)| **count > 0.0);
+            Value::Object(some.map(|(name, count)| ((*name).to_owned(), json!(count))).collect())
+        };
+        self.0.iter().map(move |(key, counts)| {
+            let Counts { intercepted, compared, outcomes, none } = counts;
+            let (outcomes, none) = (some(outcomes), some(none));
+            (*key, json!({"intercepted": intercepted, "outcomes": outcomes, "compared": compared, "none": none}))
+        })
+    }
 }

@@ -1,32 +1,27 @@
-//! The turns that the variants take.
+//! The turns that the variants of one round take.
+//!
+//! What others do on the machine changes a core's speed twofold from one second to the next. So a turn is short, before
+//! and after each there is one of the gateway without a filter, and what a request costs is compared with these two: the
+//! rest of the round may be another machine. And two Envoys of one configuration can differ by a fifth for as long as they
+//! run, so every round has Envoys of its own.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
+use super::Case;
 use super::variants::Variant;
-use super::{Case, Measured};
 use crate::figures::Rounds;
 use crate::load::{Crowd, Seen, Target};
 use crate::machine;
+use crate::traffic::Exchange;
 
 /// Requests under way at saturation.
 const CLIENTS: usize = 32;
 /// The steady phases' rates, as shares of what the gateway itself saturates at: 70 % of what it can do without a filter is
 /// more than some of them can do at all.
 pub(crate) const SHARES: [f64; 2] = [0.3, 0.7];
-
-/// How long, and how often. What others do on the machine, and on the other half of its cores, changes a core's speed
-/// twofold from one second to the next; so a round is many short turns, and its figures are those of all its turns.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Phases {
-    rounds: usize,
-    /// Turns of a round at saturation.
-    saturated: usize,
-    /// Turns of a round at each steady rate; 0 where only the cost of a request is asked.
-    steady: usize,
-}
 
 /// A turn at saturation, and one at a steady rate.
 const SATURATED: Duration = Duration::from_millis(120);
@@ -35,19 +30,12 @@ const STEADY: Duration = Duration::from_millis(300);
 /// the way to the scorer and back.
 const SETTLED: Duration = Duration::from_millis(70);
 
-impl Phases {
-    pub(crate) const fn full() -> Self {
-        Self { rounds: 6, saturated: 10, steady: 4 }
-    }
-
-    pub(crate) const fn quick() -> Self {
-        Self { rounds: 6, saturated: 10, steady: 0 }
-    }
-
-    /// Of the further cases.
-    pub(crate) const fn other() -> Self {
-        Self { rounds: 3, saturated: 8, steady: 0 }
-    }
+/// How many turns of each kind a variant takes in a round.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Turns {
+    pub(crate) saturated: usize,
+    /// At each steady rate; 0 where only the cost of a request is asked.
+    pub(crate) steady: usize,
 }
 
 /// A variant's figures, one a round.
@@ -59,6 +47,8 @@ pub(crate) struct Figures {
     pub(crate) busy: Rounds,
     /// µs of CPU a request at saturation.
     pub(crate) cpu: Rounds,
+    /// The median of its turns' CPU a request over that of the turns without a filter around each.
+    pub(crate) cpu_vs_none: Rounds,
     pub(crate) steady: [Steady; 2],
 }
 
@@ -69,6 +59,8 @@ pub(crate) struct Steady {
     pub(crate) rate: Rounds,
     /// µs of CPU a request.
     pub(crate) cpu: Rounds,
+    /// As at saturation.
+    pub(crate) cpu_vs_none: Rounds,
     /// µs.
     pub(crate) p50: Rounds,
     pub(crate) p99: Rounds,
@@ -78,61 +70,64 @@ pub(crate) struct Steady {
     pub(crate) p99_model: Rounds,
 }
 
+/// One round of `case`: a turn of each variant at a time, the first one's (no filter) between any two. Adds a figure of
+/// each kind to `figures`, which are in the variants' order.
+///
 /// # Errors
 /// When a request is not answered as it should be.
-pub(crate) async fn measure(
+pub(crate) async fn round(
     case: Case,
-    variants: &[Variant],
-    takes_part: &[usize],
-    phases: Phases,
-) -> Result<Measured> {
-    let exchanges = Arc::new(case.kind.exchanges());
+    exchanges: &Arc<Vec<Exchange>>,
+    variants: &[&Variant],
+    turns: Turns,
+    figures: &mut [Figures],
+) -> Result<()> {
+    ensure!(!variants.is_empty(), "no variant of these names");
     let mut seats = Vec::new();
-    for variant in takes_part.iter().filter_map(|at| variants.get(*at)) {
+    for variant in variants {
         let target = Target { address: variant.stack.gateway(), protocol: case.protocol };
         let mut crowd = Crowd::connect(target, exchanges.clone(), CLIENTS).await?;
         crowd.once().await?;
         // Envoy's caches, and V8, which compiles what runs often once more.
         crowd.saturate(4 * SATURATED, &mut Seen::default()).await?;
-        seats.push(Seat { variant, crowd, figures: Figures::default() });
+        seats.push(Seat { variant, crowd, saturation: f64::NAN });
     }
-    ensure!(!seats.is_empty(), "no variant of these names");
-    for round in 0..phases.rounds {
-        eprintln!("{} bytes, {} items, {:?}: round {}", case.kind.bytes, case.kind.items, case.protocol, round + 1);
-        let turns = take_turns(&mut seats, phases.saturated, round, None).await?;
-        for (Seat { figures, .. }, turns) in seats.iter_mut().zip(turns) {
-            figures.saturated.push(turns.seen.rate());
-            figures.busy.push(turns.used_ns / 1e9 / turns.seen.seconds);
-            figures.cpu.push(turns.per_request());
-        }
-        for (load, share) in SHARES.into_iter().enumerate().filter(|_| phases.steady > 0) {
-            let turns = take_turns(&mut seats, phases.steady, round, Some(share)).await?;
-            for (seat, turns) in seats.iter_mut().zip(turns) {
-                if let Some(steady) = seat.figures.steady.get_mut(load) {
-                    steady.add(&turns);
-                }
+    let taken = take(&mut seats, turns.saturated, None).await?;
+    for ((seat, figures), taken) in seats.iter_mut().zip(&mut *figures).zip(taken) {
+        seat.saturation = taken.seen.rate();
+        figures.saturated.push(seat.saturation);
+        figures.busy.push(taken.used_ns / 1e9 / taken.seen.seconds);
+        figures.cpu.push(taken.per_request());
+        figures.cpu_vs_none.push(taken.vs_none.median());
+    }
+    for (load, share) in SHARES.into_iter().enumerate().filter(|_| turns.steady > 0) {
+        let taken = take(&mut seats, turns.steady, Some(share)).await?;
+        for (figures, taken) in figures.iter_mut().zip(taken) {
+            if let Some(steady) = figures.steady.get_mut(load) {
+                steady.add(&taken);
             }
         }
     }
-    let figures = seats.into_iter().map(|seat| (seat.variant.key, seat.variant.label, seat.figures)).collect();
-    Ok(Measured { case, figures })
+    Ok(())
 }
 
-/// A variant, its clients and what they have found.
+/// A variant and its clients.
 struct Seat<'a> {
     variant: &'a Variant,
     crowd: Crowd,
-    figures: Figures,
+    /// Requests a second that it has shown in this round.
+    saturation: f64,
 }
 
 /// What a variant's turns of one round at one load came to.
 #[derive(Default)]
-struct Turns {
+struct Taken {
     seen: Seen,
     used_ns: f64,
+    vs_none: Rounds,
 }
 
-impl Turns {
+impl Taken {
     /// µs of CPU.
     fn per_request(&self) -> f64 {
         self.used_ns / 1e3 / self.seen.all.len().max(1) as f64
@@ -140,10 +135,11 @@ impl Turns {
 }
 
 impl Steady {
-    fn add(&mut self, turns: &Turns) {
-        let seen = &turns.seen;
+    fn add(&mut self, taken: &Taken) {
+        let seen = &taken.seen;
         self.rate.push(seen.rate());
-        self.cpu.push(turns.per_request());
+        self.cpu.push(taken.per_request());
+        self.cpu_vs_none.push(taken.vs_none.median());
         self.p50.push(seen.percentile(0.5));
         self.p99.push(seen.percentile(0.99));
         self.p999.push(seen.percentile(0.999));
@@ -152,35 +148,62 @@ impl Steady {
     }
 }
 
-/// Everybody once, in another order from pass to pass, and not always after the same one: what a turn leaves behind (a
-/// scorer that catches up on the core next door) is not to be one variant's burden.
+/// The order of the variants after the first in a pass: another one from pass to pass, and not always after the same one.
 fn order(count: usize, pass: usize) -> impl Iterator<Item = usize> {
     let steps: Vec<usize> = (1..=count).filter(|step| coprime(*step, count)).collect();
     let step = steps.get(pass % steps.len().max(1)).copied().unwrap_or(1);
-    (0..count).map(move |place| (place * step + pass) % count)
+    (0..count).map(move |place| 1 + (place * step + pass) % count)
 }
 
 const fn coprime(a: usize, b: usize) -> bool {
     if b == 0 { a == 1 } else { coprime(b, a % b) }
 }
 
-/// `turns` turns of every variant, one after the other; at saturation where there is no `share` of it.
-async fn take_turns(seats: &mut [Seat<'_>], turns: usize, round: usize, share: Option<f64>) -> Result<Vec<Turns>> {
-    let mut all: Vec<Turns> = seats.iter().map(|_| Turns::default()).collect();
-    let order: Vec<usize> = (0..turns).flat_map(|pass| order(seats.len(), pass + round)).collect();
-    for at in order {
-        let (Some(seat), Some(mine)) = (seats.get_mut(at), all.get_mut(at)) else { continue };
-        let before = machine::cpu_ns(seat.variant.pid)?;
-        let asked = match share {
-            None => seat.crowd.saturate(SATURATED, &mut mine.seen).await,
-            // Of what this round has shown: in the next the machine may be another.
-            Some(share) => seat.crowd.steady(share * seat.figures.saturated.last(), STEADY, &mut mine.seen).await,
-        };
-        asked.with_context(|| format!("gateway {:?}", seat.variant.key))?;
-        tokio::time::sleep(SETTLED).await;
-        mine.used_ns += machine::cpu_ns(seat.variant.pid)?.saturating_sub(before) as f64;
+/// `turns` turns of every variant, with the first one's around each; at saturation where there is no `share` of it.
+async fn take(seats: &mut [Seat<'_>], turns: usize, share: Option<f64>) -> Result<Vec<Taken>> {
+    let mut all: Vec<Taken> = seats.iter().map(|_| Taken::default()).collect();
+    let others = seats.len().saturating_sub(1);
+    let passes: Vec<usize> = match others {
+        0 => vec![0; turns],
+        _ => (0..turns).flat_map(|pass| order(others, pass)).collect(),
+    };
+    let mut before = turn(seats, &mut all, 0, share).await?;
+    for at in passes {
+        if at == 0 {
+            turn(seats, &mut all, 0, share).await?;
+            continue;
+        }
+        let mine = turn(seats, &mut all, at, share).await?;
+        let after = turn(seats, &mut all, 0, share).await?;
+        if let Some(taken) = all.get_mut(at) {
+            taken.vs_none.push(mine / f64::midpoint(before, after));
+        }
+        before = after;
+    }
+    if let Some(none) = all.first_mut() {
+        none.vs_none.push(1.0);
     }
     Ok(all)
+}
+
+/// One turn; µs of CPU a request.
+async fn turn(seats: &mut [Seat<'_>], all: &mut [Taken], at: usize, share: Option<f64>) -> Result<f64> {
+    let (Some(seat), Some(taken)) = (seats.get_mut(at), all.get_mut(at)) else { return Ok(f64::NAN) };
+    let mut seen = Seen::default();
+    let before = machine::cpu_ns(seat.variant.pid)?;
+    let asked = match share {
+        None => seat.crowd.saturate(SATURATED, &mut seen).await,
+        Some(share) => seat.crowd.steady(share * seat.saturation, STEADY, &mut seen).await,
+    };
+    asked.with_context(|| format!("gateway {:?}", seat.variant.key))?;
+    if at > 0 {
+        tokio::time::sleep(SETTLED).await;
+    }
+    let used_ns = machine::cpu_ns(seat.variant.pid)?.saturating_sub(before) as f64;
+    let requests = seen.all.len().max(1) as f64;
+    taken.used_ns += used_ns;
+    taken.seen.add(seen);
+    Ok(used_ns / 1e3 / requests)
 }
 
 #[cfg(test)]
@@ -195,8 +218,8 @@ mod tests {
                 let order: Vec<usize> = order(count, pass).collect();
                 let mut sorted = order.clone();
                 sorted.sort_unstable();
-                assert_eq!(sorted, (0..count).collect::<Vec<_>>());
-                before.extend(order.windows(2).filter(|pair| pair[1] == 0).map(|pair| pair[0]));
+                assert_eq!(sorted, (1..=count).collect::<Vec<_>>());
+                before.extend(order.windows(2).filter(|pair| pair[1] == 1).map(|pair| pair[0]));
             }
             assert!(before.len() >= count.saturating_sub(1).min(2), "{count}: {before:?}");
         }

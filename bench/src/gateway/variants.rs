@@ -29,17 +29,26 @@ pub(crate) struct Beside {
 }
 
 /// Name, label and what the gateway is; the first is what the others are compared with.
-const ALL: [(&str, &str, Kind); 9] = [
+const ALL: [(&str, &str, Kind); 11] = [
     ("none", "no filter", Kind::Plain),
     ("none_again", "no filter, a second one", Kind::Plain),
     ("nothing", "a Wasm filter that does nothing", Kind::Nothing),
     ("mirror", "Envoy's mirror (compares nothing)", Kind::Mirror),
     ("lua", "a Lua filter, one shadow call a request", Kind::Lua),
-    ("perch_0", "Perch, share 0 %", Kind::Perch(0)),
-    ("perch_10", "Perch, share 10 %", Kind::Perch(10)),
-    ("perch_100", "Perch, share 100 %", Kind::Perch(100)),
-    ("perch_body", "Perch, share 0 %, identity from the body", Kind::PerchBody),
+    ("perch_0", "Perch, native, share 0 %", Kind::Perch(Module::Native, 0)),
+    ("perch_10", "Perch, native, share 10 %", Kind::Perch(Module::Native, 10)),
+    ("perch_100", "Perch, native, share 100 %", Kind::Perch(Module::Native, 100)),
+    ("perch_body", "Perch, native, share 0 %, identity from the body", Kind::PerchBody),
+    ("perch_wasm_0", "Perch, WebAssembly, share 0 %", Kind::Perch(Module::Wasm, 0)),
+    ("perch_wasm_10", "Perch, WebAssembly, share 10 %", Kind::Perch(Module::Wasm, 10)),
 ];
+
+/// Which of the filter's two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Module {
+    Native,
+    Wasm,
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -47,7 +56,7 @@ enum Kind {
     Nothing,
     Mirror,
     Lua,
-    Perch(u32),
+    Perch(Module, u32),
     PerchBody,
 }
 
@@ -72,11 +81,17 @@ pub(crate) async fn start(beside: Beside, cores: &Cores, wanted: &[String]) -> R
 fn build(kind: Kind, beside: Beside) -> Result<Builder> {
     let builder = Stack::builder()?.rules_at(beside.application).scorer_at(beside.scorer).access_log(false);
     // As in production: Envoy watches the scorer that it calls.
-    let perch = |builder: Builder| builder.scorer_checks(true);
+    let perch = |builder: Builder, module: Module| {
+        let module = match module {
+            Module::Native => builder.place().native_filter(),
+            Module::Wasm => builder.place().wasm_filter(),
+        };
+        builder.module(module).scorer_checks(true)
+    };
     Ok(match kind {
         Kind::Plain => builder.no_filter(),
         Kind::Nothing => {
-            let module = json!(builder.place().filter());
+            let module = json!(builder.place().wasm_filter());
             builder
                 .no_filter()
                 .edit_config(move |text| with_filter(&text, &NOTHING.replace("MODULE", &module.to_string())))
@@ -88,8 +103,10 @@ fn build(kind: Kind, beside: Beside) -> Result<Builder> {
         Kind::Lua => {
             builder.no_filter().edit_config(move |text| with_shadow(&with_filter(&text, LUA), beside.application))
         }
-        Kind::Perch(percent) => perch(builder).share(Share::percent(percent)),
-        Kind::PerchBody => perch(builder).filter_config(&json!({ "identity": [{ "body": "/user_id" }] })),
+        Kind::Perch(module, percent) => perch(builder, module).share(Share::percent(percent)),
+        Kind::PerchBody => {
+            perch(builder, Module::Native).filter_config(&json!({ "identity": [{ "body": "/user_id" }] }))
+        }
     })
 }
 

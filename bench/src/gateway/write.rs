@@ -21,15 +21,18 @@ pub(crate) fn all(found: &Found, publish: bool) -> Result<()> {
         "command": "make bench-gateway",
         "unit": "µs where nothing else is said; a latency counts from when its request was due",
         "rows": rows,
-        "observed": by_key(observed.iter().map(|(key, counts)| (*key, counts.clone()))),
+        "observed": by_key(observed.json()),
         "model_alone": besides.as_ref().map(|besides| besides.model_alone.map(rounded)),
-        "idle_us_a_second": besides.as_ref().map(|besides| by_key(besides.idle.iter().map(|(key, us)| (*key, json!(rounded(*us)))))),
+        "idle": besides.as_ref().map(|besides| besides.idle.json()),
         "ratios": measured.first().map(|first| ratios(first, besides.as_ref())),
     });
     report::write("gateway", results)?;
-    let table = table(measured);
+    let mut table = table(measured);
+    if let (Some(first), Some(besides)) = (measured.first(), besides) {
+        table.push_str(&sentences(first, besides));
+    }
     println!("{table}");
-    for (key, counts) in observed {
+    for (key, counts) in observed.json() {
         println!("{key}: {counts}");
     }
     if publish { report::publish("bench-gateway", &table) } else { Ok(()) }
@@ -61,6 +64,7 @@ fn rows(measured: &Measured) -> Vec<Value> {
                 "load": share,
                 "requests_a_second": steady.rate.json(),
                 "cpu": steady.cpu.json(),
+                "cpu_vs_none": steady.cpu_vs_none.json(),
                 "p50": steady.p50.json(),
                 "p99": steady.p99.json(),
                 "p999": steady.p999.json(),
@@ -78,8 +82,8 @@ fn rows(measured: &Measured) -> Vec<Value> {
                 "requests_a_second": figures.saturated.json(),
                 "busy": figures.busy.json(),
                 "cpu": figures.cpu.json(),
-                "cpu_vs_none": measured.ratio(key, "none", |figures| &figures.cpu).json(),
-                "cpu_vs_mirror": measured.ratio(key, "mirror", |figures| &figures.cpu).json(),
+                "cpu_vs_none": figures.cpu_vs_none.json(),
+                "cpu_vs_mirror": measured.ratio(key, "mirror", |figures| &figures.cpu_vs_none).json(),
             },
             "steady": steady.collect::<Vec<_>>(),
         })
@@ -100,13 +104,10 @@ impl Case {
 /// rules' p99 and the model's own.
 fn ratios(first: &Measured, besides: Option<&Besides>) -> Value {
     let of = |other: &str, pick: &dyn Fn(&Figures) -> &Rounds| rounded(first.ratio("perch_0", other, pick).median());
-    let canary = first.of("perch_10").zip(besides).map(|(figures, besides)| {
-        let [steady, _] = &figures.steady;
-        rounded(steady.p99_model.median() / (steady.p99_rules.median() + besides.model_alone[1]))
-    });
+    let canary = besides.and_then(|besides| canary(first, besides)).map(rounded);
     json!({
-        "cpu_vs_none": of("none", &|figures| &figures.cpu),
-        "cpu_vs_mirror": of("mirror", &|figures| &figures.cpu),
+        "cpu_vs_none": first.of("perch_0").map(|figures| rounded(figures.cpu_vs_none.median())),
+        "cpu_vs_mirror": of("mirror", &|figures| &figures.cpu_vs_none),
         "p50_vs_none_30": of("none", &|figures| &figures.steady[0].p50),
         "p99_vs_none_30": of("none", &|figures| &figures.steady[0].p99),
         "p50_vs_none_70": of("none", &|figures| &figures.steady[1].p50),
@@ -120,19 +121,20 @@ fn table(measured: &[Measured]) -> String {
     let Some(first) = measured.first() else { return table };
     let _ = writeln!(
         table,
-        "{}; 1 KiB, one item, HTTP/1.1; medians of rounds, in brackets the rounds' least and most. Latencies at 30 % and at 70 % of what the gateway itself saturates at.\n",
+        "{}; 1 KiB, one item, HTTP/1.1; medians of rounds with new Envoys each, in brackets the rounds' least and most. CPU at saturation, by the scheduler's account; latencies at 30 % and at 70 % of what the gateway itself saturates at.\n",
         crate::machine::name()
     );
-    table.push_str("| gateway, one core | CPU a request, µs | × no filter | × mirror | requests/s | p50 at 30 %, × | p99 | p50 at 70 %, × | p99 |\n");
-    table.push_str("|---|---|---|---|---|---|---|---|---|\n");
+    table.push_str("| gateway, one core | CPU a request, µs | × no filter | × mirror | at 30 % load, × | requests/s | p50 at 30 %, × | p99 | p50 at 70 %, × | p99 |\n");
+    table.push_str("|---|---|---|---|---|---|---|---|---|---|\n");
     for (key, label, figures) in &first.figures {
         let versus = |other: &str, pick: &dyn Fn(&Figures) -> &Rounds| spread(&first.ratio(key, other, pick), 2);
         let _ = writeln!(
             table,
-            "| {label} | {:.1} | {} | {} | {:.0} | {} | {} | {} | {} |",
+            "| {label} | {:.1} | {} | {} | {} | {:.0} | {} | {} | {} | {} |",
             figures.cpu.median(),
-            versus("none", &|figures| &figures.cpu),
-            versus("mirror", &|figures| &figures.cpu),
+            spread(&figures.cpu_vs_none, 2),
+            versus("mirror", &|figures| &figures.cpu_vs_none),
+            spread(&figures.steady[0].cpu_vs_none, 2),
             figures.saturated.median(),
             versus("none", &|figures| &figures.steady[0].p50),
             versus("none", &|figures| &figures.steady[0].p99),
@@ -146,6 +148,7 @@ fn table(measured: &[Measured]) -> String {
         );
     }
     for other in measured.iter().skip(1) {
+        let versus_none = |key: &str| other.of(key).map_or_else(|| "–".to_owned(), |f| spread(&f.cpu_vs_none, 2));
         let _ = writeln!(
             table,
             "| {} B, {} items, {} | {:.1} | {} | {} | {} |",
@@ -153,12 +156,45 @@ fn table(measured: &[Measured]) -> String {
             other.case.kind.items,
             other.case.protocol(),
             other.of("none").map_or(f64::NAN, |figures| figures.cpu.median()),
-            spread(&other.ratio("mirror", "none", |figures| &figures.cpu), 2),
-            spread(&other.ratio("perch_0", "none", |figures| &figures.cpu), 2),
-            spread(&other.ratio("perch_0", "mirror", |figures| &figures.cpu), 2),
+            versus_none("mirror"),
+            versus_none("perch_0"),
+            spread(&other.ratio("perch_0", "mirror", |figures| &figures.cpu_vs_none), 2),
         );
     }
     table
+}
+
+/// What a canary user waits for, and what gateways use while nobody asks.
+fn sentences(first: &Measured, besides: &Besides) -> String {
+    let mut text = String::new();
+    if let Some(ratio) = canary(first, besides) {
+        let _ = writeln!(
+            text,
+            "\nAt a share of 10 % and 30 % load, a canary user's p99 is {ratio:.2} × the rules' p99 and the model's own \
+             ({:.0} µs) together.",
+            besides.model_alone[1]
+        );
+    }
+    if let Some((used, _)) = besides.idle.of("none") {
+        let more = |key: &str| besides.idle.of(key).map_or_else(|| "–".to_owned(), |(_, more)| spread(&more, 0));
+        let _ = writeln!(
+            text,
+            "\nWith nothing to do a gateway without a filter uses {} µs of CPU a second; the second one {} more, with Perch \
+             native {} more, WebAssembly {} more.",
+            spread(used, 0),
+            more("none_again"),
+            more("perch_0"),
+            more("perch_wasm_0"),
+        );
+    }
+    text
+}
+
+/// At a share of 10 % and 30 % load, a canary user's p99 over the rules' and the model's own together.
+fn canary(first: &Measured, besides: &Besides) -> Option<f64> {
+    let [steady, _] = &first.of("perch_10")?.steady;
+    let ratio = steady.p99_model.median() / (steady.p99_rules.median() + besides.model_alone[1]);
+    ratio.is_finite().then_some(ratio)
 }
 
 /// `1.08 (1.05–1.11)`; a dash where there is nothing.

@@ -29,15 +29,28 @@ pub(crate) struct Seen {
 
 impl Seen {
     /// What a phase saw after this one.
-    pub(crate) fn and(&mut self, samples: &[(u64, bool)], seconds: f64) {
+    fn and(&mut self, samples: &[(u64, bool)], seconds: f64) {
         for (ns, model) in samples {
             self.all.push(*ns);
             if *model { self.model.push(*ns) } else { self.rules.push(*ns) }
         }
+        self.sort();
+        self.seconds += seconds;
+    }
+
+    /// What was seen at another time.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.all.extend(other.all);
+        self.model.extend(other.model);
+        self.rules.extend(other.rules);
+        self.sort();
+        self.seconds += other.seconds;
+    }
+
+    fn sort(&mut self) {
         for list in [&mut self.all, &mut self.model, &mut self.rules] {
             list.sort_unstable();
         }
-        self.seconds += seconds;
     }
 
     pub(crate) fn rate(&self) -> f64 {

@@ -105,6 +105,13 @@ pub(super) fn fault<T>(
 }
 
 impl Config {
+    /// Who a user is, or in which cohort, may stand in what another filter of Envoy's left as metadata.
+    #[must_use]
+    pub fn reads_metadata(&self) -> bool {
+        self.identity.iter().any(|source| matches!(source, Source::Jwt(_)))
+            || [&self.cohorts.beta, &self.cohorts.opt_out].iter().any(|members| !members.claims.is_empty())
+    }
+
     /// Reads and checks a plugin configuration.
     ///
     /// # Errors

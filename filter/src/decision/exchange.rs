@@ -134,6 +134,12 @@ impl Exchange {
         }
     }
 
+    /// The sample leaves the exchange out after all: nothing of it is kept.
+    pub fn leave_out(&mut self, budget: &mut Budget) {
+        self.forget(budget);
+        self.lost = Some(Outcome::SkippedSampling);
+    }
+
     /// The user is known: the request's body is not copied any further.
     pub const fn identify(&mut self, bucket: Bucket, cohort: Cohort) {
         self.bucket = Some(bucket);
@@ -322,6 +328,22 @@ mod tests {
         let (request, answer) = exchange.release(&mut budget);
         assert!(request.is_empty() && answer.is_empty());
         assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn what_is_left_out_late_keeps_nothing_and_says_why() {
+        let mut budget = Budget::new(100);
+        let mut exchange = begin(false);
+        pass(&mut exchange, Side::Request, b"abcd", &mut budget);
+        exchange.ended(Side::Request);
+        exchange.leave_out(&mut budget);
+        assert_eq!(budget.used(), 0);
+        exchange.answered(200, Encoding::Identity, Arm::Rule, false);
+        pass(&mut exchange, Side::Answer, b"xyz", &mut budget);
+        exchange.ended(Side::Answer);
+        let ended = exchange.end(None);
+        assert_eq!((ended.outcome, ended.source), (Outcome::SkippedSampling, Some(Arm::Rule)));
+        assert!(ended.observation.is_none());
     }
 
     #[test]

@@ -15,6 +15,12 @@ pub struct Intercept {
 }
 
 impl Intercept {
+    /// Do method and path, without query, say so? `header` tells whether a header of that name is there and as asked.
+    pub fn is_at(&self, header: impl Fn(&str, &dyn Fn(&[u8]) -> bool) -> bool) -> bool {
+        let path = |path: &[u8]| path.split(|byte| *byte == b'?').next() == Some(self.path.as_bytes());
+        header(":path", &path) && header(":method", &|method| method == self.method.as_bytes())
+    }
+
     /// `None` for a request that is intercepted, else why it is not. An upgrade (WebSocket and the like) is no request
     /// with an answer, and counts as another method.
     #[must_use]

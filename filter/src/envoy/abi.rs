@@ -145,6 +145,11 @@ impl Host for Envoy {
         done(unsafe { proxy_set_property(path.as_ptr(), path.len(), value.as_ptr(), value.len()) })
     }
 
+    fn left_out(&self) -> bool {
+        // A matcher in front of the plugin marks the request.
+        false
+    }
+
     fn call(&self, call: &Call<'_>) -> Result<u32, Refused> {
         let mut token = 0;
         // No trailers: a null pointer with length 0 is an empty map to the host.

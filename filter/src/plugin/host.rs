@@ -104,6 +104,10 @@ pub trait Host {
     /// Where there is no stream.
     fn note(&self, path: &str, value: &[u8]) -> Result<(), Refused>;
 
+    /// Where the host knows of the sample of the observations by other means than [`contract::headers::UNSAMPLED`]: by the
+    /// time of its answer, is the request left out?
+    fn left_out(&self) -> bool;
+
     /// Calls a cluster; the answer comes to the root context under the token.
     ///
     /// # Errors

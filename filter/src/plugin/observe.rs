@@ -209,6 +209,9 @@ impl Observe {
             // Somebody answered while the request was held for its body, e.g. Envoy since the client was too slow.
             self.give_up(host, seen);
         }
+        if host.left_out() {
+            seen.exchange.leave_out(&mut self.budget);
+        }
         if host.headers(Map::Answer, scratch).is_err() {
             scratch.clear();
         }

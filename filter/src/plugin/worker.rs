@@ -202,33 +202,55 @@ impl Worker {
         }
     }
 
-    /// The root context `context` ticks.
+    /// The root context `context` ticks: counts and batches go, and streams whose body is late go on.
     pub fn tick(&mut self, host: &impl Host, context: u32) {
-        let Self { roots, streams, .. } = self;
-        let now_ns = host.now_ns();
-        match roots.get_mut(&context) {
-            Some(Root::Observe(observe)) => {
-                observe.tick(host);
-                for id in observe.to_look_through(now_ns) {
-                    if let Some(Stream::Observed { root, seen }) = streams.get_mut(&id)
-                        && *root == context
-                    {
-                        observe.late(host, id, seen, now_ns);
-                    }
-                }
-            }
-            Some(Root::Model(model)) => {
-                model.tick(host);
-                for id in model.to_look_through(now_ns) {
-                    if let Some(Stream::Canary { root, canary }) = streams.get_mut(&id)
-                        && *root == context
-                    {
-                        model.late(host, id, canary, now_ns);
-                    }
-                }
-            }
+        self.flush(host, context);
+        for stream in self.due(host, context) {
+            self.look(host, stream);
+        }
+    }
+
+    /// Counts and batches of the root context `context` go.
+    pub fn flush(&mut self, host: &impl Host, context: u32) {
+        match self.roots.get_mut(&context) {
+            Some(Root::Observe(observe)) => observe.tick(host),
+            Some(Root::Model(model)) => model.tick(host),
             None => {}
         }
+    }
+
+    /// Streams of the root context `context` whose body may be late, each of them for [`Worker::look`]; none most times.
+    pub fn due(&mut self, host: &impl Host, context: u32) -> Vec<u32> {
+        let now_ns = host.now_ns();
+        match self.roots.get_mut(&context) {
+            Some(Root::Observe(observe)) => observe.to_look_through(now_ns),
+            Some(Root::Model(model)) => model.to_look_through(now_ns),
+            None => Vec::new(),
+        }
+    }
+
+    /// Looks at a stream, which goes on if its body is late.
+    pub fn look(&mut self, host: &impl Host, context: u32) {
+        let Self { roots, streams, .. } = self;
+        match streams.get_mut(&context) {
+            Some(Stream::Observed { root, seen }) => {
+                if let Some(Root::Observe(observe)) = roots.get_mut(root) {
+                    observe.late(host, context, seen, host.now_ns());
+                }
+            }
+            Some(Stream::Canary { root, canary }) => {
+                if let Some(Root::Model(model)) = roots.get_mut(root) {
+                    model.late(host, context, canary, host.now_ns());
+                }
+            }
+            Some(Stream::Fresh { .. }) | None => {}
+        }
+    }
+
+    /// The context is one that is known here, and not over.
+    #[must_use]
+    pub fn knows(&self, context: u32) -> bool {
+        self.streams.contains_key(&context) || self.roots.contains_key(&context)
     }
 
     /// A context ends, a stream's or a root's.

@@ -325,6 +325,10 @@ impl Host for PlayedHost {
         Ok(())
     }
 
+    fn left_out(&self) -> bool {
+        false
+    }
+
     fn call(&self, call: &Call<'_>) -> Result<u32, Refused> {
         let mut state = self.0.borrow_mut();
         let headers = Headers::read(call.headers);

@@ -233,7 +233,7 @@ fn tags(Gateway { url, scrape, .. }: Gateway<'_>) -> Finding {
     )
 }
 
-/// The filter runs, and never trapped.
+/// The filter runs, and never failed.
 fn filter(Gateway { url, scrape, .. }: Gateway<'_>) -> Finding {
     if scrape.get(names::INTERCEPTED, &[]).is_none() {
         return Finding::of(
@@ -255,7 +255,17 @@ fn filter(Gateway { url, scrape, .. }: Gateway<'_>) -> Finding {
             "a trap cost the requests in flight each time: report it with Envoy's log",
         );
     }
-    Finding::ok("filter", url, "runs, and never trapped")
+    let failures = scrape.sum(names::FAILURES, &[]);
+    if failures > 0.0 {
+        return Finding::of(
+            Level::Warn,
+            "filter",
+            url,
+            format!("failed {failures} times since the start"),
+            "each time a request was left to the rules: report it with Envoy's log (\"perch: the filter failed\")",
+        );
+    }
+    Finding::ok("filter", url, "runs, and never failed")
 }
 
 /// Most requests say who the user is.
@@ -435,6 +445,7 @@ mod tests {
             ("batches", Level::Bad, good.clone(), even.clone(), failing),
             ("observations", Level::Warn, good.clone(), even.clone(), dropping),
             ("filter", Level::Bad, good.clone(), even.clone(), String::new()),
+            ("filter", Level::Warn, good.clone(), even.clone(), text.clone() + "perch_filter_failures_total 1\n"),
             ("filter", Level::Warn, good, even, text + "envoy_wasm_perch_observe_vm_reload_success 1\n"),
         ];
         for (check, level, dump, runtime, text) in cases {

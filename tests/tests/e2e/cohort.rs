@@ -94,7 +94,9 @@ async fn a_verified_claim_names_users() -> anyhow::Result<()> {
     let config = json!({"cohorts": {"beta": [member]}});
     let authn = issuer.clone();
     let gateway = Scripted::start(|builder| {
-        builder.filter_config(&config).edit_config(move |config| with_jwt_authn(&config, &authn))
+        // The native module reads no nested metadata, and says so.
+        let module = builder.place().wasm_filter();
+        builder.filter_config(&config).module(module).edit_config(move |config| with_jwt_authn(&config, &authn))
     })
     .await?;
     gateway.stack.admin().set_runtime(BETA_KEY, &Share::ALL.to_runtime()).await?;

@@ -145,7 +145,13 @@ async fn a_claim_of_a_checked_token_names_the_user() -> anyhow::Result<()> {
     let config = json!({"identity": [{"jwt": {"payload": "jwt_payload", "claim": "sub"}}]});
     let authn = issuer.clone();
     let gateway = Scripted::start(|builder| {
-        builder.share(HALF).filter_config(&config).edit_config(move |config| with_jwt_authn(&config, &authn))
+        // The native module reads no nested metadata, and says so.
+        let module = builder.place().wasm_filter();
+        builder
+            .share(HALF)
+            .filter_config(&config)
+            .module(module)
+            .edit_config(move |config| with_jwt_authn(&config, &authn))
     })
     .await?;
     for user in users(&gateway)? {

@@ -11,6 +11,7 @@ mod fallback;
 mod forged;
 mod identical;
 mod identity;
+mod native;
 mod observation;
 mod refusals;
 mod scorer;

@@ -106,7 +106,7 @@ async fn a_missing_store_is_named_with_its_mend_and_nothing_stays() -> anyhow::R
 
 #[tokio::test]
 async fn a_missing_filter_module_is_named_with_the_command_that_makes_it() -> anyhow::Result<()> {
-    refused_at_start(|builder| builder.wasm("/nowhere/filter.wasm"), None, &["/nowhere/filter.wasm", "make build"])
+    refused_at_start(|builder| builder.module("/nowhere/filter.wasm"), None, &["/nowhere/filter.wasm", "make build"])
         .await
 }
 

@@ -112,6 +112,13 @@ async fn a_share_below_one_percent_is_honoured_as_a_fraction() -> anyhow::Result
     let share = Share::from_percent("0.5%")?;
     assert_eq!(share.denominator(), Denominator::TenThousand);
     gateway.stack.set_share(share).await?;
+    let first = gateway.user(share, true)?;
+    eventually("the fraction is known", || async {
+        let answer = gateway.send(suggest(&first, question([88]))?).await?;
+        ensure!(answer.arm() == "model", "the {} answers", answer.arm());
+        Ok(())
+    })
+    .await?;
     let inside = as_predicted(&gateway, share, 2_000).await?;
     ensure!(!inside.is_empty() && inside.len() < 30, "{} of 2,000", inside.len());
     Ok(())

@@ -1,0 +1,183 @@
+//! The port for what happens on Envoy's main thread, where no stream is: ticks and answers to batches.
+#![allow(unsafe_code)]
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use filter::pairs::Pairs;
+use filter::plugin::host::{Body, Call, Host, Level, Map, Refused};
+
+use crate::abi::{self, Address, Bytes, Header};
+use crate::plugin::Leaving;
+use crate::seat::Place;
+use crate::stream::{NOT_HERE, Received, log, now_ns, token};
+
+/// Envoy's side of a configuration.
+#[derive(Debug)]
+pub(crate) struct Envoy(Address);
+
+// SAFETY: the address is handed to Envoy only: for calls on its main thread, for counters, which are atomic and in a list
+// that does not change any more, on any thread while the configuration is there.
+unsafe impl Send for Envoy {}
+// SAFETY: as above.
+unsafe impl Sync for Envoy {}
+
+thread_local! {
+    /// Calls that were over within the call that began them.
+    static AT_ONCE: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Notes a call that nobody knows of yet.
+pub(crate) fn note_at_once(call: u64) {
+    AT_ONCE.with_borrow_mut(|calls| calls.push(call));
+}
+
+impl Envoy {
+    pub(crate) const fn new(config: Address) -> Self {
+        Self(config)
+    }
+
+    /// While Envoy makes the configuration.
+    pub(crate) fn define(&self, name: &str) -> Option<u32> {
+        let mut id = 0;
+        // SAFETY: the name lives until the call returns, `id` is of the type that Envoy writes.
+        let result = unsafe {
+            abi::envoy_dynamic_module_callback_http_filter_config_define_counter(
+                self.0,
+                Bytes::of(name.as_bytes()),
+                std::ptr::null(),
+                0,
+                &raw mut id,
+            )
+        };
+        (result == abi::SUCCESS).then(|| u32::try_from(id).ok()).flatten()
+    }
+
+    pub(crate) fn increment(&self, counter: u32, by: u64) -> bool {
+        let Ok(counter) = usize::try_from(counter) else { return false };
+        // SAFETY: no labels; the configuration is there while its hooks run.
+        let result = unsafe {
+            abi::envoy_dynamic_module_callback_http_filter_config_increment_counter(
+                self.0,
+                counter,
+                std::ptr::null(),
+                0,
+                by,
+            )
+        };
+        result == abi::SUCCESS
+    }
+
+    /// Begins a call; Envoy's number for it, where there is one to wait for.
+    pub(crate) fn call(&self, leaving: &Leaving) -> Option<u64> {
+        let headers: Vec<Header> = Pairs::new(&leaving.headers).iter().map(Header::of).collect();
+        let mut call = 0;
+        AT_ONCE.with_borrow_mut(Vec::clear);
+        // SAFETY: everything is `leaving`'s or a local, and lives until the call returns.
+        let result = unsafe {
+            abi::envoy_dynamic_module_callback_http_filter_config_http_callout(
+                self.0,
+                &raw mut call,
+                Bytes::of(leaving.cluster.as_bytes()),
+                headers.as_ptr(),
+                headers.len(),
+                Bytes::of(&leaving.body),
+                u64::from(leaving.timeout_ms),
+            )
+        };
+        let over = AT_ONCE.with_borrow(|calls| calls.contains(&call));
+        (result == abi::SUCCESS && !over).then_some(call)
+    }
+}
+
+/// See the module.
+pub(crate) struct OnMain<'a> {
+    place: &'a Arc<Place>,
+    received: Option<Received<'a>>,
+}
+
+impl<'a> OnMain<'a> {
+    /// For the plugin's root context on one worker; `received` is what a call was answered with.
+    pub(crate) const fn new(place: &'a Arc<Place>, received: Option<Received<'a>>) -> Self {
+        Self { place, received }
+    }
+}
+
+impl Host for OnMain<'_> {
+    fn now_ns(&self) -> u64 {
+        now_ns()
+    }
+
+    fn log(&self, level: Level, line: &str) {
+        log(level, line);
+    }
+
+    fn headers(&self, map: Map, out: &mut Vec<u8>) -> Result<(), Refused> {
+        match (map, &self.received) {
+            (Map::Call, Some(received)) => {
+                received.write_headers(out);
+                Ok(())
+            }
+            _ => Err(NOT_HERE),
+        }
+    }
+
+    fn set_header(&self, _: Map, _: &str, _: &[u8]) -> Result<(), Refused> {
+        Err(NOT_HERE)
+    }
+
+    fn remove_header(&self, _: Map, _: &[u8]) -> Result<(), Refused> {
+        Err(NOT_HERE)
+    }
+
+    fn body(&self, body: Body, length: usize, out: &mut Vec<u8>) -> Result<(), Refused> {
+        match (body, &self.received) {
+            (Body::Call, Some(received)) => {
+                received.write_body(length, out);
+                Ok(())
+            }
+            _ => Err(NOT_HERE),
+        }
+    }
+
+    fn property(&self, _: &[u8], _: &mut Vec<u8>) -> Result<(), Refused> {
+        Err(NOT_HERE)
+    }
+
+    fn note(&self, _: &str, _: &[u8]) -> Result<(), Refused> {
+        Err(NOT_HERE)
+    }
+
+    fn left_out(&self) -> bool {
+        false
+    }
+
+    fn call(&self, call: &Call<'_>) -> Result<u32, Refused> {
+        // Made when the worker is free again: whoever holds this calls `Plugin::send` next.
+        Ok(token(self.place, call, false))
+    }
+
+    fn respond(&self, _: &[u8], _: &[u8], _: &str) -> Result<(), Refused> {
+        Err(NOT_HERE)
+    }
+
+    fn resume(&self) -> Result<(), Refused> {
+        Err(NOT_HERE)
+    }
+
+    fn act_for(&self, _: u32) -> Result<(), Refused> {
+        Err(NOT_HERE)
+    }
+
+    fn tick_every(&self, ms: u32) -> Result<(), Refused> {
+        self.place.tick_every(ms)
+    }
+
+    fn define(&self, name: &str) -> Result<u32, Refused> {
+        self.place.plugin.counters.get(name).copied().ok_or(NOT_HERE)
+    }
+
+    fn increment(&self, counter: u32, by: u64) -> Result<(), Refused> {
+        if self.place.plugin.increment(counter, by) { Ok(()) } else { Err(NOT_HERE) }
+    }
+}

@@ -1,0 +1,120 @@
+//! What one of Envoy's worker threads has of the filter: a [`Worker`], which all plugins on that thread share, as they
+//! share a VM in the WebAssembly module, so that a request can go from one to the other.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use filter::plugin::host::Refused;
+use filter::plugin::worker::Worker;
+
+use crate::plugin::Plugin;
+use crate::scheduler::ToStream;
+use crate::stream::NOT_HERE;
+
+/// Streams are numbered from here; below it are plugins, which share the numbers.
+const FIRST_STREAM: u32 = 1 << 16;
+
+/// One worker thread's.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    worker: Mutex<Worker>,
+    next: AtomicU32,
+    /// The way to streams that wait.
+    waiting: Mutex<HashMap<u32, ToStream>>,
+}
+
+/// One plugin on one worker thread.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(crate) plugin: Arc<Plugin>,
+    pub(crate) seat: Arc<Seat>,
+    /// The plugin's root context here wants ticks.
+    pub(crate) ticking: AtomicBool,
+}
+
+thread_local! {
+    static SEAT: Arc<Seat> = Arc::new(Seat {
+        worker: Mutex::default(),
+        next: AtomicU32::new(FIRST_STREAM),
+        waiting: Mutex::default(),
+    });
+    static PLACES: RefCell<Vec<Arc<Place>>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Seat {
+    /// The worker. After a panic in one of its callbacks, whose stream went on without it, it begins anew: what it knew
+    /// of its streams may be half changed.
+    pub(crate) fn worker(&self) -> MutexGuard<'_, Worker> {
+        self.worker.lock().unwrap_or_else(|poisoned| {
+            let mut worker = poisoned.into_inner();
+            *worker = Worker::default();
+            self.worker.clear_poison();
+            // Each of them finds that the worker knows it no more, and goes on.
+            self.waiting().values().for_each(ToStream::wake);
+            worker
+        })
+    }
+
+    /// A number for a stream. They come round after four thousand million; no stream lives that long.
+    pub(crate) fn number(&self) -> u32 {
+        self.next
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |next| {
+                Some(next.checked_add(1).unwrap_or(FIRST_STREAM))
+            })
+            .unwrap_or(FIRST_STREAM)
+    }
+
+    /// From now on the stream can be woken.
+    pub(crate) fn waits(&self, stream: u32, way: ToStream) {
+        self.waiting().insert(stream, way);
+    }
+
+    /// Wakes the stream, if it is still there.
+    pub(crate) fn wake(&self, stream: u32) {
+        if let Some(way) = self.waiting().get(&stream) {
+            way.wake();
+        }
+    }
+
+    /// The stream is gone.
+    pub(crate) fn forget(&self, stream: u32) {
+        self.waiting().remove(&stream);
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, HashMap<u32, ToStream>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Place {
+    /// The plugin's root context here wants a tick every so often, or, with 0, none any more. How often is the plugin's
+    /// own setting.
+    pub(crate) fn tick_every(&self, ms: u32) -> Result<(), Refused> {
+        self.ticking.store(ms > 0, Ordering::Release);
+        if ms == 0 || self.plugin.tick_soon() { Ok(()) } else { Err(NOT_HERE) }
+    }
+}
+
+/// The place of `plugin` on this thread, made when it is first asked for.
+pub(crate) fn place(plugin: &Arc<Plugin>) -> Option<Arc<Place>> {
+    PLACES
+        .try_with(|places| {
+            let mut places = places.try_borrow_mut().ok()?;
+            if let Some(place) = places.iter().find(|place| place.plugin.id == plugin.id) {
+                return Some(Arc::clone(place));
+            }
+            places.retain(|place| !place.plugin.ended());
+            let place = Arc::new(Place {
+                plugin: Arc::clone(plugin),
+                seat: SEAT.with(Arc::clone),
+                ticking: AtomicBool::new(false),
+            });
+            plugin.seated(&place);
+            places.push(Arc::clone(&place));
+            Some(place)
+        })
+        .ok()
+        .flatten()
+}

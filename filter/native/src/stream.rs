@@ -1,0 +1,446 @@
+//! The port for a callback of a stream, on the stream's own worker thread.
+#![allow(unsafe_code)]
+
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
+
+use filter::config::Role;
+use filter::pairs::{self, Pairs};
+use filter::plugin::FALLBACK_NOTE;
+use filter::plugin::host::{Body, Call, Host, Level, Map, Refused};
+
+use crate::abi::{self, Address, Bytes, Header};
+use crate::gate;
+use crate::plugin::{Leaving, Plugin};
+use crate::seat::Place;
+
+/// The filter asked for what is not to be had here: a status, as any of Envoy's.
+pub(crate) const NOT_HERE: Refused = Refused(1);
+/// What the WebAssembly host answers where there is no such cluster, and where a call cannot be made.
+const BAD_ARGUMENT: Refused = Refused(2);
+const NOT_SENT: Refused = Refused(10);
+
+/// The path by which the filter asks who answered.
+const CODE_DETAILS: &[u8] = b"response\0code_details";
+
+/// What a call was answered with, as Envoy shows it for the time of a hook.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Received<'a> {
+    pub(crate) headers: &'a [Header],
+    chunks: &'a [Bytes],
+}
+
+impl<'a> Received<'a> {
+    /// # Safety
+    /// All that they lead to is readable for `'a`.
+    pub(crate) const unsafe fn new(headers: &'a [Header], chunks: &'a [Bytes]) -> Self {
+        Self { headers, chunks }
+    }
+
+    /// The body's bytes.
+    pub(crate) fn length(self) -> usize {
+        // SAFETY: readable, as `new` was promised.
+        self.chunks.iter().map(|chunk| unsafe { chunk.read() }.len()).sum()
+    }
+
+    /// The headers into `out`, which is cleared.
+    pub(crate) fn write_headers(self, out: &mut Vec<u8>) {
+        // SAFETY: readable, as `new` was promised.
+        pairs::write_each(out, self.headers.iter().map(|header| unsafe { header.read() }));
+    }
+
+    /// Appends the body's first `length` bytes.
+    pub(crate) fn write_body(self, length: usize, out: &mut Vec<u8>) {
+        // SAFETY: readable, as `new` was promised.
+        append(self.chunks.iter().map(|chunk| unsafe { chunk.read() }), length, out);
+    }
+}
+
+fn append<'a>(chunks: impl Iterator<Item = &'a [u8]>, mut length: usize, out: &mut Vec<u8>) {
+    for chunk in chunks {
+        let part = chunk.get(..length).unwrap_or(chunk);
+        out.extend_from_slice(part);
+        length -= part.len();
+    }
+}
+
+/// Nanoseconds since the first that anybody asked.
+pub(crate) fn now_ns() -> u64 {
+    static FIRST: OnceLock<Instant> = OnceLock::new();
+    u64::try_from(FIRST.get_or_init(Instant::now).elapsed().as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Writes to Envoy's log.
+pub(crate) fn log(level: Level, line: &str) {
+    let level = match level {
+        Level::Warn => abi::WARN,
+        Level::Error => abi::ERROR,
+    };
+    // SAFETY: the line lives until the call returns.
+    unsafe { abi::envoy_dynamic_module_callback_log(level, Bytes::of(line.as_bytes())) };
+}
+
+/// A string among the metadata of the stream at `stream`, in one of its hooks, as `read` reads it.
+pub(crate) fn metadata<T>(stream: Address, namespace: &str, key: &str, read: impl FnOnce(&[u8]) -> T) -> Option<T> {
+    let mut value = Bytes::NONE;
+    // SAFETY: the stream's address is good in its hook; namespace and key live until the call returns.
+    let found = !stream.is_null()
+        && unsafe {
+            abi::envoy_dynamic_module_callback_http_get_metadata_string(
+                stream,
+                abi::DYNAMIC_METADATA,
+                Bytes::of(namespace.as_bytes()),
+                Bytes::of(key.as_bytes()),
+                &raw mut value,
+            )
+        };
+    // SAFETY: Envoy keeps the value until the hook ends or metadata is set, which reading it does not.
+    found.then(|| read(unsafe { value.read() }))
+}
+
+/// The first header of that name of the request at `stream`, in one of its hooks, as `read` reads it.
+pub(crate) fn header<T>(stream: Address, name: &str, read: impl FnOnce(&[u8]) -> T) -> Option<T> {
+    let mut value = Bytes::NONE;
+    // SAFETY: the stream's address is good in its hook; the name lives until the call returns; nobody asks how many
+    // there are.
+    let found = unsafe {
+        abi::envoy_dynamic_module_callback_http_get_header(
+            stream,
+            abi::REQUEST_HEADERS,
+            Bytes::of(name.as_bytes()),
+            &raw mut value,
+            0,
+            std::ptr::null_mut(),
+        )
+    };
+    // SAFETY: Envoy keeps the value until the hook ends or a header is set, which reading it does not.
+    found.then(|| read(unsafe { value.read() }))
+}
+
+/// Leaves a call to the main thread; the worker's token for it.
+pub(crate) fn token(place: &Arc<Place>, call: &Call<'_>, ask: bool) -> u32 {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    let token = NEXT.fetch_add(1, Ordering::Relaxed);
+    let leaving = Leaving {
+        place: Arc::clone(place),
+        token,
+        cluster: call.cluster.to_owned(),
+        headers: call.headers.to_vec(),
+        body: call.body.to_vec(),
+        timeout_ms: call.timeout_ms,
+    };
+    place.plugin.leave(leaving, ask);
+    token
+}
+
+/// What a callback puts off until the worker is free again, and nothing of the stream is borrowed any more: within these
+/// Envoy calls back into the filter, and may be done with the stream when they return.
+#[derive(Debug)]
+pub(crate) enum Then {
+    /// Answer the client.
+    Respond {
+        /// As [`pairs::write`] writes them.
+        headers: Vec<u8>,
+        body: Vec<u8>,
+        details: String,
+    },
+    /// Let the request go on.
+    Resume,
+}
+
+impl Then {
+    /// Does it.
+    ///
+    /// # Safety
+    /// `envoy` was handed to the hook that is running on this thread.
+    pub(crate) unsafe fn perform(self, envoy: Address) {
+        match self {
+            Self::Respond { headers, body, details } => {
+                let headers: Vec<Header> = Pairs::new(&headers).iter().map(Header::of).collect();
+                // SAFETY: the stream's address is good in its hook; the rest are locals that outlive the call.
+                unsafe {
+                    abi::envoy_dynamic_module_callback_http_send_response(
+                        envoy,
+                        200,
+                        headers.as_ptr(),
+                        headers.len(),
+                        Bytes::of(&body),
+                        Bytes::of(details.as_bytes()),
+                    );
+                }
+            }
+            // SAFETY: as above.
+            Self::Resume => unsafe { abi::envoy_dynamic_module_callback_http_filter_continue_decoding(envoy) },
+        }
+    }
+}
+
+/// See the module.
+pub(crate) struct OnStream<'a> {
+    /// Null once the stream is over: nothing of it can be read or changed then.
+    envoy: Address,
+    place: &'a Arc<Place>,
+    received: Option<Received<'a>>,
+    then: RefCell<Option<Then>>,
+    /// Envoy's number of the call that this callback began, and ours.
+    began: Cell<Option<(u64, u32)>>,
+}
+
+thread_local! {
+    /// The call that was over within the call that began it.
+    static AT_ONCE: Cell<Option<u64>> = const { Cell::new(None) };
+}
+
+/// Notes a call that no stream knows of yet.
+pub(crate) fn note_at_once(call: u64) {
+    AT_ONCE.set(Some(call));
+}
+
+impl<'a> OnStream<'a> {
+    /// For a hook of the stream at `envoy`; null in its last. `received` is what a call was answered with.
+    ///
+    /// # Safety
+    /// `envoy` is null, or was handed to the hook that is running on this thread and in which this is used.
+    pub(crate) const unsafe fn new(envoy: Address, place: &'a Arc<Place>, received: Option<Received<'a>>) -> Self {
+        Self { envoy, place, received, then: RefCell::new(None), began: Cell::new(None) }
+    }
+
+    /// Envoy's number of the call that the callback began, and the worker's.
+    pub(crate) const fn began(&self) -> Option<(u64, u32)> {
+        self.began.get()
+    }
+
+    /// The stream's plugin.
+    pub(crate) fn plugin(&self) -> &Plugin {
+        &self.place.plugin
+    }
+
+    /// How many bytes of a body pass in this callback.
+    pub(crate) fn passing(&self, body: Body) -> usize {
+        let Some(kind) = kind(body).filter(|_| !self.envoy.is_null()) else { return 0 };
+        // SAFETY: the stream's address is good in its hook.
+        unsafe { abi::envoy_dynamic_module_callback_http_get_body_size(self.envoy, kind) }
+    }
+
+    /// What the callback put off.
+    pub(crate) fn then(self) -> Option<Then> {
+        self.then.into_inner()
+    }
+
+    /// A value that Envoy shows for the time of the hook.
+    fn shown(&self, show: impl FnOnce(Address, *mut Bytes) -> bool, out: &mut Vec<u8>) -> Result<(), Refused> {
+        out.clear();
+        let mut value = Bytes::NONE;
+        if self.envoy.is_null() || !show(self.envoy, &raw mut value) {
+            return Err(NOT_HERE);
+        }
+        // SAFETY: Envoy keeps it until the hook ends, or something is set, which nothing does before it is copied.
+        out.extend_from_slice(unsafe { value.read() });
+        Ok(())
+    }
+
+    fn set(&self, map: Map, name: &[u8], value: Bytes) -> Result<(), Refused> {
+        let Some(map) = map_number(map).filter(|_| !self.envoy.is_null()) else { return Err(NOT_HERE) };
+        // SAFETY: the stream's address is good in its hook; name and value live until the call returns.
+        let done =
+            unsafe { abi::envoy_dynamic_module_callback_http_set_header(self.envoy, map, Bytes::of(name), value) };
+        if done { Ok(()) } else { Err(NOT_HERE) }
+    }
+}
+
+const fn kind(body: Body) -> Option<u32> {
+    match body {
+        Body::Request => Some(abi::REQUEST_BODY),
+        Body::Answer => Some(abi::RESPONSE_BODY),
+        Body::Call | Body::Configuration => None,
+    }
+}
+
+const fn map_number(map: Map) -> Option<u32> {
+    match map {
+        Map::Request => Some(abi::REQUEST_HEADERS),
+        Map::Answer => Some(abi::RESPONSE_HEADERS),
+        Map::Call => None,
+    }
+}
+
+impl Host for OnStream<'_> {
+    fn now_ns(&self) -> u64 {
+        now_ns()
+    }
+
+    fn log(&self, level: Level, line: &str) {
+        log(level, line);
+    }
+
+    fn headers(&self, map: Map, out: &mut Vec<u8>) -> Result<(), Refused> {
+        let Some(map) = map_number(map) else {
+            let received = self.received.ok_or(NOT_HERE)?;
+            received.write_headers(out);
+            return Ok(());
+        };
+        if self.envoy.is_null() {
+            return Err(NOT_HERE);
+        }
+        // SAFETY: the stream's address is good in its hook.
+        let count = unsafe { abi::envoy_dynamic_module_callback_http_get_headers_size(self.envoy, map) };
+        let mut headers: Vec<Header> = Vec::with_capacity(count);
+        // SAFETY: as above; there is room for as many as Envoy has just counted, and no header came or went since.
+        if !unsafe { abi::envoy_dynamic_module_callback_http_get_headers(self.envoy, map, headers.as_mut_ptr()) } {
+            return Err(NOT_HERE);
+        }
+        // SAFETY: Envoy has written all of them.
+        unsafe { headers.set_len(count) };
+        // SAFETY: Envoy keeps names and values until the hook ends or a header is set, which nothing does here.
+        let headers = headers.iter().map(|header| unsafe { header.read() });
+        pairs::write_each(out, headers);
+        Ok(())
+    }
+
+    fn set_header(&self, map: Map, name: &str, value: &[u8]) -> Result<(), Refused> {
+        self.set(map, name.as_bytes(), Bytes::of(value))
+    }
+
+    fn remove_header(&self, map: Map, name: &[u8]) -> Result<(), Refused> {
+        self.set(map, name, Bytes::NONE)
+    }
+
+    fn body(&self, body: Body, length: usize, out: &mut Vec<u8>) -> Result<(), Refused> {
+        let kind = match body {
+            Body::Configuration => {
+                append([self.place.plugin.document.as_slice()].into_iter(), length, out);
+                return Ok(());
+            }
+            Body::Call => {
+                self.received.ok_or(NOT_HERE)?.write_body(length, out);
+                return Ok(());
+            }
+            Body::Request => abi::REQUEST_BODY,
+            Body::Answer => abi::RESPONSE_BODY,
+        };
+        if self.envoy.is_null() {
+            return Err(NOT_HERE);
+        }
+        // SAFETY: the stream's address is good in its hook.
+        let count = unsafe { abi::envoy_dynamic_module_callback_http_get_body_chunks_size(self.envoy, kind) };
+        let mut chunks: Vec<Bytes> = Vec::with_capacity(count);
+        // SAFETY: as above; there is room for as many as Envoy has just counted, and nothing came since.
+        if !unsafe { abi::envoy_dynamic_module_callback_http_get_body_chunks(self.envoy, kind, chunks.as_mut_ptr()) } {
+            return Err(NOT_HERE);
+        }
+        // SAFETY: Envoy has written all of them.
+        unsafe { chunks.set_len(count) };
+        // SAFETY: Envoy keeps the bytes until the hook ends or the body is changed, which nothing does here.
+        append(chunks.iter().map(|chunk| unsafe { chunk.read() }), length, out);
+        Ok(())
+    }
+
+    fn property(&self, path: &[u8], out: &mut Vec<u8>) -> Result<(), Refused> {
+        // SAFETY, for both: the stream's address is good in its hook, the key lives until the call returns, and the out
+        // address is that of a local.
+        match path {
+            CODE_DETAILS => self.shown(
+                |stream, value| unsafe {
+                    abi::envoy_dynamic_module_callback_http_filter_get_attribute_string(
+                        stream,
+                        abi::RESPONSE_CODE_DETAILS,
+                        value,
+                    )
+                },
+                out,
+            ),
+            path if path == FALLBACK_NOTE.as_bytes() => self.shown(
+                |stream, value| unsafe {
+                    abi::envoy_dynamic_module_callback_http_get_filter_state_bytes(stream, Bytes::of(path), value)
+                },
+                out,
+            ),
+            _ => Err(NOT_HERE),
+        }
+    }
+
+    fn note(&self, path: &str, value: &[u8]) -> Result<(), Refused> {
+        if self.envoy.is_null() {
+            return Err(NOT_HERE);
+        }
+        // SAFETY: the stream's address is good in its hook; path and value live until the call returns.
+        let done = unsafe {
+            abi::envoy_dynamic_module_callback_http_set_filter_state_bytes(
+                self.envoy,
+                Bytes::of(path.as_bytes()),
+                Bytes::of(value),
+            )
+        };
+        if done { Ok(()) } else { Err(NOT_HERE) }
+    }
+
+    fn left_out(&self) -> bool {
+        gate::left_out(self.envoy)
+    }
+
+    fn call(&self, call: &Call<'_>) -> Result<u32, Refused> {
+        if self.place.plugin.role == Role::Observe {
+            // It outlives the request.
+            return Ok(token(self.place, call, true));
+        }
+        if self.envoy.is_null() {
+            return Err(NOT_HERE);
+        }
+        let headers: Vec<Header> = Pairs::new(call.headers).iter().map(Header::of).collect();
+        let mut number = 0;
+        AT_ONCE.set(None);
+        // SAFETY: the stream's address is good in its hook; everything else lives until the call returns.
+        let result = unsafe {
+            abi::envoy_dynamic_module_callback_http_filter_http_callout(
+                self.envoy,
+                &raw mut number,
+                Bytes::of(call.cluster.as_bytes()),
+                headers.as_ptr(),
+                headers.len(),
+                Bytes::of(call.body),
+                u64::from(call.timeout_ms),
+            )
+        };
+        match result {
+            abi::SUCCESS if AT_ONCE.get() != Some(number) => {
+                static NEXT: AtomicU32 = AtomicU32::new(1);
+                let token = NEXT.fetch_add(1, Ordering::Relaxed);
+                self.began.set(Some((number, token)));
+                Ok(token)
+            }
+            abi::CLUSTER_NOT_FOUND => Err(BAD_ARGUMENT),
+            _ => Err(NOT_SENT),
+        }
+    }
+
+    fn respond(&self, headers: &[u8], body: &[u8], details: &str) -> Result<(), Refused> {
+        let then = Then::Respond { headers: headers.to_vec(), body: body.to_vec(), details: details.to_owned() };
+        self.then.replace(Some(then));
+        Ok(())
+    }
+
+    fn resume(&self) -> Result<(), Refused> {
+        self.then.replace(Some(Then::Resume));
+        Ok(())
+    }
+
+    fn act_for(&self, _: u32) -> Result<(), Refused> {
+        // Callbacks here are the stream's own.
+        if self.envoy.is_null() { Err(NOT_HERE) } else { Ok(()) }
+    }
+
+    fn tick_every(&self, ms: u32) -> Result<(), Refused> {
+        self.place.tick_every(ms)
+    }
+
+    fn define(&self, name: &str) -> Result<u32, Refused> {
+        self.place.plugin.counters.get(name).copied().ok_or(NOT_HERE)
+    }
+
+    fn increment(&self, counter: u32, by: u64) -> Result<(), Refused> {
+        if self.place.plugin.increment(counter, by) { Ok(()) } else { Err(NOT_HERE) }
+    }
+}

@@ -1,0 +1,91 @@
+//! Asks for ticks. Envoy's modules have no timers where HTTP filters live, so a thread waits instead; it sleeps for good
+//! while nobody asks, and an idle gateway does not wake.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// The thread, and what it is asked.
+#[derive(Debug)]
+pub(crate) struct Ticker {
+    asked: Arc<Asked>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug, Default)]
+struct Asked {
+    wish: Mutex<Wish>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+enum Wish {
+    #[default]
+    Nothing,
+    /// One tick, that much later.
+    Tick(Duration),
+    End,
+}
+
+impl Asked {
+    fn wish(&self) -> MutexGuard<'_, Wish> {
+        // A wish is written in one piece: it is whole whoever panicked.
+        self.wish.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for a wish that is due, and forgets it. `false` at the end.
+    fn due(&self) -> bool {
+        let mut wish = self.wish();
+        let mut at = None;
+        loop {
+            match *wish {
+                Wish::End => return false,
+                Wish::Nothing => wish = self.changed.wait(wish).unwrap_or_else(PoisonError::into_inner),
+                Wish::Tick(after) => {
+                    let now = Instant::now();
+                    let at = *at.get_or_insert_with(|| now + after);
+                    let Some(left) = at.checked_duration_since(now).filter(|left| !left.is_zero()) else {
+                        *wish = Wish::Nothing;
+                        return true;
+                    };
+                    wish = self.changed.wait_timeout(wish, left).unwrap_or_else(PoisonError::into_inner).0;
+                }
+            }
+        }
+    }
+}
+
+impl Ticker {
+    /// A thread that calls `tick` once for each time it is asked. `None` where the system has no thread to give.
+    pub(crate) fn start(tick: impl Fn() + Send + 'static) -> Option<Self> {
+        let asked = Arc::<Asked>::default();
+        let theirs = Arc::clone(&asked);
+        let run = move || {
+            while theirs.due() {
+                tick();
+            }
+        };
+        let thread = std::thread::Builder::new().name("perch-tick".into()).spawn(run).ok()?;
+        Some(Self { asked, thread: Some(thread) })
+    }
+
+    /// One tick `after` from now, unless one is due already.
+    pub(crate) fn ask(&self, after: Duration) {
+        let mut wish = self.asked.wish();
+        if matches!(*wish, Wish::Nothing) {
+            *wish = Wish::Tick(after);
+            self.asked.changed.notify_one();
+        }
+    }
+}
+
+impl Drop for Ticker {
+    /// Once it is gone no tick comes.
+    fn drop(&mut self) {
+        *self.asked.wish() = Wish::End;
+        self.asked.changed.notify_one();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
