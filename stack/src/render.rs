@@ -114,6 +114,8 @@ impl Gateway {
             observe_key => switch::OBSERVE_KEY,
             observe_seed => switch::OBSERVE_SEED,
             note_prefix => notes::PREFIX,
+            in_canary => notes::IN_CANARY,
+            in_canary_left_out => notes::IN_CANARY_LEFT_OUT,
             left_out => notes::LEFT_OUT,
             bucket_header => headers::BUCKET,
             unsampled_header => headers::UNSAMPLED,

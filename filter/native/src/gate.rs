@@ -9,10 +9,15 @@ use crate::stream::metadata;
 
 /// Is the user of the request at `stream`, in one of its hooks, in the canary?
 pub(crate) fn in_canary(stream: Address) -> bool {
-    metadata(stream, notes::NAMESPACE, notes::CANARY, |word| word == notes::IN_CANARY.as_bytes()).unwrap_or(false)
+    noted(stream, &[notes::IN_CANARY, notes::IN_CANARY_LEFT_OUT])
 }
 
 /// Does the sample of the observations leave the request out?
 pub(crate) fn left_out(stream: Address) -> bool {
-    metadata(stream, notes::NAMESPACE, notes::SAMPLE, |word| word == notes::LEFT_OUT.as_bytes()).unwrap_or(false)
+    noted(stream, &[notes::LEFT_OUT, notes::IN_CANARY_LEFT_OUT])
+}
+
+fn noted(stream: Address, words: &[&str]) -> bool {
+    let one_of = |word: &[u8]| words.iter().any(|wanted| wanted.as_bytes() == word);
+    metadata(stream, notes::NAMESPACE, notes::KEY, one_of).unwrap_or(false)
 }
