@@ -57,7 +57,7 @@ setup: ## Install and pin what is missing (setup/README.md)
 	setup/run system wasm envoy monitoring
 build: setup filter ## Everything, optimised
 	cargo build --locked --profile $(PROFILE) --workspace --bins
-filter: ## The filter's module
+filter: ## The filter's two modules
 	setup/build-filter
 data: ## Demo transactions, if there are none
 	@mkdir -p .perch/data
@@ -85,11 +85,12 @@ test-files: ## Every configuration by its own tool
 test-models: ## The training's own tests
 	setup/run training
 	.perch/venv/bin/python -m unittest discover --quiet --start-directory models
-test-rust: ## Unit, property and end-to-end tests, on SQLite and PostgreSQL, with a model that is trained if there is none
+test-rust: ## Unit, property and end-to-end tests, on SQLite and PostgreSQL and with both of the filter's modules, with a model that is trained if there is none
 	setup/run training postgres
 	$(MAKE) build model PROFILE=dev
 	cargo test --locked --workspace --no-run
 	shadow-scorer/tests/with-postgres cargo test --locked --workspace
+	PERCH_FILTER=$(CURDIR)/target/libperch_filter.so shadow-scorer/tests/with-postgres cargo test --locked --workspace --test e2e
 console-smoke: ## The console in a browser, with a real guard; screenshots in tests/browser/test-results/screens
 	setup/run browser
 	$(MAKE) build PROFILE=dev

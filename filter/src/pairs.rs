@@ -51,7 +51,7 @@ pub fn write(out: &mut Vec<u8>, headers: &[(&[u8], &[u8])]) {
     write_each(out, headers.iter().copied());
 }
 
-/// As [`write`], from wherever they come.
+/// As [`write()`], from wherever they come.
 pub fn write_each<'a>(out: &mut Vec<u8>, headers: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone) {
     out.clear();
     let fits = |(name, value): &(&[u8], &[u8])| u32::try_from(name.len().saturating_add(value.len())).is_ok();

@@ -9,14 +9,14 @@
 //!
 //! | module | what it is |
 //! |---|---|
-//! | [`abi`] | Envoy's types and functions |
+//! | `abi` | Envoy's types and functions |
 //! | `hooks` | what Envoy calls |
-//! | [`gate`] | what Envoy's own matchers found about a request |
-//! | [`seat`] | what one of Envoy's worker threads has of the filter |
-//! | [`stream`] | the port for a callback of a stream |
-//! | [`plugin`] | one filter configuration, and what it does on Envoy's main thread: ticks, batches, counters |
-//! | [`main_thread`] | the port for what happens there |
-//! | [`ticker`] | the thread that asks for a tick |
+//! | `gate` | what Envoy's own matchers found about a request |
+//! | `seat` | what one of Envoy's worker threads has of the filter |
+//! | `stream` | the port for a callback of a stream |
+//! | `plugin` | one filter configuration, and what it does on Envoy's main thread: ticks, batches, counters |
+//! | `main_thread` | the port for what happens there |
+//! | `ticker` | the thread that asks for a tick |
 //!
 //! A worker thread has no events of its own here: a batch cannot be sent from it once the request that filled it is over,
 //! nor can it be woken when traffic stops. Both are the main thread's, which takes the worker's lock for as long as it
