@@ -74,6 +74,8 @@ lint: ## Format, clippy, documentation, dependencies, scripts
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
+	@# Other systems' dependencies too, which no build here has fetched: licences are checked of all.
+	cargo fetch --locked --quiet
 	cargo-deny --offline --locked --log-level warn check bans licenses sources
 	shellcheck -x -P SCRIPTDIR .ci/run models/ask setup/run setup/build-filter setup/*.sh
 test-files: ## Every configuration by its own tool
