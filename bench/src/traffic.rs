@@ -78,8 +78,11 @@ fn padded(mut value: Value, bytes: usize) -> Bytes {
 /// # Errors
 /// When there is no port to be had.
 pub(crate) async fn application(kinds: &[Kind]) -> Result<SocketAddr> {
-    let answers: HashMap<String, Bytes> =
-        kinds.iter().flat_map(|kind| kind.exchanges()).map(|exchange| (exchange.path, exchange.answer)).collect();
+    let mut answers = Answers::default();
+    for exchange in kinds.iter().flat_map(|kind| kind.exchanges()) {
+        answers.by_path.insert(exchange.path, exchange.answer.clone());
+        answers.by_body.insert(exchange.body, exchange.answer);
+    }
     let answers = Arc::new(answers);
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
@@ -94,14 +97,26 @@ pub(crate) async fn application(kinds: &[Kind]) -> Result<SocketAddr> {
     Ok(address)
 }
 
-async fn answer(
-    answers: Arc<HashMap<String, Bytes>>,
-    request: Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, Infallible> {
+/// What the application says.
+#[derive(Debug, Default)]
+struct Answers {
+    /// To clients, whose path tells the request: its body need not be looked at.
+    by_path: HashMap<String, Bytes>,
+    /// To the scorer, which asks with the client's body and knows no query.
+    by_body: HashMap<Bytes, Bytes>,
+}
+
+async fn answer(answers: Arc<Answers>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let (head, mut body) = request.into_parts();
-    while body.frame().await.is_some() {}
     let path = head.uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str);
-    let mut response = Response::new(Full::new(answers.get(path).cloned().unwrap_or_default()));
+    let answer = if let Some(answer) = answers.by_path.get(path) {
+        while body.frame().await.is_some() {}
+        answer.clone()
+    } else {
+        let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+        answers.by_body.get(&body).cloned().unwrap_or_default()
+    };
+    let mut response = Response::new(Full::new(answer));
     response.headers_mut().insert("content-type", http::HeaderValue::from_static("application/json"));
     Ok(response)
 }
