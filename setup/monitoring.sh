@@ -3,7 +3,9 @@
 # would start services of their own on the same ports. apt checks the signatures.
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-[ -x "$STATE/bin/prometheus" ] && [ -x "$STATE/bin/prometheus-alertmanager" ] && exit
+# Debian's Alertmanager reads its built-in templates from there, wherever its program lies, and does not start without.
+templates=/usr/share/prometheus/alertmanager
+[ -x "$STATE/bin/prometheus" ] && [ -x "$STATE/bin/prometheus-alertmanager" ] && [ -f "$templates/default.tmpl" ] && exit
 apt_lists
 say "fetching Prometheus and Alertmanager (30 MB)"
 work=$(mktemp -d "$STATE/deb.XXXXXX")
@@ -16,6 +18,9 @@ chmod 755 "$STATE" "$work"
 for package in "$work"/*.deb; do dpkg-deb -x "$package" "$work/files"; done
 for program in prometheus promtool amtool; do cp "$work/files/usr/bin/$program" "$STATE/bin/"; done
 cp "$work/files/usr/bin/prometheus-alertmanager" "$STATE/bin/alertmanager"
+[ -f "$templates/default.tmpl" ] ||
+    as_root install -D -m 644 -t "$templates" "$work/files$templates"/*.tmpl ||
+    fail "Alertmanager's templates could not be put into $templates" "make that directory writable, then run this again"
 # By Debian's name too.
 ln -sf alertmanager "$STATE/bin/prometheus-alertmanager"
 "$STATE/bin/prometheus" --version >/dev/null 2>&1 || fail "the fetched Prometheus does not run" "read: $STATE/bin/prometheus --version"
