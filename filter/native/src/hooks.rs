@@ -130,22 +130,22 @@ extern "C" fn envoy_dynamic_module_on_http_filter_config_new(
     document: Bytes,
 ) -> Address {
     static NUMBER: AtomicU32 = AtomicU32::new(1);
-    survived(std::ptr::null_mut(), || {
+    // Always taken, as far as Envoy is concerned: it would refuse its whole configuration, and not start. Without a
+    // plugin every request is left alone, so the clients get the rules, and the reason is in the log.
+    let configured: Configured = survived(None, || {
         // SAFETY: Envoy's for the time of the hook.
         let document = unsafe { document.read() };
         let plugin = Plugin::new(NUMBER.fetch_add(1, Ordering::Relaxed), config, document);
-        // Always taken, as far as Envoy is concerned: it would refuse its whole configuration, and not start. Without a
-        // plugin every request is left alone, so the clients get the rules, and the reason is in the log.
-        let configured: Configured = plugin
+        plugin
             .inspect_err(|error| {
                 stream::log(
                     Level::Error,
                     &format!("perch: the configuration is refused, every client gets the rules: {error}"),
                 );
             })
-            .ok();
-        Box::into_raw(Box::new(configured)).cast()
-    })
+            .ok()
+    });
+    Box::into_raw(Box::new(configured)).cast()
 }
 
 #[unsafe(no_mangle)]
@@ -205,20 +205,21 @@ unsafe fn received<'a>(
 
 #[unsafe(no_mangle)]
 extern "C" fn envoy_dynamic_module_on_http_filter_new(configured: Address, _envoy: Address) -> Address {
-    survived(std::ptr::null_mut(), || {
+    // Never null, which Envoy would answer with an error of its own: without a place the stream is left alone.
+    let place = survived(None, || {
         // SAFETY: what `config_new` made.
-        let place = unsafe { &*configured.cast::<Configured>() }.as_ref().and_then(seat::place);
-        let number = place.as_ref().map_or(0, |place| place.seat.number());
-        let stream = Stream {
-            place,
-            number,
-            aside: Cell::new(true),
-            call: Cell::new(None),
-            held: Cell::new(false),
-            can_be_woken: Cell::new(false),
-        };
-        Box::into_raw(Box::new(stream)).cast()
-    })
+        unsafe { &*configured.cast::<Configured>() }.as_ref().and_then(seat::place)
+    });
+    let number = place.as_ref().map_or(0, |place| place.seat.number());
+    let stream = Stream {
+        place,
+        number,
+        aside: Cell::new(true),
+        call: Cell::new(None),
+        held: Cell::new(false),
+        can_be_woken: Cell::new(false),
+    };
+    Box::into_raw(Box::new(stream)).cast()
 }
 
 #[unsafe(no_mangle)]

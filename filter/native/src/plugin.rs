@@ -19,8 +19,8 @@ use crate::stream::{Received, header};
 use crate::ticker::Ticker;
 
 /// What the main thread is asked to do.
-pub(crate) const TICK: u64 = 1;
-pub(crate) const SEND: u64 = 2;
+const TICK: u64 = 1;
+const SEND: u64 = 2;
 
 /// See the module.
 #[derive(Debug)]
@@ -155,6 +155,10 @@ impl Plugin {
     pub(crate) fn asked(self: &Arc<Self>, event: u64) {
         if event == TICK {
             let places = locked(&self.places).clone();
+            // First, so that a worker that fails here takes nobody else's tick away; one too many ends by itself.
+            if places.iter().any(|place| place.ticking.load(Ordering::Acquire)) {
+                self.tick_soon();
+            }
             for place in places.iter().filter(|place| place.ticking.load(Ordering::Acquire)) {
                 let host = OnMain::new(place, None);
                 let mut worker = place.seat.worker();
@@ -163,9 +167,6 @@ impl Plugin {
                 drop(worker);
                 for stream in due {
                     place.seat.wake(stream);
-                }
-                if place.ticking.load(Ordering::Acquire) {
-                    self.tick_soon();
                 }
             }
         }
