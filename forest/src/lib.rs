@@ -15,6 +15,8 @@
 //! # }
 //! ```
 //!
+//! A model of text has a product with constant weights before its trees, of rows that are mostly zeros: it skips them.
+//!
 //! Without a graph around it: [`ensemble_of`] a node, or an [`Ensemble`] of your own, becomes a [`Forest`].
 
 mod attributes;
@@ -27,6 +29,7 @@ mod forest;
 mod operator;
 mod outcome;
 mod sieve;
+mod sparse;
 mod tree;
 mod votes;
 

@@ -9,15 +9,17 @@ use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
 
 use crate::attributes::ensemble_of;
-use crate::{Forest, Labels};
+use crate::{Forest, Labels, sparse};
 
 const NAME: &str = "TreeEnsembleClassifier";
 
-/// Makes `onnx` build every TreeEnsembleClassifier as a [`Forest`]. Call it before a model is loaded.
+/// Makes `onnx` build every TreeEnsembleClassifier as a [`Forest`], and skip the zeros of a row that is multiplied with
+/// constant weights. Call it before a model is loaded.
 ///
 /// A model whose ensemble is malformed, or of a kind that is not evaluated here, is then refused when it is loaded.
 pub fn register(onnx: &mut Onnx) {
     onnx.op_register.insert(NAME, build);
+    sparse::register(onnx);
 }
 
 /// Whether a plan's tree ensembles are all evaluated by this crate, and there is at least one.

@@ -9,4 +9,5 @@ mod malformed;
 mod naive;
 mod onnx;
 mod operator;
+mod products;
 mod properties;

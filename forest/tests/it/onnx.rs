@@ -4,8 +4,8 @@ use forest::{Ensemble, Labels, Mode, PostTransform};
 use tract_onnx::pb::attribute_proto::AttributeType;
 use tract_onnx::pb::tensor_shape_proto::{Dimension, dimension};
 use tract_onnx::pb::{
-    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorShapeProto, TypeProto, ValueInfoProto,
-    type_proto,
+    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TensorShapeProto, TypeProto,
+    ValueInfoProto, type_proto,
 };
 
 fn attribute(name: &str, kind: AttributeType) -> AttributeProto {
@@ -84,10 +84,17 @@ pub(crate) fn node(e: &Ensemble) -> NodeProto {
     }
 }
 
-/// A graph with that node alone; the batch is a named dimension.
-pub(crate) fn model(node: NodeProto, width: usize) -> ModelProto {
-    let dimension = |value| Dimension { value: Some(value), ..Dimension::default() };
-    let value = |name: &str, elem_type: i32, dim: Vec<Dimension>| ValueInfoProto {
+fn dimension(value: dimension::Value) -> Dimension {
+    Dimension { value: Some(value), ..Dimension::default() }
+}
+
+/// The batch, a named dimension.
+fn batch() -> Dimension {
+    dimension(dimension::Value::DimParam("batch".into()))
+}
+
+fn value(name: &str, elem_type: i32, dim: Vec<Dimension>) -> ValueInfoProto {
+    ValueInfoProto {
         name: name.into(),
         r#type: Some(TypeProto {
             value: Some(type_proto::Value::TensorType(type_proto::Tensor {
@@ -97,8 +104,10 @@ pub(crate) fn model(node: NodeProto, width: usize) -> ModelProto {
             ..TypeProto::default()
         }),
         ..ValueInfoProto::default()
-    };
-    let batch = || dimension(dimension::Value::DimParam("batch".into()));
+    }
+}
+
+fn graph(node: NodeProto, width: usize, output: Vec<ValueInfoProto>, initializer: Vec<TensorProto>) -> ModelProto {
     ModelProto {
         ir_version: 8,
         opset_import: vec![
@@ -108,10 +117,37 @@ pub(crate) fn model(node: NodeProto, width: usize) -> ModelProto {
         graph: Some(GraphProto {
             name: "forest".into(),
             input: vec![value("rows", 1, vec![batch(), dimension(dimension::Value::DimValue(width as i64))])],
-            output: vec![value("label", 7, vec![batch()]), value("scores", 1, vec![batch(), Dimension::default()])],
+            output,
             node: vec![node],
+            initializer,
             ..GraphProto::default()
         }),
         ..ModelProto::default()
     }
+}
+
+/// A graph with that node of trees alone.
+pub(crate) fn model(node: NodeProto, width: usize) -> ModelProto {
+    let outputs = vec![value("label", 7, vec![batch()]), value("scores", 1, vec![batch(), Dimension::default()])];
+    graph(node, width, outputs, Vec::new())
+}
+
+/// A graph that multiplies rows with `weights`, of which `line` belong to each column of a row.
+pub(crate) fn product(weights: &[f32], line: usize) -> ModelProto {
+    let width = weights.len() / line;
+    let node = NodeProto {
+        name: "product".into(),
+        op_type: "MatMul".into(),
+        input: vec!["rows".into(), "weights".into()],
+        output: vec!["sums".into()],
+        ..NodeProto::default()
+    };
+    let weights = TensorProto {
+        name: "weights".into(),
+        dims: vec![width as i64, line as i64],
+        data_type: 1,
+        float_data: weights.to_vec(),
+        ..TensorProto::default()
+    };
+    graph(node, width, vec![value("sums", 1, vec![batch(), Dimension::default()])], vec![weights])
 }
