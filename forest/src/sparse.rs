@@ -141,9 +141,7 @@ impl EvalOp for SparseRows {
 impl TypedOp for SparseRows {
     fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
         let [input] = inputs else { bail!("one input is expected, got {}", inputs.len()) };
-        let [rows, width] = input.shape.dims() else {
-            bail!("rows are expected, got the shape {:?}", input.shape)
-        };
+        let [rows, width] = input.shape.dims() else { bail!("rows are expected, got the shape {:?}", input.shape) };
         ensure!(input.datum_type == f32::datum_type(), "f32 is expected, got {:?}", input.datum_type);
         ensure!(*width == self.width().to_dim(), "rows have {width} columns, the weights {}", self.width());
         Ok(tvec![f32::fact([rows.clone(), self.line.to_dim()])])

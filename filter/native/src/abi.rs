@@ -71,6 +71,19 @@ pub(crate) const unsafe fn slice<'a, T>(start: *const T, length: usize) -> &'a [
     unsafe { std::slice::from_raw_parts(start, length) }
 }
 
+/// The list of `count` values that `fill` writes at the address it is given; `None` when it says that it could not.
+///
+/// # Safety
+/// When `fill` says that it could, it has written them all.
+pub(crate) unsafe fn listed<T>(count: usize, fill: impl FnOnce(*mut T) -> bool) -> Option<Vec<T>> {
+    let mut list = Vec::with_capacity(count);
+    fill(list.as_mut_ptr()).then(|| {
+        // SAFETY: there is room for them, and they are written, as the caller says.
+        unsafe { list.set_len(count) };
+        list
+    })
+}
+
 /// Header maps of a stream.
 pub(crate) const REQUEST_HEADERS: u32 = 0;
 pub(crate) const RESPONSE_HEADERS: u32 = 2;

@@ -1,5 +1,4 @@
-//! What Envoy calls. It resolves every hook of an HTTP filter when it loads the module, so those with nothing to do are
-//! here too.
+//! What Envoy calls, and something happens (the other hooks are in [`crate::unused`]).
 //!
 //! No panic leaves a hook. The stream goes on as if the filter were not there; its worker begins anew (see [`crate::seat`]).
 #![allow(unsafe_code)]
@@ -14,8 +13,9 @@ use filter::plugin::worker::Worker;
 
 use crate::abi::{self, Address, Bytes, Header};
 use crate::plugin::Plugin;
+use crate::received::Received;
 use crate::seat::{self, Place};
-use crate::stream::{self, OnStream, Received, Then};
+use crate::stream::{self, OnStream, Then};
 
 /// What Envoy keeps for us of a stream.
 struct Stream {
@@ -363,54 +363,4 @@ unsafe fn settle(envoy: Address, stream: Address, then: Option<Then>) {
         // SAFETY: as the caller says.
         unsafe { then.perform(envoy) };
     }
-}
-
-macro_rules! nothing_to_do {
-    ($($name:ident($($argument:ident: $kind:ty),*);)*) => {
-        $(
-            #[unsafe(no_mangle)]
-            extern "C" fn $name($($argument: $kind),*) {}
-        )*
-    };
-}
-
-nothing_to_do! {
-    envoy_dynamic_module_on_http_filter_stream_complete(_envoy: Address, _stream: Address);
-    envoy_dynamic_module_on_http_filter_per_route_config_destroy(_config: Address);
-    envoy_dynamic_module_on_http_filter_downstream_above_write_buffer_high_watermark(_envoy: Address, _stream: Address);
-    envoy_dynamic_module_on_http_filter_downstream_below_write_buffer_low_watermark(_envoy: Address, _stream: Address);
-    envoy_dynamic_module_on_http_filter_http_stream_headers(
-        _envoy: Address, _stream: Address, _call: u64, _headers: *const Header, _count: usize, _end: bool);
-    envoy_dynamic_module_on_http_filter_http_stream_data(
-        _envoy: Address, _stream: Address, _call: u64, _chunks: *const Bytes, _count: usize, _end: bool);
-    envoy_dynamic_module_on_http_filter_http_stream_trailers(
-        _envoy: Address, _stream: Address, _call: u64, _trailers: *const Header, _count: usize);
-    envoy_dynamic_module_on_http_filter_http_stream_complete(_envoy: Address, _stream: Address, _call: u64);
-    envoy_dynamic_module_on_http_filter_http_stream_reset(_envoy: Address, _stream: Address, _call: u64, _why: u32);
-    envoy_dynamic_module_on_http_filter_config_http_stream_headers(
-        _envoy: Address, _config: Address, _call: u64, _headers: *const Header, _count: usize, _end: bool);
-    envoy_dynamic_module_on_http_filter_config_http_stream_data(
-        _envoy: Address, _config: Address, _call: u64, _chunks: *const Bytes, _count: usize, _end: bool);
-    envoy_dynamic_module_on_http_filter_config_http_stream_trailers(
-        _envoy: Address, _config: Address, _call: u64, _trailers: *const Header, _count: usize);
-    envoy_dynamic_module_on_http_filter_config_http_stream_complete(_envoy: Address, _config: Address, _call: u64);
-    envoy_dynamic_module_on_http_filter_config_http_stream_reset(_envoy: Address, _config: Address, _call: u64, _why: u32);
-}
-
-/// No settings by route: a route's own are refused, as what is not understood.
-#[unsafe(no_mangle)]
-extern "C" fn envoy_dynamic_module_on_http_filter_per_route_config_new(_name: Bytes, _document: Bytes) -> Address {
-    std::ptr::null_mut()
-}
-
-/// Envoy's own answers are observed as they pass, like any other.
-#[unsafe(no_mangle)]
-extern "C" fn envoy_dynamic_module_on_http_filter_local_reply(
-    _envoy: Address,
-    _stream: Address,
-    _status: u32,
-    _details: Bytes,
-    _reset_follows: bool,
-) -> u32 {
-    abi::CONTINUE
 }

@@ -3,19 +3,22 @@
 //! The same filter as the WebAssembly module, over the same port ([`filter::plugin::host::Host`]), decision for decision;
 //! what differs is the host. There is no VM to enter, headers and bodies are read where they lie, and what is left of the
 //! filter's price is little more than that of any filter of Envoy's (`filter/COST.md` has the figures). The price is the
-//! sandbox: this code shares Envoy's memory. So all `unsafe` stands in four small files, each use with its reason, and
+//! sandbox: this code shares Envoy's memory. So all `unsafe` stands in the files that touch Envoy's side, each use with its reason, and
 //! no panic leaves a hook: the stream goes on as if the filter were not there, and its worker begins anew. A trap in the
 //! VM costs every request under way on its worker; a panic here costs none.
 //!
 //! | module | what it is |
 //! |---|---|
 //! | `abi` | Envoy's types and functions |
-//! | `hooks` | what Envoy calls |
+//! | `hooks` | what Envoy calls, and something happens |
+//! | `unused` | what Envoy calls besides |
 //! | `gate` | what Envoy's own matchers found about a request |
 //! | `seat` | what one of Envoy's worker threads has of the filter |
 //! | `stream` | the port for a callback of a stream |
+//! | `received` | what a call was answered with |
 //! | `plugin` | one filter configuration, and what it does on Envoy's main thread: ticks, batches, counters |
 //! | `main_thread` | the port for what happens there |
+//! | `scheduler` | the way to a thread of Envoy's from another |
 //! | `ticker` | the thread that asks for a tick |
 //!
 //! A worker thread has no events of its own here: a batch cannot be sent from it once the request that filled it is over,
@@ -27,7 +30,9 @@ mod gate;
 mod hooks;
 mod main_thread;
 mod plugin;
+mod received;
 mod scheduler;
 mod seat;
 mod stream;
 mod ticker;
+mod unused;

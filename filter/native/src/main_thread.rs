@@ -9,8 +9,9 @@ use filter::plugin::host::{Body, Call, Host, Level, Map, Refused};
 
 use crate::abi::{self, Address, Bytes, Header};
 use crate::plugin::Leaving;
+use crate::received::Received;
 use crate::seat::Place;
-use crate::stream::{NOT_HERE, Received, log, now_ns, token};
+use crate::stream::{NOT_HERE, log, now_ns, token};
 
 /// Envoy's side of a configuration.
 #[derive(Debug)]

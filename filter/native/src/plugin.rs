@@ -13,9 +13,10 @@ use filter::metrics;
 use crate::abi::Address;
 use crate::gate;
 use crate::main_thread::{self, Envoy, OnMain};
+use crate::received::Received;
 use crate::scheduler::ToMain;
 use crate::seat::Place;
-use crate::stream::{Received, header};
+use crate::stream::header;
 use crate::ticker::Ticker;
 
 /// What the main thread is asked to do.

@@ -15,6 +15,7 @@ use filter::plugin::host::{Body, Call, Host, Level, Map, Refused};
 use crate::abi::{self, Address, Bytes, Header};
 use crate::gate;
 use crate::plugin::{Leaving, Plugin};
+use crate::received::{self, Received};
 use crate::seat::Place;
 
 /// The filter asked for what is not to be had here: a status, as any of Envoy's.
@@ -25,47 +26,6 @@ const NOT_SENT: Refused = Refused(10);
 
 /// The path by which the filter asks who answered.
 const CODE_DETAILS: &[u8] = b"response\0code_details";
-
-/// What a call was answered with, as Envoy shows it for the time of a hook.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Received<'a> {
-    pub(crate) headers: &'a [Header],
-    chunks: &'a [Bytes],
-}
-
-impl<'a> Received<'a> {
-    /// # Safety
-    /// All that they lead to is readable for `'a`.
-    pub(crate) const unsafe fn new(headers: &'a [Header], chunks: &'a [Bytes]) -> Self {
-        Self { headers, chunks }
-    }
-
-    /// The body's bytes.
-    pub(crate) fn length(self) -> usize {
-        // SAFETY: readable, as `new` was promised.
-        self.chunks.iter().map(|chunk| unsafe { chunk.read() }.len()).sum()
-    }
-
-    /// The headers into `out`, which is cleared.
-    pub(crate) fn write_headers(self, out: &mut Vec<u8>) {
-        // SAFETY: readable, as `new` was promised.
-        pairs::write_each(out, self.headers.iter().map(|header| unsafe { header.read() }));
-    }
-
-    /// Appends the body's first `length` bytes.
-    pub(crate) fn write_body(self, length: usize, out: &mut Vec<u8>) {
-        // SAFETY: readable, as `new` was promised.
-        append(self.chunks.iter().map(|chunk| unsafe { chunk.read() }), length, out);
-    }
-}
-
-fn append<'a>(chunks: impl Iterator<Item = &'a [u8]>, mut length: usize, out: &mut Vec<u8>) {
-    for chunk in chunks {
-        let part = chunk.get(..length).unwrap_or(chunk);
-        out.extend_from_slice(part);
-        length -= part.len();
-    }
-}
 
 /// Nanoseconds since the first that anybody asked.
 pub(crate) fn now_ns() -> u64 {
@@ -287,16 +247,12 @@ impl Host for OnStream<'_> {
         }
         // SAFETY: the stream's address is good in its hook.
         let count = unsafe { abi::envoy_dynamic_module_callback_http_get_headers_size(self.envoy, map) };
-        let mut headers: Vec<Header> = Vec::with_capacity(count);
-        // SAFETY: as above; there is room for as many as Envoy has just counted, and no header came or went since.
-        if !unsafe { abi::envoy_dynamic_module_callback_http_get_headers(self.envoy, map, headers.as_mut_ptr()) } {
-            return Err(NOT_HERE);
-        }
-        // SAFETY: Envoy has written all of them.
-        unsafe { headers.set_len(count) };
+        // SAFETY: as above; Envoy writes as many as it has just counted, since no header came or went.
+        let headers: Option<Vec<Header>> = unsafe {
+            abi::listed(count, |list| abi::envoy_dynamic_module_callback_http_get_headers(self.envoy, map, list))
+        };
         // SAFETY: Envoy keeps names and values until the hook ends or a header is set, which nothing does here.
-        let headers = headers.iter().map(|header| unsafe { header.read() });
-        pairs::write_each(out, headers);
+        pairs::write_each(out, headers.ok_or(NOT_HERE)?.iter().map(|header| unsafe { header.read() }));
         Ok(())
     }
 
@@ -311,7 +267,7 @@ impl Host for OnStream<'_> {
     fn body(&self, body: Body, length: usize, out: &mut Vec<u8>) -> Result<(), Refused> {
         let kind = match body {
             Body::Configuration => {
-                append([self.place.plugin.document.as_slice()].into_iter(), length, out);
+                received::append([self.place.plugin.document.as_slice()].into_iter(), length, out);
                 return Ok(());
             }
             Body::Call => {
@@ -326,15 +282,12 @@ impl Host for OnStream<'_> {
         }
         // SAFETY: the stream's address is good in its hook.
         let count = unsafe { abi::envoy_dynamic_module_callback_http_get_body_chunks_size(self.envoy, kind) };
-        let mut chunks: Vec<Bytes> = Vec::with_capacity(count);
-        // SAFETY: as above; there is room for as many as Envoy has just counted, and nothing came since.
-        if !unsafe { abi::envoy_dynamic_module_callback_http_get_body_chunks(self.envoy, kind, chunks.as_mut_ptr()) } {
-            return Err(NOT_HERE);
-        }
-        // SAFETY: Envoy has written all of them.
-        unsafe { chunks.set_len(count) };
+        // SAFETY: as above; Envoy writes as many as it has just counted, since nothing came.
+        let chunks: Option<Vec<Bytes>> = unsafe {
+            abi::listed(count, |list| abi::envoy_dynamic_module_callback_http_get_body_chunks(self.envoy, kind, list))
+        };
         // SAFETY: Envoy keeps the bytes until the hook ends or the body is changed, which nothing does here.
-        append(chunks.iter().map(|chunk| unsafe { chunk.read() }), length, out);
+        received::append(chunks.ok_or(NOT_HERE)?.iter().map(|chunk| unsafe { chunk.read() }), length, out);
         Ok(())
     }
 

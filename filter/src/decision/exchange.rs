@@ -18,42 +18,7 @@ use contract::bucket::Bucket;
 use contract::frame::{self, Encoding, Observation};
 use contract::names::{Arm, Cohort, Outcome};
 
-/// Bytes that a worker may hold for observations: copies being made, and records that wait to be sent.
-#[derive(Debug, Clone, Copy)]
-pub struct Budget {
-    used: usize,
-    limit: usize,
-}
-
-impl Budget {
-    /// With nothing used. `limit` is in bytes.
-    #[must_use]
-    pub const fn new(limit: usize) -> Self {
-        Self { used: 0, limit }
-    }
-
-    /// Takes `bytes`, or nothing.
-    #[must_use]
-    pub const fn take(&mut self, bytes: usize) -> bool {
-        let used = self.used.saturating_add(bytes);
-        if used > self.limit {
-            return false;
-        }
-        self.used = used;
-        true
-    }
-
-    /// Gives `bytes` back.
-    pub const fn give(&mut self, bytes: usize) {
-        self.used = self.used.saturating_sub(bytes);
-    }
-
-    /// Bytes taken.
-    #[must_use]
-    pub const fn used(&self) -> usize {
-        self.used
-    }
-}
+use super::budget::Budget;
 
 /// A body that passes.
 #[derive(Debug)]

@@ -10,7 +10,7 @@
 
 use contract::names::FallbackReason;
 
-use super::exchange::Budget;
+use super::budget::Budget;
 
 /// Where a held request stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,6 +7,7 @@
 //! | [`intercept`] | is the request one of those that Perch is about |
 //! | [`identity`] | who the user is, as a pseudonym |
 //! | [`cohort`] | whether the user is in a group that the share does not deal |
+//! | [`budget`] | whether a worker may hold so many bytes more |
 //! | [`exchange`] | what becomes of one request with its answer as an observation |
 //! | [`observation`] | what waits to be sent, what is under way, and when there is no more room |
 //! | [`held`] | what becomes of a canary user's request: asked, answered, let go |
@@ -14,6 +15,7 @@
 //! | [`accounting`] | which counters move |
 
 pub mod accounting;
+pub mod budget;
 pub mod cohort;
 pub mod exchange;
 pub mod fallback;

@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 
 use contract::frame::{self, Observation};
 
-use super::exchange::Budget;
+use super::budget::Budget;
 
 /// Bounds, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

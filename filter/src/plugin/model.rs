@@ -8,7 +8,7 @@ use contract::headers;
 use contract::names::FallbackReason;
 
 use crate::config::Config;
-use crate::decision::exchange::Budget;
+use crate::decision::budget::Budget;
 use crate::decision::fallback;
 use crate::decision::heads::{AnswerHead, RequestHead};
 use crate::decision::held::{Held, Stage};

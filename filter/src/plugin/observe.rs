@@ -7,8 +7,9 @@ use contract::headers;
 use contract::names::{Arm, BatchResult, Cohort, IdentitySource, Outcome};
 
 use crate::config::Config;
+use crate::decision::budget::Budget;
 use crate::decision::cohort::Named;
-use crate::decision::exchange::{Budget, Exchange, Side};
+use crate::decision::exchange::{Exchange, Side};
 use crate::decision::heads::{AnswerHead, RequestHead};
 use crate::decision::identity::{self, Search};
 use crate::decision::observation::{Bounds, Buffer};
