@@ -46,6 +46,9 @@ pub(crate) struct Saturated {
     rate: Rounds,
     /// µs of CPU an observation.
     cpu: Rounds,
+    /// That, as a multiple of what the first case took just before and just after: what the machine does to both goes
+    /// away.
+    over_first: Rounds,
     last: Fed,
 }
 
@@ -73,36 +76,62 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     let first = size::first(batch);
     let scorer = start(first.model, &cores).await?;
     let before = machine::memory(scorer.pid)?;
-    let mut cases = vec![saturated(&scorer, first, rounds, length).await?];
+    let bench = Bench { first, scorer, rounds, length };
+    let mut cases = vec![bench.saturated(&bench.scorer, first).await?];
     let most = cases.first().map_or(0.0, |saturated| saturated.rate.median());
-    let (sent, steady) = feed::steady(scorer.address, first.load, STEADY_SHARE * most, length * 2).await?;
+    let (sent, steady) = feed::steady(bench.scorer.address, first.load, STEADY_SHARE * most, length * 2).await?;
     let observations = if options.quick { options.observations / 20 } else { options.observations };
-    let (memory, long) = watched(&scorer, first, observations).await?;
-    let mut held = (first.model, scorer);
+    let (memory, long) = watched(&bench.scorer, first, observations).await?;
+    let mut other: Option<(Model, Scorer)> = None;
     for case in size::others(batch) {
-        if case.model != held.0 {
-            held = (case.model, start(case.model, &cores).await?);
+        if case.model == first.model {
+            cases.push(bench.saturated(&bench.scorer, case).await?);
+            continue;
         }
-        cases.push(saturated(&held.1, case, rounds, length).await?);
+        let scorer = match other.take() {
+            Some((model, scorer)) if model == case.model => scorer,
+            _ => start(case.model, &cores).await?,
+        };
+        cases.push(bench.saturated(&scorer, case).await?);
+        other = Some((case.model, scorer));
     }
     let memory = [before].into_iter().chain(memory).collect();
     write::all(&Found { gateway, cases, sent, steady, memory, long }, !options.quick)
 }
 
-async fn saturated(scorer: &Scorer, case: Case, rounds: usize, length: Duration) -> Result<Saturated> {
-    eprintln!("{} {}", case.axis, case.value);
-    // Transactions come into the cache.
-    feed::saturate(scorer.address, case.load, length / 2).await?;
-    let mut saturated = Saturated { case, rate: Rounds::default(), cpu: Rounds::default(), last: Fed::default() };
-    for _ in 0..rounds {
-        let used = machine::cpu_ns(scorer.pid)?;
-        let fed = feed::saturate(scorer.address, case.load, length).await?;
-        let used = machine::cpu_ns(scorer.pid)?.saturating_sub(used) as f64;
-        saturated.rate.push(fed.rate());
-        saturated.cpu.push(used / 1e3 / fed.observations.max(1) as f64);
-        saturated.last = fed;
+/// The first case with its scorer, which every other is set beside.
+struct Bench {
+    first: Case,
+    scorer: Scorer,
+    rounds: usize,
+    length: Duration,
+}
+
+impl Bench {
+    async fn saturated(&self, scorer: &Scorer, case: Case) -> Result<Saturated> {
+        eprintln!("{} {}", case.axis, case.value);
+        // Transactions come into the cache.
+        feed::saturate(scorer.address, case.load, self.length / 2).await?;
+        let (mut rate, mut cpu, mut over_first) = (Rounds::default(), Rounds::default(), Rounds::default());
+        let (mut before, mut last) = (turn(&self.scorer, self.first, self.length).await?.0, Fed::default());
+        for _ in 0..self.rounds {
+            let (used, fed) = turn(scorer, case, self.length).await?;
+            let after = turn(&self.scorer, self.first, self.length).await?.0;
+            rate.push(fed.rate());
+            cpu.push(used);
+            over_first.push(used / f64::midpoint(before, after));
+            (before, last) = (after, fed);
+        }
+        Ok(Saturated { case, rate, cpu, over_first, last })
     }
-    Ok(saturated)
+}
+
+/// µs of CPU an observation, and what came back.
+async fn turn(scorer: &Scorer, case: Case, length: Duration) -> Result<(f64, Fed)> {
+    let used = machine::cpu_ns(scorer.pid)?;
+    let fed = feed::saturate(scorer.address, case.load, length).await?;
+    let used = machine::cpu_ns(scorer.pid)?.saturating_sub(used) as f64;
+    Ok((used / 1e3 / fed.observations.max(1) as f64, fed))
 }
 
 /// A long run, and the scorer's memory at twelve points of it.

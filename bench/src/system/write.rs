@@ -72,7 +72,9 @@ fn row(saturated: &Saturated) -> Value {
         "labels": case.model.labels,
         "observations_a_second": saturated.rate.json(),
         "cpu": saturated.cpu.json(),
+        "cpu_vs_first": saturated.over_first.json(),
         "cpu_per_item": rounded(saturated.cpu.median() / case.load.kind.items as f64),
+        "cpu_per_item_vs_first": rounded(saturated.over_first.median() / case.load.kind.items as f64),
         "none": none(&saturated.last),
     })
 }
@@ -106,21 +108,27 @@ fn table(found: &Found) -> String {
         megabytes(found.memory.last()),
         found.long.observations,
     );
-    table.push_str("| what differs | CPU an observation, µs | an item, µs | × first |\n|---|---|---|---|\n");
+    table.push_str(
+        "| what differs | CPU an observation, µs | × first, round by round | an item, µs | × first |\n|---|---|---|---|---|\n",
+    );
     for saturated in &found.cases {
-        let case = saturated.case;
+        let (case, cpu, over) = (saturated.case, &saturated.cpu, &saturated.over_first);
         let name = match case.axis {
             "first" => "1 KiB, one item, 4 gateways, 10,000 users".to_owned(),
             axis => format!("{} {axis}", case.value),
         };
-        let cpu = saturated.cpu.median();
+        let items = case.load.kind.items as f64;
         let _ = writeln!(
             table,
-            "| {name} | {cpu:.1} ({:.1}–{:.1}) | {:.1} | {:.2} |",
-            saturated.cpu.least(),
-            saturated.cpu.most(),
-            cpu / case.load.kind.items as f64,
-            cpu / first.cpu.median(),
+            "| {name} | {:.1} ({:.1}–{:.1}) | {:.2} ({:.2}–{:.2}) | {:.1} | {:.2} |",
+            cpu.median(),
+            cpu.least(),
+            cpu.most(),
+            over.median(),
+            over.least(),
+            over.most(),
+            cpu.median() / items,
+            over.median() / items,
         );
     }
     table
