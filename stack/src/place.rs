@@ -65,6 +65,12 @@ impl Place {
         self.root.join("target/libperch_filter.so")
     }
 
+    /// The native module whose callbacks fail now and then: `setup/build-filter drill` puts it there, for tests.
+    #[must_use]
+    pub fn drilled_filter(&self) -> PathBuf {
+        self.root.join("target/libperch_filter_drill.so")
+    }
+
     /// Envoy: `PERCH_ENVOY`, or where setup puts it.
     #[must_use]
     pub fn envoy(&self) -> PathBuf {

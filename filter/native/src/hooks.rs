@@ -35,10 +35,14 @@ struct Stream {
 /// What Envoy keeps for us of a configuration; nothing where it was refused.
 type Configured = Option<Arc<Plugin>>;
 
-fn survived<T>(otherwise: T, hook: impl FnOnce() -> T) -> T {
+/// What `hook` comes to, or `otherwise` where it panics, which is logged and, where there is a plugin, counted.
+fn survived<T>(plugin: Option<&Plugin>, otherwise: T, hook: impl FnOnce() -> T) -> T {
     catch_unwind(AssertUnwindSafe(hook)).unwrap_or_else(|panic| {
         let why = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
         stream::log(Level::Error, &format!("perch: the filter failed: {}", why.unwrap_or("no reason given")));
+        if let Some(plugin) = plugin {
+            plugin.failed();
+        }
         otherwise
     })
 }
@@ -58,22 +62,16 @@ unsafe fn called<T>(
     // SAFETY: as the caller says; nobody has it mutably, and the reference ends with this function.
     let stream = unsafe { &*stream.cast::<Stream>() };
     let Some(place) = stream.place.as_ref().filter(|_| !stream.aside.get()) else { return (otherwise, None) };
-    let result = catch_unwind(AssertUnwindSafe(|| {
+    let done = survived(Some(&place.plugin), None, || {
         // SAFETY: as the caller says.
         let host = unsafe { OnStream::new(envoy, place, received) };
         let result = act(&mut place.seat.worker(), &host, stream.number);
         if let Some(call) = host.began() {
             stream.call.set(Some(call));
         }
-        (result, host.then())
-    }));
-    let (result, then) = match result {
-        Ok(done) => done,
-        Err(panic) => {
-            place.plugin.failed();
-            (survived(otherwise, || std::panic::resume_unwind(panic)), stream.held.get().then_some(Then::Resume))
-        }
-    };
+        Some((result, host.then()))
+    });
+    let (result, then) = done.unwrap_or_else(|| (otherwise, stream.held.get().then_some(Then::Resume)));
     if then.is_some() {
         stream.held.set(false);
     }
@@ -132,7 +130,7 @@ extern "C" fn envoy_dynamic_module_on_http_filter_config_new(
     static NUMBER: AtomicU32 = AtomicU32::new(1);
     // Always taken, as far as Envoy is concerned: it would refuse its whole configuration, and not start. Without a
     // plugin every request is left alone, so the clients get the rules, and the reason is in the log.
-    let configured: Configured = survived(None, || {
+    let configured: Configured = survived(None, None, || {
         // SAFETY: Envoy's for the time of the hook.
         let document = unsafe { document.read() };
         let plugin = Plugin::new(NUMBER.fetch_add(1, Ordering::Relaxed), config, document);
@@ -150,7 +148,7 @@ extern "C" fn envoy_dynamic_module_on_http_filter_config_new(
 
 #[unsafe(no_mangle)]
 extern "C" fn envoy_dynamic_module_on_http_filter_config_destroy(configured: Address) {
-    survived((), || {
+    survived(None, (), || {
         // SAFETY: what `config_new` made, for the last time.
         let configured = unsafe { Box::from_raw(configured.cast::<Configured>()) };
         if let Some(plugin) = *configured {
@@ -161,12 +159,10 @@ extern "C" fn envoy_dynamic_module_on_http_filter_config_destroy(configured: Add
 
 #[unsafe(no_mangle)]
 extern "C" fn envoy_dynamic_module_on_http_filter_config_scheduled(_envoy: Address, configured: Address, event: u64) {
-    survived((), || {
-        // SAFETY: what `config_new` made.
-        if let Some(plugin) = unsafe { &*configured.cast::<Configured>() } {
-            plugin.asked(event);
-        }
-    });
+    // SAFETY: what `config_new` made.
+    if let Some(plugin) = unsafe { &*configured.cast::<Configured>() } {
+        survived(Some(plugin), (), || plugin.asked(event));
+    }
 }
 
 #[unsafe(no_mangle)]
@@ -180,14 +176,12 @@ extern "C" fn envoy_dynamic_module_on_http_filter_config_http_callout_done(
     chunks: *const Bytes,
     chunks_count: usize,
 ) {
-    survived((), || {
-        // SAFETY: Envoy's for the time of the hook.
-        let received = unsafe { received(result, (headers, headers_count), (chunks, chunks_count)) };
-        // SAFETY: what `config_new` made.
-        if let Some(plugin) = unsafe { &*configured.cast::<Configured>() } {
-            plugin.call_answered(call, received);
-        }
-    });
+    // SAFETY: Envoy's for the time of the hook.
+    let received = unsafe { received(result, (headers, headers_count), (chunks, chunks_count)) };
+    // SAFETY: what `config_new` made.
+    if let Some(plugin) = unsafe { &*configured.cast::<Configured>() } {
+        survived(Some(plugin), (), || plugin.call_answered(call, received));
+    }
 }
 
 /// # Safety
@@ -206,10 +200,9 @@ unsafe fn received<'a>(
 #[unsafe(no_mangle)]
 extern "C" fn envoy_dynamic_module_on_http_filter_new(configured: Address, _envoy: Address) -> Address {
     // Never null, which Envoy would answer with an error of its own: without a place the stream is left alone.
-    let place = survived(None, || {
-        // SAFETY: what `config_new` made.
-        unsafe { &*configured.cast::<Configured>() }.as_ref().and_then(seat::place)
-    });
+    // SAFETY: what `config_new` made.
+    let configured = unsafe { &*configured.cast::<Configured>() };
+    let place = configured.as_ref().and_then(|plugin| survived(Some(plugin), None, || seat::place(plugin)));
     let number = place.as_ref().map_or(0, |place| place.seat.number());
     let stream = Stream {
         place,
@@ -224,11 +217,11 @@ extern "C" fn envoy_dynamic_module_on_http_filter_new(configured: Address, _envo
 
 #[unsafe(no_mangle)]
 extern "C" fn envoy_dynamic_module_on_http_filter_destroy(stream: Address) {
-    survived((), || {
-        // SAFETY: what `filter_new` made. Envoy's side of it is gone, hence the null.
-        unsafe {
-            called(std::ptr::null_mut(), stream, None, (), |worker, host, number| worker.deleted(host, number));
-        }
+    // SAFETY: what `filter_new` made. Envoy's side of it is gone, hence the null.
+    unsafe {
+        called(std::ptr::null_mut(), stream, None, (), |worker, host, number| worker.deleted(host, number));
+    }
+    survived(None, (), || {
         // SAFETY: for the last time.
         let stream = unsafe { Box::from_raw(stream.cast::<Stream>()) };
         if let Some(place) = stream.place.as_ref().filter(|_| stream.can_be_woken.get()) {
@@ -251,7 +244,10 @@ extern "C" fn envoy_dynamic_module_on_http_filter_request_headers(envoy: Address
     // SAFETY: what `filter_new` made; the reference ends with the block.
     let aside = {
         let stream = unsafe { &*stream.cast::<Stream>() };
-        let enters = survived(false, || stream.place.as_ref().is_some_and(|place| place.plugin.wants(envoy)));
+        let enters = stream
+            .place
+            .as_ref()
+            .is_some_and(|place| survived(Some(&place.plugin), false, || place.plugin.wants(envoy)));
         stream.aside.set(!enters);
         !enters
     };

@@ -163,6 +163,11 @@ impl Plugin {
             for place in places.iter().filter(|place| place.ticking.load(Ordering::Acquire)) {
                 let host = OnMain::new(place, None);
                 let mut worker = place.seat.worker();
+                if !worker.knows(self.id) {
+                    // It began anew after a failure, and nothing waits in it. It asks for ticks again when something does.
+                    place.ticking.store(false, Ordering::Release);
+                    continue;
+                }
                 worker.flush(&host, self.id);
                 let due = worker.due(&host, self.id);
                 drop(worker);

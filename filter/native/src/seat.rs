@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use filter::plugin::host::Refused;
 use filter::plugin::worker::Worker;
 
+use crate::drill;
 use crate::plugin::Plugin;
 use crate::scheduler::ToStream;
 use crate::stream::NOT_HERE;
@@ -47,14 +48,17 @@ impl Seat {
     /// The worker. After a panic in one of its callbacks, whose stream went on without it, it begins anew: what it knew
     /// of its streams may be half changed.
     pub(crate) fn worker(&self) -> MutexGuard<'_, Worker> {
-        self.worker.lock().unwrap_or_else(|poisoned| {
+        let worker = self.worker.lock().unwrap_or_else(|poisoned| {
             let mut worker = poisoned.into_inner();
             *worker = Worker::default();
             self.worker.clear_poison();
             // Each of them finds that the worker knows it no more, and goes on.
             self.waiting().values().for_each(ToStream::wake);
             worker
-        })
+        });
+        // As a callback would fail: with the worker in its hands.
+        drill::strike();
+        worker
     }
 
     /// A number for a stream. They come round after four thousand million; no stream lives that long.

@@ -1,10 +1,14 @@
 //! What is the native module's own. Everything else here holds for both: `make test-rust` runs all of it with each.
 
-use anyhow::ensure;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
 use contract::names::{FAILURES, INTERCEPTED, OBSERVATION, Outcome};
 use contract::switch::{OBSERVE_KEY, Share};
 use e2e::client::{question, suggest};
 use e2e::eventually::eventually;
+use e2e::load::Load;
+use e2e::real::{Real, TRANSACTIONS};
 use e2e::scripted::Scripted;
 use serde_json::json;
 
@@ -54,6 +58,33 @@ async fn a_sample_that_is_a_fraction_is_drawn_too() -> anyhow::Result<()> {
         let of = |outcome: Outcome| scrape.sum(OBSERVATION, &[("outcome", outcome.as_str())]);
         let (out, seen) = (of(Outcome::SkippedSampling), of(Outcome::Observed));
         ensure!(out > 2.0 * seen && seen > 0.0, "{out} left out, {seen} observed");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_client_pays_for_a_failure_in_it() -> anyhow::Result<()> {
+    const REQUESTS: u64 = 4_000;
+    let real = Real::start(|builder| {
+        let module = builder.place().drilled_filter();
+        builder.module(module).share(Share::percent(50)).concurrency(2).access_log(false)
+    })
+    .await
+    .context("with target/libperch_filter_drill.so, which `setup/build-filter drill` makes")?;
+    let tally = Load::start(real.address(), REQUESTS, 16, TRANSACTIONS).finish().await?;
+    assert_eq!(tally.answers, REQUESTS, "a client saw no whole answer");
+    ensure!(tally.model > 0, "nobody had the model's answer: {tally:?}");
+    let failures = || async { anyhow::Ok(real.scrape().await?.sum(FAILURES, &[])) };
+    eventually("failures are counted, what did not fail is observed, and then the module rests", || async {
+        let counted = failures().await?;
+        let observed = real.scrape().await?.sum(OBSERVATION, &[("outcome", Outcome::Observed.as_str())]);
+        // A request has some ten callbacks, and one in 53 fails.
+        ensure!(counted > 200.0 && observed > 0.0, "{counted} failures, {observed} observed");
+        // Ticks would fail too, every few seconds.
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        let later = failures().await?;
+        ensure!(later == counted, "{counted} failures, and then {later} without traffic");
         Ok(())
     })
     .await
