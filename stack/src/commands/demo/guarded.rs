@@ -44,9 +44,10 @@ pub(crate) async fn act(stack: &Stack, traffic: &Traffic, promises: &mut Promise
     warm(stack, traffic).await?;
     say!("\nA ramp that the guard drives, 10 → 50 → 100 %, with times for a demo");
     guard.start("a good model", "baseline: {minimum_time: 6s, minimum_requests: 1000}").await?;
-    let good = guard.watch(stack, traffic, promises, |seen| seen.share == Some(1.0)).await?;
+    let good =
+        guard.watch(stack, traffic, promises, |seen| seen.share == Some(1.0) && seen.agreement.is_some()).await?;
     promises.check(UP, good.share == Some(1.0), good.words());
-    let agreement = good.agreement.context("the guard has judged no agreement")?;
+    let agreement = good.agreement.context("the guard has judged no agreement")?.value;
 
     guard.perch(&["canary", "set", "off", "--reason", "a new model comes"]).await?;
     let (version, [one, other]) = models::deploy_swapped(&stack.registry())?;
@@ -118,9 +119,15 @@ struct Guard {
 struct Seen {
     share: Option<f64>,
     stopped: Option<String>,
-    agreement: Option<f64>,
-    reason: String,
+    agreement: Option<Judged>,
     last_change: Option<(u64, String)>,
+}
+
+/// Agreement, where the guard had enough to judge it by.
+#[derive(Debug, Clone, PartialEq)]
+struct Judged {
+    value: f64,
+    reason: String,
 }
 
 impl Guard {
@@ -165,15 +172,21 @@ impl Guard {
     ) -> anyhow::Result<Seen> {
         let began = Instant::now();
         let mut told = self.look().await?.last_change.map_or(0, |(number, _)| number);
+        let mut judged: Option<Judged> = None;
         loop {
             let tally = Tally::of(traffic.drive(&stack.gateway_url(), "sending", async |_| Ok(())).await?);
             promises.check(NO_ERRORS, tally.failed() == 0, listed(&tally.errors));
-            let seen = self.look().await?;
+            let mut seen = self.look().await?;
+            // Just after a step the guard has nothing to judge by; what moved it is what it judged before.
+            seen.agreement = seen.agreement.or(judged.take());
+            judged.clone_from(&seen.agreement);
             if let Some((number, words)) = seen.last_change.as_ref().filter(|(number, _)| *number > told) {
                 told = *number;
                 say!("  {:>3} s  {words}", began.elapsed().as_secs());
-                if !words.contains(&seen.reason) {
-                    say!("         {}", seen.reason);
+                if let Some(Judged { reason, .. }) =
+                    seen.agreement.as_ref().filter(|judged| !words.contains(&judged.reason))
+                {
+                    say!("         {reason}");
                 }
             }
             if until(&seen) || seen.stopped.is_some() || began.elapsed() > PATIENCE {
@@ -196,19 +209,18 @@ impl Seen {
         let agreement = judgements
             .into_iter()
             .flatten()
-            .find(|judgement| judgement.get("check").and_then(Value::as_str) == Some("agreement"));
+            .find(|judgement| judgement.get("check").and_then(Value::as_str) == Some("agreement"))
+            .and_then(|judgement| {
+                let reason = judgement.get("reason").and_then(Value::as_str).unwrap_or_default().to_owned();
+                Some(Judged { value: judgement.get("value")?.as_f64()?, reason })
+            });
         let number = all.pointer("/last_change/number").and_then(Value::as_u64);
         let to = text("/last_change/to").and_then(|to| Share::from_runtime(&to));
         let change = to.map(|to| format!("{to}: {}", text("/last_change/reason").unwrap_or_default()));
         Self {
             share: all.pointer("/report/share").and_then(Value::as_f64),
             stopped: text("/report/latched/reason").or_else(|| text("/report/frozen/reason")),
-            agreement: agreement.and_then(|judgement| judgement.get("value")).and_then(Value::as_f64),
-            reason: agreement
-                .and_then(|judgement| judgement.get("reason"))
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-                .to_owned(),
+            agreement,
             last_change: number.zip(change),
         }
     }
@@ -233,9 +245,12 @@ mod tests {
             },
             "last_change": {"number": 3, "what": "set", "from": "10", "to": "50", "reason": "every check passes"},
         }));
-        assert_eq!((seen.share, seen.agreement, seen.stopped.as_deref()), (Some(0.5), Some(0.8), None));
+        assert_eq!((seen.share, seen.stopped.as_deref()), (Some(0.5), None));
+        assert_eq!(seen.agreement, Some(Judged { value: 0.8, reason: "80 % of 900 requests".to_owned() }));
         assert_eq!(seen.last_change, Some((3, "50%: every check passes".to_owned())));
         let stopped = Seen::of(&json!({"report": {"latched": {"at_ms": 1, "reason": "agreement has fallen"}}}));
         assert_eq!(stopped.stopped.as_deref(), Some("agreement has fallen"));
+        let early = json!({"check": "agreement", "value": null, "reason": "no judged request at this step yet"});
+        assert_eq!(Seen::of(&json!({"report": {"decision": {"judgements": [early]}}})).agreement, None);
     }
 }
