@@ -111,11 +111,11 @@ bench-system: build model ## How many gateway cores one scorer core observes, an
 	$(BIN)/bench system
 bench-scorer: build ## Trees beside LightGBM, onnxruntime and stock tract
 	setup/run training
-	cargo bench --locked -p forest --bench scorer
+	cargo bench --locked --workspace --bench scorer
 
 .PHONY: guard-trials
 guard-trials: ## The guard on 10,000 simulated ramps: false alarms, delays, coverage; into perch/README.md
-	cargo bench --locked -p perch --bench guard-trials -- --card perch/README.md
+	cargo bench --locked --workspace --bench guard-trials -- --card perch/README.md
 
 .PHONY: help
 help: ## This list
