@@ -7,7 +7,6 @@
 //! | [`headers`] | request and response headers that Perch writes |
 //! | [`names`] | metric names, label names and the closed sets of label values |
 //! | [`series`] | every series that alerts, dashboards or the guard read, by program |
-//! | [`notes`] | what Envoy's matchers leave word of for the native module |
 //! | [`switch`] | the canary share: `SUGGEST_USE_MODEL_CANARY`, Envoy's runtime key, and who is in at a share |
 //! | [`bucket`] | identity → salted pseudonym, the value that Envoy hashes |
 //! | [`alerts`] | where alerts are posted, and which of them ask for a rollback |
@@ -25,7 +24,6 @@ pub mod evidence;
 pub mod frame;
 pub mod headers;
 pub mod names;
-pub mod notes;
 pub mod ports;
 pub mod series;
 pub mod switch;

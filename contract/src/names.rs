@@ -59,6 +59,11 @@ pub const SPENDING_LABELS: [&str; 21] = [
     "cash",
 ];
 
+/// What the native module's filter is called in Envoy's configuration, and its listener to the admin interface.
+pub const NATIVE_FILTER: &str = "perch";
+/// See [`NATIVE_FILTER`].
+pub const NATIVE_SWITCH: &str = "perch_switch";
+
 /// The label by which the reference application's rules say nothing.
 pub const UNKNOWN_LABEL: &str = "unknown";
 

@@ -81,10 +81,17 @@ impl Share {
     /// Everybody.
     pub const ALL: Self = Self { numerator: 100, denominator: Denominator::Hundred };
 
+    /// `numerator` of `denominator`; more than all is all.
+    #[must_use]
+    pub const fn new(numerator: u32, denominator: Denominator) -> Self {
+        let all = denominator.value();
+        Self { numerator: if numerator > all { all } else { numerator }, denominator }
+    }
+
     /// `percent` of the users; above 100 means all.
     #[must_use]
     pub const fn percent(percent: u32) -> Self {
-        Self { numerator: if percent > 100 { 100 } else { percent }, denominator: Denominator::Hundred }
+        Self::new(percent, Denominator::Hundred)
     }
 
     /// The start variable: `0` or empty is off, `1` is all, `N%` is a percentage, as the replaced system had it.
@@ -148,7 +155,7 @@ impl Share {
             "MILLION" => Denominator::Million,
             _ => return None,
         };
-        Some(Self { numerator: numerator.min(denominator.value()), denominator })
+        Some(Self::new(numerator, denominator))
     }
 
     /// A fraction of the static layer: Envoy's admin interface shows it as the debug text of a protobuf `Struct`, whose
@@ -167,7 +174,7 @@ impl Share {
             "MILLION" => Denominator::Million,
             _ => return None,
         };
-        Some(Self { numerator: numerator.min(denominator.value()), denominator })
+        Some(Self::new(numerator, denominator))
     }
 
     /// The value to write under [`RUNTIME_KEY`].
@@ -220,6 +227,26 @@ pub fn arm(bucket: Bucket, cohort: Cohort, share: Share, beta: Share) -> Arm {
         Cohort::OptOut => false,
     };
     if inside { Arm::Model } else { Arm::Rule }
+}
+
+/// Does a sample of `share` of the requests have the one with that `x-request-id`? The same arithmetic as Envoy's
+/// `runtime_fraction` matcher, with [`OBSERVE_SEED`].
+#[must_use]
+pub fn sampled(request_id: &[u8], share: Share) -> bool {
+    xxh64(request_id, OBSERVE_SEED) % u64::from(share.denominator.value()) < u64::from(share.numerator)
+}
+
+/// What Envoy's admin interface says under `/runtime`, read; `None` where it is no JSON.
+#[must_use]
+pub fn listing(runtime: &[u8]) -> Option<serde_json::Value> {
+    serde_json::from_slice(runtime).ok()
+}
+
+/// What holds for `key` over all layers, by `runtime`, which is what Envoy's admin interface says under `/runtime`. `None`
+/// where no layer has it.
+#[must_use]
+pub fn held<'a>(runtime: &'a serde_json::Value, key: &str) -> Option<&'a str> {
+    runtime.get("entries")?.get(key)?.get("final_value")?.as_str()
 }
 
 /// Where the user stands, `0..denominator`: the user is in as soon as the numerator exceeds it.
@@ -282,6 +309,24 @@ mod tests {
         assert_eq!(arm(bucket, Cohort::Beta, Share::OFF, above), Arm::Model);
         assert_eq!(arm(bucket, Cohort::Beta, above, Share::OFF), Arm::Model, "a ramp takes the cohort along");
         assert_eq!(arm(bucket, Cohort::OptOut, Share::ALL, Share::ALL), Arm::Rule);
+    }
+
+    #[test]
+    fn a_sample_is_drawn_by_the_requests_id_and_apart_from_the_arm() {
+        // Computed by another implementation, Python's xxhash: xxh64(id, seed=1) % 100.
+        let positions = [("a", 46), ("3b1d0c4e-8f0a-4d26-9d4b-0c7b5f8f9a11", 73)];
+        for (id, position) in positions {
+            assert!(!sampled(id.as_bytes(), Share::percent(position)), "{id}");
+            assert!(sampled(id.as_bytes(), Share::percent(position + 1)), "{id}");
+        }
+        assert!(sampled(b"", Share::ALL) && !sampled(b"", Share::OFF));
+    }
+
+    #[test]
+    fn what_the_admin_interface_says_of_a_key_is_found() {
+        let runtime =
+            serde_json::json!({"layers": ["start"], "entries": {"a": {"final_value": "10", "layer_values": ["10"]}}});
+        assert_eq!((held(&runtime, "a"), held(&runtime, "b")), (Some("10"), None));
     }
 
     proptest! {

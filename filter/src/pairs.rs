@@ -1,36 +1,60 @@
 //! Header maps as the proxy-wasm ABI writes them: a count, then a length pair for each header, then the names and
 //! values, each ended by a zero byte; integers are little-endian `u32`. All headers come over in one host call and
-//! are read in place.
+//! are read in place. A host without a VM between shows them where they lie.
 
-/// A header map's bytes, read in place. Whatever the bytes are, reading them ends and stays inside them.
+/// A header map, read in place: as the ABI's bytes, or as a list of headers that lie elsewhere. Whatever the bytes are,
+/// reading them ends and stays inside them.
 #[derive(Debug, Clone, Copy)]
-pub struct Pairs<'a> {
-    bytes: &'a [u8],
+pub struct Pairs<'a>(Map<'a>);
+
+#[derive(Debug, Clone, Copy)]
+enum Map<'a> {
+    Bytes(&'a [u8]),
+    List(&'a [(&'a [u8], &'a [u8])]),
+}
+
+/// See [`Pairs::iter`].
+#[derive(Debug, Clone)]
+pub struct Iter<'a>(Walk<'a>);
+
+#[derive(Debug, Clone)]
+enum Walk<'a> {
+    Bytes {
+        bytes: &'a [u8],
+        /// Where the next header's lengths stand, and where the lengths end.
+        entry: usize,
+        entries_end: usize,
+        /// Where the next header's name stands.
+        at: usize,
+    },
+    List(std::slice::Iter<'a, (&'a [u8], &'a [u8])>),
 }
 
 impl<'a> Pairs<'a> {
     /// Over the host's bytes.
     #[must_use]
     pub const fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes }
+        Self(Map::Bytes(bytes))
+    }
+
+    /// Over names and values that the host shows where they lie.
+    #[must_use]
+    pub const fn listed(headers: &'a [(&'a [u8], &'a [u8])]) -> Self {
+        Self(Map::List(headers))
     }
 
     /// Name and value of each header, in their order; names are lower case in Envoy. Ends early where the bytes are
     /// not what they should be.
-    pub fn iter(self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
-        let count = self.u32_at(0).unwrap_or(0);
-        // Past the end of the bytes there is nothing to read, so a count that lies ends the walk, not the filter.
-        let mut at = count.checked_mul(8).and_then(|table| table.checked_add(4));
-        (0..count).map_while(move |index| {
-            let entry = index.checked_mul(8)?.checked_add(4)?;
-            let name_length = self.u32_at(entry)?;
-            let value_length = self.u32_at(entry.checked_add(4)?)?;
-            let start = at?;
-            let name_end = start.checked_add(name_length)?;
-            let value_start = name_end.checked_add(1)?;
-            let value_end = value_start.checked_add(value_length)?;
-            at = value_end.checked_add(1);
-            Some((self.bytes.get(start..name_end)?, self.bytes.get(value_start..value_end)?))
+    #[must_use]
+    pub fn iter(self) -> Iter<'a> {
+        Iter(match self.0 {
+            Map::List(headers) => Walk::List(headers.iter()),
+            Map::Bytes(bytes) => {
+                // Past the end of the bytes there is nothing to read, so a count that lies ends the walk, not the filter.
+                let count = u32_at(bytes, 0).unwrap_or(0);
+                let end = count.checked_mul(8).and_then(|table| table.checked_add(4)).unwrap_or(0);
+                Walk::Bytes { bytes, entry: 4, entries_end: end, at: end }
+            }
         })
     }
 
@@ -39,11 +63,35 @@ impl<'a> Pairs<'a> {
     pub fn get(self, name: &[u8]) -> Option<&'a [u8]> {
         self.iter().find(|(found, _)| *found == name).map(|(_, value)| value)
     }
+}
 
-    fn u32_at(self, at: usize) -> Option<usize> {
-        let bytes = self.bytes.get(at..at.checked_add(4)?)?;
-        usize::try_from(u32::from_le_bytes(bytes.try_into().ok()?)).ok()
+impl<'a> Iterator for Iter<'a> {
+    type Item = (&'a [u8], &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match &mut self.0 {
+            Walk::List(headers) => headers.next().copied(),
+            Walk::Bytes { bytes, entry, entries_end, at } => {
+                if *entry >= *entries_end {
+                    return None;
+                }
+                let name_length = u32_at(bytes, *entry)?;
+                let value_length = u32_at(bytes, entry.checked_add(4)?)?;
+                let name_end = at.checked_add(name_length)?;
+                let value_start = name_end.checked_add(1)?;
+                let value_end = value_start.checked_add(value_length)?;
+                let header = (bytes.get(*at..name_end)?, bytes.get(value_start..value_end)?);
+                *entry = entry.checked_add(8)?;
+                *at = value_end.checked_add(1)?;
+                Some(header)
+            }
+        }
     }
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Option<usize> {
+    let bytes = bytes.get(at..at.checked_add(4)?)?;
+    usize::try_from(u32::from_le_bytes(bytes.try_into().ok()?)).ok()
 }
 
 /// Writes a header map into `out`, which is cleared. Headers whose length does not fit are left out.
@@ -86,7 +134,8 @@ mod tests {
             let borrowed: Vec<(&[u8], &[u8])> = headers.iter().map(|(n, v)| (n.as_slice(), v.as_slice())).collect();
             let mut bytes = Vec::new();
             write(&mut bytes, &borrowed);
-            prop_assert_eq!(Pairs::new(&bytes).iter().collect::<Vec<_>>(), borrowed);
+            prop_assert_eq!(Pairs::new(&bytes).iter().collect::<Vec<_>>(), borrowed.clone());
+            prop_assert_eq!(Pairs::listed(&borrowed).iter().collect::<Vec<_>>(), borrowed.clone());
         }
 
         #[test]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use contract::switch;
 use reqwest::Client;
 use serde_json::Value;
 
@@ -71,9 +72,7 @@ impl Admin {
         let text = self.get("/runtime").await?;
         let document: Value = serde_json::from_str(&text)
             .map_err(|error| Error::Asking { doing: "reading Envoy's runtime".into(), why: error.to_string() })?;
-        let value =
-            document.get("entries").and_then(|entries| entries.get(key)).and_then(|entry| entry.get("final_value"));
-        Ok(value.and_then(Value::as_str).map(str::to_owned))
+        Ok(switch::held(&document, key).map(str::to_owned))
     }
 
     /// Is `cluster` up, with a host that Envoy would use?

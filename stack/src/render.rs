@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use contract::names::Cohort;
+use contract::headers;
+use contract::names::{Cohort, NATIVE_FILTER, NATIVE_SWITCH};
 use contract::switch::{self, Denominator, Share};
-use contract::{headers, notes};
 use minijinja::context;
 use minijinja::value::Serde;
 use serde::Serialize;
@@ -105,6 +105,9 @@ impl Gateway {
             gateway => Serde(self),
             observe_config => plugin::with_role(&self.plugin, "observe"),
             model_config => plugin::with_role(&self.plugin, "model"),
+            native_filter => NATIVE_FILTER,
+            native_switch => NATIVE_SWITCH,
+            native_config => self.plugin.to_string(),
             canary_key => switch::RUNTIME_KEY,
             canary_seed => switch::CANARY_SEED,
             beta_key => switch::BETA_KEY,
@@ -113,10 +116,6 @@ impl Gateway {
             opt_out_cohort => Cohort::OptOut.as_str(),
             observe_key => switch::OBSERVE_KEY,
             observe_seed => switch::OBSERVE_SEED,
-            note_prefix => notes::PREFIX,
-            in_canary => notes::IN_CANARY,
-            in_canary_left_out => notes::IN_CANARY_LEFT_OUT,
-            left_out => notes::LEFT_OUT,
             bucket_header => headers::BUCKET,
             unsampled_header => headers::UNSAMPLED,
             perch_prefix => headers::PREFIX,

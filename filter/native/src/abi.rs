@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 use std::ffi::c_void;
+use std::mem::MaybeUninit;
 
 /// The version that this module is written for, as Envoy 1.40 compares it.
 pub(crate) const VERSION: &std::ffi::CStr = c"v0.2.0";
@@ -71,16 +72,28 @@ pub(crate) const unsafe fn slice<'a, T>(start: *const T, length: usize) -> &'a [
     unsafe { std::slice::from_raw_parts(start, length) }
 }
 
-/// The list of `count` values that `fill` writes at the address it is given; `None` when it says that it could not.
+/// Shows `see` the `count` values that `fill` writes at the address it is given; `None` when it says that it could not. A
+/// list of at most `FEW` stands on the stack.
 ///
 /// # Safety
 /// When `fill` says that it could, it has written them all.
-pub(crate) unsafe fn listed<T>(count: usize, fill: impl FnOnce(*mut T) -> bool) -> Option<Vec<T>> {
+pub(crate) unsafe fn listed<T: Copy, R, const FEW: usize>(
+    count: usize,
+    fill: impl FnOnce(*mut T) -> bool,
+    see: impl FnOnce(&[T]) -> R,
+) -> Option<R> {
+    if count <= FEW {
+        let mut list = [const { MaybeUninit::<T>::uninit() }; FEW];
+        return fill(list.as_mut_ptr().cast()).then(|| {
+            // SAFETY: so many are written, as the caller says, and live as long as the list.
+            see(unsafe { std::slice::from_raw_parts(list.as_ptr().cast(), count) })
+        });
+    }
     let mut list = Vec::with_capacity(count);
     fill(list.as_mut_ptr()).then(|| {
         // SAFETY: there is room for them, and they are written, as the caller says.
         unsafe { list.set_len(count) };
-        list
+        see(&list)
     })
 }
 
@@ -89,9 +102,9 @@ pub(crate) const REQUEST_HEADERS: u32 = 0;
 pub(crate) const RESPONSE_HEADERS: u32 = 2;
 /// The part of a body that passes in this callback.
 pub(crate) const REQUEST_BODY: u32 = 0;
+/// What Envoy has kept of it so far, since the request waits.
+pub(crate) const KEPT_REQUEST_BODY: u32 = 1;
 pub(crate) const RESPONSE_BODY: u32 = 2;
-/// Metadata of the stream itself.
-pub(crate) const DYNAMIC_METADATA: u32 = 0;
 /// The attribute `response.code_details`.
 pub(crate) const RESPONSE_CODE_DETAILS: u32 = 16;
 /// What a hook returns to let the stream go on.
@@ -109,6 +122,16 @@ pub(crate) const CLUSTER_NOT_FOUND: u32 = 2;
 
 unsafe extern "C" {
     pub(crate) fn envoy_dynamic_module_callback_log(level: u32, line: Bytes);
+    // On the main thread only.
+    pub(crate) fn envoy_dynamic_module_callback_get_runtime_int(key: Bytes, otherwise: u64) -> u64;
+    pub(crate) fn envoy_dynamic_module_callback_access_logger_get_header_value(
+        logged: Address,
+        map: u32,
+        name: Bytes,
+        out: *mut Bytes,
+        index: usize,
+        count: *mut usize,
+    ) -> bool;
 
     pub(crate) fn envoy_dynamic_module_callback_http_get_header(
         stream: Address,
@@ -120,6 +143,12 @@ unsafe extern "C" {
     ) -> bool;
     pub(crate) fn envoy_dynamic_module_callback_http_get_headers_size(stream: Address, map: u32) -> usize;
     pub(crate) fn envoy_dynamic_module_callback_http_get_headers(stream: Address, map: u32, out: *mut Header) -> bool;
+    pub(crate) fn envoy_dynamic_module_callback_http_add_header(
+        stream: Address,
+        map: u32,
+        name: Bytes,
+        value: Bytes,
+    ) -> bool;
     // A value of no address removes the header.
     pub(crate) fn envoy_dynamic_module_callback_http_set_header(
         stream: Address,
@@ -137,13 +166,6 @@ unsafe extern "C" {
     pub(crate) fn envoy_dynamic_module_callback_http_filter_get_attribute_string(
         stream: Address,
         attribute: u32,
-        out: *mut Bytes,
-    ) -> bool;
-    pub(crate) fn envoy_dynamic_module_callback_http_get_metadata_string(
-        stream: Address,
-        source: u32,
-        namespace: Bytes,
-        key: Bytes,
         out: *mut Bytes,
     ) -> bool;
     pub(crate) fn envoy_dynamic_module_callback_http_set_filter_state_bytes(

@@ -11,8 +11,11 @@
 //! |---|---|
 //! | `abi` | Envoy's types and functions |
 //! | `hooks` | what Envoy calls, and something happens |
+//! | `survived` | where a panic ends |
 //! | `unused` | what Envoy calls besides |
-//! | `gate` | what Envoy's own matchers found about a request |
+//! | `chain` | one stream's way through "observe" and "model" |
+//! | `gate` | who is in the canary, by a copy of the runtime's shares |
+//! | `admin` | Envoy's word that somebody has changed the runtime |
 //! | `seat` | what one of Envoy's worker threads has of the filter |
 //! | `stream` | the port for a callback of a stream |
 //! | `received` | what a call was answered with |
@@ -27,6 +30,8 @@
 //! takes to copy a batch and hand the counts over, never while it calls anybody; else nobody but the worker holds it.
 
 mod abi;
+mod admin;
+mod chain;
 mod drill;
 mod gate;
 mod hooks;
@@ -36,5 +41,6 @@ mod received;
 mod scheduler;
 mod seat;
 mod stream;
+mod survived;
 mod ticker;
 mod unused;

@@ -4,11 +4,11 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use filter::config::Role;
 use filter::pairs::Pairs;
 use filter::plugin::host::{Body, Call, Host, Level, Map, Refused};
 
 use crate::abi::{self, Address, Bytes, Header};
-use crate::plugin::Leaving;
 use crate::received::Received;
 use crate::seat::Place;
 use crate::stream::{NOT_HERE, log, now_ns, token};
@@ -70,41 +70,45 @@ impl Envoy {
     }
 
     /// Begins a call; Envoy's number for it, where there is one to wait for.
-    pub(crate) fn call(&self, leaving: &Leaving) -> Option<u64> {
-        let headers: Vec<Header> = Pairs::new(&leaving.headers).iter().map(Header::of).collect();
-        let mut call = 0;
+    pub(crate) fn call(&self, call: &Call<'_>) -> Option<u64> {
+        let headers: Vec<Header> = Pairs::new(call.headers).iter().map(Header::of).collect();
+        let mut number = 0;
         AT_ONCE.with_borrow_mut(Vec::clear);
-        // SAFETY: everything is `leaving`'s or a local, and lives until the call returns.
+        // SAFETY: everything is `call`'s or a local, and lives until the call returns.
         let result = unsafe {
             abi::envoy_dynamic_module_callback_http_filter_config_http_callout(
                 self.0,
-                &raw mut call,
-                Bytes::of(leaving.cluster.as_bytes()),
+                &raw mut number,
+                Bytes::of(call.cluster.as_bytes()),
                 headers.as_ptr(),
                 headers.len(),
-                Bytes::of(&leaving.body),
-                u64::from(leaving.timeout_ms),
+                Bytes::of(call.body),
+                u64::from(call.timeout_ms),
             )
         };
-        let over = AT_ONCE.with_borrow(|calls| calls.contains(&call));
-        (result == abi::SUCCESS && !over).then_some(call)
+        let over = AT_ONCE.with_borrow(|calls| calls.contains(&number));
+        (result == abi::SUCCESS && !over).then_some(number)
     }
 }
 
 /// See the module.
 pub(crate) struct OnMain<'a> {
     place: &'a Arc<Place>,
+    role: Role,
     received: Option<Received<'a>>,
 }
 
 impl<'a> OnMain<'a> {
-    /// For the plugin's root context on one worker; `received` is what a call was answered with.
-    pub(crate) const fn new(place: &'a Arc<Place>, received: Option<Received<'a>>) -> Self {
-        Self { place, received }
+    /// For one of the root contexts on one worker; `received` is what a call was answered with.
+    pub(crate) const fn new(place: &'a Arc<Place>, role: Role, received: Option<Received<'a>>) -> Self {
+        Self { place, role, received }
     }
 }
 
 impl Host for OnMain<'_> {
+    /// See [`crate::gate`].
+    const MATCHERS: bool = false;
+
     fn now_ns(&self) -> u64 {
         now_ns()
     }
@@ -113,17 +117,18 @@ impl Host for OnMain<'_> {
         log(level, line);
     }
 
-    fn headers(&self, map: Map, out: &mut Vec<u8>) -> Result<(), Refused> {
-        match (map, &self.received) {
-            (Map::Call, Some(received)) => {
-                received.write_headers(out);
-                Ok(())
-            }
+    fn headers<T>(&self, map: Map, _: &mut Vec<u8>, read: impl FnOnce(Pairs<'_>) -> T) -> Result<T, Refused> {
+        match (map, self.received) {
+            (Map::Call, Some(received)) => Ok(received.headers(read)),
             _ => Err(NOT_HERE),
         }
     }
 
     fn set_header(&self, _: Map, _: &str, _: &[u8]) -> Result<(), Refused> {
+        Err(NOT_HERE)
+    }
+
+    fn add_header(&self, _: Map, _: &str, _: &[u8]) -> Result<(), Refused> {
         Err(NOT_HERE)
     }
 
@@ -171,7 +176,7 @@ impl Host for OnMain<'_> {
     }
 
     fn tick_every(&self, ms: u32) -> Result<(), Refused> {
-        self.place.tick_every(ms)
+        self.place.tick_every(self.role, ms)
     }
 
     fn define(&self, name: &str) -> Result<u32, Refused> {

@@ -1,14 +1,19 @@
-//! One filter configuration: its counters, its ticks, and the calls that its worker threads leave to the main thread.
+//! One filter configuration: its counters, its ticks, and the calls that its worker threads leave to the main thread. One
+//! filter plays both plugins of the WebAssembly module here, since Envoy's way through a filter costs more than what is
+//! done in it.
 
+use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use contract::names::FAILURES;
 use filter::config::{Config, Role};
-use filter::decision::intercept::Intercept;
 use filter::metrics;
+use filter::pairs;
+use filter::plugin::host::{Call, Host, Level};
+use filter::plugin::worker::Worker;
 
 use crate::abi::Address;
 use crate::gate;
@@ -16,25 +21,37 @@ use crate::main_thread::{self, Envoy, OnMain};
 use crate::received::Received;
 use crate::scheduler::ToMain;
 use crate::seat::Place;
-use crate::stream::header;
+use crate::stream::{self, header};
 use crate::ticker::Ticker;
 
 /// What the main thread is asked to do.
 const TICK: u64 = 1;
 const SEND: u64 = 2;
+const ASK: u64 = 3;
+
+/// While a share is no whole number, the admin interface is asked for it that often under traffic, besides whenever
+/// somebody has set one.
+const ASKED_EVERY: Duration = Duration::from_secs(1);
+/// Time for its answer.
+const ASKED_MS: u32 = 1_000;
+
+/// "observe" and "model".
+pub(crate) const ROLES: [Role; 2] = [Role::Observe, Role::Model];
+
+thread_local! {
+    /// On the main thread: every configuration. On no other is there one.
+    static CONFIGURED: RefCell<Vec<Weak<Plugin>>> = const { RefCell::new(Vec::new()) };
+}
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Plugin {
-    /// Its number among all that this process ever had; also that of its root context on every worker.
-    pub(crate) id: u32,
-    pub(crate) role: Role,
-    /// The configuration's document, which each worker reads for itself.
-    pub(crate) document: Vec<u8>,
+    /// Its number among all that this process ever had; also that of its root context "observe" on every worker. The next
+    /// one is that of "model".
+    id: u32,
+    config: Config,
     /// Envoy's numbers of the counters, by name.
     pub(crate) counters: HashMap<String, u32>,
-    tick_after: Duration,
-    intercept: Intercept,
     envoy: Envoy,
     to_main: Arc<ToMain>,
     ticker: Mutex<Option<Ticker>>,
@@ -43,7 +60,21 @@ pub(crate) struct Plugin {
     to_send: Mutex<VecDeque<Leaving>>,
     /// Whose the calls under way are, by Envoy's number.
     under_way: Mutex<HashMap<u64, (Arc<Place>, u32)>>,
+    asking: Mutex<Asking>,
     ended: AtomicBool,
+}
+
+/// The question to the admin interface about what the runtime holds.
+#[derive(Debug, Default)]
+struct Asking {
+    /// Envoy's number of the one under way.
+    call: Option<u64>,
+    /// Something has changed since it was asked.
+    again: bool,
+    /// When it was asked last.
+    at: Option<Instant>,
+    /// That there is no answer is in the log.
+    told: bool,
 }
 
 /// A call that waits for the main thread.
@@ -59,18 +90,39 @@ pub(crate) struct Leaving {
     pub(crate) timeout_ms: u32,
 }
 
+impl Leaving {
+    fn call(&self) -> Call<'_> {
+        Call { cluster: &self.cluster, headers: &self.headers, body: &self.body, timeout_ms: self.timeout_ms }
+    }
+}
+
+/// Main thread: the runtime is another.
+pub(crate) fn runtime_changed() {
+    let plugins: Vec<_> = CONFIGURED.with_borrow(|plugins| plugins.iter().filter_map(Weak::upgrade).collect());
+    if let Some(plugin) = plugins.iter().find(|plugin| !plugin.ended())
+        && !gate::renew()
+    {
+        // Not at once: Envoy is in the middle of a request of its admin interface.
+        plugin.to_main.ask(ASK);
+    }
+}
+
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // What is kept in them changes in one step each: it is whole whoever panicked.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Plugin {
-    /// For the configuration at `config`, while Envoy makes it.
+    /// For the configuration at `config`, while Envoy makes it on its main thread.
     ///
     /// # Errors
     /// Says what is wrong, and how to mend it.
-    pub(crate) fn new(id: u32, config: Address, document: &[u8]) -> Result<Arc<Self>, String> {
+    pub(crate) fn new(config: Address, document: &[u8]) -> Result<Arc<Self>, String> {
+        static NEXT: AtomicU32 = AtomicU32::new(1);
         let checked = Config::parse(document).map_err(|error| error.to_string())?;
+        if checked.role == Role::Model {
+            return Err("role: the native module is one filter, which asks the model as well; take this one out".into());
+        }
         if checked.reads_metadata() {
             return Err(
                 "a claim of a JWT cannot be read by the native module, to which Envoy shows no nested metadata: \
@@ -86,21 +138,46 @@ impl Plugin {
         });
         let counters = defined.collect::<Result<_, String>>()?;
         let to_main = ToMain::new(config).ok_or("Envoy has no scheduler for it")?;
-        Ok(Arc::new(Self {
-            id,
-            role: checked.role,
-            document: document.to_vec(),
+        let plugin = Arc::new(Self {
+            id: NEXT.fetch_add(2, Ordering::Relaxed),
+            config: checked,
             counters,
-            intercept: checked.intercept,
-            tick_after: Duration::from_millis(u64::from(checked.limits.flush_ms)),
             envoy,
             to_main: Arc::new(to_main),
             ticker: Mutex::default(),
             places: Mutex::default(),
             to_send: Mutex::default(),
             under_way: Mutex::default(),
+            asking: Mutex::default(),
             ended: AtomicBool::new(false),
-        }))
+        });
+        CONFIGURED.with_borrow_mut(|plugins| {
+            plugins.retain(|plugin| plugin.strong_count() > 0);
+            plugins.push(Arc::downgrade(&plugin));
+        });
+        if !gate::renew() {
+            // Once Envoy can be asked.
+            plugin.to_main.ask(ASK);
+        }
+        Ok(plugin)
+    }
+
+    /// The number of a root context on every worker.
+    pub(crate) const fn root(&self, role: Role) -> u32 {
+        match role {
+            Role::Observe => self.id,
+            Role::Model => self.id + 1,
+        }
+    }
+
+    /// Makes the root contexts on a worker that does not know them: a new one, or one that began anew.
+    pub(crate) fn begin(&self, worker: &mut Worker, host: &impl Host) {
+        if worker.has_root(self.id) {
+            return;
+        }
+        for role in ROLES {
+            worker.install(host, self.root(role), Config { role, ..self.config.clone() });
+        }
     }
 
     /// A worker thread has it now.
@@ -120,7 +197,8 @@ impl Plugin {
             let to_main = Arc::clone(&self.to_main);
             *ticker = Ticker::start(move || to_main.ask(TICK));
         }
-        ticker.as_ref().map(|ticker| ticker.ask(self.tick_after)).is_some()
+        let after = Duration::from_millis(u64::from(self.config.limits.flush_ms));
+        ticker.as_ref().map(|ticker| ticker.ask(after)).is_some()
     }
 
     /// Leaves a call to the main thread, which is asked to look unless it does so anyway.
@@ -131,13 +209,10 @@ impl Plugin {
         }
     }
 
-    /// Has the plugin anything to do with the request whose headers are at `stream`? All other traffic of the gateway
-    /// passes at this price.
-    pub(crate) fn wants(&self, stream: Address) -> bool {
-        match self.role {
-            Role::Observe => self.intercept.is_at(|name, is| header(stream, name, is).unwrap_or(false)),
-            Role::Model => gate::in_canary(stream),
-        }
+    /// Is the request whose headers are at `stream` one that the filter is about? All other traffic of the gateway passes
+    /// at this price.
+    pub(crate) fn intercepts(&self, stream: Address) -> bool {
+        self.config.intercept.is_at(|name, is| header(stream, name, is).unwrap_or(false))
     }
 
     /// A callback has panicked. Any thread.
@@ -154,33 +229,94 @@ impl Plugin {
 
     /// Main thread: what it was asked to do.
     pub(crate) fn asked(self: &Arc<Self>, event: u64) {
-        if event == TICK {
-            let places = locked(&self.places).clone();
-            // First, so that a worker that fails here takes nobody else's tick away; one too many ends by itself.
-            if places.iter().any(|place| place.ticking.load(Ordering::Acquire)) {
-                self.tick_soon();
-            }
-            for place in places.iter().filter(|place| place.ticking.load(Ordering::Acquire)) {
-                let host = OnMain::new(place, None);
-                let mut worker = place.seat.worker();
-                if !worker.knows(self.id) {
-                    // It began anew after a failure, and nothing waits in it. It asks for ticks again when something does.
-                    place.ticking.store(false, Ordering::Release);
-                    continue;
-                }
-                worker.flush(&host, self.id);
-                let due = worker.due(&host, self.id);
-                drop(worker);
-                for stream in due {
-                    place.seat.wake(stream);
-                }
-            }
+        match event {
+            TICK => self.tick(),
+            ASK => self.ask_for_shares(),
+            _ => {}
         }
         self.send();
     }
 
+    fn tick(self: &Arc<Self>) {
+        let places = locked(&self.places).clone();
+        let ticking =
+            || places.iter().flat_map(|place| ROLES.map(|role| (place, role))).filter(|(p, role)| p.ticks(*role));
+        // First, so that a worker that fails here takes nobody else's tick away; one too many ends by itself.
+        if ticking().next().is_some() {
+            self.tick_soon();
+        }
+        if !gate::renew() && locked(&self.asking).at.is_none_or(|at| at.elapsed() >= ASKED_EVERY) {
+            self.ask_for_shares();
+        }
+        for (place, role) in ticking() {
+            let (host, root) = (OnMain::new(place, role, None), self.root(role));
+            let mut worker = place.seat.worker();
+            if !worker.has_root(root) {
+                // It began anew after a failure, and nothing waits in it. It asks for ticks again when something does.
+                place.rests(role);
+                continue;
+            }
+            worker.flush(&host, root);
+            let due = worker.due(&host, root);
+            drop(worker);
+            for stream in due {
+                place.seat.wake(stream);
+            }
+        }
+    }
+
+    /// Asks the admin interface what the runtime holds that is no whole number.
+    fn ask_for_shares(&self) {
+        {
+            let mut asking = locked(&self.asking);
+            asking.again = asking.call.is_some();
+            if asking.again || self.ended() {
+                return;
+            }
+            asking.at = Some(Instant::now());
+        }
+        let mut headers = Vec::new();
+        pairs::write(&mut headers, &[(b":method", b"GET"), (b":path", b"/runtime"), (b":authority", b"perch")]);
+        let cluster = &self.config.scorer.admin_cluster;
+        // Unlocked: it may be over within, and then says so.
+        let call = self.envoy.call(&Call { cluster, headers: &headers, body: &[], timeout_ms: ASKED_MS });
+        locked(&self.asking).call = call;
+        if call.is_none() {
+            self.told(None);
+        }
+    }
+
+    /// What the admin interface says, if anything.
+    fn told(&self, runtime: Option<&[u8]>) {
+        gate::told(runtime);
+        let mut asking = locked(&self.asking);
+        if runtime.is_none() && !std::mem::replace(&mut asking.told, true) {
+            let cluster = &self.config.scorer.admin_cluster;
+            stream::log(
+                Level::Warn,
+                &format!(
+                    "perch: a share of Envoy's runtime is absent, or no whole number of percents, and Envoy's admin \
+                     interface, the cluster {cluster:?}, does not tell which: it counts as not set. Set it, or name the \
+                     cluster in scorer.admin_cluster"
+                ),
+            );
+        }
+    }
+
     /// Main thread: a call is over. `received` is what came, if anything.
     pub(crate) fn call_answered(self: &Arc<Self>, call: u64, received: Option<Received<'_>>) {
+        if locked(&self.asking).call.take_if(|asked| *asked == call).is_some() {
+            let runtime = received.map(|received| {
+                let mut body = Vec::new();
+                received.write_body(received.length(), &mut body);
+                body
+            });
+            self.told(runtime.as_deref());
+            if std::mem::take(&mut locked(&self.asking).again) {
+                self.ask_for_shares();
+            }
+            return;
+        }
         let Some((place, token)) = locked(&self.under_way).remove(&call) else {
             // Within the call that began it: whoever made it takes it for failed.
             main_thread::note_at_once(call);
@@ -197,14 +333,16 @@ impl Plugin {
         locked(&self.to_send).clear();
         locked(&self.under_way).clear();
         for place in std::mem::take(&mut *locked(&self.places)) {
-            place.seat.worker().deleted(&OnMain::new(&place, None), self.id);
+            for role in ROLES {
+                place.seat.worker().deleted(&OnMain::new(&place, role, None), self.root(role));
+            }
         }
     }
 
     fn send(self: &Arc<Self>) {
         loop {
             let Some(leaving) = locked(&self.to_send).pop_front() else { return };
-            match self.envoy.call(&leaving) {
+            match self.envoy.call(&leaving.call()) {
                 Some(call) => {
                     locked(&self.under_way).insert(call, (leaving.place, leaving.token));
                 }
@@ -216,7 +354,7 @@ impl Plugin {
     fn over(&self, place: &Arc<Place>, token: u32, received: Option<Received<'_>>) {
         let headers = received.map_or(0, |received| received.headers.len());
         let length = received.map_or(0, Received::length);
-        let host = OnMain::new(place, received);
-        place.seat.worker().call_answered(&host, self.id, token, headers, length);
+        let host = OnMain::new(place, Role::Observe, received);
+        place.seat.worker().call_answered(&host, self.root(Role::Observe), token, headers, length);
     }
 }

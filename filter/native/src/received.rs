@@ -1,9 +1,14 @@
 //! What a call was answered with, and bodies in pieces.
 #![allow(unsafe_code)]
 
-use filter::pairs;
+use filter::pairs::Pairs;
 
 use crate::abi::{Bytes, Header};
+
+/// As many headers as most messages have at most.
+pub(crate) const FEW_HEADERS: usize = 32;
+/// As many pieces as most bodies come in at most.
+pub(crate) const FEW_PIECES: usize = 8;
 
 /// What a call was answered with, as Envoy shows it for the time of a hook.
 #[derive(Debug, Clone, Copy)]
@@ -25,10 +30,10 @@ impl<'a> Received<'a> {
         self.chunks.iter().map(|chunk| unsafe { chunk.read() }.len()).sum()
     }
 
-    /// The headers into `out`, which is cleared.
-    pub(crate) fn write_headers(self, out: &mut Vec<u8>) {
+    /// Shows the headers to `read`.
+    pub(crate) fn headers<T>(self, read: impl FnOnce(Pairs<'_>) -> T) -> T {
         // SAFETY: readable, as `new` was promised.
-        pairs::write_each(out, self.headers.iter().map(|header| unsafe { header.read() }));
+        unsafe { shown(self.headers, read) }
     }
 
     /// Appends the body's first `length` bytes.
@@ -38,11 +43,31 @@ impl<'a> Received<'a> {
     }
 }
 
-/// Appends the first `length` bytes of `chunks`, or all, if there are fewer.
-pub(crate) fn append<'a>(chunks: impl Iterator<Item = &'a [u8]>, mut length: usize, out: &mut Vec<u8>) {
+/// Shows headers to `read`, where they lie. Those of most messages are so few that no memory need be asked for.
+///
+/// # Safety
+/// All that they lead to is readable until `read` is done.
+pub(crate) unsafe fn shown<T>(headers: &[Header], read: impl FnOnce(Pairs<'_>) -> T) -> T {
+    const NOTHING: (&[u8], &[u8]) = (&[], &[]);
+    let mut few = [NOTHING; FEW_HEADERS];
+    if let Some(list) = few.get_mut(..headers.len()) {
+        for (place, header) in list.iter_mut().zip(headers) {
+            // SAFETY: as the caller says.
+            *place = unsafe { header.read() };
+        }
+        return read(Pairs::listed(list));
+    }
+    // SAFETY: as the caller says.
+    let list: Vec<_> = headers.iter().map(|header| unsafe { header.read() }).collect();
+    read(Pairs::listed(&list))
+}
+
+/// Appends the first `length` bytes of `chunks`, or all, if there are fewer. How many it lacks then.
+pub(crate) fn append<'a>(chunks: impl Iterator<Item = &'a [u8]>, mut length: usize, out: &mut Vec<u8>) -> usize {
     for chunk in chunks {
         let part = chunk.get(..length).unwrap_or(chunk);
         out.extend_from_slice(part);
         length -= part.len();
     }
+    length
 }

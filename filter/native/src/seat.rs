@@ -1,11 +1,11 @@
-//! What one of Envoy's worker threads has of the filter: a [`Worker`], which all plugins on that thread share, as they
-//! share a VM in the WebAssembly module, so that a request can go from one to the other.
+//! What one of Envoy's worker threads has of the filter: a [`Worker`], as a VM has one in the WebAssembly module.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use filter::config::Role;
 use filter::plugin::host::Refused;
 use filter::plugin::worker::Worker;
 
@@ -31,8 +31,8 @@ pub(crate) struct Seat {
 pub(crate) struct Place {
     pub(crate) plugin: Arc<Plugin>,
     pub(crate) seat: Arc<Seat>,
-    /// The plugin's root context here wants ticks.
-    pub(crate) ticking: AtomicBool,
+    /// Its root contexts here want ticks: "observe", "model".
+    ticking: [AtomicBool; 2],
 }
 
 thread_local! {
@@ -93,10 +93,28 @@ impl Seat {
 }
 
 impl Place {
-    /// The plugin's root context here wants a tick every so often, or, with 0, none any more. How often is the plugin's
-    /// own setting.
-    pub(crate) fn tick_every(&self, ms: u32) -> Result<(), Refused> {
-        self.ticking.store(ms > 0, Ordering::Release);
+    /// Does that root context here want ticks?
+    pub(crate) fn ticks(&self, role: Role) -> bool {
+        self.ticking(role).load(Ordering::Acquire)
+    }
+
+    /// That root context here wants no ticks any more.
+    pub(crate) fn rests(&self, role: Role) {
+        self.ticking(role).store(false, Ordering::Release);
+    }
+
+    fn ticking(&self, role: Role) -> &AtomicBool {
+        let [observe, model] = &self.ticking;
+        match role {
+            Role::Observe => observe,
+            Role::Model => model,
+        }
+    }
+
+    /// That root context here wants a tick every so often, or, with 0, none any more. How often is the plugin's own
+    /// setting.
+    pub(crate) fn tick_every(&self, role: Role, ms: u32) -> Result<(), Refused> {
+        self.ticking(role).store(ms > 0, Ordering::Release);
         if ms == 0 || self.plugin.tick_soon() { Ok(()) } else { Err(NOT_HERE) }
     }
 }
@@ -106,14 +124,14 @@ pub(crate) fn place(plugin: &Arc<Plugin>) -> Option<Arc<Place>> {
     PLACES
         .try_with(|places| {
             let mut places = places.try_borrow_mut().ok()?;
-            if let Some(place) = places.iter().find(|place| place.plugin.id == plugin.id) {
+            if let Some(place) = places.iter().find(|place| Arc::ptr_eq(&place.plugin, plugin)) {
                 return Some(Arc::clone(place));
             }
             places.retain(|place| !place.plugin.ended());
             let place = Arc::new(Place {
                 plugin: Arc::clone(plugin),
                 seat: SEAT.with(Arc::clone),
-                ticking: AtomicBool::new(false),
+                ticking: Default::default(),
             });
             plugin.seated(&place);
             places.push(Arc::clone(&place));

@@ -8,14 +8,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use filter::config::Role;
-use filter::pairs::{self, Pairs};
-use filter::plugin::FALLBACK_NOTE;
+use filter::pairs::Pairs;
 use filter::plugin::host::{Body, Call, Host, Level, Map, Refused};
+use filter::plugin::{FALLBACK_NOTE, MODEL_DETAILS};
 
 use crate::abi::{self, Address, Bytes, Header};
 use crate::gate;
-use crate::plugin::{Leaving, Plugin};
-use crate::received::{self, Received};
+use crate::plugin::Leaving;
+use crate::received::{self, FEW_HEADERS, FEW_PIECES, Received};
 use crate::seat::Place;
 
 /// The filter asked for what is not to be had here: a status, as any of Envoy's.
@@ -43,39 +43,22 @@ pub(crate) fn log(level: Level, line: &str) {
     unsafe { abi::envoy_dynamic_module_callback_log(level, Bytes::of(line.as_bytes())) };
 }
 
-/// A string among the metadata of the stream at `stream`, in one of its hooks, as `read` reads it.
-pub(crate) fn metadata<T>(stream: Address, namespace: &str, key: &str, read: impl FnOnce(&[u8]) -> T) -> Option<T> {
-    let mut value = Bytes::NONE;
-    // SAFETY: the stream's address is good in its hook; namespace and key live until the call returns.
-    let found = !stream.is_null()
-        && unsafe {
-            abi::envoy_dynamic_module_callback_http_get_metadata_string(
-                stream,
-                abi::DYNAMIC_METADATA,
-                Bytes::of(namespace.as_bytes()),
-                Bytes::of(key.as_bytes()),
-                &raw mut value,
-            )
-        };
-    // SAFETY: Envoy keeps the value until the hook ends or metadata is set, which reading it does not.
-    found.then(|| read(unsafe { value.read() }))
-}
-
 /// The first header of that name of the request at `stream`, in one of its hooks, as `read` reads it.
 pub(crate) fn header<T>(stream: Address, name: &str, read: impl FnOnce(&[u8]) -> T) -> Option<T> {
     let mut value = Bytes::NONE;
     // SAFETY: the stream's address is good in its hook; the name lives until the call returns; nobody asks how many
     // there are.
-    let found = unsafe {
-        abi::envoy_dynamic_module_callback_http_get_header(
-            stream,
-            abi::REQUEST_HEADERS,
-            Bytes::of(name.as_bytes()),
-            &raw mut value,
-            0,
-            std::ptr::null_mut(),
-        )
-    };
+    let found = !stream.is_null()
+        && unsafe {
+            abi::envoy_dynamic_module_callback_http_get_header(
+                stream,
+                abi::REQUEST_HEADERS,
+                Bytes::of(name.as_bytes()),
+                &raw mut value,
+                0,
+                std::ptr::null_mut(),
+            )
+        };
     // SAFETY: Envoy keeps the value until the hook ends or a header is set, which reading it does not.
     found.then(|| read(unsafe { value.read() }))
 }
@@ -102,7 +85,7 @@ pub(crate) fn token(place: &Arc<Place>, call: &Call<'_>, ask: bool) -> u32 {
 pub(crate) enum Then {
     /// Answer the client.
     Respond {
-        /// As [`pairs::write`] writes them.
+        /// As [`filter::pairs::write`] writes them.
         headers: Vec<u8>,
         body: Vec<u8>,
         details: String,
@@ -138,12 +121,28 @@ impl Then {
     }
 }
 
+/// What a callback sees besides the stream.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Shown<'a> {
+    /// What passes in it, and nothing else.
+    Passing,
+    /// A request's whole body: what Envoy has kept of it since it waits, and then what passes.
+    WholeRequest,
+    /// What a call was answered with; nothing where it failed.
+    Received(Option<Received<'a>>),
+    /// The answer of the model's that the client is about to get, which Envoy does not show to the filter that gives it:
+    /// headers, the status among them, and the body.
+    Answer { headers: Pairs<'a>, body: &'a [u8] },
+}
+
 /// See the module.
 pub(crate) struct OnStream<'a> {
     /// Null once the stream is over: nothing of it can be read or changed then.
     envoy: Address,
     place: &'a Arc<Place>,
-    received: Option<Received<'a>>,
+    /// Whose callback it is.
+    role: Role,
+    shown: Shown<'a>,
     then: RefCell<Option<Then>>,
     /// Envoy's number of the call that this callback began, and ours.
     began: Cell<Option<(u64, u32)>>,
@@ -160,22 +159,17 @@ pub(crate) fn note_at_once(call: u64) {
 }
 
 impl<'a> OnStream<'a> {
-    /// For a hook of the stream at `envoy`; null in its last. `received` is what a call was answered with.
+    /// For a hook of the stream at `envoy`; null in its last.
     ///
     /// # Safety
     /// `envoy` is null, or was handed to the hook that is running on this thread and in which this is used.
-    pub(crate) const unsafe fn new(envoy: Address, place: &'a Arc<Place>, received: Option<Received<'a>>) -> Self {
-        Self { envoy, place, received, then: RefCell::new(None), began: Cell::new(None) }
+    pub(crate) const unsafe fn new(envoy: Address, place: &'a Arc<Place>, role: Role, shown: Shown<'a>) -> Self {
+        Self { envoy, place, role, shown, then: RefCell::new(None), began: Cell::new(None) }
     }
 
     /// Envoy's number of the call that the callback began, and the worker's.
     pub(crate) const fn began(&self) -> Option<(u64, u32)> {
         self.began.get()
-    }
-
-    /// The stream's plugin.
-    pub(crate) fn plugin(&self) -> &Plugin {
-        &self.place.plugin
     }
 
     /// How many bytes of a body pass in this callback.
@@ -191,7 +185,7 @@ impl<'a> OnStream<'a> {
     }
 
     /// A value that Envoy shows for the time of the hook.
-    fn shown(&self, show: impl FnOnce(Address, *mut Bytes) -> bool, out: &mut Vec<u8>) -> Result<(), Refused> {
+    fn value(&self, show: impl FnOnce(Address, *mut Bytes) -> bool, out: &mut Vec<u8>) -> Result<(), Refused> {
         out.clear();
         let mut value = Bytes::NONE;
         if self.envoy.is_null() || !show(self.envoy, &raw mut value) {
@@ -202,8 +196,33 @@ impl<'a> OnStream<'a> {
         Ok(())
     }
 
+    /// A header map of the stream that can be changed now.
+    fn changeable(&self, map: Map) -> Result<u32, Refused> {
+        let ours = map == Map::Answer && matches!(self.shown, Shown::Answer { .. });
+        map_number(map).filter(|_| !self.envoy.is_null() && !ours).ok_or(NOT_HERE)
+    }
+
+    /// Appends the first `length` bytes of a body, or fewer where there are fewer. How many it lacks then.
+    fn append(&self, kind: u32, length: usize, out: &mut Vec<u8>) -> Result<usize, Refused> {
+        if self.envoy.is_null() {
+            return Err(NOT_HERE);
+        }
+        // SAFETY: the stream's address is good in its hook.
+        let count = unsafe { abi::envoy_dynamic_module_callback_http_get_body_chunks_size(self.envoy, kind) };
+        // SAFETY: as above; Envoy writes as many as it has just counted, since nothing came, and keeps the bytes until the
+        // hook ends or the body is changed, which nothing does here.
+        unsafe {
+            abi::listed::<Bytes, _, FEW_PIECES>(
+                count,
+                |list| abi::envoy_dynamic_module_callback_http_get_body_chunks(self.envoy, kind, list),
+                |pieces| received::append(pieces.iter().map(|piece| piece.read()), length, out),
+            )
+        }
+        .ok_or(NOT_HERE)
+    }
+
     fn set(&self, map: Map, name: &[u8], value: Bytes) -> Result<(), Refused> {
-        let Some(map) = map_number(map).filter(|_| !self.envoy.is_null()) else { return Err(NOT_HERE) };
+        let map = self.changeable(map)?;
         // SAFETY: the stream's address is good in its hook; name and value live until the call returns.
         let done =
             unsafe { abi::envoy_dynamic_module_callback_http_set_header(self.envoy, map, Bytes::of(name), value) };
@@ -228,6 +247,9 @@ const fn map_number(map: Map) -> Option<u32> {
 }
 
 impl Host for OnStream<'_> {
+    /// See [`crate::gate`].
+    const MATCHERS: bool = false;
+
     fn now_ns(&self) -> u64 {
         now_ns()
     }
@@ -236,28 +258,43 @@ impl Host for OnStream<'_> {
         log(level, line);
     }
 
-    fn headers(&self, map: Map, out: &mut Vec<u8>) -> Result<(), Refused> {
-        let Some(map) = map_number(map) else {
-            let received = self.received.ok_or(NOT_HERE)?;
-            received.write_headers(out);
-            return Ok(());
-        };
-        if self.envoy.is_null() {
-            return Err(NOT_HERE);
+    fn headers<T>(&self, map: Map, _: &mut Vec<u8>, read: impl FnOnce(Pairs<'_>) -> T) -> Result<T, Refused> {
+        match (map, self.shown) {
+            (Map::Answer, Shown::Answer { headers, .. }) => return Ok(read(headers)),
+            (Map::Call, Shown::Received(Some(received))) => return Ok(received.headers(read)),
+            _ => {}
         }
+        let map = map_number(map).filter(|_| !self.envoy.is_null()).ok_or(NOT_HERE)?;
         // SAFETY: the stream's address is good in its hook.
         let count = unsafe { abi::envoy_dynamic_module_callback_http_get_headers_size(self.envoy, map) };
-        // SAFETY: as above; Envoy writes as many as it has just counted, since no header came or went.
-        let headers: Option<Vec<Header>> = unsafe {
-            abi::listed(count, |list| abi::envoy_dynamic_module_callback_http_get_headers(self.envoy, map, list))
-        };
-        // SAFETY: Envoy keeps names and values until the hook ends or a header is set, which nothing does here.
-        pairs::write_each(out, headers.ok_or(NOT_HERE)?.iter().map(|header| unsafe { header.read() }));
-        Ok(())
+        // SAFETY: as above; Envoy writes as many as it has just counted, since no header came or went, and keeps names and
+        // values until the hook ends or a header is set, which nothing does that only reads.
+        unsafe {
+            abi::listed::<_, _, FEW_HEADERS>(
+                count,
+                |list| abi::envoy_dynamic_module_callback_http_get_headers(self.envoy, map, list),
+                |headers| received::shown(headers, read),
+            )
+        }
+        .ok_or(NOT_HERE)
     }
 
     fn set_header(&self, map: Map, name: &str, value: &[u8]) -> Result<(), Refused> {
         self.set(map, name.as_bytes(), Bytes::of(value))
+    }
+
+    fn add_header(&self, map: Map, name: &str, value: &[u8]) -> Result<(), Refused> {
+        let map = self.changeable(map)?;
+        // SAFETY: the stream's address is good in its hook; name and value live until the call returns.
+        let done = unsafe {
+            abi::envoy_dynamic_module_callback_http_add_header(
+                self.envoy,
+                map,
+                Bytes::of(name.as_bytes()),
+                Bytes::of(value),
+            )
+        };
+        if done { Ok(()) } else { Err(NOT_HERE) }
     }
 
     fn remove_header(&self, map: Map, name: &[u8]) -> Result<(), Refused> {
@@ -265,37 +302,38 @@ impl Host for OnStream<'_> {
     }
 
     fn body(&self, body: Body, length: usize, out: &mut Vec<u8>) -> Result<(), Refused> {
-        let kind = match body {
-            Body::Configuration => {
-                received::append([self.place.plugin.document.as_slice()].into_iter(), length, out);
+        match (body, self.shown) {
+            (Body::Answer, Shown::Answer { body, .. }) => {
+                received::append([body].into_iter(), length, out);
                 return Ok(());
             }
-            Body::Call => {
-                self.received.ok_or(NOT_HERE)?.write_body(length, out);
+            (Body::Call, Shown::Received(Some(received))) => {
+                received.write_body(length, out);
                 return Ok(());
             }
-            Body::Request => abi::REQUEST_BODY,
-            Body::Answer => abi::RESPONSE_BODY,
-        };
-        if self.envoy.is_null() {
-            return Err(NOT_HERE);
+            _ => {}
         }
-        // SAFETY: the stream's address is good in its hook.
-        let count = unsafe { abi::envoy_dynamic_module_callback_http_get_body_chunks_size(self.envoy, kind) };
-        // SAFETY: as above; Envoy writes as many as it has just counted, since nothing came.
-        let chunks: Option<Vec<Bytes>> = unsafe {
-            abi::listed(count, |list| abi::envoy_dynamic_module_callback_http_get_body_chunks(self.envoy, kind, list))
-        };
-        // SAFETY: Envoy keeps the bytes until the hook ends or the body is changed, which nothing does here.
-        received::append(chunks.ok_or(NOT_HERE)?.iter().map(|chunk| unsafe { chunk.read() }), length, out);
-        Ok(())
+        let kind = kind(body).ok_or(NOT_HERE)?;
+        if matches!((body, self.shown), (Body::Request, Shown::WholeRequest)) {
+            // With the trailers nothing passes; with the last piece of the body nothing may be kept. Whoever asks looks at
+            // what came.
+            let lacks = self.append(abi::KEPT_REQUEST_BODY, length, out).unwrap_or(length);
+            let _ = self.append(kind, lacks, out);
+            return Ok(());
+        }
+        self.append(kind, length, out).map(drop)
     }
 
     fn property(&self, path: &[u8], out: &mut Vec<u8>) -> Result<(), Refused> {
         // SAFETY, for both: the stream's address is good in its hook, the key lives until the call returns, and the out
         // address is that of a local.
         match path {
-            CODE_DETAILS => self.shown(
+            CODE_DETAILS if matches!(self.shown, Shown::Answer { .. }) => {
+                out.clear();
+                out.extend_from_slice(MODEL_DETAILS.as_bytes());
+                Ok(())
+            }
+            CODE_DETAILS => self.value(
                 |stream, value| unsafe {
                     abi::envoy_dynamic_module_callback_http_filter_get_attribute_string(
                         stream,
@@ -305,7 +343,7 @@ impl Host for OnStream<'_> {
                 },
                 out,
             ),
-            path if path == FALLBACK_NOTE.as_bytes() => self.shown(
+            path if path == FALLBACK_NOTE.as_bytes() => self.value(
                 |stream, value| unsafe {
                     abi::envoy_dynamic_module_callback_http_get_filter_state_bytes(stream, Bytes::of(path), value)
                 },
@@ -335,7 +373,7 @@ impl Host for OnStream<'_> {
     }
 
     fn call(&self, call: &Call<'_>) -> Result<u32, Refused> {
-        if self.place.plugin.role == Role::Observe {
+        if self.role == Role::Observe {
             // It outlives the request.
             return Ok(token(self.place, call, true));
         }
@@ -386,7 +424,7 @@ impl Host for OnStream<'_> {
     }
 
     fn tick_every(&self, ms: u32) -> Result<(), Refused> {
-        self.place.tick_every(ms)
+        self.place.tick_every(self.role, ms)
     }
 
     fn define(&self, name: &str) -> Result<u32, Refused> {

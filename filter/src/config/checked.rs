@@ -27,6 +27,8 @@ pub struct Scorer {
     pub live_cluster: String,
     /// Envoy's cluster of observations.
     pub observe_cluster: String,
+    /// Envoy's cluster of its own admin interface.
+    pub admin_cluster: String,
     /// `:authority` of calls.
     pub authority: String,
     /// 1..=60,000 ms.

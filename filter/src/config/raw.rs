@@ -111,6 +111,8 @@ pub struct Scorer {
     pub live_cluster: String,
     /// Cluster of observations.
     pub observe_cluster: String,
+    /// Cluster of Envoy's own admin interface; the native module asks it for shares that are fractions.
+    pub admin_cluster: String,
     /// `:authority` of calls.
     pub authority: String,
     /// How long a canary user's request waits for the model, 1 to 60,000.
@@ -150,6 +152,7 @@ impl Default for Scorer {
         Self {
             live_cluster: "perch_scorer_live".into(),
             observe_cluster: "perch_scorer_observe".into(),
+            admin_cluster: "perch_admin".into(),
             authority: "shadow-scorer".into(),
             deadline_ms: 250,
             observe_timeout_ms: 2_000,

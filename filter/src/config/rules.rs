@@ -126,7 +126,12 @@ pub(super) fn labels(raw: Vec<String>) -> Result<Vec<String>, ConfigError> {
 }
 
 pub(super) fn scorer(raw: raw::Scorer) -> Result<Scorer, ConfigError> {
-    for (field, name) in [("live_cluster", &raw.live_cluster), ("observe_cluster", &raw.observe_cluster)] {
+    let clusters = [
+        ("live_cluster", &raw.live_cluster),
+        ("observe_cluster", &raw.observe_cluster),
+        ("admin_cluster", &raw.admin_cluster),
+    ];
+    for (field, name) in clusters {
         if name.is_empty() {
             return fault(format!("scorer.{field}"), "is empty", "name one of Envoy's clusters");
         }
@@ -141,6 +146,7 @@ pub(super) fn scorer(raw: raw::Scorer) -> Result<Scorer, ConfigError> {
     Ok(Scorer {
         live_cluster: raw.live_cluster,
         observe_cluster: raw.observe_cluster,
+        admin_cluster: raw.admin_cluster,
         authority: raw.authority,
         deadline_ms: raw.deadline_ms,
         observe_timeout_ms: raw.observe_timeout_ms,

@@ -144,6 +144,12 @@ impl Exchange {
         self.bucket
     }
 
+    /// The user's cohort; [`Cohort::Ordinary`] where the user is not known.
+    #[must_use]
+    pub const fn cohort(&self) -> Cohort {
+        self.cohort
+    }
+
     /// A body announces its length: one over its limit is not even begun.
     pub fn announce(&mut self, side: Side, length: Option<usize>, budget: &mut Budget) {
         let body = self.side_mut(side);

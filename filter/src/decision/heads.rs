@@ -32,19 +32,28 @@ impl<'a> RequestHead<'a> {
     pub fn read(headers: Pairs<'a>) -> Self {
         let mut head = Self::default();
         for (name, value) in headers.iter() {
+            // By the first letter first: most headers are none of these.
             match name {
-                b":method" => head.method = value,
-                b":path" => head.path = value,
-                b"content-encoding" => head.content_encoding = Some(value),
-                b"content-length" => head.content_length = number(value),
-                b"upgrade" => head.upgrade = true,
-                _ if name == headers::UNSAMPLED.as_bytes() => head.unsampled = true,
-                _ if name == headers::BUCKET.as_bytes() => head.bucket = Some(value),
-                _ if name == headers::COHORT.as_bytes() => head.cohort = true,
+                [b':', rest @ ..] if rest == b"method" => head.method = value,
+                [b':', rest @ ..] if rest == b"path" => head.path = value,
+                [b'c', rest @ ..] if rest == b"ontent-encoding" => head.content_encoding = Some(value),
+                [b'c', rest @ ..] if rest == b"ontent-length" => head.content_length = number(value),
+                [b'u', rest @ ..] if rest == b"pgrade" => head.upgrade = true,
+                [b'x', ..] if name.starts_with(headers::PREFIX.as_bytes()) => head.read_ours(name, value),
                 _ => {}
             }
         }
         head
+    }
+
+    fn read_ours(&mut self, name: &[u8], value: &'a [u8]) {
+        if name == headers::UNSAMPLED.as_bytes() {
+            self.unsampled = true;
+        } else if name == headers::BUCKET.as_bytes() {
+            self.bucket = Some(value);
+        } else if name == headers::COHORT.as_bytes() {
+            self.cohort = true;
+        }
     }
 }
 
@@ -128,8 +137,16 @@ impl<'a> AnswerHead<'a> {
     }
 }
 
+/// Digits only, in decimal, with blanks around them at most.
 fn number(value: &[u8]) -> Option<usize> {
-    std::str::from_utf8(value).ok()?.trim().parse().ok()
+    let digits = value.trim_ascii();
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0_usize, |number, byte| {
+        let digit = byte.is_ascii_digit().then(|| usize::from(byte - b'0'))?;
+        number.checked_mul(10)?.checked_add(digit)
+    })
 }
 
 #[cfg(test)]
@@ -165,6 +182,17 @@ mod tests {
         let head = AnswerHead::read(Pairs::new(&bytes));
         assert_eq!((head.status, head.content_length, head.arm), (0, None, Some(b"\x80".as_slice())));
         assert!(head.ours && !head.success());
+    }
+
+    #[test]
+    fn a_number_is_digits_and_fits() {
+        for (text, read) in
+            [("0", Some(0)), (" 42\t", Some(42)), ("", None), (" ", None), ("+1", None), ("1a", None), ("1 2", None)]
+        {
+            assert_eq!(number(text.as_bytes()), read, "{text:?}");
+        }
+        assert_eq!(number(usize::MAX.to_string().as_bytes()), Some(usize::MAX));
+        assert_eq!(number(format!("{}0", usize::MAX).as_bytes()), None);
     }
 
     proptest! {

@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 use crate::envoy::memory::receive;
+use crate::pairs::Pairs;
 use crate::plugin::host::{Body, Call, Host, Level, Map, Refused};
 
 #[link(wasm_import_module = "env")]
@@ -12,6 +13,13 @@ unsafe extern "C" {
     fn proxy_get_buffer_bytes(kind: u32, start: usize, max: usize, data: *mut *mut u8, size: *mut usize) -> u32;
     fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, size: *mut usize) -> u32;
     fn proxy_replace_header_map_value(
+        map: u32,
+        name: *const u8,
+        name_size: usize,
+        value: *const u8,
+        value_size: usize,
+    ) -> u32;
+    fn proxy_add_header_map_value(
         map: u32,
         name: *const u8,
         name_size: usize,
@@ -92,6 +100,8 @@ const fn buffer(body: Body) -> u32 {
 }
 
 impl Host for Envoy {
+    const MATCHERS: bool = true;
+
     fn now_ns(&self) -> u64 {
         let mut time = 0;
         // SAFETY: see above.
@@ -108,11 +118,12 @@ impl Host for Envoy {
         unsafe { proxy_log(level, line.as_ptr(), line.len()) };
     }
 
-    fn headers(&self, which: Map, out: &mut Vec<u8>) -> Result<(), Refused> {
-        out.clear();
+    fn headers<T>(&self, which: Map, scratch: &mut Vec<u8>, read: impl FnOnce(Pairs<'_>) -> T) -> Result<T, Refused> {
+        scratch.clear();
         // SAFETY: see above; the out pointers are those that `receive` made for this call.
-        receive(out, HEADERS_ROOM, |data, size| unsafe { proxy_get_header_map_pairs(map(which), data, size) })
-            .map_err(Refused)
+        receive(scratch, HEADERS_ROOM, |data, size| unsafe { proxy_get_header_map_pairs(map(which), data, size) })
+            .map_err(Refused)?;
+        Ok(read(Pairs::new(scratch)))
     }
 
     fn set_header(&self, which: Map, name: &str, value: &[u8]) -> Result<(), Refused> {
@@ -120,6 +131,11 @@ impl Host for Envoy {
         done(unsafe {
             proxy_replace_header_map_value(map(which), name.as_ptr(), name.len(), value.as_ptr(), value.len())
         })
+    }
+
+    fn add_header(&self, which: Map, name: &str, value: &[u8]) -> Result<(), Refused> {
+        // SAFETY: see above.
+        done(unsafe { proxy_add_header_map_value(map(which), name.as_ptr(), name.len(), value.as_ptr(), value.len()) })
     }
 
     fn remove_header(&self, which: Map, name: &[u8]) -> Result<(), Refused> {

@@ -1,6 +1,8 @@
 //! The port: what the filter asks of its host. Envoy answers each call with a status, and any status but "ok" is a value
 //! here. Nothing else of the crate knows the host.
 
+use crate::pairs::Pairs;
+
 /// A header map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Map {
@@ -62,23 +64,33 @@ pub struct Call<'a> {
 
 /// What Envoy does for the filter. No function panics, whatever the host's status; `out` is only written to on success.
 pub trait Host {
+    /// Envoy's own matchers decide the arm, by the bucket's header. Otherwise the host does, and nobody needs the header.
+    const MATCHERS: bool;
+
     /// Nanoseconds since some fixed time; never less than before.
     fn now_ns(&self) -> u64;
 
     /// Writes a line to Envoy's log.
     fn log(&self, level: Level, line: &str);
 
-    /// Reads a whole header map, for [`crate::pairs::Pairs`], into `out`, which is cleared.
+    /// Shows a whole header map to `read`, which changes nothing of the stream's meanwhile. `scratch` may be written to.
     ///
     /// # Errors
     /// Where there is none.
-    fn headers(&self, map: Map, out: &mut Vec<u8>) -> Result<(), Refused>;
+    fn headers<T>(&self, map: Map, scratch: &mut Vec<u8>, read: impl FnOnce(Pairs<'_>) -> T) -> Result<T, Refused>;
 
     /// Sets a header, in place of any of that name.
     ///
     /// # Errors
     /// Where there is no such map, e.g. since the headers are on their way already.
     fn set_header(&self, map: Map, name: &str, value: &[u8]) -> Result<(), Refused>;
+
+    /// Adds a header that is known not to be there: Envoy need not look for it, for which it would first make an index of
+    /// the whole map.
+    ///
+    /// # Errors
+    /// As [`Host::set_header`].
+    fn add_header(&self, map: Map, name: &str, value: &[u8]) -> Result<(), Refused>;
 
     /// Removes all headers of that name.
     ///

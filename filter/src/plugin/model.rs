@@ -1,9 +1,10 @@
 //! The plugin for canary users: it holds the request, asks the scorer with a deadline, and answers with what it got or
 //! lets the request go on.
 //!
-//! Envoy's matcher runs it for canary users only, so all it needs to know of a user is the bucket header, which it hands
-//! to the scorer; cookies and credentials stay behind.
+//! It is run for canary users only, so all it needs to know of a user is the bucket, which it hands to the scorer; cookies
+//! and credentials stay behind.
 
+use contract::bucket::Bucket;
 use contract::headers;
 use contract::names::FallbackReason;
 
@@ -78,37 +79,40 @@ impl Model {
         })
     }
 
-    /// A request's headers. `None` where the plugin has nothing to do with it.
+    /// A request's headers. `user` is whose it is; without it the bucket header says so, which Envoy's matcher around the
+    /// plugin has seen. `None` where the plugin has nothing to do with it.
     pub fn request_headers(
         &mut self,
         host: &impl Host,
         scratch: &mut Vec<u8>,
-        context: u32,
+        (context, user): (u32, Option<Bucket>),
         end: bool,
     ) -> (Flow, Option<Canary>) {
-        if host.headers(Map::Request, scratch).is_err() {
-            return (Flow::Continue, None);
-        }
-        let headers = Pairs::new(scratch);
-        let head = RequestHead::read(headers);
-        let (None, Some(bucket)) = (self.config.intercept.passes(&head), head.bucket) else {
+        let mut call_headers = self.pool.take();
+        let config = &self.config;
+        let read = host.headers(Map::Request, scratch, |headers| {
+            let head = RequestHead::read(headers);
+            // What is no bucket was not written by "observe".
+            let written = head.bucket.and_then(|bucket| BucketDigits::try_from(bucket).ok());
+            let user = user.map(Bucket::digits).or(written).filter(|_| config.intercept.passes(&head).is_none())?;
+            let mut passed: Vec<(&[u8], &[u8])> = Vec::with_capacity(4 + PASSED_ON.len());
+            passed.extend([
+                (b":method".as_slice(), head.method),
+                (b":path", head.path),
+                (b":authority", config.scorer.authority.as_bytes()),
+                (headers::BUCKET.as_bytes(), &user),
+            ]);
+            passed.extend(headers.iter().filter(|(name, _)| PASSED_ON.contains(name)));
+            pairs::write(&mut call_headers, &passed);
+            Some((user, head.content_length))
+        });
+        let Ok(Some((user, content_length))) = read else {
+            self.pool.put(call_headers);
             return (Flow::Continue, None);
         };
-        // What is no bucket was not written by "observe".
-        let Ok(user) = BucketDigits::try_from(bucket) else { return (Flow::Continue, None) };
-        let mut call_headers = self.pool.take();
-        let mut passed: Vec<(&[u8], &[u8])> = Vec::with_capacity(4 + PASSED_ON.len());
-        passed.extend([
-            (b":method".as_slice(), head.method),
-            (b":path", head.path),
-            (b":authority", self.config.scorer.authority.as_bytes()),
-            (headers::BUCKET.as_bytes(), bucket),
-        ]);
-        passed.extend(headers.iter().filter(|(name, _)| PASSED_ON.contains(name)));
-        pairs::write(&mut call_headers, &passed);
         let limit = self.config.limits.body_bytes;
         let mut canary = Canary { held: Held::begin(host.now_ns(), limit, self.pool.take()), user, call_headers };
-        let flow = if head.content_length.is_some_and(|length| length > limit) {
+        let flow = if content_length.is_some_and(|length| length > limit) {
             self.let_go(host, &mut canary, FallbackReason::RequestTooLarge);
             Flow::Continue
         } else if end {
@@ -183,35 +187,34 @@ impl Model {
         let context = asked.stream;
         let limit = self.config.limits.answer_bytes;
         let mut body = self.pool.take();
-        let verdict = if headers == 0 || host.headers(Map::Call, scratch).is_err() {
-            self.reached = false;
+        let mut given = self.pool.take();
+        let reading = |headers: Pairs<'_>| {
+            let head = AnswerHead::read(headers);
+            if length <= limit && host.body(Body::Call, length, &mut body).is_err() {
+                return (head.scorer, Err(FallbackReason::Reset));
+            }
+            let verdict = fallback::judge(&head, &body, length, limit, &self.config.answer);
+            (head.scorer, verdict.map(|good| pairs::write(&mut given, &fallback::answer_headers(&good))))
+        };
+        let read = if headers > 0 { host.headers(Map::Call, scratch, reading).ok() } else { None };
+        let (reached, verdict) = read.unwrap_or_else(|| {
             // Envoy also breaks a call off when its time is up in the middle of the answer. Its timers count from when
             // its event loop last looked at the clock, so the last tenth of the time counts as late too.
             let nearly_ns = u64::from(self.config.scorer.deadline_ms) * 900_000;
             let late = host.now_ns().saturating_sub(asked.at_ns) >= nearly_ns;
-            Err(if late { FallbackReason::Deadline } else { FallbackReason::Reset })
-        } else {
-            let head = AnswerHead::read(Pairs::new(scratch));
-            self.reached = head.scorer;
-            if length <= limit && host.body(Body::Call, length, &mut body).is_err() {
-                Err(FallbackReason::Reset)
-            } else {
-                fallback::judge(&head, &body, length, limit, &self.config.answer)
-            }
-        };
+            (false, Err(if late { FallbackReason::Deadline } else { FallbackReason::Reset }))
+        });
+        self.reached = reached;
         self.counters.count(Stat::Predict(verdict.is_ok()));
         if let Some(canary) = canary {
             match verdict {
-                Ok(good) => {
-                    let mut headers = self.pool.take();
-                    pairs::write(&mut headers, &fallback::answer_headers(&good));
+                Ok(()) => {
                     if let Some(request) = canary.held.answer(&mut self.budget)
                         && host.act_for(context).is_ok()
                     {
                         handover.leave(canary.user, request);
-                        let _ = host.respond(&headers, &body, MODEL_DETAILS);
+                        let _ = host.respond(&given, &body, MODEL_DETAILS);
                     }
-                    self.pool.put(headers);
                 }
                 Err(reason) => {
                     if self.let_go(host, canary, reason) && host.act_for(context).is_ok() {
@@ -220,6 +223,7 @@ impl Model {
                 }
             }
         }
+        self.pool.put(given);
         self.pool.put(body);
         self.counters.wake(host, false);
     }

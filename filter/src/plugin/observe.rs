@@ -59,6 +59,54 @@ struct Waiting {
     said: Said,
 }
 
+/// What a request's headers say.
+struct Begun {
+    unsampled: bool,
+    encoding: Encoding,
+    length: Option<usize>,
+    search: Search,
+    said: Said,
+}
+
+/// What an answer's headers say.
+struct Told {
+    status: u16,
+    encoding: Encoding,
+    length: Option<usize>,
+    arm: Arm,
+    fallback: bool,
+    /// Some header has our prefix.
+    ours: bool,
+    /// Headers with our prefix that none of us wrote.
+    strange: Vec<Vec<u8>>,
+}
+
+impl Told {
+    fn read(host: &impl Host, headers: Pairs<'_>) -> Self {
+        let head = AnswerHead::read(headers);
+        let (arm, fallback) = believed(host, &head);
+        let kept = |name: &[u8]| match arm {
+            Arm::Model => name == headers::ARM.as_bytes() || name == headers::MODEL_VERSION.as_bytes(),
+            Arm::Rule => fallback && name == headers::FALLBACK.as_bytes(),
+        };
+        let strange = |name: &[u8]| name.starts_with(headers::PREFIX.as_bytes()) && !kept(name);
+        let strange = if head.ours {
+            headers.iter().filter(|(name, _)| strange(name)).map(|(name, _)| name.to_vec()).collect()
+        } else {
+            Vec::new()
+        };
+        Self {
+            status: head.status,
+            encoding: head.encoding,
+            length: head.content_length,
+            arm,
+            fallback,
+            ours: head.ours,
+            strange,
+        }
+    }
+}
+
 /// What a request's headers say besides who the user is.
 #[derive(Debug, Clone, Copy)]
 struct Said {
@@ -109,36 +157,46 @@ impl Observe {
         context: u32,
         end: bool,
     ) -> (Flow, Option<Observed>) {
-        if host.headers(Map::Request, scratch).is_err() {
-            return (Flow::Continue, None);
-        }
-        let headers = Pairs::new(scratch);
-        let head = RequestHead::read(headers);
+        let config = &self.config;
+        let read = host.headers(Map::Request, scratch, |headers| {
+            let head = RequestHead::read(headers);
+            if let Some(skipped) = config.intercept.passes(&head) {
+                return Err(skipped);
+            }
+            let property = |path: &[u8], out: &mut Vec<u8>| host.property(path, out).is_ok();
+            Ok(Begun {
+                unsampled: head.unsampled,
+                encoding: Encoding::from_header(head.content_encoding),
+                length: head.content_length,
+                search: identity::in_headers(&config.identity, headers, &config.salt, property),
+                said: Said {
+                    named: config.cohorts.named(headers, property),
+                    forged_bucket: head.bucket.is_some(),
+                    forged_cohort: head.cohort,
+                },
+            })
+        });
+        let Ok(read) = read else { return (Flow::Continue, None) };
         self.counters.count(Stat::Intercepted);
-        if let Some(skipped) = self.config.intercept.passes(&head) {
-            self.counters.count(Stat::Observation(skipped));
-            self.counters.wake(host, false);
-            return (Flow::Continue, None);
-        }
+        let Begun { unsampled, encoding, length, search, said } = match read {
+            Ok(begun) => begun,
+            Err(skipped) => {
+                self.counters.count(Stat::Observation(skipped));
+                self.counters.wake(host, false);
+                return (Flow::Continue, None);
+            }
+        };
         let now_ns = (self.to_time > 0).then(|| host.now_ns());
         self.to_time = self.to_time.saturating_sub(1);
         let limits = (self.config.limits.body_bytes, self.config.limits.answer_bytes);
-        let encoding = Encoding::from_header(head.content_encoding);
         let buffers = (self.pool.take(), self.pool.take());
-        let mut exchange = Exchange::begin(now_ns, head.unsampled, encoding, limits, buffers);
+        let mut exchange = Exchange::begin(now_ns, unsampled, encoding, limits, buffers);
         if end {
             exchange.ended(Side::Request);
         }
-        let property = |path: &[u8], out: &mut Vec<u8>| host.property(path, out).is_ok();
-        let search = identity::in_headers(&self.config.identity, headers, &self.config.salt, property);
-        let said = Said {
-            named: self.config.cohorts.named(headers, property),
-            forged_bucket: head.bucket.is_some(),
-            forged_cohort: head.cohort,
-        };
-        let small = head.content_length.is_none_or(|length| length <= self.config.limits.identity_body_bytes);
+        let small = length.is_none_or(|length| length <= self.config.limits.identity_body_bytes);
         if search == Search::AskBody && !end && small && encoding == Encoding::Identity {
-            exchange.announce(Side::Request, head.content_length, &mut self.budget);
+            exchange.announce(Side::Request, length, &mut self.budget);
             let since_ns = now_ns.unwrap_or_else(|| host.now_ns());
             let waits = Waiting { body: self.pool.take(), since_ns, said };
             self.waiting.push(context);
@@ -150,7 +208,7 @@ impl Observe {
             Search::AskBody | Search::Missing => None,
         };
         self.identified(host, &mut exchange, found, said);
-        exchange.announce(Side::Request, head.content_length, &mut self.budget);
+        exchange.announce(Side::Request, length, &mut self.budget);
         (Flow::Continue, Some(Observed { exchange, waits: None }))
     }
 
@@ -213,33 +271,22 @@ impl Observe {
         if host.left_out() {
             seen.exchange.leave_out(&mut self.budget);
         }
-        if host.headers(Map::Answer, scratch).is_err() {
-            scratch.clear();
-        }
-        let headers = Pairs::new(scratch);
-        let head = AnswerHead::read(headers);
-        let (arm, fallback) = believed(host, &head);
-        if head.ours {
-            for (name, _) in headers.iter().filter(|(name, _)| name.starts_with(headers::PREFIX.as_bytes())) {
-                let model = name == headers::ARM.as_bytes() || name == headers::MODEL_VERSION.as_bytes();
-                let kept = match arm {
-                    Arm::Model => model,
-                    Arm::Rule => fallback && name == headers::FALLBACK.as_bytes(),
-                };
-                if !kept {
-                    let _ = host.remove_header(Map::Answer, name);
-                }
-            }
+        let read = host.headers(Map::Answer, scratch, |headers| Told::read(host, headers));
+        let known = read.is_ok();
+        let Told { status, encoding, length, arm, fallback, ours, strange } =
+            read.unwrap_or_else(|_| Told::read(host, Pairs::listed(&[])));
+        for name in strange {
+            let _ = host.remove_header(Map::Answer, &name);
         }
         if arm == Arm::Rule {
-            let _ = host.set_header(Map::Answer, headers::ARM, arm.as_str().as_bytes());
+            write_header(host, Map::Answer, headers::ARM, arm.as_str().as_bytes(), ours || !known);
         }
         if arm == Arm::Model {
             let request = seen.exchange.bucket().and_then(|user| handover.take(user));
             seen.exchange.handed(request, &mut self.budget);
         }
-        seen.exchange.answered(head.status, head.encoding, arm, fallback);
-        seen.exchange.announce(Side::Answer, head.content_length, &mut self.budget);
+        seen.exchange.answered(status, encoding, arm, fallback);
+        seen.exchange.announce(Side::Answer, length, &mut self.budget);
         if end {
             seen.exchange.ended(Side::Answer);
         }
@@ -293,11 +340,15 @@ impl Observe {
         length: usize,
     ) {
         let Some(batch) = self.buffer.landed(token) else { return };
-        let read = headers > 0 && host.headers(Map::Call, scratch).is_ok();
-        let head = AnswerHead::read(Pairs::new(if read { scratch } else { &[] }));
+        let read = |headers: Pairs<'_>| {
+            let head = AnswerHead::read(headers);
+            (head.scorer, head.status)
+        };
+        let head = if headers > 0 { host.headers(Map::Call, scratch, read).ok() } else { None };
+        let (scorer, status) = head.unwrap_or_default();
         let mut body = self.pool.take();
         let whole = length <= self.config.limits.answer_bytes && host.body(Body::Call, length, &mut body).is_ok();
-        self.counters.ledger().answered(&batch, head.scorer && whole, head.status, &body);
+        self.counters.ledger().answered(&batch, scorer && whole, status, &body);
         self.pool.put(body);
         self.buffer.recycle(batch);
         self.send(host, false);
@@ -392,42 +443,48 @@ impl Observe {
         self.pool.put(body);
     }
 
-    fn identified(
+    fn identified<H: Host>(
         &mut self,
-        host: &impl Host,
+        host: &H,
         exchange: &mut Exchange,
         found: Option<(Bucket, IdentitySource)>,
         said: Said,
     ) {
-        match found {
-            Some((bucket, from)) => {
-                self.counters.count(Stat::Identity(from));
-                let cohort = self.config.cohorts.of(bucket, said.named);
-                exchange.identify(bucket, cohort);
-                let _ = host.set_header(Map::Request, headers::BUCKET, &bucket.digits());
-                if cohort != Cohort::Ordinary {
-                    let _ = host.set_header(Map::Request, headers::COHORT, cohort.as_str().as_bytes());
-                } else if said.forged_cohort {
-                    let _ = host.remove_header(Map::Request, headers::COHORT.as_bytes());
-                }
-            }
-            None => {
-                self.counters.count(Stat::Identity(IdentitySource::Missing));
-                let forged = [(said.forged_bucket, headers::BUCKET), (said.forged_cohort, headers::COHORT)];
-                for (_, name) in forged.into_iter().filter(|(forged, _)| *forged) {
-                    let _ = host.remove_header(Map::Request, name.as_bytes());
-                }
-            }
+        let user = found.map(|(bucket, _)| (bucket, self.config.cohorts.of(bucket, said.named)));
+        if let Some((bucket, cohort)) = user {
+            exchange.identify(bucket, cohort);
+        }
+        self.counters.count(Stat::Identity(found.map_or(IdentitySource::Missing, |(_, from)| from)));
+        if let Some((bucket, _)) = user.filter(|_| H::MATCHERS) {
+            write_header(host, Map::Request, headers::BUCKET, &bucket.digits(), said.forged_bucket);
+        } else if said.forged_bucket {
+            let _ = host.remove_header(Map::Request, headers::BUCKET.as_bytes());
+        }
+        if let Some((_, cohort)) = user.filter(|(_, cohort)| *cohort != Cohort::Ordinary) {
+            write_header(host, Map::Request, headers::COHORT, cohort.as_str().as_bytes(), said.forged_cohort);
+        } else if said.forged_cohort {
+            let _ = host.remove_header(Map::Request, headers::COHORT.as_bytes());
         }
     }
 }
 
 impl Observed {
+    /// The user and the user's cohort, once known.
+    #[must_use]
+    pub fn user(&self) -> Option<(Bucket, Cohort)> {
+        self.exchange.bucket().map(|bucket| (bucket, self.exchange.cohort()))
+    }
+
     /// Request and answer have passed whole.
     #[must_use]
     pub const fn complete(&self) -> bool {
         self.exchange.complete()
     }
+}
+
+/// Writes a header of ours, in place of one that may be there where `forged` says so.
+fn write_header(host: &impl Host, map: Map, name: &str, value: &[u8], forged: bool) {
+    let _ = if forged { host.set_header(map, name, value) } else { host.add_header(map, name, value) };
 }
 
 /// Who answered, and whether the rules answered for the model: as the model plugin left word, whatever headers say.

@@ -260,6 +260,8 @@ impl PlayedHost {
 }
 
 impl Host for PlayedHost {
+    const MATCHERS: bool = true;
+
     fn now_ns(&self) -> u64 {
         self.0.borrow().now_ns
     }
@@ -268,25 +270,33 @@ impl Host for PlayedHost {
         self.0.borrow_mut().log.push(line.to_owned());
     }
 
-    fn headers(&self, map: Map, out: &mut Vec<u8>) -> Result<(), Refused> {
-        let mut state = self.0.borrow_mut();
-        out.clear();
-        state.check("headers")?;
-        if let Some(raw) = &state.raw_map {
-            out.extend_from_slice(raw);
-            return Ok(());
+    fn headers<T>(&self, map: Map, scratch: &mut Vec<u8>, read: impl FnOnce(Pairs<'_>) -> T) -> Result<T, Refused> {
+        scratch.clear();
+        {
+            let mut state = self.0.borrow_mut();
+            state.check("headers")?;
+            if let Some(raw) = &state.raw_map {
+                scratch.extend_from_slice(raw);
+            } else if let Some(headers) = state.map(map) {
+                headers.write(scratch);
+            }
+            // As in Envoy: a map that is not there reads as an empty one.
         }
-        // As in Envoy: a map that is not there reads as an empty one.
-        if let Some(headers) = state.map(map) {
-            headers.write(out);
-        }
-        Ok(())
+        Ok(read(Pairs::new(scratch)))
     }
 
     fn set_header(&self, map: Map, name: &str, value: &[u8]) -> Result<(), Refused> {
         let mut state = self.0.borrow_mut();
         state.check("set_header")?;
         state.map(map).ok_or(Refused(BAD_ARGUMENT))?.put(name.as_bytes(), value);
+        Ok(())
+    }
+
+    fn add_header(&self, map: Map, name: &str, value: &[u8]) -> Result<(), Refused> {
+        let mut state = self.0.borrow_mut();
+        state.check("add_header")?;
+        // As in Envoy: one that is there stays.
+        state.map(map).ok_or(Refused(BAD_ARGUMENT))?.0.push((name.as_bytes().to_vec(), value.to_vec()));
         Ok(())
     }
 

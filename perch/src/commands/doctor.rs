@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use contract::headers;
 use contract::names::{self, Outcome};
-use contract::switch::{OBSERVE_KEY, RUNTIME_KEY};
+use contract::switch::{self, OBSERVE_KEY, RUNTIME_KEY};
 use perch::doctor::gateway::{self, Gateway};
 use perch::doctor::{Finding, Level, fleet};
 use reqwest::Client;
@@ -59,7 +59,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<u8> {
                 findings.extend(gateway::judge(Gateway { url: &url, dump, runtime, scrape }));
                 findings.extend(from_outside(&url).await);
                 findings.push(fleet::clock(&url, clock(&http, &format!("{url}/ready")).await));
-                alike.push(fleet::Alike::of(&url, dump, final_value(runtime, RUNTIME_KEY)));
+                alike.push(fleet::Alike::of(&url, dump, switch::held(runtime, RUNTIME_KEY)));
                 findings.extend(scorer_seen(&url, &admin).await);
             }
         }
@@ -108,10 +108,6 @@ impl Said {
             scrape: admin.scrape().await?,
         })
     }
-}
-
-fn final_value<'a>(runtime: &'a Value, key: &str) -> Option<&'a str> {
-    runtime.get("entries")?.get(key)?.get("final_value")?.as_str()
 }
 
 /// Can the admin interface be reached at this machine's own address, and so from outside? Only where it is on this machine.

@@ -5,11 +5,11 @@ use std::net::IpAddr;
 use contract::headers;
 use contract::names::{self, Agree, Arm, IdentitySource, Outcome};
 use contract::series;
-use contract::switch::{RUNTIME_KEY, Share};
+use contract::switch::{self, RUNTIME_KEY, Share};
 use serde_json::Value;
 use stack::scrape::Scrape;
 
-use super::{Finding, Level};
+use super::{Finding, Level, native};
 
 /// Share of requests without an identity from which on something is wrong with the identity.
 const MANY_WITHOUT: f64 = 0.5;
@@ -44,6 +44,9 @@ pub fn judge(gateway: Gateway<'_>) -> Vec<Finding> {
         accounted(gateway),
         batches(gateway),
     ]
+    .into_iter()
+    .chain(native::hears(gateway))
+    .collect()
 }
 
 /// Every object somewhere below `at`.
@@ -58,7 +61,7 @@ fn objects<'a>(at: &'a Value, out: &mut Vec<&'a serde_json::Map<String, Value>>)
     }
 }
 
-fn all(dump: &Value) -> Vec<&serde_json::Map<String, Value>> {
+pub(super) fn all(dump: &Value) -> Vec<&serde_json::Map<String, Value>> {
     let mut found = Vec::new();
     objects(dump, &mut found);
     found
@@ -67,8 +70,11 @@ fn all(dump: &Value) -> Vec<&serde_json::Map<String, Value>> {
 /// The early removal of our headers, on every connection manager that has a filter of ours.
 fn stripped(Gateway { url, dump, .. }: Gateway<'_>) -> Finding {
     let managers: Vec<_> = all(dump).into_iter().filter(|fields| fields.contains_key("http_filters")).collect();
+    // The WebAssembly module's filters stand in matchers of the bucket's header.
     let ours = |fields: &serde_json::Map<String, Value>| {
-        fields.get("http_filters").is_some_and(|f| f.to_string().contains(headers::BUCKET))
+        fields
+            .get("http_filters")
+            .is_some_and(|filters| filters.to_string().contains(headers::BUCKET) || native::has_filter(filters))
     };
     let strips = |fields: &serde_json::Map<String, Value>| {
         let early = fields.get("early_header_mutation_extensions").map(all_of).unwrap_or_default();
@@ -100,7 +106,7 @@ fn all_of(at: &Value) -> Vec<&serde_json::Map<String, Value>> {
     all(at)
 }
 
-fn bootstrap(dump: &Value) -> Option<&Value> {
+pub(super) fn bootstrap(dump: &Value) -> Option<&Value> {
     dump.get("configs")?.as_array()?.iter().find_map(|config| config.get("bootstrap"))
 }
 
@@ -166,7 +172,7 @@ fn layers(Gateway { url, dump, .. }: Gateway<'_>) -> Finding {
 /// What is held is a share, and a restart would not change it.
 fn share(Gateway { url, dump, runtime, .. }: Gateway<'_>) -> Finding {
     let entry = runtime.get("entries").and_then(|entries| entries.get(RUNTIME_KEY));
-    let Some(held) = entry.and_then(|entry| entry.get("final_value")).and_then(Value::as_str) else {
+    let Some(held) = switch::held(runtime, RUNTIME_KEY) else {
         return Finding::of(
             Level::Warn,
             "share",
@@ -299,7 +305,7 @@ fn identity_is_the_demos(Gateway { url, dump, .. }: Gateway<'_>) -> Finding {
     let plugins = all(dump).into_iter().filter_map(|fields| fields.get("value").and_then(Value::as_str));
     let observe = plugins
         .filter_map(|text| serde_json::from_str::<Value>(text).ok())
-        .find(|plugin| plugin.get("role").is_some_and(|role| role == "observe"));
+        .find(|plugin| plugin.get("salt").is_some() && plugin.get("role").is_none_or(|role| role == "observe"));
     let Some(observe) = observe else {
         return Finding::of(Level::Unknown, "identity header", url, "the filter's configuration was not found", "");
     };

@@ -5,6 +5,7 @@
 
 pub mod fleet;
 pub mod gateway;
+mod native;
 
 use serde::Serialize;
 

@@ -32,6 +32,14 @@ fn ours(headers: &http::HeaderMap) -> Vec<String> {
     headers.keys().map(ToString::to_string).filter(|name| name.starts_with(headers::PREFIX)).collect()
 }
 
+/// What the application sees of ours is the true bucket, where Envoy's matchers need it, or nothing.
+fn nothing_but(bucket: &str, received: &http::HeaderMap) -> anyhow::Result<()> {
+    let seen = ours(received);
+    let own = received.get_all(headers::BUCKET).iter().all(|value| value == bucket);
+    anyhow::ensure!(own && (seen.is_empty() || seen == [headers::BUCKET]), "{seen:?}");
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_live_filter_is_not_steered_by_a_client() -> anyhow::Result<()> {
     let half = Share::percent(50);
@@ -39,9 +47,7 @@ async fn a_live_filter_is_not_steered_by_a_client() -> anyhow::Result<()> {
     let (inside, outside) = (gateway.user(half, true)?, gateway.user(half, false)?);
     for protocol in [Protocol::H1, Protocol::H2] {
         assert_eq!(forging(&gateway, protocol, Some(&outside), &inside).await?.arm(), "rule");
-        let received = gateway.rules.last()?;
-        assert_eq!(received.header(headers::BUCKET), gateway.stack.bucket(&outside)?.to_string());
-        assert_eq!(ours(&received.headers), [headers::BUCKET]);
+        nothing_but(&gateway.stack.bucket(&outside)?.to_string(), &gateway.rules.last()?.headers)?;
         assert_eq!(forging(&gateway, protocol, Some(&inside), &outside).await?.arm(), "model");
         assert_eq!(forging(&gateway, protocol, None, &inside).await?.arm(), "rule");
         assert_eq!(ours(&gateway.rules.last()?.headers), Vec::<String>::new(), "nobody has a bucket");
@@ -69,8 +75,7 @@ async fn headers_are_removed_whatever_their_letters_case_is() -> anyhow::Result<
     raw.write(&request).await?;
     let answer = String::from_utf8(raw.read_to_end().await?)?.to_lowercase();
     anyhow::ensure!(answer.contains("x-perch-arm: rule"), "{answer}");
-    assert_eq!(ours(&gateway.rules.last()?.headers), [headers::BUCKET]);
-    Ok(())
+    nothing_but(&gateway.stack.bucket(&outside)?.to_string(), &gateway.rules.last()?.headers)
 }
 
 #[tokio::test]

@@ -1,12 +1,17 @@
 //! Who a user is: the first of the configured sources that says so.
 
+use std::cell::Cell;
+use std::time::Duration;
+
+use bytes::Bytes;
 use contract::names::IDENTITY;
 use contract::switch::Share;
-use e2e::channel_body::ChannelBody;
-use e2e::client::{post, question};
+use e2e::channel_body::{self, ChannelBody};
+use e2e::client::{Client, Protocol, post, question};
+use e2e::eventually::eventually;
 use e2e::scripted::Scripted;
 use e2e::token::Issuer;
-use http::Request;
+use http::{HeaderName, HeaderValue, Request};
 use serde_json::{Value, json};
 
 const HALF: Share = Share::percent(50);
@@ -23,30 +28,46 @@ fn asking(headers: &[(&str, &str)]) -> anyhow::Result<Request<ChannelBody>> {
 fn with_body(headers: &[(&str, &str)], body: &str) -> anyhow::Result<Request<ChannelBody>> {
     let mut request = post(e2e::client::PATH, body.to_owned())?;
     for (name, value) in headers {
-        request.headers_mut().append(http::HeaderName::from_bytes(name.as_bytes())?, value.parse()?);
+        request.headers_mut().append(HeaderName::from_bytes(name.as_bytes())?, value.parse()?);
     }
     Ok(request)
 }
 
-/// The request is that of `user`, from `source`: the arm is the user's, and so is the bucket that the upstream sees.
+/// The bucket in the observation after the first `before`.
+async fn observed(gateway: &Scripted, before: usize) -> anyhow::Result<Option<String>> {
+    let seen = Cell::new(None);
+    eventually("the observation", || async {
+        let observations = gateway.observations()?;
+        anyhow::ensure!(observations.len() == before + 1, "{} came", observations.len() - before);
+        seen.set(observations.last().map(|observation| observation.bucket.clone()));
+        Ok(())
+    })
+    .await?;
+    Ok(seen.take().flatten())
+}
+
+/// The request is that of `user`, from `source`: the arm is the user's, and so are the bucket that the scorer is asked with
+/// and the observation's.
 async fn is(gateway: &Scripted, request: Request<ChannelBody>, user: &str, source: &str) -> anyhow::Result<()> {
-    let before = gateway.scrape().await?;
-    let inside = HALF.holds(gateway.stack.bucket(user)?);
+    let (before, earlier) = (gateway.scrape().await?, gateway.observations()?.len());
+    let bucket = gateway.stack.bucket(user)?;
+    let inside = HALF.holds(bucket);
     let answer = gateway.send(request).await?;
     assert_eq!((answer.status.as_u16(), answer.arm()), (200, if inside { "model" } else { "rule" }), "{user}");
-    let questions = gateway.questions();
-    let seen = if inside { questions.last().cloned() } else { Some(gateway.rules.last()?) };
-    let bucket = seen.map(|request| request.header(contract::headers::BUCKET).to_owned());
-    assert_eq!(bucket, Some(gateway.stack.bucket(user)?.to_string()), "{user}");
+    if inside {
+        let asked = gateway.questions().last().map(|request| request.header(contract::headers::BUCKET).to_owned());
+        assert_eq!(asked, Some(bucket.to_string()), "{user}");
+    }
+    assert_eq!(observed(gateway, earlier).await?, Some(bucket.to_string()), "{user}");
     gateway.moves(&before, &[IDENTITY], &[(IDENTITY, &[("source", source)], 1.0)]).await
 }
 
 /// The request is nobody's: the rules answer.
 async fn is_nobodys(gateway: &Scripted, request: Request<ChannelBody>) -> anyhow::Result<()> {
-    let before = gateway.scrape().await?;
+    let (before, earlier) = (gateway.scrape().await?, gateway.observations()?.len());
     let answer = gateway.send(request).await?;
     assert_eq!((answer.status.as_u16(), answer.arm()), (200, "rule"));
-    assert_eq!(gateway.rules.last()?.header(contract::headers::BUCKET), "");
+    assert_eq!(observed(gateway, earlier).await?, None);
     gateway.moves(&before, &[IDENTITY], &[(IDENTITY, &[("source", "none")], 1.0)]).await
 }
 
@@ -69,7 +90,7 @@ async fn a_header_names_the_user() -> anyhow::Result<()> {
 async fn a_header_that_is_not_text_names_a_user_too() -> anyhow::Result<()> {
     let gateway = gateway(json!([{"header": "x-account"}])).await?;
     let mut request = asking(&[])?;
-    request.headers_mut().insert("x-account", http::HeaderValue::from_bytes(b"m\xfcnchen")?);
+    request.headers_mut().insert("x-account", HeaderValue::from_bytes(b"m\xfcnchen")?);
     let answer = gateway.send(request).await?;
     assert_eq!(answer.status, 200);
     anyhow::ensure!(!answer.arm().is_empty(), "the filter was not there");
@@ -105,6 +126,37 @@ async fn a_pointer_into_the_body_names_the_user_and_the_body_passes_whole() -> a
     let long = json!({"txn_ids": [88], "padding": "a".repeat(10_000), "user": {"id": "ann"}}).to_string();
     is_nobodys(&gateway, with_body(&[], &long)?).await?;
     assert_eq!(gateway.rules.last()?.body, long);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_body_in_pieces_names_the_user_and_reaches_whoever_answers_whole() -> anyhow::Result<()> {
+    let gateway = gateway(json!([{"body": "/user/id"}])).await?;
+    for user in users(&gateway)? {
+        for trailed in [false, true] {
+            let text = json!({"padding": "a".repeat(3_000), "txn_ids": [88], "user": {"id": user}}).to_string();
+            let (feed, body) = channel_body::channel();
+            let mut request = post(e2e::client::PATH, "")?;
+            *request.body_mut() = body;
+            let pieces: Vec<Bytes> = text.as_bytes().chunks(700).map(Bytes::copy_from_slice).collect();
+            tokio::spawn(async move {
+                for piece in pieces {
+                    feed.data(piece).await;
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                if trailed {
+                    let trailers = [(HeaderName::from_static("x-end"), HeaderValue::from_static("yes"))];
+                    feed.send(hyper::body::Frame::trailers(trailers.into_iter().collect())).await;
+                }
+            });
+            let inside = HALF.holds(gateway.stack.bucket(&user)?);
+            let answer = Client::once(gateway.address(), Protocol::H2, request).await?;
+            let arm = if inside { "model" } else { "rule" };
+            assert_eq!((answer.status.as_u16(), answer.arm()), (200, arm), "{user}, trailers: {trailed}");
+            let asked = if inside { gateway.questions().last().cloned() } else { Some(gateway.rules.last()?) };
+            assert_eq!(asked.map(|asked| asked.body), Some(text.into()), "{user}, trailers: {trailed}");
+        }
+    }
     Ok(())
 }
 

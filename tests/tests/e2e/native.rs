@@ -32,6 +32,58 @@ async fn a_claim_that_it_cannot_read_is_refused_and_everybody_gets_the_rules() -
 }
 
 #[tokio::test]
+async fn a_model_s_filter_as_another_filter_is_refused() -> anyhow::Result<()> {
+    let gateway = native(|builder| builder.share(Share::ALL).filter_config(&json!({"role": "model"}))).await?;
+    let answer = gateway.send(suggest("ann", question([88]))?).await?;
+    assert_eq!((answer.status.as_u16(), answer.arm()), (200, ""), "as if Perch were not there");
+    let log = gateway.stack.log(stack::Part::Gateway);
+    ensure!(log.contains("role: the native module is one filter"), "the mend is not in Envoy's log: {log}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_share_that_it_cannot_ask_for_is_off_and_the_log_says_what_is_missing() -> anyhow::Result<()> {
+    let config = json!({"scorer": {"admin_cluster": "nowhere"}});
+    let gateway = native(|builder| builder.share(Share::ALL).filter_config(&config)).await?;
+    assert_eq!(
+        gateway.send(suggest("ann", question([88]))?).await?.arm(),
+        "model",
+        "a whole percentage is not asked for"
+    );
+    gateway.stack.set_share(Share::from_percent("99.9999%")?).await?;
+    eventually("nobody is in", || async {
+        let answer = gateway.send(suggest("ann", question([88]))?).await?;
+        ensure!((answer.status.as_u16(), answer.arm()) == (200, "rule"), "the {} answers", answer.arm());
+        let log = gateway.stack.log(stack::Part::Gateway);
+        ensure!(
+            log.contains("scorer.admin_cluster") && log.contains("nowhere"),
+            "the mend is not in Envoy's log: {log}"
+        );
+        Ok(())
+    })
+    .await?;
+    gateway.stack.set_share(Share::ALL).await?;
+    assert_eq!(gateway.send(suggest("ann", question([88]))?).await?.arm(), "model", "and a whole one holds again");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_share_that_is_moved_holds_from_the_next_request_on_under_load() -> anyhow::Result<()> {
+    let gateway = native(|builder| builder.concurrency(2).access_log(false)).await?;
+    gateway.rules.forgets();
+    gateway.scorer.forgets();
+    for turn in 0..200 {
+        let (share, arm) = if turn % 2 == 0 { (Share::ALL, "model") } else { (Share::OFF, "rule") };
+        gateway.stack.set_share(share).await?;
+        for user in ["ann", "ben"] {
+            let answer = gateway.send(suggest(user, question([88]))?).await?;
+            assert_eq!(answer.arm(), arm, "{user} in turn {turn}");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn it_begins_again_with_each_worker_and_counts_for_all() -> anyhow::Result<()> {
     let gateway = native(|builder| builder.concurrency(4).share(Share::percent(50))).await?;
     for user in 0..200 {

@@ -1,0 +1,56 @@
+//! What only a gateway with the native module can have wrong.
+
+use contract::names::{NATIVE_FILTER, NATIVE_SWITCH};
+use serde_json::Value;
+
+use super::gateway::{Gateway, all, bootstrap};
+use super::{Finding, Level};
+
+/// Is the native module's filter somewhere in `configuration`?
+pub(super) fn has_filter(configuration: &Value) -> bool {
+    names(configuration, "filter_name", NATIVE_FILTER)
+}
+
+fn names(configuration: &Value, field: &str, name: &str) -> bool {
+    all(configuration).iter().any(|fields| fields.get(field).is_some_and(|value| value == name))
+}
+
+/// The module hears at once of a share that is moved; nothing where another module runs.
+pub(super) fn hears(Gateway { url, dump, .. }: Gateway<'_>) -> Option<Finding> {
+    let admin = has_filter(dump).then(|| bootstrap(dump)?.get("admin"))??;
+    Some(if names(admin, "logger_name", NATIVE_SWITCH) {
+        Finding::ok("switch", url, "the native filter hears at once of a share that is moved")
+    } else {
+        Finding::of(
+            Level::Warn,
+            "switch",
+            url,
+            "the native filter hears of a share that is moved only with the traffic, some 50 ms later",
+            "add access_log to `admin` as marked [PERCH 7] in envoy/envoy.yaml.j2",
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use stack::scrape::Scrape;
+
+    use super::*;
+
+    fn judged(filter: &str, logger: &str) -> Option<Level> {
+        let admin = json!({"access_log": [{"typed_config": {"logger_name": logger}}]});
+        let filters = json!([{"typed_config": {"filter_name": filter}}]);
+        let dump = json!({"configs": [{"bootstrap": {"admin": admin}}, {"http_filters": filters}]});
+        let (runtime, scrape) = (json!({}), Scrape::parse(""));
+        let gateway = Gateway { url: "http://g", dump: &dump, runtime: &runtime, scrape: &scrape };
+        hears(gateway).map(|finding| finding.level)
+    }
+
+    #[test]
+    fn only_the_native_filter_needs_to_hear() {
+        assert_eq!(judged(NATIVE_FILTER, NATIVE_SWITCH), Some(Level::Ok));
+        assert_eq!(judged(NATIVE_FILTER, "another"), Some(Level::Warn));
+        assert_eq!(judged("another", "another"), None);
+    }
+}
