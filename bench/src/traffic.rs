@@ -1,10 +1,11 @@
 //! Requests and answers of a given size, and the application that gives the answers: it does no work of its own, so that
-//! what is measured is what stands in front of it.
+//! what is measured is what stands in front of it, or only waits, as one does that asks a database.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Result;
 use bytes::Bytes;
@@ -28,6 +29,8 @@ pub(crate) struct Kind {
     /// Least length of the request's body and of the answer's.
     pub(crate) bytes: usize,
     pub(crate) items: usize,
+    /// How long the application thinks about it, in ms.
+    pub(crate) work_ms: u32,
 }
 
 /// A request and its answer.
@@ -51,7 +54,7 @@ impl Kind {
         let items: Vec<Value> = ids.iter().map(|id| item(*id)).collect();
         let user = format!("user-{number}");
         Exchange {
-            path: format!("/ml/suggestions?b={}i={}n={number}", self.bytes, self.items),
+            path: format!("/ml/suggestions?b={}i={}w={}n={number}", self.bytes, self.items, self.work_ms),
             body: padded(json!({ "txn_ids": ids, "mode": "auto", "user_id": user }), self.bytes),
             answer: padded(json!({ "items": items }), self.bytes),
         }
@@ -79,9 +82,12 @@ fn padded(mut value: Value, bytes: usize) -> Bytes {
 /// When there is no port to be had.
 pub(crate) async fn application(kinds: &[Kind]) -> Result<SocketAddr> {
     let mut answers = Answers::default();
-    for exchange in kinds.iter().flat_map(|kind| kind.exchanges()) {
-        answers.by_path.insert(exchange.path, exchange.answer.clone());
-        answers.by_body.insert(exchange.body, exchange.answer);
+    for kind in kinds {
+        let work = Duration::from_millis(u64::from(kind.work_ms));
+        for exchange in kind.exchanges() {
+            answers.by_path.insert(exchange.path, (exchange.answer.clone(), work));
+            answers.by_body.insert(exchange.body, exchange.answer);
+        }
     }
     let answers = Arc::new(answers);
     let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -101,7 +107,7 @@ pub(crate) async fn application(kinds: &[Kind]) -> Result<SocketAddr> {
 #[derive(Debug, Default)]
 struct Answers {
     /// To clients, whose path tells the request: its body need not be looked at.
-    by_path: HashMap<String, Bytes>,
+    by_path: HashMap<String, (Bytes, Duration)>,
     /// To the scorer, which asks with the client's body and knows no query.
     by_body: HashMap<Bytes, Bytes>,
 }
@@ -109,8 +115,11 @@ struct Answers {
 async fn answer(answers: Arc<Answers>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let (head, mut body) = request.into_parts();
     let path = head.uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str);
-    let answer = if let Some(answer) = answers.by_path.get(path) {
+    let answer = if let Some((answer, work)) = answers.by_path.get(path) {
         while body.frame().await.is_some() {}
+        if !work.is_zero() {
+            tokio::time::sleep(*work).await;
+        }
         answer.clone()
     } else {
         let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
@@ -128,11 +137,11 @@ mod tests {
     #[test]
     fn bodies_have_their_length_and_answers_their_items() {
         for bytes in [100, 1024, 16 * 1024] {
-            let exchanges = Kind { bytes, items: 1 }.exchanges();
+            let exchanges = Kind { bytes, items: 1, work_ms: 0 }.exchanges();
             assert!(exchanges.iter().all(|exchange| exchange.body.len() == bytes && exchange.answer.len() == bytes));
         }
         let schema = contract::answer::AnswerSchema::default();
-        let exchanges = Kind { bytes: 1024, items: 100 }.exchanges();
+        let exchanges = Kind { bytes: 1024, items: 100, work_ms: 0 }.exchanges();
         let read = exchanges.first().map(|exchange| contract::answer::read(&exchange.answer, &schema));
         assert_eq!(read.and_then(Result::ok).map(|items| items.len()), Some(100));
     }

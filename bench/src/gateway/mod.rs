@@ -42,16 +42,22 @@ pub(crate) struct Case {
     pub(crate) protocol: Protocol,
 }
 
-const FIRST: Case = Case { kind: Kind { bytes: 1024, items: 1 }, protocol: Protocol::H1 };
+const FIRST: Case = Case { kind: Kind { bytes: 1024, items: 1, work_ms: 0 }, protocol: Protocol::H1 };
 
 /// One axis at a time around the first case; the whole matrix would take hours and say little more.
 const OTHERS: [Case; 5] = [
-    Case { kind: Kind { bytes: 100, items: 1 }, protocol: Protocol::H1 },
-    Case { kind: Kind { bytes: 16 * 1024, items: 1 }, protocol: Protocol::H1 },
-    Case { kind: Kind { bytes: 1024, items: 10 }, protocol: Protocol::H1 },
-    Case { kind: Kind { bytes: 1024, items: 100 }, protocol: Protocol::H1 },
-    Case { kind: Kind { bytes: 1024, items: 1 }, protocol: Protocol::H2 },
+    Case { kind: Kind { bytes: 100, items: 1, work_ms: 0 }, protocol: Protocol::H1 },
+    Case { kind: Kind { bytes: 16 * 1024, items: 1, work_ms: 0 }, protocol: Protocol::H1 },
+    Case { kind: Kind { bytes: 1024, items: 10, work_ms: 0 }, protocol: Protocol::H1 },
+    Case { kind: Kind { bytes: 1024, items: 100, work_ms: 0 }, protocol: Protocol::H1 },
+    Case { kind: Kind { bytes: 1024, items: 1, work_ms: 0 }, protocol: Protocol::H2 },
 ];
+
+/// The first case with an application that takes its time, as most do: what a client notices.
+const WORKED: Case = Case { kind: Kind { work_ms: 2, ..FIRST.kind }, protocol: Protocol::H1 };
+
+/// Whom it is asked of.
+const IN_WORKED: [&str; 5] = ["none", "none_again", "mirror", "perch_0", "perch_10"];
 
 /// Whom the other cases are asked of.
 const IN_OTHERS: [&str; 3] = ["none", "mirror", "perch_0"];
@@ -87,6 +93,7 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     let short = options.quick || !options.only.is_empty();
     let mut cases = vec![FIRST];
     if !short {
+        cases.push(WORKED);
         cases.extend(OTHERS);
     }
     let kinds: Vec<Kind> = cases.iter().map(|case| case.kind).collect();
@@ -102,13 +109,13 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
         for measured in &mut measured {
             let Case { kind, protocol } = measured.case;
             eprintln!("round {} of {ROUNDS}: {} bytes, {} items, {protocol:?}", round + 1, kind.bytes, kind.items);
-            let first = measured.case == FIRST;
-            let taking: Vec<_> = variants.iter().filter(|variant| first || IN_OTHERS.contains(&variant.key)).collect();
-            let turns = match (first, options.quick) {
-                (true, false) => Turns { saturated: 8, steady: 4 },
-                (true, true) => Turns { saturated: 8, steady: 0 },
-                (false, _) => Turns { saturated: 6, steady: 0 },
+            let (taken, turns): (fn(&str) -> bool, _) = match measured.case {
+                FIRST if options.quick => (|_| true, Turns { saturated: 8, steady: 0 }),
+                FIRST => (|_| true, Turns { saturated: 8, steady: 4 }),
+                WORKED => (|key| IN_WORKED.contains(&key), Turns { saturated: 2, steady: 4 }),
+                _ => (|key| IN_OTHERS.contains(&key), Turns { saturated: 6, steady: 0 }),
             };
+            let taking: Vec<_> = variants.iter().filter(|variant| taken(variant.key)).collect();
             measured.round(&taking, turns).await?;
         }
         observed.add(&variants).await?;

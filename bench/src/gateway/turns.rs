@@ -1,14 +1,14 @@
 //! The turns that the variants of one round take.
 //!
 //! What others do on the machine changes a core's speed twofold from one second to the next. So a turn is short, before
-//! and after each there is one of the gateway without a filter, and what a request costs is compared with these two: the
-//! rest of the round may be another machine. And two Envoys of one configuration can differ by a fifth for as long as they
+//! and after each there is one of the gateway without a filter, and what a request costs and takes is compared with these
+//! two: the rest of the round may be another machine. And two Envoys of one configuration can differ by a fifth for as long as they
 //! run, so every round has Envoys of its own.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::Case;
 use super::variants::Variant;
@@ -68,6 +68,12 @@ pub(crate) struct Steady {
     /// p99 in µs of those that the rules answered, and of those that the model answered.
     pub(crate) p99_rules: Rounds,
     pub(crate) p99_model: Rounds,
+    /// The medians of its turns' percentiles over those of the turns without a filter around each.
+    pub(crate) p50_vs_none: Rounds,
+    pub(crate) p99_vs_none: Rounds,
+    /// The same of those that the rules answered.
+    pub(crate) p50_rules_vs_none: Rounds,
+    pub(crate) p99_rules_vs_none: Rounds,
 }
 
 /// One round of `case`: a turn of each variant at a time, the first one's (no filter) between any two. Adds a figure of
@@ -98,7 +104,7 @@ pub(crate) async fn round(
         figures.saturated.push(seat.saturation);
         figures.busy.push(taken.used_ns / 1e9 / taken.seen.seconds);
         figures.cpu.push(taken.per_request());
-        figures.cpu_vs_none.push(taken.vs_none.median());
+        figures.cpu_vs_none.push(taken.vs_none.cpu.median());
     }
     for (load, share) in SHARES.into_iter().enumerate().filter(|_| turns.steady > 0) {
         let taken = take(&mut seats, turns.steady, Some(share)).await?;
@@ -124,7 +130,38 @@ struct Seat<'a> {
 struct Taken {
     seen: Seen,
     used_ns: f64,
-    vs_none: Rounds,
+    vs_none: VersusNone,
+}
+
+/// Its turns over those without a filter around each.
+#[derive(Default)]
+struct VersusNone {
+    cpu: Rounds,
+    p50: Rounds,
+    p99: Rounds,
+    p50_rules: Rounds,
+    p99_rules: Rounds,
+}
+
+impl VersusNone {
+    fn push(&mut self, mine: &Turn, before: &Turn, after: &Turn) {
+        let over = |mine: f64, of: &dyn Fn(&Turn) -> f64| mine / f64::midpoint(of(before), of(after));
+        self.cpu.push(over(mine.cpu, &|turn| turn.cpu));
+        self.p50.push(over(mine.all[0], &|turn| turn.all[0]));
+        self.p99.push(over(mine.all[1], &|turn| turn.all[1]));
+        self.p50_rules.push(over(mine.rules[0], &|turn| turn.all[0]));
+        self.p99_rules.push(over(mine.rules[1], &|turn| turn.all[1]));
+    }
+}
+
+/// What one turn came to.
+#[derive(Debug, Clone, Copy)]
+struct Turn {
+    /// µs of CPU a request.
+    cpu: f64,
+    /// p50 and p99 of all requests, and of those that the rules answered.
+    all: [f64; 2],
+    rules: [f64; 2],
 }
 
 impl Taken {
@@ -139,12 +176,16 @@ impl Steady {
         let seen = &taken.seen;
         self.rate.push(seen.rate());
         self.cpu.push(taken.per_request());
-        self.cpu_vs_none.push(taken.vs_none.median());
+        self.cpu_vs_none.push(taken.vs_none.cpu.median());
         self.p50.push(seen.percentile(0.5));
         self.p99.push(seen.percentile(0.99));
         self.p999.push(seen.percentile(0.999));
         self.p99_rules.push(crate::figures::percentile(&seen.rules, 0.99) / 1e3);
         self.p99_model.push(crate::figures::percentile(&seen.model, 0.99) / 1e3);
+        self.p50_vs_none.push(taken.vs_none.p50.median());
+        self.p99_vs_none.push(taken.vs_none.p99.median());
+        self.p50_rules_vs_none.push(taken.vs_none.p50_rules.median());
+        self.p99_rules_vs_none.push(taken.vs_none.p99_rules.median());
     }
 }
 
@@ -176,19 +217,19 @@ async fn take(seats: &mut [Seat<'_>], turns: usize, share: Option<f64>) -> Resul
         let mine = turn(seats, &mut all, at, share).await?;
         let after = turn(seats, &mut all, 0, share).await?;
         if let Some(taken) = all.get_mut(at) {
-            taken.vs_none.push(mine / f64::midpoint(before, after));
+            taken.vs_none.push(&mine, &before, &after);
         }
         before = after;
     }
     if let Some(none) = all.first_mut() {
-        none.vs_none.push(1.0);
+        none.vs_none.push(&before, &before, &before);
     }
     Ok(all)
 }
 
-/// One turn; µs of CPU a request.
-async fn turn(seats: &mut [Seat<'_>], all: &mut [Taken], at: usize, share: Option<f64>) -> Result<f64> {
-    let (Some(seat), Some(taken)) = (seats.get_mut(at), all.get_mut(at)) else { return Ok(f64::NAN) };
+/// One turn.
+async fn turn(seats: &mut [Seat<'_>], all: &mut [Taken], at: usize, share: Option<f64>) -> Result<Turn> {
+    let (Some(seat), Some(taken)) = (seats.get_mut(at), all.get_mut(at)) else { bail!("no variant {at}") };
     let mut seen = Seen::default();
     let before = machine::cpu_ns(seat.variant.pid)?;
     let asked = match share {
@@ -201,9 +242,11 @@ async fn turn(seats: &mut [Seat<'_>], all: &mut [Taken], at: usize, share: Optio
     }
     let used_ns = machine::cpu_ns(seat.variant.pid)?.saturating_sub(before) as f64;
     let requests = seen.all.len().max(1) as f64;
+    let of = |sorted: &[u64]| [0.5, 0.99].map(|share| crate::figures::percentile(sorted, share));
+    let turn = Turn { cpu: used_ns / 1e3 / requests, all: of(&seen.all), rules: of(&seen.rules) };
     taken.used_ns += used_ns;
     taken.seen.add(seen);
-    Ok(used_ns / 1e3 / requests)
+    Ok(turn)
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ const MODEL: Model = Model { trees: 2_000, labels: 20 };
 
 /// `batch`: what one gateway gathers in its flush time.
 pub(super) const fn first(batch: usize) -> Case {
-    let kind = Kind { bytes: BYTES, items: 1 };
+    let kind = Kind { bytes: BYTES, items: 1, work_ms: 0 };
     let load = Load { kind, gateways: 4, batch, users: 10_000, transactions: 4_000 };
     Case { axis: "first", value: 0, model: MODEL, load }
 }
