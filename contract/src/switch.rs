@@ -1,8 +1,8 @@
 //! The switch: what share of the users gets the model's answer.
 //!
-//! Envoy holds the live value under [`RUNTIME_KEY`] and decides by itself:
-//! `xxHash64(bucket header, CANARY_SEED) % denominator < numerator`, which [`Share::holds`] repeats so that the arm of any
-//! user at any share can be told offline. A bare integer in Envoy is a percentage, so the start variable's `1` ("all")
+//! Envoy holds the live value under [`RUNTIME_KEY`], and its own matcher decides:
+//! `xxHash64(bucket header, CANARY_SEED) % denominator < numerator`. [`Share::holds`] repeats that, so that the arm of any
+//! user at any share can be told offline, and so that the native module, around which no matcher stands, decides the same. A bare integer in Envoy is a percentage, so the start variable's `1` ("all")
 //! must become `100`; [`Share::from_variable`] is the only translation.
 //!
 //! For one denominator a growing share only ever adds users. Another denominator deals the users anew, so whole
@@ -218,7 +218,7 @@ impl fmt::Display for Share {
 }
 
 /// Who answers a user of `cohort`, where `share` and `beta` are what [`RUNTIME_KEY`] and [`BETA_KEY`] hold. The same as what
-/// Envoy's matcher around the model plugin says.
+/// Envoy's matcher around the WebAssembly module's model plugin says.
 #[must_use]
 pub fn arm(bucket: Bucket, cohort: Cohort, share: Share, beta: Share) -> Arm {
     let inside = match cohort {
