@@ -4,6 +4,7 @@
 
 use crate::abi::{self, Address, Bytes};
 use crate::plugin;
+use crate::survived::survived;
 
 /// The path by which the runtime is changed.
 const CHANGED: &[u8] = b"/runtime_modify";
@@ -54,6 +55,6 @@ extern "C" fn envoy_dynamic_module_on_access_logger_log(logged: Address, _logger
     };
     // SAFETY: Envoy keeps the value until the hook ends.
     if found && unsafe { path.read() }.starts_with(CHANGED) {
-        plugin::runtime_changed();
+        survived(None, (), plugin::runtime_changed);
     }
 }

@@ -81,13 +81,15 @@ pub(crate) fn renew() -> bool {
 }
 
 /// Main thread: copies what is no whole number from what the admin interface says under `/runtime`; without an answer of
-/// its, nobody is in a share that is not known.
-pub(crate) fn told(runtime: Option<&[u8]>) {
-    let runtime = runtime.and_then(switch::listing);
+/// its, nobody is in a share that is not known. Was it one?
+pub(crate) fn told(runtime: Option<&[u8]>) -> bool {
+    // Another server may answer with JSON too.
+    let runtime = runtime.and_then(switch::listing).filter(|runtime| runtime.get("entries").is_some());
     for copied in ALL.into_iter().filter(|copied| copied.percent().is_none()) {
         let held = runtime.as_ref().and_then(|runtime| switch::held(runtime, copied.key));
         copied.set(held.and_then(Share::from_runtime).unwrap_or(copied.otherwise));
     }
+    runtime.is_some()
 }
 
 /// Who answers that user.

@@ -73,7 +73,7 @@ struct Asking {
     again: bool,
     /// When it was asked last.
     at: Option<Instant>,
-    /// That there is no answer is in the log.
+    /// That there was no answer to understand is in the log.
     told: bool,
 }
 
@@ -288,9 +288,9 @@ impl Plugin {
 
     /// What the admin interface says, if anything.
     fn told(&self, runtime: Option<&[u8]>) {
-        gate::told(runtime);
-        let mut asking = locked(&self.asking);
-        if runtime.is_none() && !std::mem::replace(&mut asking.told, true) {
+        let understood = gate::told(runtime);
+        let logged = std::mem::replace(&mut locked(&self.asking).told, !understood);
+        if !understood && !logged {
             let cluster = &self.config.scorer.admin_cluster;
             stream::log(
                 Level::Warn,

@@ -10,7 +10,7 @@ use e2e::eventually::eventually;
 use e2e::load::Load;
 use e2e::real::{Real, TRANSACTIONS};
 use e2e::scripted::Scripted;
-use serde_json::json;
+use serde_json::{Value, json};
 
 async fn native(change: impl FnOnce(stack::Builder) -> stack::Builder) -> anyhow::Result<Scripted> {
     Scripted::start(|builder| {
@@ -20,30 +20,37 @@ async fn native(change: impl FnOnce(stack::Builder) -> stack::Builder) -> anyhow
     .await
 }
 
-#[tokio::test]
-async fn a_claim_that_it_cannot_read_is_refused_and_everybody_gets_the_rules() -> anyhow::Result<()> {
-    let config = json!({"identity": [{"jwt": {"payload": "jwt_payload", "claim": "sub"}}]});
-    let gateway = native(|builder| builder.share(Share::ALL).filter_config(&config)).await?;
+/// Everybody gets the rules, as if Perch were not there, and Envoy's log has the mend.
+async fn is_refused(config: &Value, mend: &str) -> anyhow::Result<()> {
+    let gateway = native(|builder| builder.share(Share::ALL).filter_config(config)).await?;
     let answer = gateway.send(suggest("ann", question([88]))?).await?;
     assert_eq!((answer.status.as_u16(), answer.arm()), (200, ""), "as if Perch were not there");
     let log = gateway.stack.log(stack::Part::Gateway);
-    ensure!(log.contains("claim_to_headers"), "the mend is not in Envoy's log: {log}");
+    ensure!(log.contains(mend), "the mend is not in Envoy's log: {log}");
     Ok(())
+}
+
+#[tokio::test]
+async fn a_claim_that_it_cannot_read_is_refused_and_everybody_gets_the_rules() -> anyhow::Result<()> {
+    is_refused(&json!({"identity": [{"jwt": {"payload": "jwt_payload", "claim": "sub"}}]}), "claim_to_headers").await
 }
 
 #[tokio::test]
 async fn a_model_s_filter_as_another_filter_is_refused() -> anyhow::Result<()> {
-    let gateway = native(|builder| builder.share(Share::ALL).filter_config(&json!({"role": "model"}))).await?;
-    let answer = gateway.send(suggest("ann", question([88]))?).await?;
-    assert_eq!((answer.status.as_u16(), answer.arm()), (200, ""), "as if Perch were not there");
-    let log = gateway.stack.log(stack::Part::Gateway);
-    ensure!(log.contains("role: the native module is one filter"), "the mend is not in Envoy's log: {log}");
-    Ok(())
+    is_refused(&json!({"role": "model"}), "role: the native module is one filter").await
 }
 
 #[tokio::test]
 async fn a_share_that_it_cannot_ask_for_is_off_and_the_log_says_what_is_missing() -> anyhow::Result<()> {
-    let config = json!({"scorer": {"admin_cluster": "nowhere"}});
+    // One that is not there, and one that answers, but is no admin interface.
+    for cluster in ["nowhere", "rules"] {
+        cannot_ask(cluster).await?;
+    }
+    Ok(())
+}
+
+async fn cannot_ask(cluster: &str) -> anyhow::Result<()> {
+    let config = json!({"scorer": {"admin_cluster": cluster}});
     let gateway = native(|builder| builder.share(Share::ALL).filter_config(&config)).await?;
     assert_eq!(
         gateway.send(suggest("ann", question([88]))?).await?.arm(),
@@ -55,10 +62,7 @@ async fn a_share_that_it_cannot_ask_for_is_off_and_the_log_says_what_is_missing(
         let answer = gateway.send(suggest("ann", question([88]))?).await?;
         ensure!((answer.status.as_u16(), answer.arm()) == (200, "rule"), "the {} answers", answer.arm());
         let log = gateway.stack.log(stack::Part::Gateway);
-        ensure!(
-            log.contains("scorer.admin_cluster") && log.contains("nowhere"),
-            "the mend is not in Envoy's log: {log}"
-        );
+        ensure!(log.contains("scorer.admin_cluster") && log.contains(cluster), "the mend is not in Envoy's log: {log}");
         Ok(())
     })
     .await?;
