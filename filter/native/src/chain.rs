@@ -37,10 +37,6 @@ pub(crate) struct Stream {
     call: Cell<Option<(u64, u32)>>,
     /// Envoy waits for us to let the request go on.
     held: Cell<Option<Role>>,
-    /// The user is known and has the rules' answer, so that nobody copies the request's body: it passes without the worker,
-    /// who hears later that it has ended.
-    unread: Cell<bool>,
-    request_ended: Cell<bool>,
     /// What Envoy has kept of the request's body since it waits for it to say who the user is, in bytes.
     kept: Cell<usize>,
     /// The seat knows the way to it, by its numbers.
@@ -57,8 +53,6 @@ impl Stream {
             canary: Cell::new(None),
             call: Cell::new(None),
             held: Cell::new(None),
-            unread: Cell::new(false),
-            request_ended: Cell::new(false),
             kept: Cell::new(0),
             can_be_woken: Default::default(),
         }
@@ -77,7 +71,6 @@ impl Stream {
             // SAFETY: as above.
             unsafe {
                 self.called(nowhere, Role::Observe, Shown::Passing, (), |worker, host| {
-                    self.catch_up(worker, host);
                     worker.deleted(host, self.observed);
                 });
             }
@@ -174,7 +167,6 @@ impl Stream {
         };
         // SAFETY: as the caller says.
         let flow = if flow == Flow::Hold { flow } else { unsafe { self.enter(envoy, user, end) } };
-        self.unread.set(flow == Flow::Continue && user.is_some() && self.canary.get().is_none());
         if flow == Flow::Hold { abi::STOP_ITERATION } else { abi::CONTINUE }
     }
 
@@ -202,10 +194,6 @@ impl Stream {
     /// # Safety
     /// As [`Stream::flow`].
     pub(crate) unsafe fn request_body(&self, envoy: Address, end: bool) -> u32 {
-        if self.unread.get() {
-            self.request_ended.set(end);
-            return abi::CONTINUE;
-        }
         let held = self.held.get() == Some(Role::Observe);
         // SAFETY: as the caller says.
         let (flow, (user, length)) = unsafe {
@@ -288,16 +276,8 @@ impl Stream {
                 });
             }
             self.called(envoy, Role::Observe, Shown::Passing, (), |worker, host| {
-                self.catch_up(worker, host);
                 worker.answer_headers(host, self.observed, end);
             });
-        }
-    }
-
-    /// Tells the worker of a body that has passed without it.
-    fn catch_up(&self, worker: &mut Worker, host: &OnStream<'_>) {
-        if self.request_ended.take() {
-            worker.request_body(host, self.observed, 0, true);
         }
     }
 
@@ -307,7 +287,6 @@ impl Stream {
         // SAFETY: as the caller says.
         unsafe {
             let (over, _) = self.called(envoy, Role::Observe, Shown::Passing, false, |worker, host| {
-                self.catch_up(worker, host);
                 worker.answer_body(host, self.observed, host.passing(Body::Answer), end)
             });
             self.over.set(over);
@@ -320,7 +299,6 @@ impl Stream {
         // SAFETY: as the caller says.
         unsafe {
             self.called(envoy, Role::Observe, Shown::Passing, (), |worker, host| {
-                self.catch_up(worker, host);
                 worker.answer_trailers(host, self.observed);
             });
         }
