@@ -266,7 +266,7 @@ fn an_idle_gateway_does_not_tick() {
     assert_eq!(gateway.period(OBSERVE), 0);
     let request = gateway.send(&Request::of("u1", BODY));
     gateway.answer(request, 200, &[], RULES);
-    assert_eq!(gateway.period(OBSERVE), 50);
+    assert_eq!(gateway.period(OBSERVE), 200);
     gateway.tick();
     let call = gateway.calls().remove(0);
     gateway.reply(call.token, &verdict(1));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use contract::names::{COMPARE, INTERCEPTED, NONE, NoneReason, OBSERVATION, Outcome};
+use contract::names::{BATCH, BatchResult, COMPARE, INTERCEPTED, NONE, NoneReason, OBSERVATION, Outcome};
 use serde_json::{Value, json};
 
 use super::variants::Variant;
@@ -34,7 +34,12 @@ impl Observed {
             let begin = Instant::now();
             let scrape = loop {
                 let scrape = variant.stack.scrape().await?;
-                if scrape.sum(INTERCEPTED, &[]) > 0.0 && scrape.sum(INTERCEPTED, &[]) == scrape.sum(OBSERVATION, &[]) {
+                let batches = |result: BatchResult| scrape.sum(BATCH, &[("result", result.as_str())]);
+                let answered = batches(BatchResult::Answered) + batches(BatchResult::Failed);
+                if scrape.sum(INTERCEPTED, &[]) > 0.0
+                    && scrape.sum(INTERCEPTED, &[]) == scrape.sum(OBSERVATION, &[])
+                    && batches(BatchResult::Sent) <= answered
+                {
                     break scrape;
                 }
                 if begin.elapsed() > PATIENCE {

@@ -26,9 +26,9 @@ pub(crate) const SHARES: [f64; 2] = [0.3, 0.7];
 /// A turn at saturation, and one at a steady rate.
 const SATURATED: Duration = Duration::from_millis(120);
 const STEADY: Duration = Duration::from_millis(300);
-/// After a turn, so that the batches which it has left behind are its own and not the next one's: the filter's tick and
-/// the way to the scorer and back.
-const SETTLED: Duration = Duration::from_millis(70);
+/// After a turn, so that the batches which it has left behind are its own and not the next one's: the filter's tick
+/// (`limits.flush_ms`) and the way to the scorer and back.
+const SETTLED: Duration = Duration::from_millis(300);
 
 /// How many turns of each kind a variant takes in a round.
 #[derive(Debug, Clone, Copy)]

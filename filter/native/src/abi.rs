@@ -105,6 +105,9 @@ pub(crate) const REQUEST_BODY: u32 = 0;
 /// What Envoy has kept of it so far, since the request waits.
 pub(crate) const KEPT_REQUEST_BODY: u32 = 1;
 pub(crate) const RESPONSE_BODY: u32 = 2;
+/// The attributes `request.path`, query included, and `request.method`.
+pub(crate) const REQUEST_PATH: u32 = 0;
+pub(crate) const REQUEST_METHOD: u32 = 4;
 /// The attribute `response.code_details`.
 pub(crate) const RESPONSE_CODE_DETAILS: u32 = 16;
 /// What a hook returns to let the stream go on.

@@ -2,15 +2,17 @@
 //! "observe" first, answers pass it last.
 #![allow(unsafe_code)]
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use contract::bucket::Bucket;
 use contract::names::{Arm, Cohort};
 use filter::config::Role;
 use filter::pairs::Pairs;
-use filter::plugin::host::{Body, Flow};
-use filter::plugin::worker::Worker;
+use filter::plugin::host::{Body, Flow, Host as _};
+use filter::plugin::model::{Canary, Model};
+use filter::plugin::observe::{Observe, Observed};
+use filter::plugin::roots::{At, Roots};
 
 use crate::abi::{self, Address};
 use crate::gate;
@@ -28,11 +30,15 @@ pub(crate) struct Stream {
     place: Option<Arc<Place>>,
     /// The filter has nothing to do with it, or has not seen its headers.
     aside: Cell<bool>,
-    /// "observe" has nothing more to do with it.
-    over: Cell<bool>,
+    /// What "observe" knows of it, until request and answer have passed.
+    seen: RefCell<Option<Observed>>,
+    /// What "model" knows of it, where the user is in the canary.
+    canary: RefCell<Option<Box<Canary>>>,
+    /// How often its worker had begun anew when it came to know that: what an earlier one knew is worth nothing.
+    anew: Cell<u32>,
     /// Its numbers on its worker. There is one for "model" where the user is in the canary.
     observed: u32,
-    canary: Cell<Option<u32>>,
+    asked: Cell<Option<u32>>,
     /// Envoy's number of the call under way, and the worker's.
     call: Cell<Option<(u64, u32)>>,
     /// Envoy waits for us to let the request go on.
@@ -49,8 +55,10 @@ impl Stream {
             observed: place.as_ref().map_or(0, |place| place.seat.number()),
             place,
             aside: Cell::new(true),
-            over: Cell::new(false),
-            canary: Cell::new(None),
+            seen: RefCell::new(None),
+            canary: RefCell::new(None),
+            anew: Cell::new(0),
+            asked: Cell::new(None),
             call: Cell::new(None),
             held: Cell::new(None),
             kept: Cell::new(0),
@@ -61,17 +69,23 @@ impl Stream {
     /// It is over; Envoy's side of it is gone.
     pub(crate) fn end(&self) {
         let nowhere = std::ptr::null_mut();
-        if let Some(canary) = self.canary.get() {
+        if self.asked.get().is_some() {
             // SAFETY: nothing is asked of Envoy by a null address.
             unsafe {
-                self.called(nowhere, Role::Model, Shown::Passing, (), |worker, host| worker.deleted(host, canary))
+                self.called(nowhere, Role::Model, Shown::Passing, (), |place, roots, _| {
+                    let canary = self.canary.try_borrow_mut().ok()?.take()?;
+                    roots.model(place.plugin.root(Role::Model))?.plugin.conclude(*canary);
+                    Some(())
+                })
             };
         }
-        if !self.over.get() {
+        if self.seen.try_borrow().is_ok_and(|seen| seen.is_some()) {
             // SAFETY: as above.
             unsafe {
-                self.called(nowhere, Role::Observe, Shown::Passing, (), |worker, host| {
-                    worker.deleted(host, self.observed);
+                self.called(nowhere, Role::Observe, Shown::Passing, (), |place, roots, host| {
+                    let seen = self.seen.try_borrow_mut().ok()?.take()?;
+                    roots.observe(place.plugin.root(Role::Observe))?.plugin.conclude(host, seen);
+                    Some(())
                 });
             }
         }
@@ -80,13 +94,13 @@ impl Stream {
         if observed.get() {
             place.seat.forget(self.observed);
         }
-        if let Some(number) = self.canary.get().filter(|_| canary.get()) {
+        if let Some(number) = self.asked.get().filter(|_| canary.get()) {
             place.seat.forget(number);
         }
     }
 
-    /// A callback: what it comes to, and what is then to be done. A panic comes to `otherwise`, and lets a request go on
-    /// that is held.
+    /// A callback: what it comes to, and what is then to be done. It comes to `otherwise` where `act` finds nothing to do
+    /// it with, and where it panics; then a request goes on that is held.
     ///
     /// # Safety
     /// `envoy` is null, or was handed to the hook that is running.
@@ -96,50 +110,92 @@ impl Stream {
         role: Role,
         shown: Shown<'_>,
         otherwise: T,
-        act: impl FnOnce(&mut Worker, &OnStream<'_>) -> T,
+        act: impl FnOnce(&Place, &mut Roots, &OnStream<'_>) -> Option<T>,
     ) -> (T, Option<Then>) {
         let Some(place) = self.place.as_ref().filter(|_| !self.aside.get()) else { return (otherwise, None) };
         let done = survived(Some(&place.plugin), None, || {
             // SAFETY: as the caller says.
             let host = unsafe { OnStream::new(envoy, place, role, shown) };
-            let result = act(&mut place.seat.worker(), &host);
+            let mut roots = place.seat.roots();
+            let anew = place.seat.anew();
+            if self.anew.replace(anew) != anew {
+                self.seen.try_borrow_mut().ok()?.take();
+                self.canary.try_borrow_mut().ok()?.take();
+            }
+            let result = act(place, &mut roots, &host);
+            drop(roots);
             if let Some(call) = host.began() {
                 self.call.set(Some(call));
             }
             Some((result, host.then()))
         });
-        let (result, then) = done.unwrap_or_else(|| (otherwise, self.held.get().map(|_| Then::Resume)));
+        let (result, then) = done.unwrap_or_else(|| (None, self.held.get().map(|_| Then::Resume)));
         if then.is_some() {
             self.held.set(None);
         }
-        (result, then)
+        (result.unwrap_or(otherwise), then)
     }
 
-    /// A callback that may hold the request.
+    /// A callback of "observe", of a stream that it knows. Once both bodies have passed everything is said of it.
     ///
     /// # Safety
-    /// `envoy` was handed to the hook that is running.
-    unsafe fn flow<T: Default>(
+    /// As [`Stream::called`].
+    unsafe fn observing<T>(
         &self,
         envoy: Address,
-        role: Role,
         shown: Shown<'_>,
-        act: impl FnOnce(&mut Worker, &OnStream<'_>) -> (Flow, T),
-    ) -> (Flow, T) {
-        // SAFETY: as the caller says. A hook that returns lets the stream go on or holds it, and puts nothing off.
-        let ((flow, found), _) = unsafe { self.called(envoy, role, shown, (Flow::Continue, T::default()), act) };
+        otherwise: T,
+        act: impl FnOnce(&mut At<'_, Observe>, &OnStream<'_>, &mut Observed) -> T,
+    ) -> (T, Option<Then>) {
+        // SAFETY: as the caller says.
+        unsafe {
+            self.called(envoy, Role::Observe, shown, otherwise, |place, roots, host| {
+                let mut at = roots.observe(place.plugin.root(Role::Observe))?;
+                let mut known = self.seen.try_borrow_mut().ok()?;
+                let result = act(&mut at, host, known.as_mut()?);
+                if let Some(seen) = known.take_if(|seen| seen.complete()) {
+                    at.plugin.conclude(host, seen);
+                }
+                Some(result)
+            })
+        }
+    }
+
+    /// A callback of "model", of a stream that it knows.
+    ///
+    /// # Safety
+    /// As [`Stream::called`].
+    unsafe fn asking<T>(
+        &self,
+        envoy: Address,
+        shown: Shown<'_>,
+        otherwise: T,
+        act: impl FnOnce(&mut At<'_, Model>, &OnStream<'_>, &mut Canary) -> T,
+    ) -> (T, Option<Then>) {
+        // SAFETY: as the caller says.
+        unsafe {
+            self.called(envoy, Role::Model, shown, otherwise, |place, roots, host| {
+                let mut at = roots.model(place.plugin.root(Role::Model))?;
+                let mut known = self.canary.try_borrow_mut().ok()?;
+                Some(act(&mut at, host, known.as_mut()?))
+            })
+        }
+    }
+
+    /// A hook's callback says that the request goes on, or is held.
+    fn says(&self, envoy: Address, role: Role, flow: Flow) -> Flow {
         self.held.set((flow == Flow::Hold).then_some(role));
         if flow == Flow::Hold {
             self.can_be_woken(envoy, role);
         }
-        (flow, found)
+        flow
     }
 
     fn can_be_woken(&self, envoy: Address, role: Role) {
         let [observe, model] = &self.can_be_woken;
         let (known, number) = match role {
             Role::Observe => (observe, Some(self.observed)),
-            Role::Model => (model, self.canary.get()),
+            Role::Model => (model, self.asked.get()),
         };
         if let (Some(place), Some(number)) = (&self.place, number)
             && !known.replace(true)
@@ -150,90 +206,101 @@ impl Stream {
     }
 
     /// # Safety
-    /// As [`Stream::flow`].
+    /// As [`Stream::called`].
     pub(crate) unsafe fn request_headers(&self, envoy: Address, end: bool) -> u32 {
         let Some(place) = &self.place else { return abi::CONTINUE };
         if !survived(Some(&place.plugin), false, || place.plugin.intercepts(envoy)) {
             return abi::CONTINUE;
         }
         self.aside.set(false);
-        // SAFETY: as the caller says.
-        let (flow, user) = unsafe {
-            self.flow(envoy, Role::Observe, Shown::Passing, |worker, host| {
-                place.plugin.begin(worker, host);
-                let root = place.plugin.root(Role::Observe);
-                worker.begin(host, (self.observed, root), None, end)
+        let nothing = (Flow::Continue, None);
+        // SAFETY: as the caller says. A hook that returns lets the stream go on or holds it, and puts nothing off.
+        let ((flow, user), _) = unsafe {
+            self.called(envoy, Role::Observe, Shown::Passing, nothing, |place, roots, host| {
+                place.plugin.begin(roots, host);
+                let at = roots.observe(place.plugin.root(Role::Observe))?;
+                let (flow, seen) = at.plugin.request_headers(host, at.scratch, self.observed, end);
+                let mut known = self.seen.try_borrow_mut().ok()?;
+                *known = seen;
+                Some((flow, known.as_ref().and_then(Observed::user)))
             })
         };
         // SAFETY: as the caller says.
-        let flow = if flow == Flow::Hold { flow } else { unsafe { self.enter(envoy, user, end) } };
+        let flow = match self.says(envoy, Role::Observe, flow) {
+            Flow::Hold => Flow::Hold,
+            Flow::Continue => unsafe { self.enter(envoy, user, end) },
+        };
         if flow == Flow::Hold { abi::STOP_ITERATION } else { abi::CONTINUE }
     }
 
     /// "observe" has let the request go on, and says whose it is: one of the canary's goes to "model".
     ///
     /// # Safety
-    /// As [`Stream::flow`].
+    /// As [`Stream::called`].
     unsafe fn enter(&self, envoy: Address, user: Option<(Bucket, Cohort)>, end: bool) -> Flow {
         let (Some(place), Some((bucket, cohort))) = (&self.place, user) else { return Flow::Continue };
         if gate::arm(bucket, cohort) == Arm::Rule {
             return Flow::Continue;
         }
         let number = place.seat.number();
-        self.canary.set(Some(number));
-        let root = place.plugin.root(Role::Model);
+        self.asked.set(Some(number));
         // SAFETY: as the caller says.
-        let (flow, ()) = unsafe {
-            self.flow(envoy, Role::Model, Shown::Passing, |worker, host| {
-                (worker.begin(host, (number, root), Some(bucket), end).0, ())
+        let (flow, _) = unsafe {
+            self.called(envoy, Role::Model, Shown::Passing, Flow::Continue, |place, roots, host| {
+                let at = roots.model(place.plugin.root(Role::Model))?;
+                let (flow, canary) = at.plugin.request_headers(host, at.scratch, (number, Some(bucket)), end);
+                *self.canary.try_borrow_mut().ok()? = canary.map(Box::new);
+                Some(flow)
             })
         };
-        flow
+        self.says(envoy, Role::Model, flow)
     }
 
     /// # Safety
-    /// As [`Stream::flow`].
+    /// As [`Stream::called`].
     pub(crate) unsafe fn request_body(&self, envoy: Address, end: bool) -> u32 {
         let held = self.held.get() == Some(Role::Observe);
         // SAFETY: as the caller says.
-        let (flow, (user, length)) = unsafe {
-            self.flow(envoy, Role::Observe, Shown::Passing, |worker, host| {
+        let ((flow, user, length), _) = unsafe {
+            self.observing(envoy, Shown::Passing, (Flow::Continue, None, 0), |at, host, seen| {
                 let length = host.passing(Body::Request);
-                let flow = worker.request_body(host, self.observed, length, end);
-                (flow, (if held { worker.user(self.observed) } else { None }, length))
+                let flow = at.plugin.request_body(host, seen, length, end);
+                (flow, if held { seen.user() } else { None }, length)
             })
         };
-        if flow == Flow::Hold {
+        if self.says(envoy, Role::Observe, flow) == Flow::Hold {
             self.kept.set(self.kept.get().saturating_add(length));
             return abi::STOP_AND_WATERMARK;
         }
         // SAFETY: as the caller says.
         let flow = unsafe {
-            match self.canary.get() {
-                Some(canary) => self.gathers(envoy, canary, Shown::Passing, length, end),
-                None if held => {
-                    let length = self.kept.get().saturating_add(length);
-                    self.enter_whole(envoy, user, length)
-                }
-                None => Flow::Continue,
+            if self.asked.get().is_some() {
+                self.gathers(envoy, Shown::Passing, length, end)
+            } else if held {
+                self.enter_whole(envoy, user, self.kept.get().saturating_add(length))
+            } else {
+                Flow::Continue
             }
         };
         if flow == Flow::Hold { abi::STOP_AND_WATERMARK } else { abi::CONTINUE }
     }
 
     /// # Safety
-    /// As [`Stream::flow`].
+    /// As [`Stream::called`].
     pub(crate) unsafe fn request_trailers(&self, envoy: Address) -> u32 {
-        let held = self.held.get();
+        let held = self.held.replace(None) == Some(Role::Observe);
         // SAFETY: as the caller says.
         let flow = unsafe {
-            let (_, user) = self.flow(envoy, Role::Observe, Shown::Passing, |worker, host| {
-                (worker.request_trailers(host, self.observed), worker.user(self.observed))
+            let (user, _) = self.observing(envoy, Shown::Passing, None, |at, host, seen| {
+                at.plugin.request_trailers(host, seen);
+                seen.user()
             });
-            match self.canary.get() {
-                Some(canary) => self.gathers(envoy, canary, Shown::Passing, 0, true),
-                None if held == Some(Role::Observe) => self.enter_whole(envoy, user, self.kept.get()),
-                None => Flow::Continue,
+            if self.asked.get().is_some() {
+                self.gathers(envoy, Shown::Passing, 0, true)
+            } else if held {
+                self.enter_whole(envoy, user, self.kept.get())
+            } else {
+                Flow::Continue
             }
         };
         if flow == Flow::Hold { abi::STOP_ITERATION } else { abi::CONTINUE }
@@ -242,13 +309,13 @@ impl Stream {
     /// As [`Stream::enter`], where it was the request's body that said whose it is: all `length` bytes of it are there.
     ///
     /// # Safety
-    /// As [`Stream::flow`].
+    /// As [`Stream::called`].
     unsafe fn enter_whole(&self, envoy: Address, user: Option<(Bucket, Cohort)>, length: usize) -> Flow {
         // SAFETY: as the caller says.
         unsafe {
-            match (self.enter(envoy, user, false), self.canary.get()) {
-                (Flow::Hold, Some(canary)) => self.gathers(envoy, canary, Shown::WholeRequest, length, true),
-                (flow, _) => flow,
+            match self.enter(envoy, user, false) {
+                Flow::Hold => self.gathers(envoy, Shown::WholeRequest, length, true),
+                Flow::Continue => Flow::Continue,
             }
         }
     }
@@ -256,58 +323,54 @@ impl Stream {
     /// `length` bytes of a canary's request.
     ///
     /// # Safety
-    /// As [`Stream::flow`].
-    unsafe fn gathers(&self, envoy: Address, canary: u32, shown: Shown<'_>, length: usize, end: bool) -> Flow {
+    /// As [`Stream::called`].
+    unsafe fn gathers(&self, envoy: Address, shown: Shown<'_>, length: usize, end: bool) -> Flow {
+        let Some(number) = self.asked.get() else { return Flow::Continue };
         // SAFETY: as the caller says.
-        let (flow, ()) = unsafe {
-            self.flow(envoy, Role::Model, shown, |worker, host| (worker.request_body(host, canary, length, end), ()))
+        let (flow, _) = unsafe {
+            self.asking(envoy, shown, Flow::Continue, |at, host, canary| {
+                at.plugin.request_body(host, number, canary, length, end)
+            })
         };
-        flow
+        self.says(envoy, Role::Model, flow)
     }
 
     /// # Safety
-    /// As [`Stream::flow`].
+    /// As [`Stream::called`].
     pub(crate) unsafe fn answer_headers(&self, envoy: Address, end: bool) {
         // SAFETY: as the caller says. What answers pass through puts nothing off.
         unsafe {
-            if let Some(canary) = self.canary.get() {
-                self.called(envoy, Role::Model, Shown::Passing, (), |worker, host| {
-                    worker.answer_headers(host, canary, end);
-                });
+            if self.asked.get().is_some() {
+                self.asking(envoy, Shown::Passing, (), |at, host, canary| at.plugin.answer_headers(host, canary));
             }
-            self.called(envoy, Role::Observe, Shown::Passing, (), |worker, host| {
-                worker.answer_headers(host, self.observed, end);
+            self.observing(envoy, Shown::Passing, (), |at, host, seen| {
+                at.plugin.answer_headers(host, (at.scratch, at.handover), seen, end);
             });
         }
     }
 
     /// # Safety
-    /// As [`Stream::flow`].
+    /// As [`Stream::called`].
     pub(crate) unsafe fn answer_body(&self, envoy: Address, end: bool) {
         // SAFETY: as the caller says.
         unsafe {
-            let (over, _) = self.called(envoy, Role::Observe, Shown::Passing, false, |worker, host| {
-                worker.answer_body(host, self.observed, host.passing(Body::Answer), end)
+            self.observing(envoy, Shown::Passing, (), |at, host, seen| {
+                at.plugin.answer_body(host, seen, host.passing(Body::Answer), end);
             });
-            self.over.set(over);
         }
     }
 
     /// # Safety
-    /// As [`Stream::flow`].
+    /// As [`Stream::called`].
     pub(crate) unsafe fn answer_trailers(&self, envoy: Address) {
         // SAFETY: as the caller says.
-        unsafe {
-            self.called(envoy, Role::Observe, Shown::Passing, (), |worker, host| {
-                worker.answer_trailers(host, self.observed);
-            });
-        }
+        unsafe { self.observing(envoy, Shown::Passing, (), |_, _, seen| Observe::answer_trailers(seen)) };
     }
 
     /// A call is over. What is then to be done.
     ///
     /// # Safety
-    /// As [`Stream::flow`].
+    /// As [`Stream::called`].
     pub(crate) unsafe fn call_answered(
         &self,
         envoy: Address,
@@ -315,17 +378,21 @@ impl Stream {
         received: Option<Received<'_>>,
     ) -> Option<Then> {
         let known = self.call.take().filter(|(number, _)| *number == call);
-        let (Some((_, token)), Some(place)) = (known, &self.place) else {
+        let Some((_, token)) = known else {
             stream::note_at_once(call);
             return None;
         };
         let count = received.map_or(0, |received| received.headers.len());
         let length = received.map_or(0, Received::length);
-        let root = place.plugin.root(Role::Model);
         // SAFETY: as the caller says.
         let ((), then) = unsafe {
-            self.called(envoy, Role::Model, Shown::Received(received), (), |worker, host| {
-                worker.call_answered(host, root, token, count, length);
+            self.called(envoy, Role::Model, Shown::Received(received), (), |place, roots, host| {
+                let at = roots.model(place.plugin.root(Role::Model))?;
+                let asked = at.plugin.landed(token)?;
+                let mut known = self.canary.try_borrow_mut().ok()?;
+                let shared = (at.scratch, at.handover);
+                at.plugin.call_answered(host, shared, asked, known.as_deref_mut(), count, length);
+                Some(())
             })
         };
         if let Some(Then::Respond { headers, body, .. }) = &then {
@@ -338,16 +405,16 @@ impl Stream {
     /// The model's answer passes "observe": Envoy does not show a filter the answer that it gives itself.
     ///
     /// # Safety
-    /// As [`Stream::flow`].
+    /// As [`Stream::called`].
     unsafe fn answers(&self, envoy: Address, headers: &[u8], body: &[u8]) {
         let status: (&[u8], &[u8]) = (b":status", b"200");
         let given: Vec<_> = std::iter::once(status).chain(Pairs::new(headers).iter()).collect();
         let shown = Shown::Answer { headers: Pairs::listed(&given), body };
         // SAFETY: as the caller says.
         unsafe {
-            self.called(envoy, Role::Observe, shown, (), |worker, host| {
-                worker.answer_headers(host, self.observed, false);
-                worker.answer_body(host, self.observed, body.len(), true);
+            self.observing(envoy, shown, (), |at, host, seen| {
+                at.plugin.answer_headers(host, (at.scratch, at.handover), seen, false);
+                at.plugin.answer_body(host, seen, body.len(), true);
             });
         }
     }
@@ -355,19 +422,21 @@ impl Stream {
     /// Somebody wants it looked at: a body may be late, or its worker began anew. What is then to be done.
     ///
     /// # Safety
-    /// As [`Stream::flow`].
+    /// As [`Stream::called`].
     pub(crate) unsafe fn woken(&self, envoy: Address) -> Option<Then> {
-        let role = self.held.get()?;
-        let number = match role {
-            Role::Observe => self.observed,
-            Role::Model => self.canary.get()?,
-        };
         // SAFETY: as the caller says.
         let (known, then) = unsafe {
-            self.called(envoy, role, Shown::Passing, false, |worker, host| {
-                worker.look(host, number);
-                worker.knows(number)
-            })
+            match (self.held.get()?, self.asked.get()) {
+                (Role::Observe, _) => self.observing(envoy, Shown::Passing, false, |at, host, seen| {
+                    at.plugin.late(host, self.observed, seen, host.now_ns());
+                    true
+                }),
+                (Role::Model, Some(number)) => self.asking(envoy, Shown::Passing, false, |at, host, canary| {
+                    at.plugin.late(host, number, canary, host.now_ns());
+                    true
+                }),
+                (Role::Model, None) => (false, None),
+            }
         };
         if known { then } else { self.settle(then) }
     }

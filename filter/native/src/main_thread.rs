@@ -82,7 +82,7 @@ impl Envoy {
                 Bytes::of(call.cluster.as_bytes()),
                 headers.as_ptr(),
                 headers.len(),
-                Bytes::of(call.body),
+                Bytes::of(call.body.bytes()),
                 u64::from(call.timeout_ms),
             )
         };

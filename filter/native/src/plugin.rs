@@ -12,16 +12,16 @@ use contract::names::FAILURES;
 use filter::config::{Config, Role};
 use filter::metrics;
 use filter::pairs;
-use filter::plugin::host::{Call, Host, Level};
-use filter::plugin::worker::Worker;
+use filter::plugin::host::{Call, Host, Level, Payload};
+use filter::plugin::roots::Roots;
 
-use crate::abi::Address;
+use crate::abi::{self, Address};
 use crate::gate;
 use crate::main_thread::{self, Envoy, OnMain};
 use crate::received::Received;
 use crate::scheduler::ToMain;
 use crate::seat::Place;
-use crate::stream::{self, header};
+use crate::stream::{self, attribute};
 use crate::ticker::Ticker;
 
 /// What the main thread is asked to do.
@@ -86,13 +86,14 @@ pub(crate) struct Leaving {
     pub(crate) cluster: String,
     /// As [`filter::pairs::write`] writes them.
     pub(crate) headers: Vec<u8>,
-    pub(crate) body: Vec<u8>,
+    pub(crate) body: Arc<Vec<u8>>,
     pub(crate) timeout_ms: u32,
 }
 
 impl Leaving {
     fn call(&self) -> Call<'_> {
-        Call { cluster: &self.cluster, headers: &self.headers, body: &self.body, timeout_ms: self.timeout_ms }
+        let body = Payload::Shared(&self.body);
+        Call { cluster: &self.cluster, headers: &self.headers, body, timeout_ms: self.timeout_ms }
     }
 }
 
@@ -171,12 +172,12 @@ impl Plugin {
     }
 
     /// Makes the root contexts on a worker that does not know them: a new one, or one that began anew.
-    pub(crate) fn begin(&self, worker: &mut Worker, host: &impl Host) {
-        if worker.has_root(self.id) {
+    pub(crate) fn begin(&self, roots: &mut Roots, host: &impl Host) {
+        if roots.has(self.id) {
             return;
         }
         for role in ROLES {
-            worker.install(host, self.root(role), Config { role, ..self.config.clone() });
+            roots.install(host, self.root(role), Config { role, ..self.config.clone() });
         }
     }
 
@@ -212,7 +213,9 @@ impl Plugin {
     /// Is the request whose headers are at `stream` one that the filter is about? All other traffic of the gateway passes
     /// at this price.
     pub(crate) fn intercepts(&self, stream: Address) -> bool {
-        self.config.intercept.is_at(|name, is| header(stream, name, is).unwrap_or(false))
+        let intercept = &self.config.intercept;
+        attribute(stream, abi::REQUEST_PATH, |path| intercept.is_path(path)).unwrap_or(false)
+            && attribute(stream, abi::REQUEST_METHOD, |method| intercept.is_method(method)).unwrap_or(false)
     }
 
     /// A callback has panicked. Any thread.
@@ -250,15 +253,15 @@ impl Plugin {
         }
         for (place, role) in ticking() {
             let (host, root) = (OnMain::new(place, role, None), self.root(role));
-            let mut worker = place.seat.worker();
-            if !worker.has_root(root) {
+            let mut roots = place.seat.roots();
+            if !roots.has(root) {
                 // It began anew after a failure, and nothing waits in it. It asks for ticks again when something does.
                 place.rests(role);
                 continue;
             }
-            worker.flush(&host, root);
-            let due = worker.due(&host, root);
-            drop(worker);
+            roots.flush(&host, root);
+            let due = roots.due(&host, root);
+            drop(roots);
             for stream in due {
                 place.seat.wake(stream);
             }
@@ -279,7 +282,8 @@ impl Plugin {
         pairs::write(&mut headers, &[(b":method", b"GET"), (b":path", b"/runtime"), (b":authority", b"perch")]);
         let cluster = &self.config.scorer.admin_cluster;
         // Unlocked: it may be over within, and then says so.
-        let call = self.envoy.call(&Call { cluster, headers: &headers, body: &[], timeout_ms: ASKED_MS });
+        let body = Payload::Lent(&[]);
+        let call = self.envoy.call(&Call { cluster, headers: &headers, body, timeout_ms: ASKED_MS });
         locked(&self.asking).call = call;
         if call.is_none() {
             self.told(None);
@@ -334,7 +338,7 @@ impl Plugin {
         locked(&self.under_way).clear();
         for place in std::mem::take(&mut *locked(&self.places)) {
             for role in ROLES {
-                place.seat.worker().deleted(&OnMain::new(&place, role, None), self.root(role));
+                place.seat.roots().close(&OnMain::new(&place, role, None), self.root(role));
             }
         }
     }
@@ -355,6 +359,8 @@ impl Plugin {
         let headers = received.map_or(0, |received| received.headers.len());
         let length = received.map_or(0, Received::length);
         let host = OnMain::new(place, Role::Observe, received);
-        place.seat.worker().call_answered(&host, self.root(Role::Observe), token, headers, length);
+        if let Some(at) = place.seat.roots().observe(self.root(Role::Observe)) {
+            at.plugin.call_answered(&host, at.scratch, token, headers, length);
+        }
     }
 }

@@ -1,6 +1,8 @@
 //! What a call was answered with, and bodies in pieces.
 #![allow(unsafe_code)]
 
+use std::mem::MaybeUninit;
+
 use filter::pairs::Pairs;
 
 use crate::abi::{Bytes, Header};
@@ -48,14 +50,14 @@ impl<'a> Received<'a> {
 /// # Safety
 /// All that they lead to is readable until `read` is done.
 pub(crate) unsafe fn shown<T>(headers: &[Header], read: impl FnOnce(Pairs<'_>) -> T) -> T {
-    const NOTHING: (&[u8], &[u8]) = (&[], &[]);
-    let mut few = [NOTHING; FEW_HEADERS];
-    if let Some(list) = few.get_mut(..headers.len()) {
-        for (place, header) in list.iter_mut().zip(headers) {
+    let mut few = [const { MaybeUninit::<(&[u8], &[u8])>::uninit() }; FEW_HEADERS];
+    if headers.len() <= FEW_HEADERS {
+        for (place, header) in few.iter_mut().zip(headers) {
             // SAFETY: as the caller says.
-            *place = unsafe { header.read() };
+            place.write(unsafe { header.read() });
         }
-        return read(Pairs::listed(list));
+        // SAFETY: so many are written, and live as long as the list.
+        return read(Pairs::listed(unsafe { std::slice::from_raw_parts(few.as_ptr().cast(), headers.len()) }));
     }
     // SAFETY: as the caller says.
     let list: Vec<_> = headers.iter().map(|header| unsafe { header.read() }).collect();

@@ -1,4 +1,4 @@
-//! What one of Envoy's worker threads has of the filter: a [`Worker`], as a VM has one in the WebAssembly module.
+//! What one of Envoy's worker threads has of the filter: root contexts, as a VM has them in the WebAssembly module.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use filter::config::Role;
 use filter::plugin::host::Refused;
-use filter::plugin::worker::Worker;
+use filter::plugin::roots::Roots;
 
 use crate::drill;
 use crate::plugin::Plugin;
@@ -20,7 +20,9 @@ const FIRST_STREAM: u32 = 1 << 16;
 /// One worker thread's.
 #[derive(Debug)]
 pub(crate) struct Seat {
-    worker: Mutex<Worker>,
+    roots: Mutex<Roots>,
+    /// How often they began anew.
+    anew: AtomicU32,
     next: AtomicU32,
     /// The way to streams that wait.
     waiting: Mutex<HashMap<u32, ToStream>>,
@@ -37,7 +39,8 @@ pub(crate) struct Place {
 
 thread_local! {
     static SEAT: Arc<Seat> = Arc::new(Seat {
-        worker: Mutex::default(),
+        roots: Mutex::default(),
+        anew: AtomicU32::new(0),
         next: AtomicU32::new(FIRST_STREAM),
         waiting: Mutex::default(),
     });
@@ -45,20 +48,26 @@ thread_local! {
 }
 
 impl Seat {
-    /// The worker. After a panic in one of its callbacks, whose stream went on without it, it begins anew: what it knew
-    /// of its streams may be half changed.
-    pub(crate) fn worker(&self) -> MutexGuard<'_, Worker> {
-        let worker = self.worker.lock().unwrap_or_else(|poisoned| {
-            let mut worker = poisoned.into_inner();
-            *worker = Worker::default();
-            self.worker.clear_poison();
-            // Each of them finds that the worker knows it no more, and goes on.
+    /// The root contexts. After a panic in a callback, whose stream went on without it, all begin anew: what they knew, or
+    /// what is known of that stream, may be half changed.
+    pub(crate) fn roots(&self) -> MutexGuard<'_, Roots> {
+        let roots = self.roots.lock().unwrap_or_else(|poisoned| {
+            let mut roots = poisoned.into_inner();
+            *roots = Roots::default();
+            self.anew.fetch_add(1, Ordering::Relaxed);
+            self.roots.clear_poison();
+            // Each of them finds that it is not known any more, and goes on.
             self.waiting().values().for_each(ToStream::wake);
-            worker
+            roots
         });
-        // As a callback would fail: with the worker in its hands.
+        // As a callback would fail: with the root contexts in its hands.
         drill::strike();
-        worker
+        roots
+    }
+
+    /// How often they began anew; to be asked by who holds them.
+    pub(crate) fn anew(&self) -> u32 {
+        self.anew.load(Ordering::Relaxed)
     }
 
     /// A number for a stream. They come round after four thousand million; no stream lives that long.

@@ -63,6 +63,19 @@ pub(crate) fn header<T>(stream: Address, name: &str, read: impl FnOnce(&[u8]) ->
     found.then(|| read(unsafe { value.read() }))
 }
 
+/// An attribute of the stream at `stream`, in one of its hooks, as `read` reads it. Of a header that is one, Envoy makes no
+/// copy of the name first.
+pub(crate) fn attribute<T>(stream: Address, attribute: u32, read: impl FnOnce(&[u8]) -> T) -> Option<T> {
+    let mut value = Bytes::NONE;
+    // SAFETY: the stream's address is good in its hook.
+    let found = !stream.is_null()
+        && unsafe {
+            abi::envoy_dynamic_module_callback_http_filter_get_attribute_string(stream, attribute, &raw mut value)
+        };
+    // SAFETY: Envoy keeps the value until the hook ends or something is set, which reading it does not.
+    found.then(|| read(unsafe { value.read() }))
+}
+
 /// Leaves a call to the main thread; the worker's token for it.
 pub(crate) fn token(place: &Arc<Place>, call: &Call<'_>, ask: bool) -> u32 {
     static NEXT: AtomicU32 = AtomicU32::new(1);
@@ -72,7 +85,7 @@ pub(crate) fn token(place: &Arc<Place>, call: &Call<'_>, ask: bool) -> u32 {
         token,
         cluster: call.cluster.to_owned(),
         headers: call.headers.to_vec(),
-        body: call.body.to_vec(),
+        body: call.body.keep(),
         timeout_ms: call.timeout_ms,
     };
     place.plugin.leave(leaving, ask);
@@ -184,11 +197,20 @@ impl<'a> OnStream<'a> {
         self.then.into_inner()
     }
 
-    /// A value that Envoy shows for the time of the hook.
-    fn value(&self, show: impl FnOnce(Address, *mut Bytes) -> bool, out: &mut Vec<u8>) -> Result<(), Refused> {
+    /// What stands in the stream's filter state under that key.
+    fn noted(&self, key: &[u8], out: &mut Vec<u8>) -> Result<(), Refused> {
         out.clear();
         let mut value = Bytes::NONE;
-        if self.envoy.is_null() || !show(self.envoy, &raw mut value) {
+        // SAFETY: the stream's address is good in its hook; the key lives until the call returns.
+        let found = !self.envoy.is_null()
+            && unsafe {
+                abi::envoy_dynamic_module_callback_http_get_filter_state_bytes(
+                    self.envoy,
+                    Bytes::of(key),
+                    &raw mut value,
+                )
+            };
+        if !found {
             return Err(NOT_HERE);
         }
         // SAFETY: Envoy keeps it until the hook ends, or something is set, which nothing does before it is copied.
@@ -325,30 +347,18 @@ impl Host for OnStream<'_> {
     }
 
     fn property(&self, path: &[u8], out: &mut Vec<u8>) -> Result<(), Refused> {
-        // SAFETY, for both: the stream's address is good in its hook, the key lives until the call returns, and the out
-        // address is that of a local.
         match path {
             CODE_DETAILS if matches!(self.shown, Shown::Answer { .. }) => {
                 out.clear();
                 out.extend_from_slice(MODEL_DETAILS.as_bytes());
                 Ok(())
             }
-            CODE_DETAILS => self.value(
-                |stream, value| unsafe {
-                    abi::envoy_dynamic_module_callback_http_filter_get_attribute_string(
-                        stream,
-                        abi::RESPONSE_CODE_DETAILS,
-                        value,
-                    )
-                },
-                out,
-            ),
-            path if path == FALLBACK_NOTE.as_bytes() => self.value(
-                |stream, value| unsafe {
-                    abi::envoy_dynamic_module_callback_http_get_filter_state_bytes(stream, Bytes::of(path), value)
-                },
-                out,
-            ),
+            CODE_DETAILS => attribute(self.envoy, abi::RESPONSE_CODE_DETAILS, |details| {
+                out.clear();
+                out.extend_from_slice(details);
+            })
+            .ok_or(NOT_HERE),
+            path if path == FALLBACK_NOTE.as_bytes() => self.noted(path, out),
             _ => Err(NOT_HERE),
         }
     }
@@ -391,7 +401,7 @@ impl Host for OnStream<'_> {
                 Bytes::of(call.cluster.as_bytes()),
                 headers.as_ptr(),
                 headers.len(),
-                Bytes::of(call.body),
+                Bytes::of(call.body.bytes()),
                 u64::from(call.timeout_ms),
             )
         };

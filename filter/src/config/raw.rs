@@ -165,10 +165,10 @@ impl Default for Limits {
         Self {
             body_bytes: 256 * 1024,
             answer_bytes: 1024 * 1024,
-            batch_bytes: 128 * 1024,
+            batch_bytes: 256 * 1024,
             pending_bytes: 8 * 1024 * 1024,
             in_flight_bytes: 8 * 1024 * 1024,
-            flush_ms: 50,
+            flush_ms: 200,
             hold_ms: 5_000,
         }
     }

@@ -154,7 +154,7 @@ mod tests {
         for observation in observations {
             append(&mut bytes, observation);
         }
-        Batch { bytes, observations: u32::try_from(observations.len()).unwrap() }
+        Batch { bytes: bytes.into(), observations: u32::try_from(observations.len()).unwrap() }
     }
 
     fn ledger() -> Ledger {

@@ -15,20 +15,25 @@ pub struct Intercept {
 }
 
 impl Intercept {
-    /// Do method and path, without query, say so? `header` tells whether a header of that name is there and as asked.
-    pub fn is_at(&self, header: impl Fn(&str, &dyn Fn(&[u8]) -> bool) -> bool) -> bool {
-        let path = |path: &[u8]| path.split(|byte| *byte == b'?').next() == Some(self.path.as_bytes());
-        header(":path", &path) && header(":method", &|method| method == self.method.as_bytes())
+    /// Is it that path, whatever its query?
+    #[must_use]
+    pub fn is_path(&self, path: &[u8]) -> bool {
+        path.split(|byte| *byte == b'?').next() == Some(self.path.as_bytes())
+    }
+
+    /// Is it that method?
+    #[must_use]
+    pub fn is_method(&self, method: &[u8]) -> bool {
+        method == self.method.as_bytes()
     }
 
     /// `None` for a request that is intercepted, else why it is not. An upgrade (WebSocket and the like) is no request
     /// with an answer, and counts as another method.
     #[must_use]
     pub fn passes(&self, head: &RequestHead<'_>) -> Option<Outcome> {
-        let path = head.path.split(|byte| *byte == b'?').next().unwrap_or_default();
-        if path != self.path.as_bytes() {
+        if !self.is_path(head.path) {
             Some(Outcome::SkippedPath)
-        } else if head.method != self.method.as_bytes() || head.upgrade {
+        } else if !self.is_method(head.method) || head.upgrade {
             Some(Outcome::SkippedMethod)
         } else {
             None

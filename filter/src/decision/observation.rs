@@ -8,6 +8,7 @@
 //! memory and never a client.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use contract::frame::{self, Observation};
 
@@ -25,10 +26,17 @@ pub struct Bounds {
 /// A batch: its bytes as they are sent, and how many observations they hold.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Batch {
-    /// See [`contract::frame`].
-    pub bytes: Vec<u8>,
+    /// See [`contract::frame`]. Whoever sends them may share them meanwhile.
+    pub bytes: Arc<Vec<u8>>,
     /// How many records.
     pub observations: u32,
+}
+
+/// A batch that is being written.
+#[derive(Debug, Default)]
+struct Open {
+    bytes: Vec<u8>,
+    observations: u32,
 }
 
 /// See the module.
@@ -38,7 +46,7 @@ pub struct Buffer {
     schema: String,
     /// Bytes of a batch before its first record, which take nothing of the budget.
     head: usize,
-    open: Batch,
+    open: Open,
     closed: VecDeque<Batch>,
     flights: Vec<(u32, Batch)>,
     in_flight: usize,
@@ -56,7 +64,7 @@ impl Buffer {
             bounds,
             schema,
             head: start.len(),
-            open: Batch::default(),
+            open: Open::default(),
             closed: VecDeque::new(),
             flights: Vec::new(),
             in_flight: 0,
@@ -134,17 +142,19 @@ impl Buffer {
 
     /// A batch that is done with gives its memory to the next.
     pub fn recycle(&mut self, batch: Batch) {
-        if batch.bytes.capacity() > self.spare.capacity()
-            && batch.bytes.capacity() <= self.bounds.batch.saturating_mul(2)
+        if let Ok(bytes) = Arc::try_unwrap(batch.bytes)
+            && bytes.capacity() > self.spare.capacity()
+            && bytes.capacity() <= self.bounds.batch.saturating_mul(2)
         {
-            self.spare = batch.bytes;
+            self.spare = bytes;
             self.spare.clear();
         }
     }
 
     fn close(&mut self) {
         if self.open.observations > 0 {
-            self.closed.push_back(std::mem::take(&mut self.open));
+            let Open { bytes, observations } = std::mem::take(&mut self.open);
+            self.closed.push_back(Batch { bytes: Arc::new(bytes), observations });
         }
     }
 }

@@ -93,7 +93,7 @@ extern "C" fn proxy_on_response_headers(context: u32, _headers: u32, end: u32) -
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_response_body(context: u32, length: usize, end: u32) -> u32 {
-    worker(false, |worker| worker.answer_body(&Envoy, context, length, end != 0));
+    worker((), |worker| worker.answer_body(&Envoy, context, length, end != 0));
     CONTINUE
 }
 

@@ -1,6 +1,8 @@
 //! The port: what the filter asks of its host. Envoy answers each call with a status, and any status but "ok" is a value
 //! here. Nothing else of the crate knows the host.
 
+use std::sync::Arc;
+
 use crate::pairs::Pairs;
 
 /// A header map.
@@ -57,9 +59,38 @@ pub struct Call<'a> {
     /// A header map, as [`crate::pairs::write`] writes it.
     pub headers: &'a [u8],
     /// The body; empty for none.
-    pub body: &'a [u8],
+    pub body: Payload<'a>,
     /// In milliseconds, at least 1.
     pub timeout_ms: u32,
+}
+
+/// The body of a call.
+#[derive(Debug, Clone, Copy)]
+pub enum Payload<'a> {
+    /// There for the time of the call.
+    Lent(&'a [u8]),
+    /// A host that makes the call later need not copy it.
+    Shared(&'a Arc<Vec<u8>>),
+}
+
+impl<'a> Payload<'a> {
+    /// Its bytes.
+    #[must_use]
+    pub fn bytes(self) -> &'a [u8] {
+        match self {
+            Self::Lent(bytes) => bytes,
+            Self::Shared(bytes) => bytes,
+        }
+    }
+
+    /// Its bytes for later.
+    #[must_use]
+    pub fn keep(self) -> Arc<Vec<u8>> {
+        match self {
+            Self::Lent(bytes) => Arc::new(bytes.to_vec()),
+            Self::Shared(bytes) => Arc::clone(bytes),
+        }
+    }
 }
 
 /// What Envoy does for the filter. No function panics, whatever the host's status; `out` is only written to on success.

@@ -3,7 +3,8 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`host`] | the port: what the filter asks of Envoy, every status a value |
-//! | [`worker`] | one VM: its root contexts and streams, and each callback's way to them |
+//! | [`worker`] | one VM: its streams, and each callback's way to them |
+//! | [`roots`] | the plugins of one worker, and what they share |
 //! | [`observe`] | the plugin for all users: bucket, copies, batches |
 //! | [`model`] | the plugin for canary users: hold, ask, answer or let go |
 //! | [`handover`] | a canary's request on its way from the one to the other |
@@ -22,6 +23,7 @@ pub mod host;
 pub mod model;
 pub mod observe;
 pub mod pool;
+pub mod roots;
 pub mod worker;
 
 /// Response code details of the model's answers; they show up in access logs too.

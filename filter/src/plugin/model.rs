@@ -17,7 +17,7 @@ use crate::metrics::Stat;
 use crate::pairs::{self, Pairs};
 use crate::plugin::counters::Counters;
 use crate::plugin::handover::{BucketDigits, Handover};
-use crate::plugin::host::{Body, Call, Flow, Host, Level, Map, Refused};
+use crate::plugin::host::{Body, Call, Flow, Host, Level, Map, Payload, Refused};
 use crate::plugin::pool::Pool;
 use crate::plugin::{FALLBACK_NOTE, MODEL_DETAILS};
 
@@ -265,7 +265,7 @@ impl Model {
         let call = Call {
             cluster: &self.config.scorer.live_cluster,
             headers: &canary.call_headers,
-            body: canary.held.body(),
+            body: Payload::Lent(canary.held.body()),
             timeout_ms: self.config.scorer.deadline_ms,
         };
         let at_ns = host.now_ns();

@@ -17,7 +17,7 @@ use crate::metrics::Stat;
 use crate::pairs::{self, Pairs};
 use crate::plugin::counters::Counters;
 use crate::plugin::handover::Handover;
-use crate::plugin::host::{Body, Call, Flow, Host, Map, Refused};
+use crate::plugin::host::{Body, Call, Flow, Host, Map, Payload, Refused};
 use crate::plugin::pool::Pool;
 use crate::plugin::{FALLBACK_NOTE, MODEL_DETAILS};
 
@@ -189,7 +189,9 @@ impl Observe {
         let now_ns = (self.to_time > 0).then(|| host.now_ns());
         self.to_time = self.to_time.saturating_sub(1);
         let limits = (self.config.limits.body_bytes, self.config.limits.answer_bytes);
-        let buffers = (self.pool.take(), self.pool.take());
+        // The answer's first: it is copied always, the request seldom, and one that was used before need not grow.
+        let answer = self.pool.take();
+        let buffers = (self.pool.take(), answer);
         let mut exchange = Exchange::begin(now_ns, unsampled, encoding, limits, buffers);
         if end {
             exchange.ended(Side::Request);
@@ -400,7 +402,7 @@ impl Observe {
             let call = Call {
                 cluster: &self.config.scorer.observe_cluster,
                 headers: &self.call_headers,
-                body: &batch.bytes,
+                body: Payload::Shared(&batch.bytes),
                 timeout_ms: self.config.scorer.observe_timeout_ms,
             };
             match host.call(&call) {

@@ -343,7 +343,7 @@ impl Host for PlayedHost {
         let mut state = self.0.borrow_mut();
         let headers = Headers::read(call.headers);
         if headers.get(":path").as_deref() == Some(PATH) {
-            let batch = Batch::parse(call.body).unwrap();
+            let batch = Batch::parse(call.body.bytes()).unwrap();
             for seen in batch.observations.iter() {
                 state.observed.0 += 1;
                 if (200..=299).contains(&seen.status) {
@@ -359,7 +359,7 @@ impl Host for PlayedHost {
             cluster: call.cluster.to_owned(),
             path: headers.get(":path").unwrap_or_default(),
             headers: headers.texts(),
-            body: call.body.to_vec(),
+            body: call.body.bytes().to_vec(),
         });
         Ok(token)
     }
