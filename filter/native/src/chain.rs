@@ -259,6 +259,9 @@ impl Stream {
     /// # Safety
     /// As [`Stream::called`].
     pub(crate) unsafe fn request_body(&self, envoy: Address, end: bool) -> u32 {
+        if self.passes_unseen(end) {
+            return abi::CONTINUE;
+        }
         let held = self.held.get() == Some(Role::Observe);
         // SAFETY: as the caller says.
         let ((flow, user, length), _) = unsafe {
@@ -283,6 +286,16 @@ impl Stream {
             }
         };
         if flow == Flow::Hold { abi::STOP_AND_WATERMARK } else { abi::CONTINUE }
+    }
+
+    /// Most requests are those of a known user whom the rules answer: of their bodies nothing is wanted but the end, and
+    /// for that nobody need hold the root contexts.
+    fn passes_unseen(&self, end: bool) -> bool {
+        self.asked.get().is_none()
+            && self
+                .seen
+                .try_borrow_mut()
+                .is_ok_and(|mut seen| seen.as_mut().is_some_and(|seen| seen.passes_unseen(end)))
     }
 
     /// # Safety

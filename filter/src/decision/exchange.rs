@@ -184,6 +184,16 @@ impl Exchange {
         }
     }
 
+    /// A request's body passes of which nothing is wanted, the last of it where `end` says so. `false`, and nothing done,
+    /// where it is wanted, or where its end is that of the exchange.
+    pub const fn passes_unseen(&mut self, end: bool) -> bool {
+        let unseen = !self.request.wanted && !self.answer.ended;
+        if unseen && end {
+            self.request.ended = true;
+        }
+        unseen
+    }
+
     /// The answer's headers.
     pub const fn answered(&mut self, status: u16, encoding: Encoding, arm: Arm, fallback: bool) {
         self.status = status;
@@ -299,6 +309,23 @@ mod tests {
         let (request, answer) = exchange.release(&mut budget);
         assert!(request.is_empty() && answer.is_empty());
         assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn a_known_users_request_passes_unseen_unless_it_is_the_last_to_end() {
+        for (answered_first, unseen) in [(false, true), (true, false)] {
+            let mut exchange = begin(false);
+            assert!(!exchange.passes_unseen(true), "it may say who the user is");
+            exchange.identify(Bucket(7), Cohort::Ordinary);
+            if answered_first {
+                exchange.ended(Side::Answer);
+            }
+            assert_eq!(exchange.passes_unseen(false), unseen);
+            assert!(!exchange.complete());
+            assert_eq!(exchange.passes_unseen(true), unseen);
+            exchange.ended(Side::Answer);
+            assert_eq!(exchange.complete(), unseen);
+        }
     }
 
     #[test]

@@ -477,6 +477,11 @@ impl Observed {
         self.exchange.bucket().map(|bucket| (bucket, self.exchange.cohort()))
     }
 
+    /// As [`Exchange::passes_unseen`]; a body that is waited for is wanted.
+    pub const fn passes_unseen(&mut self, end: bool) -> bool {
+        self.waits.is_none() && self.exchange.passes_unseen(end)
+    }
+
     /// Request and answer have passed whole.
     #[must_use]
     pub const fn complete(&self) -> bool {
