@@ -23,11 +23,11 @@ const CLIENTS: usize = 32;
 /// more than some of them can do at all.
 pub(crate) const SHARES: [f64; 2] = [0.3, 0.7];
 
-/// A turn at saturation, and one at a steady rate.
-const SATURATED: Duration = Duration::from_millis(120);
-const STEADY: Duration = Duration::from_millis(300);
+/// A turn, at saturation or at a steady rate.
+const TURN: Duration = Duration::from_millis(300);
 /// After a turn, so that the batches which it has left behind are its own and not the next one's: the filter's tick
-/// (`limits.flush_ms`) and the way to the scorer and back.
+/// (`limits.flush_ms`) and the way to the scorer and back. Its last batch is seldom full, for which a turn that is much
+/// shorter than this would be charged as no gateway is whose traffic goes on.
 const SETTLED: Duration = Duration::from_millis(300);
 
 /// How many turns of each kind a variant takes in a round.
@@ -95,7 +95,7 @@ pub(crate) async fn round(
         let mut crowd = Crowd::connect(target, exchanges.clone(), CLIENTS).await?;
         crowd.once().await?;
         // Envoy's caches, and V8, which compiles what runs often once more.
-        crowd.saturate(4 * SATURATED, &mut Seen::default()).await?;
+        crowd.saturate(2 * TURN, &mut Seen::default()).await?;
         seats.push(Seat { variant, crowd, saturation: f64::NAN });
     }
     let taken = take(&mut seats, turns.saturated, None).await?;
@@ -233,8 +233,8 @@ async fn turn(seats: &mut [Seat<'_>], all: &mut [Taken], at: usize, share: Optio
     let mut seen = Seen::default();
     let before = machine::cpu_ns(seat.variant.pid)?;
     let asked = match share {
-        None => seat.crowd.saturate(SATURATED, &mut seen).await,
-        Some(share) => seat.crowd.steady(share * seat.saturation, STEADY, &mut seen).await,
+        None => seat.crowd.saturate(TURN, &mut seen).await,
+        Some(share) => seat.crowd.steady(share * seat.saturation, TURN, &mut seen).await,
     };
     asked.with_context(|| format!("gateway {:?}", seat.variant.key))?;
     if at > 0 {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use filter::plugin::host::Level;
 
 use crate::abi::{self, Address, Bytes, Header};
-use crate::chain::Stream;
+use crate::kept::Stream;
 use crate::plugin::Plugin;
 use crate::received::Received;
 use crate::seat;

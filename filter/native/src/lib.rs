@@ -13,11 +13,13 @@
 //! | `hooks` | what Envoy calls, and something happens |
 //! | `survived` | where a panic ends |
 //! | `unused` | what Envoy calls besides |
+//! | `kept` | what is kept of a stream between its hooks |
 //! | `chain` | one stream's way through "observe" and "model" |
 //! | `gate` | who is in the canary, by a copy of the runtime's shares |
 //! | `admin` | Envoy's word that somebody has changed the runtime |
 //! | `seat` | what one of Envoy's worker threads has of the filter |
 //! | `stream` | the port for a callback of a stream |
+//! | `then` | what such a callback leaves to its hook |
 //! | `received` | what a call was answered with |
 //! | `plugin` | one filter configuration, and what it does on Envoy's main thread: ticks, batches, counters |
 //! | `main_thread` | the port for what happens there |
@@ -35,6 +37,7 @@ mod chain;
 mod drill;
 mod gate;
 mod hooks;
+mod kept;
 mod main_thread;
 mod plugin;
 mod received;
@@ -42,5 +45,6 @@ mod scheduler;
 mod seat;
 mod stream;
 mod survived;
+mod then;
 mod ticker;
 mod unused;

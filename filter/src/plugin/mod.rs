@@ -6,6 +6,7 @@
 //! | [`worker`] | one VM: its streams, and each callback's way to them |
 //! | [`roots`] | the plugins of one worker, and what they share |
 //! | [`observe`] | the plugin for all users: bucket, copies, batches |
+//! | `said` | what headers say to it |
 //! | [`model`] | the plugin for canary users: hold, ask, answer or let go |
 //! | [`handover`] | a canary's request on its way from the one to the other |
 //! | [`counters`] | the ledger's way to Envoy's counters, and when to tick |
@@ -24,6 +25,7 @@ pub mod model;
 pub mod observe;
 pub mod pool;
 pub mod roots;
+mod said;
 pub mod worker;
 
 /// Response code details of the model's answers; they show up in access logs too.

@@ -8,9 +8,8 @@ use contract::names::{Arm, BatchResult, Cohort, IdentitySource, Outcome};
 
 use crate::config::Config;
 use crate::decision::budget::Budget;
-use crate::decision::cohort::Named;
 use crate::decision::exchange::{Exchange, Side};
-use crate::decision::heads::{AnswerHead, RequestHead};
+use crate::decision::heads::AnswerHead;
 use crate::decision::identity::{self, Search};
 use crate::decision::observation::{Bounds, Buffer};
 use crate::metrics::Stat;
@@ -19,7 +18,7 @@ use crate::plugin::counters::Counters;
 use crate::plugin::handover::Handover;
 use crate::plugin::host::{Body, Call, Flow, Host, Map, Payload, Refused};
 use crate::plugin::pool::Pool;
-use crate::plugin::{FALLBACK_NOTE, MODEL_DETAILS};
+use crate::plugin::said::{Begun, Said, Told};
 
 /// How often requests that wait for their body are looked through, in ns.
 const LOOK_NS: u64 = 100_000_000;
@@ -57,65 +56,6 @@ struct Waiting {
     body: Vec<u8>,
     since_ns: u64,
     said: Said,
-}
-
-/// What a request's headers say.
-struct Begun {
-    unsampled: bool,
-    encoding: Encoding,
-    length: Option<usize>,
-    search: Search,
-    said: Said,
-}
-
-/// What an answer's headers say.
-struct Told {
-    status: u16,
-    encoding: Encoding,
-    length: Option<usize>,
-    arm: Arm,
-    fallback: bool,
-    /// Some header has our prefix.
-    ours: bool,
-    /// Headers with our prefix that none of us wrote.
-    strange: Vec<Vec<u8>>,
-}
-
-impl Told {
-    fn read(host: &impl Host, headers: Pairs<'_>) -> Self {
-        let head = AnswerHead::read(headers);
-        let (arm, fallback) = believed(host, &head);
-        let kept = |name: &[u8]| match arm {
-            Arm::Model => name == headers::ARM.as_bytes() || name == headers::MODEL_VERSION.as_bytes(),
-            Arm::Rule => fallback && name == headers::FALLBACK.as_bytes(),
-        };
-        let strange = |name: &[u8]| name.starts_with(headers::PREFIX.as_bytes()) && !kept(name);
-        let strange = if head.ours {
-            headers.iter().filter(|(name, _)| strange(name)).map(|(name, _)| name.to_vec()).collect()
-        } else {
-            Vec::new()
-        };
-        Self {
-            status: head.status,
-            encoding: head.encoding,
-            length: head.content_length,
-            arm,
-            fallback,
-            ours: head.ours,
-            strange,
-        }
-    }
-}
-
-/// What a request's headers say besides who the user is.
-#[derive(Debug, Clone, Copy)]
-struct Said {
-    /// Cohorts that name the user.
-    named: Named,
-    /// The client sent a bucket header of its own, which must go if we have none.
-    forged_bucket: bool,
-    /// The same of a cohort header.
-    forged_cohort: bool,
 }
 
 impl Observe {
@@ -158,24 +98,7 @@ impl Observe {
         end: bool,
     ) -> (Flow, Option<Observed>) {
         let config = &self.config;
-        let read = host.headers(Map::Request, scratch, |headers| {
-            let head = RequestHead::read(headers);
-            if let Some(skipped) = config.intercept.passes(&head) {
-                return Err(skipped);
-            }
-            let property = |path: &[u8], out: &mut Vec<u8>| host.property(path, out).is_ok();
-            Ok(Begun {
-                unsampled: head.unsampled,
-                encoding: Encoding::from_header(head.content_encoding),
-                length: head.content_length,
-                search: identity::in_headers(&config.identity, headers, &config.salt, property),
-                said: Said {
-                    named: config.cohorts.named(headers, property),
-                    forged_bucket: head.bucket.is_some(),
-                    forged_cohort: head.cohort,
-                },
-            })
-        });
+        let read = host.headers(Map::Request, scratch, |headers| Begun::read(host, config, headers));
         let Ok(read) = read else { return (Flow::Continue, None) };
         self.counters.count(Stat::Intercepted);
         let Begun { unsampled, encoding, length, search, said } = match read {
@@ -492,20 +415,4 @@ impl Observed {
 /// Writes a header of ours, in place of one that may be there where `forged` says so.
 fn write_header(host: &impl Host, map: Map, name: &str, value: &[u8], forged: bool) {
     let _ = if forged { host.set_header(map, name, value) } else { host.add_header(map, name, value) };
-}
-
-/// Who answered, and whether the rules answered for the model: as the model plugin left word, whatever headers say.
-fn believed(host: &impl Host, head: &AnswerHead<'_>) -> (Arm, bool) {
-    let mut word = Vec::new();
-    if head.arm == Some(Arm::Model.as_str().as_bytes())
-        && host.property(b"response\0code_details", &mut word).is_ok()
-        && word == MODEL_DETAILS.as_bytes()
-    {
-        return (Arm::Model, false);
-    }
-    word.clear();
-    let fallback = head.fallback.is_some()
-        && host.property(FALLBACK_NOTE.as_bytes(), &mut word).is_ok()
-        && head.fallback == Some(word.as_slice());
-    (Arm::Rule, fallback)
 }

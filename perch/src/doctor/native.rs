@@ -25,7 +25,7 @@ pub(super) fn hears(Gateway { url, dump, .. }: Gateway<'_>) -> Option<Finding> {
             Level::Warn,
             "switch",
             url,
-            "the native filter hears of a share that is moved only with the traffic, some 50 ms later",
+            "the native filter hears of a share that is moved only with the traffic, some 200 ms later",
             "add access_log to `admin` as marked [PERCH 7] in envoy/envoy.yaml.j2",
         )
     })
