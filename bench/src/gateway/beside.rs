@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
 use super::variants::Variant;
@@ -23,7 +23,8 @@ const LENGTH: Duration = Duration::from_secs(10);
 pub(crate) async fn model_alone(scorer: SocketAddr, exchanges: &Arc<Vec<Exchange>>, rate: f64) -> Result<[f64; 2]> {
     let target = Target { address: scorer, protocol: Protocol::H2 };
     let mut seen = Seen::default();
-    Crowd::connect(target, exchanges.clone(), 16).await?.steady(rate, LENGTH, &mut seen).await?;
+    let kept_up = Crowd::connect(target, exchanges.clone(), 16).await?.steady(rate, LENGTH, &mut seen).await?;
+    ensure!(kept_up, "the scorer cannot keep {rate:.0} requests a second up");
     Ok([seen.percentile(0.5), seen.percentile(0.99)])
 }
 

@@ -110,10 +110,10 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
             let Case { kind, protocol } = measured.case;
             eprintln!("round {} of {ROUNDS}: {} bytes, {} items, {protocol:?}", round + 1, kind.bytes, kind.items);
             let (taken, turns): (fn(&str) -> bool, _) = match measured.case {
-                FIRST if options.quick => (|_| true, Turns { saturated: 8, steady: 0 }),
-                FIRST => (|_| true, Turns { saturated: 8, steady: 4 }),
+                FIRST if options.quick => (|_| true, Turns { saturated: 5, steady: 0 }),
+                FIRST => (|_| true, Turns { saturated: 5, steady: 4 }),
                 WORKED => (|key| IN_WORKED.contains(&key), Turns { saturated: 2, steady: 4 }),
-                _ => (|key| IN_OTHERS.contains(&key), Turns { saturated: 6, steady: 0 }),
+                _ => (|key| IN_OTHERS.contains(&key), Turns { saturated: 3, steady: 0 }),
             };
             let taking: Vec<_> = variants.iter().filter(|variant| taken(variant.key)).collect();
             measured.round(&taking, turns).await?;

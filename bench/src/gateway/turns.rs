@@ -227,16 +227,28 @@ async fn take(seats: &mut [Seat<'_>], turns: usize, share: Option<f64>) -> Resul
     Ok(all)
 }
 
+/// How often a turn is taken again whose rate could not be kept up.
+const AGAIN: usize = 5;
+
 /// One turn.
 async fn turn(seats: &mut [Seat<'_>], all: &mut [Taken], at: usize, share: Option<f64>) -> Result<Turn> {
     let (Some(seat), Some(taken)) = (seats.get_mut(at), all.get_mut(at)) else { bail!("no variant {at}") };
     let mut seen = Seen::default();
-    let before = machine::cpu_ns(seat.variant.pid)?;
-    let asked = match share {
-        None => seat.crowd.saturate(TURN, &mut seen).await,
-        Some(share) => seat.crowd.steady(share * seat.saturation, TURN, &mut seen).await,
-    };
-    asked.with_context(|| format!("gateway {:?}", seat.variant.key))?;
+    let mut before = machine::cpu_ns(seat.variant.pid)?;
+    let context = || format!("gateway {:?}", seat.variant.key);
+    match share {
+        None => seat.crowd.saturate(TURN, &mut seen).await.with_context(context)?,
+        Some(share) => {
+            let rate = share * seat.saturation;
+            let mut tries = 0;
+            while !seat.crowd.steady(rate, TURN, &mut seen).await.with_context(context)? {
+                tries += 1;
+                ensure!(tries <= AGAIN, "{}: {rate:.0} requests a second cannot be kept up", context());
+                tokio::time::sleep(SETTLED).await;
+                before = machine::cpu_ns(seat.variant.pid)?;
+            }
+        }
+    }
     if at > 0 {
         tokio::time::sleep(SETTLED).await;
     }
