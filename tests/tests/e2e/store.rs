@@ -53,7 +53,9 @@ async fn killing_postgresql_under_load_costs_no_client_anything_but_the_rules_an
     .await?;
     let because = [("reason", FallbackReason::Unavailable.as_str())];
     let unavailable = after.sum(FALLBACK, &because) - before.sum(FALLBACK, &because);
-    ensure!(unavailable > 0.9 * tally.fallbacks as f64, "{unavailable} of {} fallbacks say why", tally.fallbacks);
+    // Those that were under way when it went, one a connection, may meet the gateway's deadline first on a slow machine.
+    let told = unavailable + CONNECTIONS as f64 >= tally.fallbacks as f64 && tally.fallbacks > 2 * CONNECTIONS;
+    ensure!(told, "{unavailable} of {} fallbacks say why", tally.fallbacks);
 
     // What was read before is still answered, from the cache.
     let answer = real.send(suggest("ann", question([1, 2]))?).await?;
