@@ -29,7 +29,7 @@
 //!
 //! A worker thread has no events of its own here: a batch cannot be sent from it once the request that filled it is over,
 //! nor can it be woken when traffic stops. Both are the main thread's, which takes the worker's lock for as long as it
-//! takes to copy a batch and hand the counts over, never while it calls anybody; else nobody but the worker holds it.
+//! takes to close a batch and hand the counts over, never while it calls anybody; else nobody but the worker holds it.
 
 mod abi;
 mod admin;

@@ -51,19 +51,12 @@ async fn killing_postgresql_under_load_costs_no_client_anything_but_the_rules_an
         Ok(after)
     })
     .await?;
-    let because = [("reason", FallbackReason::Unavailable.as_str())];
-    let unavailable = after.sum(FALLBACK, &because) - before.sum(FALLBACK, &because);
-    let reasons: Vec<_> = FallbackReason::ALL
-        .iter()
-        .map(|reason| {
-            (
-                reason.as_str(),
-                after.sum(FALLBACK, &[("reason", reason.as_str())])
-                    - before.sum(FALLBACK, &[("reason", reason.as_str())]),
-            )
-        })
-        .filter(|(_, count)| *count > 0.0)
-        .collect();
+    let because = |reason: &FallbackReason| {
+        let labels = [("reason", reason.as_str())];
+        after.sum(FALLBACK, &labels) - before.sum(FALLBACK, &labels)
+    };
+    let reasons: Vec<_> = FallbackReason::ALL.iter().map(|reason| (reason.as_str(), because(reason))).collect();
+    let unavailable = because(&FallbackReason::Unavailable);
     ensure!(
         unavailable > 0.9 * tally.fallbacks as f64,
         "of {} fallbacks not nine tenths say why: {reasons:?}",
