@@ -258,6 +258,7 @@ pub fn position(bucket: Bucket, denominator: Denominator) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bucket::Salt;
     use proptest::prelude::*;
 
     #[test]
@@ -327,6 +328,29 @@ mod tests {
         let runtime =
             serde_json::json!({"layers": ["start"], "entries": {"a": {"final_value": "10", "layer_values": ["10"]}}});
         assert_eq!((held(&runtime, "a"), held(&runtime, "b")), (Some("10"), None));
+    }
+
+    #[test]
+    #[allow(clippy::cast_precision_loss)]
+    fn a_share_holds_as_many_users_as_chance_would() {
+        // Chi-squared over salts: how far the users of each are from the share, in standard deviations. Of names that differ
+        // in a digit, as those of real users may, a weak function would take too many under some salts (or too evenly).
+        const SALTS: u32 = 200;
+        const USERS: u32 = 2_000;
+        for percent in [1, 10, 50] {
+            let share = Share::percent(percent);
+            let deviation = (f64::from(USERS) * share.fraction() * (1.0 - share.fraction())).sqrt();
+            let squares: f64 = (0..SALTS)
+                .map(|salt| {
+                    let salt = Salt::new(format!("a salt of sixteen bytes, {salt}").as_bytes()).unwrap();
+                    let of = |user: u32| Bucket::of(format!("user-{user}@example.org").as_bytes(), &salt);
+                    let inside = (0..USERS).filter(|user| share.holds(of(*user))).count();
+                    ((inside as f64 - f64::from(USERS) * share.fraction()) / deviation).powi(2)
+                })
+                .sum();
+            // 200 on average, with a standard deviation of 20.
+            assert!((140.0..260.0).contains(&squares), "{percent} %: {squares}");
+        }
     }
 
     proptest! {
