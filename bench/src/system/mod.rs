@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
+use filter::config::raw::Limits;
 use stack::place::Place;
 
 use self::feed::Fed;
@@ -33,9 +34,6 @@ pub(crate) struct Options {
     observations: u64,
 }
 
-/// How long a batch gathers in a gateway, and how large it becomes: the filter's defaults.
-const FLUSH_SECONDS: f64 = 0.05;
-const BATCH_BYTES: usize = 128 * 1024;
 /// Part of what it can do at most, at which nothing may be dropped.
 const STEADY_SHARE: f64 = 0.8;
 
@@ -69,7 +67,9 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     machine::pin(std::process::id(), &cores.rest)?;
     let gateway = gateway::requests_a_second(&cores).await?;
     let record = size::BYTES + contract::frame::RECORD_OVERHEAD;
-    let batch = ((gateway * FLUSH_SECONDS) as usize).min(BATCH_BYTES / record);
+    let limits = Limits::default();
+    let gathered = gateway * f64::from(limits.flush_ms) / 1e3;
+    let batch = (gathered as usize).min(limits.batch_bytes / record);
     let (rounds, length) =
         if options.quick { (1, Duration::from_millis(1_500)) } else { (3, Duration::from_millis(2_500)) };
 
