@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 
 use crate::columns::{Columns, Cut, Cuts};
 use crate::tree::{Node, Tree};
+use crate::wide::wide;
 
 /// Cuts that one byte tells apart.
 const CUTS: u32 = 255;
@@ -161,12 +162,19 @@ impl Blocks {
         scratch.sums.clear();
         scratch.sums.extend(base.iter().map(|&base| [base; ROWS]));
         scratch.ranks.resize(columns.cuts().len(), [0; ROWS]);
-        for (at, row) in rows.chunks_exact(width.max(1)).take(ROWS).enumerate() {
-            for (ranks, rank) in scratch.ranks.iter_mut().zip(columns.ranks(row)) {
-                ranks.get_mut(at).into_iter().for_each(|place| *place = rank.unwrap_or(MISSING));
+        scratch.bytes.resize(self.bytes.len(), [0; ROWS]);
+        evaluate(self, columns, rows, width, scratch);
+    }
+
+    /// Ranks all rows' values, column by column: a column's thresholds then stay in the nearest cache, which is too small
+    /// for those of all columns.
+    #[inline(always)]
+    fn rank<const ROWS: usize>(&self, columns: &Columns, rows: &[f32], width: usize, scratch: &mut Scratch<ROWS>) {
+        for (places, column) in scratch.ranks.iter_mut().zip(columns.each()) {
+            for (place, row) in places.iter_mut().zip(rows.chunks_exact(width.max(1))) {
+                *place = columns.rank_of(column, row).unwrap_or(MISSING);
             }
         }
-        scratch.bytes.resize(self.bytes.len(), [0; ROWS]);
         for (bytes, column) in scratch.bytes.iter_mut().zip(&self.bytes) {
             let Some(ranks) = scratch.ranks.get(column.column as usize) else { continue };
             let missing = if column.missing_is_right { u8::MAX } else { 0 };
@@ -175,10 +183,10 @@ impl Blocks {
                 *byte = if rank == MISSING { missing } else { near };
             }
         }
-        self.decide(scratch);
     }
 
     /// Sends all rows through all trees.
+    #[inline(always)]
     fn decide<const ROWS: usize>(&self, scratch: &mut Scratch<ROWS>) {
         let Scratch { bytes, slots, sums, .. } = scratch;
         let mut rest = self.branches.as_slice();
@@ -203,6 +211,19 @@ impl Blocks {
                 *sum += weights.get(usize::from(leaf)).copied().map_or(0.0, f64::from);
             }
         }
+    }
+}
+
+wide! {
+    fn evaluate<const ROWS: usize>(
+        blocks: &Blocks,
+        columns: &Columns,
+        rows: &[f32],
+        width: usize,
+        scratch: &mut Scratch<ROWS>,
+    ) {
+        blocks.rank(columns, rows, width, scratch);
+        blocks.decide(scratch);
     }
 }
 

@@ -85,14 +85,14 @@ impl Line {
     const UNUSED: Line = Line([f32::NAN; LINE]);
 
     /// How many of the thresholds lie below `x`.
-    #[inline]
+    #[inline(always)]
     fn below(&self, x: f32) -> usize {
         self.0.iter().map(|&threshold| i32::from(x > threshold)).sum::<i32>() as usize
     }
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Column {
+pub(crate) struct Column {
     feature: u32,
     cuts: u32,
     kind: Kind,
@@ -176,13 +176,22 @@ impl Columns {
     /// The ranks of a row, column by column, None for a missing value. A feature that the row lacks is missing.
     #[inline]
     pub(crate) fn ranks<'a>(&'a self, row: &'a [f32]) -> impl Iterator<Item = Option<u32>> + 'a {
-        self.columns.iter().map(move |column| {
-            let x = row.get(column.feature as usize).copied().unwrap_or(f32::NAN);
-            if x.is_nan() { None } else { Some(self.rank(column.kind, x)) }
-        })
+        self.columns.iter().map(move |column| self.rank_of(*column, row))
     }
 
-    #[inline]
+    /// The columns by themselves, for [`Columns::rank_of`].
+    pub(crate) fn each(&self) -> impl ExactSizeIterator<Item = Column> + '_ {
+        self.columns.iter().copied()
+    }
+
+    /// The rank of a row in `column`, as in [`Columns::ranks`].
+    #[inline(always)]
+    pub(crate) fn rank_of(&self, column: Column, row: &[f32]) -> Option<u32> {
+        let x = row.get(column.feature as usize).copied().unwrap_or(f32::NAN);
+        if x.is_nan() { None } else { Some(self.rank(column.kind, x)) }
+    }
+
+    #[inline(always)]
     fn rank(&self, kind: Kind, x: f32) -> u32 {
         match kind {
             Kind::Ranked { splitters, lines } => {

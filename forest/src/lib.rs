@@ -32,6 +32,7 @@ mod sieve;
 mod sparse;
 mod tree;
 mod votes;
+mod wide;
 
 pub use attributes::ensemble_of;
 pub use ensemble::{Ensemble, Labels, Mode, PostTransform};

@@ -10,6 +10,8 @@ use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
 use tract_onnx::tract_hir::ops::matmul::MatMulInference;
 
+use crate::wide::wide;
+
 const NAME: &str = "MatMul";
 
 /// Columns that are looked at together: as many as fill a cache line.
@@ -84,19 +86,23 @@ impl SparseRows {
     fn width(&self) -> usize {
         self.weights.len() / self.line
     }
+}
 
-    /// Adds the product of one row to `sums`.
-    fn add(&self, row: &[f32], sums: &mut [f32]) {
-        let groups = self.weights.chunks(GLANCE * self.line);
-        for (values, lines) in row.chunks(GLANCE).zip(groups) {
-            // One test for all of them: neither sign of zero has another bit set.
-            if values.iter().fold(0, |bits, value| bits | value.to_bits()) << 1 == 0 {
-                continue;
-            }
-            for (&value, line) in values.iter().zip(lines.chunks_exact(self.line)) {
-                if value != 0.0 {
-                    for (sum, weight) in sums.iter_mut().zip(line) {
-                        *sum += value * weight;
+wide! {
+    /// Adds the products of `rows` to `sums`, each `width` values and a line of weights wide.
+    fn add(product: &SparseRows, rows: &[f32], width: usize, sums: &mut [f32]) {
+        for (row, sums) in rows.chunks_exact(width.max(1)).zip(sums.chunks_exact_mut(product.line)) {
+            let groups = product.weights.chunks(GLANCE * product.line);
+            for (values, lines) in row.chunks(GLANCE).zip(groups) {
+                // One test for all of them: neither sign of zero has another bit set.
+                if values.iter().fold(0, |bits, value| bits | value.to_bits()) << 1 == 0 {
+                    continue;
+                }
+                for (&value, line) in values.iter().zip(lines.chunks_exact(product.line)) {
+                    if value != 0.0 {
+                        for (sum, weight) in sums.iter_mut().zip(line) {
+                            *sum += value * weight;
+                        }
                     }
                 }
             }
@@ -129,10 +135,7 @@ impl EvalOp for SparseRows {
         if width > 0 {
             let view = input.try_as_plain_ram()?;
             let mut sums = output.try_as_plain_ram_mut()?;
-            let sums = sums.as_slice_mut::<f32>()?.chunks_exact_mut(self.line);
-            for (row, sums) in view.as_slice::<f32>()?.chunks_exact(width).zip(sums) {
-                self.add(row, sums);
-            }
+            add(self, view.as_slice::<f32>()?, width, sums.as_slice_mut::<f32>()?);
         }
         Ok(tvec![output.into_tvalue()])
     }
