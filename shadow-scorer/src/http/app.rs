@@ -4,7 +4,6 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use contract::names::Unavailable;
 use tokio::sync::Semaphore;
 
 use super::error::HttpError;
@@ -116,14 +115,11 @@ impl App {
     /// # Errors
     /// 503 with reason `store`.
     pub async fn transactions(&self, ids: &[i64]) -> Result<Vec<Arc<TransactionWithHistory>>, HttpError> {
-        let found = match tokio::time::timeout(self.settings.live.deadline, self.store.transactions(ids)).await {
-            Ok(found) => found.map_err(HttpError::from),
-            Err(late) => Err(HttpError::unavailable(Unavailable::Store).because(late)),
-        };
+        let found = self.store.transactions_within(ids, self.settings.live.deadline).await;
         if found.is_err() {
             self.metrics.store_failures.with_label_values(&["live"]).inc();
         }
-        found
+        found.map_err(HttpError::from)
     }
 
     /// Looks at the aliases every so often, until the program ends.

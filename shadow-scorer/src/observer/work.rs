@@ -204,13 +204,11 @@ impl Work {
             return Predictions { absent, ..Predictions::default() };
         }
         let left = self.deadline.saturating_sub(arrived.elapsed());
-        let found = match tokio::time::timeout(left, self.store.transactions(&ids)).await {
-            Ok(Ok(found)) => found,
-            late_or_failed => {
+        let found = match self.store.transactions_within(&ids, left).await {
+            Ok(found) => found,
+            Err(error) => {
                 self.metrics.store_failures.with_label_values(&["observe"]).inc();
-                if let Ok(Err(error)) = late_or_failed {
-                    log::debug!("observations without transactions: {error}");
-                }
+                log::debug!("observations without transactions: {error}");
                 // Without its features the model cannot be asked.
                 return Predictions { absent: Some(NoneReason::ModelUnavailable), ..Predictions::default() };
             }

@@ -53,6 +53,12 @@ pub enum StoreError {
         /// Where.
         place: String,
     },
+    /// It was not asked, since it has not answered those before.
+    #[error("the store {place} has not answered lately: it is tried once a second until it does; look at its own log")]
+    Away {
+        /// Where.
+        place: String,
+    },
     /// Its tables were made by another version of the program.
     #[error(
         "the store {place} has tables that this program does not know: use the program that made them, or another store"
@@ -73,6 +79,21 @@ pub enum StoreError {
         #[source]
         source: sqlx::Error,
     },
+}
+
+impl StoreError {
+    /// Is the store itself out of reach, whatever it is asked?
+    pub(super) const fn is_absence(&self) -> bool {
+        matches!(
+            self,
+            Self::Missing { .. }
+                | Self::NotOpened { .. }
+                | Self::Locked { .. }
+                | Self::Unreachable { .. }
+                | Self::Late { .. }
+                | Self::Away { .. }
+        )
+    }
 }
 
 /// Sorts what the driver said into what an operator can act on.

@@ -7,11 +7,12 @@
 //! long again for an answer, then gets [`StoreError::Late`]. PostgreSQL is told the same limit, so that it stops too.
 //! Reads of transactions go through a bounded cache: what a row holds never changes after the fact (see
 //! [`crate::features::History`]), so a hit needs no store at all, and a store that is slow or gone costs only what was
-//! never read.
+//! never read. Who serves or observes does not wait for one that has not answered lately ([`StoreError::Away`]).
 //!
 //! **User ids** stay inside this module: what it hands out carries none.
 
 mod analysis;
+mod breaker;
 mod error;
 mod events;
 mod feedback;
@@ -24,10 +25,12 @@ mod timeline;
 mod transactions;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::{AnyConnection, AnyPool, ConnectOptions as _, Connection};
+
+use breaker::Breaker;
 
 pub use analysis::{Dispute, GroupRow, PairRow, Said};
 pub use error::StoreError;
@@ -63,12 +66,15 @@ impl Default for Options {
     }
 }
 
-/// A handle to the store; clones share pool and cache.
+/// A handle to the store; clones share pool, cache and what is known of its absence.
 #[derive(Clone)]
 pub struct Store {
     pool: AnyPool,
     place: Place,
     cache: transactions::Cache,
+    breaker: Arc<Breaker>,
+    /// What the breaker's times are counted from.
+    begun: Instant,
     timeout: Duration,
 }
 
@@ -100,7 +106,8 @@ impl Store {
     }
 
     /// The same store by connections of its own, which the calling runtime serves; the cache is shared. So work of
-    /// another kind neither waits for these connections nor keeps them waiting.
+    /// another kind neither waits for these connections nor keeps them waiting, nor does one learn from the other's
+    /// overload that the store is away.
     ///
     /// # Errors
     /// As [`Store::open`].
@@ -128,7 +135,8 @@ impl Store {
             .map_err(|source| error::of(&place, source))?;
         migrations::run(&pool, &place).await?;
         let cache = transactions::cache(options);
-        Ok(Self { pool, place, cache, timeout: options.statement_timeout })
+        let breaker = Arc::default();
+        Ok(Self { pool, place, cache, breaker, begun: Instant::now(), timeout: options.statement_timeout })
     }
 
     /// Where it is, without its password.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use moka::sync::Cache as Moka;
 use sqlx::any::AnyRow;
@@ -17,6 +18,9 @@ const MOST_IDS: usize = 500;
 /// Users with up to so many transactions are read whole: at 200 counted ones each ([`MOST_PAST`]), reading more than
 /// is asked for costs less than asking again.
 const MOST_AT_ONCE: i64 = 256;
+
+/// Whoever waits for less finds out nothing about the store.
+const FAIR: Duration = Duration::from_millis(50);
 
 /// A transaction as the model sees it, with its user's history; the user's id stays in the store.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,6 +58,13 @@ pub struct NewTransaction {
     pub p2p: Option<bool>,
 }
 
+/// By their ids.
+type Found = HashMap<i64, Arc<TransactionWithHistory>>;
+
+fn in_order(ids: &[i64], found: &Found) -> Vec<Arc<TransactionWithHistory>> {
+    ids.iter().filter_map(|id| found.get(id).cloned()).collect()
+}
+
 pub(super) type Cache = Moka<i64, Arc<TransactionWithHistory>>;
 
 pub(super) fn cache(options: &Options) -> Cache {
@@ -70,7 +81,44 @@ impl Store {
     /// # Errors
     /// When one is not in the cache and the store cannot be asked in time.
     pub async fn transactions(&self, ids: &[i64]) -> Result<Vec<Arc<TransactionWithHistory>>, StoreError> {
-        let mut found: HashMap<i64, Arc<TransactionWithHistory>> = HashMap::with_capacity(ids.len());
+        let (mut found, wanted) = self.cached(ids);
+        self.read(&wanted, &mut found).await?;
+        Ok(in_order(ids, &found))
+    }
+
+    /// The same for somebody who waits `limit` at most, and not at all for a store that has not answered lately.
+    ///
+    /// # Errors
+    /// As [`Store::transactions`].
+    pub async fn transactions_within(
+        &self,
+        ids: &[i64],
+        limit: Duration,
+    ) -> Result<Vec<Arc<TransactionWithHistory>>, StoreError> {
+        let (mut found, wanted) = self.cached(ids);
+        if wanted.is_empty() {
+            return Ok(in_order(ids, &found));
+        }
+        if !self.breaker.admits(self.now_ms()) {
+            return Err(StoreError::Away { place: self.place.to_string() });
+        }
+        let late = || StoreError::Late { place: self.place.to_string() };
+        let read = tokio::time::timeout(limit, self.read(&wanted, &mut found)).await.unwrap_or_else(|_| Err(late()));
+        match &read {
+            Err(StoreError::Late { .. }) if limit < FAIR => {}
+            Err(error) if error.is_absence() => self.breaker.missed(self.now_ms()),
+            _ => self.breaker.answered(),
+        }
+        read.map(|()| in_order(ids, &found))
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Those that are in the cache, and which ones are not, each once.
+    fn cached(&self, ids: &[i64]) -> (Found, Vec<i64>) {
+        let mut found = Found::with_capacity(ids.len());
         let mut wanted: Vec<i64> = Vec::new();
         for id in ids {
             match self.cache.get(id) {
@@ -82,6 +130,10 @@ impl Store {
         }
         wanted.sort_unstable();
         wanted.dedup();
+        (found, wanted)
+    }
+
+    async fn read(&self, wanted: &[i64], found: &mut Found) -> Result<(), StoreError> {
         for chunk in wanted.chunks(MOST_IDS) {
             for read in self.read_transactions(chunk).await? {
                 let read = Arc::new(read);
@@ -89,7 +141,7 @@ impl Store {
                 found.insert(read.id, read);
             }
         }
-        Ok(ids.iter().filter_map(|id| found.get(id).cloned()).collect())
+        Ok(())
     }
 
     /// Reads what is not in the cache. Whoever asks about one transaction of a user soon asks about another, so an

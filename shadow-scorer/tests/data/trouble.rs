@@ -61,6 +61,51 @@ async fn what_was_read_is_answered_when_the_store_is_gone_and_the_rest_is_refuse
     }
 }
 
+const PATIENCE: Duration = Duration::from_millis(100);
+
+#[tokio::test]
+async fn a_store_that_is_gone_is_not_asked_by_everybody_and_the_cache_answers_all_the_same() {
+    for fresh in each().await {
+        let store = &fresh.store;
+        let of = |id, user| transaction(id, user, day(id), "X");
+        store.add_transactions(&[of(1, "a"), of(3, "b")]).await.unwrap();
+        let read = store.transactions_within(&[1], PATIENCE).await.unwrap();
+        store.close().await;
+        for _ in 0..3 {
+            let error = store.transactions_within(&[3], PATIENCE).await.unwrap_err();
+            assert!(matches!(error, StoreError::Unreachable { .. }), "{error:?}");
+        }
+        let error = store.transactions_within(&[3], PATIENCE).await.unwrap_err();
+        assert!(matches!(error, StoreError::Away { .. }), "{error:?}");
+        assert_eq!(store.transactions_within(&[1], PATIENCE).await.unwrap(), read);
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_hangs_is_tried_again_until_it_answers() {
+    if postgres().is_none() {
+        return;
+    }
+    let fresh = each().await.swap_remove(1);
+    let store = &fresh.store;
+    store.add_transactions(&[transaction(1, "a", day(1), "X")]).await.unwrap();
+    let mut other = AnyConnection::connect(&fresh.url).await.unwrap();
+    other.execute("BEGIN").await.unwrap();
+    other.execute("LOCK TABLE transactions IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let mut seen = Vec::new();
+    while !seen.iter().any(|error| matches!(error, StoreError::Away { .. })) {
+        seen.push(store.transactions_within(&[1], PATIENCE).await.unwrap_err());
+    }
+    assert_eq!(seen.iter().filter(|error| matches!(error, StoreError::Late { .. })).count(), 3, "{seen:?}");
+    other.execute("ROLLBACK").await.unwrap();
+    let back = async {
+        while store.transactions_within(&[1], PATIENCE).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), back).await.expect("the store answers, and nobody asks it");
+}
+
 fn impatient() -> Options {
     Options { statement_timeout: Duration::from_millis(150), ..options() }
 }
