@@ -38,7 +38,7 @@ pub const RULES_RESULTS: [&str; 6] = ["answered", "overloaded", "deadline", "fai
 pub const ENCODINGS: [&str; 6] = ["identity", "gzip", "br", "zstd", "deflate", "unknown"];
 /// Reasons of [`Metrics::decode_failures`].
 pub const DECODE_FAULTS: [&str; 3] = ["corrupt", "too_large", "unsupported"];
-/// Who waited in vain, in [`Metrics::store_failures`].
+/// Who went without the store, in [`Metrics::store_failures`].
 pub const STORE_USERS: [&str; 4] = ["live", "observe", "feedback", "evidence"];
 /// What a challenger's labels are compared with, in [`Metrics::challenger`].
 pub const CHALLENGED: [&str; 2] = ["champion", "rules"];
@@ -123,7 +123,7 @@ pub struct Metrics {
     pub rules_requests: IntCounterVec,
     /// Time of a shadow question, in seconds.
     pub rules_seconds: Histogram,
-    /// Look-ups that the store failed or did not answer in time, by who waited.
+    /// Look-ups that went without the store, by who wanted them.
     pub store_failures: IntCounterVec,
     /// Models loaded, by alias.
     pub model_loads: IntCounterVec,
@@ -235,7 +235,7 @@ impl Metrics {
             )?,
             store_failures: declare.counters(
                 "perch_scorer_store_failures_total",
-                "Look-ups that the store failed or did not answer in time, by who waited.",
+                "Look-ups that the store failed, did not answer in time, or was spared while it was away, by who wanted them.",
                 &["user"],
             )?,
             model_loads: declare.counters(
