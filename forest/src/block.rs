@@ -86,14 +86,6 @@ impl<const ROWS: usize> Default for Scratch<ROWS> {
 /// A rank that no value has.
 const MISSING: u32 = u32::MAX;
 
-impl<const ROWS: usize> Scratch<ROWS> {
-    /// The sums of one row, class by class, written to `sums`.
-    pub(crate) fn sums_of(&self, row: usize, sums: &mut Vec<f64>) {
-        sums.clear();
-        sums.extend(self.sums.iter().filter_map(|rows| rows.get(row)));
-    }
-}
-
 impl Blocks {
     /// None if a tree is too large, a leaf has more or less than one weight, or the columns are too many.
     pub(crate) fn plant(trees: &[Tree], cuts: &Cuts) -> Option<Blocks> {
@@ -150,32 +142,42 @@ impl Blocks {
         Some(())
     }
 
-    /// Sums up what the trees say about each row, starting at `base`. Of `rows`, as many as there are are evaluated.
-    pub(crate) fn sum_up<const ROWS: usize>(
+    /// Sums up what the trees say about each row, starting at `base`: class by class. Of `rows`, as many as there are are
+    /// evaluated.
+    pub(crate) fn sum_up<'s, const ROWS: usize>(
         &self,
         columns: &Columns,
         rows: &[f32],
         width: usize,
         base: &[f64],
-        scratch: &mut Scratch<ROWS>,
-    ) {
+        scratch: &'s mut Scratch<ROWS>,
+    ) -> &'s mut [[f64; ROWS]] {
         scratch.sums.clear();
         scratch.sums.extend(base.iter().map(|&base| [base; ROWS]));
         scratch.ranks.resize(columns.cuts().len(), [0; ROWS]);
         scratch.bytes.resize(self.bytes.len(), [0; ROWS]);
-        evaluate(self, columns, rows, width, scratch);
+        rank(self, columns, rows, width, scratch);
+        decide(self, scratch);
+        &mut scratch.sums
     }
+}
 
+wide! {
     /// Ranks all rows' values, column by column: a column's thresholds then stay in the nearest cache, which is too small
     /// for those of all columns.
-    #[inline(always)]
-    fn rank<const ROWS: usize>(&self, columns: &Columns, rows: &[f32], width: usize, scratch: &mut Scratch<ROWS>) {
+    fn rank<const ROWS: usize>(
+        blocks: &Blocks,
+        columns: &Columns,
+        rows: &[f32],
+        width: usize,
+        scratch: &mut Scratch<ROWS>,
+    ) {
         for (places, column) in scratch.ranks.iter_mut().zip(columns.each()) {
             for (place, row) in places.iter_mut().zip(rows.chunks_exact(width.max(1))) {
                 *place = columns.rank_of(column, row).unwrap_or(MISSING);
             }
         }
-        for (bytes, column) in scratch.bytes.iter_mut().zip(&self.bytes) {
+        for (bytes, column) in scratch.bytes.iter_mut().zip(&blocks.bytes) {
             let Some(ranks) = scratch.ranks.get(column.column as usize) else { continue };
             let missing = if column.missing_is_right { u8::MAX } else { 0 };
             for (byte, &rank) in bytes.iter_mut().zip(ranks) {
@@ -184,14 +186,15 @@ impl Blocks {
             }
         }
     }
+}
 
+wide! {
     /// Sends all rows through all trees.
-    #[inline(always)]
-    fn decide<const ROWS: usize>(&self, scratch: &mut Scratch<ROWS>) {
+    fn decide<const ROWS: usize>(blocks: &Blocks, scratch: &mut Scratch<ROWS>) {
         let Scratch { bytes, slots, sums, .. } = scratch;
-        let mut rest = self.branches.as_slice();
+        let mut rest = blocks.branches.as_slice();
         let mut begin = 0;
-        for head in &self.heads {
+        for head in &blocks.heads {
             let branches;
             (branches, rest) = rest.split_at_checked((head.end - begin) as usize).unwrap_or_default();
             begin = head.end;
@@ -204,26 +207,14 @@ impl Blocks {
                     *slot = chosen;
                 }
             }
-            let weights = self.weights.get(head.weights as usize..).and_then(|weights| weights.first_chunk::<SLOTS>());
+            let weights = blocks.weights.get(head.weights as usize..);
+            let weights = weights.and_then(|weights| weights.first_chunk::<SLOTS>());
             let (Some(weights), Some(leaves)) = (weights, slots.get(usize::from(head.root))) else { continue };
             let Some(sums) = sums.get_mut(head.class as usize) else { continue };
             for (sum, &leaf) in sums.iter_mut().zip(leaves) {
                 *sum += weights.get(usize::from(leaf)).copied().map_or(0.0, f64::from);
             }
         }
-    }
-}
-
-wide! {
-    fn evaluate<const ROWS: usize>(
-        blocks: &Blocks,
-        columns: &Columns,
-        rows: &[f32],
-        width: usize,
-        scratch: &mut Scratch<ROWS>,
-    ) {
-        blocks.rank(columns, rows, width, scratch);
-        blocks.decide(scratch);
     }
 }
 

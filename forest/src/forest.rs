@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use crate::block::{self, Blocks};
 use crate::columns::Columns;
 use crate::deep::{self, Deep};
-use crate::outcome::Outcome;
+use crate::outcome::{self, Outcome};
 use crate::sieve::{MAX_TREES, Mask, Sieve};
 use crate::{Ensemble, Labels, Malformed, WrongShape, tree};
 
@@ -139,12 +139,11 @@ impl Forest {
             while !batch.winners.is_empty() {
                 match &self.blocks {
                     Some(blocks) if batch.winners.len() >= WORTH_A_BLOCK => {
-                        let Scratch { block, sums, .. } = scratch;
-                        self.predict_block(blocks, batch.take(BLOCK), block.get_or_insert_default(), sums);
+                        self.predict_block(blocks, batch.take(BLOCK), scratch.block.get_or_insert_default());
                     }
                     Some(blocks) if batch.winners.len() >= WORTH_A_SMALL_BLOCK => {
-                        let Scratch { small_block, sums, .. } = scratch;
-                        self.predict_block(blocks, batch.take(SMALL_BLOCK), small_block.get_or_insert_default(), sums);
+                        let small = batch.take(SMALL_BLOCK);
+                        self.predict_block(blocks, small, scratch.small_block.get_or_insert_default());
                     }
                     _ => self.predict_row(batch.take(1), scratch),
                 }
@@ -162,24 +161,12 @@ impl Forest {
             Trees::Middle(sieve) => sieve.add(&self.columns, row.rows, marks(&mut scratch.middle), sums),
             Trees::Deep(deep) => deep.add(&self.columns, row.rows, &mut scratch.deep, sums),
         }
-        if let Some(winner) = row.winners.first_mut() {
-            *winner = self.outcome.finish(sums, row.scores);
-        }
+        outcome::finish(self.outcome, sums.as_chunks_mut::<1>().0, row.scores, row.winners);
     }
 
-    fn predict_block<const ROWS: usize>(
-        &self,
-        blocks: &Blocks,
-        rows: Batch<'_>,
-        scratch: &mut block::Scratch<ROWS>,
-        sums: &mut Vec<f64>,
-    ) {
-        blocks.sum_up(&self.columns, rows.rows, rows.width, &self.base, scratch);
-        let outputs = rows.scores.chunks_exact_mut(self.classes()).zip(rows.winners);
-        for (row, (scores, winner)) in outputs.enumerate() {
-            scratch.sums_of(row, sums);
-            *winner = self.outcome.finish(sums, scores);
-        }
+    fn predict_block<const ROWS: usize>(&self, blocks: &Blocks, rows: Batch<'_>, scratch: &mut block::Scratch<ROWS>) {
+        let sums = blocks.sum_up(&self.columns, rows.rows, rows.width, &self.base, scratch);
+        outcome::finish(self.outcome, sums, rows.scores, rows.winners);
     }
 }
 

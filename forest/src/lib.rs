@@ -25,6 +25,7 @@ mod columns;
 mod deep;
 mod ensemble;
 mod error;
+mod exponential;
 mod forest;
 mod operator;
 mod outcome;

@@ -1,4 +1,4 @@
-//! From a row's sums to its label and scores.
+//! From rows' sums to their labels and scores.
 //!
 //! Two labels with weights for one class only is ONNX's way to write a binary model with a single sum s. Runtimes
 //! differ there; here it means:
@@ -12,6 +12,8 @@
 //! onnxruntime 1.32 agrees but for LOGISTIC when no weight is negative, where it leaves the logistic out. In every other
 //! case each class has its own sum, and the first of the largest sums names the label, before any transform.
 
+use crate::exponential::exponential;
+use crate::wide::wide;
 use crate::{Ensemble, Malformed, PostTransform};
 
 /// How sums become scores.
@@ -58,66 +60,91 @@ impl Outcome {
             got => Err(unequal_base(got, classes)),
         }
     }
+}
 
-    /// Writes the scores of one row and gives the index of its label.
-    pub(crate) fn finish(self, sums: &[f64], scores: &mut [f32]) -> u32 {
-        match self {
+wide! {
+    /// From the sums of some rows, class by class, to their scores, row by row, and the index of each row's label. The
+    /// sums are used up.
+    pub(crate) fn finish<const ROWS: usize>(
+        outcome: Outcome,
+        sums: &mut [[f64; ROWS]],
+        scores: &mut [f32],
+        winners: &mut [u32],
+    ) {
+        // What a score is a part of.
+        let mut wholes = [1.0; ROWS];
+        let labels = match outcome {
             Outcome::PerClass(transform) => {
-                let winner = first_largest(sums);
+                let (largest, labels) = first_largest(sums);
                 match transform {
-                    PostTransform::None => write(scores, sums.iter().copied()),
-                    PostTransform::Logistic => write(scores, sums.iter().map(|&s| logistic(s))),
-                    PostTransform::Softmax => softmax(sums, scores),
+                    PostTransform::None => {}
+                    PostTransform::Logistic => sums.as_flattened_mut().iter_mut().for_each(|sum| *sum = logistic(*sum)),
+                    PostTransform::Softmax => wholes = exponentials(sums, &largest),
                 }
-                winner
+                labels
             }
-            Outcome::Margin { class } => {
-                let sum = at(sums, class);
-                write(scores, [-sum, sum].into_iter());
-                u32::from(sum > 0.0)
-            }
-            Outcome::Logistic { class } => {
-                let sum = at(sums, class);
-                write(scores, [logistic(-sum), logistic(sum)].into_iter());
-                u32::from(sum > 0.0)
-            }
-            Outcome::Probability { class } => {
-                let sum = at(sums, class);
-                write(scores, [1.0 - sum, sum].into_iter());
-                u32::from(sum > 0.5)
-            }
+            Outcome::Margin { class } => split(sums, class, |sum| [-sum, sum], 0.0),
+            Outcome::Logistic { class } => split(sums, class, |sum| [logistic(-sum), logistic(sum)], 0.0),
+            Outcome::Probability { class } => split(sums, class, |sum| [1.0 - sum, sum], 0.5),
+        };
+        winners.iter_mut().zip(labels).for_each(|(winner, label)| *winner = label);
+        let classes = sums.len().max(1);
+        for (class, sums) in sums.iter().enumerate() {
+            let scores = scores.iter_mut().skip(class).step_by(classes);
+            scores.zip(sums.iter().zip(&wholes)).for_each(|(score, (sum, whole))| *score = (sum / whole) as f32);
         }
     }
+}
+
+/// Each row's largest sum, and the first class that has it.
+#[inline(always)]
+fn first_largest<const ROWS: usize>(sums: &[[f64; ROWS]]) -> ([f64; ROWS], [u32; ROWS]) {
+    let (mut largest, mut labels) = ([f64::NEG_INFINITY; ROWS], [0; ROWS]);
+    for (class, sums) in (0..).zip(sums) {
+        for ((largest, label), &sum) in largest.iter_mut().zip(&mut labels).zip(sums) {
+            let is_larger = sum > *largest;
+            *largest = if is_larger { sum } else { *largest };
+            *label = if is_larger { class } else { *label };
+        }
+    }
+    (largest, labels)
+}
+
+/// Makes of each sum its exponential, as a multiple of the largest's, and gives each row's total of them.
+#[inline(always)]
+fn exponentials<const ROWS: usize>(sums: &mut [[f64; ROWS]], largest: &[f64; ROWS]) -> [f64; ROWS] {
+    let mut totals = [0.0; ROWS];
+    for sums in sums {
+        for ((sum, total), largest) in sums.iter_mut().zip(&mut totals).zip(largest) {
+            *sum = exponential(*sum - largest);
+            *total += *sum;
+        }
+    }
+    totals
+}
+
+#[inline(always)]
+fn logistic(x: f64) -> f64 {
+    1.0 / (1.0 + exponential(-x))
+}
+
+/// Two labels' scores from the one sum that stands in the place of `class`; the second label wins above `least`.
+#[inline(always)]
+fn split<const ROWS: usize>(
+    sums: &mut [[f64; ROWS]],
+    class: usize,
+    scores: impl Fn(f64) -> [f64; 2],
+    least: f64,
+) -> [u32; ROWS] {
+    let ones = sums.get(class).copied().unwrap_or([0.0; ROWS]);
+    if let [first, second] = sums {
+        for ((first, second), &one) in first.iter_mut().zip(second).zip(&ones) {
+            [*first, *second] = scores(one);
+        }
+    }
+    ones.map(|one| u32::from(one > least))
 }
 
 fn unequal_base(got: usize, expected: usize) -> Malformed {
     Malformed::UnequalLengths { attribute: "base_values", got, reference: "the list of class labels", expected }
-}
-
-fn at(sums: &[f64], class: usize) -> f64 {
-    sums.get(class).copied().unwrap_or(0.0)
-}
-
-fn write(scores: &mut [f32], values: impl Iterator<Item = f64>) {
-    scores.iter_mut().zip(values).for_each(|(score, value)| *score = value as f32);
-}
-
-fn first_largest(sums: &[f64]) -> u32 {
-    let mut best = (0, f64::NEG_INFINITY);
-    for (class, &sum) in (0..).zip(sums) {
-        if sum > best.1 {
-            best = (class, sum);
-        }
-    }
-    best.0
-}
-
-fn logistic(x: f64) -> f64 {
-    1.0 / (1.0 + (-x).exp())
-}
-
-fn softmax(sums: &[f64], scores: &mut [f32]) {
-    let largest = sums.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let total: f64 = sums.iter().map(|&s| (s - largest).exp()).sum();
-    write(scores, sums.iter().map(|&s| (s - largest).exp() / total));
 }

@@ -1,4 +1,5 @@
-//! Random ensembles and rows against the naive evaluator, to the last bit.
+//! Random ensembles and rows against the naive evaluator: sums and labels to the last bit, what an exponential made of
+//! sums to the last but one.
 
 use forest::{Ensemble, Forest, Labels, Mode, PostTransform};
 use proptest::prelude::*;
@@ -32,7 +33,11 @@ fn agrees_with_naive(shape: &Shape, count: usize) -> Result<(), TestCaseError> {
     let naive = Naive::new(&ensemble);
     for (row, (winner, scores)) in rows.chunks(width).zip(winners.iter().zip(scores.chunks(forest.classes()))) {
         let (expected_winner, expected) = naive::finish(shape.transform, &naive.sums(row));
-        prop_assert_eq!(bits(scores), bits(&expected), "row {:?}: {:?} instead of {:?}", row, scores, expected);
+        // The naive evaluator's exponential is the C library's, which may round the other way.
+        let places = if shape.transform == PostTransform::None { 0 } else { 1 };
+        let near =
+            bits(scores).into_iter().zip(bits(&expected)).all(|(got, expected)| got.abs_diff(expected) <= places);
+        prop_assert!(near && scores.len() == expected.len(), "row {:?}: {:?} instead of {:?}", row, scores, expected);
         prop_assert_eq!(*winner, expected_winner);
     }
     Ok(())
