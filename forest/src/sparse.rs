@@ -1,21 +1,24 @@
 //! Products with constant weights, for rows that are mostly zeros, as tract's operator for MatMul.
 //!
 //! Of a text's thousand n-gram columns some dozens are not zero. tract's product multiplies them all, which is a good
-//! part of a row's time and grows with the number of labels; here a zero costs the look at it. Its register is keyed by
-//! name, as for the trees.
+//! part of a row's time and grows with the number of labels; here a zero costs the look at it, and columns that a Slice
+//! would copy are read where they are. Its register is keyed by name, as for the trees.
+
+use std::ops::Range;
 
 use tract_onnx::Onnx;
 use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
+use tract_onnx::tract_hir::ops::array::Slice;
 use tract_onnx::tract_hir::ops::matmul::MatMulInference;
 
 use crate::wide::wide;
 
 const NAME: &str = "MatMul";
 
-/// Columns that are looked at together: as many as fill a cache line.
-const GLANCE: usize = 16;
+/// Columns that are looked at together.
+const GLANCE: usize = 32;
 
 /// Makes `onnx` build every MatMul as a [`Product`].
 pub(crate) fn register(onnx: &mut Onnx) {
@@ -54,18 +57,31 @@ impl Expansion for Product {
     }
 }
 
-/// One input (rows), one output (rows × weights).
+/// Sums that stay in registers together: four vectors of eight, so that none waits for its own last
+/// addition. Of twice as many the compiler makes no vectors.
+const LANES: usize = 32;
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[repr(align(64))]
+struct Lanes([f32; LANES]);
+
+/// One input (rows), one output (some of their columns × weights).
 #[derive(Clone, Debug)]
 struct SparseRows {
-    /// A line for each column of the input, of one weight for each column of the output.
-    weights: Arc<[f32]>,
-    /// Weights in a line, at least 1.
-    line: usize,
+    /// The first column of the input that counts.
+    from: usize,
+    /// For each column that counts one weight for each column of the output, and zeros up to whole lanes.
+    weights: Arc<[Lanes]>,
+    /// Columns that count.
+    width: usize,
+    /// Columns of the output, at least 1.
+    sums: usize,
 }
 
 impl PartialEq for SparseRows {
     fn eq(&self, other: &Self) -> bool {
-        self.line == other.line && Arc::ptr_eq(&self.weights, &other.weights)
+        (self.from, self.width, self.sums) == (other.from, other.width, other.sums)
+            && Arc::ptr_eq(&self.weights, &other.weights)
     }
 }
 
@@ -74,40 +90,85 @@ impl Eq for SparseRows {}
 impl SparseRows {
     /// `None` for weights that a zero must be multiplied with (0 × ∞ is no number), and for other than f32 matrices.
     fn new(weights: &Tensor) -> TractResult<Option<Self>> {
-        let &[_, line] = weights.shape() else { return Ok(None) };
-        if line == 0 || weights.datum_type() != f32::datum_type() {
+        let &[width, sums] = weights.shape() else { return Ok(None) };
+        if sums == 0 || weights.datum_type() != f32::datum_type() {
             return Ok(None);
         }
         let view = weights.try_as_plain_ram()?;
-        let weights: Arc<[f32]> = view.as_slice::<f32>()?.into();
-        Ok(weights.iter().all(|weight| weight.is_finite()).then_some(Self { weights, line }))
+        let weights = view.as_slice::<f32>()?;
+        if !weights.iter().all(|weight| weight.is_finite()) {
+            return Ok(None);
+        }
+        let lanes = |weights: &[f32]| {
+            let mut lanes = Lanes([0.0; LANES]);
+            lanes.0.iter_mut().zip(weights).for_each(|(lane, &weight)| *lane = weight);
+            lanes
+        };
+        let weights = weights.chunks_exact(sums).flat_map(|line| line.chunks(LANES).map(lanes)).collect();
+        Ok(Some(Self { from: 0, weights, width, sums }))
     }
 
-    fn width(&self) -> usize {
-        self.weights.len() / self.line
+    fn columns(&self) -> Range<usize> {
+        self.from..self.from + self.width
+    }
+
+    /// That many columns must be enough.
+    fn check(&self, width: usize) -> TractResult<()> {
+        let needed = self.from + self.width;
+        ensure!(width >= needed, "rows have {width} columns, the weights are for {needed}");
+        Ok(())
     }
 }
 
+/// A value that is not zero, and its column.
+#[derive(Clone, Copy)]
+struct Cell {
+    column: u32,
+    value: f32,
+}
+
 wide! {
-    /// Adds the products of `rows` to `sums`, each `width` values and a line of weights wide.
-    fn add(product: &SparseRows, rows: &[f32], width: usize, sums: &mut [f32]) {
-        for (row, sums) in rows.chunks_exact(width.max(1)).zip(sums.chunks_exact_mut(product.line)) {
-            let groups = product.weights.chunks(GLANCE * product.line);
-            for (values, lines) in row.chunks(GLANCE).zip(groups) {
-                // One test for all of them: neither sign of zero has another bit set.
-                if values.iter().fold(0, |bits, value| bits | value.to_bits()) << 1 == 0 {
-                    continue;
-                }
-                for (&value, line) in values.iter().zip(lines.chunks_exact(product.line)) {
-                    if value != 0.0 {
-                        for (sum, weight) in sums.iter_mut().zip(line) {
-                            *sum += value * weight;
-                        }
-                    }
-                }
+    /// Writes the products of `rows` to `products`.
+    fn multiply(product: &SparseRows, rows: &[f32], width: usize, products: &mut [f32]) {
+        let mut cells = Vec::with_capacity(product.width);
+        let lines = product.sums.div_ceil(LANES);
+        for (row, sums) in rows.chunks_exact(width.max(1)).zip(products.chunks_exact_mut(product.sums)) {
+            gather(row.get(product.columns()).unwrap_or_default(), &mut cells);
+            for (part, sums) in sums.chunks_mut(LANES).enumerate() {
+                add(product.weights.get(part..).unwrap_or_default(), lines, &cells, sums);
             }
         }
     }
+}
+
+/// What of a row is not zero.
+#[inline(always)]
+fn gather(row: &[f32], cells: &mut Vec<Cell>) {
+    cells.clear();
+    for (first, values) in (0..).step_by(GLANCE).zip(row.chunks(GLANCE)) {
+        let mut marks =
+            values.iter().enumerate().fold(0_u32, |marks, (at, &value)| marks | u32::from(value != 0.0) << at);
+        while marks != 0 {
+            let at = marks.trailing_zeros();
+            marks &= marks - 1;
+            cells.extend(values.get(at as usize).map(|&value| Cell { column: first + at, value }));
+        }
+    }
+}
+
+/// Up to [`LANES`] sums, of every `line`-th of the weights. They stay in registers, and since the cells are known before,
+/// the loads of their weights do not wait for one another.
+#[inline(always)]
+fn add(weights: &[Lanes], line: usize, cells: &[Cell], out: &mut [f32]) {
+    let mut sums = [0.0; LANES];
+    for cell in cells {
+        if let Some(weights) = weights.get(cell.column as usize * line) {
+            for (sum, weight) in sums.iter_mut().zip(&weights.0) {
+                *sum += cell.value * weight;
+            }
+        }
+    }
+    out.iter_mut().zip(sums).for_each(|(out, sum)| *out = sum);
 }
 
 impl Op for SparseRows {
@@ -116,7 +177,7 @@ impl Op for SparseRows {
     }
 
     fn info(&self) -> TractResult<Vec<String>> {
-        Ok(vec![format!("{} × {}", self.width(), self.line)])
+        Ok(vec![format!("columns {:?} × {}", self.columns(), self.sums)])
     }
 
     op_as_typed_op!();
@@ -130,13 +191,10 @@ impl EvalOp for SparseRows {
         let &[count, width] = input.shape() else {
             bail!("a row per line is expected, got the shape {:?}", input.shape())
         };
-        ensure!(width == self.width(), "rows have {width} columns, the weights {}", self.width());
-        let mut output = Tensor::zero::<f32>(&[count, self.line])?;
-        if width > 0 {
-            let view = input.try_as_plain_ram()?;
-            let mut sums = output.try_as_plain_ram_mut()?;
-            add(self, view.as_slice::<f32>()?, width, sums.as_slice_mut::<f32>()?);
-        }
+        self.check(width)?;
+        let mut output = Tensor::zero::<f32>(&[count, self.sums])?;
+        let view = input.try_as_plain_ram()?;
+        multiply(self, view.as_slice::<f32>()?, width, output.try_as_plain_ram_mut()?.as_slice_mut::<f32>()?);
         Ok(tvec![output.into_tvalue()])
     }
 }
@@ -146,8 +204,20 @@ impl TypedOp for SparseRows {
         let [input] = inputs else { bail!("one input is expected, got {}", inputs.len()) };
         let [rows, width] = input.shape.dims() else { bail!("rows are expected, got the shape {:?}", input.shape) };
         ensure!(input.datum_type == f32::datum_type(), "f32 is expected, got {:?}", input.datum_type);
-        ensure!(*width == self.width().to_dim(), "rows have {width} columns, the weights {}", self.width());
-        Ok(tvec![f32::fact([rows.clone(), self.line.to_dim()])])
+        if let Ok(width) = width.to_usize() {
+            self.check(width)?;
+        }
+        Ok(tvec![f32::fact([rows.clone(), self.sums.to_dim()])])
+    }
+
+    /// Reads the columns where they are, in place of a copy of them.
+    fn declutter(&self, model: &TypedModel, node: &TypedNode) -> TractResult<Option<TypedModelPatch>> {
+        let &[input] = node.inputs.as_slice() else { return Ok(None) };
+        let before = model.node(input.node);
+        let Some(slice) = before.op_as::<Slice>().filter(|slice| slice.axis == 1) else { return Ok(None) };
+        let Some(start) = slice.start.as_usize() else { return Ok(None) };
+        let product = Self { from: self.from + start, ..self.clone() };
+        TypedModelPatch::replace_single_op(model, node, &before.inputs, product).map(Some)
     }
 
     as_op!();

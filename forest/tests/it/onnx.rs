@@ -107,7 +107,7 @@ fn value(name: &str, elem_type: i32, dim: Vec<Dimension>) -> ValueInfoProto {
     }
 }
 
-fn graph(node: NodeProto, width: usize, output: Vec<ValueInfoProto>, initializer: Vec<TensorProto>) -> ModelProto {
+fn graph(node: Vec<NodeProto>, width: usize, output: Vec<ValueInfoProto>, initializer: Vec<TensorProto>) -> ModelProto {
     ModelProto {
         ir_version: 8,
         opset_import: vec![
@@ -118,7 +118,7 @@ fn graph(node: NodeProto, width: usize, output: Vec<ValueInfoProto>, initializer
             name: "forest".into(),
             input: vec![value("rows", 1, vec![batch(), dimension(dimension::Value::DimValue(width as i64))])],
             output,
-            node: vec![node],
+            node,
             initializer,
             ..GraphProto::default()
         }),
@@ -129,25 +129,40 @@ fn graph(node: NodeProto, width: usize, output: Vec<ValueInfoProto>, initializer
 /// A graph with that node of trees alone.
 pub(crate) fn model(node: NodeProto, width: usize) -> ModelProto {
     let outputs = vec![value("label", 7, vec![batch()]), value("scores", 1, vec![batch(), Dimension::default()])];
-    graph(node, width, outputs, Vec::new())
+    graph(vec![node], width, outputs, Vec::new())
 }
 
-/// A graph that multiplies rows with `weights`, of which `line` belong to each column of a row.
-pub(crate) fn product(weights: &[f32], line: usize) -> ModelProto {
-    let width = weights.len() / line;
-    let node = NodeProto {
-        name: "product".into(),
-        op_type: "MatMul".into(),
-        input: vec!["rows".into(), "weights".into()],
-        output: vec!["sums".into()],
+/// A graph that multiplies rows with `weights`, of which `line` belong to each column of a row but for `before` columns at
+/// its start and `after` at its end.
+pub(crate) fn product(weights: &[f32], line: usize, before: usize, after: usize) -> ModelProto {
+    let columns = weights.len() / line;
+    let node = |name: &str, op_type: &str, input: &[&str]| NodeProto {
+        name: name.into(),
+        op_type: op_type.into(),
+        input: input.iter().map(|&name| name.into()).collect(),
+        output: vec![name.into()],
         ..NodeProto::default()
+    };
+    let whole = |name: &str, value: usize| TensorProto {
+        name: name.into(),
+        dims: vec![1],
+        data_type: 7,
+        int64_data: vec![value as i64],
+        ..TensorProto::default()
     };
     let weights = TensorProto {
         name: "weights".into(),
-        dims: vec![width as i64, line as i64],
+        dims: vec![columns as i64, line as i64],
         data_type: 1,
         float_data: weights.to_vec(),
         ..TensorProto::default()
     };
-    graph(node, width, vec![value("sums", 1, vec![batch(), Dimension::default()])], vec![weights])
+    let nodes = if before + after == 0 {
+        vec![node("sums", "MatMul", &["rows", "weights"])]
+    } else {
+        vec![node("part", "Slice", &["rows", "start", "end", "axis"]), node("sums", "MatMul", &["part", "weights"])]
+    };
+    let constants = vec![weights, whole("start", before), whole("end", before + columns), whole("axis", 1)];
+    let output = vec![value("sums", 1, vec![batch(), Dimension::default()])];
+    graph(nodes, before + columns + after, output, constants)
 }

@@ -14,8 +14,12 @@ fn load(model: &ModelProto, ours: bool) -> Arc<TypedRunnableModel> {
     onnx.model_for_proto_model(model).unwrap().into_optimized().unwrap().into_runnable().unwrap()
 }
 
+fn has(plan: &TypedRunnableModel, operator: &str) -> bool {
+    plan.model().nodes().iter().any(|node| node.op().name() == operator)
+}
+
 fn skips_zeros(plan: &TypedRunnableModel) -> bool {
-    plan.model().nodes().iter().any(|node| node.op().name() == "SparseRows")
+    has(plan, "SparseRows")
 }
 
 fn ask(plan: &Arc<TypedRunnableModel>, width: usize, rows: &[f32]) -> Vec<f32> {
@@ -37,16 +41,21 @@ fn cell() -> impl Strategy<Value = f32> {
 proptest! {
     #[test]
     fn equal_to_the_operator_it_replaces(
-        (line, weights, rows) in (1_usize..70, 1_usize..24).prop_flat_map(|(width, line)| (
-            Just(line),
-            prop::collection::vec(whole(999), width * line),
-            prop::collection::vec(prop::collection::vec(cell(), width), 0..9),
-        )),
+        (line, before, after, weights, rows) in (1_usize..70, 1_usize..80, 0_usize..4, 0_usize..4).prop_flat_map(
+            |(columns, line, before, after)| (
+                Just(line),
+                Just(before),
+                Just(after),
+                prop::collection::vec(whole(999), columns * line),
+                prop::collection::vec(prop::collection::vec(cell(), before + columns + after), 0..9),
+            ),
+        ),
     ) {
-        let model = build::product(&weights, line);
+        let model = build::product(&weights, line, before, after);
         let (ours, theirs) = (load(&model, true), load(&model, false));
         prop_assert!(skips_zeros(&ours) && !skips_zeros(&theirs));
-        let width = weights.len() / line;
+        prop_assert!(!has(&ours, "Slice"), "no copy is made of the columns that count");
+        let width = before + weights.len() / line + after;
         // Alone and together: a row's sums do not depend on its batch.
         for row in &rows {
             prop_assert_eq!(ask(&ours, width, row), ask(&theirs, width, row));
@@ -57,7 +66,7 @@ proptest! {
 
 #[test]
 fn a_cell_that_is_no_number_is_not_taken_for_a_zero() {
-    let plan = load(&build::product(&[1.0, 2.0, 3.0, 4.0], 2), true);
+    let plan = load(&build::product(&[1.0, 2.0, 3.0, 4.0], 2, 0, 0), true);
     let sums = ask(&plan, 2, &[f32::NAN, 0.0, f32::INFINITY, 1.0, 0.0, f32::MIN_POSITIVE / 2.0]);
     assert!(sums[0].is_nan() && sums[1].is_nan());
     assert_eq!(sums[2..4], [f32::INFINITY; 2]);
@@ -66,7 +75,7 @@ fn a_cell_that_is_no_number_is_not_taken_for_a_zero() {
 
 #[test]
 fn weights_that_a_zero_must_be_multiplied_with_stay_tracts() {
-    let plan = load(&build::product(&[1.0, f32::INFINITY, 3.0, 4.0], 2), true);
+    let plan = load(&build::product(&[1.0, f32::INFINITY, 3.0, 4.0], 2, 0, 0), true);
     assert!(!skips_zeros(&plan));
     let sums = ask(&plan, 2, &[0.0, 1.0]);
     assert!(sums[0] == 3.0 && sums[1].is_nan(), "{sums:?}");
