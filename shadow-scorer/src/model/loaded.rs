@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use super::manifest::{FeatureSchema, Files, Manifest, Reference};
 use super::refusal::Refusal;
-use super::session::Session;
+use super::session::{Rows, Session};
 
 /// How far a replayed probability may be from training's.
 pub const TOLERANCE: f64 = 1e-5;
@@ -45,7 +45,11 @@ impl Loaded {
 /// Runs the reference rows, as one batch and one by one: both must give what training saw.
 fn replay(session: &Session, reference: &Reference) -> Result<(), Refusal> {
     let rows: Vec<f32> = reference.rows.iter().flatten().map(|value| value.unwrap_or(f32::NAN)).collect();
-    let predict = |rows: &[f32]| session.predict(rows).map_err(|error| Refusal::Graph(error.to_string()));
+    let predict = |values: &[f32]| {
+        let width = session.width();
+        let rows = Rows::new(values.len() / width.max(1), width, |rows| rows.copy_from_slice(values));
+        rows.and_then(|rows| session.predict(&rows)).map_err(|error| Refusal::Graph(error.to_string()))
+    };
     let together = predict(&rows)?;
     let mut one_by_one = Vec::with_capacity(together.len());
     for row in rows.chunks(session.width()) {

@@ -24,7 +24,7 @@ pub use manifest::{FeatureSchema, Manifest};
 pub use refusal::Refusal;
 pub use registry::{ChangeError, Changed, Refused, Registry};
 pub use scores::{Scored, Scores};
-pub use session::{PredictError, Session};
+pub use session::{PredictError, Rows, Session};
 
 #[cfg(test)]
 #[path = "../../tests/support/small_model.rs"]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::loaded::Loaded;
-use super::session::PredictError;
+use super::session::{PredictError, Rows};
 use crate::features::{self, WIDTH};
 use crate::metrics::Metrics;
 use crate::store::TransactionWithHistory;
@@ -53,23 +53,19 @@ impl Scores {
         let room = |model: &Loaded| Vec::with_capacity(found.len() * model.session.classes());
         let mut scores: Vec<Result<Self, PredictError>> =
             models.iter().map(|model| Ok(Self { model: Arc::clone(model), probabilities: room(model) })).collect();
-        let mut rows = vec![0.0; CHUNK.min(found.len()) * WIDTH];
         let mut best = Vec::with_capacity(CHUNK.min(found.len()));
         for (index, chunk) in found.chunks(CHUNK).enumerate() {
             if index > 0 {
                 tokio::task::yield_now().await;
             }
-            for (one, row) in chunk.iter().zip(rows.chunks_exact_mut(WIDTH)) {
-                if let Err(wrong) = features::encode(&one.transaction, &one.history, row) {
-                    // The chunks are of the right width by construction.
-                    log::error!("{wrong}");
-                }
-            }
-            let rows = rows.get(..chunk.len() * WIDTH).unwrap_or_default();
+            let rows = match encoded(chunk) {
+                Ok(rows) => rows,
+                Err(error) => return models.iter().map(|_| Err(error.clone())).collect(),
+            };
             for score in &mut scores {
                 let Ok(so_far) = score else { continue };
                 let started = Instant::now();
-                match so_far.model.session.predict(rows) {
+                match so_far.model.session.predict(&rows) {
                     Ok(more) => {
                         metrics.predict_seconds.observe(started.elapsed().as_secs_f64());
                         so_far.probabilities.extend(more);
@@ -81,7 +77,7 @@ impl Scores {
                 let from = index * CHUNK;
                 best.clear();
                 best.extend((from..from + chunk.len()).map(|row| first.best(row)));
-                watch(rows, &best);
+                watch(rows.values(), &best);
             }
         }
         scores
@@ -108,25 +104,15 @@ impl Scores {
 
     /// The place of the likeliest class of one row among the model's classes; of two alike the first counts.
     fn best(&self, row: usize) -> usize {
-        let mut best = (0, f32::NEG_INFINITY);
-        for (class, p) in self.row(row).iter().enumerate() {
-            if *p > best.1 {
-                best = (class, *p);
-            }
-        }
-        best.0
+        let row = self.row(row);
+        let most = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        row.iter().position(|&p| p >= most).unwrap_or(0)
     }
 
     /// The likeliest class of one row, if it has at least `least` confidence. Of two alike the first counts.
     #[must_use]
     pub fn top(&self, row: usize, least: f32) -> Option<Scored<'_>> {
-        let mut top: Option<Scored<'_>> = None;
-        for scored in self.scored(row).filter(|scored| scored.confidence >= least) {
-            if top.is_none_or(|top| scored.confidence > top.confidence) {
-                top = Some(scored);
-            }
-        }
-        top
+        self.scored(row).nth(self.best(row)).filter(|scored| scored.confidence >= least)
     }
 
     /// The likeliest classes of one row in falling order, at most `most`, each of at least `least` confidence.
@@ -143,6 +129,18 @@ impl Scores {
         // A softmax over f32 may end a hair above 1.
         labels.zip(self.row(row)).map(|(label, p)| Scored { label, confidence: p.clamp(0.0, 1.0) })
     }
+}
+
+/// The feature rows of some transactions.
+fn encoded(found: &[Arc<TransactionWithHistory>]) -> Result<Rows, PredictError> {
+    Rows::new(found.len(), WIDTH, |rows| {
+        for (one, row) in found.iter().zip(rows.chunks_exact_mut(WIDTH)) {
+            if let Err(wrong) = features::encode(&one.transaction, &one.history, row) {
+                // The chunks are of the right width by construction.
+                log::error!("{wrong}");
+            }
+        }
+    })
 }
 
 impl Loaded {

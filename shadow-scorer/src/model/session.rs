@@ -26,8 +26,44 @@ impl fmt::Debug for Session {
     }
 }
 
+/// Rows of features one after the other, where the runtime reads them: models that are asked about the same rows share
+/// them.
+#[derive(Debug, Clone)]
+pub struct Rows {
+    tensor: Arc<Tensor>,
+}
+
+impl Rows {
+    /// `count` rows of `width` values each, zeros that `write` writes over.
+    ///
+    /// # Errors
+    /// When there is no room for them.
+    pub fn new(count: usize, width: usize, write: impl FnOnce(&mut [f32])) -> Result<Self, PredictError> {
+        let make = || -> TractResult<Tensor> {
+            let mut tensor = Tensor::zero::<f32>(&[count, width])?;
+            write(tensor.try_as_plain_ram_mut()?.as_slice_mut::<f32>()?);
+            Ok(tensor)
+        };
+        let tensor = make().map_err(|error| PredictError { rows: count, cause: format!("{error:#}") })?;
+        Ok(Self { tensor: Arc::new(tensor) })
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.tensor.shape().first().copied().unwrap_or(0)
+    }
+
+    /// Their values, row by row.
+    #[must_use]
+    pub fn values(&self) -> &[f32] {
+        let values = self.tensor.try_as_plain_ram().and_then(|view| view.as_slice::<f32>());
+        values.unwrap_or_default()
+    }
+}
+
 /// A graph that failed while it ran. Reference rows ran through it at load, so this is a defect, not an input.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[error("the model failed on {rows} rows: {cause}")]
 pub struct PredictError {
     /// Rows that were asked.
@@ -63,19 +99,18 @@ impl Session {
         self.classes
     }
 
-    /// The probabilities of `rows`, which holds whole rows one after the other: `classes` values per row.
+    /// The probabilities of `rows`, one per class for each row.
     ///
     /// # Errors
-    /// When `rows` is no whole number of rows, or the graph fails.
-    pub fn predict(&self, rows: &[f32]) -> Result<Vec<f32>, PredictError> {
-        let count = rows.len() / self.width.max(1);
-        if count == 0 && rows.is_empty() {
+    /// When the rows have another width than the model's, or the graph fails.
+    pub fn predict(&self, rows: &Rows) -> Result<Vec<f32>, PredictError> {
+        let count = rows.count();
+        if count == 0 {
             return Ok(Vec::new());
         }
         let fault = |cause: String| PredictError { rows: count, cause };
         let run = || -> TractResult<Vec<f32>> {
-            let input = Tensor::from_shape(&[count, self.width], rows)?;
-            let outputs = self.plan.run(tvec!(input.into_tvalue()))?;
+            let outputs = self.plan.run(tvec!(Arc::clone(&rows.tensor).into_tvalue()))?;
             Ok(match outputs.get(self.output) {
                 Some(output) => output.try_as_plain_ram()?.as_slice::<f32>()?.to_vec(),
                 None => Vec::new(),

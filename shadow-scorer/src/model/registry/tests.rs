@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use super::*;
+use crate::model::Rows;
 use crate::model::small_model::{SWAPPED, Schema, Version, alias, edit_manifest, sha256};
 
 const WIDTH: usize = 6;
@@ -171,9 +172,10 @@ fn readers_never_see_a_mixture_while_models_are_swapped() {
     let registry = Arc::new(registry);
     let done = Arc::new(AtomicBool::new(false));
     let row = [-5.0_f32, 5.0, 0.0, 1.0, 0.0, 0.0];
+    let row = Rows::new(1, row.len(), |values| values.copy_from_slice(&row)).unwrap();
     let readers: Vec<_> = (0..2)
         .map(|_| {
-            let (registry, done) = (Arc::clone(&registry), Arc::clone(&done));
+            let (registry, done, row) = (Arc::clone(&registry), Arc::clone(&done), row.clone());
             thread::spawn(move || {
                 while !done.load(Ordering::Relaxed) {
                     let model = registry.champion().unwrap();
