@@ -23,8 +23,6 @@ use crate::tree::{Node, Test, Tree};
 
 /// Floats per cache line.
 const LINE: usize = 16;
-/// Thresholds that are looked at one and all: a level more would cost as much as a second line.
-const ROOT: usize = 2 * LINE;
 
 /// A test of ONNX in terms of ranks: right if the rank in `column` is above `cut`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,9 +100,8 @@ pub(crate) struct Column {
 
 #[derive(Debug, Clone, Copy)]
 enum Kind {
-    /// Thresholds in rising order, found by levels `from..to`: the first has no more than [`ROOT`], the last has all of them,
-    /// and each but that the last threshold of each line of the level below it, except for that level's last line.
-    Ranked { from: u32, to: u32 },
+    /// Lines `splitters..lines` hold the last threshold of each line of thresholds but the last; those lines follow.
+    Ranked { splitters: u32, lines: u32 },
     /// Rank 1 for this value.
     Equals { value: f32 },
 }
@@ -113,8 +110,6 @@ enum Kind {
 #[derive(Debug, Clone)]
 pub(crate) struct Columns {
     columns: Vec<Column>,
-    /// Position of each level's first line.
-    levels: Vec<u32>,
     lines: Vec<Line>,
     /// Features that a row must have.
     features: usize,
@@ -130,7 +125,7 @@ impl Columns {
                 places.entry(key).or_default().1.insert(boundary, 0);
             }
         }
-        let mut all = Columns { columns: Vec::new(), levels: Vec::new(), lines: Vec::new(), features: 0 };
+        let mut all = Columns { columns: Vec::new(), lines: Vec::new(), features: 0 };
         for (key, (column, boundaries)) in &mut places {
             *column = all.columns.len() as u32;
             for (cut, place) in boundaries.values_mut().enumerate() {
@@ -146,32 +141,26 @@ impl Columns {
         let kind = match key.equals {
             Some(bits) => Kind::Equals { value: f32::from_bits(bits) },
             None => {
-                let from = self.levels.len() as u32;
-                self.push_levels(boundaries);
-                Kind::Ranked { from, to: self.levels.len() as u32 }
+                // A value above all splitters belongs to the last line, so that one has none.
+                let splits = boundaries.len().div_ceil(LINE).saturating_sub(1);
+                let lasts = boundaries.chunks_exact(LINE).filter_map(<[f32]>::last).copied();
+                let splitters = self.lines.len() as u32;
+                self.push_lines(&lasts.take(splits).collect::<Vec<f32>>());
+                let lines = self.lines.len() as u32;
+                self.push_lines(boundaries);
+                Kind::Ranked { splitters, lines }
             }
         };
         self.features = self.features.max(key.feature as usize + 1);
         self.columns.push(Column { feature: key.feature, cuts: boundaries.len() as u32, kind });
     }
 
-    /// Adds the level of these thresholds, after those that lead to it.
-    fn push_levels(&mut self, values: &[f32]) {
-        if values.len() > ROOT {
-            // A value above all splitters belongs to the last line, so that one has none.
-            let splitters = values.len().div_ceil(LINE).saturating_sub(1);
-            let lasts = values.chunks_exact(LINE).filter_map(<[f32]>::last).copied();
-            self.push_levels(&lasts.take(splitters).collect::<Vec<f32>>());
-        }
-        self.levels.push(self.lines.len() as u32);
+    fn push_lines(&mut self, values: &[f32]) {
         for chunk in values.chunks(LINE) {
             let mut line = Line::UNUSED;
             line.0.iter_mut().zip(chunk).for_each(|(place, &value)| *place = value);
             self.lines.push(line);
         }
-        // A root is looked at as a whole.
-        let missing = (ROOT / LINE).saturating_sub(values.len().div_ceil(LINE));
-        self.lines.extend(std::iter::repeat_n(Line::UNUSED, missing));
     }
 
     /// How many features a row needs.
@@ -205,20 +194,17 @@ impl Columns {
     #[inline(always)]
     fn rank(&self, kind: Kind, x: f32) -> u32 {
         match kind {
-            Kind::Ranked { from, to } => {
-                let levels = self.levels.get(from as usize..to as usize).unwrap_or_default();
-                let Some((&root, levels)) = levels.split_first() else { return 0 };
-                let mut rank = 0;
-                for line in self.lines.get(root as usize..).into_iter().flatten().take(ROOT / LINE) {
-                    rank += line.below(x);
-                }
-                // A loop, since a fold is not always inlined. And what is below is had first: the compiler, seeing it added to
-                // the product, counts one by one.
-                for &level in levels {
-                    let below = self.lines.get(level as usize + rank).map_or(0, |line| line.below(x));
-                    rank = rank * LINE + below;
-                }
-                rank as u32
+            Kind::Ranked { splitters, lines } => {
+                let line = match self.lines.get(splitters as usize..lines as usize) {
+                    Some([only]) => only.below(x),
+                    Some(many) => {
+                        let before = many.partition_point(|line| line.0.last().is_some_and(|&last| x > last));
+                        before * LINE + many.get(before).map_or(0, |line| line.below(x))
+                    }
+                    None => 0,
+                };
+                let below = self.lines.get(lines as usize + line).map_or(0, |line| line.below(x));
+                (line * LINE + below) as u32
             }
             Kind::Equals { value } => u32::from(x == value),
         }
@@ -247,11 +233,11 @@ impl Cuts {
 mod tests {
     use super::*;
 
-    /// At every number of levels, and where one more begins.
+    /// With a line, with some and with many, and where one more begins.
     #[test]
     fn a_rank_is_how_many_thresholds_lie_below() {
         for count in [1, 2, 15, 16, 17, 31, 32, 33, 48, 511, 512, 513, 544, 8_191, 8_192, 8_193, 8_500] {
-            let mut columns = Columns { columns: Vec::new(), levels: Vec::new(), lines: Vec::new(), features: 0 };
+            let mut columns = Columns { columns: Vec::new(), lines: Vec::new(), features: 0 };
             let boundaries: Vec<f32> = (0..count).map(|threshold| threshold as f32).collect();
             columns.add(Key { feature: 0, equals: None }, &boundaries);
             let rank = |x: f32| columns.ranks(&[x]).next().flatten();
