@@ -85,8 +85,8 @@ pub(crate) struct Besides {
 }
 
 /// Rounds, each with new Envoys: many with few turns rather than the other way round, since an Envoy stays as fast or slow
-/// as it has started, and since a median of few rounds lies outside the spread of as few others by chance alone (of five
-/// rounds once in twelve comparisons, of nine once in sixty-eight).
+/// as it has started, and since a median of few rounds lies above the spread of as few others by chance alone (of five rounds
+/// once in twelve comparisons, of nine once in sixty-eight).
 const ROUNDS: usize = 9;
 
 pub(crate) async fn run(options: &Options) -> Result<()> {
