@@ -11,6 +11,10 @@ impl Rounds {
         self.0.push(value);
     }
 
+    pub(crate) const fn count(&self) -> usize {
+        self.0.len()
+    }
+
     /// NaN where there is nothing.
     pub(crate) fn median(&self) -> f64 {
         let mut sorted = self.0.clone();

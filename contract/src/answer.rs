@@ -3,8 +3,12 @@
 //! The schema is configuration of the filter, and travels with every batch to the scorer, so that both read an answer
 //! in one way. Defaults are those of `/ml/suggestions`.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+
+pub use crate::picked::Found;
+use crate::picked::{Integer, List, Path, pick};
 
 /// Most items that are read of one answer; the rest of a longer one counts as [`Fault::WrongType`].
 pub const MAX_ITEMS: usize = 10_000;
@@ -100,59 +104,70 @@ pub enum Fault {
 /// # Errors
 /// See [`Fault`].
 pub fn read(body: &[u8], schema: &AnswerSchema) -> Result<Vec<Item>, Fault> {
-    let document: Value = serde_json::from_slice(body).map_err(|_| Fault::NotJson)?;
-    items(&document, schema)
+    read_with(body, schema, [], |item, []| item)
 }
 
-/// As [`read`], of an answer that is parsed already.
+/// As [`read`], with what stands at `besides` in each item: JSON pointers that start at it, as those of the schema do.
 ///
 /// # Errors
 /// See [`Fault`].
-pub fn items(document: &Value, schema: &AnswerSchema) -> Result<Vec<Item>, Fault> {
-    let items = match document.pointer(&schema.items) {
-        Some(Value::Array(items)) => items,
-        Some(Value::Null) | None => return Err(Fault::NoItems),
-        Some(_) => return Err(Fault::WrongType),
-    };
-    if items.len() > MAX_ITEMS {
-        return Err(Fault::WrongType);
-    }
-    items.iter().map(|item| read_item(item, schema)).collect()
-}
-
-fn read_item(item: &Value, schema: &AnswerSchema) -> Result<Item, Fault> {
-    let id = match item.pointer(&schema.id) {
-        Some(Value::String(id)) => id.clone(),
-        Some(Value::Number(id)) if id.is_i64() || id.is_u64() => id.to_string(),
-        _ => return Err(Fault::WrongType),
-    };
-    Ok(Item { id, label: label_at(item, &schema.label)? })
-}
-
-/// A path that ends early (no candidates) is no label; one that meets a scalar where it must go on, or ends at
-/// something that is no string, is of the wrong type.
-fn label_at(item: &Value, pointer: &str) -> Result<Option<String>, Fault> {
-    let mut at = item;
-    for step in pointer.split('/').skip(1) {
-        let step = step.replace("~1", "/").replace("~0", "~");
-        let next = match at {
-            Value::Object(map) => map.get(&step),
-            Value::Array(list) => match step.parse::<usize>() {
-                Ok(index) => list.get(index),
-                Err(_) => return Err(Fault::WrongType),
-            },
-            Value::Null => None,
-            _ => return Err(Fault::WrongType),
+pub fn read_with<'a, R, const N: usize>(
+    body: &'a [u8],
+    schema: &AnswerSchema,
+    besides: [&str; N],
+    mut make: impl FnMut(Item, [Found<'a>; N]) -> R,
+) -> Result<Vec<R>, Fault> {
+    entries(body, schema, &besides, |id, label, besides| {
+        let id = match id {
+            Id::Text(text) => text.into_owned(),
+            Id::Number(number) => number.to_string(),
         };
-        match next {
-            Some(value) => at = value,
-            None => return Ok(None),
-        }
-    }
-    match at {
-        Value::String(label) => Ok(Some(label.clone())),
-        Value::Null => Ok(None),
-        _ => Err(Fault::WrongType),
+        let besides = std::array::from_fn(|at| besides.get_mut(at).map_or(Found::Nothing, Found::take));
+        make(Item { id, label: label.map(Cow::into_owned) }, besides)
+    })
+}
+
+/// How many items an answer has, where each can be read.
+///
+/// # Errors
+/// See [`Fault`].
+pub fn count(body: &[u8], schema: &AnswerSchema) -> Result<usize, Fault> {
+    entries(body, schema, &[], |_, _, _| ()).map(|items| items.len())
+}
+
+/// An item's id as it stands there.
+enum Id<'a> {
+    Text(Cow<'a, str>),
+    Number(Integer),
+}
+
+fn entries<'a, R>(
+    body: &'a [u8],
+    schema: &AnswerSchema,
+    besides: &[&str],
+    mut make: impl FnMut(Id<'a>, Option<Cow<'a, str>>, &mut [Found<'a>]) -> R,
+) -> Result<Vec<R>, Fault> {
+    let places: Vec<Path<'_>> =
+        [schema.id.as_str(), schema.label.as_str()].iter().chain(besides).map(|pointer| Path::of(pointer)).collect();
+    let item = |found: &mut [Found<'a>]| {
+        let [id, label, besides @ ..] = found else { return Err(Fault::WrongType) };
+        let id = match id.take() {
+            Found::Text(text) => Id::Text(text),
+            Found::Integer(number) => Id::Number(number),
+            Found::Nothing | Found::Number(_) | Found::Other => return Err(Fault::WrongType),
+        };
+        let label = match label.take() {
+            Found::Text(label) => Some(label),
+            Found::Nothing => None,
+            Found::Integer(_) | Found::Number(_) | Found::Other => return Err(Fault::WrongType),
+        };
+        Ok(make(id, label, besides))
+    };
+    match pick(body, &Path::of(&schema.items), &places, MAX_ITEMS, item) {
+        Ok(List::Entries(items)) => items.into_iter().collect(),
+        Ok(List::Nothing) => Err(Fault::NoItems),
+        Ok(List::Other | List::TooLong) => Err(Fault::WrongType),
+        Err(_) => Err(Fault::NotJson),
     }
 }
 

@@ -24,6 +24,7 @@ pub mod evidence;
 pub mod frame;
 pub mod headers;
 pub mod names;
+mod picked;
 pub mod ports;
 pub mod series;
 pub mod switch;

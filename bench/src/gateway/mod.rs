@@ -56,8 +56,8 @@ const OTHERS: [Case; 5] = [
 /// The first case with an application that takes its time, as most do: what a client notices.
 const WORKED: Case = Case { kind: Kind { work_ms: 2, ..FIRST.kind }, protocol: Protocol::H1 };
 
-/// Whom it is asked of.
-const IN_WORKED: [&str; 5] = ["none", "none_again", "mirror", "perch_0", "perch_10"];
+/// Whom it is asked of, and whom promises are about.
+const PROMISED: [&str; 5] = ["none", "none_again", "mirror", "perch_0", "perch_10"];
 
 /// Whom the other cases are asked of.
 const IN_OTHERS: [&str; 3] = ["none", "mirror", "perch_0"];
@@ -89,6 +89,11 @@ pub(crate) struct Besides {
 /// once in twelve comparisons, of nine once in sixty-eight).
 const ROUNDS: usize = 9;
 
+/// Rounds after these that ask what a request costs and nothing more, of those whom promises are about: one Envoy differs
+/// from the next of the same configuration by more than a turn does from another, so it is their number that tells a few
+/// percent. Latencies stay those of [`ROUNDS`], since a spread grows with its rounds.
+const ROUNDS_OF_COST: usize = 12;
+
 pub(crate) async fn run(options: &Options) -> Result<()> {
     let cores = Cores::split()?;
     machine::pin(std::process::id(), &cores.rest)?;
@@ -114,7 +119,7 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
             let (taken, turns): (fn(&str) -> bool, _) = match measured.case {
                 FIRST if options.quick => (|_| true, Turns { saturated: 5, steady: 0 }),
                 FIRST => (|_| true, Turns { saturated: 3, steady: 3 }),
-                WORKED => (|key| IN_WORKED.contains(&key), Turns { saturated: 1, steady: 3 }),
+                WORKED => (|key| PROMISED.contains(&key), Turns { saturated: 1, steady: 3 }),
                 _ => (|key| IN_OTHERS.contains(&key), Turns { saturated: 2, steady: 0 }),
             };
             let taking: Vec<_> = variants.iter().filter(|variant| taken(variant.key)).collect();
@@ -123,6 +128,15 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
         observed.add(&variants).await?;
         if !short {
             idle.add(&variants).await?;
+        }
+    }
+    if !short && let Some(first) = measured.first_mut() {
+        let promised = PROMISED.map(str::to_owned);
+        for round in 0..ROUNDS_OF_COST {
+            eprintln!("round {} of {ROUNDS_OF_COST}: what a request costs", round + 1);
+            let variants = variants::start(beside, &cores, &promised).await?;
+            first.round(&variants.iter().collect::<Vec<_>>(), Turns { saturated: 3, steady: 0 }).await?;
+            observed.add(&variants).await?;
         }
     }
     if short {
@@ -138,15 +152,17 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
 }
 
 impl Measured {
+    /// Adds a round of `variants`, which may be fewer than in the rounds before.
     async fn round(&mut self, variants: &[&Variant], turns: Turns) -> Result<()> {
-        if self.figures.is_empty() {
-            self.figures = variants.iter().map(|v| (v.key, v.label, Figures::default())).collect();
-        }
         let exchanges = Arc::new(self.case.kind.exchanges());
-        let mut figures: Vec<Figures> = self.figures.iter().map(|(_, _, figures)| figures.clone()).collect();
+        let before = |variant: &&Variant| self.of(variant.key).cloned().unwrap_or_default();
+        let mut figures: Vec<Figures> = variants.iter().map(before).collect();
         turns::round(self.case, &exchanges, variants, turns, &mut figures).await?;
-        for ((_, _, old), new) in self.figures.iter_mut().zip(figures) {
-            *old = new;
+        for (variant, new) in variants.iter().zip(figures) {
+            match self.figures.iter_mut().find(|(key, _, _)| *key == variant.key) {
+                Some((_, _, old)) => *old = new,
+                None => self.figures.push((variant.key, variant.label, new)),
+            }
         }
         Ok(())
     }

@@ -134,9 +134,16 @@ fn ratios(first: &Measured, measured: &[Measured], besides: Option<&Besides>) ->
 fn table(measured: &[Measured]) -> String {
     let mut table = String::new();
     let Some(first) = measured.first() else { return table };
+    let counts = || first.figures.iter().map(|(_, _, figures)| figures.cpu.count());
+    let rounds = match (counts().min().unwrap_or(0), counts().max().unwrap_or(0)) {
+        (all, most) if all == most => format!("{all} rounds with new Envoys each"),
+        (all, most) => format!(
+            "{all} rounds with new Envoys each (of {most} for what a request costs without a filter, with the mirror, and with Perch at 0 and 10 %)"
+        ),
+    };
     let _ = writeln!(
         table,
-        "{}; 1 KiB, one item, HTTP/1.1; medians of rounds with new Envoys each, in brackets the rounds' least and most. CPU at saturation, by the scheduler's account; latencies at 30 % and at 70 % of what the gateway itself saturates at.\n",
+        "{}; 1 KiB, one item, HTTP/1.1; medians of {rounds}, in brackets the rounds' least and most. CPU at saturation, by the scheduler's account; latencies at 30 % and at 70 % of what the gateway itself saturates at.\n",
         crate::machine::name()
     );
     table.push_str("| gateway, one core | CPU a request, µs | × no filter | × mirror | at 30 % load, × | requests/s | p50 at 30 %, × | p99 | p50 at 70 %, × | p99 |\n");

@@ -122,7 +122,7 @@ fn items(observation: &Observation<'_>, schema: &AnswerSchema) -> u64 {
     if observation.answer_encoding != Encoding::Identity {
         return 1;
     }
-    answer::read(observation.answer, schema).map_or(1, |items| items.len() as u64)
+    answer::count(observation.answer, schema).map_or(1, |items| items as u64)
 }
 
 #[cfg(test)]

@@ -47,8 +47,8 @@ pub fn judge<'a>(
     if head.encoding != Encoding::Identity {
         return Err(FallbackReason::NotJson);
     }
-    match answer::read(body, schema) {
-        Ok(items) if items.is_empty() => Err(FallbackReason::NoItems),
+    match answer::count(body, schema) {
+        Ok(0) => Err(FallbackReason::NoItems),
         Ok(_) => Ok(Good {
             content_type: head.content_type.filter(|value| plain(value)).unwrap_or(b"application/json"),
             model_version: head.model_version.filter(|value| plain(value)),

@@ -3,7 +3,6 @@
 use contract::answer::{self, AnswerSchema, Item};
 use contract::frame::Observation;
 use contract::names::Arm;
-use serde_json::Value;
 
 use crate::http::decode::{self, decode};
 use crate::metrics::Metrics;
@@ -59,15 +58,18 @@ impl Served {
                 return Self::Unreadable;
             }
         };
-        let Ok(document) = serde_json::from_slice::<Value>(&body) else { return Self::Unreadable };
-        let Ok(items) = answer::items(&document, schema) else { return Self::Unreadable };
-        let raw = document.pointer(&schema.items).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        let read = |(item, raw): (Item, &Value)| ServedItem {
+        let besides = ["/event_id", "/candidates/0/confidence", "/candidates/0/model_version"];
+        let models = observation.arm == Arm::Model;
+        let read = answer::read_with(&body, schema, besides, |item, [event, confidence, version]| ServedItem {
             item,
-            event_id: text(raw, "/event_id"),
-            suggestion: suggestion(raw, observation.arm),
-        };
-        Self::Items(items.into_iter().zip(raw).map(read).collect())
+            event_id: event.text().map(str::to_owned),
+            suggestion: Suggestion {
+                confidence: confidence.number(),
+                // The model's answers are this program's own; the rules' may have the same shape.
+                model_version: version.text().filter(|_| models).map(str::to_owned),
+            },
+        });
+        read.map_or(Self::Unreadable, Self::Items)
     }
 
     /// Items that it counts as.
@@ -79,18 +81,6 @@ impl Served {
             Self::Error => 0,
         }
     }
-}
-
-/// The model's answers come from this program, so their shape is [`crate::rules::Suggestions`]; the rules' may have it.
-fn suggestion(item: &Value, arm: Arm) -> Suggestion {
-    Suggestion {
-        confidence: item.pointer("/candidates/0/confidence").and_then(Value::as_f64),
-        model_version: text(item, "/candidates/0/model_version").filter(|_| arm == Arm::Model),
-    }
-}
-
-fn text(item: &Value, pointer: &str) -> Option<String> {
-    item.pointer(pointer).and_then(Value::as_str).map(str::to_owned)
 }
 
 #[cfg(test)]
