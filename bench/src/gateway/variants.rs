@@ -79,35 +79,41 @@ pub(crate) async fn start(beside: Beside, cores: &Cores, wanted: &[String]) -> R
 }
 
 fn build(kind: Kind, beside: Beside) -> Result<Builder> {
-    let builder = Stack::builder()?.rules_at(beside.application).scorer_at(beside.scorer).access_log(false);
-    // As in production: Envoy watches the scorer that it calls.
-    let perch = |builder: Builder, module: Module| {
-        let module = match module {
-            Module::Native => builder.place().native_filter(),
-            Module::Wasm => builder.place().wasm_filter(),
-        };
-        builder.module(module).scorer_checks(true)
-    };
-    Ok(match kind {
-        Kind::Plain => builder.no_filter(),
+    match kind {
+        Kind::Plain => plain(beside, |text| text),
         Kind::Nothing => {
-            let module = json!(builder.place().wasm_filter());
-            builder
-                .no_filter()
-                .edit_config(move |text| with_filter(&text, &NOTHING.replace("MODULE", &module.to_string())))
+            let module = json!(builder(beside)?.place().wasm_filter());
+            plain(beside, move |text| with_filter(&text, &NOTHING.replace("MODULE", &module.to_string())))
         }
-        Kind::Mirror => builder.no_filter().edit_config(move |text| {
+        Kind::Mirror => plain(beside, move |text| {
             let mirrored = format!("{ROUTE}, request_mirror_policies: [{{cluster: shadow}}]");
             with_shadow(&text.replace(ROUTE, &mirrored), beside.application)
         }),
-        Kind::Lua => {
-            builder.no_filter().edit_config(move |text| with_shadow(&with_filter(&text, LUA), beside.application))
-        }
-        Kind::Perch(module, percent) => perch(builder, module).share(Share::percent(percent)),
+        Kind::Lua => plain(beside, move |text| with_shadow(&with_filter(&text, LUA), beside.application)),
+        Kind::Perch(module, percent) => Ok(perch(beside, module)?.share(Share::percent(percent))),
         Kind::PerchBody => {
-            perch(builder, Module::Native).filter_config(&json!({ "identity": [{ "body": "/user_id" }] }))
+            Ok(perch(beside, Module::Native)?.filter_config(&json!({ "identity": [{ "body": "/user_id" }] })))
         }
-    })
+    }
+}
+
+fn builder(beside: Beside) -> Result<Builder> {
+    Ok(Stack::builder()?.rules_at(beside.application).scorer_at(beside.scorer).access_log(false))
+}
+
+/// A gateway that has nothing of Perch's, with what `edit` makes of its configuration.
+fn plain(beside: Beside, edit: impl Fn(String) -> String + Send + Sync + 'static) -> Result<Builder> {
+    Ok(builder(beside)?.no_filter().edit_config(move |text| edit(without_our_headers(&text))))
+}
+
+fn perch(beside: Beside, module: Module) -> Result<Builder> {
+    let builder = builder(beside)?;
+    let module = match module {
+        Module::Native => builder.place().native_filter(),
+        Module::Wasm => builder.place().wasm_filter(),
+    };
+    // As in production: Envoy watches the scorer that it calls.
+    Ok(builder.module(module).scorer_checks(true))
 }
 
 /// What the rendered configuration says of the application's route, up to its closing brace.
@@ -142,6 +148,15 @@ const LUA: &str = r#"
                     }, text, 2000, true)
                   end
 "#;
+
+/// The rendered configuration takes headers that only Perch may set out of every request, with the filter and without.
+fn without_our_headers(text: &str) -> String {
+    let (begin, end) = ("          early_header_mutation_extensions:\n", "          route_config:\n");
+    match (text.find(begin), text.find(end)) {
+        (Some(begin), Some(end)) if begin < end => [&text[..begin], &text[end..]].concat(),
+        _ => text.to_owned(),
+    }
+}
 
 /// `filter` in front of the router.
 fn with_filter(text: &str, filter: &str) -> String {
