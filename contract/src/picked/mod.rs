@@ -115,6 +115,7 @@ pub(crate) fn pick<'a, R>(
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use serde::de::IgnoredAny;
     use serde_json::Value;
 
     fn steps<'p>(path: &'p Path<'_>) -> impl Iterator<Item = &'p str> {
@@ -127,7 +128,7 @@ mod tests {
         for step in steps(&Path::of(pointer)) {
             let next = match at {
                 Value::Object(map) => map.get(step),
-                Value::Array(list) => match at.pointer(&format!("/{step}")) {
+                Value::Array(_) => match at.pointer(&format!("/{step}")) {
                     Some(value) => Some(value),
                     None if step.parse::<usize>().is_ok_and(|index| index.to_string() == step) => None,
                     None => return Found::Other,
