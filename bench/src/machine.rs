@@ -38,6 +38,18 @@ pub(crate) fn step_forward(pid: u32) -> Result<()> {
     run("chrt", &["-a", "-o", "-p", "0", &pid.to_string()])
 }
 
+/// As many files may be open as the system lets anybody have: while a gateway stands still, every request that is due takes a
+/// connection, which is two of them here.
+///
+/// # Errors
+/// When that cannot be set.
+pub(crate) fn many_files() -> Result<()> {
+    let limits = fs::read_to_string("/proc/self/limits")?;
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+    let most = line.and_then(|line| line.split_whitespace().nth(1)).context("no limit of open files")?;
+    run("prlimit", &["--pid", &std::process::id().to_string(), &format!("--nofile={most}:{most}")])
+}
+
 fn run(program: &str, arguments: &[&str]) -> Result<()> {
     let done = Command::new(program).args(arguments).output().with_context(|| format!("{program} (util-linux)"))?;
     ensure!(done.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&done.stderr));

@@ -35,6 +35,7 @@ enum What {
 
 fn main() -> Result<()> {
     let what = What::parse();
+    machine::many_files()?;
     // One thread: load and application share the core that the gateway does not have.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match what {

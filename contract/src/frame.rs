@@ -169,17 +169,29 @@ pub fn append(out: &mut Vec<u8>, observation: &Observation<'_>) -> bool {
         Cohort::Beta => FLAG_BETA,
         Cohort::OptOut => FLAG_OPT_OUT,
     };
-    out.extend_from_slice(&length.to_le_bytes());
-    out.extend_from_slice(&[flags, observation.request_encoding.code(), observation.answer_encoding.code(), 0]);
-    out.extend_from_slice(&observation.status.to_le_bytes());
-    out.extend_from_slice(&[0, 0]);
-    out.extend_from_slice(&observation.duration_us.to_le_bytes());
-    out.extend_from_slice(&observation.bucket.map_or(0, |bucket| bucket.0).to_le_bytes());
-    out.extend_from_slice(&request.to_le_bytes());
-    out.extend_from_slice(&answer.to_le_bytes());
+    let [low, high] = halves(observation.bucket.map_or(0, |bucket| bucket.0));
+    let [status_low, status_high] = observation.status.to_le_bytes();
+    let head = [
+        length.to_le_bytes(),
+        [flags, observation.request_encoding.code(), observation.answer_encoding.code(), 0],
+        [status_low, status_high, 0, 0],
+        observation.duration_us.to_le_bytes(),
+        low,
+        high,
+        request.to_le_bytes(),
+        answer.to_le_bytes(),
+    ];
+    out.reserve(observation.encoded_len());
+    out.extend_from_slice(head.as_flattened());
     out.extend_from_slice(observation.request);
     out.extend_from_slice(observation.answer);
     true
+}
+
+/// Little-endian.
+const fn halves(value: u64) -> [[u8; 4]; 2] {
+    let [a, b, c, d, e, f, g, h] = value.to_le_bytes();
+    [[a, b, c, d], [e, f, g, h]]
 }
 
 /// Bytes that are no batch.

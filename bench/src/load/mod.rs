@@ -63,6 +63,10 @@ impl Seen {
     }
 }
 
+/// Most clients that stay connected after a phase at a constant rate: more than any needs whose gateway keeps up, few beside
+/// the thousands that one needs which stood still for a moment.
+const KEPT: usize = 256;
+
 /// Clients that stay connected from one phase to the next, as a gateway's clients do: a phase may be short, and must not be
 /// about connections.
 pub(crate) struct Crowd {
@@ -160,6 +164,7 @@ impl Crowd {
             samples.push(done??);
         }
         let _ = clock.join();
+        locked(&self.idle).truncate(KEPT);
         let seconds = begin.elapsed().as_secs_f64();
         ensure!(samples.len() == requests, "{} answers to {requests} requests", samples.len());
         let kept_up = seconds < length.as_secs_f64() * 1.05 + 0.5;

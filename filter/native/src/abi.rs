@@ -89,6 +89,20 @@ pub(crate) unsafe fn listed<T: Copy, R, const FEW: usize>(
             see(unsafe { std::slice::from_raw_parts(list.as_ptr().cast(), count) })
         });
     }
+    // SAFETY: as the caller says.
+    unsafe { listed_apart(count, fill, see) }
+}
+
+/// As [`listed`], of a list in memory that is asked for.
+///
+/// # Safety
+/// As [`listed`].
+#[cold]
+unsafe fn listed_apart<T: Copy, R>(
+    count: usize,
+    fill: impl FnOnce(*mut T) -> bool,
+    see: impl FnOnce(&[T]) -> R,
+) -> Option<R> {
     let mut list = Vec::with_capacity(count);
     fill(list.as_mut_ptr()).then(|| {
         // SAFETY: there is room for them, and they are written, as the caller says.

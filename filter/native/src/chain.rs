@@ -36,8 +36,8 @@ impl Stream {
             // SAFETY: as above.
             unsafe {
                 self.called(nowhere, Role::Observe, Shown::Passing, (), |place, roots, host| {
-                    let seen = self.seen.try_borrow_mut().ok()?.take()?;
-                    roots.observe(place.plugin.root(Role::Observe))?.plugin.conclude(host, seen);
+                    let mut seen = self.seen.try_borrow_mut().ok()?.take()?;
+                    roots.observe(place.plugin.root(Role::Observe))?.plugin.conclude(host, &mut seen);
                     Some(())
                 });
             }

@@ -112,9 +112,11 @@ impl Stream {
             self.called(envoy, Role::Observe, shown, otherwise, |place, roots, host| {
                 let mut at = roots.observe(place.plugin.root(Role::Observe))?;
                 let mut known = self.seen.try_borrow_mut().ok()?;
-                let result = act(&mut at, host, known.as_mut()?);
-                if let Some(seen) = known.take_if(|seen| seen.complete()) {
+                let seen = known.as_mut()?;
+                let result = act(&mut at, host, seen);
+                if seen.complete() {
                     at.plugin.conclude(host, seen);
+                    *known = None;
                 }
                 Some(result)
             })

@@ -31,8 +31,8 @@ struct Passing {
 }
 
 impl Passing {
-    const fn new(copy: Vec<u8>, encoding: Encoding, limit: usize) -> Self {
-        Self { copy, encoding, limit, wanted: true, ended: false }
+    const fn new(encoding: Encoding, limit: usize) -> Self {
+        Self { copy: Vec::new(), encoding, limit, wanted: true, ended: false }
     }
 }
 
@@ -75,22 +75,16 @@ pub struct Ended<'a> {
 }
 
 impl Exchange {
-    /// Begins with the request's headers, at `now_ns` if it shall be timed. `unsampled`: copy nothing. `buffers` are
-    /// reused for the copies; limits are in bytes.
+    /// Begins with the request's headers, at `now_ns` if it shall be timed. `unsampled`: copy nothing. Limits are in
+    /// bytes, the request's first.
     #[must_use]
-    pub fn begin(
-        now_ns: Option<u64>,
-        unsampled: bool,
-        request_encoding: Encoding,
-        limits: (usize, usize),
-        buffers: (Vec<u8>, Vec<u8>),
-    ) -> Self {
+    pub fn begin(now_ns: Option<u64>, unsampled: bool, request_encoding: Encoding, limits: (usize, usize)) -> Self {
         Self {
             started_ns: now_ns,
             bucket: None,
             cohort: Cohort::Ordinary,
-            request: Passing::new(buffers.0, request_encoding, limits.0),
-            answer: Passing::new(buffers.1, Encoding::Identity, limits.1),
+            request: Passing::new(request_encoding, limits.0),
+            answer: Passing::new(Encoding::Identity, limits.1),
             lost: unsampled.then_some(Outcome::SkippedSampling),
             paid: 0,
             status: 0,
@@ -159,7 +153,7 @@ impl Exchange {
     }
 
     /// `length` more bytes of a body pass. Where they are wanted, `read` must append exactly them to the copy and say
-    /// whether it could; they are paid for from `budget`.
+    /// whether it could; they are paid for from `budget`. A copy that is still empty `read` may put a buffer in place of.
     pub fn pass(&mut self, side: Side, length: usize, budget: &mut Budget, read: impl FnOnce(&mut Vec<u8>) -> bool) {
         if self.lost.is_some() || length == 0 {
             return;
@@ -248,9 +242,9 @@ impl Exchange {
 
     /// Gives back what the copies took of the budget, and the buffers themselves, emptied.
     #[must_use]
-    pub fn release(mut self, budget: &mut Budget) -> (Vec<u8>, Vec<u8>) {
+    pub fn release(&mut self, budget: &mut Budget) -> (Vec<u8>, Vec<u8>) {
         self.forget(budget);
-        (self.request.copy, self.answer.copy)
+        (std::mem::take(&mut self.request.copy), std::mem::take(&mut self.answer.copy))
     }
 
     fn lose(&mut self, why: Outcome, budget: &mut Budget) {
@@ -280,7 +274,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn begin(unsampled: bool) -> Exchange {
-        Exchange::begin(Some(1_000), unsampled, Encoding::Identity, (10, 20), (Vec::new(), Vec::new()))
+        Exchange::begin(Some(1_000), unsampled, Encoding::Identity, (10, 20))
     }
 
     fn pass(exchange: &mut Exchange, side: Side, bytes: &[u8], budget: &mut Budget) {
@@ -427,7 +421,7 @@ mod tests {
 
     #[test]
     fn an_exchange_that_nobody_timed_says_so() {
-        let exchange = |from| Exchange::begin(from, false, Encoding::Identity, (10, 20), (Vec::new(), Vec::new()));
+        let exchange = |from| Exchange::begin(from, false, Encoding::Identity, (10, 20));
         for (from, to, took) in [(None, None, frame::NOT_TIMED), (Some(5), Some(6), 1), (Some(0), Some(9_000), 9)] {
             let mut exchange = exchange(from);
             exchange.ended(Side::Request);

@@ -5,6 +5,40 @@ use contract::headers;
 
 use crate::pairs::Pairs;
 
+/// The headers that matter here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Name {
+    Method,
+    Path,
+    Status,
+    ContentEncoding,
+    ContentLength,
+    ContentType,
+    Upgrade,
+    Overloaded,
+    Ours,
+    Other,
+}
+
+impl Name {
+    /// One function for requests and answers, and in neither: the code that both go through is loaded once.
+    #[inline(never)]
+    fn of(name: &[u8]) -> Self {
+        match name {
+            b":method" => Self::Method,
+            b":path" => Self::Path,
+            b":status" => Self::Status,
+            b"content-encoding" => Self::ContentEncoding,
+            b"content-length" => Self::ContentLength,
+            b"content-type" => Self::ContentType,
+            b"upgrade" => Self::Upgrade,
+            b"x-envoy-overloaded" => Self::Overloaded,
+            _ if name.starts_with(headers::PREFIX.as_bytes()) => Self::Ours,
+            _ => Self::Other,
+        }
+    }
+}
+
 /// A request's headers, as far as they matter. Absent headers are empty or `None`.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct RequestHead<'a> {
@@ -32,20 +66,20 @@ impl<'a> RequestHead<'a> {
     pub fn read(headers: Pairs<'a>) -> Self {
         let mut head = Self::default();
         for (name, value) in headers.iter() {
-            // By the first letter first: most headers are none of these.
-            match name {
-                [b':', rest @ ..] if rest == b"method" => head.method = value,
-                [b':', rest @ ..] if rest == b"path" => head.path = value,
-                [b'c', rest @ ..] if rest == b"ontent-encoding" => head.content_encoding = Some(value),
-                [b'c', rest @ ..] if rest == b"ontent-length" => head.content_length = number(value),
-                [b'u', rest @ ..] if rest == b"pgrade" => head.upgrade = true,
-                [b'x', ..] if name.starts_with(headers::PREFIX.as_bytes()) => head.read_ours(name, value),
-                _ => {}
+            match Name::of(name) {
+                Name::Method => head.method = value,
+                Name::Path => head.path = value,
+                Name::ContentEncoding => head.content_encoding = Some(value),
+                Name::ContentLength => head.content_length = number(value),
+                Name::Upgrade => head.upgrade = true,
+                Name::Ours => head.read_ours(name, value),
+                Name::Status | Name::ContentType | Name::Overloaded | Name::Other => {}
             }
         }
         head
     }
 
+    #[cold]
     fn read_ours(&mut self, name: &[u8], value: &'a [u8]) {
         if name == headers::UNSAMPLED.as_bytes() {
             self.unsampled = true;
@@ -102,19 +136,20 @@ impl<'a> AnswerHead<'a> {
             overloaded: false,
         };
         for (name, value) in headers.iter() {
-            match name {
-                b":status" => head.status = number(value).and_then(|n| u16::try_from(n).ok()).unwrap_or(0),
-                b"content-encoding" => head.encoding = Encoding::from_header(Some(value)),
-                b"content-length" => head.content_length = number(value),
-                b"content-type" => head.content_type = Some(value),
-                b"x-envoy-overloaded" => head.overloaded = true,
-                _ if name.starts_with(headers::PREFIX.as_bytes()) => head.read_ours(name, value),
-                _ => {}
+            match Name::of(name) {
+                Name::Status => head.status = number(value).and_then(|n| u16::try_from(n).ok()).unwrap_or(0),
+                Name::ContentEncoding => head.encoding = Encoding::from_header(Some(value)),
+                Name::ContentLength => head.content_length = number(value),
+                Name::ContentType => head.content_type = Some(value),
+                Name::Overloaded => head.overloaded = true,
+                Name::Ours => head.read_ours(name, value),
+                Name::Method | Name::Path | Name::Upgrade | Name::Other => {}
             }
         }
         head
     }
 
+    #[cold]
     fn read_ours(&mut self, name: &[u8], value: &'a [u8]) {
         self.ours = true;
         if name == headers::ARM.as_bytes() {

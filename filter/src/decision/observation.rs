@@ -50,9 +50,12 @@ pub struct Buffer {
     closed: VecDeque<Batch>,
     flights: Vec<(u32, Batch)>,
     in_flight: usize,
-    /// An emptied batch's bytes, for the next one.
-    spare: Vec<u8>,
+    /// Emptied batches' bytes, for the next ones; the last one first, which the caches may still hold.
+    spare: Vec<Vec<u8>>,
 }
+
+/// Most emptied batches that are kept: while one is written, one or two are under way to a scorer that keeps up.
+const SPARE: usize = 3;
 
 impl Buffer {
     /// Empty. `schema` is the answer schema's JSON, which goes with every batch.
@@ -68,7 +71,7 @@ impl Buffer {
             closed: VecDeque::new(),
             flights: Vec::new(),
             in_flight: 0,
-            spare: start,
+            spare: Vec::new(),
         }
     }
 
@@ -80,7 +83,8 @@ impl Buffer {
             self.close();
         }
         if self.open.bytes.is_empty() {
-            self.open.bytes = std::mem::take(&mut self.spare);
+            // At once as large as it may become: one that grew would be copied again and again, at a size that no cache holds.
+            self.open.bytes = self.spare.pop().unwrap_or_else(|| Vec::with_capacity(self.bounds.batch));
             frame::start(&mut self.open.bytes, &self.schema);
         }
         if !budget.take(length) {
@@ -140,14 +144,14 @@ impl Buffer {
         self.closed.drain(..).chain(self.flights.drain(..).map(|(_, batch)| batch))
     }
 
-    /// A batch that is done with gives its memory to the next.
+    /// A batch that is done with gives its memory to a later one.
     pub fn recycle(&mut self, batch: Batch) {
-        if let Ok(bytes) = Arc::try_unwrap(batch.bytes)
-            && bytes.capacity() > self.spare.capacity()
+        if self.spare.len() < SPARE
+            && let Ok(mut bytes) = Arc::try_unwrap(batch.bytes)
             && bytes.capacity() <= self.bounds.batch.saturating_mul(2)
         {
-            self.spare = bytes;
-            self.spare.clear();
+            bytes.clear();
+            self.spare.push(bytes);
         }
     }
 
@@ -229,6 +233,27 @@ mod tests {
         assert_eq!(buffer.next(false, &mut budget).unwrap().observations, 1);
         assert_eq!(buffer.next(true, &mut budget).unwrap().observations, 1);
         assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn the_memory_of_batches_that_are_done_with_is_used_again_and_bounded() {
+        let mut budget = Budget::new(1_000_000);
+        let mut buffer = Buffer::new(String::new(), BOUNDS);
+        let mut batch = |buffer: &mut Buffer, length: usize| {
+            assert!(buffer.add(&observation(&vec![b'x'; length]), &mut budget));
+            buffer.next(true, &mut budget).unwrap()
+        };
+        let done: Vec<Batch> = (0..SPARE + 2).map(|_| batch(&mut buffer, 100)).collect();
+        let addresses: Vec<_> = done.iter().map(|batch| batch.bytes.as_ptr()).collect();
+        done.into_iter().for_each(|done| buffer.recycle(done));
+        assert_eq!(buffer.spare.len(), SPARE);
+        let again = batch(&mut buffer, 100);
+        assert_eq!(addresses.get(SPARE - 1), Some(&again.bytes.as_ptr()), "the last that was kept");
+        assert!(again.bytes.capacity() >= BOUNDS.batch);
+        let giant = batch(&mut buffer, 10 * BOUNDS.batch);
+        let kept = buffer.spare.len();
+        buffer.recycle(giant);
+        assert_eq!(buffer.spare.len(), kept, "a rare giant gives its memory back");
     }
 
     proptest! {

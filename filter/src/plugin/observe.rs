@@ -112,10 +112,7 @@ impl Observe {
         let now_ns = (self.to_time > 0).then(|| host.now_ns());
         self.to_time = self.to_time.saturating_sub(1);
         let limits = (self.config.limits.body_bytes, self.config.limits.answer_bytes);
-        // The answer's first: it is copied always, the request seldom, and one that was used before need not grow.
-        let answer = self.pool.take();
-        let buffers = (self.pool.take(), answer);
-        let mut exchange = Exchange::begin(now_ns, unsampled, encoding, limits, buffers);
+        let mut exchange = Exchange::begin(now_ns, unsampled, encoding, limits);
         if end {
             exchange.ended(Side::Request);
         }
@@ -139,8 +136,8 @@ impl Observe {
 
     /// `length` bytes of a request's body, the last ones where `end` says so.
     pub fn request_body(&mut self, host: &impl Host, seen: &mut Observed, length: usize, end: bool) -> Flow {
-        let read = |out: &mut Vec<u8>| host.body(Body::Request, length, out).is_ok();
         let Some(waits) = &mut seen.waits else {
+            let read = |out: &mut Vec<u8>| read(host, Body::Request, length, &mut self.pool, out);
             seen.exchange.pass(Side::Request, length, &mut self.budget, read);
             if end {
                 seen.exchange.ended(Side::Request);
@@ -149,7 +146,10 @@ impl Observe {
         };
         let after = waits.body.len().saturating_add(length);
         let fits = after <= self.config.limits.identity_body_bytes && self.budget.take(length);
-        if fits && (length == 0 || read(&mut waits.body)) && waits.body.len() == after {
+        if fits
+            && (length == 0 || host.body(Body::Request, length, &mut waits.body).is_ok())
+            && waits.body.len() == after
+        {
             if end {
                 self.body_whole(host, seen);
                 return Flow::Continue;
@@ -164,6 +164,7 @@ impl Observe {
         if fits {
             seen.exchange.pass(Side::Request, 1, &mut self.budget, |_| false);
         } else {
+            let read = |out: &mut Vec<u8>| read(host, Body::Request, length, &mut self.pool, out);
             seen.exchange.pass(Side::Request, length, &mut self.budget, read);
         }
         if end {
@@ -200,8 +201,8 @@ impl Observe {
         let known = read.is_ok();
         let Told { status, encoding, length, arm, fallback, ours, strange } =
             read.unwrap_or_else(|_| Told::read(host, Pairs::listed(&[])));
-        for name in strange {
-            let _ = host.remove_header(Map::Answer, &name);
+        if !strange.is_empty() {
+            remove(host, &strange);
         }
         if arm == Arm::Rule {
             write_header(host, Map::Answer, headers::ARM, arm.as_str().as_bytes(), ours || !known);
@@ -219,7 +220,7 @@ impl Observe {
 
     /// `length` bytes of an answer's body, the last ones where `end` says so.
     pub fn answer_body(&mut self, host: &impl Host, seen: &mut Observed, length: usize, end: bool) {
-        let read = |out: &mut Vec<u8>| host.body(Body::Answer, length, out).is_ok();
+        let read = |out: &mut Vec<u8>| read(host, Body::Answer, length, &mut self.pool, out);
         seen.exchange.pass(Side::Answer, length, &mut self.budget, read);
         if end {
             seen.exchange.ended(Side::Answer);
@@ -231,10 +232,11 @@ impl Observe {
         seen.exchange.ended(Side::Answer);
     }
 
-    /// A request and its answer have passed, or their stream is over: counts it and hands the observation on.
-    pub fn conclude(&mut self, host: &impl Host, mut seen: Observed) {
+    /// A request and its answer have passed, or their stream is over: counts it and hands the observation on. To be asked
+    /// once.
+    pub fn conclude(&mut self, host: &impl Host, seen: &mut Observed) {
         if seen.waits.is_some() {
-            self.give_up(host, &mut seen);
+            self.give_up(host, seen);
         }
         seen.exchange.settle(&mut self.budget);
         let ended = seen.exchange.end(seen.exchange.timed().then(|| host.now_ns()));
@@ -352,6 +354,7 @@ impl Observe {
     }
 
     /// The body that was waited for will not be: the rules answer.
+    #[cold]
     fn give_up(&mut self, host: &impl Host, seen: &mut Observed) {
         let Some(waits) = seen.waits.take() else { return };
         self.identified(host, &mut seen.exchange, None, waits.said);
@@ -409,6 +412,19 @@ impl Observed {
     #[must_use]
     pub const fn complete(&self) -> bool {
         self.exchange.complete()
+    }
+}
+
+/// Appends `length` bytes of a body to `out`, which is given a buffer where it has none yet. Were they all there?
+fn read(host: &impl Host, body: Body, length: usize, pool: &mut Pool, out: &mut Vec<u8>) -> bool {
+    pool.lend(out);
+    host.body(body, length, out).is_ok()
+}
+
+#[cold]
+fn remove(host: &impl Host, names: &[Vec<u8>]) {
+    for name in names {
+        let _ = host.remove_header(Map::Answer, name);
     }
 }
 

@@ -15,6 +15,13 @@ impl Pool {
         self.0.pop().unwrap_or_default()
     }
 
+    /// Gives `out` a buffer where it has none yet. Whoever writes to one only now finds the one that was written last.
+    pub fn lend(&mut self, out: &mut Vec<u8>) {
+        if out.capacity() == 0 {
+            *out = self.take();
+        }
+    }
+
     /// Takes a buffer back.
     pub fn put(&mut self, mut buffer: Vec<u8>) {
         if self.0.len() < KEPT && (1..=LARGEST).contains(&buffer.capacity()) {
@@ -37,6 +44,13 @@ mod tests {
         let again = pool.take();
         assert!(again.is_empty() && again.capacity() >= 3);
         assert_eq!(pool.take().capacity(), 0);
+        pool.put(again);
+        let mut out = b"kept".to_vec();
+        pool.lend(&mut out);
+        assert_eq!(out, b"kept");
+        let mut out = Vec::new();
+        pool.lend(&mut out);
+        assert!(out.is_empty() && out.capacity() >= 3);
     }
 
     #[test]

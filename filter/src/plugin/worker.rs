@@ -218,9 +218,9 @@ impl Worker {
 
     fn conclude(&mut self, host: &impl Host, context: u32) {
         match self.streams.remove(&context) {
-            Some(Stream::Observed { root, seen }) => {
+            Some(Stream::Observed { root, mut seen }) => {
                 if let Some(at) = self.roots.observe(root) {
-                    at.plugin.conclude(host, *seen);
+                    at.plugin.conclude(host, &mut seen);
                 }
             }
             Some(Stream::Canary { root, canary }) => {
