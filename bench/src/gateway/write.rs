@@ -143,7 +143,7 @@ fn table(measured: &[Measured]) -> String {
     };
     let _ = writeln!(
         table,
-        "{}; 1 KiB, one item, HTTP/1.1; medians of {rounds}, in brackets the rounds' least and most. CPU at saturation, by the scheduler's account; latencies at 30 % and at 70 % of what the gateway itself saturates at.\n",
+        "{}; 1 KiB, one item, HTTP/1.1; medians of {rounds}, in brackets the rounds' least and most. CPU at saturation, by the scheduler's account; latencies at 30 % and at 70 % of what the gateway itself has time for when requests come evenly.\n",
         crate::machine::name()
     );
     table.push_str("| gateway, one core | CPU a request, µs | × no filter | × mirror | at 30 % load, × | requests/s | p50 at 30 %, × | p99 | p50 at 70 %, × | p99 |\n");
