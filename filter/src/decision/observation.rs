@@ -52,6 +52,8 @@ pub struct Buffer {
     in_flight: usize,
     /// Emptied batches' bytes, for the next ones; the last one first, which the caches may still hold.
     spare: Vec<Vec<u8>>,
+    /// The batch before closed because it was full.
+    filled: bool,
 }
 
 /// Most emptied batches that are kept: while one is written, one or two are under way to a scorer that keeps up.
@@ -72,6 +74,7 @@ impl Buffer {
             flights: Vec::new(),
             in_flight: 0,
             spare: Vec::new(),
+            filled: false,
         }
     }
 
@@ -81,10 +84,13 @@ impl Buffer {
         let length = observation.encoded_len();
         if self.open.observations > 0 && self.open.bytes.len().saturating_add(length) > self.bounds.batch {
             self.close();
+            self.filled = true;
         }
         if self.open.bytes.is_empty() {
-            // At once as large as it may become: one that grew would be copied again and again, at a size that no cache holds.
-            self.open.bytes = self.spare.pop().unwrap_or_else(|| Vec::with_capacity(self.bounds.batch));
+            // After a full one at once as large as it may become: one that grew would be copied again and again, at a size
+            // that no cache holds. Batches that time closes are small, and many under way must not take many times their length.
+            let likely = if self.filled { self.bounds.batch } else { 0 };
+            self.open.bytes = self.spare.pop().unwrap_or_else(|| Vec::with_capacity(likely));
             frame::start(&mut self.open.bytes, &self.schema);
         }
         if !budget.take(length) {
@@ -114,6 +120,7 @@ impl Buffer {
     pub fn next(&mut self, all: bool, budget: &mut Budget) -> Option<Batch> {
         if self.closed.is_empty() && all && self.open.observations > 0 {
             self.close();
+            self.filled = false;
         }
         let room = self.bounds.in_flight.saturating_sub(self.in_flight);
         // The first is let through whatever its size, or one that is larger than the bound would wait for ever.
@@ -249,11 +256,27 @@ mod tests {
         assert_eq!(buffer.spare.len(), SPARE);
         let again = batch(&mut buffer, 100);
         assert_eq!(addresses.get(SPARE - 1), Some(&again.bytes.as_ptr()), "the last that was kept");
-        assert!(again.bytes.capacity() >= BOUNDS.batch);
         let giant = batch(&mut buffer, 10 * BOUNDS.batch);
         let kept = buffer.spare.len();
         buffer.recycle(giant);
         assert_eq!(buffer.spare.len(), kept, "a rare giant gives its memory back");
+    }
+
+    #[test]
+    fn only_after_a_full_batch_is_memory_for_a_whole_one_asked_for() {
+        let mut budget = Budget::new(1_000_000);
+        let mut buffer = Buffer::new(String::new(), BOUNDS);
+        for _ in 0..5 {
+            assert!(buffer.add(&observation(b"x"), &mut budget));
+            assert!(buffer.next(true, &mut budget).unwrap().bytes.capacity() < BOUNDS.batch);
+        }
+        for _ in 0..4 {
+            assert!(buffer.add(&observation(&[b'x'; 100]), &mut budget));
+        }
+        assert!(buffer.next(false, &mut budget).is_some(), "the full one");
+        assert!(buffer.next(true, &mut budget).unwrap().bytes.capacity() >= BOUNDS.batch);
+        assert!(buffer.add(&observation(b"x"), &mut budget));
+        assert!(buffer.next(true, &mut budget).unwrap().bytes.capacity() < BOUNDS.batch);
     }
 
     proptest! {
