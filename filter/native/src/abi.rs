@@ -226,6 +226,23 @@ unsafe extern "C" {
         body: Bytes,
         timeout_ms: u64,
     ) -> u32;
+    // Its answer comes in pieces, to hooks of the configuration's.
+    pub(crate) fn envoy_dynamic_module_callback_http_filter_config_start_http_stream(
+        config: Address,
+        id: *mut u64,
+        cluster: Bytes,
+        headers: *const Header,
+        count: usize,
+        body: Bytes,
+        end: bool,
+        timeout_ms: u64,
+    ) -> u32;
+    pub(crate) fn envoy_dynamic_module_callback_http_filter_config_stream_send_data(
+        config: Address,
+        id: u64,
+        data: Bytes,
+        end: bool,
+    ) -> bool;
     pub(crate) fn envoy_dynamic_module_callback_http_filter_config_define_counter(
         config: Address,
         name: Bytes,

@@ -43,6 +43,7 @@ impl Stream {
             }
         }
         let Some(place) = &self.place else { return };
+        place.request_over();
         let [observed, canary] = &self.can_be_woken;
         if observed.get() {
             place.seat.forget(self.observed);

@@ -88,6 +88,65 @@ extern "C" fn envoy_dynamic_module_on_http_filter_config_http_callout_done(
     }
 }
 
+#[unsafe(no_mangle)]
+extern "C" fn envoy_dynamic_module_on_http_filter_config_http_stream_headers(
+    _envoy: Address,
+    configured: Address,
+    call: u64,
+    headers: *const Header,
+    count: usize,
+    _end: bool,
+) {
+    // SAFETY: Envoy's for the time of the hook.
+    let received = unsafe { Received::new(abi::slice(headers, count), &[]) };
+    // SAFETY: what `config_new` made.
+    if let Some(plugin) = unsafe { &*configured.cast::<Configured>() } {
+        survived(Some(plugin), (), || plugin.answer_headers(call, received));
+    }
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn envoy_dynamic_module_on_http_filter_config_http_stream_data(
+    _envoy: Address,
+    configured: Address,
+    call: u64,
+    chunks: *const Bytes,
+    count: usize,
+    _end: bool,
+) {
+    // SAFETY: Envoy's for the time of the hook.
+    let received = unsafe { Received::new(&[], abi::slice(chunks, count)) };
+    // SAFETY: what `config_new` made.
+    if let Some(plugin) = unsafe { &*configured.cast::<Configured>() } {
+        survived(Some(plugin), (), || plugin.answer_body(call, received));
+    }
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn envoy_dynamic_module_on_http_filter_config_http_stream_complete(
+    _envoy: Address,
+    configured: Address,
+    call: u64,
+) {
+    // SAFETY: what `config_new` made.
+    if let Some(plugin) = unsafe { &*configured.cast::<Configured>() } {
+        survived(Some(plugin), (), || plugin.batch_over(call, true));
+    }
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn envoy_dynamic_module_on_http_filter_config_http_stream_reset(
+    _envoy: Address,
+    configured: Address,
+    call: u64,
+    _why: u32,
+) {
+    // SAFETY: what `config_new` made.
+    if let Some(plugin) = unsafe { &*configured.cast::<Configured>() } {
+        survived(Some(plugin), (), || plugin.batch_over(call, false));
+    }
+}
+
 /// # Safety
 /// All that they lead to is readable for `'a`.
 unsafe fn received<'a>(

@@ -23,6 +23,7 @@
 //! | `received` | what a call was answered with |
 //! | `plugin` | one filter configuration, and what it does on Envoy's main thread: ticks, batches, counters |
 //! | `main_thread` | the port for what happens there |
+//! | `sending` | batches' way to the scorer |
 //! | `scheduler` | the way to a thread of Envoy's from another |
 //! | `ticker` | the thread that asks for a tick |
 //! | `drill` | failures on purpose, in a build for tests |
@@ -43,6 +44,7 @@ mod plugin;
 mod received;
 mod scheduler;
 mod seat;
+mod sending;
 mod stream;
 mod survived;
 mod then;

@@ -11,6 +11,7 @@ use filter::plugin::host::{Body, Call, Host, Level, Map, Refused};
 use crate::abi::{self, Address, Bytes, Header};
 use crate::received::Received;
 use crate::seat::Place;
+use crate::sending::Leaving;
 use crate::stream::{NOT_HERE, log, now_ns, token};
 
 /// Envoy's side of a configuration.
@@ -88,6 +89,34 @@ impl Envoy {
         };
         let over = AT_ONCE.with_borrow(|calls| calls.contains(&number));
         (result == abi::SUCCESS && !over).then_some(number)
+    }
+
+    /// Begins to send a batch with its first piece; Envoy's number for it, unless it is over already.
+    pub(crate) fn begin(&self, batch: &Leaving, piece: &[u8], last: bool) -> Option<u64> {
+        let headers: Vec<Header> = Pairs::new(&batch.headers).iter().map(Header::of).collect();
+        let mut number = 0;
+        // SAFETY: everything is `batch`'s or a local, and lives until the call returns.
+        let result = unsafe {
+            abi::envoy_dynamic_module_callback_http_filter_config_start_http_stream(
+                self.0,
+                &raw mut number,
+                Bytes::of(batch.cluster.as_bytes()),
+                headers.as_ptr(),
+                headers.len(),
+                Bytes::of(piece),
+                last,
+                u64::from(batch.timeout_ms),
+            )
+        };
+        (result == abi::SUCCESS).then_some(number)
+    }
+
+    /// Sends another piece. `false` where nobody waits for it any more.
+    pub(crate) fn go_on(&self, call: u64, piece: &[u8], last: bool) -> bool {
+        // SAFETY: the piece lives until the call returns.
+        unsafe {
+            abi::envoy_dynamic_module_callback_http_filter_config_stream_send_data(self.0, call, Bytes::of(piece), last)
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! done in it.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -21,6 +21,7 @@ use crate::main_thread::{self, Envoy, OnMain};
 use crate::received::Received;
 use crate::scheduler::ToMain;
 use crate::seat::Place;
+use crate::sending::{Begun, Leaving, Sending};
 use crate::stream::{self, attribute};
 use crate::ticker::Ticker;
 
@@ -28,6 +29,9 @@ use crate::ticker::Ticker;
 const TICK: u64 = 1;
 const SEND: u64 = 2;
 const ASK: u64 = 3;
+/// Send the next piece of a batch, or piece by piece the rest of it.
+const GO_ON: u64 = 4;
+const HURRY: u64 = 5;
 
 /// While a share is no whole number, the admin interface is asked for it that often under traffic, besides whenever
 /// somebody has set one.
@@ -56,10 +60,7 @@ pub(crate) struct Plugin {
     to_main: Arc<ToMain>,
     ticker: Mutex<Option<Ticker>>,
     places: Mutex<Vec<Arc<Place>>>,
-    /// Calls to be made. The filter's own limits bound them: what is sent and not answered counts towards them.
-    to_send: Mutex<VecDeque<Leaving>>,
-    /// Whose the calls under way are, by Envoy's number.
-    under_way: Mutex<HashMap<u64, (Arc<Place>, u32)>>,
+    sending: Sending,
     asking: Mutex<Asking>,
     ended: AtomicBool,
 }
@@ -77,26 +78,6 @@ struct Asking {
     told: bool,
 }
 
-/// A call that waits for the main thread.
-#[derive(Debug)]
-pub(crate) struct Leaving {
-    pub(crate) place: Arc<Place>,
-    /// What the worker knows it by.
-    pub(crate) token: u32,
-    pub(crate) cluster: String,
-    /// As [`filter::pairs::write`] writes them.
-    pub(crate) headers: Vec<u8>,
-    pub(crate) body: Arc<Vec<u8>>,
-    pub(crate) timeout_ms: u32,
-}
-
-impl Leaving {
-    fn call(&self) -> Call<'_> {
-        let body = Payload::Shared(&self.body);
-        Call { cluster: &self.cluster, headers: &self.headers, body, timeout_ms: self.timeout_ms }
-    }
-}
-
 /// Main thread: the runtime is another.
 pub(crate) fn runtime_changed() {
     let plugins: Vec<_> = CONFIGURED.with_borrow(|plugins| plugins.iter().filter_map(Weak::upgrade).collect());
@@ -108,7 +89,7 @@ pub(crate) fn runtime_changed() {
     }
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // What is kept in them changes in one step each: it is whole whoever panicked.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -147,8 +128,7 @@ impl Plugin {
             to_main: Arc::new(to_main),
             ticker: Mutex::default(),
             places: Mutex::default(),
-            to_send: Mutex::default(),
-            under_way: Mutex::default(),
+            sending: Sending::default(),
             asking: Mutex::default(),
             ended: AtomicBool::new(false),
         });
@@ -204,9 +184,16 @@ impl Plugin {
 
     /// Leaves a call to the main thread, which is asked to look unless it does so anyway.
     pub(crate) fn leave(&self, leaving: Leaving, ask: bool) {
-        locked(&self.to_send).push_back(leaving);
+        self.sending.leave(leaving);
         if ask {
             self.to_main.ask(SEND);
+        }
+    }
+
+    /// A worker is done with a request, its `requests`th.
+    pub(crate) fn request_over(&self, requests: u32) {
+        if self.sending.due(requests) {
+            self.to_main.ask(GO_ON);
         }
     }
 
@@ -232,12 +219,23 @@ impl Plugin {
 
     /// Main thread: what it was asked to do.
     pub(crate) fn asked(self: &Arc<Self>, event: u64) {
+        // A worker on the same core may be in the middle of a request: that one first.
+        std::thread::yield_now();
         match event {
             TICK => self.tick(),
             ASK => self.ask_for_shares(),
+            // A rest that goes by itself is on its way without it.
+            GO_ON if !self.sending.hurried() => self.go_on(),
+            HURRY => self.go_on(),
             _ => {}
         }
         self.send();
+    }
+
+    fn go_on(&self) {
+        if self.sending.go_on(&self.envoy) {
+            self.to_main.ask(HURRY);
+        }
     }
 
     fn tick(self: &Arc<Self>) {
@@ -247,6 +245,9 @@ impl Plugin {
         // First, so that a worker that fails here takes nobody else's tick away; one too many ends by itself.
         if ticking().next().is_some() {
             self.tick_soon();
+        }
+        if self.sending.hurry() {
+            self.to_main.ask(HURRY);
         }
         if !gate::renew() && locked(&self.asking).at.is_none_or(|at| at.elapsed() >= ASKED_EVERY) {
             self.ask_for_shares();
@@ -307,7 +308,7 @@ impl Plugin {
         }
     }
 
-    /// Main thread: a call is over. `received` is what came, if anything.
+    /// Main thread: a question to the admin interface is over. `received` is what came, if anything.
     pub(crate) fn call_answered(self: &Arc<Self>, call: u64, received: Option<Received<'_>>) {
         if locked(&self.asking).call.take_if(|asked| *asked == call).is_some() {
             let runtime = received.map(|received| {
@@ -321,21 +322,15 @@ impl Plugin {
             }
             return;
         }
-        let Some((place, token)) = locked(&self.under_way).remove(&call) else {
-            // Within the call that began it: whoever made it takes it for failed.
-            main_thread::note_at_once(call);
-            return;
-        };
-        self.over(&place, token, received);
-        self.send();
+        // Within the call that began it: whoever made it takes it for failed.
+        main_thread::note_at_once(call);
     }
 
     /// Envoy does away with the configuration: whatever is under way will not be answered any more.
     pub(crate) fn end(&self) {
         self.ended.store(true, Ordering::Release);
         drop(locked(&self.ticker).take());
-        locked(&self.to_send).clear();
-        locked(&self.under_way).clear();
+        self.sending.end();
         for place in std::mem::take(&mut *locked(&self.places)) {
             for role in ROLES {
                 place.seat.roots().close(&OnMain::new(&place, role, None), self.root(role));
@@ -345,14 +340,41 @@ impl Plugin {
 
     fn send(self: &Arc<Self>) {
         loop {
-            let Some(leaving) = locked(&self.to_send).pop_front() else { return };
-            match self.envoy.call(&leaving.call()) {
-                Some(call) => {
-                    locked(&self.under_way).insert(call, (leaving.place, leaving.token));
+            match self.sending.begin(&self.envoy) {
+                Begun::Nothing => return,
+                Begun::Whole => {}
+                Begun::Partly { hurried: true } => return self.to_main.ask(HURRY),
+                Begun::Partly { hurried: false } => {
+                    // For when no requests follow that ask for the rest.
+                    self.tick_soon();
+                    return;
                 }
-                None => self.over(&leaving.place, leaving.token, None),
+                Begun::Failed(leaving) => self.over(&leaving.place, leaving.token, None),
             }
         }
+    }
+
+    /// Main thread: the headers of the answer to a batch.
+    pub(crate) fn answer_headers(&self, call: u64, received: Received<'_>) {
+        self.sending.headers(call, received);
+    }
+
+    /// Main thread: a part of the body of that answer.
+    pub(crate) fn answer_body(&self, call: u64, received: Received<'_>) {
+        // One byte more than is read tells that it is too long.
+        self.sending.body(call, received, self.config.limits.answer_bytes.saturating_add(1));
+    }
+
+    /// Main thread: a batch is answered, or will not be.
+    pub(crate) fn batch_over(self: &Arc<Self>, call: u64, answered: bool) {
+        if let Some(flight) = self.sending.over(call) {
+            if answered {
+                flight.received(|received| self.over(&flight.place, flight.token, Some(received)));
+            } else {
+                self.over(&flight.place, flight.token, None);
+            }
+        }
+        self.send();
     }
 
     fn over(&self, place: &Arc<Place>, token: u32, received: Option<Received<'_>>) {

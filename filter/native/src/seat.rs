@@ -35,6 +35,8 @@ pub(crate) struct Place {
     pub(crate) seat: Arc<Seat>,
     /// Its root contexts here want ticks: "observe", "model".
     ticking: [AtomicBool; 2],
+    /// How many requests it has had; the worker's alone.
+    requests: AtomicU32,
 }
 
 thread_local! {
@@ -112,6 +114,13 @@ impl Place {
         self.ticking(role).store(false, Ordering::Release);
     }
 
+    /// The worker is done with a request.
+    pub(crate) fn request_over(&self) {
+        let requests = self.requests.load(Ordering::Relaxed).wrapping_add(1);
+        self.requests.store(requests, Ordering::Relaxed);
+        self.plugin.request_over(requests);
+    }
+
     fn ticking(&self, role: Role) -> &AtomicBool {
         let [observe, model] = &self.ticking;
         match role {
@@ -141,6 +150,7 @@ pub(crate) fn place(plugin: &Arc<Plugin>) -> Option<Arc<Place>> {
                 plugin: Arc::clone(plugin),
                 seat: SEAT.with(Arc::clone),
                 ticking: Default::default(),
+                requests: AtomicU32::new(0),
             });
             plugin.seated(&place);
             places.push(Arc::clone(&place));

@@ -14,9 +14,9 @@ use filter::plugin::{FALLBACK_NOTE, MODEL_DETAILS};
 
 use crate::abi::{self, Address, Bytes, Header};
 use crate::gate;
-use crate::plugin::Leaving;
 use crate::received::{self, FEW_HEADERS, FEW_PIECES, Received};
 use crate::seat::Place;
+use crate::sending::Leaving;
 use crate::then::Then;
 
 /// The filter asked for what is not to be had here: a status, as any of Envoy's.

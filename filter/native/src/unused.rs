@@ -25,14 +25,8 @@ nothing_to_do! {
         _envoy: Address, _stream: Address, _call: u64, _trailers: *const Header, _count: usize);
     envoy_dynamic_module_on_http_filter_http_stream_complete(_envoy: Address, _stream: Address, _call: u64);
     envoy_dynamic_module_on_http_filter_http_stream_reset(_envoy: Address, _stream: Address, _call: u64, _why: u32);
-    envoy_dynamic_module_on_http_filter_config_http_stream_headers(
-        _envoy: Address, _config: Address, _call: u64, _headers: *const Header, _count: usize, _end: bool);
-    envoy_dynamic_module_on_http_filter_config_http_stream_data(
-        _envoy: Address, _config: Address, _call: u64, _chunks: *const Bytes, _count: usize, _end: bool);
     envoy_dynamic_module_on_http_filter_config_http_stream_trailers(
         _envoy: Address, _config: Address, _call: u64, _trailers: *const Header, _count: usize);
-    envoy_dynamic_module_on_http_filter_config_http_stream_complete(_envoy: Address, _config: Address, _call: u64);
-    envoy_dynamic_module_on_http_filter_config_http_stream_reset(_envoy: Address, _config: Address, _call: u64, _why: u32);
 }
 
 /// No settings by route: a route's own are refused, as what is not understood.

@@ -153,31 +153,69 @@ async fn every_item_of_an_observation_is_counted_once() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The observations fail by `script`; each of their items is then counted as None, by the reason.
-async fn observer_fails(script: Script) -> anyhow::Result<()> {
-    let config = serde_json::json!({"scorer": {"observe_timeout_ms": 500}});
-    let gateway = Scripted::start(|builder| builder.filter_config(&config)).await?;
-    gateway.scorer.answers(script);
-    let before = gateway.scrape().await?;
-    for _ in 0..3 {
-        assert_eq!(gateway.send(suggest("ann", question([88, 89]))?).await?.status, 200);
+/// The rules answer with about so many bytes; JSON may end in blanks.
+fn rules_answer(gateway: &Scripted, bytes: usize) {
+    gateway.rules.answers_with(move |request| {
+        let mut answer = items(request, "coffee");
+        answer.resize(answer.len().max(bytes), b' ');
+        Script::json(200, answer)
+    });
+}
+
+/// Larger than what Envoy's main thread sends of a batch at once.
+const LARGE: usize = 100_000;
+
+#[tokio::test]
+async fn batches_larger_than_one_send_arrive_whole_though_no_request_follows() -> anyhow::Result<()> {
+    const REQUESTS: i64 = 9;
+    let gateway = Scripted::start(|builder| builder).await?;
+    rules_answer(&gateway, LARGE);
+    let mut client = Client::connect(gateway.address(), Protocol::H1).await?;
+    let mut answers = Vec::new();
+    for number in 0..REQUESTS {
+        answers.push(client.send(suggest("ann", question([number]))?).await?.body.to_vec());
     }
-    let expected: [Change<'_>; 4] = [
-        (OBSERVATION, &[("outcome", "observed")], 3.0),
-        (COMPARE, &[("agree", "None")], 6.0),
-        (NONE, &[("reason", NoneReason::ObserverFailed.as_str())], 6.0),
-        (PREDICT_REQUESTS, &[("available", "False")], 3.0),
-    ];
-    gateway.moves(&before, &[OBSERVATION, COMPARE, NONE, PREDICT_REQUESTS], &expected).await
+    let seen: Vec<_> = observed(&gateway, 9).await?.into_iter().map(|seen| seen.answer).collect();
+    ensure!(seen == answers, "{:?} bytes arrived", seen.iter().map(Vec::len).collect::<Vec<_>>());
+    let batches = gateway.scorer.received();
+    ensure!(batches.iter().any(|batch| batch.path == frame::PATH && batch.body.len() > 2 * LARGE));
+    Ok(())
+}
+
+/// What the observer does when a batch comes.
+type Observer = fn(&Scripted);
+
+/// The observations fail, since the observer is as `observer` makes it; each of their items is then counted as None, by the
+/// reason. In batches that are sent at once, and in larger ones.
+async fn observer_fails(observer: Observer) -> anyhow::Result<()> {
+    for bytes in [0, LARGE] {
+        let config = serde_json::json!({"scorer": {"observe_timeout_ms": 500}});
+        let gateway = Scripted::start(|builder| builder.filter_config(&config)).await?;
+        observer(&gateway);
+        rules_answer(&gateway, bytes);
+        let before = gateway.scrape().await?;
+        for _ in 0..3 {
+            assert_eq!(gateway.send(suggest("ann", question([88, 89]))?).await?.status, 200);
+        }
+        let expected: [Change<'_>; 4] = [
+            (OBSERVATION, &[("outcome", "observed")], 3.0),
+            (COMPARE, &[("agree", "None")], 6.0),
+            (NONE, &[("reason", NoneReason::ObserverFailed.as_str())], 6.0),
+            (PREDICT_REQUESTS, &[("available", "False")], 3.0),
+        ];
+        gateway.moves(&before, &[OBSERVATION, COMPARE, NONE, PREDICT_REQUESTS], &expected).await?;
+    }
+    Ok(())
 }
 
 #[tokio::test]
 async fn observations_that_meet_a_broken_observer_are_counted_as_none() -> anyhow::Result<()> {
-    observer_fails(Script::new(200, "").cut_after(0, Cut::Reset)).await?;
-    observer_fails(model_script(500, "")).await?;
-    observer_fails(model_script(200, "not a verdict")).await?;
-    observer_fails(model_script(200, r#"{"version":250,"observations":1}"#)).await?;
-    observer_fails(Script::never()).await
+    observer_fails(|gateway| gateway.scorer.answers(Script::new(200, "").cut_after(0, Cut::Reset))).await?;
+    observer_fails(|gateway| gateway.scorer.answers(model_script(500, ""))).await?;
+    observer_fails(|gateway| gateway.scorer.answers(model_script(200, "not a verdict"))).await?;
+    observer_fails(|gateway| gateway.scorer.answers(model_script(200, r#"{"version":250,"observations":1}"#))).await?;
+    observer_fails(|gateway| gateway.scorer.answers_at_head(model_script(503, ""))).await?;
+    observer_fails(|gateway| gateway.scorer.answers(Script::never())).await
 }
 
 #[tokio::test]
