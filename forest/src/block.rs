@@ -173,9 +173,7 @@ wide! {
         scratch: &mut Scratch<ROWS>,
     ) {
         for (places, column) in scratch.ranks.iter_mut().zip(columns.each()) {
-            for (place, row) in places.iter_mut().zip(rows.chunks_exact(width.max(1))) {
-                *place = columns.rank_of(column, row).unwrap_or(MISSING);
-            }
+            columns.ranks_in(column, (rows, width), MISSING, places);
         }
         for (bytes, column) in scratch.bytes.iter_mut().zip(&blocks.bytes) {
             let Some(ranks) = scratch.ranks.get(column.column as usize) else { continue };
@@ -211,8 +209,13 @@ wide! {
             let weights = weights.and_then(|weights| weights.first_chunk::<SLOTS>());
             let (Some(weights), Some(leaves)) = (weights, slots.get(usize::from(head.root))) else { continue };
             let Some(sums) = sums.get_mut(head.class as usize) else { continue };
-            for (sum, &leaf) in sums.iter_mut().zip(leaves) {
-                *sum += weights.get(usize::from(leaf)).copied().map_or(0.0, f64::from);
+            // In two loops, of which the compiler makes vectors: weights looked up, then summed up.
+            let mut said = [0.0; ROWS];
+            for (said, &leaf) in said.iter_mut().zip(leaves) {
+                *said = weights.get(usize::from(leaf)).copied().unwrap_or(0.0_f32);
+            }
+            for (sum, said) in sums.iter_mut().zip(said) {
+                *sum += f64::from(said);
             }
         }
     }

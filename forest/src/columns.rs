@@ -21,8 +21,9 @@ use std::collections::BTreeMap;
 use crate::Mode;
 use crate::tree::{Node, Test, Tree};
 
-/// Floats per cache line.
-const LINE: usize = 16;
+/// Thresholds that one page holds: an index into a page is masked, which the compiler needs not check, and so can look up
+/// many at once. 16 KiB, which the nearest cache has room for.
+const PAGE: usize = 4096;
 
 /// A test of ONNX in terms of ranks: right if the rank in `column` is above `cut`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,21 +77,6 @@ fn canonical(test: &Test) -> (Key, Ordered, bool) {
     (key, Ordered(plain(boundary)), true_is_right)
 }
 
-/// Sixteen thresholds, one cache line. Places not used hold NaN, which no value is above.
-#[derive(Debug, Clone, Copy)]
-#[repr(align(64))]
-struct Line([f32; LINE]);
-
-impl Line {
-    const UNUSED: Line = Line([f32::NAN; LINE]);
-
-    /// How many of the thresholds lie below `x`.
-    #[inline(always)]
-    fn below(&self, x: f32) -> usize {
-        self.0.iter().map(|&threshold| i32::from(x > threshold)).sum::<i32>() as usize
-    }
-}
-
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Column {
     feature: u32,
@@ -100,17 +86,24 @@ pub(crate) struct Column {
 
 #[derive(Debug, Clone, Copy)]
 enum Kind {
-    /// Lines `splitters..lines` hold the last threshold of each line of thresholds but the last; those lines follow.
-    Ranked { splitters: u32, lines: u32 },
+    /// Thresholds within one page, from `start` on; with the NaNs after them they are `size`, a power of two, which no rank
+    /// reaches.
+    Paged { page: u32, start: u32, size: u32 },
+    /// More than a page holds, in `long`; the same otherwise.
+    Long { start: u32, size: u32 },
     /// Rank 1 for this value.
     Equals { value: f32 },
 }
 
 /// All columns of a forest.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Columns {
     columns: Vec<Column>,
-    lines: Vec<Line>,
+    /// Places not used hold NaN, which no value is above.
+    pages: Vec<[f32; PAGE]>,
+    /// Of the last page.
+    used: usize,
+    long: Vec<f32>,
     /// Features that a row must have.
     features: usize,
 }
@@ -125,7 +118,7 @@ impl Columns {
                 places.entry(key).or_default().1.insert(boundary, 0);
             }
         }
-        let mut all = Columns { columns: Vec::new(), lines: Vec::new(), features: 0 };
+        let mut all = Columns::default();
         for (key, (column, boundaries)) in &mut places {
             *column = all.columns.len() as u32;
             for (cut, place) in boundaries.values_mut().enumerate() {
@@ -140,27 +133,29 @@ impl Columns {
     fn add(&mut self, key: Key, boundaries: &[f32]) {
         let kind = match key.equals {
             Some(bits) => Kind::Equals { value: f32::from_bits(bits) },
-            None => {
-                // A value above all splitters belongs to the last line, so that one has none.
-                let splits = boundaries.len().div_ceil(LINE).saturating_sub(1);
-                let lasts = boundaries.chunks_exact(LINE).filter_map(<[f32]>::last).copied();
-                let splitters = self.lines.len() as u32;
-                self.push_lines(&lasts.take(splits).collect::<Vec<f32>>());
-                let lines = self.lines.len() as u32;
-                self.push_lines(boundaries);
-                Kind::Ranked { splitters, lines }
-            }
+            None => self.lay(boundaries),
         };
         self.features = self.features.max(key.feature as usize + 1);
         self.columns.push(Column { feature: key.feature, cuts: boundaries.len() as u32, kind });
     }
 
-    fn push_lines(&mut self, values: &[f32]) {
-        for chunk in values.chunks(LINE) {
-            let mut line = Line::UNUSED;
-            line.0.iter_mut().zip(chunk).for_each(|(place, &value)| *place = value);
-            self.lines.push(line);
+    fn lay(&mut self, boundaries: &[f32]) -> Kind {
+        let size = (boundaries.len() + 1).next_power_of_two();
+        if size > PAGE {
+            let start = self.long.len() as u32;
+            self.long.extend_from_slice(boundaries);
+            self.long.resize(start as usize + size, f32::NAN);
+            return Kind::Long { start, size: size as u32 };
         }
+        if self.pages.is_empty() || self.used + size > PAGE {
+            self.pages.push([f32::NAN; PAGE]);
+            self.used = 0;
+        }
+        let (page, start) = (self.pages.len() - 1, self.used);
+        self.used += size;
+        let places = self.pages.last_mut().and_then(|page| page.get_mut(start..start + boundaries.len()));
+        places.into_iter().for_each(|places| places.copy_from_slice(boundaries));
+        Kind::Paged { page: page as u32, start: start as u32, size: size as u32 }
     }
 
     /// How many features a row needs.
@@ -179,35 +174,102 @@ impl Columns {
         self.columns.iter().map(move |column| self.rank_of(*column, row))
     }
 
-    /// The columns by themselves, for [`Columns::rank_of`].
+    /// The columns by themselves, for [`Columns::ranks_in`].
     pub(crate) fn each(&self) -> impl ExactSizeIterator<Item = Column> + '_ {
         self.columns.iter().copied()
     }
 
-    /// The rank of a row in `column`, as in [`Columns::ranks`].
     #[inline(always)]
-    pub(crate) fn rank_of(&self, column: Column, row: &[f32]) -> Option<u32> {
+    fn rank_of(&self, column: Column, row: &[f32]) -> Option<u32> {
         let x = row.get(column.feature as usize).copied().unwrap_or(f32::NAN);
-        if x.is_nan() { None } else { Some(self.rank(column.kind, x)) }
+        if x.is_nan() {
+            return None;
+        }
+        Some(match column.kind {
+            Kind::Equals { value } => u32::from(x == value),
+            kind => {
+                let (thresholds, size) = self.thresholds(kind);
+                let mut rank = 0;
+                each_step(size, |step| {
+                    let threshold = thresholds.get((rank + step - 1) as usize);
+                    rank += threshold.map_or(0, |&threshold| step_above(x, threshold, step));
+                });
+                rank
+            }
+        })
     }
 
-    #[inline(always)]
-    fn rank(&self, kind: Kind, x: f32) -> u32 {
-        match kind {
-            Kind::Ranked { splitters, lines } => {
-                let line = match self.lines.get(splitters as usize..lines as usize) {
-                    Some([only]) => only.below(x),
-                    Some(many) => {
-                        let before = many.partition_point(|line| line.0.last().is_some_and(|&last| x > last));
-                        before * LINE + many.get(before).map_or(0, |line| line.below(x))
-                    }
-                    None => 0,
-                };
-                let below = self.lines.get(lines as usize + line).map_or(0, |line| line.below(x));
-                (line * LINE + below) as u32
+    fn thresholds(&self, kind: Kind) -> (&[f32], u32) {
+        let (all, start, size) = match kind {
+            Kind::Paged { page, start, size } => {
+                (self.pages.get(page as usize).map_or(&[][..], <[f32; PAGE]>::as_slice), start, size)
             }
-            Kind::Equals { value } => u32::from(x == value),
+            Kind::Long { start, size } => (self.long.as_slice(), start, size),
+            Kind::Equals { .. } => (&[][..], 0, 0),
+        };
+        (all.get(start as usize..(start + size) as usize).unwrap_or_default(), size)
+    }
+
+    /// The ranks of many rows in `column`, those that there are; `missing` for a missing value. All rows take each step of
+    /// the search together: none waits for another, and nothing is guessed.
+    #[inline(always)]
+    pub(crate) fn ranks_in<const ROWS: usize>(
+        &self,
+        column: Column,
+        (rows, width): (&[f32], usize),
+        missing: u32,
+        ranks: &mut [u32; ROWS],
+    ) {
+        let mut values = [f32::NAN; ROWS];
+        for (value, row) in values.iter_mut().zip(rows.chunks_exact(width.max(1))) {
+            *value = row.get(column.feature as usize).copied().unwrap_or(f32::NAN);
         }
+        let mut found = [0; ROWS];
+        match column.kind {
+            Kind::Equals { value } => {
+                for (rank, &x) in found.iter_mut().zip(&values) {
+                    *rank = u32::from(x == value);
+                }
+            }
+            Kind::Paged { page, start, size } => {
+                let Some(page) = self.pages.get(page as usize) else { return };
+                each_step(size, |step| {
+                    for (rank, &x) in found.iter_mut().zip(&values) {
+                        let place = (start + *rank + step - 1) as usize % PAGE;
+                        *rank += page.get(place).map_or(0, |&threshold| step_above(x, threshold, step));
+                    }
+                });
+            }
+            kind @ Kind::Long { .. } => {
+                let (thresholds, size) = self.thresholds(kind);
+                each_step(size, |step| {
+                    for (rank, &x) in found.iter_mut().zip(&values) {
+                        let threshold = thresholds.get((*rank + step - 1) as usize);
+                        *rank += threshold.map_or(0, |&threshold| step_above(x, threshold, step));
+                    }
+                });
+            }
+        }
+        for ((rank, &found), &x) in ranks.iter_mut().zip(&found).zip(&values) {
+            *rank = if x.is_nan() { missing } else { found };
+        }
+    }
+}
+
+/// The step is taken past a threshold that lies below. A mask instead of a condition, of which the compiler would make a
+/// branch that is guessed wrong every other time.
+#[inline(always)]
+fn step_above(x: f32, threshold: f32, step: u32) -> u32 {
+    0_u32.wrapping_sub(u32::from(x > threshold)) & step
+}
+
+/// The steps of a binary search among `size` places, a power of two: half of them, a quarter, …, 1.
+#[inline(always)]
+fn each_step(size: u32, mut take: impl FnMut(u32)) {
+    let mut step = size / 2;
+    while step > 0 {
+        take(step);
+        step /= 2;
     }
 }
 
@@ -233,14 +295,22 @@ impl Cuts {
 mod tests {
     use super::*;
 
-    /// With a line, with some and with many, and where one more begins.
+    /// One by one and many at once; around powers of two, and with more than a page.
     #[test]
     fn a_rank_is_how_many_thresholds_lie_below() {
-        for count in [1, 2, 15, 16, 17, 31, 32, 33, 48, 511, 512, 513, 544, 8_191, 8_192, 8_193, 8_500] {
-            let mut columns = Columns { columns: Vec::new(), lines: Vec::new(), features: 0 };
+        for count in [1, 2, 3, 4, 15, 16, 17, 511, 512, 513, 4_094, 4_095, 4_096, 8_500] {
+            let mut columns = Columns::default();
             let boundaries: Vec<f32> = (0..count).map(|threshold| threshold as f32).collect();
             columns.add(Key { feature: 0, equals: None }, &boundaries);
-            let rank = |x: f32| columns.ranks(&[x]).next().flatten();
+            let rank = |x: f32| {
+                let one = columns.ranks(&[x]).next().flatten();
+                for column in columns.each() {
+                    let mut many = [7; 2];
+                    columns.ranks_in(column, (&[0.0, x], 1), u32::MAX, &mut many);
+                    assert_eq!(many, [0, one.unwrap_or(u32::MAX)], "{x} among {count}");
+                }
+                one
+            };
             for below in 0..count {
                 assert_eq!(rank(below as f32), Some(below), "{below} among {count}");
                 assert_eq!(rank(below as f32 + 0.5), Some(below + 1), "{below}.5 among {count}");

@@ -22,7 +22,7 @@ use self::turns::{Figures, Turns};
 use self::variants::{Beside, Variant};
 use crate::load::Protocol;
 use crate::machine::{self, Cores};
-use crate::scorer;
+use crate::scorer::{self, Scorer};
 use crate::traffic::{self, Kind};
 
 #[derive(Args)]
@@ -168,17 +168,31 @@ impl Measured {
     }
 }
 
-/// Requests a second that a gateway core handles with Perch at 0 % and nothing else to do: the first case at saturation.
-///
-/// # Errors
-/// When something does not start, or a request is not answered as it should be.
-pub(crate) async fn requests_a_second(cores: &Cores) -> Result<f64> {
-    let application = traffic::application(&[FIRST.kind]).await?;
-    let scorer = scorer::start(application, None, cores).await?;
-    let beside = Beside { application, scorer: scorer.address };
-    let variants = variants::start(beside, cores, &["perch_0".to_owned()]).await?;
-    let mut measured = Measured { case: FIRST, figures: Vec::new() };
-    measured.round(&variants.iter().collect::<Vec<_>>(), Turns { saturated: 20, steady: 0 }).await?;
-    let figures = measured.figures.first().map(|(_, _, figures)| figures);
-    Ok(figures.map_or(f64::NAN, |figures| figures.saturated.median()))
+/// A gateway core with Perch at 0 %, and what stands beside it.
+pub(crate) struct GatewayCore {
+    variants: Vec<Variant>,
+    _scorer: Scorer,
+}
+
+impl GatewayCore {
+    /// # Errors
+    /// When something does not start.
+    pub(crate) async fn start(cores: &Cores) -> Result<Self> {
+        let application = traffic::application(&[FIRST.kind]).await?;
+        let scorer = scorer::start(application, None, cores).await?;
+        let beside = Beside { application, scorer: scorer.address };
+        let variants = variants::start(beside, cores, &["perch_0".to_owned()]).await?;
+        Ok(Self { variants, _scorer: scorer })
+    }
+
+    /// Requests a second that it handles when it has nothing else to do: some turns of the first case at saturation.
+    ///
+    /// # Errors
+    /// When a request is not answered as it should be.
+    pub(crate) async fn requests_a_second(&self) -> Result<f64> {
+        let mut measured = Measured { case: FIRST, figures: Vec::new() };
+        measured.round(&self.variants.iter().collect::<Vec<_>>(), Turns { saturated: 5, steady: 0 }).await?;
+        let figures = measured.figures.first().map(|(_, _, figures)| figures);
+        Ok(figures.map_or(f64::NAN, |figures| figures.saturated.median()))
+    }
 }

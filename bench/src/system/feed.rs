@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use bytes::Bytes;
 use contract::bucket::Bucket;
 use contract::frame::{self, Encoding, Observation};
@@ -19,7 +20,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use crate::traffic::Kind;
+use crate::traffic::{Exchange, Kind};
 
 /// Batches that a gateway has under way at once when it sends as fast as it is answered.
 const UNDER_WAY: usize = 2;
@@ -72,37 +73,49 @@ impl Fed {
     }
 }
 
+/// What a load's batches are made of.
+struct Batches {
+    load: Load,
+    exchanges: Vec<Exchange>,
+}
+
+/// How many batches were made so far, of whatever load: a load goes on where it has stopped, with the next users.
+static MADE: AtomicUsize = AtomicUsize::new(0);
+
 impl Load {
-    /// Enough batches that every transaction comes once, at most a few hundred.
-    pub(super) fn batches(self) -> Arc<Vec<Bytes>> {
+    /// Exchanges in which every transaction comes once.
+    fn batches(self) -> Arc<Batches> {
         let requests = (self.transactions / self.kind.items).max(1);
-        let exchanges: Vec<_> = (0..requests).map(|number| self.kind.exchange(number)).collect();
-        let count = requests.div_ceil(self.batch).clamp(4, 400);
-        let batch = |number: usize| {
-            let mut bytes = Vec::new();
-            frame::start(&mut bytes, "");
-            for place in number * self.batch..(number + 1) * self.batch {
-                let Some(exchange) = exchanges.get(place % requests) else { continue };
-                // Spread over all 64 bits, as a hash is.
-                let user = (place % self.users) as u64;
-                let observation = Observation {
-                    arm: Arm::Rule,
-                    fallback: false,
-                    bucket: Some(Bucket(user.wrapping_mul(0x9e37_79b9_7f4a_7c15))),
-                    cohort: Cohort::Ordinary,
-                    status: 200,
-                    duration_us: 900,
-                    request_encoding: Encoding::Identity,
-                    answer_encoding: Encoding::Identity,
-                    // Gateways send it of the model's arm and of unknown users only.
-                    request: &[],
-                    answer: &exchange.answer,
-                };
-                frame::append(&mut bytes, &observation);
-            }
-            Bytes::from(bytes)
-        };
-        Arc::new((0..count).map(batch).collect())
+        Arc::new(Batches { load: self, exchanges: (0..requests).map(|number| self.kind.exchange(number)).collect() })
+    }
+}
+
+impl Batches {
+    /// The next one. Transactions and users each come round in their own time.
+    fn next(&self) -> Bytes {
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let mut bytes = Vec::with_capacity(self.load.batch * (self.load.kind.bytes + frame::RECORD_OVERHEAD));
+        frame::start(&mut bytes, "");
+        for place in number * self.load.batch..(number + 1) * self.load.batch {
+            let Some(exchange) = self.exchanges.get(place % self.exchanges.len().max(1)) else { continue };
+            // Spread over all 64 bits, as a hash is.
+            let user = (place % self.load.users) as u64;
+            let observation = Observation {
+                arm: Arm::Rule,
+                fallback: false,
+                bucket: Some(Bucket(user.wrapping_mul(0x9e37_79b9_7f4a_7c15))),
+                cohort: Cohort::Ordinary,
+                status: 200,
+                duration_us: 900,
+                request_encoding: Encoding::Identity,
+                answer_encoding: Encoding::Identity,
+                // Gateways send it of the model's arm and of unknown users only.
+                request: &[],
+                answer: &exchange.answer,
+            };
+            frame::append(&mut bytes, &observation);
+        }
+        Bytes::from(bytes)
     }
 }
 
@@ -113,15 +126,14 @@ impl Load {
 pub(super) async fn saturate(scorer: SocketAddr, load: Load, length: Duration) -> Result<Fed> {
     let batches = load.batches();
     let (begin, mut tasks) = (Instant::now(), JoinSet::new());
-    for gateway in 0..load.gateways {
+    for _ in 0..load.gateways {
         let sender = connect(scorer).await?;
-        for lane in 0..UNDER_WAY {
+        for _ in 0..UNDER_WAY {
             let (mut sender, batches) = (sender.clone(), batches.clone());
             tasks.spawn(async move {
-                let (mut fed, mut turn) = (Fed::default(), gateway * UNDER_WAY + lane);
+                let mut fed = Fed::default();
                 while begin.elapsed() < length {
-                    fed.add(&send(&mut sender, scorer, &batches, turn).await?);
-                    turn += load.gateways * UNDER_WAY;
+                    fed.add(&send(&mut sender, scorer, batches.next()).await?);
                 }
                 anyhow::Ok(fed)
             });
@@ -149,8 +161,7 @@ pub(super) async fn steady(scorer: SocketAddr, load: Load, rate: f64, length: Du
                 let due = begin + between.mul_f64(number as f64 + gateway as f64 / load.gateways as f64);
                 tokio::time::sleep_until(due.into()).await;
                 let (mut sender, batches) = (sender.clone(), batches.clone());
-                let turn = number * load.gateways + gateway;
-                under_way.spawn(async move { send(&mut sender, scorer, &batches, turn).await });
+                under_way.spawn(async move { send(&mut sender, scorer, batches.next()).await });
             }
             let mut fed = Fed::default();
             while let Some(done) = under_way.join_next().await {
@@ -184,16 +195,10 @@ async fn connect(scorer: SocketAddr) -> Result<SendRequest<Full<Bytes>>> {
     Ok(sender)
 }
 
-async fn send(
-    sender: &mut SendRequest<Full<Bytes>>,
-    scorer: SocketAddr,
-    batches: &[Bytes],
-    turn: usize,
-) -> Result<Verdict> {
-    let batch = batches.get(turn % batches.len().max(1)).context("no batches")?;
+async fn send(sender: &mut SendRequest<Full<Bytes>>, scorer: SocketAddr, batch: Bytes) -> Result<Verdict> {
     let request = Request::post(format!("http://{scorer}{}", frame::PATH))
         .header("content-type", frame::CONTENT_TYPE)
-        .body(Full::new(batch.clone()))?;
+        .body(Full::new(batch))?;
     sender.ready().await?;
     let response = sender.send_request(request).await?;
     let status = response.status();

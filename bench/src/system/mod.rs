@@ -1,8 +1,9 @@
 //! How far one scorer reaches: how many gateway cores it can observe, with what memory, and how its cost grows.
 //!
-//! A gateway's core is measured first: how many requests a second Perch at 0 % handles when it does nothing else. Then the
-//! scorer has a core of its own and is fed what so many gateways would send, by a program that speaks their protocol, since
-//! a machine of two cores cannot hold several gateways beside it.
+//! What a gateway's core sends is how many requests a second Perch at 0 % handles when it does nothing else. The scorer has
+//! a core of its own and is fed what so many gateways would send, by a program that speaks their protocol, since a machine
+//! of two cores cannot hold several gateways beside it. The two take turns on one and the same core: what others do on
+//! the machine changes its speed by half from one minute to the next.
 
 mod feed;
 mod size;
@@ -20,9 +21,10 @@ use stack::place::Place;
 use self::feed::Fed;
 use self::size::{Case, Model};
 use crate::figures::Rounds;
+use crate::gateway::GatewayCore;
 use crate::machine::{self, Cores};
 use crate::scorer::{self, Scorer};
-use crate::{gateway, traffic};
+use crate::traffic;
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -37,6 +39,9 @@ pub(crate) struct Options {
 /// Part of what it can do at most, at which nothing may be dropped.
 const STEADY_SHARE: f64 = 0.8;
 
+/// Rounds in which a gateway core and a scorer core take turns.
+const IN_TURNS: usize = 7;
+
 /// The scorer at saturation.
 pub(crate) struct Saturated {
     case: Case,
@@ -50,10 +55,20 @@ pub(crate) struct Saturated {
     last: Fed,
 }
 
+/// A gateway's core and a scorer's, in turns.
+#[derive(Default)]
+pub(crate) struct Reach {
+    /// Requests a second of a gateway core.
+    gateway: Rounds,
+    /// Observations a second of a scorer core.
+    scorer: Rounds,
+    /// The latter, as a multiple of what the former was just before and just after.
+    cores: Rounds,
+}
+
 /// All that was found.
 pub(crate) struct Found {
-    /// Requests a second of a gateway core.
-    gateway: f64,
+    reach: Reach,
     cases: Vec<Saturated>,
     sent: u64,
     steady: Fed,
@@ -65,10 +80,11 @@ pub(crate) struct Found {
 pub(crate) async fn run(options: &Options) -> Result<()> {
     let cores = Cores::split()?;
     machine::pin(std::process::id(), &cores.rest)?;
-    let gateway = gateway::requests_a_second(&cores).await?;
+    let gateway = GatewayCore::start(&cores).await?;
+    let rate = gateway.requests_a_second().await?;
     let record = size::BYTES + contract::frame::RECORD_OVERHEAD;
     let limits = Limits::default();
-    let gathered = gateway * f64::from(limits.flush_ms) / 1e3;
+    let gathered = rate * f64::from(limits.flush_ms) / 1e3;
     let batch = (gathered as usize).min(limits.batch_bytes / record);
     let (rounds, length) =
         if options.quick { (1, Duration::from_millis(1_500)) } else { (3, Duration::from_millis(2_500)) };
@@ -78,25 +94,29 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     let before = machine::memory(scorer.pid)?;
     let bench = Bench { first, scorer, rounds, length };
     let mut cases = vec![bench.saturated(&bench.scorer, first).await?];
-    let most = cases.first().map_or(0.0, |saturated| saturated.rate.median());
+    let reach = bench.reach(&gateway, if options.quick { 1 } else { IN_TURNS }).await?;
+    drop(gateway);
+    let most = reach.scorer.median();
     let (sent, steady) = feed::steady(bench.scorer.address, first.load, STEADY_SHARE * most, length * 2).await?;
     let observations = if options.quick { options.observations / 20 } else { options.observations };
     let (memory, long) = watched(&bench.scorer, first, observations).await?;
-    let mut other: Option<(Model, Scorer)> = None;
+    let mut other: Option<(Model, usize, Scorer)> = None;
     for case in size::others(batch) {
-        if case.model == first.model {
+        // What a scorer knows of a million users it keeps: it must not stand beside the first case with that.
+        let (model, users) = (case.model, case.load.users);
+        if (model, users) == (first.model, first.load.users) {
             cases.push(bench.saturated(&bench.scorer, case).await?);
             continue;
         }
         let scorer = match other.take() {
-            Some((model, scorer)) if model == case.model => scorer,
-            _ => start(case.model, &cores).await?,
+            Some((of, seen, scorer)) if (of, seen) == (model, users) => scorer,
+            _ => start(model, &cores).await?,
         };
         cases.push(bench.saturated(&scorer, case).await?);
-        other = Some((case.model, scorer));
+        other = Some((model, users, scorer));
     }
     let memory = [before].into_iter().chain(memory).collect();
-    write::all(&Found { gateway, cases, sent, steady, memory, long }, !options.quick)
+    write::all(&Found { reach, cases, sent, steady, memory, long }, !options.quick)
 }
 
 /// The first case with its scorer, which every other is set beside.
@@ -108,10 +128,29 @@ struct Bench {
 }
 
 impl Bench {
+    /// The first case and `gateway`, in turns.
+    async fn reach(&self, gateway: &GatewayCore, rounds: usize) -> Result<Reach> {
+        let mut reach = Reach::default();
+        let mut before = gateway.requests_a_second().await?;
+        for round in 0..rounds {
+            eprintln!("round {} of {rounds}: a gateway core and a scorer core", round + 1);
+            let scorer = feed::saturate(self.scorer.address, self.first.load, self.length).await?.rate();
+            let after = gateway.requests_a_second().await?;
+            reach.gateway.push(after);
+            reach.scorer.push(scorer);
+            reach.cores.push(scorer / f64::midpoint(before, after));
+            before = after;
+        }
+        Ok(reach)
+    }
+
     async fn saturated(&self, scorer: &Scorer, case: Case) -> Result<Saturated> {
         eprintln!("{} {}", case.axis, case.value);
-        // Transactions come into the cache.
-        feed::saturate(scorer.address, case.load, self.length / 2).await?;
+        // Transactions come into the cache, and every user once.
+        let mut seen = 0;
+        while seen < case.load.users.max(case.load.transactions) as u64 {
+            seen += feed::saturate(scorer.address, case.load, self.length / 2).await?.observations;
+        }
         let (mut rate, mut cpu, mut over_first) = (Rounds::default(), Rounds::default(), Rounds::default());
         let (mut before, mut last) = (turn(&self.scorer, self.first, self.length).await?.0, Fed::default());
         for _ in 0..self.rounds {

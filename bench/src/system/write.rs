@@ -19,7 +19,10 @@ pub(super) fn all(found: &Found, publish: bool) -> Result<()> {
     let results = json!({
         "command": "make bench-system",
         "fed_by": "a program that speaks the gateways' protocol, at the rate of so many gateway cores",
-        "gateway_core": { "requests_a_second": rounded(found.gateway) },
+        "in_turns": {
+            "requests_a_second_of_a_gateway_core": found.reach.gateway.json(),
+            "observations_a_second_of_a_scorer_core": found.reach.scorer.json(),
+        },
         "rows": found.cases.iter().map(row).collect::<Vec<_>>(),
         "steady": {
             "share_of_saturation": STEADY_SHARE,
@@ -34,7 +37,7 @@ pub(super) fn all(found: &Found, publish: bool) -> Result<()> {
             "none": none(&found.long),
         },
         "ratios": {
-            "gateway_cores_per_scorer_core": rounded(found.gateway_cores()),
+            "gateway_cores_per_scorer_core": found.reach.cores.json(),
             "observed_vs_sent": rounded(found.steady.observations as f64 / found.sent.max(1) as f64),
             "memory_end_vs_half": rounded(found.memory_end_vs_half()),
         },
@@ -46,10 +49,6 @@ pub(super) fn all(found: &Found, publish: bool) -> Result<()> {
 }
 
 impl Found {
-    fn gateway_cores(&self) -> f64 {
-        self.cases.first().map_or(f64::NAN, |first| first.rate.median() / self.gateway)
-    }
-
     /// 1 where memory has stopped growing.
     fn memory_end_vs_half(&self) -> f64 {
         let at = |place: usize| self.memory.get(place).map_or(f64::NAN, |bytes| *bytes as f64);
@@ -91,15 +90,17 @@ fn table(found: &Found) -> String {
     let megabytes = |bytes: Option<&u64>| bytes.map_or(f64::NAN, |bytes| *bytes as f64 / 1e6);
     let _ = writeln!(
         table,
-        "{}. One scorer core, a model of {} trees and {} labels, observes {:.0} requests a second, {:.1} times what a \
-         gateway core at saturation sends ({:.0}). At {:.0} % of that: {} sent, {} observed. Memory: {:.0} MB at rest, {:.0} MB after \
-         half and {:.0} MB after all of {} observations.\n",
+        "{}. One scorer core, a model of {} trees and {} labels, observes {:.0} requests a second, {:.1} ({:.1}–{:.1}) times what \
+         a gateway core at saturation sends ({:.0}), the two in turns. At {:.0} % of that: {} sent, {} observed. Memory: {:.0} MB at \
+         rest, {:.0} MB after half and {:.0} MB after all of {} observations.\n",
         crate::machine::name(),
         first.case.model.trees,
         first.case.model.labels,
-        first.rate.median(),
-        found.gateway_cores(),
-        found.gateway,
+        found.reach.scorer.median(),
+        found.reach.cores.median(),
+        found.reach.cores.least(),
+        found.reach.cores.most(),
+        found.reach.gateway.median(),
         STEADY_SHARE * 100.0,
         found.sent,
         found.steady.observations,
