@@ -33,6 +33,10 @@ const ASK: u64 = 3;
 const GO_ON: u64 = 4;
 const HURRY: u64 = 5;
 
+/// Ticks that are further apart come too late for the rest of a batch, which no requests have asked for: the scorer does not
+/// wait long for a body.
+const REST_WAITS_MS: u32 = 1_000;
+
 /// While a share is no whole number, the admin interface is asked for it that often under traffic, besides whenever
 /// somebody has set one.
 const ASKED_EVERY: Duration = Duration::from_secs(1);
@@ -340,7 +344,7 @@ impl Plugin {
 
     fn send(self: &Arc<Self>) {
         loop {
-            match self.sending.begin(&self.envoy) {
+            match self.sending.begin(&self.envoy, self.config.limits.flush_ms > REST_WAITS_MS) {
                 Begun::Nothing => return,
                 Begun::Whole => {}
                 Begun::Partly { hurried: true } => return self.to_main.ask(HURRY),

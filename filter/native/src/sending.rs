@@ -97,8 +97,8 @@ impl Sending {
         locked(&self.waiting).push_back(leaving);
     }
 
-    /// Main thread: begins to send the next batch.
-    pub(crate) fn begin(&self, envoy: &Envoy) -> Begun {
+    /// Main thread: begins to send the next batch, whose rest is to wait for no request where it is to be `hurried`.
+    pub(crate) fn begin(&self, envoy: &Envoy, hurried: bool) -> Begun {
         if !matches!(*locked(&self.at), At::Nothing) {
             return Begun::Nothing;
         }
@@ -113,7 +113,7 @@ impl Sending {
         if whole {
             return Begun::Whole;
         }
-        let hurried = self.another_waits();
+        let hurried = hurried || self.another_waits();
         self.stand_at(Some(Partly { call, body, sent, hurried }));
         Begun::Partly { hurried }
     }
