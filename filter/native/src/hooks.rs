@@ -61,12 +61,21 @@ extern "C" fn envoy_dynamic_module_on_http_filter_config_destroy(configured: Add
     });
 }
 
+/// Main thread: `act`, unless the configuration was refused.
+///
+/// # Safety
+/// `configured` is what `config_new` made.
+unsafe fn on_main(configured: Address, act: impl FnOnce(&Arc<Plugin>)) {
+    // SAFETY: as the caller says.
+    if let Some(plugin) = unsafe { &*configured.cast::<Configured>() } {
+        survived(Some(plugin), (), || act(plugin));
+    }
+}
+
 #[unsafe(no_mangle)]
 extern "C" fn envoy_dynamic_module_on_http_filter_config_scheduled(_envoy: Address, configured: Address, event: u64) {
     // SAFETY: what `config_new` made.
-    if let Some(plugin) = unsafe { &*configured.cast::<Configured>() } {
-        survived(Some(plugin), (), || plugin.asked(event));
-    }
+    unsafe { on_main(configured, |plugin| plugin.asked(event)) };
 }
 
 #[unsafe(no_mangle)]
@@ -83,9 +92,7 @@ extern "C" fn envoy_dynamic_module_on_http_filter_config_http_callout_done(
     // SAFETY: Envoy's for the time of the hook.
     let received = unsafe { received(result, (headers, headers_count), (chunks, chunks_count)) };
     // SAFETY: what `config_new` made.
-    if let Some(plugin) = unsafe { &*configured.cast::<Configured>() } {
-        survived(Some(plugin), (), || plugin.call_answered(call, received));
-    }
+    unsafe { on_main(configured, |plugin| plugin.call_answered(call, received)) };
 }
 
 #[unsafe(no_mangle)]
@@ -100,9 +107,7 @@ extern "C" fn envoy_dynamic_module_on_http_filter_config_http_stream_headers(
     // SAFETY: Envoy's for the time of the hook.
     let received = unsafe { Received::new(abi::slice(headers, count), &[]) };
     // SAFETY: what `config_new` made.
-    if let Some(plugin) = unsafe { &*configured.cast::<Configured>() } {
-        survived(Some(plugin), (), || plugin.answer_headers(call, received));
-    }
+    unsafe { on_main(configured, |plugin| plugin.answer_headers(call, received)) };
 }
 
 #[unsafe(no_mangle)]
@@ -117,9 +122,7 @@ extern "C" fn envoy_dynamic_module_on_http_filter_config_http_stream_data(
     // SAFETY: Envoy's for the time of the hook.
     let received = unsafe { Received::new(&[], abi::slice(chunks, count)) };
     // SAFETY: what `config_new` made.
-    if let Some(plugin) = unsafe { &*configured.cast::<Configured>() } {
-        survived(Some(plugin), (), || plugin.answer_body(call, received));
-    }
+    unsafe { on_main(configured, |plugin| plugin.answer_body(call, received)) };
 }
 
 #[unsafe(no_mangle)]
@@ -129,9 +132,7 @@ extern "C" fn envoy_dynamic_module_on_http_filter_config_http_stream_complete(
     call: u64,
 ) {
     // SAFETY: what `config_new` made.
-    if let Some(plugin) = unsafe { &*configured.cast::<Configured>() } {
-        survived(Some(plugin), (), || plugin.batch_over(call, true));
-    }
+    unsafe { on_main(configured, |plugin| plugin.batch_over(call, true)) };
 }
 
 #[unsafe(no_mangle)]
@@ -142,9 +143,7 @@ extern "C" fn envoy_dynamic_module_on_http_filter_config_http_stream_reset(
     _why: u32,
 ) {
     // SAFETY: what `config_new` made.
-    if let Some(plugin) = unsafe { &*configured.cast::<Configured>() } {
-        survived(Some(plugin), (), || plugin.batch_over(call, false));
-    }
+    unsafe { on_main(configured, |plugin| plugin.batch_over(call, false)) };
 }
 
 /// # Safety
