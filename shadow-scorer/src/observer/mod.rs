@@ -12,6 +12,7 @@
 
 pub mod compare;
 mod contest;
+mod courtesy;
 mod drift;
 mod gate;
 mod judged;
@@ -51,9 +52,6 @@ use crate::model::Registry;
 use crate::settings::Settings;
 use crate::store::Store;
 
-/// How much nicer than live answers the observation threads are, on Unix's scale (19 is nicest).
-const NICENESS: i32 = 10;
-
 /// Longest wait for the store at the end.
 const STORING: Duration = Duration::from_secs(5);
 
@@ -74,7 +72,7 @@ impl Threads {
             Builder::new_multi_thread()
                 .worker_threads(threads)
                 .thread_name(name)
-                .on_thread_start(be_nice)
+                .on_thread_start(courtesy::be_nice)
                 .enable_all()
                 .build()
         };
@@ -85,13 +83,6 @@ impl Threads {
     #[must_use]
     pub fn handle(&self) -> &Handle {
         self.work.handle()
-    }
-}
-
-fn be_nice() {
-    // On Linux a thread's niceness is its own. Failing is no fault: it is a preference.
-    if let Err(error) = rustix::process::nice(NICENESS) {
-        log::debug!("observation threads stay at normal priority: {error}");
     }
 }
 

@@ -1,0 +1,45 @@
+//! How observation work gives way to live answers, and to whoever else wants its core.
+
+use std::thread;
+
+/// How much nicer than live answers the observation threads are, on Unix's scale (19 is nicest).
+const NICENESS: i32 = 10;
+
+/// Observations of a batch, at most, between two offers of the core: some 100 µs.
+const PORTION: usize = 16;
+
+/// For a thread of observation work, when it starts.
+pub(super) fn be_nice() {
+    // On Linux a thread's niceness is its own. Failing is no fault: it is a preference.
+    if let Err(error) = rustix::process::nice(NICENESS) {
+        log::debug!("observation threads stay at normal priority: {error}");
+    }
+}
+
+/// Offers the core to whoever wants it, after each [`PORTION`] of the `done` observations of a batch.
+///
+/// Niceness alone does not see to that: whoever is woken by another core gets this one when this one hears of it, and on some
+/// virtual machines a core that computes hears of it only with the next timer tick, milliseconds later. The thread goes
+/// on with its own batch: a runtime's pause would begin the next one in between.
+pub(super) fn give_way(done: usize) {
+    if done % PORTION == PORTION - 1 {
+        thread::yield_now();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_of_observation_work_is_nicer_than_who_started_it() {
+        let niceness = || rustix::process::getpriority_process(None).unwrap_or(i32::MIN);
+        let threads = thread::spawn(move || {
+            let before = niceness();
+            be_nice();
+            (before, niceness())
+        });
+        let (before, after) = threads.join().unwrap_or_default();
+        assert_eq!(after, (before + NICENESS).min(19));
+    }
+}
