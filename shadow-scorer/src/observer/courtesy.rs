@@ -5,7 +5,7 @@ use std::thread;
 /// How much nicer than live answers the observation threads are, on Unix's scale (19 is nicest).
 const NICENESS: i32 = 10;
 
-/// Observations of a batch, at most, between two offers of the core: some 100 µs.
+/// Items between two offers of the core: some 100 µs.
 const PORTION: usize = 16;
 
 /// For a thread of observation work, when it starts.
@@ -16,14 +16,25 @@ pub(super) fn be_nice() {
     }
 }
 
-/// Offers the core to whoever wants it, after each [`PORTION`] of the `done` observations of a batch.
+/// Offers the core to whoever wants it, each time that [`PORTION`] items are done.
 ///
 /// Niceness alone does not see to that: a nice thread is due a share as well, and Linux gives it in one piece, until the next
 /// timer tick, while others on the core wait. The price is that on a core which others keep busy all the time this thread
-/// gets some 2 % instead of 10. It goes on with its own batch: a runtime's pause would begin another one in between.
-pub(super) fn give_way(done: usize) {
-    if done % PORTION == PORTION - 1 {
-        thread::yield_now();
+/// gets some 2 % instead of 10; shedding, which must work just then, does not pay it. The thread goes on with its own
+/// batch: a runtime's pause would begin another one in between.
+#[derive(Debug, Default)]
+pub(super) struct Courtesy {
+    items: usize,
+}
+
+impl Courtesy {
+    /// That many items are done.
+    pub(super) fn did(&mut self, items: usize) {
+        self.items = self.items.saturating_add(items);
+        if self.items >= PORTION {
+            self.items = 0;
+            thread::yield_now();
+        }
     }
 }
 

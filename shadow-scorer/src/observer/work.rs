@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 
 use super::compare::{Agreement, Tally};
 use super::contest::Contest;
-use super::courtesy::give_way;
+use super::courtesy::Courtesy;
 use super::drift::{Drift, Watched};
 use super::judged::Judged;
 use super::matrix::{Matrix, Sheet};
@@ -90,9 +90,11 @@ impl Work {
     pub(super) async fn verdict(&self, bytes: &Bytes, arrived: Instant) -> Result<Verdict, FrameError> {
         let batch = Batch::parse(bytes)?;
         let mut served = Vec::with_capacity(batch.observations.len());
-        for (index, observation) in batch.observations.iter().enumerate() {
-            served.push(Served::read(observation, &batch.schema, self.decoded_bytes, &self.metrics).await);
-            give_way(index);
+        let mut courtesy = Courtesy::default();
+        for observation in &batch.observations {
+            let read = Served::read(observation, &batch.schema, self.decoded_bytes, &self.metrics).await;
+            courtesy.did(read.count() as usize);
+            served.push(read);
         }
         let questions = self.ask_rules(bytes, &batch, &served);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -110,7 +112,6 @@ impl Work {
         };
         let events = self.events.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for (index, (observation, served)) in batch.observations.iter().zip(&served).enumerate() {
-            give_way(index);
             judged.observation(observation, served, &predictions);
             let Served::Items(items) = served else { continue };
             let labels = rules.get(&index).and_then(Option::as_ref);
@@ -123,6 +124,7 @@ impl Work {
                 if let (Some(events), Some(event)) = (&events, event(observation, item, now)) {
                     events.offer(event);
                 }
+                courtesy.did(1);
             }
             if let Some(share) = agreement.share() {
                 self.metrics.judged_requests.inc();
@@ -155,8 +157,7 @@ impl Work {
         let batch = Batch::parse(bytes)?;
         let model = self.registry.champion().is_some();
         let mut tally = Tally::default();
-        for (index, observation) in batch.observations.iter().enumerate() {
-            give_way(index);
+        for observation in &batch.observations {
             let served = Served::read(observation, &batch.schema, self.decoded_bytes, &self.metrics).await;
             self.time(observation);
             tally.observation();
