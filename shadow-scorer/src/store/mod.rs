@@ -42,6 +42,9 @@ pub use place::Place;
 use sql::Marks;
 pub use transactions::{NewTransaction, TransactionWithHistory};
 
+/// Between two tries of what SQLite does not wait for itself.
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
+
 /// How the store is used.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -119,7 +122,7 @@ impl Store {
     async fn connect(place: Place, options: &Options) -> Result<Self, StoreError> {
         sqlx::any::install_default_drivers();
         let session = place.session_settings(options.statement_timeout);
-        try_once(&place, &session, options.statement_timeout).await?;
+        first_connection(&place, &session, options.statement_timeout).await?;
         // A late statement is an error that its caller counts; logged, one that stores many rows is a line of 30 KB.
         let connect = place.connect_url().parse::<AnyConnectOptions>().map_err(|source| error::of(&place, source))?;
         let connect = connect.disable_statement_logging();
@@ -174,21 +177,30 @@ impl Store {
 }
 
 /// One connection before there is a pool: a pool goes on trying until its time is up and then says only that.
-async fn try_once(place: &Place, session: &[String], limit: Duration) -> Result<(), StoreError> {
+async fn first_connection(place: &Place, session: &[String], limit: Duration) -> Result<(), StoreError> {
+    let begun = Instant::now();
+    let told = |said| error::of(place, said);
     let attempt = async {
-        let mut connection = AnyConnection::connect(&place.connect_url()).await?;
-        apply(session, &mut connection).await?;
-        connection.close().await
+        let mut connection = AnyConnection::connect(&place.connect_url()).await.map_err(told)?;
+        apply(session, &mut connection).await.map_err(told)?;
+        loop {
+            match apply(place.file_settings(), &mut connection).await.map_err(told) {
+                // To change a file's journal SQLite does not wait for other programs, whatever its busy timeout.
+                Err(StoreError::Locked { .. }) if begun.elapsed() < limit / 2 => tokio::time::sleep(LOCK_PAUSE).await,
+                Err(said) => return Err(said),
+                Ok(()) => return connection.close().await.map_err(told),
+            }
+        }
     };
     match tokio::time::timeout(limit, attempt).await {
-        Ok(tried) => tried.map_err(|source| error::of(place, source)),
+        Ok(tried) => tried,
         Err(_) => Err(StoreError::Late { place: place.to_string() }),
     }
 }
 
-async fn apply(session: &[String], connection: &mut AnyConnection) -> Result<(), sqlx::Error> {
-    for setting in session {
-        sqlx::raw_sql(sqlx::AssertSqlSafe(setting.clone())).execute(&mut *connection).await?;
+async fn apply(settings: &[impl AsRef<str>], connection: &mut AnyConnection) -> Result<(), sqlx::Error> {
+    for setting in settings {
+        sqlx::raw_sql(sqlx::AssertSqlSafe(setting.as_ref().to_owned())).execute(&mut *connection).await?;
     }
     Ok(())
 }

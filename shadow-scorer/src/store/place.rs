@@ -69,15 +69,22 @@ impl Place {
         }
     }
 
+    /// What a store's first connection tells it: it stays with the file.
+    pub(super) const fn file_settings(&self) -> &'static [&'static str] {
+        match self.kind {
+            // Readers never wait for a writer; a writer waits its turn.
+            Kind::Sqlite(_) => &["PRAGMA journal_mode = WAL"],
+            Kind::Postgres { .. } => &[],
+        }
+    }
+
     /// What each connection is told first.
     pub(super) fn session_settings(&self, statement_timeout: Duration) -> Arc<[String]> {
         let millis = statement_timeout.as_millis();
         match self.kind {
-            // WAL: readers never wait for a writer; a writer waits its turn. NORMAL: a crash of the machine may lose
-            // the last moments, never the file.
+            // NORMAL: a crash of the machine may lose the last moments, never the file.
             Kind::Sqlite(_) => Arc::from([
                 format!("PRAGMA busy_timeout = {millis}"),
-                "PRAGMA journal_mode = WAL".to_owned(),
                 "PRAGMA synchronous = NORMAL".to_owned(),
                 "PRAGMA foreign_keys = ON".to_owned(),
             ]),
