@@ -4,6 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use contract::ports::Part;
+use filter::config::Module;
 
 use crate::builder::Side;
 use crate::error::Error;
@@ -24,6 +25,15 @@ impl Stack {
         used.then(|| plugin::with_role(&self.plugin(), "observe"))
     }
 
+    fn module_file(&self) -> PathBuf {
+        self.settings.module.clone().unwrap_or_else(|| self.settings.place.filter())
+    }
+
+    /// Which of the filter's two modules the gateway loads: a shared object is the native one.
+    pub(crate) fn module(&self) -> Module {
+        if self.module_file().extension().is_some_and(|ending| ending == "so") { Module::Native } else { Module::Wasm }
+    }
+
     /// Envoy's configuration for this stack.
     ///
     /// # Errors
@@ -35,8 +45,7 @@ impl Stack {
             Side::Ours | Side::Nobody => Endpoint::from(self.ports.address(part)),
         };
         let module = if settings.filter {
-            let module = settings.module.clone().unwrap_or_else(|| settings.place.filter());
-            Some(Place::existing("the filter's module", module, "`make build` makes it")?)
+            Some(Place::existing("the filter's module", self.module_file(), "`make build` makes it")?)
         } else {
             None
         };
@@ -50,7 +59,7 @@ impl Stack {
             scorer_live: endpoint(settings.scorer, Part::Scorer),
             scorer_observe: endpoint(settings.scorer, Part::Scorer),
             scorer_api: endpoint(settings.scorer, Part::Scorer),
-            native: module.as_ref().is_some_and(|module| module.extension().is_some_and(|ending| ending == "so")),
+            native: module.is_some() && self.module() == Module::Native,
             module,
             plugin,
             share: settings.share,

@@ -17,7 +17,7 @@ pub fn configurations(stack: &Stack) -> Result<Vec<String>, Error> {
     let mut checked = Vec::new();
     if let Some(document) = stack.plugin_config() {
         // By the filter's own code: inside Envoy it would only log, and leave everybody on the rules.
-        filter::config::Config::parse(document.as_bytes())
+        filter::config::Config::parse(document.as_bytes(), stack.module())
             .map_err(|error| Error::Setting(format!("the filter refuses its configuration: {error}")))?;
         checked.push("filter: its configuration".into());
     }

@@ -29,7 +29,7 @@ pub(crate) fn all(found: &Found, publish: bool) -> Result<()> {
     report::write("gateway", results)?;
     let mut table = table(measured);
     if let (Some(first), Some(besides)) = (measured.first(), besides) {
-        table.push_str(&sentences(first, besides));
+        table.push_str(&sentences(first, worked(measured), besides));
     }
     println!("{table}");
     for (key, counts) in observed.json() {
@@ -105,14 +105,18 @@ impl Case {
     }
 }
 
+/// The case whose application takes its time.
+fn worked(measured: &[Measured]) -> Option<&Measured> {
+    measured.iter().find(|measured| measured.case.kind.work_ms > 0)
+}
+
 /// Those that promises are about: share 0 %, 1 KiB, one item, HTTP/1.1, the application answering at once and (`work`)
 /// taking its time; and at 10 % the canary's p99 at 30 % load over the
 /// rules' p99 and the model's own.
 fn ratios(first: &Measured, measured: &[Measured], besides: Option<&Besides>) -> Value {
     let perch = first.of("perch_0");
     let vs_none = |pick: &dyn Fn(&Figures) -> &Rounds| perch.map(|figures| rounded(pick(figures).median()));
-    let worked =
-        measured.iter().find(|measured| measured.case.kind.work_ms > 0).and_then(|worked| worked.of("perch_0"));
+    let worked = worked(measured).and_then(|worked| worked.of("perch_0"));
     let client = |pick: &dyn Fn(&Figures) -> &Rounds| worked.map(|figures| rounded(pick(figures).median()));
     let vs_mirror = first.ratio("perch_0", "mirror", |figures| &figures.cpu_vs_none);
     let canary = besides.and_then(|besides| canary(first, besides)).map(rounded);
@@ -184,7 +188,7 @@ fn table(measured: &[Measured]) -> String {
             spread(&other.ratio("perch_0", "mirror", |figures| &figures.cpu_vs_none), 2),
         );
     }
-    for worked in measured.iter().filter(|measured| measured.case.kind.work_ms > 0) {
+    if let Some(worked) = worked(measured) {
         worked_table(&mut table, worked);
     }
     table
@@ -214,7 +218,7 @@ fn worked_table(table: &mut String, worked: &Measured) {
 }
 
 /// What a canary user waits for, and what gateways use while nobody asks.
-fn sentences(first: &Measured, besides: &Besides) -> String {
+fn sentences(first: &Measured, worked: Option<&Measured>, besides: &Besides) -> String {
     let mut text = String::new();
     if let Some(ratio) = canary(first, besides) {
         let _ = writeln!(
@@ -224,16 +228,19 @@ fn sentences(first: &Measured, besides: &Besides) -> String {
             besides.model_alone[1]
         );
     }
-    if let Some(Figures { steady: [low, high], .. }) = first.of("perch_10") {
-        let _ = writeln!(
-            text,
-            "\nWho the rules answer at that share waits {} times as long as without a filter at 30 % load (p99 {}), and {} \
-             times at 70 % (p99 {}).",
-            spread(&low.p50_rules_vs_none, 2),
-            spread(&low.p99_rules_vs_none, 2),
-            spread(&high.p50_rules_vs_none, 2),
-            spread(&high.p99_rules_vs_none, 2),
-        );
+    let applications = [(Some(first), "an application that answers at once"), (worked, "one that takes its time")];
+    for (measured, application) in applications {
+        if let Some(Figures { steady: [low, high], .. }) = measured.and_then(|measured| measured.of("perch_10")) {
+            let _ = writeln!(
+                text,
+                "\nWho the rules answer at that share, with {application}, waits {} times as long as without a filter at \
+                 30 % load (p99 {}), and {} times at 70 % (p99 {}).",
+                spread(&low.p50_rules_vs_none, 2),
+                spread(&low.p99_rules_vs_none, 2),
+                spread(&high.p50_rules_vs_none, 2),
+                spread(&high.p99_rules_vs_none, 2),
+            );
+        }
     }
     if let Some((used, _)) = besides.idle.of("none") {
         let more = |key: &str| besides.idle.of(key).map_or_else(|| "–".to_owned(), |(_, more)| spread(&more, 0));

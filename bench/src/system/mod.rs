@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
+use filter::config::Module;
 use filter::config::raw::Limits;
 use stack::place::Place;
 
@@ -38,6 +39,9 @@ pub(crate) struct Options {
 
 /// Part of what it can do at most, at which nothing may be dropped.
 const STEADY_SHARE: f64 = 0.8;
+
+/// Rounds of a case beside the first.
+const ROUNDS: usize = 7;
 
 /// Rounds in which a gateway core and a scorer core take turns.
 const IN_TURNS: usize = 7;
@@ -83,11 +87,10 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     let gateway = GatewayCore::start(&cores).await?;
     let rate = gateway.requests_a_second().await?;
     let record = size::BYTES + contract::frame::RECORD_OVERHEAD;
-    let limits = Limits::default();
-    let gathered = rate * f64::from(limits.flush_ms) / 1e3;
-    let batch = (gathered as usize).min(limits.batch_bytes / record);
+    let gathered = rate * f64::from(Limits::default().flush_ms) / 1e3;
+    let batch = (gathered as usize).min(Module::Native.batch_bytes() / record);
     let (rounds, length) =
-        if options.quick { (1, Duration::from_millis(1_500)) } else { (3, Duration::from_millis(2_500)) };
+        if options.quick { (1, Duration::from_millis(1_500)) } else { (ROUNDS, Duration::from_millis(2_500)) };
 
     let first = size::first(batch);
     let scorer = start(first.model, &cores).await?;

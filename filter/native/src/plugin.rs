@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use contract::names::FAILURES;
-use filter::config::{Config, Role};
+use filter::config::{Config, Module, Role};
 use filter::metrics;
 use filter::pairs;
 use filter::plugin::host::{Call, Host, Level, Payload};
@@ -105,7 +105,7 @@ impl Plugin {
     /// Says what is wrong, and how to mend it.
     pub(crate) fn new(config: Address, document: &[u8]) -> Result<Arc<Self>, String> {
         static NEXT: AtomicU32 = AtomicU32::new(1);
-        let checked = Config::parse(document).map_err(|error| error.to_string())?;
+        let checked = Config::parse(document, Module::Native).map_err(|error| error.to_string())?;
         if checked.role == Role::Model {
             return Err("role: the native module is one filter, which asks the model as well; take this one out".into());
         }

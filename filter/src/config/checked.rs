@@ -20,6 +20,27 @@ pub enum Role {
     Model,
 }
 
+/// Which module of the filter reads it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Module {
+    /// The WebAssembly one, whose worker sends a batch in one go.
+    Wasm,
+    /// The native one, which sends it in pieces.
+    Native,
+}
+
+impl Module {
+    /// A batch's length in bytes where the configuration says nothing. To begin and to end one costs as much as some
+    /// requests; a longer one keeps the clients of a worker waiting that sends it in one go.
+    #[must_use]
+    pub const fn batch_bytes(self) -> usize {
+        match self {
+            Self::Wasm => 256 * 1024,
+            Self::Native => 1024 * 1024,
+        }
+    }
+}
+
 /// Where the scorer is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scorer {
@@ -114,11 +135,11 @@ impl Config {
             || [&self.cohorts.beta, &self.cohorts.opt_out].iter().any(|members| !members.claims.is_empty())
     }
 
-    /// Reads and checks a plugin configuration.
+    /// Reads and checks a plugin configuration, as `module` does.
     ///
     /// # Errors
     /// The first field that breaks a rule.
-    pub fn parse(json: &[u8]) -> Result<Self, ConfigError> {
+    pub fn parse(json: &[u8], module: Module) -> Result<Self, ConfigError> {
         let mut deserializer = serde_json::Deserializer::from_slice(json);
         let document: raw::Document = match serde_path_to_error::deserialize(&mut deserializer) {
             Ok(document) => document,
@@ -127,10 +148,10 @@ impl Config {
         if deserializer.end().is_err() {
             return fault("configuration", "is one JSON object", "remove what follows its closing brace");
         }
-        Self::check(document)
+        Self::check(document, module)
     }
 
-    fn check(raw: raw::Document) -> Result<Self, ConfigError> {
+    fn check(raw: raw::Document, module: Module) -> Result<Self, ConfigError> {
         let salt = match Salt::new(raw.salt.as_bytes()) {
             Ok(salt) => salt,
             Err(error) => {
@@ -157,7 +178,7 @@ impl Config {
         }
         let labels = rules::labels(raw.labels)?;
         let scorer = rules::scorer(raw.scorer)?;
-        let limits = rules::limits(&raw.limits, raw.identity_body_bytes, &answer_json)?;
+        let limits = rules::limits(&raw.limits, module, raw.identity_body_bytes, &answer_json)?;
         Ok(Self {
             role: raw.role,
             salt,
@@ -198,7 +219,7 @@ mod tests {
             at = &mut at[step];
         }
         *at = value;
-        Config::parse(document.to_string().as_bytes())
+        Config::parse(document.to_string().as_bytes(), Module::Wasm)
     }
 
     #[test]
@@ -283,14 +304,14 @@ mod tests {
     #[test]
     fn what_is_no_json_or_more_than_one_is_refused() {
         for text in ["", "{", "[]", "null", r#"{"salt":"0123456789abcdef"} x"#] {
-            assert!(Config::parse(text.as_bytes()).is_err(), "{text}");
+            assert!(Config::parse(text.as_bytes(), Module::Wasm).is_err(), "{text}");
         }
     }
 
     proptest! {
         #[test]
         fn garbage_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200), text in "\\PC{0,80}") {
-            let _ = Config::parse(&bytes);
+            let _ = Config::parse(&bytes, Module::Wasm);
             let _ = with("salt", json!(text));
             let _ = with("identity", json!([{ "header": text }, { "cookie": text }, { "body": text }]));
         }

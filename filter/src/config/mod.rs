@@ -7,4 +7,4 @@ mod members;
 pub mod raw;
 mod rules;
 
-pub use checked::{Config, ConfigError, Limits, Role, Scorer};
+pub use checked::{Config, ConfigError, Limits, Module, Role, Scorer};

@@ -129,8 +129,8 @@ pub struct Limits {
     pub body_bytes: usize,
     /// Longest answer that is copied, or taken from the scorer, in bytes.
     pub answer_bytes: usize,
-    /// A batch is sent when it is this long, in bytes.
-    pub batch_bytes: usize,
+    /// A batch is sent when it is this long, in bytes; where nothing is said, as long as its module likes them.
+    pub batch_bytes: Option<usize>,
     /// Bytes of copies and waiting records; past it observations are dropped.
     pub pending_bytes: usize,
     /// Bytes of batches under way.
@@ -165,7 +165,7 @@ impl Default for Limits {
         Self {
             body_bytes: 256 * 1024,
             answer_bytes: 1024 * 1024,
-            batch_bytes: 256 * 1024,
+            batch_bytes: None,
             pending_bytes: 8 * 1024 * 1024,
             in_flight_bytes: 8 * 1024 * 1024,
             flush_ms: 200,

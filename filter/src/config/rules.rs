@@ -4,7 +4,7 @@ use contract::frame::{self, MAX_BATCH_BYTES, RECORD_OVERHEAD};
 use contract::headers;
 use contract::names::OTHER_LABEL;
 
-use super::checked::{ConfigError, Limits, MAX_LABELS, Scorer, fault};
+use super::checked::{ConfigError, Limits, MAX_LABELS, Module, Scorer, fault};
 use super::raw;
 use crate::decision::identity::{Pointer, Source};
 use crate::decision::intercept::Intercept;
@@ -160,12 +160,18 @@ fn within(field: &str, value: u64, low: u64, high: u64) -> Result<(), ConfigErro
     fault(field, format!("must be {low} to {high} and is {value}"), "choose a value in that range")
 }
 
-pub(super) fn limits(raw: &raw::Limits, identity_body_bytes: usize, answer_json: &str) -> Result<Limits, ConfigError> {
+pub(super) fn limits(
+    raw: &raw::Limits,
+    module: Module,
+    identity_body_bytes: usize,
+    answer_json: &str,
+) -> Result<Limits, ConfigError> {
+    let batch_bytes = raw.batch_bytes.unwrap_or(module.batch_bytes());
     let bytes = [
         ("identity_body_bytes", identity_body_bytes, MIB),
         ("limits.body_bytes", raw.body_bytes, MAX_BATCH_BYTES),
         ("limits.answer_bytes", raw.answer_bytes, MAX_BATCH_BYTES),
-        ("limits.batch_bytes", raw.batch_bytes, MAX_BATCH_BYTES),
+        ("limits.batch_bytes", batch_bytes, MAX_BATCH_BYTES),
         ("limits.pending_bytes", raw.pending_bytes, 256 * MIB),
         ("limits.in_flight_bytes", raw.in_flight_bytes, 256 * MIB),
     ];
@@ -194,15 +200,15 @@ pub(super) fn limits(raw: &raw::Limits, identity_body_bytes: usize, answer_json:
             "make it larger, or limits.body_bytes and limits.answer_bytes smaller",
         );
     }
-    if raw.in_flight_bytes < raw.batch_bytes {
-        let rule = format!("must hold at least one batch of {} bytes", raw.batch_bytes);
+    if raw.in_flight_bytes < batch_bytes {
+        let rule = format!("must hold at least one batch of {batch_bytes} bytes");
         return fault("limits.in_flight_bytes", rule, "make it larger, or limits.batch_bytes smaller");
     }
     Ok(Limits {
         identity_body_bytes,
         body_bytes: raw.body_bytes,
         answer_bytes: raw.answer_bytes,
-        batch_bytes: raw.batch_bytes,
+        batch_bytes,
         pending_bytes: raw.pending_bytes,
         in_flight_bytes: raw.in_flight_bytes,
         flush_ms: raw.flush_ms,

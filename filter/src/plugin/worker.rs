@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-use crate::config::Config;
+use crate::config::{Config, Module};
 use crate::plugin::host::{Body, Flow, Host, Level};
 use crate::plugin::model::Canary;
 use crate::plugin::observe::{Observe, Observed};
@@ -49,7 +49,7 @@ impl Worker {
             host.log(Level::Error, "perch: the plugin configuration cannot be read from Envoy");
             return false;
         }
-        match Config::parse(&json) {
+        match Config::parse(&json, Module::Wasm) {
             Ok(config) => self.roots.install(host, context, config),
             Err(error) => {
                 host.log(

@@ -98,7 +98,7 @@ impl Work {
         }
         let questions = self.ask_rules(bytes, &batch, &served);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let predictions = self.predict(&served, arrived, now).await;
+        let predictions = self.predict(&served, arrived, now, &mut courtesy).await;
         let rules = answers(questions, &batch.schema).await;
 
         let mut judged = Judged {
@@ -192,7 +192,13 @@ impl Work {
 
     /// Asks champion and challenger about all items. Of the model's own answers the champion is asked too: whether it is
     /// asked what it was trained on must be known at any share.
-    async fn predict(&self, served: &[Served], arrived: Instant, now: Duration) -> Predictions {
+    async fn predict(
+        &self,
+        served: &[Served],
+        arrived: Instant,
+        now: Duration,
+        courtesy: &mut Courtesy,
+    ) -> Predictions {
         let champion = self.registry.champion();
         let challenger = self.registry.challenger();
         let absent = champion.is_none().then_some(NoneReason::ModelUnavailable);
@@ -224,6 +230,7 @@ impl Work {
             if let Some(watched) = &watched {
                 watched.add(rows, classes, now.as_secs());
             }
+            courtesy.did(classes.len());
         };
         let mut scores = Scores::watched(&models, &found, &self.metrics, watch).await.into_iter();
         let mut next = |model: &Option<Arc<Loaded>>| model.as_ref().and_then(|_| scores.next()).transpose();
