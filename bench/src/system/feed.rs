@@ -122,7 +122,7 @@ impl Batches {
 /// As fast as the scorer answers.
 ///
 /// # Errors
-/// When a batch has no verdict.
+/// When a batch has no verdict, or one without having been looked at.
 pub(super) async fn saturate(scorer: SocketAddr, load: Load, length: Duration) -> Result<Fed> {
     let batches = load.batches();
     let (begin, mut tasks) = (Instant::now(), JoinSet::new());
@@ -145,7 +145,7 @@ pub(super) async fn saturate(scorer: SocketAddr, load: Load, length: Duration) -
 /// `rate` observations a second, each gateway's batches evenly spaced, whatever becomes of the earlier ones.
 ///
 /// # Errors
-/// When a batch has no verdict.
+/// As [`saturate`].
 pub(super) async fn steady(scorer: SocketAddr, load: Load, rate: f64, length: Duration) -> Result<(u64, Fed)> {
     let batches = load.batches();
     let between = Duration::from_secs_f64((load.batch * load.gateways) as f64 / rate);
@@ -179,6 +179,8 @@ async fn gathered(mut tasks: JoinSet<Result<Fed>>, begin: Instant) -> Result<Fed
         all.merge(&done??);
     }
     all.seconds = begin.elapsed().as_secs_f64();
+    let shed = all.none.get(&NoneReason::Shed).copied().unwrap_or(0);
+    ensure!(shed == 0, "the scorer shed {shed} items, so that this tells nothing of what observing costs");
     Ok(all)
 }
 

@@ -129,7 +129,7 @@ pub struct Limits {
     pub body_bytes: usize,
     /// Longest answer that is copied, or taken from the scorer, in bytes.
     pub answer_bytes: usize,
-    /// A batch is sent when it is this long, in bytes; where nothing is said, as long as its module likes them.
+    /// A batch is sent when it is this long, in bytes; where nothing is said, [`super::Module::batch_bytes`].
     pub batch_bytes: Option<usize>,
     /// Bytes of copies and waiting records; past it observations are dropped.
     pub pending_bytes: usize,

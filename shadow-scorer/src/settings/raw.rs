@@ -92,7 +92,7 @@ pub struct Raw {
     pub observe_threads: Option<usize>,
 
     /// Observations that may wait or be worked on; more are shed, counted
-    #[arg(long, env = "PERCH_OBSERVE_QUEUE", value_name = "N", default_value_t = 20_000)]
+    #[arg(long, env = "PERCH_OBSERVE_QUEUE", value_name = "N", default_value_t = 100_000)]
     pub observe_queue: usize,
 
     /// Bytes of observation batches that may wait or be worked on
