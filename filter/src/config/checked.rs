@@ -302,6 +302,25 @@ mod tests {
     }
 
     #[test]
+    fn batches_are_as_long_as_the_module_likes_unless_their_length_is_given() {
+        let of = |limits: Value, module| {
+            let document = json!({ "salt": SALT, "limits": limits }).to_string();
+            Config::parse(document.as_bytes(), module).map(|config| config.limits.batch_bytes)
+        };
+        for module in [Module::Wasm, Module::Native] {
+            assert_eq!(of(json!({}), module), Ok(module.batch_bytes()));
+            assert_eq!(of(json!({ "batch_bytes": 5_000 }), module), Ok(5_000));
+        }
+        // What is under way must hold a batch, however long it came to be.
+        let between = Module::Wasm.batch_bytes();
+        assert!(between < Module::Native.batch_bytes());
+        let few = json!({ "in_flight_bytes": between });
+        assert_eq!(of(few.clone(), Module::Wasm), Ok(between));
+        let refused = of(few, Module::Native).unwrap_err();
+        assert!(refused.field == "limits.in_flight_bytes" && refused.mend.contains("limits.batch_bytes"), "{refused}");
+    }
+
+    #[test]
     fn what_is_no_json_or_more_than_one_is_refused() {
         for text in ["", "{", "[]", "null", r#"{"salt":"0123456789abcdef"} x"#] {
             assert!(Config::parse(text.as_bytes(), Module::Wasm).is_err(), "{text}");

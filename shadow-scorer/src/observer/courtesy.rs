@@ -16,7 +16,8 @@ pub(super) fn be_nice() {
     }
 }
 
-/// Offers the core to whoever wants it, each time that [`PORTION`] items are done, or a chunk that the model is asked about.
+/// Offers the core to whoever wants it, each time that [`PORTION`] items are done, or a chunk that the model is asked
+/// about.
 ///
 /// Niceness alone does not see to that: a nice thread is due a share as well, and Linux gives it in one piece, until the next
 /// timer tick, while others on the core wait. The price is that on a core which others keep busy all the time this thread

@@ -185,7 +185,8 @@ async fn first_connection(place: &Place, session: &[String], limit: Duration) ->
         apply(session, &mut connection).await.map_err(told)?;
         loop {
             match apply(place.file_settings(), &mut connection).await.map_err(told) {
-                // To change a file's journal SQLite does not wait for other programs, whatever its busy timeout.
+                // To change a file's journal SQLite does not wait for other programs, whatever its busy timeout. Who
+                // gives up before the limit can say that it is locked, and not only that it is late.
                 Err(StoreError::Locked { .. }) if begun.elapsed() < limit / 2 => tokio::time::sleep(LOCK_PAUSE).await,
                 Err(said) => return Err(said),
                 Ok(()) => return connection.close().await.map_err(told),
