@@ -104,7 +104,7 @@ pub const NOT_TIMED: u32 = 0;
 pub struct Observation<'a> {
     /// Who answered the client.
     pub arm: Arm,
-    /// The user is in the canary, but the rules answered (then `arm` is [`Arm::Rule`]).
+    /// The user is in the canary, but the rules answered (then `arm` is [`Arm::Baseline`]).
     pub fallback: bool,
     /// The user's pseudonym, if the request had an identity.
     pub bucket: Option<Bucket>,
@@ -155,7 +155,7 @@ pub fn append(out: &mut Vec<u8>, observation: &Observation<'_>) -> bool {
         return false;
     };
     let mut flags = 0;
-    if observation.arm == Arm::Model {
+    if observation.arm == Arm::Candidate {
         flags |= FLAG_MODEL;
     }
     if observation.fallback {
@@ -308,7 +308,7 @@ impl<'a> Reader<'a> {
             return Err(FrameError::Short(start));
         }
         Ok(Observation {
-            arm: if flags & FLAG_MODEL == 0 { Arm::Rule } else { Arm::Model },
+            arm: if flags & FLAG_MODEL == 0 { Arm::Baseline } else { Arm::Candidate },
             fallback: flags & FLAG_FALLBACK != 0,
             bucket: (flags & FLAG_BUCKET != 0).then_some(Bucket(bucket)),
             // Both at once is written by nobody; the careful reading keeps the user away from the model.
@@ -352,7 +352,7 @@ mod tests {
         fn what_is_written_is_read(parts in proptest::collection::vec(any_observation(), 0..8)) {
             let schema = AnswerSchema { abstain: vec!["unknown".into(), "none".into()], ..AnswerSchema::default() };
             let written: Vec<Observation<'_>> = parts.iter().map(|p| Observation {
-                arm: if p.0 { Arm::Model } else { Arm::Rule }, fallback: p.1, bucket: p.2.map(Bucket), cohort: p.8, status: p.3,
+                arm: if p.0 { Arm::Candidate } else { Arm::Baseline }, fallback: p.1, bucket: p.2.map(Bucket), cohort: p.8, status: p.3,
                 duration_us: p.4, request_encoding: encoding(p.5.0), answer_encoding: encoding(p.5.1),
                 request: &p.6, answer: &p.7,
             }).collect();
@@ -373,7 +373,7 @@ mod tests {
             let mut bytes = Vec::new();
             start(&mut bytes, "");
             let observation = Observation {
-                arm: Arm::Rule, fallback: false, bucket: None, cohort: Cohort::Beta, status: 200, duration_us: 1,
+                arm: Arm::Baseline, fallback: false, bucket: None, cohort: Cohort::Beta, status: 200, duration_us: 1,
                 request_encoding: Encoding::Identity, answer_encoding: Encoding::Gzip,
                 request: b"0123456789abcdef", answer: b"0123456789abcdef",
             };

@@ -14,11 +14,12 @@
 //! | [`answer`] | where items, ids and labels stand in an answer, and how to read them |
 //! | [`evidence`] | what the guard asks the scorer, counted by user |
 //! | [`frame`] | the observation batch on the wire |
-//! | [`verdict`] | what the scorer answers to a batch |
+//! | [`batch_result`] | what the scorer answers to a batch |
 
 pub mod alerts;
 pub mod analysis;
 pub mod answer;
+pub mod batch_result;
 pub mod bucket;
 pub mod evidence;
 pub mod frame;
@@ -28,4 +29,3 @@ mod picked;
 pub mod ports;
 pub mod series;
 pub mod switch;
-pub mod verdict;

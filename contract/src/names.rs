@@ -21,8 +21,8 @@ pub const FAILURES: &str = "perch_filter_failures_total";
 pub const INTERCEPTED: &str = "perch_intercepted_total";
 /// What became of each intercepted request as an observation: label `outcome` is an [`Outcome`].
 pub const OBSERVATION: &str = "perch_observation_total";
-/// Why items count as `agree="None"`: label `reason` is a [`NoneReason`].
-pub const NONE: &str = "perch_compare_none_total";
+/// Why items count as `agree="None"`: label `reason` is a [`NotCompared`].
+pub const NOT_COMPARED: &str = "perch_not_compared_total";
 /// Agreement by the served label: labels `label` (closed set from the configuration, else `other`) and `agree`.
 pub const LABEL_COMPARE: &str = "perch_label_compare_total";
 /// Where the user's identity came from: label `source` is `header`, `cookie`, `jwt`, `body` or `none`.
@@ -95,18 +95,37 @@ label_values! {
         True => "True",
         /// Both sides have an opinion and they differ.
         False => "False",
-        /// At least one side has none; see [`NoneReason`].
+        /// At least one side has none; see [`NotCompared`].
         None => "None",
     }
 }
 
 label_values! {
-    /// Which side answered.
+    /// Which response a client was given.
     Arm {
-        /// The application's own rules.
+        /// The application's own.
+        Baseline => "baseline",
+        /// The model's under trial.
+        Candidate => "candidate",
+    }
+}
+
+label_values! {
+    /// [`Arm`] in the words of [`SOURCE`] and of the reference application's responses.
+    Source {
+        /// The application's own response.
         Rule => "rule",
-        /// The model.
+        /// The candidate's.
         Model => "model",
+    }
+}
+
+impl From<Arm> for Source {
+    fn from(arm: Arm) -> Self {
+        match arm {
+            Arm::Baseline => Self::Rule,
+            Arm::Candidate => Self::Model,
+        }
     }
 }
 
@@ -187,7 +206,7 @@ label_values! {
 
 label_values! {
     /// Why an item has no verdict.
-    NoneReason {
+    NotCompared {
         /// A side abstained (`unknown` by default).
         Abstained => "abstained",
         /// A side gave the item no label at all.
@@ -195,7 +214,7 @@ label_values! {
         /// The other side's answer lacks the item.
         MissingItem => "missing_item",
         /// There was no model to ask.
-        ModelUnavailable => "model_unavailable",
+        CandidateUnavailable => "candidate_unavailable",
         /// The rules did not answer the scorer's question (refused, late, over the concurrency limit, not 200).
         RulesUnavailable => "rules_unavailable",
         /// A body could not be decoded or read; counted once for the observation, as its items are not known.
@@ -225,7 +244,7 @@ label_values! {
 
 label_values! {
     /// What became of an observation batch.
-    BatchResult {
+    BatchOutcome {
         /// Handed to Envoy.
         Sent => "sent",
         /// The scorer's verdict came back and was counted.

@@ -137,7 +137,7 @@ pub const GATEWAY: &[Series] = &[
     counter(names::INTERCEPTED, &[], "Intercepted requests."),
     counter(names::FAILURES, &[], "Callbacks of the filter that failed, their requests left to the rules."),
     counter(names::OBSERVATION, &["outcome"], "Intercepted requests, by what became of them as observations."),
-    counter(names::NONE, &["reason"], "Items without a verdict, by reason."),
+    counter(names::NOT_COMPARED, &["reason"], "Items without a verdict, by reason."),
     counter(names::LABEL_COMPARE, &["label", "agree"], "Agreement by the label that the client was given, per item."),
     counter(names::IDENTITY, &["source"], "Intercepted requests, by where the user's identity came from."),
     counter(names::BATCH, &["result"], "Observation batches, by result."),

@@ -226,7 +226,7 @@ pub fn arm(bucket: Bucket, cohort: Cohort, share: Share, beta: Share) -> Arm {
         Cohort::Beta => share.holds(bucket) || beta.holds(bucket),
         Cohort::OptOut => false,
     };
-    if inside { Arm::Model } else { Arm::Rule }
+    if inside { Arm::Candidate } else { Arm::Baseline }
 }
 
 /// Does a sample of `share` of the requests have the one with that `x-request-id`? The same arithmetic as Envoy's
@@ -304,12 +304,12 @@ mod tests {
         let bucket = Bucket(0);
         // Position 46, see FROZEN.
         let (below, above) = (Share::percent(46), Share::percent(47));
-        assert_eq!(arm(bucket, Cohort::Ordinary, below, Share::ALL), Arm::Rule);
-        assert_eq!(arm(bucket, Cohort::Ordinary, above, Share::OFF), Arm::Model);
-        assert_eq!(arm(bucket, Cohort::Beta, Share::OFF, below), Arm::Rule);
-        assert_eq!(arm(bucket, Cohort::Beta, Share::OFF, above), Arm::Model);
-        assert_eq!(arm(bucket, Cohort::Beta, above, Share::OFF), Arm::Model, "a ramp takes the cohort along");
-        assert_eq!(arm(bucket, Cohort::OptOut, Share::ALL, Share::ALL), Arm::Rule);
+        assert_eq!(arm(bucket, Cohort::Ordinary, below, Share::ALL), Arm::Baseline);
+        assert_eq!(arm(bucket, Cohort::Ordinary, above, Share::OFF), Arm::Candidate);
+        assert_eq!(arm(bucket, Cohort::Beta, Share::OFF, below), Arm::Baseline);
+        assert_eq!(arm(bucket, Cohort::Beta, Share::OFF, above), Arm::Candidate);
+        assert_eq!(arm(bucket, Cohort::Beta, above, Share::OFF), Arm::Candidate, "a ramp takes the cohort along");
+        assert_eq!(arm(bucket, Cohort::OptOut, Share::ALL, Share::ALL), Arm::Baseline);
     }
 
     #[test]

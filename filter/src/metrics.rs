@@ -5,8 +5,9 @@
 //! the first scrape; ids are kept, and no name is looked up for a request.
 
 use contract::names::{
-    Agree, Arm, BATCH, BatchResult, COMPARE, FAILURES, FALLBACK, FallbackReason, IDENTITY, INTERCEPTED, IdentitySource,
-    LABEL_COMPARE, NONE, NoneReason, OBSERVATION, OTHER_LABEL, Outcome, PREDICT_REQUESTS, SOURCE,
+    Agree, Arm, BATCH, BatchOutcome, COMPARE, FAILURES, FALLBACK, FallbackReason, IDENTITY, INTERCEPTED,
+    IdentitySource, LABEL_COMPARE, NOT_COMPARED, NotCompared, OBSERVATION, OTHER_LABEL, Outcome, PREDICT_REQUESTS,
+    SOURCE, Source,
 };
 
 /// The two values of the label `available`, in the order of their stats.
@@ -29,12 +30,12 @@ pub enum Stat {
     Failure,
     /// [`OBSERVATION`].
     Observation(Outcome),
-    /// [`NONE`].
-    None(NoneReason),
+    /// [`NOT_COMPARED`].
+    NotCompared(NotCompared),
     /// [`IDENTITY`].
     Identity(IdentitySource),
     /// [`BATCH`].
-    Batch(BatchResult),
+    Batch(BatchOutcome),
     /// [`LABEL_COMPARE`], by the label's place in the configured set; any place past its end is [`OTHER_LABEL`].
     Label(usize, Agree),
 }
@@ -45,10 +46,10 @@ const FALLBACK_AT: usize = PREDICT_AT + AVAILABLE.len();
 const INTERCEPTED_AT: usize = FALLBACK_AT + FallbackReason::ALL.len();
 const FAILURE_AT: usize = INTERCEPTED_AT + 1;
 const OBSERVATION_AT: usize = FAILURE_AT + 1;
-const NONE_AT: usize = OBSERVATION_AT + Outcome::ALL.len();
-const IDENTITY_AT: usize = NONE_AT + NoneReason::ALL.len();
+const NOT_COMPARED_AT: usize = OBSERVATION_AT + Outcome::ALL.len();
+const IDENTITY_AT: usize = NOT_COMPARED_AT + NotCompared::ALL.len();
 const BATCH_AT: usize = IDENTITY_AT + IdentitySource::ALL.len();
-const LABELS_AT: usize = BATCH_AT + BatchResult::ALL.len();
+const LABELS_AT: usize = BATCH_AT + BatchOutcome::ALL.len();
 
 impl Stat {
     /// Its place among the stats, below [`count`]; `labels` is the size of the configured set.
@@ -62,7 +63,7 @@ impl Stat {
             Self::Intercepted => INTERCEPTED_AT,
             Self::Failure => FAILURE_AT,
             Self::Observation(outcome) => OBSERVATION_AT + outcome as usize,
-            Self::None(reason) => NONE_AT + reason as usize,
+            Self::NotCompared(reason) => NOT_COMPARED_AT + reason as usize,
             Self::Identity(source) => IDENTITY_AT + source as usize,
             Self::Batch(result) => BATCH_AT + result as usize,
             Self::Label(label, agree) => {
@@ -92,7 +93,7 @@ pub fn names(labels: &[String]) -> Vec<String> {
         put(Stat::Compare(*agree), format!("{COMPARE}.agree.{}", agree.as_str()));
     }
     for arm in Arm::ALL {
-        put(Stat::Source(*arm), format!("{SOURCE}.source.{}", arm.as_str()));
+        put(Stat::Source(*arm), format!("{SOURCE}.source.{}", Source::from(*arm).as_str()));
     }
     for (available, value) in [false, true].into_iter().zip(AVAILABLE) {
         put(Stat::Predict(available), format!("{PREDICT_REQUESTS}.available.{value}"));
@@ -105,13 +106,13 @@ pub fn names(labels: &[String]) -> Vec<String> {
     for outcome in Outcome::ALL {
         put(Stat::Observation(*outcome), format!("{OBSERVATION}.outcome.{}", outcome.as_str()));
     }
-    for reason in NoneReason::ALL {
-        put(Stat::None(*reason), format!("{NONE}.reason.{}", reason.as_str()));
+    for reason in NotCompared::ALL {
+        put(Stat::NotCompared(*reason), format!("{NOT_COMPARED}.reason.{}", reason.as_str()));
     }
     for source in IdentitySource::ALL {
         put(Stat::Identity(*source), format!("{IDENTITY}.source.{}", source.as_str()));
     }
-    for result in BatchResult::ALL {
+    for result in BatchOutcome::ALL {
         put(Stat::Batch(*result), format!("{BATCH}.result.{}", result.as_str()));
     }
     let known = labels.iter().map(String::as_str).chain([OTHER_LABEL]);
@@ -144,16 +145,16 @@ mod tests {
         let names = names(&labels);
         let name = |stat: Stat| names[stat.place(1)].as_str();
         assert_eq!(name(Stat::Compare(Agree::None)), "lm_suggest_compare_total.agree.None");
-        assert_eq!(name(Stat::Source(Arm::Model)), "lm_suggest_source_total.source.model");
+        assert_eq!(name(Stat::Source(Arm::Candidate)), "lm_suggest_source_total.source.model");
         assert_eq!(name(Stat::Predict(true)), "lm_ml_predict_requests_total.available.True");
         assert_eq!(name(Stat::Predict(false)), "lm_ml_predict_requests_total.available.False");
         assert_eq!(name(Stat::Fallback(FallbackReason::NotJson)), "lm_ml_fallback_total.reason.not_json");
         assert_eq!(name(Stat::Intercepted), "perch_intercepted_total");
         assert_eq!(name(Stat::Failure), "perch_filter_failures_total");
         assert_eq!(name(Stat::Observation(Outcome::Observed)), "perch_observation_total.outcome.observed");
-        assert_eq!(name(Stat::None(NoneReason::Shed)), "perch_compare_none_total.reason.shed");
+        assert_eq!(name(Stat::NotCompared(NotCompared::Shed)), "perch_not_compared_total.reason.shed");
         assert_eq!(name(Stat::Identity(IdentitySource::Missing)), "perch_identity_total.source.none");
-        assert_eq!(name(Stat::Batch(BatchResult::Failed)), "perch_batch_total.result.failed");
+        assert_eq!(name(Stat::Batch(BatchOutcome::Failed)), "perch_batch_total.result.failed");
         let fuel = "perch_label_compare_total.label.transportation.fuel.agree.True";
         assert_eq!(name(Stat::Label(0, Agree::True)), fuel);
         assert_eq!(name(Stat::Label(9, Agree::False)), "perch_label_compare_total.label.other.agree.False");

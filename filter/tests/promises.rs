@@ -8,9 +8,9 @@ mod played;
 
 use std::collections::BTreeMap;
 
+use contract::batch_result::{self, BatchResult};
 use contract::frame::{Batch, PATH};
 use contract::names::{Arm, FallbackReason};
-use contract::verdict::{self, Verdict};
 use played::{Gateway, MODEL, OBSERVE, Reply, Request};
 use proptest::prelude::*;
 
@@ -23,7 +23,12 @@ fn good() -> Reply {
 }
 
 fn verdict(observations: u32) -> Reply {
-    let verdict = Verdict { version: verdict::VERSION, observations, agree_true: observations, ..Verdict::default() };
+    let verdict = BatchResult {
+        version: batch_result::VERSION,
+        observations,
+        agree_true: observations,
+        ..BatchResult::default()
+    };
     Reply::of(200, &[("x-perch-scorer", "1")], &serde_json::to_vec(&verdict).unwrap())
 }
 
@@ -41,7 +46,7 @@ fn a_user_of_the_rules_is_observed_and_told_who_answered() {
     let batch = Batch::parse(&call.body).unwrap();
     let seen = &batch.observations[0];
     // The model is asked about the answer's items: the request stays where it is.
-    assert_eq!((seen.request, seen.answer, seen.arm, seen.fallback), (&b""[..], RULES, Arm::Rule, false));
+    assert_eq!((seen.request, seen.answer, seen.arm, seen.fallback), (&b""[..], RULES, Arm::Baseline, false));
     assert_eq!(seen.bucket.map(|bucket| bucket.to_string()), gateway.bucket(request));
     gateway.reply(call.token, &verdict(1));
     gateway.end(request);
@@ -78,7 +83,7 @@ fn a_canary_user_is_answered_by_the_model() {
     let seen = &batch.observations[0];
     assert_eq!(
         (seen.request, seen.answer, seen.arm),
-        (BODY, MODELS, Arm::Model),
+        (BODY, MODELS, Arm::Candidate),
         "the rules are asked with the request"
     );
     assert_eq!(gateway.count("lm_ml_predict_requests_total.available.True"), 1);
@@ -124,7 +129,7 @@ fn a_fallback_is_told_counted_and_observed_as_such() {
         gateway.tick();
         let observed = gateway.calls().remove(0);
         let batch = Batch::parse(&observed.body).unwrap();
-        assert!(batch.observations[0].fallback && batch.observations[0].arm == Arm::Rule);
+        assert!(batch.observations[0].fallback && batch.observations[0].arm == Arm::Baseline);
         assert_eq!(gateway.count(&format!("lm_ml_fallback_total.reason.{}", reason.as_str())), 1);
         assert_eq!(gateway.count("lm_ml_predict_requests_total.available.False"), 1);
         assert_eq!(gateway.count("lm_suggest_source_total.source.rule"), 1);
@@ -212,7 +217,7 @@ fn without_a_verdict_the_items_of_what_was_under_way_and_of_what_waited_are_coun
     }
     gateway.stop(OBSERVE);
     assert_eq!(gateway.count("lm_suggest_compare_total.agree.None"), 2);
-    assert_eq!(gateway.count("perch_compare_none_total.reason.observer_failed"), 2);
+    assert_eq!(gateway.count("perch_not_compared_total.reason.observer_failed"), 2);
     gateway.assert_accounts();
 }
 
@@ -225,7 +230,7 @@ fn a_batch_that_envoy_does_not_take_is_counted_at_once() {
     gateway.tick();
     gateway.allow();
     gateway.tick();
-    assert_eq!(gateway.count("perch_compare_none_total.reason.observer_failed"), 1);
+    assert_eq!(gateway.count("perch_not_compared_total.reason.observer_failed"), 1);
     assert_eq!(gateway.count("perch_batch_total.result.failed"), 1);
     assert_eq!(gateway.count("perch_batch_total.result.sent"), 0);
 }

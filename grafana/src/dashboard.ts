@@ -213,7 +213,7 @@ const verdicts = [
     title: 'Why items have no verdict',
     description: '"abstained" and "no_label" are a side with nothing to say. Everything else is a fault: see VerdictsMissing.',
     min: 0,
-    queries: [{ expr: rate('perch_compare_none_total', 'reason'), legend: '{{reason}}' }],
+    queries: [{ expr: rate('perch_not_compared_total', 'reason'), legend: '{{reason}}' }],
   }),
 ];
 

@@ -127,8 +127,8 @@ export class Scripted {
       sample('perch_scorer_judged_requests_total', {}, judged),
       sample('perch_scorer_request_agreement_total', {}, agree),
       sample('perch_scorer_request_agreement_squares_total', {}, agree * 0.95),
-      ...answers('model', model),
-      ...answers('rule', rule),
+      ...answers('candidate', model),
+      ...answers('baseline', rule),
       ...answers('fallback', Math.round(model * 0.004)),
       sample('perch_scorer_model_info', { alias: 'champion', version: MODELS.meta.version }, 1),
       sample('perch_scorer_model_f1_macro', {}, 0.9315),
@@ -214,13 +214,13 @@ function analysis(since: number): unknown {
       const near = Math.abs(row - column);
       const items = near === 0 ? 9_000 - row * 700 : near < 4 ? Math.round(900 / (near * near + row)) : 0;
       if (items === 0) return;
-      pairs.push({ rule, model, served: 'rule', items });
+      pairs.push({ rule, model, served: 'baseline', items });
       if (near > 0) {
         samples.push({
           at_ms: Date.now() - (row * 31 + column) * 61_000,
           user: `00f3a1${row}${column}7c4e9b20d`.slice(0, 16),
           item: String(4_000 + row * 37 + column),
-          served: 'rule',
+          served: 'baseline',
           rule_label: rule,
           model_label: model,
           model_confidence: 0.55 + ((row * 7 + column * 3) % 40) / 100,
@@ -229,7 +229,7 @@ function analysis(since: number): unknown {
       }
     }),
   );
-  pairs.push({ rule: null, model: 'groceries', served: 'rule', items: 2_100 });
+  pairs.push({ rule: null, model: 'groceries', served: 'baseline', items: 2_100 });
   const nobody = { users: 0, given: 0, accepted: 0, given_squared: 0, accepted_squared: 0, given_accepted: 0 };
   return {
     version: 1,
@@ -242,9 +242,9 @@ function analysis(since: number): unknown {
     feedback: { rule: nobody, model: nobody },
     disputed: { rule: nobody, model: nobody },
     taken: [
-      { rule: 'groceries', model: 'restaurants', served: 'rule', took: 'model', times: 41 },
-      { rule: 'groceries', model: 'restaurants', served: 'rule', took: 'rule', times: 17 },
-      { rule: 'restaurants', model: 'groceries', served: 'rule', took: 'rule', times: 22 },
+      { rule: 'groceries', model: 'restaurants', served: 'baseline', took: 'model', times: 41 },
+      { rule: 'groceries', model: 'restaurants', served: 'baseline', took: 'rule', times: 17 },
+      { rule: 'restaurants', model: 'groceries', served: 'baseline', took: 'rule', times: 22 },
     ],
     samples,
     disputes_dropped: 0,

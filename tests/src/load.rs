@@ -99,7 +99,7 @@ async fn client(
             .with_context(|| format!("request {number}: {:?}", String::from_utf8_lossy(&answer.body)))?;
         ensure!(items.len() as u64 == ITEMS, "request {number}: {} items", items.len());
         tally.answers += 1;
-        tally.model += u64::from(answer.arm() == "model");
+        tally.model += u64::from(answer.arm() == "candidate");
         tally.fallbacks += u64::from(!answer.fallback().is_empty());
     }
 }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use contract::answer::{self, AnswerSchema};
+use contract::batch_result::{self, BatchResult};
 use contract::frame::{self, Batch};
 use contract::headers;
-use contract::names::{Agree, Arm, Cohort, NoneReason};
+use contract::names::{Agree, Arm, Cohort, NotCompared};
 use contract::switch::Share;
-use contract::verdict::{self, Verdict};
 use http::Request;
 use serde_json::{Value, json};
 use stack::{Builder, Scrape, Stack};
@@ -194,20 +194,20 @@ pub fn with_observer(
 
 fn verdict_on(batch: &[u8]) -> Script {
     let Ok(batch) = Batch::parse(batch) else { return model_script(400, "not a batch") };
-    let mut verdict = Verdict { version: verdict::VERSION, ..Verdict::default() };
+    let mut verdict = BatchResult { version: batch_result::VERSION, ..BatchResult::default() };
     for observation in &batch.observations {
         verdict.observations += 1;
-        if observation.arm == Arm::Rule && !observation.fallback {
+        if observation.arm == Arm::Baseline && !observation.fallback {
             verdict.available += 1;
         }
         match answer::read(observation.answer, &batch.schema) {
             Ok(items) => verdict.agree_true += u32::try_from(items.len()).unwrap_or(u32::MAX),
             Err(_) if observation.status >= 300 => {}
-            Err(_) => *verdict.none.entry(NoneReason::Unreadable).or_default() += 1,
+            Err(_) => *verdict.none.entry(NotCompared::Unreadable).or_default() += 1,
         }
     }
     let label = RULES_LABEL.to_owned();
-    verdict.labels = vec![verdict::LabelCount { label, agree: Agree::True, items: verdict.agree_true }];
+    verdict.labels = vec![batch_result::LabelCount { label, agree: Agree::True, items: verdict.agree_true }];
     match serde_json::to_vec(&verdict) {
         Ok(body) => model_script(200, body),
         Err(error) => model_script(500, error.to_string()),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use contract::names::{BATCH, BatchResult, COMPARE, INTERCEPTED, NONE, NoneReason, OBSERVATION, Outcome};
+use contract::names::{BATCH, BatchOutcome, COMPARE, INTERCEPTED, NOT_COMPARED, NotCompared, OBSERVATION, Outcome};
 use serde_json::{Value, json};
 
 use super::variants::Variant;
@@ -34,11 +34,11 @@ impl Observed {
             let begin = Instant::now();
             let scrape = loop {
                 let scrape = variant.stack.scrape().await?;
-                let batches = |result: BatchResult| scrape.sum(BATCH, &[("result", result.as_str())]);
-                let answered = batches(BatchResult::Answered) + batches(BatchResult::Failed);
+                let batches = |result: BatchOutcome| scrape.sum(BATCH, &[("result", result.as_str())]);
+                let answered = batches(BatchOutcome::Answered) + batches(BatchOutcome::Failed);
                 if scrape.sum(INTERCEPTED, &[]) > 0.0
                     && scrape.sum(INTERCEPTED, &[]) == scrape.sum(OBSERVATION, &[])
-                    && batches(BatchResult::Sent) <= answered
+                    && batches(BatchOutcome::Sent) <= answered
                 {
                     break scrape;
                 }
@@ -53,8 +53,8 @@ impl Observed {
             for outcome in Outcome::ALL.iter().map(|outcome| outcome.as_str()) {
                 *counts.outcomes.entry(outcome).or_default() += scrape.sum(OBSERVATION, &[("outcome", outcome)]);
             }
-            for reason in NoneReason::ALL.iter().map(|reason| reason.as_str()) {
-                *counts.none.entry(reason).or_default() += scrape.sum(NONE, &[("reason", reason)]);
+            for reason in NotCompared::ALL.iter().map(|reason| reason.as_str()) {
+                *counts.none.entry(reason).or_default() += scrape.sum(NOT_COMPARED, &[("reason", reason)]);
             }
         }
         Ok(())

@@ -115,5 +115,5 @@ async fn read(response: Response<Incoming>) -> Result<bool> {
         }
     }
     ensure!(head.status == 200, "an answer came with {}: {}", head.status, String::from_utf8_lossy(&said));
-    Ok(head.headers.get(headers::ARM) == Some(&HeaderValue::from_static("model")))
+    Ok(head.headers.get(headers::ARM) == Some(&HeaderValue::from_static("candidate")))
 }

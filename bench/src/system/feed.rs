@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use bytes::Bytes;
+use contract::batch_result::BatchResult;
 use contract::bucket::Bucket;
 use contract::frame::{self, Encoding, Observation};
-use contract::names::{Arm, Cohort, NoneReason};
-use contract::verdict::Verdict;
+use contract::names::{Arm, Cohort, NotCompared};
 use http::Request;
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http2::{self, SendRequest};
@@ -44,7 +44,7 @@ pub(crate) struct Fed {
     pub(super) observations: u64,
     pub(super) items: u64,
     pub(super) compared: u64,
-    pub(super) none: BTreeMap<NoneReason, u64>,
+    pub(super) none: BTreeMap<NotCompared, u64>,
     pub(super) seconds: f64,
 }
 
@@ -53,7 +53,7 @@ impl Fed {
         self.observations as f64 / self.seconds
     }
 
-    fn add(&mut self, verdict: &Verdict) {
+    fn add(&mut self, verdict: &BatchResult) {
         self.observations += u64::from(verdict.observations);
         self.compared += u64::from(verdict.agree_true) + u64::from(verdict.agree_false);
         self.items += u64::from(verdict.agree_true) + u64::from(verdict.agree_false) + u64::from(verdict.none_total());
@@ -101,7 +101,7 @@ impl Batches {
             // Spread over all 64 bits, as a hash is.
             let user = (place % self.load.users) as u64;
             let observation = Observation {
-                arm: Arm::Rule,
+                arm: Arm::Baseline,
                 fallback: false,
                 bucket: Some(Bucket(user.wrapping_mul(0x9e37_79b9_7f4a_7c15))),
                 cohort: Cohort::Ordinary,
@@ -179,7 +179,7 @@ async fn gathered(mut tasks: JoinSet<Result<Fed>>, begin: Instant) -> Result<Fed
         all.merge(&done??);
     }
     all.seconds = begin.elapsed().as_secs_f64();
-    let shed = all.none.get(&NoneReason::Shed).copied().unwrap_or(0);
+    let shed = all.none.get(&NotCompared::Shed).copied().unwrap_or(0);
     ensure!(shed == 0, "the scorer shed {shed} items, so that this tells nothing of what observing costs");
     Ok(all)
 }
@@ -197,7 +197,7 @@ async fn connect(scorer: SocketAddr) -> Result<SendRequest<Full<Bytes>>> {
     Ok(sender)
 }
 
-async fn send(sender: &mut SendRequest<Full<Bytes>>, scorer: SocketAddr, batch: Bytes) -> Result<Verdict> {
+async fn send(sender: &mut SendRequest<Full<Bytes>>, scorer: SocketAddr, batch: Bytes) -> Result<BatchResult> {
     let request = Request::post(format!("http://{scorer}{}", frame::PATH))
         .header("content-type", frame::CONTENT_TYPE)
         .body(Full::new(batch))?;

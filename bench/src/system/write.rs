@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use anyhow::Result;
-use contract::names::NoneReason;
+use contract::names::NotCompared;
 use serde_json::{Map, Value, json};
 
 use super::feed::Fed;
@@ -80,7 +80,7 @@ fn row(saturated: &Saturated) -> Value {
 
 fn none(fed: &Fed) -> Value {
     let reasons =
-        fed.none.iter().map(|(reason, items): (&NoneReason, &u64)| (reason.as_str().to_owned(), json!(items)));
+        fed.none.iter().map(|(reason, items): (&NotCompared, &u64)| (reason.as_str().to_owned(), json!(items)));
     Value::Object(reasons.collect::<Map<_, _>>())
 }
 

@@ -87,7 +87,7 @@ impl Stream {
     /// As [`Stream::called`].
     unsafe fn enter(&self, envoy: Address, user: Option<(Bucket, Cohort)>, end: bool) -> Flow {
         let (Some(place), Some((bucket, cohort))) = (&self.place, user) else { return Flow::Continue };
-        if gate::arm(bucket, cohort) == Arm::Rule {
+        if gate::arm(bucket, cohort) == Arm::Baseline {
             return Flow::Continue;
         }
         let number = place.seat.number();

@@ -96,7 +96,11 @@ pub(crate) fn told(runtime: Option<&[u8]>) -> bool {
 pub(crate) fn arm(bucket: Bucket, cohort: Cohort) -> Arm {
     let (share, beta) = (CANARY.share(), BETA.share());
     // The common case by far, for which nothing need be hashed.
-    if share.numerator() == 0 && beta.numerator() == 0 { Arm::Rule } else { switch::arm(bucket, cohort, share, beta) }
+    if share.numerator() == 0 && beta.numerator() == 0 {
+        Arm::Baseline
+    } else {
+        switch::arm(bucket, cohort, share, beta)
+    }
 }
 
 /// Does the sample of the observations leave out the request at `stream`, in one of its hooks?

@@ -7,9 +7,9 @@
 //! True + False + None to the last one whatever becomes of the scorer.
 
 use contract::answer::{self, AnswerSchema};
+use contract::batch_result::{self, BatchResult};
 use contract::frame::{self, Encoding, Observation};
-use contract::names::{Agree, Arm, BatchResult, NoneReason};
-use contract::verdict::{self, Verdict};
+use contract::names::{Agree, Arm, BatchOutcome, NotCompared};
 
 use super::observation::Batch;
 use crate::metrics::{self, Stat};
@@ -71,17 +71,17 @@ impl Ledger {
     /// A batch was answered with `status` and `body`. What is no verdict over this batch counts as no answer.
     pub fn answered(&mut self, batch: &Batch, from_scorer: bool, status: u16, body: &[u8]) {
         let verdict = (from_scorer && status == 200)
-            .then(|| serde_json::from_slice::<Verdict>(body).ok())
+            .then(|| serde_json::from_slice::<BatchResult>(body).ok())
             .flatten()
-            .filter(|verdict| verdict.version == verdict::VERSION && verdict.observations == batch.observations);
+            .filter(|verdict| verdict.version == batch_result::VERSION && verdict.observations == batch.observations);
         match verdict {
             Some(verdict) => self.verdict(&verdict),
             None => self.failed(batch),
         }
     }
 
-    fn verdict(&mut self, verdict: &Verdict) {
-        self.count(Stat::Batch(BatchResult::Answered));
+    fn verdict(&mut self, verdict: &BatchResult) {
+        self.count(Stat::Batch(BatchOutcome::Answered));
         self.add(Stat::Compare(Agree::True), verdict.agree_true.into());
         self.add(Stat::Compare(Agree::False), verdict.agree_false.into());
         for (reason, items) in &verdict.none {
@@ -97,23 +97,23 @@ impl Ledger {
 
     /// No verdict came for a batch.
     pub fn failed(&mut self, batch: &Batch) {
-        self.count(Stat::Batch(BatchResult::Failed));
+        self.count(Stat::Batch(BatchOutcome::Failed));
         // The batch is the filter's own, so it parses; were it otherwise, an item per observation keeps the sums whole.
         let Ok(parsed) = frame::Batch::parse(&batch.bytes) else {
-            self.none(NoneReason::ObserverFailed, batch.observations.into());
+            self.none(NotCompared::ObserverFailed, batch.observations.into());
             return;
         };
         for observation in parsed.observations.iter().filter(|seen| matches!(seen.status, 200..=299)) {
-            self.none(NoneReason::ObserverFailed, items(observation, &parsed.schema));
-            if observation.arm == Arm::Rule && !observation.fallback {
+            self.none(NotCompared::ObserverFailed, items(observation, &parsed.schema));
+            if observation.arm == Arm::Baseline && !observation.fallback {
                 self.count(Stat::Predict(false));
             }
         }
     }
 
-    fn none(&mut self, reason: NoneReason, items: u64) {
+    fn none(&mut self, reason: NotCompared, items: u64) {
         self.add(Stat::Compare(Agree::None), items);
-        self.add(Stat::None(reason), items);
+        self.add(Stat::NotCompared(reason), items);
     }
 }
 
@@ -128,8 +128,8 @@ fn items(observation: &Observation<'_>, schema: &AnswerSchema) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use contract::batch_result::LabelCount;
     use contract::frame::append;
-    use contract::verdict::LabelCount;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
@@ -179,12 +179,12 @@ mod tests {
 
     #[test]
     fn a_verdict_moves_its_counters_and_an_unknown_label_is_other() {
-        let verdict = Verdict {
-            version: verdict::VERSION,
+        let verdict = BatchResult {
+            version: batch_result::VERSION,
             observations: 1,
             agree_true: 3,
             agree_false: 2,
-            none: [(NoneReason::Abstained, 4), (NoneReason::Shed, 1)].into(),
+            none: [(NotCompared::Abstained, 4), (NotCompared::Shed, 1)].into(),
             available: 1,
             unavailable: 0,
             labels: vec![
@@ -194,13 +194,13 @@ mod tests {
         };
         let mut ledger = ledger();
         let body = serde_json::to_vec(&verdict).unwrap();
-        ledger.answered(&batch(&[observation(Arm::Rule, false, 200, b"")]), true, 200, &body);
+        ledger.answered(&batch(&[observation(Arm::Baseline, false, 200, b"")]), true, 200, &body);
         let expected = expect(&[
             ("lm_suggest_compare_total.agree.True", 3),
             ("lm_suggest_compare_total.agree.False", 2),
             ("lm_suggest_compare_total.agree.None", 5),
-            ("perch_compare_none_total.reason.abstained", 4),
-            ("perch_compare_none_total.reason.shed", 1),
+            ("perch_not_compared_total.reason.abstained", 4),
+            ("perch_not_compared_total.reason.shed", 1),
             ("lm_ml_predict_requests_total.available.True", 1),
             ("perch_label_compare_total.label.coffee.agree.True", 3),
             ("perch_label_compare_total.label.other.agree.False", 2),
@@ -213,15 +213,15 @@ mod tests {
     fn without_a_verdict_the_items_are_counted_here() {
         let two = br#"{"items":[{"txn_id":1,"candidates":[]},{"txn_id":2,"candidates":[{"label":"coffee"}]}]}"#;
         let observations = [
-            observation(Arm::Rule, false, 200, two),
-            observation(Arm::Model, false, 200, two),
-            observation(Arm::Rule, true, 200, b"no JSON"),
-            observation(Arm::Rule, false, 200, br#"{"items":[]}"#),
-            observation(Arm::Rule, false, 500, two),
+            observation(Arm::Baseline, false, 200, two),
+            observation(Arm::Candidate, false, 200, two),
+            observation(Arm::Baseline, true, 200, b"no JSON"),
+            observation(Arm::Baseline, false, 200, br#"{"items":[]}"#),
+            observation(Arm::Baseline, false, 500, two),
         ];
         let expected = expect(&[
             ("lm_suggest_compare_total.agree.None", 5),
-            ("perch_compare_none_total.reason.observer_failed", 5),
+            ("perch_not_compared_total.reason.observer_failed", 5),
             ("lm_ml_predict_requests_total.available.False", 2),
             ("perch_batch_total.result.failed", 1),
         ]);
@@ -232,10 +232,11 @@ mod tests {
 
     #[test]
     fn what_is_no_verdict_over_this_batch_is_no_answer() {
-        let good = Verdict { version: verdict::VERSION, observations: 1, agree_true: 1, ..Verdict::default() };
-        let json = |verdict: &Verdict| serde_json::to_vec(verdict).unwrap();
-        let other_version = json(&Verdict { version: 9, ..good.clone() });
-        let other_batch = json(&Verdict { observations: 2, ..good.clone() });
+        let good =
+            BatchResult { version: batch_result::VERSION, observations: 1, agree_true: 1, ..BatchResult::default() };
+        let json = |verdict: &BatchResult| serde_json::to_vec(verdict).unwrap();
+        let other_version = json(&BatchResult { version: 9, ..good.clone() });
+        let other_batch = json(&BatchResult { observations: 2, ..good.clone() });
         let cases = [
             (true, 200, other_version),
             (true, 200, other_batch),
@@ -246,7 +247,7 @@ mod tests {
         ];
         for (from_scorer, status, body) in cases {
             let mut ledger = ledger();
-            ledger.answered(&batch(&[observation(Arm::Rule, false, 200, b"x")]), from_scorer, status, &body);
+            ledger.answered(&batch(&[observation(Arm::Baseline, false, 200, b"x")]), from_scorer, status, &body);
             let counts = counts(&mut ledger);
             assert_eq!(counts.get("perch_batch_total.result.failed"), Some(&1), "{status} {body:?}");
             assert_eq!(counts.get("lm_suggest_compare_total.agree.None"), Some(&1));
@@ -268,7 +269,7 @@ mod tests {
             status: u16, from_scorer: bool, body in proptest::collection::vec(any::<u8>(), 0..60),
         ) {
             let mut ledger = ledger();
-            ledger.answered(&batch(&[observation(Arm::Rule, false, 200, b"x")]), from_scorer, status, &body);
+            ledger.answered(&batch(&[observation(Arm::Baseline, false, 200, b"x")]), from_scorer, status, &body);
             let counts = counts(&mut ledger);
             let batches = ["answered", "failed"].map(|result| counts.get(&format!("perch_batch_total.result.{result}")));
             prop_assert_eq!(batches.into_iter().flatten().sum::<u64>(), 1);

@@ -88,7 +88,7 @@ impl Exchange {
             lost: unsampled.then_some(Outcome::SkippedSampling),
             paid: 0,
             status: 0,
-            arm: Arm::Rule,
+            arm: Arm::Baseline,
             fallback: false,
         }
     }
@@ -291,12 +291,12 @@ mod tests {
         pass(&mut exchange, Side::Request, b"ab", &mut budget);
         pass(&mut exchange, Side::Request, b"cd", &mut budget);
         exchange.ended(Side::Request);
-        exchange.answered(200, Encoding::Gzip, Arm::Model, false);
+        exchange.answered(200, Encoding::Gzip, Arm::Candidate, false);
         pass(&mut exchange, Side::Answer, b"xyz", &mut budget);
         exchange.ended(Side::Answer);
         assert_eq!(budget.used(), 7);
         let ended = exchange.end(Some(3_500_999));
-        assert_eq!((ended.outcome, ended.source), (Outcome::Observed, Some(Arm::Model)));
+        assert_eq!((ended.outcome, ended.source), (Outcome::Observed, Some(Arm::Candidate)));
         let seen = ended.observation.unwrap();
         assert_eq!((seen.request, seen.answer), (b"abcd".as_slice(), b"xyz".as_slice()));
         assert_eq!((seen.status, seen.duration_us, seen.answer_encoding), (200, 3_499, Encoding::Gzip));
@@ -330,11 +330,11 @@ mod tests {
         exchange.ended(Side::Request);
         exchange.leave_out(&mut budget);
         assert_eq!(budget.used(), 0);
-        exchange.answered(200, Encoding::Identity, Arm::Rule, false);
+        exchange.answered(200, Encoding::Identity, Arm::Baseline, false);
         pass(&mut exchange, Side::Answer, b"xyz", &mut budget);
         exchange.ended(Side::Answer);
         let ended = exchange.end(None);
-        assert_eq!((ended.outcome, ended.source), (Outcome::SkippedSampling, Some(Arm::Rule)));
+        assert_eq!((ended.outcome, ended.source), (Outcome::SkippedSampling, Some(Arm::Baseline)));
         assert!(ended.observation.is_none());
     }
 
@@ -345,10 +345,10 @@ mod tests {
             let mut exchange = begin(false);
             pass(&mut exchange, Side::Request, &vec![b'x'; length], &mut budget);
             exchange.ended(Side::Request);
-            exchange.answered(200, Encoding::Identity, Arm::Rule, false);
+            exchange.answered(200, Encoding::Identity, Arm::Baseline, false);
             exchange.ended(Side::Answer);
             assert_eq!(exchange.end(Some(1_000)).outcome, outcome);
-            assert_eq!(exchange.end(Some(1_000)).source, Some(Arm::Rule));
+            assert_eq!(exchange.end(Some(1_000)).source, Some(Arm::Baseline));
             let _ = exchange.release(&mut budget);
         }
         let mut exchange = begin(false);
@@ -361,7 +361,7 @@ mod tests {
     fn a_stream_that_ends_early_is_incomplete_and_gave_nobody_an_answer() {
         let mut exchange = begin(false);
         exchange.ended(Side::Request);
-        exchange.answered(200, Encoding::Identity, Arm::Rule, false);
+        exchange.answered(200, Encoding::Identity, Arm::Baseline, false);
         let ended = exchange.end(Some(1_000));
         assert_eq!((ended.outcome, ended.source, ended.observation), (Outcome::DroppedIncomplete, None, None));
     }
@@ -372,10 +372,13 @@ mod tests {
         let mut exchange = begin(true);
         pass(&mut exchange, Side::Request, b"abc", &mut budget);
         exchange.ended(Side::Request);
-        exchange.answered(204, Encoding::Identity, Arm::Rule, false);
+        exchange.answered(204, Encoding::Identity, Arm::Baseline, false);
         exchange.ended(Side::Answer);
         let ended = exchange.end(Some(1_000));
-        assert_eq!((ended.outcome, ended.source, ended.observation), (Outcome::SkippedSampling, Some(Arm::Rule), None));
+        assert_eq!(
+            (ended.outcome, ended.source, ended.observation),
+            (Outcome::SkippedSampling, Some(Arm::Baseline), None)
+        );
     }
 
     #[test]
@@ -390,7 +393,7 @@ mod tests {
         };
         let mut budget = Budget::new(9);
         let mut rules = begin(&mut budget);
-        rules.answered(200, Encoding::Identity, Arm::Rule, false);
+        rules.answered(200, Encoding::Identity, Arm::Baseline, false);
         pass(&mut rules, Side::Answer, b"xyz", &mut budget);
         rules.ended(Side::Answer);
         assert_eq!(
@@ -407,7 +410,7 @@ mod tests {
         for (handed, outcome) in cases {
             let mut model = begin(&mut budget);
             model.handed(handed.clone(), &mut budget);
-            model.answered(200, Encoding::Identity, Arm::Model, false);
+            model.answered(200, Encoding::Identity, Arm::Candidate, false);
             model.ended(Side::Answer);
             let ended = model.end(Some(2_000));
             assert_eq!(ended.outcome, outcome);
@@ -474,7 +477,7 @@ mod tests {
                         out.resize(out.len() + got, 0);
                         got % 2 == 0
                     }),
-                    Event::Answered(status) => exchange.answered(status, Encoding::Identity, Arm::Rule, false),
+                    Event::Answered(status) => exchange.answered(status, Encoding::Identity, Arm::Baseline, false),
                     Event::Ended(side) => exchange.ended(side),
                 }
                 prop_assert!(exchange.request.copy.len() <= 10 && exchange.answer.copy.len() <= 20);

@@ -98,7 +98,7 @@ fn plain(value: &[u8]) -> bool {
 pub fn answer_headers<'a>(good: &Good<'a>) -> Vec<(&'a [u8], &'a [u8])> {
     let mut out: Vec<(&[u8], &[u8])> = vec![
         (b"content-type", good.content_type),
-        (headers::ARM.as_bytes(), contract::names::Arm::Model.as_str().as_bytes()),
+        (headers::ARM.as_bytes(), contract::names::Arm::Candidate.as_str().as_bytes()),
     ];
     if let Some(version) = good.model_version {
         out.push((headers::MODEL_VERSION.as_bytes(), version));

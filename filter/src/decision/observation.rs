@@ -181,7 +181,7 @@ mod tests {
 
     fn observation(answer: &[u8]) -> Observation<'_> {
         Observation {
-            arm: Arm::Rule,
+            arm: Arm::Baseline,
             fallback: false,
             bucket: None,
             cohort: contract::names::Cohort::Ordinary,

@@ -4,7 +4,7 @@
 use contract::bucket::Bucket;
 use contract::frame::{self, Encoding};
 use contract::headers;
-use contract::names::{Arm, BatchResult, Cohort, IdentitySource, Outcome};
+use contract::names::{Arm, BatchOutcome, Cohort, IdentitySource, Outcome};
 
 use crate::config::Config;
 use crate::decision::budget::Budget;
@@ -204,10 +204,10 @@ impl Observe {
         if !strange.is_empty() {
             remove(host, &strange);
         }
-        if arm == Arm::Rule {
+        if arm == Arm::Baseline {
             write_header(host, Map::Answer, headers::ARM, arm.as_str().as_bytes(), ours || !known);
         }
-        if arm == Arm::Model {
+        if arm == Arm::Candidate {
             let request = seen.exchange.bucket().and_then(|user| handover.take(user));
             seen.exchange.handed(request, &mut self.budget);
         }
@@ -332,7 +332,7 @@ impl Observe {
             };
             match host.call(&call) {
                 Ok(token) => {
-                    self.counters.count(Stat::Batch(BatchResult::Sent));
+                    self.counters.count(Stat::Batch(BatchOutcome::Sent));
                     self.buffer.sent(token, batch);
                 }
                 Err(_) => {

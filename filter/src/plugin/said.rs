@@ -62,8 +62,8 @@ impl Told {
         let head = AnswerHead::read(headers);
         let (arm, fallback) = believed(host, &head);
         let kept = |name: &[u8]| match arm {
-            Arm::Model => name == headers::ARM.as_bytes() || name == headers::MODEL_VERSION.as_bytes(),
-            Arm::Rule => fallback && name == headers::FALLBACK.as_bytes(),
+            Arm::Candidate => name == headers::ARM.as_bytes() || name == headers::MODEL_VERSION.as_bytes(),
+            Arm::Baseline => fallback && name == headers::FALLBACK.as_bytes(),
         };
         let strange = |name: &[u8]| name.starts_with(headers::PREFIX.as_bytes()) && !kept(name);
         let strange = if head.ours {
@@ -97,15 +97,15 @@ pub(super) struct Said {
 /// Who answered, and whether the rules answered for the model: as the model plugin left word, whatever headers say.
 fn believed(host: &impl Host, head: &AnswerHead<'_>) -> (Arm, bool) {
     let mut word = Vec::new();
-    if head.arm == Some(Arm::Model.as_str().as_bytes())
+    if head.arm == Some(Arm::Candidate.as_str().as_bytes())
         && host.property(b"response\0code_details", &mut word).is_ok()
         && word == MODEL_DETAILS.as_bytes()
     {
-        return (Arm::Model, false);
+        return (Arm::Candidate, false);
     }
     word.clear();
     let fallback = head.fallback.is_some()
         && host.property(FALLBACK_NOTE.as_bytes(), &mut word).is_ok()
         && head.fallback == Some(word.as_slice());
-    (Arm::Rule, fallback)
+    (Arm::Baseline, fallback)
 }

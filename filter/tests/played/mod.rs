@@ -10,9 +10,9 @@ pub(crate) use plan::{any_plan, any_step};
 use std::collections::BTreeMap;
 
 use contract::answer;
+use contract::batch_result::{self, BatchResult};
 use contract::frame::Batch;
-use contract::names::{Agree, NoneReason};
-use contract::verdict::{self, Verdict};
+use contract::names::{Agree, NotCompared};
 use filter::plugin::MODEL_DETAILS;
 use filter::plugin::host::Flow;
 use filter::plugin::worker::Worker;
@@ -379,7 +379,7 @@ impl Gateway {
     pub(crate) fn assert_accounts(&mut self) {
         self.tick();
         assert_eq!(self.sum("perch_intercepted_total"), self.sum("perch_observation_total."));
-        assert_eq!(self.sum("lm_suggest_compare_total.agree.None"), self.sum("perch_compare_none_total."));
+        assert_eq!(self.sum("lm_suggest_compare_total.agree.None"), self.sum("perch_not_compared_total."));
     }
 
     /// Every observation went out in one batch, and every item in it has one verdict.
@@ -423,7 +423,7 @@ impl Gateway {
             return Reply::of(504, &[], b"upstream request timeout");
         }
         let batch = Batch::parse(&call.body).unwrap();
-        let mut verdict = Verdict { version: verdict::VERSION, ..Verdict::default() };
+        let mut verdict = BatchResult { version: batch_result::VERSION, ..BatchResult::default() };
         for seen in &batch.observations {
             verdict.observations += 1;
             if !(200..=299).contains(&seen.status) {
@@ -432,13 +432,13 @@ impl Gateway {
             match answer::read(seen.answer, &batch.schema) {
                 Ok(items) => {
                     verdict.agree_true += u32::try_from(items.len()).unwrap();
-                    verdict.labels.extend(items.iter().map(|_| verdict::LabelCount {
+                    verdict.labels.extend(items.iter().map(|_| batch_result::LabelCount {
                         label: "coffee".into(),
                         agree: Agree::True,
                         items: 1,
                     }));
                 }
-                Err(_) => *verdict.none.entry(NoneReason::Unreadable).or_default() += 1,
+                Err(_) => *verdict.none.entry(NotCompared::Unreadable).or_default() += 1,
             }
         }
         Reply::of(200, &[("x-perch-scorer", "1")], &serde_json::to_vec(&verdict).unwrap())

@@ -118,7 +118,7 @@ mod tests {
     #[test]
     fn a_label_is_text_whatever_it_holds() {
         let evil = "<script>alert(1)</script>\"'";
-        let pair = Pair { rule: Some(evil.into()), model: Some("a".into()), served: Arm::Rule, items: 9 };
+        let pair = Pair { rule: Some(evil.into()), model: Some("a".into()), served: Arm::Baseline, items: 9 };
         let page = render(&Report::of(Analysis { pairs: vec![pair], ..analysis() }, None));
         assert!(!page.contains("<script") && page.contains("&lt;script&gt;"));
     }

@@ -197,8 +197,8 @@ impl Report {
         for one in &analysis.taken {
             let [rule, model] = &mut taken;
             match one.served {
-                Arm::Rule => rule.add(one),
-                Arm::Model => model.add(one),
+                Arm::Baseline => rule.add(one),
+                Arm::Candidate => model.add(one),
             }
         }
         Self {
@@ -358,28 +358,28 @@ pub(super) mod tests {
             until_ms: 1_700_003_600_000,
             left_out: vec![Cohort::Beta],
             pairs: vec![
-                pair("coffee", "coffee", Arm::Rule, 500),
-                pair("coffee", "coffee", Arm::Model, 60),
-                pair("travel", "fuel", Arm::Rule, 120),
-                pair("travel", "travel", Arm::Rule, 300),
-                pair("coffee", "travel", Arm::Rule, 20),
-                pair("", "pets", Arm::Rule, 400),
-                pair("travel", "", Arm::Rule, 7),
+                pair("coffee", "coffee", Arm::Baseline, 500),
+                pair("coffee", "coffee", Arm::Candidate, 60),
+                pair("travel", "fuel", Arm::Baseline, 120),
+                pair("travel", "travel", Arm::Baseline, 300),
+                pair("coffee", "travel", Arm::Baseline, 20),
+                pair("", "pets", Arm::Baseline, 400),
+                pair("travel", "", Arm::Baseline, 7),
             ],
             agreement: clusters(&[(5, 4), (5, 5)]),
             users: Some(Users { rule: 900, model: 100, sampled_one_in: 1 }),
             feedback: Feedback { rule: clusters(&[(2, 1), (3, 2)]), model: clusters(&[(2, 2), (3, 2)]) },
             disputed: Feedback { rule: clusters(&[(1, 0)]), model: Clusters::default() },
             taken: vec![
-                taken(Arm::Rule, Took::Model, 30),
-                taken(Arm::Rule, Took::Rule, 10),
-                taken(Arm::Model, Took::Nothing, 1),
+                taken(Arm::Baseline, Took::Model, 30),
+                taken(Arm::Baseline, Took::Rule, 10),
+                taken(Arm::Candidate, Took::Nothing, 1),
             ],
             samples: vec![Sample {
                 at_ms: 5,
                 user: Some("00000000000000ab".into()),
                 item: "88".into(),
-                served: Arm::Rule,
+                served: Arm::Baseline,
                 rule_label: "travel".into(),
                 model_label: "fuel".into(),
                 model_confidence: Some(0.9),

@@ -215,7 +215,7 @@ async fn forged(http: &Client, client: &str, url: &str, admin: &Admin) -> Findin
         Ok(answer) => answer,
         Err(_) => return unknown("the gateway does not answer clients there".to_owned()),
     };
-    let model = answer.headers().get(headers::ARM).is_some_and(|arm| arm == "model");
+    let model = answer.headers().get(headers::ARM).is_some_and(|arm| arm == names::Arm::Candidate.as_str());
     let mut after = skipped().await;
     for _ in 0..10 {
         if after > before {

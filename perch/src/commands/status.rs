@@ -112,7 +112,7 @@ impl Status {
         );
         let (lately, model) = (lately.ok().and_then(Result::ok), model.ok().and_then(Result::ok));
         Ok(Self {
-            source: counts(names::SOURCE, "source", &strings(names::Arm::ALL, names::Arm::as_str)),
+            source: counts(names::SOURCE, "source", &strings(names::Source::ALL, names::Source::as_str)),
             agree: counts(names::COMPARE, "agree", &strings(names::Agree::ALL, names::Agree::as_str)),
             available: counts(names::PREDICT_REQUESTS, "available", &["True", "False"]),
             fallback: counts(

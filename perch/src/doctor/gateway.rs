@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use contract::headers;
-use contract::names::{self, Agree, Arm, IdentitySource, Outcome};
+use contract::names::{self, Agree, IdentitySource, Outcome};
 use contract::series;
 use contract::switch::{self, RUNTIME_KEY, Share};
 use serde_json::Value;
@@ -219,7 +219,7 @@ fn tags(Gateway { url, scrape, .. }: Gateway<'_>) -> Finding {
     }
     let values = [
         (names::COMPARE, "agree", Agree::ALL.iter().map(|value| value.as_str()).collect::<Vec<_>>()),
-        (names::SOURCE, "source", Arm::ALL.iter().map(|value| value.as_str()).collect()),
+        (names::SOURCE, "source", names::Source::ALL.iter().map(|value| value.as_str()).collect()),
         (names::OBSERVATION, "outcome", Outcome::ALL.iter().map(|value| value.as_str()).collect()),
     ];
     for (name, label, all) in values {
@@ -405,7 +405,7 @@ mod tests {
         for value in Agree::ALL {
             text += &format!("{}{{agree=\"{}\"}} 1\n", names::COMPARE, value.as_str());
         }
-        for value in Arm::ALL {
+        for value in names::Source::ALL {
             text += &format!("{}{{source=\"{}\"}} 1\n", names::SOURCE, value.as_str());
         }
         for value in Outcome::ALL {

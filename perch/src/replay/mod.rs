@@ -103,7 +103,7 @@ impl Tally {
         let pairs = self.pairs.iter().map(|((rule, model), items)| Pair {
             rule: rule.clone(),
             model: model.clone(),
-            served: Arm::Rule,
+            served: Arm::Baseline,
             items: *items,
         });
         Analysis {
@@ -128,7 +128,7 @@ fn sample(item: &str, rule: &str, model: &str) -> Sample {
         at_ms: 0,
         user: None,
         item: item.to_owned(),
-        served: Arm::Rule,
+        served: Arm::Baseline,
         rule_label: rule.to_owned(),
         model_label: model.to_owned(),
         model_confidence: None,

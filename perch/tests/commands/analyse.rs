@@ -16,7 +16,7 @@ fn analysis(users: Users) -> Analysis {
     let pair = |rule: &str, model: &str, items| Pair {
         rule: Some(rule.into()),
         model: Some(model.into()),
-        served: Arm::Rule,
+        served: Arm::Baseline,
         items,
     };
     Analysis {

@@ -49,8 +49,8 @@ fn a_forged_header_that_takes_effect_is_found_by_a_request() {
     let ask = |client: &Server| {
         perch(&["doctor", "--json", "--client", &client.url, "--gateway", &gateway.url, "--scorer", &scorer.url])
     };
-    assert_eq!(levels(&ask(&client("rule")), "headers live"), ["ok"]);
-    assert_eq!(levels(&ask(&client("model")), "headers live"), ["bad"]);
+    assert_eq!(levels(&ask(&client("baseline")), "headers live"), ["ok"]);
+    assert_eq!(levels(&ask(&client("candidate")), "headers live"), ["bad"]);
 }
 
 #[test]

@@ -39,7 +39,7 @@ async fn feedback(mut call: Call) -> Result<Answer, HttpError> {
         }
     })?;
     let new = outcome.recorded == Recorded::New;
-    if new && outcome.arm.as_deref() == Some(Arm::Model.as_str()) {
+    if new && outcome.arm.as_deref() == Some(Arm::Candidate.as_str()) {
         let accepted = if request.action == Action::Accept { "True" } else { "False" };
         app.metrics.predictions.with_label_values(&[accepted]).inc();
     }

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::answer::{Answer, json_answer};
 use super::error::HttpError;
 use super::routes::{Call, Route};
-use crate::observer::{NoVerdict, Observer};
+use crate::observer::{ObserveError, Observer};
 
 pub(super) fn routes() -> [Route; 2] {
     [
@@ -26,9 +26,9 @@ async fn observe(mut call: Call) -> Result<Answer, HttpError> {
     let batch = call.bytes(frame::MAX_BATCH_BYTES).await?;
     match observer.submit(batch).await {
         Ok(verdict) => Ok(json_answer(StatusCode::OK, &verdict)),
-        Err(NoVerdict::Malformed(error)) => Err(HttpError::bad_request(error.to_string()).because(error)),
-        Err(NoVerdict::Refused) => Err(HttpError::unavailable(Unavailable::Overloaded)),
-        Err(broken @ NoVerdict::Broken) => Err(HttpError::internal(broken)),
+        Err(ObserveError::Malformed(error)) => Err(HttpError::bad_request(error.to_string()).because(error)),
+        Err(ObserveError::Refused) => Err(HttpError::unavailable(Unavailable::Overloaded)),
+        Err(broken @ ObserveError::Broken) => Err(HttpError::internal(broken)),
     }
 }
 

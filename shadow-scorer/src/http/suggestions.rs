@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use contract::headers;
-use contract::names::{Arm, Unavailable};
+use contract::names::{Source, Unavailable};
 use http::{HeaderName, HeaderValue, StatusCode};
 use prometheus::IntGauge;
 use uuid::Uuid;
@@ -95,7 +95,7 @@ fn item(scores: &Scores, row: usize, one: &TransactionWithHistory, most: usize, 
         label: scored.label.to_owned(),
         confidence: rounded(scored.confidence),
         reasons: vec![format!("model_probability:{:.2}", scored.confidence)],
-        source: Arm::Model,
+        source: Source::Model,
         model_version: Some(version.to_owned()),
     });
     Item { txn_id: one.id.to_string(), event_id: Uuid::now_v7().to_string(), candidates: candidates.collect() }

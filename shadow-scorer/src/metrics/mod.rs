@@ -7,7 +7,7 @@
 pub mod bounded;
 mod declare;
 
-use contract::names::{Agree, Arm, NoneReason};
+use contract::names::{Agree, Arm, NotCompared};
 use contract::series;
 use prometheus::{
     Counter, CounterVec, Encoder as _, Gauge, GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge,
@@ -280,7 +280,7 @@ impl Metrics {
         for agree in Agree::ALL {
             self.items.with_label_values(&[agree.as_str()]);
         }
-        for reason in NoneReason::ALL {
+        for reason in NotCompared::ALL {
             self.none.with_label_values(&[reason.as_str()]);
         }
         for against in CHALLENGED {
@@ -298,7 +298,7 @@ impl Metrics {
             self.noise_agreement.with_label_values(&[side.as_str()]);
             self.noise_agreement_squares.with_label_values(&[side.as_str()]);
         }
-        for arm in [Arm::Rule.as_str(), Arm::Model.as_str(), "fallback"] {
+        for arm in [Arm::Baseline.as_str(), Arm::Candidate.as_str(), "fallback"] {
             self.answer_seconds.with_label_values(&[arm]);
         }
     }
@@ -350,8 +350,8 @@ mod tests {
             "perch_scorer_model_available 0",
             "perch_scorer_judged_requests_total 0",
             "perch_scorer_request_agreement_total 0",
-            "perch_scorer_noise_requests_total{side=\"model\"} 0",
-            "perch_scorer_noise_agreement_squares_total{side=\"rule\"} 0",
+            "perch_scorer_noise_requests_total{side=\"candidate\"} 0",
+            "perch_scorer_noise_agreement_squares_total{side=\"baseline\"} 0",
             "perch_scorer_decode_failures_total{encoding=\"zstd\",reason=\"too_large\"} 0",
         ] {
             assert!(text.lines().any(|seen| seen == line), "{line} is not in\n{text}");

@@ -11,8 +11,8 @@
 use std::collections::BTreeMap;
 
 use contract::answer::AnswerSchema;
-use contract::names::{Agree, NoneReason};
-use contract::verdict::{self, LabelCount, Verdict};
+use contract::batch_result::{self, BatchResult, LabelCount};
+use contract::names::{Agree, NotCompared};
 
 /// What the other side says of one item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub enum Other<'a> {
     /// Its answer lacks the item.
     Lacks,
     /// There is no other side: it could not be asked, or not be understood.
-    Absent(NoneReason),
+    Absent(NotCompared),
 }
 
 /// The verdict on one item.
@@ -33,7 +33,7 @@ pub enum Outcome {
     /// Both have an opinion and they differ.
     Differ,
     /// There is nothing to compare.
-    Nothing(NoneReason),
+    Nothing(NotCompared),
 }
 
 impl Outcome {
@@ -53,14 +53,14 @@ impl Outcome {
 pub fn judge(served: Option<&str>, other: Other<'_>, schema: &AnswerSchema) -> Outcome {
     let other = match other {
         Other::Absent(reason) => return Outcome::Nothing(reason),
-        Other::Lacks => return Outcome::Nothing(NoneReason::MissingItem),
+        Other::Lacks => return Outcome::Nothing(NotCompared::MissingItem),
         Other::Says(label) => label,
     };
     match (served, other) {
-        (Some(a), Some(b)) if schema.abstains(a) || schema.abstains(b) => Outcome::Nothing(NoneReason::Abstained),
+        (Some(a), Some(b)) if schema.abstains(a) || schema.abstains(b) => Outcome::Nothing(NotCompared::Abstained),
         (Some(a), Some(b)) if a == b => Outcome::Same,
         (Some(_), Some(_)) => Outcome::Differ,
-        (None, _) | (_, None) => Outcome::Nothing(NoneReason::NoLabel),
+        (None, _) | (_, None) => Outcome::Nothing(NotCompared::NoLabel),
     }
 }
 
@@ -96,7 +96,7 @@ pub struct Tally {
     observations: u32,
     agree_true: u32,
     agree_false: u32,
-    none: BTreeMap<NoneReason, u32>,
+    none: BTreeMap<NotCompared, u32>,
     available: u32,
     unavailable: u32,
     /// By label: items that are the same, that differ, that have no verdict.
@@ -133,7 +133,7 @@ impl Tally {
     }
 
     /// Counts items without a verdict of which nothing else is known.
-    pub fn none(&mut self, reason: NoneReason, items: u32) {
+    pub fn none(&mut self, reason: NotCompared, items: u32) {
         add(self.none.entry(reason).or_default(), items);
     }
 
@@ -144,7 +144,7 @@ impl Tally {
 
     /// The verdict.
     #[must_use]
-    pub fn into_verdict(self) -> Verdict {
+    pub fn into_result(self) -> BatchResult {
         let mut labels = Vec::with_capacity(self.labels.len());
         for (label, counts) in self.labels {
             for (agree, items) in [Agree::True, Agree::False, Agree::None].into_iter().zip(counts) {
@@ -153,8 +153,8 @@ impl Tally {
                 }
             }
         }
-        Verdict {
-            version: verdict::VERSION,
+        BatchResult {
+            version: batch_result::VERSION,
             observations: self.observations,
             agree_true: self.agree_true,
             agree_false: self.agree_false,
@@ -192,7 +192,7 @@ mod tests {
 
     #[test]
     fn an_abstention_on_either_side_is_no_disagreement() {
-        let abstained = Outcome::Nothing(NoneReason::Abstained);
+        let abstained = Outcome::Nothing(NotCompared::Abstained);
         assert_eq!(judge(Some("unknown"), Other::Says(Some("coffee")), &schema()), abstained);
         assert_eq!(judge(Some("coffee"), Other::Says(Some("unknown")), &schema()), abstained);
         assert_eq!(judge(Some("unknown"), Other::Says(Some("unknown")), &schema()), abstained);
@@ -206,18 +206,18 @@ mod tests {
 
     #[test]
     fn of_several_reasons_the_one_that_says_most_wins() {
-        let shed = NoneReason::Shed;
+        let shed = NotCompared::Shed;
         assert_eq!(judge(None, Other::Absent(shed), &schema()), Outcome::Nothing(shed));
-        assert_eq!(judge(None, Other::Lacks, &schema()), Outcome::Nothing(NoneReason::MissingItem));
-        assert_eq!(judge(Some("unknown"), Other::Says(None), &schema()), Outcome::Nothing(NoneReason::NoLabel));
-        assert_eq!(judge(None, Other::Says(Some("unknown")), &schema()), Outcome::Nothing(NoneReason::NoLabel));
+        assert_eq!(judge(None, Other::Lacks, &schema()), Outcome::Nothing(NotCompared::MissingItem));
+        assert_eq!(judge(Some("unknown"), Other::Says(None), &schema()), Outcome::Nothing(NotCompared::NoLabel));
+        assert_eq!(judge(None, Other::Says(Some("unknown")), &schema()), Outcome::Nothing(NotCompared::NoLabel));
     }
 
     #[test]
     fn a_request_counts_by_the_share_of_its_judged_items() {
         let mut agreement = Agreement::default();
         assert_eq!(agreement.share(), None);
-        agreement.add(Outcome::Nothing(NoneReason::Abstained));
+        agreement.add(Outcome::Nothing(NotCompared::Abstained));
         assert_eq!(agreement.share(), None, "no opinion is no agreement of 0");
         for outcome in [Outcome::Same, Outcome::Differ, Outcome::Same, Outcome::Same] {
             agreement.add(outcome);
@@ -233,14 +233,14 @@ mod tests {
     enum Said {
         Says(Option<String>),
         Lacks,
-        Absent(NoneReason),
+        Absent(NotCompared),
     }
 
     fn said() -> impl Strategy<Value = Said> {
         prop_oneof![
             4 => label().prop_map(Said::Says),
             1 => Just(Said::Lacks),
-            1 => proptest::sample::select(NoneReason::ALL).prop_map(Said::Absent),
+            1 => proptest::sample::select(NotCompared::ALL).prop_map(Said::Absent),
         ]
     }
 
@@ -262,8 +262,8 @@ mod tests {
             for (served, other) in &items {
                 tally.item(served.as_deref(), judge(served.as_deref(), borrow(other), &schema()));
             }
-            tally.none(NoneReason::Unreadable, unreadable);
-            let verdict = tally.into_verdict();
+            tally.none(NotCompared::Unreadable, unreadable);
+            let verdict = tally.into_result();
             let wanted = u32::try_from(items.len()).unwrap() + unreadable;
             prop_assert_eq!(verdict.agree_true + verdict.agree_false + verdict.none_total(), wanted);
 
@@ -287,9 +287,9 @@ mod tests {
                 tally.observation();
                 tally.item(served.as_deref(), judge(served.as_deref(), borrow(other), &schema()));
             }
-            let verdict = tally.into_verdict();
+            let verdict = tally.into_result();
             let text = serde_json::to_string(&verdict).unwrap();
-            prop_assert_eq!(serde_json::from_str::<Verdict>(&text).unwrap(), verdict);
+            prop_assert_eq!(serde_json::from_str::<BatchResult>(&text).unwrap(), verdict);
         }
     }
 }

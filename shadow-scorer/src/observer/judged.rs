@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use contract::answer::AnswerSchema;
 use contract::frame::Observation;
-use contract::names::{Arm, NoneReason};
+use contract::names::{Arm, NotCompared};
 
 use super::compare::{Other, Outcome, Tally, judge};
 use super::contest::Pairing;
@@ -30,12 +30,12 @@ impl<'a> Judged<'a> {
     pub(super) fn observation(&mut self, observation: &Observation<'_>, served: &Served, predictions: &Predictions) {
         self.work.time(observation);
         self.tally.observation();
-        if observation.arm == Arm::Rule && !observation.fallback {
+        if observation.arm == Arm::Baseline && !observation.fallback {
             self.tally.model_was(predictions.absent.is_none());
         }
         let result = match served {
             Served::Unreadable => {
-                self.tally.none(NoneReason::Unreadable, 1);
+                self.tally.none(NotCompared::Unreadable, 1);
                 "unreadable"
             }
             Served::Items(_) | Served::Error => "compared",
@@ -76,7 +76,7 @@ impl<'a> Judged<'a> {
                 at_ms: millis(self.now),
                 user: observation.bucket,
                 item: item.id.clone(),
-                served: Arm::Rule,
+                served: Arm::Baseline,
                 rule_label: rule.clone(),
                 model_label: scored.label.to_owned(),
                 model_confidence: Some(scored.confidence.into()),
@@ -95,7 +95,7 @@ impl<'a> Judged<'a> {
     ) -> Outcome {
         let item = &served.item;
         let (other, rule) = match rules {
-            None => (Other::Absent(NoneReason::RulesUnavailable), None),
+            None => (Other::Absent(NotCompared::RulesUnavailable), None),
             Some(labels) => match labels.get(&item.id) {
                 None => (Other::Lacks, None),
                 Some(label) => (Other::Says(label.as_deref()), label.as_deref()),
@@ -116,7 +116,7 @@ impl<'a> Judged<'a> {
                 at_ms: millis(self.now),
                 user: observation.bucket,
                 item: item.id.clone(),
-                served: Arm::Model,
+                served: Arm::Candidate,
                 rule_label: rule.to_owned(),
                 model_label: model.clone(),
                 model_confidence: suggestion.confidence,

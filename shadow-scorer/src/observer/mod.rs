@@ -29,9 +29,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use contract::batch_result::BatchResult;
 use contract::evidence;
 use contract::frame::{Batch, FrameError};
-use contract::verdict::Verdict;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinHandle;
 
@@ -99,7 +99,7 @@ pub struct Observer {
 
 /// What became of a batch that has no verdict.
 #[derive(Debug, thiserror::Error)]
-pub enum NoVerdict {
+pub enum ObserveError {
     /// The bytes are no batch.
     #[error(transparent)]
     Malformed(#[from] FrameError),
@@ -168,13 +168,13 @@ impl Observer {
     /// The verdict on a batch. Dropping the future abandons the batch.
     ///
     /// # Errors
-    /// See [`NoVerdict`].
-    pub async fn submit(&self, bytes: Bytes) -> Result<Verdict, NoVerdict> {
+    /// See [`ObserveError`].
+    pub async fn submit(&self, bytes: Bytes) -> Result<BatchResult, ObserveError> {
         let result = self.verdict(bytes).await;
         let label = match &result {
             Ok((_, label)) => label,
-            Err(NoVerdict::Malformed(_)) => "malformed",
-            Err(NoVerdict::Refused | NoVerdict::Broken) => "refused",
+            Err(ObserveError::Malformed(_)) => "malformed",
+            Err(ObserveError::Refused | ObserveError::Broken) => "refused",
         };
         self.metrics.batches.with_label_values(&[label]).inc();
         result.map(|(verdict, _)| verdict)
@@ -240,10 +240,10 @@ impl Observer {
         }
     }
 
-    async fn verdict(&self, bytes: Bytes) -> Result<(Verdict, &'static str), NoVerdict> {
+    async fn verdict(&self, bytes: Bytes) -> Result<(BatchResult, &'static str), ObserveError> {
         let arrived = Instant::now();
         let observations = Batch::parse(&bytes)?.observations.len();
-        let threads = self.threads.as_ref().ok_or(NoVerdict::Broken)?;
+        let threads = self.threads.as_ref().ok_or(ObserveError::Broken)?;
         let work = Arc::clone(&self.work);
         let task = if let Some(pass) = self.queue.enter(observations, bytes.len()) {
             let task = async move {
@@ -258,7 +258,7 @@ impl Observer {
             };
             threads.work.spawn(task)
         } else {
-            let pass: Pass = self.shed.enter(observations, bytes.len()).ok_or(NoVerdict::Refused)?;
+            let pass: Pass = self.shed.enter(observations, bytes.len()).ok_or(ObserveError::Refused)?;
             let task = async move {
                 let _inside = pass;
                 work.shed(&bytes).await.map(|verdict| (verdict, "shed"))
@@ -270,7 +270,7 @@ impl Observer {
         waiting.over = true;
         let answered = ended.map_err(|error| {
             log::error!("observation work failed: {error}");
-            NoVerdict::Broken
+            ObserveError::Broken
         })??;
         self.metrics.batch_seconds.observe(arrived.elapsed().as_secs_f64());
         Ok(answered)
@@ -289,7 +289,7 @@ impl Drop for Observer {
 
 /// Stops the work, and counts it as abandoned, when nobody waits for it any more.
 struct Waiting<'a> {
-    task: JoinHandle<Result<(Verdict, &'static str), FrameError>>,
+    task: JoinHandle<Result<(BatchResult, &'static str), FrameError>>,
     metrics: &'a Metrics,
     observations: usize,
     over: bool,

@@ -83,7 +83,7 @@ impl Turn {
         let Ok(answer) = rules.ask(body, encoding).await else { return };
         let Ok(items) = answer::read(&answer, &self.schema) else { return };
         let again: Labels = items.into_iter().map(|item| (item.id, item.label)).collect();
-        self.count(Arm::Rule, &first, &again);
+        self.count(Arm::Baseline, &first, &again);
     }
 
     /// Asks the model again, which said `first` of the transactions `found`.
@@ -97,7 +97,7 @@ impl Turn {
         let Some(Ok(scores)) = Scores::of(&[&model], &found, &self.metrics).await.pop() else { return };
         let label = |row| scores.top(row, least).map(|scored| scored.label.to_owned());
         let again: Labels = (0..).zip(&found).map(|(row, one)| (one.id.to_string(), label(row))).collect();
-        self.count(Arm::Model, &first, &again);
+        self.count(Arm::Candidate, &first, &again);
     }
 
     fn count(&self, side: Arm, first: &Labels, again: &Labels) {

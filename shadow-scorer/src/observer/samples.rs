@@ -124,7 +124,7 @@ mod tests {
             at_ms: 0,
             user: Some(Bucket(0xab)),
             item: item.to_string(),
-            served: Arm::Rule,
+            served: Arm::Baseline,
             rule_label: "a".into(),
             model_label: "b".into(),
             model_confidence: Some(0.5),

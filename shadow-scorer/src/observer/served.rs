@@ -59,7 +59,7 @@ impl Served {
             }
         };
         let besides = ["/event_id", "/candidates/0/confidence", "/candidates/0/model_version"];
-        let models = observation.arm == Arm::Model;
+        let models = observation.arm == Arm::Candidate;
         let read = answer::read_with(&body, schema, besides, |item, [event, confidence, version]| ServedItem {
             item,
             event_id: event.text().map(str::to_owned),
@@ -110,16 +110,16 @@ mod tests {
 
     #[tokio::test]
     async fn an_error_of_the_application_has_no_items_and_garbage_has_one() {
-        assert_eq!(read(observation(Arm::Rule, 500, b"{}")).await.0.count(), 0);
-        assert_eq!(read(observation(Arm::Rule, 200, b"<html>")).await.0.count(), 1);
-        assert_eq!(read(observation(Arm::Rule, 200, b"{}")).await.0.count(), 1);
-        assert_eq!(read(observation(Arm::Rule, 204, br#"{"items":[]}"#)).await.0.count(), 0);
+        assert_eq!(read(observation(Arm::Baseline, 500, b"{}")).await.0.count(), 0);
+        assert_eq!(read(observation(Arm::Baseline, 200, b"<html>")).await.0.count(), 1);
+        assert_eq!(read(observation(Arm::Baseline, 200, b"{}")).await.0.count(), 1);
+        assert_eq!(read(observation(Arm::Baseline, 204, br#"{"items":[]}"#)).await.0.count(), 0);
     }
 
     #[tokio::test]
     async fn a_bomb_is_unreadable_and_counted() {
         let body = vec![b' '; 2_000];
-        let (served, metrics) = read(observation(Arm::Rule, 200, &body)).await;
+        let (served, metrics) = read(observation(Arm::Baseline, 200, &body)).await;
         assert!(matches!(served, Served::Unreadable));
         assert_eq!(metrics.decode_failures.with_label_values(&["identity", "too_large"]).get(), 1);
     }
@@ -128,12 +128,12 @@ mod tests {
     async fn answers_name_their_event_and_only_the_models_a_version() {
         let body = br#"{"items":[{"txn_id":"1","event_id":"e","candidates":[
             {"label":"coffee","confidence":0.5,"model_version":"v1"}]},{"txn_id":"2","candidates":[]}]}"#;
-        let (Served::Items(items), _) = read(observation(Arm::Model, 200, body)).await else { panic!("no items") };
+        let (Served::Items(items), _) = read(observation(Arm::Candidate, 200, body)).await else { panic!("no items") };
         let first = &items[0];
         assert_eq!((first.event_id.as_deref(), first.suggestion.model_version.as_deref()), (Some("e"), Some("v1")));
         assert!(items[1].event_id.is_none());
 
-        let (Served::Items(items), _) = read(observation(Arm::Rule, 200, body)).await else { panic!("no items") };
+        let (Served::Items(items), _) = read(observation(Arm::Baseline, 200, body)).await else { panic!("no items") };
         let first = &items[0];
         assert_eq!((first.event_id.as_deref(), first.suggestion.model_version.as_deref()), (Some("e"), None));
     }

@@ -51,7 +51,7 @@ impl Users {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         for observation in observations {
             if let (Some(bucket), Cohort::Ordinary) = (observation.bucket, observation.cohort) {
-                let model = observation.fallback || observation.arm == Arm::Model;
+                let model = observation.fallback || observation.arm == Arm::Candidate;
                 state.see(bucket, model, now_ms);
             }
         }
@@ -115,10 +115,10 @@ mod tests {
     #[test]
     fn users_count_once_by_where_the_switch_put_them_and_by_when() {
         let users = Users::new(100);
-        users.see(&[observation(1, Arm::Rule, false), observation(1, Arm::Rule, false)], 150);
-        users.see(&[observation(2, Arm::Model, false), observation(3, Arm::Rule, true)], 200);
-        users.see(&[Observation { bucket: None, ..observation(0, Arm::Rule, false) }], 200);
-        users.see(&[Observation { cohort: Cohort::Beta, ..observation(4, Arm::Model, false) }], 200);
+        users.see(&[observation(1, Arm::Baseline, false), observation(1, Arm::Baseline, false)], 150);
+        users.see(&[observation(2, Arm::Candidate, false), observation(3, Arm::Baseline, true)], 200);
+        users.see(&[Observation { bucket: None, ..observation(0, Arm::Baseline, false) }], 200);
+        users.see(&[Observation { cohort: Cohort::Beta, ..observation(4, Arm::Candidate, false) }], 200);
         let counts = |asked| {
             let (since, users) = users.since(asked);
             (since, users.rule, users.model, users.sampled_one_in)
@@ -127,7 +127,7 @@ mod tests {
         assert_eq!(counts(0), (100, 1, 2, 1), "before the start nothing is known");
         assert_eq!(counts(151), (151, 0, 2, 1));
         // Moved by the switch: seen in both arms since then.
-        users.see(&[observation(1, Arm::Model, false)], 220);
+        users.see(&[observation(1, Arm::Candidate, false)], 220);
         assert_eq!(counts(120), (120, 1, 3, 1));
     }
 
@@ -135,7 +135,7 @@ mod tests {
     fn a_crowd_is_sampled_and_the_sample_stands_for_it() {
         let users = Users::new(0);
         let crowd: Vec<_> = (0..200_000)
-            .map(|user| observation(user, if user % 10 == 0 { Arm::Model } else { Arm::Rule }, false))
+            .map(|user| observation(user, if user % 10 == 0 { Arm::Candidate } else { Arm::Baseline }, false))
             .collect();
         users.see(&crowd, 1);
         let (_, seen) = users.since(0);

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use contract::answer::{self, AnswerSchema};
+use contract::batch_result::BatchResult;
 use contract::frame::{Batch, FrameError, NOT_TIMED, Observation};
-use contract::names::{Arm, NoneReason};
-use contract::verdict::Verdict;
+use contract::names::{Arm, NotCompared};
 use tokio::task::JoinSet;
 
 use super::compare::{Agreement, Tally};
@@ -73,7 +73,7 @@ pub(super) struct Work {
 #[derive(Default)]
 pub(super) struct Predictions {
     /// Why there is no champion's word, if there is none.
-    pub(super) absent: Option<NoneReason>,
+    pub(super) absent: Option<NotCompared>,
     pub(super) rows: HashMap<i64, usize>,
     pub(super) found: Vec<Arc<TransactionWithHistory>>,
     pub(super) champion: Option<Scores>,
@@ -87,7 +87,7 @@ impl Work {
     ///
     /// # Errors
     /// When the bytes are no batch.
-    pub(super) async fn verdict(&self, bytes: &Bytes, arrived: Instant) -> Result<Verdict, FrameError> {
+    pub(super) async fn verdict(&self, bytes: &Bytes, arrived: Instant) -> Result<BatchResult, FrameError> {
         let batch = Batch::parse(bytes)?;
         let mut served = Vec::with_capacity(batch.observations.len());
         let mut courtesy = Courtesy::default();
@@ -118,8 +118,8 @@ impl Work {
             let mut agreement = Agreement::default();
             for item in items {
                 agreement.add(match observation.arm {
-                    Arm::Rule => judged.rule_item(observation, item, &predictions),
-                    Arm::Model => judged.model_item(observation, item, labels, &predictions),
+                    Arm::Baseline => judged.rule_item(observation, item, &predictions),
+                    Arm::Candidate => judged.model_item(observation, item, labels, &predictions),
                 });
                 if let (Some(events), Some(event)) = (&events, event(observation, item, now)) {
                     events.offer(event);
@@ -140,7 +140,7 @@ impl Work {
             let champion = predictions.champion.as_ref().map_or("", |scores| scores.model().version());
             self.samples.offer(champion, disagreements);
         }
-        let verdict = tally.into_verdict();
+        let verdict = tally.into_result();
         self.count(&verdict);
         if let Some(watched) = predictions.watched {
             watched.add_agreement(verdict.agree_true, verdict.agree_false, now.as_secs());
@@ -153,7 +153,7 @@ impl Work {
     ///
     /// # Errors
     /// When the bytes are no batch.
-    pub(super) async fn shed(&self, bytes: &Bytes) -> Result<Verdict, FrameError> {
+    pub(super) async fn shed(&self, bytes: &Bytes) -> Result<BatchResult, FrameError> {
         let batch = Batch::parse(bytes)?;
         let model = self.registry.champion().is_some();
         let mut tally = Tally::default();
@@ -161,17 +161,17 @@ impl Work {
             let served = Served::read(observation, &batch.schema, self.decoded_bytes, &self.metrics).await;
             self.time(observation);
             tally.observation();
-            if observation.arm == Arm::Rule && !observation.fallback {
+            if observation.arm == Arm::Baseline && !observation.fallback {
                 tally.model_was(model);
             }
             match &served {
-                Served::Unreadable => tally.none(NoneReason::Unreadable, 1),
-                served => tally.none(NoneReason::Shed, served.count()),
+                Served::Unreadable => tally.none(NotCompared::Unreadable, 1),
+                served => tally.none(NotCompared::Shed, served.count()),
             }
             self.metrics.observations.with_label_values(&["shed"]).inc();
         }
         self.users.see(&batch.observations, millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()));
-        let verdict = tally.into_verdict();
+        let verdict = tally.into_result();
         self.count(&verdict);
         Ok(verdict)
     }
@@ -181,7 +181,7 @@ impl Work {
         let mut questions = JoinSet::new();
         for (index, (observation, served)) in batch.observations.iter().zip(served).enumerate() {
             let has_items = matches!(served, Served::Items(items) if !items.is_empty());
-            if observation.arm == Arm::Model && has_items {
+            if observation.arm == Arm::Candidate && has_items {
                 let (rules, body) = (Arc::clone(&self.rules), bytes.slice_ref(observation.request));
                 let encoding = observation.request_encoding;
                 questions.spawn(async move { (index, rules.ask(body, encoding).await.ok()) });
@@ -201,7 +201,7 @@ impl Work {
     ) -> Predictions {
         let champion = self.registry.champion();
         let challenger = self.registry.challenger();
-        let absent = champion.is_none().then_some(NoneReason::ModelUnavailable);
+        let absent = champion.is_none().then_some(NotCompared::CandidateUnavailable);
         let mut ids: Vec<i64> = Vec::new();
         for served in served {
             if let Served::Items(items) = served {
@@ -221,7 +221,7 @@ impl Work {
                 self.metrics.store_failures.with_label_values(&["observe"]).inc();
                 log::debug!("observations without transactions: {error}");
                 // Without its features the model cannot be asked.
-                return Predictions { absent: Some(NoneReason::ModelUnavailable), ..Predictions::default() };
+                return Predictions { absent: Some(NotCompared::CandidateUnavailable), ..Predictions::default() };
             }
         };
         let watched = champion.as_ref().map(|champion| self.drift.watch(champion));
@@ -238,7 +238,7 @@ impl Work {
         for error in [&champion, &challenger].into_iter().filter_map(|scores| scores.as_ref().err()) {
             log::error!("{error}");
         }
-        let absent = absent.or(champion.is_err().then_some(NoneReason::ModelUnavailable));
+        let absent = absent.or(champion.is_err().then_some(NotCompared::CandidateUnavailable));
         Predictions {
             absent,
             rows: found.iter().enumerate().map(|(row, one)| (one.id, row)).collect(),
@@ -283,7 +283,7 @@ impl Work {
         self.metrics.answer_seconds.with_label_values(&[arm]).observe(seconds);
     }
 
-    fn count(&self, verdict: &Verdict) {
+    fn count(&self, verdict: &BatchResult) {
         let items = &self.metrics.items;
         items.with_label_values(&["True"]).inc_by(verdict.agree_true.into());
         items.with_label_values(&["False"]).inc_by(verdict.agree_false.into());

@@ -1,6 +1,6 @@
 //! What a client gets: `{"items": [{"txn_id", "event_id", "candidates": [{"label", "confidence", …}]}]}`.
 
-use contract::names::Arm;
+use contract::names::Source;
 use serde::Serialize;
 
 /// An answer; unknown ids are left out of it.
@@ -31,7 +31,7 @@ pub struct Candidate {
     /// Why, e.g. `merchant_prior:costco`.
     pub reasons: Vec<String>,
     /// Who says so.
-    pub source: Arm,
+    pub source: Source,
     /// The model's version; not there for a rule.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model_version: Option<String>,
@@ -41,7 +41,7 @@ impl Candidate {
     /// A candidate of the rules.
     #[must_use]
     pub fn rule(label: &str, confidence: f64, reason: String) -> Self {
-        Self { label: label.to_owned(), confidence, reasons: vec![reason], source: Arm::Rule, model_version: None }
+        Self { label: label.to_owned(), confidence, reasons: vec![reason], source: Source::Rule, model_version: None }
     }
 }
 

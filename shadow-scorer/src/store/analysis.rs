@@ -186,8 +186,8 @@ impl Store {
         let mut feedback = Feedback::default();
         for (arm, clusters) in self.rows(CLUSTERS.replace("{events}", events), since, left_out, read).await? {
             match arm {
-                Arm::Rule => feedback.rule = clusters,
-                Arm::Model => feedback.model = clusters,
+                Arm::Baseline => feedback.rule = clusters,
+                Arm::Candidate => feedback.model = clusters,
             }
         }
         Ok(feedback)
@@ -197,7 +197,7 @@ impl Store {
     async fn taken(&self, since: i64, left_out: &[Cohort]) -> Result<Vec<Taken>, StoreError> {
         let statement = format!(
             "SELECT rule_label, model_label, arm, took, COUNT(*) AS times FROM (SELECT d.rule_label, d.model_label, d.arm, \
-             CASE WHEN f.action = 'reject' AND f.label = CASE WHEN d.arm = 'model' THEN d.model_label ELSE d.rule_label END \
+             CASE WHEN f.action = 'reject' AND f.label = CASE WHEN d.arm = 'candidate' THEN d.model_label ELSE d.rule_label END \
              THEN 'nothing' WHEN f.label = d.rule_label THEN 'rule' WHEN f.label = d.model_label THEN 'model' \
              ELSE 'another' END AS took FROM feedback f JOIN disputes d ON d.event_id = f.event_id \
              WHERE f.received_at >= $1 AND d.created_at >= $1 AND d.cohort NOT IN ($2, $3, $4)) AS choices \
@@ -237,7 +237,7 @@ impl Store {
 
 fn arm(row: &AnyRow, place: usize) -> Result<Arm, sqlx::Error> {
     let text: String = row.try_get(place)?;
-    Ok(if text == Arm::Model.as_str() { Arm::Model } else { Arm::Rule })
+    Ok(if text == Arm::Candidate.as_str() { Arm::Candidate } else { Arm::Baseline })
 }
 
 fn count(row: &AnyRow, place: usize) -> Result<u64, sqlx::Error> {

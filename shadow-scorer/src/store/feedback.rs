@@ -107,7 +107,7 @@ impl Store {
                 Ok((arm, clusters))
             };
             let (arm, clusters) = read().map_err(|source| super::error::of(&self.place, source))?;
-            *(if arm == Arm::Model.as_str() { &mut feedback.model } else { &mut feedback.rule }) = clusters;
+            *(if arm == Arm::Candidate.as_str() { &mut feedback.model } else { &mut feedback.rule }) = clusters;
         }
         Ok(feedback)
     }

@@ -9,9 +9,10 @@ use sqlx::{AnyPool, SqlSafeStr};
 use super::place::Place;
 use super::{StoreError, error};
 
-const MIGRATIONS: [(i64, &str, &str); 2] = [
+const MIGRATIONS: [(i64, &str, &str); 3] = [
     (1, "initial", include_str!("../../migrations/0001_initial.sql")),
     (2, "analysis", include_str!("../../migrations/0002_analysis.sql")),
+    (3, "arms", include_str!("../../migrations/0003_arms.sql")),
 ];
 
 /// Tries, where another program may be bringing the same SQLite file up to date.

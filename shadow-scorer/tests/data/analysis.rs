@@ -9,7 +9,7 @@ use shadow_scorer::store::{Dispute, GroupRow, PairRow, Store, SuggestionEvent};
 use crate::fixture::{day, each, transaction};
 
 fn pair(slot: i64, cohort: Cohort, rule: &str, model: &str, items: i64) -> PairRow {
-    PairRow { slot, arm: Arm::Rule, cohort, rule: rule.into(), model: model.into(), items }
+    PairRow { slot, arm: Arm::Baseline, cohort, rule: rule.into(), model: model.into(), items }
 }
 
 fn group(slot: i64, cohort: Cohort, group: i64, judged: i64, agreed: i64) -> GroupRow {
@@ -18,7 +18,7 @@ fn group(slot: i64, cohort: Cohort, group: i64, judged: i64, agreed: i64) -> Gro
 
 /// A suggestion on which the model says `travel` and the rules say `coffee`.
 async fn dispute(store: &Store, id: &str, arm: Arm, user: &str, cohort: Cohort) {
-    let label = if arm == Arm::Model { "travel" } else { "coffee" };
+    let label = if arm == Arm::Candidate { "travel" } else { "coffee" };
     let event = SuggestionEvent {
         event_id: id.to_owned(),
         txn_id: 1,
@@ -64,7 +64,7 @@ async fn counts_of_many_writings_add_up_by_cell_and_start_with_their_slot() {
         }
         let all = store.said(600, &[]).await.unwrap();
         assert_eq!(all.pairs.len(), 1_201);
-        let largest = Pair { rule: Some("a".into()), model: None, served: Arm::Rule, items: 24 };
+        let largest = Pair { rule: Some("a".into()), model: None, served: Arm::Baseline, items: 24 };
         assert_eq!(all.pairs[0], largest, "the first slot is too old, and an empty label is no opinion");
         assert_eq!((all.pairs[1].rule.as_deref(), all.pairs[1].items), (Some("l7"), 2));
         // One group judged 8 items and agreed on 6, the other 4 and 2.
@@ -85,13 +85,16 @@ async fn it_is_told_whose_answer_people_took() {
     for fresh in each().await {
         let store = &fresh.store;
         store.add_transactions(&[transaction(1, "a", day(1), "TARGET")]).await.unwrap();
-        for (id, arm, user) in
-            [("r1", Arm::Rule, "a"), ("r2", Arm::Rule, "a"), ("r3", Arm::Rule, "b"), ("m1", Arm::Model, "c")]
-        {
+        for (id, arm, user) in [
+            ("r1", Arm::Baseline, "a"),
+            ("r2", Arm::Baseline, "a"),
+            ("r3", Arm::Baseline, "b"),
+            ("m1", Arm::Candidate, "c"),
+        ] {
             dispute(store, id, arm, user, Cohort::Ordinary).await;
         }
-        dispute(store, "beta", Arm::Model, "d", Cohort::Beta).await;
-        dispute(store, "silent", Arm::Model, "d", Cohort::Ordinary).await;
+        dispute(store, "beta", Arm::Candidate, "d", Cohort::Beta).await;
+        dispute(store, "silent", Arm::Candidate, "d", Cohort::Ordinary).await;
         say(store, "r1", "accept", "coffee").await;
         say(store, "r2", "reject", "travel").await; // a correction: the model was right
         say(store, "r3", "reject", "coffee").await; // says only what it is not
@@ -100,7 +103,7 @@ async fn it_is_told_whose_answer_people_took() {
 
         let said = store.said(day(1), &[Cohort::Beta]).await.unwrap();
         let taken = |served, took| Taken { rule: "coffee".into(), model: "travel".into(), served, took, times: 1 };
-        let (rule, model) = (Arm::Rule, Arm::Model);
+        let (rule, model) = (Arm::Baseline, Arm::Candidate);
         let mut expected = [
             taken(rule, Took::Rule),
             taken(rule, Took::Model),

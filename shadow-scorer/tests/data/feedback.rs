@@ -11,7 +11,7 @@ fn event(id: &str, txn_id: i64, arm: &str) -> SuggestionEvent {
         event_id: id.to_owned(),
         txn_id,
         arm: arm.to_owned(),
-        model_version: if arm == "model" { "v7".into() } else { String::new() },
+        model_version: if arm == "candidate" { "v7".into() } else { String::new() },
         label: "shopping".into(),
         confidence: 0.7,
         bucket: String::new(),
@@ -38,11 +38,11 @@ async fn an_accept_counts_once_and_becomes_a_label() {
     for fresh in each().await {
         let store = &fresh.store;
         with_one_transaction(store).await;
-        store.add_events(&[event("e1", 1, "model")]).await.unwrap();
+        store.add_events(&[event("e1", 1, "candidate")]).await.unwrap();
         let body = r#"{"txn_id":"1","action":"accept","label":"shopping","event_id":"e1","user_id":"x"}"#;
         let first = say(store, body).await.unwrap();
         let served = (first.arm.as_deref(), first.model_version.as_deref());
-        assert_eq!((first.recorded, served, first.labelled), (Recorded::New, (Some("model"), Some("v7")), true));
+        assert_eq!((first.recorded, served, first.labelled), (Recorded::New, (Some("candidate"), Some("v7")), true));
         let again = say(store, body).await.unwrap();
         assert_eq!((again.recorded, again.labelled), (Recorded::Again, false));
         assert_eq!(label(store).await.as_deref(), Some("shopping"));
@@ -54,11 +54,14 @@ async fn a_reject_takes_back_what_was_wrong_and_a_correction_becomes_a_label() {
     for fresh in each().await {
         let store = &fresh.store;
         with_one_transaction(store).await;
-        store.add_events(&[event("e1", 1, "rule"), event("e2", 1, "rule"), event("e3", 1, "rule")]).await.unwrap();
+        store
+            .add_events(&[event("e1", 1, "baseline"), event("e2", 1, "baseline"), event("e3", 1, "baseline")])
+            .await
+            .unwrap();
         say(store, r#"{"txn_id":1,"action":"accept","label":"shopping","event_id":"e1"}"#).await.unwrap();
         let rejected =
             say(store, r#"{"txn_id":1,"action":"reject","label":"shopping","event_id":"e2"}"#).await.unwrap();
-        assert_eq!((rejected.arm.as_deref(), rejected.labelled), (Some("rule"), false));
+        assert_eq!((rejected.arm.as_deref(), rejected.labelled), (Some("baseline"), false));
         assert_eq!(label(store).await, None);
         let corrected =
             say(store, r#"{"txn_id":1,"action":"reject","label":"groceries","event_id":"e3"}"#).await.unwrap();
@@ -96,7 +99,7 @@ async fn feedback_on_something_else_is_refused() {
     for fresh in each().await {
         let store = &fresh.store;
         with_one_transaction(store).await;
-        store.add_events(&[event("e1", 1, "rule")]).await.unwrap();
+        store.add_events(&[event("e1", 1, "baseline")]).await.unwrap();
         let unknown = say(store, r#"{"txn_id":404,"action":"accept","label":"x"}"#).await;
         assert!(matches!(unknown, Err(FeedbackError::NoTransaction(404))));
         let other = say(store, r#"{"txn_id":2,"action":"accept","label":"x","event_id":"e1"}"#).await;
@@ -116,12 +119,12 @@ async fn feedback_is_summed_by_user_and_arm_from_a_moment_on() {
             ..event(id, 1, arm)
         };
         let events = [
-            served("a1", "model", "a", 50),
-            served("a2", "model", "a", 50),
-            served("b1", "model", "b", 50),
-            served("r1", "rule", "a", 50),
-            served("old", "model", "b", 49),
-            served("nobody", "rule", "", 50),
+            served("a1", "candidate", "a", 50),
+            served("a2", "candidate", "a", 50),
+            served("b1", "candidate", "b", 50),
+            served("r1", "baseline", "a", 50),
+            served("old", "candidate", "b", 49),
+            served("nobody", "baseline", "", 50),
         ];
         store.add_events(&events).await.unwrap();
         for (id, action) in [("a1", "accept"), ("a2", "reject"), ("b1", "accept"), ("r1", "reject"), ("old", "accept")]
@@ -160,7 +163,7 @@ async fn everything_offered_to_the_event_log_is_stored_by_the_time_it_ends() {
     for fresh in each().await {
         let (events, writing) = EventLog::start(fresh.store.clone());
         for number in 0..1_300 {
-            events.offer(event(&format!("e{number}"), 1, "rule"));
+            events.offer(event(&format!("e{number}"), 1, "baseline"));
         }
         assert_eq!(events.dropped(), 0);
         drop(events);
@@ -177,7 +180,7 @@ async fn events_that_the_store_does_not_take_are_counted() {
         fresh.store.close().await;
         let (events, writing) = EventLog::start(fresh.store.clone());
         let counting = events.clone();
-        events.offer(event("e1", 1, "rule"));
+        events.offer(event("e1", 1, "baseline"));
         drop(events);
         while counting.dropped() == 0 {
             tokio::task::yield_now().await;

@@ -142,7 +142,7 @@ async fn events_are_stored_once_and_forgotten_by_age() {
         let event = |id: &str, at| SuggestionEvent {
             event_id: id.to_owned(),
             txn_id: 88,
-            arm: "model".into(),
+            arm: "candidate".into(),
             model_version: "v1".into(),
             label: "coffee".into(),
             confidence: 0.75,
@@ -153,7 +153,7 @@ async fn events_are_stored_once_and_forgotten_by_age() {
         let store = &fresh.store;
         store.add_events(&[event("old", 10), event("new", 20)]).await.unwrap();
         let mut other = event("new", 20);
-        other.arm = "rule".into();
+        other.arm = "baseline".into();
         store.add_events(&[other]).await.unwrap();
         assert_eq!(store.event("new").await.unwrap(), Some(event("new", 20)), "the first one stays");
         assert_eq!(store.event("never").await.unwrap(), None);

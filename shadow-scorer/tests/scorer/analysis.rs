@@ -46,11 +46,11 @@ async fn both_sides_words_are_counted_and_disagreements_are_shown() {
         items: 1,
     };
     for expected in [
-        pair(Some("coffee"), Some("coffee"), Arm::Rule),
-        pair(Some("travel"), Some("groceries"), Arm::Rule),
-        pair(None, Some("transfers"), Arm::Rule),
-        pair(Some("travel"), Some("coffee"), Arm::Model),
-        pair(None, Some("groceries"), Arm::Model),
+        pair(Some("coffee"), Some("coffee"), Arm::Baseline),
+        pair(Some("travel"), Some("groceries"), Arm::Baseline),
+        pair(None, Some("transfers"), Arm::Baseline),
+        pair(Some("travel"), Some("coffee"), Arm::Candidate),
+        pair(None, Some("groceries"), Arm::Candidate),
     ] {
         assert!(seen.pairs.contains(&expected), "{expected:?}\n{:?}", seen.pairs);
     }

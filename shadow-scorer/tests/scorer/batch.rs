@@ -25,11 +25,11 @@ pub(crate) struct Seen {
 impl Seen {
     /// The rules answered with these labels; `None` is an item without candidates.
     pub(crate) fn rules(items: &[(i64, Option<&str>)]) -> Self {
-        Self::of(Arm::Rule, items)
+        Self::of(Arm::Baseline, items)
     }
 
     pub(crate) fn model(items: &[(i64, Option<&str>)]) -> Self {
-        Self::of(Arm::Model, items)
+        Self::of(Arm::Candidate, items)
     }
 
     fn of(arm: Arm, items: &[(i64, Option<&str>)]) -> Self {

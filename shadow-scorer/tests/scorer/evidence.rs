@@ -38,7 +38,7 @@ async fn the_latency_histogram_has_the_edges_that_a_budget_may_be() {
     for edge in series::ANSWER_LATENCY_EDGES {
         // Each took 12 ms.
         let within = f64::from(u8::from(edge > 0.012));
-        for (arm, seen) in [("rule", 0.0), ("model", within), ("fallback", within)] {
+        for (arm, seen) in [("baseline", 0.0), ("candidate", within), ("fallback", within)] {
             let bucket = format!("{}_bucket{{arm=\"{arm}\",le=\"{edge}\"}}", series::ANSWER_LATENCY);
             assert_eq!(scorer.metric(&bucket).await, seen, "{bucket}");
         }
@@ -55,7 +55,7 @@ async fn the_missing_side_is_asked_again_and_compared_with_itself() {
     let scorer = Scorer::start(&["--noise-percent", "100", "--rules-url", &steady.url]).await;
     let items = [(3, Some("coffee")), (4, Some("groceries"))];
     observe(&scorer, Batch::new().with(&Seen::model(&items)).with(&Seen::rules(&items))).await;
-    for side in ["rule", "model"] {
+    for side in ["baseline", "candidate"] {
         scorer.metric_becomes(&of(series::NOISE_REQUESTS, side), 1.0).await;
         assert_eq!(scorer.metric(&of(series::NOISE_AGREEMENT, side)).await, 1.0, "{side}");
         assert_eq!(scorer.metric(&of(series::NOISE_AGREEMENT_SQUARES, side)).await, 1.0, "{side}");
@@ -69,8 +69,8 @@ async fn an_application_that_changes_its_mind_shows_as_noise() {
     let fickle = Rules::start(Script::Fickle(3, ["coffee", "travel"])).await;
     let scorer = Scorer::start(&["--noise-percent", "100", "--rules-url", &fickle.url]).await;
     observe(&scorer, Batch::new().with(&Seen::model(&[(3, Some("coffee"))]))).await;
-    scorer.metric_becomes(&of(series::NOISE_REQUESTS, "rule"), 1.0).await;
-    assert_eq!(scorer.metric(&of(series::NOISE_AGREEMENT, "rule")).await, 0.0);
+    scorer.metric_becomes(&of(series::NOISE_REQUESTS, "baseline"), 1.0).await;
+    assert_eq!(scorer.metric(&of(series::NOISE_AGREEMENT, "baseline")).await, 0.0);
 
     let calm = Rules::start(Script::Fickle(3, ["coffee", "travel"])).await;
     let scorer = Scorer::start(&["--noise-percent", "0", "--rules-url", &calm.url]).await;

@@ -32,12 +32,14 @@ async fn arm_and_version_come_from_what_was_served_and_each_answer_counts_once()
     assert_eq!(scorer.post(frame::PATH, batch.bytes()).await.status, StatusCode::OK);
 
     // The client's word on arm and version is not asked for.
-    let accept =
-        r#"{"txn_id":4,"action":"accept","label":"groceries","event_id":"event-4","model_version":"v9","arm":"rule"}"#;
+    let accept = r#"{"txn_id":4,"action":"accept","label":"groceries","event_id":"event-4","model_version":"v9","arm":"baseline"}"#;
     let first = say(&scorer, accept).await;
     assert_eq!(
         (first.status, first.json()),
-        (StatusCode::OK, json!({ "ok": true, "new": true, "labelled": true, "arm": "model", "model_version": "v1" }))
+        (
+            StatusCode::OK,
+            json!({ "ok": true, "new": true, "labelled": true, "arm": "candidate", "model_version": "v1" })
+        )
     );
     let again = say(&scorer, accept).await.json();
     assert_eq!((&again["new"], &again["labelled"]), (&json!(false), &json!(false)));
@@ -51,7 +53,7 @@ async fn arm_and_version_come_from_what_was_served_and_each_answer_counts_once()
     for (id, label) in [(3, "coffee"), (6, "coffee")] {
         let body = format!(r#"{{"txn_id":{id},"action":"accept","label":"{label}","event_id":"event-{id}"}}"#);
         let said = say(&scorer, &body).await.json();
-        assert_eq!((&said["arm"], &said["model_version"]), (&json!("rule"), &Value::Null));
+        assert_eq!((&said["arm"], &said["model_version"]), (&json!("baseline"), &Value::Null));
     }
     assert_eq!(predictions(&scorer).await, (1.0, 1.0));
     assert_eq!(scorer.app.store.count_labels().await.unwrap(), 3);
@@ -91,7 +93,7 @@ async fn events_are_forgotten_once_they_are_old() {
     let event = |days: u64, number: u64| SuggestionEvent {
         event_id: format!("{days}-{number}"),
         txn_id: 4,
-        arm: "rule".into(),
+        arm: "baseline".into(),
         model_version: String::new(),
         label: "coffee".into(),
         confidence: 0.5,

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use async_compression::tokio::write::{BrotliEncoder, GzipEncoder, ZlibEncoder, ZstdEncoder};
 use bytes::Bytes;
+use contract::batch_result::BatchResult;
 use contract::frame::{self, Encoding};
-use contract::names::NoneReason;
-use contract::verdict::Verdict;
+use contract::names::NotCompared;
 use http::StatusCode;
 use serde_json::json;
 use shadow_scorer::store::{LabelSource, NewLabel};
@@ -18,18 +18,18 @@ use crate::rules::{Rules, Script};
 use crate::scorer::{Answer, Place, Scorer};
 use crate::small_model::{SWAPPED, Version, alias, edit_manifest};
 
-async fn observe(scorer: &Scorer, batch: Batch) -> Verdict {
+async fn observe(scorer: &Scorer, batch: Batch) -> BatchResult {
     let answer = scorer.post(frame::PATH, batch.bytes()).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
     read(&answer)
 }
 
-fn read(answer: &Answer) -> Verdict {
+fn read(answer: &Answer) -> BatchResult {
     serde_json::from_slice(&answer.body).unwrap()
 }
 
 /// True, False, None by reason.
-fn counts(verdict: &Verdict) -> (u32, u32, Vec<(NoneReason, u32)>) {
+fn counts(verdict: &BatchResult) -> (u32, u32, Vec<(NotCompared, u32)>) {
     (verdict.agree_true, verdict.agree_false, verdict.none.iter().map(|(reason, n)| (*reason, *n)).collect())
 }
 
@@ -44,7 +44,7 @@ async fn the_rules_answers_are_compared_with_the_model_item_by_item() {
     let verdict = observe(&scorer, batch).await;
     assert_eq!(
         counts(&verdict),
-        (2, 1, vec![(NoneReason::Abstained, 1), (NoneReason::NoLabel, 1), (NoneReason::MissingItem, 1)])
+        (2, 1, vec![(NotCompared::Abstained, 1), (NotCompared::NoLabel, 1), (NotCompared::MissingItem, 1)])
     );
     assert_eq!((verdict.observations, verdict.available, verdict.unavailable), (3, 2, 0), "the fallback is left out");
     let coffee: u32 = verdict.labels.iter().filter(|cell| cell.label == "coffee").map(|cell| cell.items).sum();
@@ -63,7 +63,7 @@ async fn the_models_answers_are_compared_with_what_the_rules_would_have_said() {
     let scorer = Scorer::start(&["--rules-url", &rules.url]).await;
     let items = [(3, Some("coffee")), (4, Some("groceries")), (5, Some("transfers")), (6, Some("coffee"))];
     let verdict = observe(&scorer, Batch::new().with(&Seen::model(&items))).await;
-    assert_eq!(counts(&verdict), (1, 1, vec![(NoneReason::Abstained, 1), (NoneReason::MissingItem, 1)]));
+    assert_eq!(counts(&verdict), (1, 1, vec![(NotCompared::Abstained, 1), (NotCompared::MissingItem, 1)]));
     assert_eq!((verdict.available, verdict.unavailable), (0, 0), "the filter counts its own question");
 
     let asked = rules.asked();
@@ -80,7 +80,7 @@ async fn the_models_answers_are_compared_with_what_the_rules_would_have_said() {
     let stored = stored.unwrap();
     assert_eq!(
         (stored.arm.as_str(), stored.model_version.as_str(), stored.label.as_str()),
-        ("model", "v1", "groceries")
+        ("candidate", "v1", "groceries")
     );
     assert_eq!(stored.bucket, "000000000000feed");
 }
@@ -96,13 +96,13 @@ async fn rules_that_cannot_be_asked_leave_items_without_a_verdict() {
         let rules = Rules::start(script).await;
         let scorer = Scorer::start(&["--rules-url", &rules.url, "--rules-deadline-ms", "100"]).await;
         let verdict = observe(&scorer, Batch::new().with(&Seen::model(&[(3, Some("coffee")), (4, None)]))).await;
-        assert_eq!(counts(&verdict), (0, 0, vec![(NoneReason::RulesUnavailable, 2)]), "{result}");
+        assert_eq!(counts(&verdict), (0, 0, vec![(NotCompared::RulesUnavailable, 2)]), "{result}");
         let series = format!("perch_scorer_rules_requests_total{{result=\"{result}\"}}");
         assert_eq!(scorer.metric(&series).await, 1.0);
     }
     let scorer = Scorer::start(&["--rules-url", "http://127.0.0.1:1"]).await;
     let verdict = observe(&scorer, Batch::new().with(&Seen::model(&[(3, Some("coffee"))]))).await;
-    assert_eq!(counts(&verdict), (0, 0, vec![(NoneReason::RulesUnavailable, 1)]));
+    assert_eq!(counts(&verdict), (0, 0, vec![(NotCompared::RulesUnavailable, 1)]));
 }
 
 #[tokio::test]
@@ -121,7 +121,7 @@ async fn questions_to_the_rules_wait_for_their_turn() {
 async fn without_a_model_every_item_says_so() {
     let scorer = Scorer::start_in(Place::new().await, &[]).await;
     let verdict = observe(&scorer, Batch::new().with(&Seen::rules(&[(3, Some("coffee")), (4, None)]))).await;
-    assert_eq!(counts(&verdict), (0, 0, vec![(NoneReason::ModelUnavailable, 2)]));
+    assert_eq!(counts(&verdict), (0, 0, vec![(NotCompared::CandidateUnavailable, 2)]));
     assert_eq!((verdict.available, verdict.unavailable), (0, 1));
 }
 
@@ -134,7 +134,7 @@ async fn errors_of_the_application_have_no_items_and_garbage_has_one() {
         .with(&Seen { encoding: Encoding::Unknown, ..Seen::rules(&[(3, None)]) })
         .with(&Seen::rules(&[]));
     let verdict = observe(&scorer, batch).await;
-    assert_eq!(counts(&verdict), (0, 0, vec![(NoneReason::Unreadable, 2)]));
+    assert_eq!(counts(&verdict), (0, 0, vec![(NotCompared::Unreadable, 2)]));
     assert_eq!((verdict.observations, verdict.available), (4, 4));
     let series = "perch_scorer_decode_failures_total{encoding=\"unknown\",reason=\"unsupported\"}";
     assert_eq!(scorer.metric(series).await, 1.0);
@@ -161,7 +161,7 @@ async fn packed_answers_are_unpacked_up_to_the_limit() {
             .with(&seen(Encoding::Zstd, packed!(ZstdEncoder, body)))
             .with(&seen(Encoding::Deflate, packed!(ZlibEncoder, body)));
         let verdict = observe(&scorer, batch).await;
-        let wanted = if body == &good { (4, 0, vec![]) } else { (0, 0, vec![(NoneReason::Unreadable, 4)]) };
+        let wanted = if body == &good { (4, 0, vec![]) } else { (0, 0, vec![(NotCompared::Unreadable, 4)]) };
         assert_eq!(counts(&verdict), wanted);
     }
     for encoding in ["gzip", "br", "zstd", "deflate"] {
@@ -204,7 +204,7 @@ async fn what_finds_the_queue_full_is_shed_and_counted_while_live_answers_go_on(
         .with(&Seen::rules(&[(3, Some("coffee")), (4, None)]))
         .with(&Seen { answer: b"<html>".to_vec(), ..Seen::rules(&[]) });
     let verdict = observe(&scorer, batch).await;
-    assert_eq!(counts(&verdict), (0, 0, vec![(NoneReason::Unreadable, 1), (NoneReason::Shed, 2)]));
+    assert_eq!(counts(&verdict), (0, 0, vec![(NotCompared::Unreadable, 1), (NotCompared::Shed, 2)]));
     assert_eq!(verdict.observations, 2);
     assert_eq!(scorer.metric("perch_scorer_batches_total{result=\"shed\"}").await, 1.0);
     assert_eq!(scorer.metric("perch_scorer_observations_total{result=\"shed\"}").await, 2.0);

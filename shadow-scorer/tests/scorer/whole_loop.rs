@@ -57,12 +57,12 @@ async fn serve(scorer: &Scorer, rules: SocketAddr, user: u64, ids: &[i64]) -> Va
     let (arm, answer) = if user.is_multiple_of(2) {
         let answer = scorer.suggest(&request).await;
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
-        (Arm::Model, answer.body)
+        (Arm::Candidate, answer.body)
     } else {
         let client = Client::builder(TokioExecutor::new()).build_http();
         let asked = Request::post(format!("http://{rules}/ml/suggestions"));
         let answer = client.request(asked.body(Full::new(Bytes::from(request.clone()))).unwrap()).await.unwrap();
-        (Arm::Rule, answer.into_body().collect().await.unwrap().to_bytes())
+        (Arm::Baseline, answer.into_body().collect().await.unwrap().to_bytes())
     };
     let seen = Seen { arm, user, request: request.into(), answer: answer.to_vec(), ..Seen::rules(&[]) };
     let verdict = scorer.post(frame::PATH, Batch::new().with(&seen).bytes()).await;

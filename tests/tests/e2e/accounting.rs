@@ -1,7 +1,7 @@
 //! Every request and every item is accounted for, to the last one, while the scorer is killed under load.
 
 use anyhow::ensure;
-use contract::names::{COMPARE, FALLBACK, INTERCEPTED, NONE, OBSERVATION, PREDICT_REQUESTS, SOURCE};
+use contract::names::{COMPARE, FALLBACK, INTERCEPTED, NOT_COMPARED, OBSERVATION, PREDICT_REQUESTS, SOURCE};
 use contract::switch::Share;
 use e2e::eventually::eventually;
 use e2e::load::{ITEMS, Load, Tally};
@@ -44,7 +44,7 @@ fn adds_up(before: &Scrape, after: &Scrape, tally: &Tally) -> anyhow::Result<()>
     same("observed + dropped + skipped", requests, moved(OBSERVATION, &[]))?;
     same("skipped or incomplete", 0.0, requests - outcome("observed") - outcome("dropped_buffer_full"))?;
     same("True + False + None", number(ITEMS) * outcome("observed"), moved(COMPARE, &[]))?;
-    same("None by reason", moved(COMPARE, &[("agree", "None")]), moved(NONE, &[]))?;
+    same("None by reason", moved(COMPARE, &[("agree", "None")]), moved(NOT_COMPARED, &[]))?;
     same("source model", number(tally.model), moved(SOURCE, &[("source", "model")]))?;
     same("source rule", number(tally.answers - tally.model), moved(SOURCE, &[("source", "rule")]))?;
     same("fallbacks", number(tally.fallbacks), moved(FALLBACK, &[]))?;

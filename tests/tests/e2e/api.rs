@@ -12,7 +12,7 @@ use stack::Part;
 
 #[tokio::test]
 async fn feedback_goes_to_the_side_that_answered_and_counts_once() -> anyhow::Result<()> {
-    for (share, arm) in [(Share::OFF, "rule"), (Share::ALL, "model")] {
+    for (share, arm) in [(Share::OFF, "baseline"), (Share::ALL, "candidate")] {
         let real = Real::start(|builder| builder.share(share)).await?;
         let before = real.scrape().await?;
         let answer = real.send(suggest("ann", question([1]))?).await?.json()?;
@@ -30,7 +30,7 @@ async fn feedback_goes_to_the_side_that_answered_and_counts_once() -> anyhow::Re
         }
         let page = real.send_to(Part::Scorer, get("/metrics")?).await?;
         let page = stack::Scrape::parse(&String::from_utf8(page.body.to_vec())?);
-        assert_eq!(page.sum("lm_ml_predictions_total", &[]), f64::from(u8::from(arm == "model")));
+        assert_eq!(page.sum("lm_ml_predictions_total", &[]), f64::from(u8::from(arm == "candidate")));
     }
     Ok(())
 }

@@ -82,8 +82,8 @@ async fn pseudonyms_name_users_wherever_they_come_from() -> anyhow::Result<()> {
     // user-42, as frozen in the contract.
     let config = json!({"cohorts": {"opt_out": [{"pseudonyms": ["cc343e210017e385"]}]}});
     let gateway = Scripted::start(|builder| builder.share(Share::ALL).salt(salt).filter_config(&config)).await?;
-    assert_eq!(gateway.send(suggest("user-42", question([88]))?).await?.arm(), "rule");
-    assert_eq!(gateway.send(suggest("user-43", question([88]))?).await?.arm(), "model");
+    assert_eq!(gateway.send(suggest("user-42", question([88]))?).await?.arm(), "baseline");
+    assert_eq!(gateway.send(suggest("user-43", question([88]))?).await?.arm(), "candidate");
     Ok(())
 }
 
@@ -101,11 +101,11 @@ async fn a_verified_claim_names_users() -> anyhow::Result<()> {
     .await?;
     gateway.stack.admin().set_runtime(BETA_KEY, &Share::ALL.to_runtime()).await?;
     let groups = [
-        (json!("staff"), "model"),
-        (json!(true), "model"),
-        (json!("guest"), "rule"),
-        (json!(false), "rule"),
-        (json!(["staff"]), "rule"),
+        (json!("staff"), "candidate"),
+        (json!(true), "candidate"),
+        (json!("guest"), "baseline"),
+        (json!(false), "baseline"),
+        (json!(["staff"]), "baseline"),
     ];
     for (group, arm) in groups {
         let token = issuer.sign(&json!({"iss": "https://issuer.test", "group": group}));
@@ -121,7 +121,7 @@ async fn nobody_chooses_a_cohort_by_writing_its_header() -> anyhow::Result<()> {
     let gateway = gateway(&by_header(), Share::percent(50), Share::ALL).await?;
     let half = Share::percent(50);
     let (inside, outside) = (gateway.user(half, true)?, gateway.user(half, false)?);
-    for (user, forged, arm) in [(&outside, "beta", "rule"), (&inside, "opt_out", "model")] {
+    for (user, forged, arm) in [(&outside, "beta", "baseline"), (&inside, "opt_out", "candidate")] {
         let mut request = suggest(user, question([88]))?;
         request.headers_mut().insert(headers::COHORT, forged.parse()?);
         assert_eq!(gateway.send(request).await?.arm(), arm, "{forged}");
@@ -133,6 +133,6 @@ async fn nobody_chooses_a_cohort_by_writing_its_header() -> anyhow::Result<()> {
 #[tokio::test]
 async fn without_cohorts_the_beta_share_moves_nobody() -> anyhow::Result<()> {
     let gateway = gateway(&json!({}), Share::OFF, Share::ALL).await?;
-    assert_eq!(gateway.send(of_group("ann", Some("staff"))?).await?.arm(), "rule");
+    assert_eq!(gateway.send(of_group("ann", Some("staff"))?).await?.arm(), "baseline");
     Ok(())
 }

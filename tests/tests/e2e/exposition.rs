@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, ensure};
-use contract::names::{self, Agree, Arm, BatchResult, FallbackReason, IdentitySource, NoneReason, Outcome};
+use contract::names::{self, Agree, BatchOutcome, FallbackReason, IdentitySource, NotCompared, Outcome, Source};
 use e2e::client::{get, question, suggest};
 use e2e::scripted::Scripted;
 use stack::Scrape;
@@ -49,13 +49,13 @@ async fn the_first_scrape_has_every_contract_metric_at_0() -> anyhow::Result<()>
     let gateway = Scripted::start(|builder| builder.concurrency(2)).await?;
     let scrape = gateway.scrape().await?;
     at_zero(&scrape, names::COMPARE, "agree", Agree::ALL.iter().map(|value| value.as_str()));
-    at_zero(&scrape, names::SOURCE, "source", Arm::ALL.iter().map(|value| value.as_str()));
+    at_zero(&scrape, names::SOURCE, "source", Source::ALL.iter().map(|value| value.as_str()));
     at_zero(&scrape, names::PREDICT_REQUESTS, "available", ["True", "False"]);
     at_zero(&scrape, names::FALLBACK, "reason", FallbackReason::ALL.iter().map(|value| value.as_str()));
     at_zero(&scrape, names::OBSERVATION, "outcome", Outcome::ALL.iter().map(|value| value.as_str()));
-    at_zero(&scrape, names::NONE, "reason", NoneReason::ALL.iter().map(|value| value.as_str()));
+    at_zero(&scrape, names::NOT_COMPARED, "reason", NotCompared::ALL.iter().map(|value| value.as_str()));
     at_zero(&scrape, names::IDENTITY, "source", IdentitySource::ALL.iter().map(|value| value.as_str()));
-    at_zero(&scrape, names::BATCH, "result", BatchResult::ALL.iter().map(|value| value.as_str()));
+    at_zero(&scrape, names::BATCH, "result", BatchOutcome::ALL.iter().map(|value| value.as_str()));
     assert_eq!(scrape.get(names::INTERCEPTED, &[]), Some(0.0));
     for agree in Agree::ALL {
         let labels = [("label", "transportation.fuel"), ("agree", agree.as_str())];

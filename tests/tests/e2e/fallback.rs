@@ -57,7 +57,7 @@ async fn the_rules_answer(gateway: &Scripted, reason: FallbackReason) -> anyhow:
     ensure!(gateway.rules.last()?.body == body, "the rules got {:?}", gateway.rules.last()?.body);
     let direct = gateway.send_to_rules(suggest("ann", body)?).await?;
     assert_eq!(of_the_application(&through), of_the_application(&direct));
-    assert_eq!((through.arm(), through.fallback()), ("rule", reason.as_str()));
+    assert_eq!((through.arm(), through.fallback()), ("baseline", reason.as_str()));
     assert_eq!(through.header(headers::MODEL_VERSION), "", "no model answered");
     let labels = [("reason", reason.as_str())];
     let expected = [
@@ -89,7 +89,7 @@ async fn a_good_answer_of_the_model_reaches_the_client_as_it_is() -> anyhow::Res
         let asked = asked.last().ok_or_else(|| anyhow::anyhow!("the model was not asked"))?;
         assert_eq!(answer.body, e2e::scripted::items(asked, MODEL_LABEL));
         assert_eq!(answer.status, 200);
-        assert_eq!((answer.arm(), answer.header(headers::MODEL_VERSION)), ("model", MODEL_VERSION));
+        assert_eq!((answer.arm(), answer.header(headers::MODEL_VERSION)), ("candidate", MODEL_VERSION));
         assert_eq!((answer.fallback(), answer.header("content-type")), ("", "application/json"));
     }
     assert_eq!(gateway.rules.hits(), 0, "the rules were asked by the gateway");
@@ -212,7 +212,7 @@ async fn a_request_over_the_limit_is_not_held() -> anyhow::Result<()> {
     for protocol in [Protocol::H1, Protocol::H2] {
         let before = gateway.scrape().await?;
         let through = Client::once(gateway.address(), protocol, suggest("ann", body.clone())?).await?;
-        assert_eq!((through.arm(), through.fallback()), ("rule", FallbackReason::RequestTooLarge.as_str()));
+        assert_eq!((through.arm(), through.fallback()), ("baseline", FallbackReason::RequestTooLarge.as_str()));
         assert_eq!((through.status.as_u16(), &through.body[..]), (200, RULES_ANSWER.as_bytes()));
         assert_eq!(gateway.rules.last()?.body, body);
         let labels = [("reason", FallbackReason::RequestTooLarge.as_str())];
@@ -253,7 +253,7 @@ async fn an_answer_of_somebody_else_in_the_scorers_place() -> anyhow::Result<()>
     let gateway = gateway().await?;
     gateway.model_answers(Script::json(200, good_body()));
     let answer = gateway.send(suggest("ann", question([88]))?).await?;
-    assert_eq!((answer.arm(), &answer.body[..]), ("rule", RULES_ANSWER.as_bytes()));
+    assert_eq!((answer.arm(), &answer.body[..]), ("baseline", RULES_ANSWER.as_bytes()));
     ensure!(!answer.fallback().is_empty(), "a fallback without a reason");
     Ok(())
 }
@@ -304,7 +304,7 @@ async fn more_questions_at_once_than_the_circuit_breaker_allows() -> anyhow::Res
     .await?;
     assert_eq!(gateway.send(suggest("bob", question([88]))?).await?.fallback(), FallbackReason::Overloaded.as_str());
     gate.open();
-    assert_eq!(first.await??.arm(), "model");
+    assert_eq!(first.await??.arm(), "candidate");
     Ok(())
 }
 
@@ -313,7 +313,7 @@ const LOW_LIMIT: &str = "max_pending_requests: 1, max_requests: 1";
 #[tokio::test]
 async fn a_scorer_that_hangs_is_soon_not_asked_any_more_until_it_is_well_again() -> anyhow::Result<()> {
     let gateway = Scripted::start(|builder| builder.share(Share::ALL).scorer_checks(true)).await?;
-    assert_eq!(gateway.send(suggest("ann", question([88]))?).await?.arm(), "model");
+    assert_eq!(gateway.send(suggest("ann", question([88]))?).await?.arm(), "candidate");
     gateway.scorer.answers(Script::never());
     let answers = |expected: &'static str| {
         let gateway = &gateway;
@@ -340,9 +340,9 @@ async fn after_a_fault_the_next_request_is_the_models_again() -> anyhow::Result<
         model_script(200, "nonsense"),
     ] {
         gateway.model_answers(fault);
-        assert_eq!(gateway.send(suggest("ann", question([88]))?).await?.arm(), "rule");
+        assert_eq!(gateway.send(suggest("ann", question([88]))?).await?.arm(), "baseline");
         gateway.scorer.answers_with(with_observer(good_answer));
-        assert_eq!(gateway.send(suggest("ann", question([88]))?).await?.arm(), "model");
+        assert_eq!(gateway.send(suggest("ann", question([88]))?).await?.arm(), "candidate");
     }
     Ok(())
 }

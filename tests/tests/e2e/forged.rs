@@ -16,7 +16,7 @@ async fn forging(gateway: &Scripted, protocol: Protocol, user: Option<&str>, ins
     let bucket = gateway.stack.bucket(inside)?.to_string();
     for (name, value) in [
         (headers::BUCKET, bucket.as_str()),
-        (headers::ARM, "model"),
+        (headers::ARM, "candidate"),
         (headers::SCORER, "1"),
         (headers::UNSAMPLED, "1"),
         (headers::SHADOW, "1"),
@@ -46,10 +46,10 @@ async fn a_live_filter_is_not_steered_by_a_client() -> anyhow::Result<()> {
     let gateway = Scripted::start(|builder| builder.share(half)).await?;
     let (inside, outside) = (gateway.user(half, true)?, gateway.user(half, false)?);
     for protocol in [Protocol::H1, Protocol::H2] {
-        assert_eq!(forging(&gateway, protocol, Some(&outside), &inside).await?.arm(), "rule");
+        assert_eq!(forging(&gateway, protocol, Some(&outside), &inside).await?.arm(), "baseline");
         nothing_but(&gateway.stack.bucket(&outside)?.to_string(), &gateway.rules.last()?.headers)?;
-        assert_eq!(forging(&gateway, protocol, Some(&inside), &outside).await?.arm(), "model");
-        assert_eq!(forging(&gateway, protocol, None, &inside).await?.arm(), "rule");
+        assert_eq!(forging(&gateway, protocol, Some(&inside), &outside).await?.arm(), "candidate");
+        assert_eq!(forging(&gateway, protocol, None, &inside).await?.arm(), "baseline");
         assert_eq!(ours(&gateway.rules.last()?.headers), Vec::<String>::new(), "nobody has a bucket");
     }
     // A client cannot keep its requests from being observed either.
@@ -74,7 +74,7 @@ async fn headers_are_removed_whatever_their_letters_case_is() -> anyhow::Result<
     let mut raw = e2e::raw::Raw::connect(gateway.address()).await?;
     raw.write(&request).await?;
     let answer = String::from_utf8(raw.read_to_end().await?)?.to_lowercase();
-    anyhow::ensure!(answer.contains("x-perch-arm: rule"), "{answer}");
+    anyhow::ensure!(answer.contains("x-perch-arm: baseline"), "{answer}");
     nothing_but(&gateway.stack.bucket(&outside)?.to_string(), &gateway.rules.last()?.headers)
 }
 
@@ -103,14 +103,14 @@ async fn an_application_that_writes_our_answer_headers_is_not_believed() -> anyh
     let gateway = Scripted::start(|builder| builder).await?;
     gateway.rules.answers_with(|request| {
         Script::json(200, items(request, "groceries"))
-            .header(headers::ARM, "model")
+            .header(headers::ARM, "candidate")
             .header(headers::FALLBACK, "reset")
             .header(headers::MODEL_VERSION, "mine")
             .header(headers::SCORER, "1")
     });
     let before = gateway.scrape().await?;
     let answer = gateway.send(suggest("ann", question([88]))?).await?;
-    assert_eq!(answer.headers.get_all(headers::ARM).iter().collect::<Vec<_>>(), ["rule"]);
+    assert_eq!(answer.headers.get_all(headers::ARM).iter().collect::<Vec<_>>(), ["baseline"]);
     assert_eq!(ours(&answer.headers), [headers::ARM]);
     gateway.moves(&before, &[SOURCE, FALLBACK], &[(SOURCE, &[("source", "rule")], 1.0)]).await
 }

@@ -57,7 +57,7 @@ fn same(gateway: &Scripted, answer: &Answer, body: &Bytes, what: &str) -> anyhow
     let received = gateway.rules.last()?.body;
     ensure!(received == body, "{what}: the rules got {} bytes, not the {} sent", received.len(), body.len());
     ensure!(answer.body == body, "{what}: the client got {} bytes, not the {} answered", answer.body.len(), body.len());
-    assert_eq!((answer.status.as_u16(), answer.arm()), (200, "rule"), "{what}");
+    assert_eq!((answer.status.as_u16(), answer.arm()), (200, "baseline"), "{what}");
     Ok(())
 }
 

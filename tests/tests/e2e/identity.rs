@@ -53,7 +53,7 @@ async fn is(gateway: &Scripted, request: Request<ChannelBody>, user: &str, sourc
     let bucket = gateway.stack.bucket(user)?;
     let inside = HALF.holds(bucket);
     let answer = gateway.send(request).await?;
-    assert_eq!((answer.status.as_u16(), answer.arm()), (200, if inside { "model" } else { "rule" }), "{user}");
+    assert_eq!((answer.status.as_u16(), answer.arm()), (200, if inside { "candidate" } else { "baseline" }), "{user}");
     if inside {
         let asked = gateway.questions().last().map(|request| request.header(contract::headers::BUCKET).to_owned());
         assert_eq!(asked, Some(bucket.to_string()), "{user}");
@@ -66,7 +66,7 @@ async fn is(gateway: &Scripted, request: Request<ChannelBody>, user: &str, sourc
 async fn is_nobodys(gateway: &Scripted, request: Request<ChannelBody>) -> anyhow::Result<()> {
     let (before, earlier) = (gateway.scrape().await?, gateway.observations()?.len());
     let answer = gateway.send(request).await?;
-    assert_eq!((answer.status.as_u16(), answer.arm()), (200, "rule"));
+    assert_eq!((answer.status.as_u16(), answer.arm()), (200, "baseline"));
     assert_eq!(observed(gateway, earlier).await?, None);
     gateway.moves(&before, &[IDENTITY], &[(IDENTITY, &[("source", "none")], 1.0)]).await
 }
@@ -151,7 +151,7 @@ async fn a_body_in_pieces_names_the_user_and_reaches_whoever_answers_whole() -> 
             });
             let inside = HALF.holds(gateway.stack.bucket(&user)?);
             let answer = Client::once(gateway.address(), Protocol::H2, request).await?;
-            let arm = if inside { "model" } else { "rule" };
+            let arm = if inside { "candidate" } else { "baseline" };
             assert_eq!((answer.status.as_u16(), answer.arm()), (200, arm), "{user}, trailers: {trailed}");
             let asked = if inside { gateway.questions().last().cloned() } else { Some(gateway.rules.last()?) };
             assert_eq!(asked.map(|asked| asked.body), Some(text.into()), "{user}, trailers: {trailed}");

@@ -54,20 +54,20 @@ async fn cannot_ask(cluster: &str) -> anyhow::Result<()> {
     let gateway = native(|builder| builder.share(Share::ALL).filter_config(&config)).await?;
     assert_eq!(
         gateway.send(suggest("ann", question([88]))?).await?.arm(),
-        "model",
+        "candidate",
         "a whole percentage is not asked for"
     );
     gateway.stack.set_share(Share::from_percent("99.9999%")?).await?;
     eventually("nobody is in", || async {
         let answer = gateway.send(suggest("ann", question([88]))?).await?;
-        ensure!((answer.status.as_u16(), answer.arm()) == (200, "rule"), "the {} answers", answer.arm());
+        ensure!((answer.status.as_u16(), answer.arm()) == (200, "baseline"), "the {} answers", answer.arm());
         let log = gateway.stack.log(stack::Part::Gateway);
         ensure!(log.contains("scorer.admin_cluster") && log.contains(cluster), "the mend is not in Envoy's log: {log}");
         Ok(())
     })
     .await?;
     gateway.stack.set_share(Share::ALL).await?;
-    assert_eq!(gateway.send(suggest("ann", question([88]))?).await?.arm(), "model", "and a whole one holds again");
+    assert_eq!(gateway.send(suggest("ann", question([88]))?).await?.arm(), "candidate", "and a whole one holds again");
     Ok(())
 }
 
@@ -77,7 +77,7 @@ async fn a_share_that_is_moved_holds_from_the_next_request_on_under_load() -> an
     gateway.rules.forgets();
     gateway.scorer.forgets();
     for turn in 0..200 {
-        let (share, arm) = if turn % 2 == 0 { (Share::ALL, "model") } else { (Share::OFF, "rule") };
+        let (share, arm) = if turn % 2 == 0 { (Share::ALL, "candidate") } else { (Share::OFF, "baseline") };
         gateway.stack.set_share(share).await?;
         for user in ["ann", "ben"] {
             let answer = gateway.send(suggest(user, question([88]))?).await?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::ensure;
 use contract::frame;
 use contract::headers;
-use contract::names::{Arm, BATCH, COMPARE, INTERCEPTED, NONE, NoneReason, OBSERVATION, PREDICT_REQUESTS};
+use contract::names::{Arm, BATCH, COMPARE, INTERCEPTED, NOT_COMPARED, NotCompared, OBSERVATION, PREDICT_REQUESTS};
 use contract::switch::{OBSERVE_KEY, Share};
 use e2e::changes::Change;
 use e2e::client::{Client, PATH, Protocol, post, question, suggest};
@@ -34,7 +34,7 @@ async fn what_each_arm_has_to_be_compared_by_arrives_as_it_was() -> anyhow::Resu
         let answer = gateway.send(suggest(&user, body.clone())?).await?;
         let seen = observed(&gateway, 1 + usize::from(inside)).await?.pop();
         let expected = e2e::scripted::Seen {
-            arm: if inside { Arm::Model } else { Arm::Rule },
+            arm: if inside { Arm::Candidate } else { Arm::Baseline },
             fallback: false,
             bucket: Some(gateway.stack.bucket(&user)?.to_string()),
             cohort: contract::names::Cohort::Ordinary,
@@ -87,7 +87,7 @@ async fn every_answer_of_the_model_is_observed_with_its_own_request() -> anyhow:
         all.iter().map(text).collect::<Vec<_>>()
     };
     for seen in observed(&gateway, 200).await? {
-        assert_eq!(seen.arm, Arm::Model);
+        assert_eq!(seen.arm, Arm::Candidate);
         let asked = ids(&seen.request, "txn_ids", "");
         ensure!(!asked.is_empty() && asked == ids(&seen.answer, "items", "txn_id"), "{seen:?}");
     }
@@ -100,7 +100,7 @@ async fn a_fallback_is_observed_as_the_rules_answer_to_a_canary_user() -> anyhow
     gateway.model_answers(model_script(500, ""));
     gateway.send(suggest("ann", question([88]))?).await?;
     let seen = observed(&gateway, 1).await?;
-    assert_eq!(seen.iter().map(|seen| (seen.arm, seen.fallback)).collect::<Vec<_>>(), [(Arm::Rule, true)]);
+    assert_eq!(seen.iter().map(|seen| (seen.arm, seen.fallback)).collect::<Vec<_>>(), [(Arm::Baseline, true)]);
     Ok(())
 }
 
@@ -146,7 +146,7 @@ async fn every_item_of_an_observation_is_counted_once() -> anyhow::Result<()> {
         (COMPARE, &[("agree", "True")], f64::from((0..40).sum::<i32>())),
         (PREDICT_REQUESTS, &[("available", "True")], 40.0),
     ];
-    gateway.moves(&before, &[INTERCEPTED, OBSERVATION, COMPARE, PREDICT_REQUESTS, NONE], &expected).await?;
+    gateway.moves(&before, &[INTERCEPTED, OBSERVATION, COMPARE, PREDICT_REQUESTS, NOT_COMPARED], &expected).await?;
     let scrape = gateway.scrape().await?;
     let [sent, answered] = ["sent", "answered"].map(|result| scrape.sum(BATCH, &[("result", result)]));
     ensure!(sent == answered && sent >= 1.0, "{sent} batches sent, {answered} answered");
@@ -200,10 +200,10 @@ async fn observer_fails(observer: Observer) -> anyhow::Result<()> {
         let expected: [Change<'_>; 4] = [
             (OBSERVATION, &[("outcome", "observed")], 3.0),
             (COMPARE, &[("agree", "None")], 6.0),
-            (NONE, &[("reason", NoneReason::ObserverFailed.as_str())], 6.0),
+            (NOT_COMPARED, &[("reason", NotCompared::ObserverFailed.as_str())], 6.0),
             (PREDICT_REQUESTS, &[("available", "False")], 3.0),
         ];
-        gateway.moves(&before, &[OBSERVATION, COMPARE, NONE, PREDICT_REQUESTS], &expected).await?;
+        gateway.moves(&before, &[OBSERVATION, COMPARE, NOT_COMPARED, PREDICT_REQUESTS], &expected).await?;
     }
     Ok(())
 }
@@ -223,7 +223,7 @@ async fn a_verdict_that_leaves_items_out_or_makes_some_up_breaks_no_sum() -> any
     let gateway = Scripted::start(|builder| builder).await?;
     let before = gateway.scrape().await?;
     let verdict = serde_json::json!({
-        "version": contract::verdict::VERSION, "observations": 1, "agree_true": 0, "agree_false": 1,
+        "version": contract::batch_result::VERSION, "observations": 1, "agree_true": 0, "agree_false": 1,
         "none": {"no_label": 1}, "available": 1, "unavailable": 0,
         "labels": [{"label": "never heard of.it\"}\n", "agree": "False", "items": 1}],
     });
@@ -233,10 +233,10 @@ async fn a_verdict_that_leaves_items_out_or_makes_some_up_breaks_no_sum() -> any
     let expected: [Change<'_>; 4] = [
         (COMPARE, &[("agree", "False")], 1.0),
         (COMPARE, &[("agree", "None")], 1.0),
-        (NONE, &[("reason", "no_label")], 1.0),
+        (NOT_COMPARED, &[("reason", "no_label")], 1.0),
         (contract::names::LABEL_COMPARE, &other, 1.0),
     ];
-    gateway.moves(&before, &[COMPARE, NONE, contract::names::LABEL_COMPARE], &expected).await
+    gateway.moves(&before, &[COMPARE, NOT_COMPARED, contract::names::LABEL_COMPARE], &expected).await
 }
 
 #[tokio::test]
@@ -245,7 +245,7 @@ async fn sampling_leaves_requests_out_of_observation_and_nothing_else() -> anyho
     gateway.stack.admin().set_runtime(OBSERVE_KEY, "0").await?;
     let before = gateway.scrape().await?;
     for _ in 0..10 {
-        assert_eq!(gateway.send(suggest("ann", question([88]))?).await?.arm(), "model");
+        assert_eq!(gateway.send(suggest("ann", question([88]))?).await?.arm(), "candidate");
     }
     let skipped = [("outcome", "skipped_sampling")];
     let expected = [(INTERCEPTED, &[][..], 10.0), (OBSERVATION, &skipped[..], 10.0)];

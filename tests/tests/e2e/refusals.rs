@@ -140,7 +140,7 @@ async fn a_model_cut_in_half_is_refused_with_its_mend_and_clients_get_the_rules(
     let answer =
         e2e::client::Client::once(stack.gateway(), e2e::client::Protocol::H1, suggest("ann", question([1, 2]))?)
             .await?;
-    assert_eq!((answer.status.as_u16(), answer.arm(), answer.fallback()), (200, "rule", "unavailable"));
+    assert_eq!((answer.status.as_u16(), answer.arm(), answer.fallback()), (200, "baseline", "unavailable"));
     assert_eq!(e2e::scripted::item_count(&answer)?, 2);
     let log = stack.log(Part::Scorer);
     let said: Vec<&str> = log.lines().filter(|line| line.contains("model.onnx")).collect();
@@ -153,12 +153,12 @@ async fn a_model_cut_in_half_is_refused_with_its_mend_and_clients_get_the_rules(
 async fn a_model_cut_in_half_while_the_scorer_runs_leaves_the_good_one_serving() -> anyhow::Result<()> {
     let real = Real::start(|builder| builder.share(Share::ALL)).await?;
     let before = real.send(suggest("ann", question([1]))?).await?;
-    assert_eq!(before.arm(), "model");
+    assert_eq!(before.arm(), "candidate");
     cut_in_half(&real.registry())?;
     let reload = real.send(e2e::client::post("/ml/v2/model/reload", "")?).await?;
     ensure!(reload.status != 200, "it took half a model: {:?}", reload.json());
     let after = real.send(suggest("ann", question([1]))?).await?;
     let version = |answer: &e2e::client::Answer| answer.header(contract::headers::MODEL_VERSION).to_owned();
-    assert_eq!((after.arm(), version(&after)), ("model", version(&before)));
+    assert_eq!((after.arm(), version(&after)), ("candidate", version(&before)));
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! The real scorer behind the real gateway: who is compared with whom, and what its faults cost.
 
 use anyhow::ensure;
-use contract::names::{COMPARE, NONE, PREDICT_REQUESTS, SOURCE};
+use contract::names::{COMPARE, NOT_COMPARED, PREDICT_REQUESTS, SOURCE};
 use contract::switch::Share;
 use e2e::client::{get, question, suggest};
 use e2e::eventually::eventually;
@@ -40,7 +40,7 @@ async fn no_series_comes_from_both_the_gateway_and_the_scorer() -> anyhow::Resul
 
 #[tokio::test]
 async fn both_arms_are_compared_item_by_item_and_the_model_answers_the_canary() -> anyhow::Result<()> {
-    for (share, arm) in [(Share::OFF, "rule"), (Share::ALL, "model")] {
+    for (share, arm, source) in [(Share::OFF, "baseline", "rule"), (Share::ALL, "candidate", "model")] {
         let real = Real::start(|builder| builder.share(share)).await?;
         let before = real.scrape().await?;
         for user in 0..10 {
@@ -53,11 +53,11 @@ async fn both_arms_are_compared_item_by_item_and_the_model_answers_the_canary() 
             let moved = |name, labels: &[_]| after.sum(name, labels) - before.sum(name, labels);
             ensure!(moved(COMPARE, &[]) == 200.0, "{} items", moved(COMPARE, &[]));
             ensure!(moved(PREDICT_REQUESTS, &[("available", "True")]) == 10.0);
-            ensure!(moved(SOURCE, &[("source", arm)]) == 10.0);
+            ensure!(moved(SOURCE, &[("source", source)]) == 10.0);
             // The rules have an opinion on about half of the items; the other half are abstentions, not disagreements.
             let [agreed, differed] = ["True", "False"].map(|agree| moved(COMPARE, &[("agree", agree)]));
             ensure!(agreed > 0.0 && agreed + differed > 20.0, "{agreed} agreed, {differed} differed");
-            ensure!(moved(NONE, &[("reason", "abstained")]) > 20.0);
+            ensure!(moved(NOT_COMPARED, &[("reason", "abstained")]) > 20.0);
             Ok(())
         })
         .await?;
@@ -85,7 +85,7 @@ async fn what_the_rules_answer_in_any_encoding_is_compared() -> anyhow::Result<(
             let [agreed, differed] = ["True", "False"].map(|agree| moved(COMPARE, &[("agree", agree)]));
             ensure!(agreed + differed == 1.0, "{encoding}: {agreed} agreed, {differed} differed");
             for reason in ["abstained", "no_label"] {
-                ensure!(moved(NONE, &[("reason", reason)]) == 1.0, "{encoding}: {reason}");
+                ensure!(moved(NOT_COMPARED, &[("reason", reason)]) == 1.0, "{encoding}: {reason}");
             }
             ensure!(moved(COMPARE, &[]) == 3.0);
             Ok(())
@@ -99,7 +99,7 @@ async fn what_the_rules_answer_in_any_encoding_is_compared() -> anyhow::Result<(
 async fn a_frozen_scorer_costs_a_canary_user_the_model_and_nothing_else() -> anyhow::Result<()> {
     let mut real = Real::start(|builder| builder.share(Share::ALL)).await?;
     let body = question([1, 2]);
-    assert_eq!(real.send(suggest("ann", body.clone())?).await?.arm(), "model");
+    assert_eq!(real.send(suggest("ann", body.clone())?).await?.arm(), "candidate");
     real.freeze(Part::Scorer).await?;
     let through = real.send(suggest("ann", body.clone())?).await?;
     assert_eq!((through.status.as_u16(), through.fallback()), (200, "deadline"));
@@ -108,7 +108,7 @@ async fn a_frozen_scorer_costs_a_canary_user_the_model_and_nothing_else() -> any
     real.stack.signal(Part::Scorer, Signal::CONT);
     eventually("the model answers again", || async {
         let answer = real.send(suggest("ann", body.clone())?).await?;
-        ensure!(answer.arm() == "model", "{}", answer.fallback());
+        ensure!(answer.arm() == "candidate", "{}", answer.fallback());
         Ok(())
     })
     .await
@@ -126,7 +126,7 @@ async fn a_killed_scorer_costs_a_canary_user_the_model_and_nothing_else() -> any
     real.stack.start_part(Part::Scorer).await?;
     eventually("the model answers again", || async {
         let answer = real.send(suggest("ann", body.clone())?).await?;
-        ensure!(answer.arm() == "model", "{}", answer.fallback());
+        ensure!(answer.arm() == "candidate", "{}", answer.fallback());
         Ok(())
     })
     .await

@@ -66,7 +66,7 @@ async fn killing_postgresql_under_load_costs_no_client_anything_but_the_rules_an
 
     // What was read before is still answered, from the cache.
     let answer = real.send(suggest("ann", question([1, 2]))?).await?;
-    assert_eq!((answer.status.as_u16(), answer.arm()), (200, "model"));
+    assert_eq!((answer.status.as_u16(), answer.arm()), (200, "candidate"));
     Ok(())
 }
 
@@ -75,16 +75,16 @@ async fn a_postgresql_that_hangs_costs_no_more_until_it_goes_on() -> anyhow::Res
     let postgres = Postgres::start()?;
     let (real, _rules) = with_store_on(&postgres).await?;
     let answer = real.send(suggest("ann", question([1, 2]))?).await?;
-    assert_eq!((answer.status.as_u16(), answer.arm()), (200, "model"));
+    assert_eq!((answer.status.as_u16(), answer.arm()), (200, "candidate"));
     postgres.freeze()?;
-    for (first, arm) in [(1, "model"), (3, "rule"), (1, "model"), (5, "rule")] {
+    for (first, arm) in [(1, "candidate"), (3, "baseline"), (1, "candidate"), (5, "baseline")] {
         let answer = real.send(suggest("ann", question([first, first + 1]))?).await?;
         assert_eq!((answer.status.as_u16(), answer.arm()), (200, arm), "transactions {first} and the next");
     }
     postgres.thaw()?;
     eventually("the model answers what it could not", || async {
         let answer = real.send(suggest("ann", question([3, 4]))?).await?;
-        ensure!(answer.status == 200 && answer.arm() == "model", "{}", answer.fallback());
+        ensure!(answer.status == 200 && answer.arm() == "candidate", "{}", answer.fallback());
         Ok(())
     })
     .await

@@ -34,8 +34,8 @@ async fn model_users(gateway: &Scripted, users: usize) -> anyhow::Result<BTreeSe
                 }
                 let answer = client.send(suggest(&name(user), question([88]))?).await?;
                 match (answer.status.as_u16(), answer.arm(), answer.fallback()) {
-                    (200, "model", "") => inside.push(user),
-                    (200, "rule", "") => {}
+                    (200, "candidate", "") => inside.push(user),
+                    (200, "baseline", "") => {}
                     other => anyhow::bail!("{} got {other:?}", name(user)),
                 }
             }
@@ -117,7 +117,7 @@ async fn a_share_below_one_percent_is_honoured_as_a_fraction() -> anyhow::Result
     let first = gateway.user(share, true)?;
     eventually("the fraction is known", || async {
         let answer = gateway.send(suggest(&first, question([88]))?).await?;
-        ensure!(answer.arm() == "model", "the {} answers", answer.arm());
+        ensure!(answer.arm() == "candidate", "the {} answers", answer.arm());
         Ok(())
     })
     .await?;
@@ -132,7 +132,7 @@ async fn the_frozen_vectors_hold_for_envoys_own_matcher() -> anyhow::Result<()> 
     // Pseudonyms as frozen in the contract, and where another implementation of xxHash64 puts them.
     for (user, bucket, position) in FROZEN {
         assert_eq!(gateway.stack.bucket(user)?.to_string(), bucket);
-        for (percent, arm) in [(position, "rule"), (position + 1, "model")] {
+        for (percent, arm) in [(position, "baseline"), (position + 1, "candidate")] {
             gateway.stack.set_share(Share::percent(percent)).await?;
             assert_eq!(gateway.send(suggest(user, question([88]))?).await?.arm(), arm, "{user} at {percent} %");
         }
@@ -147,11 +147,11 @@ const FROZEN: [(&str, &str, u32); 3] =
 async fn the_start_value_is_that_of_the_variable_and_the_live_switch_goes_above_it() -> anyhow::Result<()> {
     let share = Share::from_variable("1")?;
     let gateway = Scripted::start(|builder| builder.share(share)).await?;
-    assert_eq!(gateway.send(suggest("ann", question([88]))?).await?.arm(), "model", "1 is everybody");
+    assert_eq!(gateway.send(suggest("ann", question([88]))?).await?.arm(), "candidate", "1 is everybody");
     gateway.stack.set_share(Share::OFF).await?;
-    assert_eq!(gateway.send(suggest("ann", question([88]))?).await?.arm(), "rule");
+    assert_eq!(gateway.send(suggest("ann", question([88]))?).await?.arm(), "baseline");
     gateway.stack.set_share(Share::ALL).await?;
-    assert_eq!(gateway.send(suggest("ann", question([88]))?).await?.arm(), "model");
+    assert_eq!(gateway.send(suggest("ann", question([88]))?).await?.arm(), "candidate");
     Ok(())
 }
 
@@ -160,12 +160,12 @@ async fn a_value_that_is_no_share_is_off() -> anyhow::Result<()> {
     let gateway = Scripted::start(|builder| builder.share(Share::ALL)).await?;
     for garbage in ["plenty", "-5", r#"{"numerator":"x"}"#] {
         gateway.stack.set_share(Share::ALL).await?;
-        assert_eq!(gateway.send(suggest("ann", question([88]))?).await?.arm(), "model", "before {garbage}");
+        assert_eq!(gateway.send(suggest("ann", question([88]))?).await?.arm(), "candidate", "before {garbage}");
         gateway.stack.admin().set_runtime(RUNTIME_KEY, garbage).await?;
         // At once by Envoy's matchers; the native module asks first whether it is a fraction.
         eventually("the share is off", || async {
             let answer = gateway.send(suggest("ann", question([88]))?).await?;
-            ensure!((answer.status.as_u16(), answer.arm()) == (200, "rule"), "{garbage}: {}", answer.arm());
+            ensure!((answer.status.as_u16(), answer.arm()) == (200, "baseline"), "{garbage}: {}", answer.arm());
             Ok(())
         })
         .await?;
@@ -179,7 +179,7 @@ async fn a_user_without_an_identity_gets_the_rules_at_every_share() -> anyhow::R
     let mut request = suggest("ann", question([88]))?;
     request.headers_mut().remove(contract::headers::DEMO_IDENTITY);
     let answer = gateway.send(request).await?;
-    assert_eq!((answer.status.as_u16(), answer.arm(), answer.fallback()), (200, "rule", ""));
+    assert_eq!((answer.status.as_u16(), answer.arm(), answer.fallback()), (200, "baseline", ""));
     Ok(())
 }
 
@@ -198,16 +198,16 @@ fn write_disk_layer(gateway: &Scripted, version: &str, value: &str) -> anyhow::R
 #[tokio::test]
 async fn what_the_disk_layer_says_holds_without_a_restart_and_after_one() -> anyhow::Result<()> {
     let mut gateway = Scripted::start(|builder| builder).await?;
-    assert_eq!(gateway.send(suggest("ann", question([88]))?).await?.arm(), "rule");
+    assert_eq!(gateway.send(suggest("ann", question([88]))?).await?.arm(), "baseline");
     write_disk_layer(&gateway, "1", &Share::ALL.to_runtime())?;
     eventually("Envoy follows the link", || async {
         let answer = gateway.send(suggest("ann", question([88]))?).await?;
-        ensure!(answer.arm() == "model", "the {} answers", answer.arm());
+        ensure!(answer.arm() == "candidate", "the {} answers", answer.arm());
         Ok(())
     })
     .await?;
     gateway.stack.restart_gateway().await?;
     assert_eq!(gateway.stack.share().await?, Some(Share::ALL));
-    assert_eq!(gateway.send(suggest("ann", question([88]))?).await?.arm(), "model");
+    assert_eq!(gateway.send(suggest("ann", question([88]))?).await?.arm(), "candidate");
     Ok(())
 }

@@ -41,7 +41,9 @@ async fn other_paths_and_methods_never_enter_the_filter() -> anyhow::Result<()> 
 #[tokio::test]
 async fn a_query_does_not_take_a_request_out() -> anyhow::Result<()> {
     let gateway = Scripted::all_canary().await?;
-    for (path, arm) in [("/ml/suggestions?a=b", "model"), ("/ml/suggestions?", "model"), ("/ml/suggestions/?a=b", "")] {
+    for (path, arm) in
+        [("/ml/suggestions?a=b", "candidate"), ("/ml/suggestions?", "candidate"), ("/ml/suggestions/?a=b", "")]
+    {
         let mut request = suggest("ann", question([88]))?;
         *request.uri_mut() = path.parse()?;
         assert_eq!(gateway.send(request).await?.arm(), arm, "{path}");
@@ -63,7 +65,7 @@ async fn another_route_can_be_intercepted_instead() -> anyhow::Result<()> {
     *request.method_mut() = Method::PUT;
     *request.uri_mut() = "/api/labels".parse()?;
     let answer = gateway.send(request).await?;
-    assert_eq!((answer.arm(), &answer.body[..]), ("model", body.as_bytes()));
+    assert_eq!((answer.arm(), &answer.body[..]), ("candidate", body.as_bytes()));
     assert_eq!(gateway.send(suggest("ann", question([88]))?).await?.arm(), "", "the default is not intercepted");
     Ok(())
 }
@@ -79,7 +81,7 @@ async fn errors_of_the_application_pass_unchanged() -> anyhow::Result<()> {
         for protocol in [Protocol::H1, Protocol::H2] {
             let answer = Client::once(gateway.address(), protocol, suggest("ann", question([88]))?).await?;
             assert_eq!((answer.status.as_u16(), &answer.body[..]), (status, body.as_bytes()));
-            assert_eq!((answer.header("retry-after"), answer.arm()), ("7", "rule"));
+            assert_eq!((answer.header("retry-after"), answer.arm()), ("7", "baseline"));
         }
     }
     // Errors are observed with no items; a source is counted for what is 2xx.
@@ -101,7 +103,7 @@ async fn envoys_own_error_when_the_rules_are_down_passes_unchanged() -> anyhow::
     let without = plain.send(suggest("ann", question([88]))?).await?;
     let with = gateway.send(suggest("ann", question([88]))?).await?;
     assert_eq!((with.status, &with.body), (without.status, &without.body));
-    assert_eq!((with.status.as_u16(), with.arm()), (503, "rule"));
+    assert_eq!((with.status.as_u16(), with.arm()), (503, "baseline"));
     gateway.moves(&before, &[SOURCE, COMPARE], &[]).await?;
     gateway.moves(&before, &[INTERCEPTED], &[(INTERCEPTED, &[], 1.0)]).await
 }
@@ -129,6 +131,6 @@ async fn a_client_that_waits_for_100_continue_is_served() -> anyhow::Result<()> 
     ensure!(interim.starts_with(b"HTTP/1.1 100"), "{:?}", String::from_utf8_lossy(&interim));
     client.write(body).await?;
     let answer = String::from_utf8(client.read_to_end().await?)?;
-    ensure!(answer.contains("x-perch-arm: model"), "{answer}");
+    ensure!(answer.contains("x-perch-arm: candidate"), "{answer}");
     Ok(())
 }

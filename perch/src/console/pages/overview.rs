@@ -232,7 +232,7 @@ async fn charts(console: &Console, window: Window, now_ms: u64) -> [Chart; 3] {
 async fn lines(prometheus: &Prometheus, span: Span) -> Result<[Points; 8], SourceError> {
     let of_check = |name: &str| format!("max({name}{{check=\"{}\"}})", Check::Agreement.as_str());
     let bound = |end: &str| format!("max({GUARD_AGREEMENT}{{bound=\"{end}\"}})");
-    let source = |arm: names::Arm| format!("sum(rate({}{{source=\"{}\"}}[5m]))", names::SOURCE, arm.as_str());
+    let source = |arm: names::Source| format!("sum(rate({}{{source=\"{}\"}}[5m]))", names::SOURCE, arm.as_str());
     let queries = [
         of_check(GUARD_CHECK_VALUE),
         bound("lower"),
@@ -240,8 +240,8 @@ async fn lines(prometheus: &Prometheus, span: Span) -> Result<[Points; 8], Sourc
         of_check(GUARD_CHECK_THRESHOLD),
         SHARE_WANTED.to_owned(),
         SHARE_SEEN.to_owned(),
-        source(names::Arm::Rule),
-        source(names::Arm::Model),
+        source(names::Source::Rule),
+        source(names::Source::Model),
     ];
     let [value, lower, upper, limit, wanted, seen, rule, model] = &queries;
     let (value, lower, upper, limit, wanted, seen, rule, model) = tokio::try_join!(

@@ -1,7 +1,7 @@
 //! From series to an observation. The only place that knows which series says what.
 
 use contract::evidence::Evidence;
-use contract::names::{self, Agree, Arm, IdentitySource, Outcome};
+use contract::names::{self, Agree, IdentitySource, Outcome, Source};
 use contract::series;
 use stack::scrape::Sample;
 
@@ -51,8 +51,8 @@ pub fn observation(
     budget_seconds: Option<f64>,
 ) -> Observation {
     let seen = Seen { samples, totals };
-    let models = seen.counted(names::SOURCE, &[("source", Arm::Model.as_str())]);
-    let rules = seen.counted(names::SOURCE, &[("source", Arm::Rule.as_str())]);
+    let models = seen.counted(names::SOURCE, &[("source", Source::Model.as_str())]);
+    let rules = seen.counted(names::SOURCE, &[("source", Source::Rule.as_str())]);
     let fallbacks = seen.counted(names::FALLBACK, &[]);
     let canary = models.zip(fallbacks).map(|(models, fallbacks)| Part { all: models + fallbacks, part: fallbacks });
     let latency = |arms: &[&str]| budget_seconds.and_then(|budget| seen.slow(arms, budget));
@@ -69,8 +69,8 @@ pub fn observation(
             let others = (rules - canary.part - unidentified).max(0.0);
             Part { all: canary.all + others, part: canary.all }
         }),
-        canary_slow: latency(&["model", "fallback"]),
-        rule_slow: latency(&["rule"]),
+        canary_slow: latency(&["candidate", "fallback"]),
+        rule_slow: latency(&["baseline"]),
         dropped: seen.dropped(),
         unavailable: seen.share_of(names::PREDICT_REQUESTS, &[("available", "False")]),
         evidence,
@@ -197,13 +197,13 @@ perch_identity_total{source="none"} 10
 perch_scorer_judged_requests_total 50
 perch_scorer_request_agreement_total 40.5
 perch_scorer_request_agreement_squares_total 39.25
-perch_scorer_answer_latency_seconds_bucket{arm="model",le="0.25"} 39
-perch_scorer_answer_latency_seconds_bucket{arm="model",le="+Inf"} 40
-perch_scorer_answer_latency_seconds_count{arm="model"} 40
+perch_scorer_answer_latency_seconds_bucket{arm="candidate",le="0.25"} 39
+perch_scorer_answer_latency_seconds_bucket{arm="candidate",le="+Inf"} 40
+perch_scorer_answer_latency_seconds_count{arm="candidate"} 40
 perch_scorer_answer_latency_seconds_bucket{arm="fallback",le="0.25"} 4
 perch_scorer_answer_latency_seconds_count{arm="fallback"} 10
-perch_scorer_answer_latency_seconds_bucket{arm="rule",le="0.25"} 50
-perch_scorer_answer_latency_seconds_count{arm="rule"} 50
+perch_scorer_answer_latency_seconds_bucket{arm="baseline",le="0.25"} 50
+perch_scorer_answer_latency_seconds_count{arm="baseline"} 50
 perch_scorer_model_info{alias="champion",version="v7"} 1
 perch_scorer_model_info{alias="challenger",version="v8"} 1
 perch_scorer_model_f1_macro 0.81

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use contract::names::{self, Agree, FallbackReason, NoneReason, Outcome};
+use contract::names::{self, Agree, FallbackReason, NotCompared, Outcome};
 use contract::ports::Part;
 use serde_json::Value;
 use stack::{Scrape, Stack};
@@ -37,7 +37,7 @@ impl Counts {
             intercepted: scrape.sum(names::INTERCEPTED, &[]),
             outcomes: Outcome::ALL.iter().map(|o| by(names::OBSERVATION, "outcome", o.as_str())).collect(),
             agree: Agree::ALL.iter().map(|a| by(names::COMPARE, "agree", a.as_str())).collect(),
-            none: NoneReason::ALL.iter().map(|r| by(names::NONE, "reason", r.as_str())).collect(),
+            none: NotCompared::ALL.iter().map(|r| by(names::NOT_COMPARED, "reason", r.as_str())).collect(),
             fallbacks: FallbackReason::ALL.iter().map(|r| by(names::FALLBACK, "reason", r.as_str())).collect(),
             batches_open: batches("sent") - batches("answered") - batches("failed"),
         }
@@ -160,7 +160,7 @@ mod tests {
     fn the_books_balance_or_say_what_does_not() {
         let scrape = Scrape::parse(
             "perch_intercepted_total 3\nperch_observation_total{outcome=\"observed\"} 2\n\
-             lm_suggest_compare_total{agree=\"None\"} 1\nperch_compare_none_total{reason=\"abstained\"} 1\n",
+             lm_suggest_compare_total{agree=\"None\"} 1\nperch_not_compared_total{reason=\"abstained\"} 1\n",
         );
         let counts = Counts::read(&scrape);
         assert!(counts.imbalance().unwrap().contains("3 requests, 2 outcomes"));

@@ -134,10 +134,10 @@ impl Traffic {
             return Err(format!("{} items for {} transactions", items.len(), ids.len()));
         }
         match (arm.as_deref(), fallback) {
-            (Some("model"), None) => Ok(Answered::Model),
-            (Some("rule"), Some(reason)) => Ok(Answered::Fallback(reason)),
+            (Some("candidate"), None) => Ok(Answered::Model),
+            (Some("baseline"), Some(reason)) => Ok(Answered::Fallback(reason)),
             // Direct to the backend, or through a plain Envoy, nobody names the arm.
-            (Some("rule") | None, None) => Ok(Answered::Rules),
+            (Some("baseline") | None, None) => Ok(Answered::Rules),
             (arm, fallback) => Err(format!("arm {arm:?} with fallback {fallback:?}")),
         }
     }

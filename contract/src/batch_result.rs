@@ -6,14 +6,14 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::names::{Agree, NoneReason};
+use crate::names::{Agree, NotCompared};
 
 /// Version of this shape; a filter takes no other.
 pub const VERSION: u8 = 1;
 
 /// Counts over one batch.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Verdict {
+pub struct BatchResult {
     /// [`VERSION`].
     pub version: u8,
     /// Observations of the batch, all of which are in the counts below.
@@ -23,7 +23,7 @@ pub struct Verdict {
     /// Items on which they differ.
     pub agree_false: u32,
     /// Items without a verdict, by reason; their sum is `agree="None"`.
-    pub none: BTreeMap<NoneReason, u32>,
+    pub none: BTreeMap<NotCompared, u32>,
     /// Rule-arm observations, fallbacks excluded, for which the model was there.
     pub available: u32,
     /// Rule-arm observations, fallbacks excluded, for which it was not.
@@ -43,7 +43,7 @@ pub struct LabelCount {
     pub items: u32,
 }
 
-impl Verdict {
+impl BatchResult {
     /// Items without a verdict.
     #[must_use]
     pub fn none_total(&self) -> u32 {
