@@ -2,9 +2,9 @@
 //!
 //! ```text
 //! batch   magic "PRCH" · version u8 · 0 u8 · schema length u16 · schema (JSON of AnswerSchema) · record*
-//! record  length u32 (of what follows) · flags u8 · request encoding u8 · answer encoding u8 · 0 u8
-//!         · status u16 · 0 u16 · duration µs u32 · bucket u64 · request length u32 · answer length u32
-//!         · request · answer
+//! record  length u32 (of what follows) · flags u8 · baseline encoding u8 · baseline status u16
+//!         · duration µs u32 · baseline duration µs u32 · candidate duration µs u32 · bucket u64
+//!         · baseline length u32 · candidate length u32 · baseline · candidate
 //! ```
 //! Integers are little-endian. Records are appended one by one as requests end ([`append`]), so a batch needs no
 //! second pass; [`Batch::parse`] borrows from the received bytes. The reader checks every length before it is used: the
@@ -17,7 +17,7 @@ use crate::names::{Arm, Cohort};
 /// First bytes of a batch.
 pub const MAGIC: [u8; 4] = *b"PRCH";
 /// Version of the layout. A reader takes no other.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
 /// Path of the scorer's endpoint.
 pub const PATH: &str = "/perch/v1/observations";
 /// Content type of a batch.
@@ -27,12 +27,17 @@ pub const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
 /// Bytes of a record besides its two bodies.
 pub const RECORD_OVERHEAD: usize = 4 + FIXED;
 
-const FIXED: usize = 1 + 1 + 1 + 1 + 2 + 2 + 4 + 8 + 4 + 4;
-const FLAG_MODEL: u8 = 1;
-const FLAG_FALLBACK: u8 = 2;
-const FLAG_BUCKET: u8 = 4;
-const FLAG_BETA: u8 = 8;
-const FLAG_OPT_OUT: u8 = 16;
+const FIXED: usize = 1 + 1 + 2 + 4 + 4 + 4 + 8 + 4 + 4;
+/// The user's arm is the candidate's.
+const FLAG_ASSIGNED: u8 = 1;
+/// The client was given the candidate's response.
+const FLAG_SERVED: u8 = 2;
+const FLAG_FALLBACK: u8 = 4;
+const FLAG_BUCKET: u8 = 8;
+const FLAG_BETA: u8 = 16;
+const FLAG_OPT_OUT: u8 = 32;
+/// There is a candidate response.
+const FLAG_CANDIDATE: u8 = 64;
 
 /// How a body is encoded, from its `content-encoding`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -96,40 +101,59 @@ impl Encoding {
     }
 }
 
-/// [`Observation::duration_us`] of an exchange that was not timed.
+/// A duration that was not measured.
 pub const NOT_TIMED: u32 = 0;
 
-/// One request with its answer.
+/// One request with the responses that the gateway knows. Durations are in µs, 1 to [`u32::MAX`], or [`NOT_TIMED`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Observation<'a> {
-    /// Who answered the client.
-    pub arm: Arm,
-    /// The user is in the canary, but the rules answered (then `arm` is [`Arm::Baseline`]).
+    /// The user's arm by the shares.
+    pub assigned: Arm,
+    /// Whose response the client was given.
+    pub served: Arm,
+    /// The client was given the baseline since the candidate failed.
     pub fallback: bool,
     /// The user's pseudonym, if the request had an identity.
     pub bucket: Option<Bucket>,
     /// The user's cohort.
     pub cohort: Cohort,
-    /// HTTP status that the client got.
+    /// HTTP status of the application's response, and of the client's.
     pub status: u16,
-    /// From the request's first byte at the filter to the answer's last, in µs, 1 to [`u32::MAX`]; [`NOT_TIMED`] where
-    /// nobody looked at the clock.
+    /// From the request's first byte at the filter until the client's response was passed on whole.
     pub duration_us: u32,
-    /// Encoding of `request`.
-    pub request_encoding: Encoding,
-    /// Encoding of `answer`.
-    pub answer_encoding: Encoding,
-    /// The request's body as the client sent it. Empty where nobody needs it: the user is known, and the rules answered.
-    pub request: &'a [u8],
-    /// The answer's body as the client got it.
-    pub answer: &'a [u8],
+    /// From the request's first byte at the filter to the last of the application's response.
+    pub baseline_us: u32,
+    /// From the call to the scorer to its whole response.
+    pub candidate_us: u32,
+    /// Encoding of `baseline`.
+    pub encoding: Encoding,
+    /// The body of the application's response.
+    pub baseline: &'a [u8],
+    /// The body of the candidate's response, not encoded; `None` where the gateway has none that was checked.
+    pub candidate: Option<&'a [u8]>,
 }
 
-impl Observation<'_> {
+impl<'a> Observation<'a> {
     /// Bytes that it takes in a batch.
     #[must_use]
     pub fn encoded_len(&self) -> usize {
-        RECORD_OVERHEAD.saturating_add(self.request.len()).saturating_add(self.answer.len())
+        let candidate = self.candidate.map_or(0, <[u8]>::len);
+        RECORD_OVERHEAD.saturating_add(self.baseline.len()).saturating_add(candidate)
+    }
+
+    /// The body that the client was given, with its encoding.
+    #[must_use]
+    pub fn given(&self) -> (Encoding, &'a [u8]) {
+        match (self.served, self.candidate) {
+            (Arm::Candidate, Some(candidate)) => (Encoding::Identity, candidate),
+            _ => (self.encoding, self.baseline),
+        }
+    }
+
+    /// Returns `true` if the client was given a response with a 2xx status: only those have items.
+    #[must_use]
+    pub const fn success(&self) -> bool {
+        matches!(self.status, 200..=299)
     }
 }
 
@@ -147,44 +171,42 @@ pub fn start(out: &mut Vec<u8>, schema_json: &str) {
 
 /// Appends one observation to a started batch. `false`, and nothing appended, when a body is longer than a `u32` says.
 pub fn append(out: &mut Vec<u8>, observation: &Observation<'_>) -> bool {
-    let (Ok(length), Ok(request), Ok(answer)) = (
+    let candidate = observation.candidate.unwrap_or_default();
+    let (Ok(length), Ok(baseline_length), Ok(candidate_length)) = (
         u32::try_from(observation.encoded_len() - 4),
-        u32::try_from(observation.request.len()),
-        u32::try_from(observation.answer.len()),
+        u32::try_from(observation.baseline.len()),
+        u32::try_from(candidate.len()),
     ) else {
         return false;
     };
-    let mut flags = 0;
-    if observation.arm == Arm::Candidate {
-        flags |= FLAG_MODEL;
-    }
-    if observation.fallback {
-        flags |= FLAG_FALLBACK;
-    }
-    if observation.bucket.is_some() {
-        flags |= FLAG_BUCKET;
-    }
-    flags |= match observation.cohort {
-        Cohort::Ordinary => 0,
-        Cohort::Beta => FLAG_BETA,
-        Cohort::OptOut => FLAG_OPT_OUT,
-    };
+    let flag = |set: bool, flag: u8| if set { flag } else { 0 };
+    let flags = flag(observation.assigned == Arm::Candidate, FLAG_ASSIGNED)
+        | flag(observation.served == Arm::Candidate, FLAG_SERVED)
+        | flag(observation.fallback, FLAG_FALLBACK)
+        | flag(observation.bucket.is_some(), FLAG_BUCKET)
+        | flag(observation.candidate.is_some(), FLAG_CANDIDATE)
+        | match observation.cohort {
+            Cohort::Ordinary => 0,
+            Cohort::Beta => FLAG_BETA,
+            Cohort::OptOut => FLAG_OPT_OUT,
+        };
     let [low, high] = halves(observation.bucket.map_or(0, |bucket| bucket.0));
     let [status_low, status_high] = observation.status.to_le_bytes();
     let head = [
         length.to_le_bytes(),
-        [flags, observation.request_encoding.code(), observation.answer_encoding.code(), 0],
-        [status_low, status_high, 0, 0],
+        [flags, observation.encoding.code(), status_low, status_high],
         observation.duration_us.to_le_bytes(),
+        observation.baseline_us.to_le_bytes(),
+        observation.candidate_us.to_le_bytes(),
         low,
         high,
-        request.to_le_bytes(),
-        answer.to_le_bytes(),
+        baseline_length.to_le_bytes(),
+        candidate_length.to_le_bytes(),
     ];
     out.reserve(observation.encoded_len());
     out.extend_from_slice(head.as_flattened());
-    out.extend_from_slice(observation.request);
-    out.extend_from_slice(observation.answer);
+    out.extend_from_slice(observation.baseline);
+    out.extend_from_slice(candidate);
     true
 }
 
@@ -294,24 +316,30 @@ impl<'a> Reader<'a> {
         let start = self.at;
         let length = self.length()?;
         let flags = self.u8()?;
-        let request_encoding = Encoding::from_code(self.u8()?);
-        let answer_encoding = Encoding::from_code(self.u8()?);
-        self.u8()?;
+        let encoding = Encoding::from_code(self.u8()?);
         let status = self.u16()?;
-        self.u16()?;
         let duration_us = self.u32()?;
+        let baseline_us = self.u32()?;
+        let candidate_us = self.u32()?;
         let bucket = self.u64()?;
-        let request_length = self.length()?;
-        let answer_length = self.length()?;
-        let said = FIXED.checked_add(request_length).and_then(|sum| sum.checked_add(answer_length));
-        if said != Some(length) {
+        let baseline_length = self.length()?;
+        let candidate_length = self.length()?;
+        let stated = FIXED.checked_add(baseline_length).and_then(|sum| sum.checked_add(candidate_length));
+        let candidate_known = flags & FLAG_CANDIDATE != 0;
+        // A client cannot have been given a response that is not there.
+        let served = flags & FLAG_SERVED != 0;
+        if stated != Some(length) || (!candidate_known && (candidate_length > 0 || served)) {
             return Err(FrameError::Short(start));
         }
+        let arm = |flag: u8| if flags & flag == 0 { Arm::Baseline } else { Arm::Candidate };
+        let baseline = self.take(baseline_length)?;
+        let candidate = self.take(candidate_length)?;
         Ok(Observation {
-            arm: if flags & FLAG_MODEL == 0 { Arm::Baseline } else { Arm::Candidate },
+            assigned: arm(FLAG_ASSIGNED),
+            served: arm(FLAG_SERVED),
             fallback: flags & FLAG_FALLBACK != 0,
             bucket: (flags & FLAG_BUCKET != 0).then_some(Bucket(bucket)),
-            // Both at once is written by nobody; the careful reading keeps the user away from the model.
+            // No filter writes both at once; the careful reading keeps the user away from the candidate.
             cohort: match flags & (FLAG_BETA | FLAG_OPT_OUT) {
                 0 => Cohort::Ordinary,
                 FLAG_BETA => Cohort::Beta,
@@ -319,10 +347,11 @@ impl<'a> Reader<'a> {
             },
             status,
             duration_us,
-            request_encoding,
-            answer_encoding,
-            request: self.take(request_length)?,
-            answer: self.take(answer_length)?,
+            baseline_us,
+            candidate_us,
+            encoding,
+            baseline,
+            candidate: candidate_known.then_some(candidate),
         })
     }
 }
@@ -332,14 +361,29 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    #[derive(Debug, Clone)]
+    struct Parts {
+        assigned: bool,
+        served: bool,
+        fallback: bool,
+        bucket: Option<u64>,
+        status: u16,
+        durations: (u32, u32, u32),
+        encoding: u8,
+        cohort: Cohort,
+        baseline: Vec<u8>,
+        candidate: Option<Vec<u8>>,
+    }
+
     prop_compose! {
-        fn any_observation()(
-            model: bool, fallback: bool, bucket in proptest::option::of(any::<u64>()), status: u16, duration_us: u32,
-            encodings in (0_u8..6, 0_u8..6), cohort in proptest::sample::select(Cohort::ALL),
-            request in proptest::collection::vec(any::<u8>(), 0..80),
-            answer in proptest::collection::vec(any::<u8>(), 0..80),
-        ) -> (bool, bool, Option<u64>, u16, u32, (u8, u8), Vec<u8>, Vec<u8>, Cohort) {
-            (model, fallback, bucket, status, duration_us, encodings, request, answer, cohort)
+        fn any_parts()(
+            flags: (bool, bool, bool), bucket in proptest::option::of(any::<u64>()), status: u16,
+            durations: (u32, u32, u32), encoding in 0_u8..6, cohort in proptest::sample::select(Cohort::ALL),
+            baseline in proptest::collection::vec(any::<u8>(), 0..80),
+            candidate in proptest::option::of(proptest::collection::vec(any::<u8>(), 0..80)),
+        ) -> Parts {
+            let served = flags.1 && candidate.is_some();
+            Parts { assigned: flags.0, served, fallback: flags.2, bucket, status, durations, encoding, cohort, baseline, candidate }
         }
     }
 
@@ -347,14 +391,19 @@ mod tests {
         Encoding::from_code(if code == 5 { 255 } else { code })
     }
 
+    fn arm(candidate: bool) -> Arm {
+        if candidate { Arm::Candidate } else { Arm::Baseline }
+    }
+
     proptest! {
         #[test]
-        fn what_is_written_is_read(parts in proptest::collection::vec(any_observation(), 0..8)) {
+        fn what_is_written_is_read(parts in proptest::collection::vec(any_parts(), 0..8)) {
             let schema = AnswerSchema { abstain: vec!["unknown".into(), "none".into()], ..AnswerSchema::default() };
             let written: Vec<Observation<'_>> = parts.iter().map(|p| Observation {
-                arm: if p.0 { Arm::Candidate } else { Arm::Baseline }, fallback: p.1, bucket: p.2.map(Bucket), cohort: p.8, status: p.3,
-                duration_us: p.4, request_encoding: encoding(p.5.0), answer_encoding: encoding(p.5.1),
-                request: &p.6, answer: &p.7,
+                assigned: arm(p.assigned), served: arm(p.served), fallback: p.fallback, bucket: p.bucket.map(Bucket),
+                cohort: p.cohort, status: p.status, duration_us: p.durations.0, baseline_us: p.durations.1,
+                candidate_us: p.durations.2, encoding: encoding(p.encoding), baseline: &p.baseline,
+                candidate: p.candidate.as_deref(),
             }).collect();
             let mut bytes = Vec::new();
             start(&mut bytes, &serde_json::to_string(&schema).unwrap());
@@ -369,16 +418,17 @@ mod tests {
         }
 
         #[test]
-        fn cut_anywhere_inside_a_record_it_is_refused(cut in 1_usize..60) {
+        fn cut_anywhere_inside_a_record_it_is_refused(cut in 1_usize..60, parts in any_parts()) {
             let mut bytes = Vec::new();
             start(&mut bytes, "");
+            let before = bytes.len();
             let observation = Observation {
-                arm: Arm::Baseline, fallback: false, bucket: None, cohort: Cohort::Beta, status: 200, duration_us: 1,
-                request_encoding: Encoding::Identity, answer_encoding: Encoding::Gzip,
-                request: b"0123456789abcdef", answer: b"0123456789abcdef",
+                assigned: arm(parts.assigned), served: arm(parts.served), fallback: false, bucket: None,
+                cohort: Cohort::Beta, status: 200, duration_us: 1, baseline_us: 1, candidate_us: NOT_TIMED,
+                encoding: Encoding::Gzip, baseline: b"0123456789abcdef", candidate: parts.candidate.as_deref(),
             };
             append(&mut bytes, &observation);
-            let cut = cut.min(observation.encoded_len() - 1);
+            let cut = cut.min(bytes.len() - before - 1);
             prop_assert!(Batch::parse(&bytes[..bytes.len() - cut]).is_err());
         }
 
@@ -396,5 +446,30 @@ mod tests {
     fn another_version_says_what_to_do() {
         let error = Batch::parse(b"PRCH\x09\0\0\0").unwrap_err().to_string();
         assert!(error.contains('9') && error.contains("one release"), "{error}");
+    }
+
+    #[test]
+    fn a_candidate_that_was_served_must_be_there() {
+        let mut bytes = Vec::new();
+        start(&mut bytes, "");
+        let at = bytes.len() + 4;
+        let observation = Observation {
+            assigned: Arm::Candidate,
+            served: Arm::Baseline,
+            fallback: true,
+            bucket: None,
+            cohort: Cohort::Ordinary,
+            status: 200,
+            duration_us: 1,
+            baseline_us: 1,
+            candidate_us: 1,
+            encoding: Encoding::Identity,
+            baseline: b"{}",
+            candidate: None,
+        };
+        append(&mut bytes, &observation);
+        assert!(Batch::parse(&bytes).is_ok());
+        bytes[at] |= FLAG_SERVED;
+        assert!(Batch::parse(&bytes).is_err());
     }
 }

@@ -3,26 +3,17 @@
 /// Everything of ours starts with this; Envoy's early header mutation removes it from client requests.
 pub const PREFIX: &str = "x-perch-";
 
-/// Request: the user's pseudonym, 16 lowercase hex digits (see [`crate::bucket`]). Envoy's matcher hashes it.
+/// Request to the scorer: the user's pseudonym, 16 lowercase hex digits (see [`crate::bucket`]).
 pub const BUCKET: &str = "x-perch-bucket";
 
-/// Request: the user's cohort, a [`crate::names::Cohort`] value other than `none`, as the filter wrote it. Envoy's matcher
-/// reads it beside the bucket, and an application may, to store it with its events.
-pub const COHORT: &str = "x-perch-cohort";
-
-/// Request, set by Envoy itself when the observation sample leaves this request out; value `1`.
-pub const UNSAMPLED: &str = "x-perch-unsampled";
-
-/// Request from the scorer to the rules backend: answer, but write no suggestion event; value `1`.
-pub const SHADOW: &str = "x-perch-shadow";
-
-/// Response: which side answered, `rule` or `model`.
+/// Response: which [`crate::names::Arm`] the client was given. Request to the application, where the filter is configured
+/// so: the user's arm, whose response may replace the application's.
 pub const ARM: &str = "x-perch-arm";
 
-/// Response: why the rules answered for the model; a [`crate::names::FallbackReason`] value.
+/// Response: how the candidate failed; a [`crate::names::FallbackReason`] value.
 pub const FALLBACK: &str = "x-perch-fallback";
 
-/// Response: version of the model that answered.
+/// Response: version of the model whose response it is.
 pub const MODEL_VERSION: &str = "x-perch-model-version";
 
 /// Response of the scorer, on every answer that it wrote itself; value `1`. An answer without it was made by Envoy

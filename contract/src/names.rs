@@ -4,17 +4,23 @@
 //! `NAME.label.value[.label.value…]` inside Envoy, and a stats tag turns it into `NAME{label="value"}`.
 //! The `lm_` names are those of the system that Perch replaced: dashboards rely on them, letter by letter.
 
-/// Agreement of the two sides, per transaction item: label `agree` is `True`, `False` or `None`.
+/// Agreement of baseline and candidate, per item: label `agree` is `True`, `False` or `None`.
 pub const COMPARE: &str = "lm_suggest_compare_total";
-/// Who answered the client, per answer: label `source` is `rule` or `model`.
+/// Whose response the client was given, per response: label `source` is `rule` or `model`.
 pub const SOURCE: &str = "lm_suggest_source_total";
-/// Was there a model to ask, per request on which the model was asked: label `available` is `True` or `False`.
+/// Requests for which the candidate was asked, but not those that were passed through: label `available` is `True` or
+/// `False`.
 pub const PREDICT_REQUESTS: &str = "lm_ml_predict_requests_total";
-/// Canary requests that the rules answered: label `reason` is a [`FallbackReason`].
+/// Canary requests that were given the baseline since the candidate failed: label `reason` is a [`FallbackReason`].
 pub const FALLBACK: &str = "lm_ml_fallback_total";
+/// Canary requests that were given the baseline for a reason that is not the candidate's: label `reason` is a
+/// [`PassedThrough`].
+pub const PASSED_THROUGH: &str = "perch_passed_through_total";
+/// Requests of users who would be in the canary by a copy of the shares that was too old: they were given the baseline.
+pub const SHARE_STALE: &str = "perch_share_stale_total";
 
-/// Callbacks of the filter that failed without harm: their requests got the rules' answer, and their worker's filter began
-/// anew. The WebAssembly module has none: what fails there is a trap, which Envoy counts as a reload of the VM.
+/// Callbacks of the native module that panicked: their requests were given the baseline, and their worker's filter began
+/// anew. What fails in the WebAssembly module is a trap, which Envoy counts as a reload of the VM.
 pub const FAILURES: &str = "perch_filter_failures_total";
 
 /// Every intercepted request, once. Equals the sum of [`OBSERVATION`] once nothing is in flight.
@@ -23,11 +29,15 @@ pub const INTERCEPTED: &str = "perch_intercepted_total";
 pub const OBSERVATION: &str = "perch_observation_total";
 /// Why items count as `agree="None"`: label `reason` is a [`NotCompared`].
 pub const NOT_COMPARED: &str = "perch_not_compared_total";
-/// Agreement by the served label: labels `label` (closed set from the configuration, else `other`) and `agree`.
+/// Items on which baseline or candidate abstains, which [`COMPARE`] leaves out: label `arm` is the [`Arm`] that the client
+/// was given.
+pub const ABSTAINED: &str = "perch_compare_abstained_total";
+/// Agreement by the label that the client was given: labels `label` (closed set from the configuration, else `other`) and
+/// `agree`.
 pub const LABEL_COMPARE: &str = "perch_label_compare_total";
 /// Where the user's identity came from: label `source` is `header`, `cookie`, `jwt`, `body` or `none`.
 pub const IDENTITY: &str = "perch_identity_total";
-/// Observation batches by result: label `result` is `sent`, `answered` or `failed`.
+/// Observation batches by what became of them: label `result` is a [`BatchOutcome`].
 pub const BATCH: &str = "perch_batch_total";
 
 /// What `label` becomes when it is not in the configured set.
@@ -59,9 +69,9 @@ pub const SPENDING_LABELS: [&str; 21] = [
     "cash",
 ];
 
-/// What the native module's filter is called in Envoy's configuration, and its listener to the admin interface.
-pub const NATIVE_FILTER: &str = "perch";
-/// See [`NATIVE_FILTER`].
+/// What the filter is called in Envoy's configuration, in both builds.
+pub const FILTER: &str = "perch";
+/// The native module's listener to the admin interface.
 pub const NATIVE_SWITCH: &str = "perch_switch";
 
 /// The label by which the reference application's rules say nothing.
@@ -142,16 +152,15 @@ label_values! {
 }
 
 label_values! {
-    /// Why the rules answered a canary request.
+    /// How the candidate failed, so that a canary request was given the baseline.
     FallbackReason {
         /// No connection to the scorer, or no healthy one.
         Refused => "refused",
-        /// The scorer's connection broke before its answer was whole.
+        /// The scorer's connection broke before its response was whole.
         Reset => "reset",
-        /// No whole answer within the deadline, or the client's own body did not come in the time it may be held.
+        /// No whole response within the deadline.
         Deadline => "deadline",
-        /// Too many live requests under way (Envoy's circuit breaker, the scorer sheds, or the worker has no room to hold
-        /// another body).
+        /// Too many calls under way (Envoy's circuit breaker, or the scorer sheds).
         Overloaded => "overloaded",
         /// The scorer answered that it has no model to serve, or that its store did not answer in time.
         Unavailable => "unavailable",
@@ -159,14 +168,48 @@ label_values! {
         Status => "status",
         /// 200, but the body is not JSON.
         NotJson => "not_json",
-        /// 200 and JSON, but without items.
+        /// 200 and JSON, but without items, where the application has some.
         NoItems => "no_items",
         /// 200 and JSON, but an item, id or label is of the wrong type.
         WrongType => "wrong_type",
-        /// The scorer's answer is over the limit.
+        /// Its items are none of the application's.
+        OtherItems => "other_items",
+        /// The response is over the limit.
         TooLarge => "too_large",
-        /// The client's request is over the limit and was not held.
+    }
+}
+
+label_values! {
+    /// Why a canary request was given the baseline though the candidate did not fail.
+    PassedThrough {
+        /// The application's status is 4xx or 5xx.
+        Error => "error",
+        /// Its status is a redirect.
+        Redirect => "redirect",
+        /// Its response has no body, or a part of one only (204, 205, 206, 304).
+        NoBody => "no_body",
+        /// Its response is not of the type that is intercepted (gRPC, an event stream, HTML).
+        ContentType => "content_type",
+        /// Its body cannot be read: not JSON, or of an encoding that the filter does not know.
+        Unreadable => "unreadable",
+        /// Its response has no items.
+        NoItems => "no_items",
+        /// It leaves out some of the candidate's items, e.g. since the user may not see them.
+        LeftOut => "left_out",
+        /// Its response is longer than the filter may hold.
+        TooLarge => "too_large",
+        /// The application answered before the request had ended.
+        RequestIncomplete => "request_incomplete",
+        /// The request's body is over the limit, so the candidate was not asked.
         RequestTooLarge => "request_too_large",
+        /// The client does not accept a response without an encoding.
+        NotAcceptable => "not_acceptable",
+        /// The client, or the application's connection, was gone before a response was whole.
+        Gone => "gone",
+        /// The worker had no room for the request or the responses: a slower client's copies went first.
+        Shed => "shed",
+        /// The share was lowered, or could not be read any more, while the responses were waited for.
+        RolledBack => "rolled_back",
     }
 }
 
@@ -191,37 +234,29 @@ label_values! {
         Observed => "observed",
         /// Dropped: the worker's buffer, or what it has under way, is at its limit.
         DroppedBufferFull => "dropped_buffer_full",
-        /// Dropped: the request's or the answer's body is over the limit.
+        /// Dropped: the response's body is over the limit.
         DroppedBodyLimit => "dropped_body_limit",
-        /// Dropped: the stream ended before its request and its answer had passed whole.
+        /// Dropped: the stream ended before its request and its response had passed whole.
         DroppedIncomplete => "dropped_incomplete",
-        /// Skipped: the method is not the intercepted one.
-        SkippedMethod => "skipped_method",
-        /// Skipped: the path is not the intercepted one.
-        SkippedPath => "skipped_path",
         /// Skipped: the observation sample left it out.
         SkippedSampling => "skipped_sampling",
     }
 }
 
 label_values! {
-    /// Why an item has no verdict.
+    /// Why an item could not be compared.
     NotCompared {
-        /// A side abstained (`unknown` by default).
-        Abstained => "abstained",
-        /// A side gave the item no label at all.
+        /// A response gave the item no label at all.
         NoLabel => "no_label",
-        /// The other side's answer lacks the item.
+        /// The other response lacks the item.
         MissingItem => "missing_item",
-        /// There was no model to ask.
+        /// There was no candidate to ask.
         CandidateUnavailable => "candidate_unavailable",
-        /// The rules did not answer the scorer's question (refused, late, over the concurrency limit, not 200).
-        RulesUnavailable => "rules_unavailable",
         /// A body could not be decoded or read; counted once for the observation, as its items are not known.
         Unreadable => "unreadable",
-        /// The scorer shed the observation to keep live answers fast.
+        /// The scorer shed the observation to keep live responses fast.
         Shed => "shed",
-        /// The batch was not answered (refused, reset, late, not understood).
+        /// The batch was not answered (refused, reset, late, not understood), or its result does not fit the batch.
         ObserverFailed => "observer_failed",
     }
 }
@@ -247,9 +282,11 @@ label_values! {
     BatchOutcome {
         /// Handed to Envoy.
         Sent => "sent",
-        /// The scorer's verdict came back and was counted.
+        /// The scorer's result came back and was counted.
         Answered => "answered",
-        /// No verdict came back.
+        /// No result came back.
         Failed => "failed",
+        /// A result came back whose counts do not fit the items of the batch.
+        Mismatched => "mismatched",
     }
 }

@@ -1,14 +1,14 @@
-//! Perch's Envoy filter: sticky buckets, the model's detour, observations.
+//! Perch's Envoy filter: sticky buckets, canary responses, observations.
 //!
-//! One WebAssembly module, two plugins that the plugin configuration's `role` tells apart. "observe" writes the user's
-//! pseudonym into a request header, which Envoy's own matcher hashes to pick the arm, and copies request and answer as
-//! they pass. "model", which Envoy runs for canary users only, holds the request, asks the scorer, and answers or lets
-//! the request go on.
+//! One filter around the application. A request passes on at once, whatever the user's arm; for a canary user the
+//! candidate is asked beside the application, and its response replaces the application's body where that may be replaced.
+//! Both responses go to the scorer, in batches, to be compared.
 //!
 //! | module | what it is | knows the host |
 //! |---|---|---|
-//! | [`decision`] | what is decided about a request: identity, interception, observation, fallback, counts | no |
-//! | [`config`] | the plugin configuration, raw and checked | no |
+//! | [`decision`] | what is decided about a request: identity, arm, which response, observation, counts | no |
+//! | [`decode`] | packed responses of the application, unpacked within a bound | no |
+//! | [`config`] | the filter configuration, raw and checked | no |
 //! | [`metrics`] | every stat, its name and its place in the ledger | no |
 //! | [`pairs`] | header maps as the proxy-wasm ABI writes them | no |
 //! | [`plugin`] | callbacks to decisions to host calls, over the [`plugin::host::Host`] port | the port |
@@ -23,6 +23,7 @@
 
 pub mod config;
 pub mod decision;
+pub mod decode;
 pub mod metrics;
 pub mod pairs;
 pub mod plugin;

@@ -5,9 +5,9 @@
 //! the first scrape; ids are kept, and no name is looked up for a request.
 
 use contract::names::{
-    Agree, Arm, BATCH, BatchOutcome, COMPARE, FAILURES, FALLBACK, FallbackReason, IDENTITY, INTERCEPTED,
-    IdentitySource, LABEL_COMPARE, NOT_COMPARED, NotCompared, OBSERVATION, OTHER_LABEL, Outcome, PREDICT_REQUESTS,
-    SOURCE, Source,
+    ABSTAINED, Agree, Arm, BATCH, BatchOutcome, COMPARE, FAILURES, FALLBACK, FallbackReason, IDENTITY, INTERCEPTED,
+    IdentitySource, LABEL_COMPARE, NOT_COMPARED, NotCompared, OBSERVATION, OTHER_LABEL, Outcome, PASSED_THROUGH,
+    PREDICT_REQUESTS, PassedThrough, SHARE_STALE, SOURCE, Source,
 };
 
 /// The two values of the label `available`, in the order of their stats.
@@ -24,6 +24,10 @@ pub enum Stat {
     Predict(bool),
     /// [`FALLBACK`].
     Fallback(FallbackReason),
+    /// [`PASSED_THROUGH`].
+    PassedThrough(PassedThrough),
+    /// [`SHARE_STALE`].
+    ShareStale,
     /// [`INTERCEPTED`].
     Intercepted,
     /// [`FAILURES`].
@@ -32,6 +36,8 @@ pub enum Stat {
     Observation(Outcome),
     /// [`NOT_COMPARED`].
     NotCompared(NotCompared),
+    /// [`ABSTAINED`].
+    Abstained(Arm),
     /// [`IDENTITY`].
     Identity(IdentitySource),
     /// [`BATCH`].
@@ -43,11 +49,14 @@ pub enum Stat {
 const SOURCE_AT: usize = Agree::ALL.len();
 const PREDICT_AT: usize = SOURCE_AT + Arm::ALL.len();
 const FALLBACK_AT: usize = PREDICT_AT + AVAILABLE.len();
-const INTERCEPTED_AT: usize = FALLBACK_AT + FallbackReason::ALL.len();
+const PASSED_THROUGH_AT: usize = FALLBACK_AT + FallbackReason::ALL.len();
+const SHARE_STALE_AT: usize = PASSED_THROUGH_AT + PassedThrough::ALL.len();
+const INTERCEPTED_AT: usize = SHARE_STALE_AT + 1;
 const FAILURE_AT: usize = INTERCEPTED_AT + 1;
 const OBSERVATION_AT: usize = FAILURE_AT + 1;
 const NOT_COMPARED_AT: usize = OBSERVATION_AT + Outcome::ALL.len();
-const IDENTITY_AT: usize = NOT_COMPARED_AT + NotCompared::ALL.len();
+const ABSTAINED_AT: usize = NOT_COMPARED_AT + NotCompared::ALL.len();
+const IDENTITY_AT: usize = ABSTAINED_AT + Arm::ALL.len();
 const BATCH_AT: usize = IDENTITY_AT + IdentitySource::ALL.len();
 const LABELS_AT: usize = BATCH_AT + BatchOutcome::ALL.len();
 
@@ -60,10 +69,13 @@ impl Stat {
             Self::Source(arm) => SOURCE_AT + arm as usize,
             Self::Predict(available) => PREDICT_AT + available as usize,
             Self::Fallback(reason) => FALLBACK_AT + reason as usize,
+            Self::PassedThrough(reason) => PASSED_THROUGH_AT + reason as usize,
+            Self::ShareStale => SHARE_STALE_AT,
             Self::Intercepted => INTERCEPTED_AT,
             Self::Failure => FAILURE_AT,
             Self::Observation(outcome) => OBSERVATION_AT + outcome as usize,
             Self::NotCompared(reason) => NOT_COMPARED_AT + reason as usize,
+            Self::Abstained(arm) => ABSTAINED_AT + arm as usize,
             Self::Identity(source) => IDENTITY_AT + source as usize,
             Self::Batch(result) => BATCH_AT + result as usize,
             Self::Label(label, agree) => {
@@ -101,6 +113,10 @@ pub fn names(labels: &[String]) -> Vec<String> {
     for reason in FallbackReason::ALL {
         put(Stat::Fallback(*reason), format!("{FALLBACK}.reason.{}", reason.as_str()));
     }
+    for reason in PassedThrough::ALL {
+        put(Stat::PassedThrough(*reason), format!("{PASSED_THROUGH}.reason.{}", reason.as_str()));
+    }
+    put(Stat::ShareStale, SHARE_STALE.to_owned());
     put(Stat::Intercepted, INTERCEPTED.to_owned());
     put(Stat::Failure, FAILURES.to_owned());
     for outcome in Outcome::ALL {
@@ -108,6 +124,9 @@ pub fn names(labels: &[String]) -> Vec<String> {
     }
     for reason in NotCompared::ALL {
         put(Stat::NotCompared(*reason), format!("{NOT_COMPARED}.reason.{}", reason.as_str()));
+    }
+    for arm in Arm::ALL {
+        put(Stat::Abstained(*arm), format!("{ABSTAINED}.arm.{}", arm.as_str()));
     }
     for source in IdentitySource::ALL {
         put(Stat::Identity(*source), format!("{IDENTITY}.source.{}", source.as_str()));

@@ -117,6 +117,13 @@ pub fn write_each<'a>(out: &mut Vec<u8>, headers: impl Iterator<Item = (&'a [u8]
     }
 }
 
+/// Adds a header to a map that [`write()`] wrote.
+pub fn append(map: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    let before = std::mem::take(map);
+    let last = std::iter::once((name, value));
+    write_each(map, Pairs::new(&before).iter().chain(last));
+}
+
 fn put_u32(out: &mut Vec<u8>, value: usize) {
     out.extend_from_slice(&u32::try_from(value).unwrap_or(0).to_le_bytes());
 }

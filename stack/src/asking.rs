@@ -78,6 +78,12 @@ impl Stack {
         &self.admin
     }
 
+    /// Returns `true` if the gateway loads the native module.
+    #[must_use]
+    pub fn native(&self) -> bool {
+        self.module() == filter::config::Module::Native
+    }
+
     /// Moves the live switch, through the admin layer.
     ///
     /// # Errors

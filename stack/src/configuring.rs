@@ -18,11 +18,11 @@ impl Stack {
         plugin::document(&self.salt, &self.settings.plugin)
     }
 
-    /// The filter's configuration, as its plugin "observe" gets it; `None` without the filter.
+    /// The filter's configuration; `None` without the filter.
     #[must_use]
     pub fn plugin_config(&self) -> Option<String> {
         let used = self.settings.gateway && self.settings.filter;
-        used.then(|| plugin::with_role(&self.plugin(), "observe"))
+        used.then(|| self.plugin().to_string())
     }
 
     fn module_file(&self) -> PathBuf {
@@ -50,8 +50,9 @@ impl Stack {
             None
         };
         let plugin = self.plugin();
-        let (method, path) = Gateway::intercept(&plugin);
-        let held = plugin.pointer("/limits/body_bytes").and_then(serde_json::Value::as_u64).unwrap_or(0);
+        let limit =
+            |name: &str| plugin.pointer(&format!("/limits/{name}")).and_then(serde_json::Value::as_u64).unwrap_or(0);
+        let held = limit("held_bytes").saturating_add(render::UPSTREAM_BUFFER_BYTES).max(limit("candidate_bytes"));
         let gateway = Gateway {
             listen: Endpoint::from(self.ports.address(Part::Gateway)),
             admin: Endpoint::from(self.ports.address(Part::Admin)),
@@ -61,14 +62,14 @@ impl Stack {
             scorer_api: endpoint(settings.scorer, Part::Scorer),
             native: module.is_some() && self.module() == Module::Native,
             module,
-            plugin,
+            plugin: plugin.clone(),
             share: settings.share,
             runtime: self.runtime_link(),
             access_log: settings.access_log.then(|| self.run().join("access.log")),
             scorer_checks: settings.scorer_checks,
-            method,
-            path,
-            buffer_bytes: render::BUFFER_BYTES.max(held.saturating_mul(4)),
+            // With some room for what is on its way past a limit.
+            buffer_bytes: render::BUFFER_BYTES.max(held.saturating_add(held / 4)),
+            upstream_buffer_bytes: render::UPSTREAM_BUFFER_BYTES,
             heap_bytes: render::HEAP_BYTES,
             max_connections: render::MAX_CONNECTIONS,
         };

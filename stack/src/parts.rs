@@ -132,7 +132,7 @@ fn scorer(stack: &Stack) -> Result<Command, Error> {
     let mut command = program(stack, "shadow-scorer")?;
     command
         .args(["--listen", &stack.ports.address(Part::Scorer).to_string(), "--role", "both"])
-        .args(["--store", &store(stack), "--rules-url", &stack.url(Part::Rules)])
+        .args(["--store", &store(stack)])
         .arg("--registry")
         .arg(registry(stack));
     Ok(command)

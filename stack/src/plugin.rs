@@ -9,20 +9,12 @@ use serde_json::{Map, Value, json};
 use crate::error::Error;
 use crate::secret;
 
-/// The configuration's document without `role`, which each plugin adds.
+/// The configuration's document.
 #[must_use]
 pub fn document(salt: &str, overrides: &Value) -> Value {
     let mut document = json!({ "salt": salt });
     merge(&mut document, overrides);
     document
-}
-
-/// The document of the plugin that plays `role`.
-#[must_use]
-pub fn with_role(document: &Value, role: &str) -> String {
-    let mut document = document.clone();
-    merge(&mut document, &json!({ "role": role }));
-    document.to_string()
 }
 
 /// A JSON merge patch (RFC 7396): objects are merged, `null` removes, anything else replaces.

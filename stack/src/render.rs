@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use contract::headers;
-use contract::names::{Cohort, NATIVE_FILTER, NATIVE_SWITCH};
+use contract::names::{FILTER, NATIVE_SWITCH};
 use contract::switch::{self, Denominator, Share};
 use minijinja::context;
 use minijinja::value::Serde;
@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::error::Error;
-use crate::{plugin, template};
+use crate::template;
 
 /// Where one of the gateway's clusters leads.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -48,7 +48,7 @@ pub struct Gateway {
     pub module: Option<PathBuf>,
     /// It is native code, not WebAssembly.
     pub native: bool,
-    /// The filter's configuration without `role`.
+    /// The filter's configuration.
     pub plugin: Value,
     /// The share at start.
     #[serde(serialize_with = "as_runtime")]
@@ -59,20 +59,21 @@ pub struct Gateway {
     pub access_log: Option<PathBuf>,
     /// Outlier detection and health checks on the scorer.
     pub scorer_checks: bool,
-    /// Intercepted method.
-    pub method: String,
-    /// Intercepted path.
-    pub path: String,
-    /// What Envoy buffers for one connection at most, in bytes; above the filter's `limits.body_bytes`.
+    /// What Envoy buffers for a client's connection at most, in bytes: what the filter holds of a response with the largest
+    /// part in which it comes.
     pub buffer_bytes: u64,
+    /// What Envoy reads from the application in one go at most, in bytes.
+    pub upstream_buffer_bytes: u64,
     /// Envoy's heap, in bytes, at which it sheds.
     pub heap_bytes: u64,
     /// Client connections at once.
     pub max_connections: u32,
 }
 
-/// Room for the filter's default limits several times over.
-pub const BUFFER_BYTES: u64 = 1024 * 1024;
+/// Room for the filter's default limits with what comes from the application in one go.
+pub const BUFFER_BYTES: u64 = 2 * UPSTREAM_BUFFER_BYTES;
+/// Envoy's own default.
+pub const UPSTREAM_BUFFER_BYTES: u64 = 1024 * 1024;
 /// Envoy's heap where nothing else is said.
 pub const HEAP_BYTES: u64 = 1024 * 1024 * 1024;
 /// Client connections where nothing else is said.
@@ -88,14 +89,6 @@ fn as_runtime<S: serde::Serializer>(share: &Share, serializer: S) -> Result<S::O
 }
 
 impl Gateway {
-    /// Takes method and path from the plugin's configuration (or its defaults), so that Envoy's matcher around the filter
-    /// and the filter itself cannot differ.
-    pub(crate) fn intercept(plugin: &Value) -> (String, String) {
-        let text =
-            |pointer, default: &str| plugin.pointer(pointer).and_then(Value::as_str).unwrap_or(default).to_owned();
-        (text("/intercept/method", "POST"), text("/intercept/path", "/ml/suggestions"))
-    }
-
     /// Fills in the template at `path` (`envoy/envoy.yaml.j2`).
     ///
     /// # Errors
@@ -103,22 +96,14 @@ impl Gateway {
     pub fn render(&self, path: &Path) -> Result<String, Error> {
         let values = context! {
             gateway => Serde(self),
-            observe_config => plugin::with_role(&self.plugin, "observe"),
-            model_config => plugin::with_role(&self.plugin, "model"),
-            native_filter => NATIVE_FILTER,
+            filter => FILTER,
             native_switch => NATIVE_SWITCH,
-            native_config => self.plugin.to_string(),
+            filter_config => self.plugin.to_string(),
+            stats_namespace => if self.native { "dynamicmodulescustom" } else { "wasmcustom" },
             canary_key => switch::RUNTIME_KEY,
-            canary_seed => switch::CANARY_SEED,
             beta_key => switch::BETA_KEY,
-            cohort_header => headers::COHORT,
-            beta_cohort => Cohort::Beta.as_str(),
-            opt_out_cohort => Cohort::OptOut.as_str(),
             observe_key => switch::OBSERVE_KEY,
-            observe_seed => switch::OBSERVE_SEED,
-            bucket_header => headers::BUCKET,
-            unsampled_header => headers::UNSAMPLED,
-            perch_prefix => headers::PREFIX,
+            perch_headers => format!("(?i){}.*", headers::PREFIX.replace('-', "[-_]")),
             arm_header => headers::ARM,
             fallback_header => headers::FALLBACK,
             model_version_header => headers::MODEL_VERSION,

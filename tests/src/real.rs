@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use crate::channel_body::ChannelBody;
 use crate::client::{Answer, Client, Protocol};
 use crate::eventually::eventually;
+use crate::scripted::shares_known;
 
 /// Users of the small store, enough for a few thousand transactions.
 const USERS: u32 = 200;
@@ -37,7 +38,9 @@ impl Real {
     pub async fn start(change: impl FnOnce(Builder) -> Builder) -> anyhow::Result<Self> {
         let dir = tempfile::Builder::new().prefix("perch-real-").tempdir()?;
         let builder = change(builder(dir.path())?);
-        Ok(Self { stack: builder.start().await?, dir })
+        let stack = builder.start().await?;
+        shares_known(&stack).await?;
+        Ok(Self { stack, dir })
     }
 
     /// Where clients connect.

@@ -2,21 +2,22 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use contract::answer::{self, AnswerSchema};
 use contract::batch_result::{self, BatchResult};
-use contract::frame::{self, Batch};
+use contract::frame::{self, Batch, Encoding};
 use contract::headers;
-use contract::names::{Agree, Arm, Cohort, NotCompared};
-use contract::switch::Share;
+use contract::names::{Agree, Arm, BATCH, Cohort, INTERCEPTED, NotCompared, OBSERVATION};
+use contract::switch::{RUNTIME_KEY, Share};
 use http::Request;
 use serde_json::{Value, json};
 use stack::{Builder, Scrape, Stack};
 
 use crate::changes::{self, Change};
 use crate::channel_body::ChannelBody;
-use crate::client::{Answer, Client, Protocol};
+use crate::client::{Answer, Client, Protocol, question, suggest};
 use crate::eventually::eventually;
 use crate::upstream::{Received, Script, Upstream};
 
@@ -47,7 +48,51 @@ impl Scripted {
         let scorer = Upstream::start(with_observer(good_answer)).await?;
         let builder = Stack::builder()?.rules_at(rules.address()).scorer_at(scorer.address());
         let stack = change(builder).start().await?;
+        shares_known(&stack).await?;
         Ok(Self { stack, rules, scorer })
+    }
+
+    /// Sets the share and waits until it holds on every worker: the native module's know it when it is set, a WebAssembly
+    /// worker two seconds later at the latest where it has traffic.
+    ///
+    /// # Errors
+    /// When Envoy does not answer.
+    pub async fn set_share(&self, share: Share) -> anyhow::Result<()> {
+        self.set_runtime(RUNTIME_KEY, &share.to_runtime()).await
+    }
+
+    /// As [`Scripted::set_share`], for any key.
+    ///
+    /// # Errors
+    /// When Envoy does not answer.
+    pub async fn set_runtime(&self, key: &str, value: &str) -> anyhow::Result<()> {
+        self.stack.admin().set_runtime(key, value).await?;
+        if self.stack.native() {
+            return Ok(());
+        }
+        // A worker without traffic may sleep, so it is kept awake.
+        let set = tokio::time::Instant::now();
+        while set.elapsed() < COPIES_ARE_YOUNGER {
+            self.send(suggest("somebody", question([1]))?).await?;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        self.settled().await
+    }
+
+    /// Waits until every request so far is counted and every observation of one has reached the scorer.
+    ///
+    /// # Errors
+    /// When Envoy does not answer.
+    async fn settled(&self) -> anyhow::Result<()> {
+        eventually("all observations are counted", || async {
+            let scrape = self.scrape().await?;
+            let [intercepted, ended] = [INTERCEPTED, OBSERVATION].map(|metric| scrape.sum(metric, &[]));
+            anyhow::ensure!(intercepted == ended, "{ended} of {intercepted} ended");
+            let [sent, over] = ["sent", "answered"].map(|result| scrape.sum(BATCH, &[("result", result)]));
+            anyhow::ensure!(sent == over, "{over} of {sent} batches are answered");
+            Ok(())
+        })
+        .await
     }
 
     /// As [`Scripted::start`], with everybody in the canary.
@@ -102,7 +147,7 @@ impl Scripted {
             .await
     }
 
-    /// The observations that the scorer has been sent: arm, fallback, status, request body, answer body.
+    /// The observations that the scorer has been sent.
     ///
     /// # Errors
     /// When a batch cannot be parsed.
@@ -111,13 +156,15 @@ impl Scripted {
         for batch in self.scorer.received().iter().filter(|request| request.path == frame::PATH && request.whole) {
             for observation in Batch::parse(&batch.body)?.observations {
                 seen.push(Seen {
-                    arm: observation.arm,
+                    assigned: observation.assigned,
+                    served: observation.served,
                     fallback: observation.fallback,
                     bucket: observation.bucket.map(|bucket| bucket.to_string()),
                     cohort: observation.cohort,
                     status: observation.status,
-                    request: observation.request.to_vec(),
-                    answer: observation.answer.to_vec(),
+                    encoding: observation.encoding,
+                    baseline: observation.baseline.to_vec(),
+                    candidate: observation.candidate.map(<[u8]>::to_vec),
                 });
             }
         }
@@ -153,12 +200,42 @@ impl Drop for Scripted {
     }
 }
 
+/// A worker's copy of the shares is no older than this where it has traffic or a canary; an older one gives nobody the
+/// candidate.
+pub const COPIES_ARE_YOUNGER: Duration = Duration::from_nanos(filter::decision::shares::STALE_NS);
+
+/// Waits until each WebAssembly worker has its first copy of the shares.
+///
+/// # Errors
+/// When Envoy does not answer.
+pub async fn shares_known(stack: &Stack) -> anyhow::Result<()> {
+    if stack.plugin_config().is_none() || stack.native() {
+        return Ok(());
+    }
+    eventually("the workers know the shares", || async {
+        let scrape = stack.scrape().await?;
+        if scrape.matching(INTERCEPTED, &[]).next().is_none() {
+            // The filter was refused.
+            return Ok(());
+        }
+        let told = scrape.sum(ADMIN_TOLD, &[("envoy_cluster_name", "perch_admin")]);
+        anyhow::ensure!(told >= f64::from(stack.concurrency()), "{told} of {}", stack.concurrency());
+        Ok(())
+    })
+    .await
+}
+
+/// Requests to Envoy's admin interface that were answered.
+const ADMIN_TOLD: &str = "envoy_cluster_upstream_rq_completed";
+
 /// An observation as it reached the scorer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
-    /// Who answered.
-    pub arm: Arm,
-    /// Did the rules answer for the model?
+    /// The user's arm.
+    pub assigned: Arm,
+    /// Whose response the client was given.
+    pub served: Arm,
+    /// The candidate failed.
     pub fallback: bool,
     /// The user's pseudonym.
     pub bucket: Option<String>,
@@ -166,10 +243,12 @@ pub struct Seen {
     pub cohort: Cohort,
     /// What the client got.
     pub status: u16,
-    /// The request's body.
-    pub request: Vec<u8>,
-    /// The answer's body.
-    pub answer: Vec<u8>,
+    /// Of the application's response.
+    pub encoding: Encoding,
+    /// The application's response.
+    pub baseline: Vec<u8>,
+    /// The candidate's, where it is known.
+    pub candidate: Option<Vec<u8>>,
 }
 
 /// The model's answer to `request` as the scorer gives it.
@@ -189,26 +268,28 @@ pub fn with_observer(
     live: impl Fn(&Received) -> Script + Send + Sync + 'static,
 ) -> impl Fn(&Received) -> Script + Send + Sync + 'static {
     let live = Arc::new(live);
-    move |request| if request.path == frame::PATH { verdict_on(&request.body) } else { live(request) }
+    move |request| if request.path == frame::PATH { result_of(&request.body) } else { live(request) }
 }
 
-fn verdict_on(batch: &[u8]) -> Script {
+fn result_of(batch: &[u8]) -> Script {
     let Ok(batch) = Batch::parse(batch) else { return model_script(400, "not a batch") };
-    let mut verdict = BatchResult { version: batch_result::VERSION, ..BatchResult::default() };
+    let mut result = BatchResult { version: batch_result::VERSION, ..BatchResult::default() };
     for observation in &batch.observations {
-        verdict.observations += 1;
-        if observation.arm == Arm::Baseline && !observation.fallback {
-            verdict.available += 1;
+        result.observations += 1;
+        if !observation.success() {
+            continue;
         }
-        match answer::read(observation.answer, &batch.schema) {
-            Ok(items) => verdict.agree_true += u32::try_from(items.len()).unwrap_or(u32::MAX),
-            Err(_) if observation.status >= 300 => {}
-            Err(_) => *verdict.none.entry(NotCompared::Unreadable).or_default() += 1,
+        if observation.assigned == Arm::Baseline {
+            result.available += 1;
+        }
+        match answer::read(observation.given().1, &batch.schema) {
+            Ok(items) => result.agree_true += u32::try_from(items.len()).unwrap_or(u32::MAX),
+            Err(_) => *result.not_compared.entry(NotCompared::Unreadable).or_default() += 1,
         }
     }
     let label = RULES_LABEL.to_owned();
-    verdict.labels = vec![batch_result::LabelCount { label, agree: Agree::True, items: verdict.agree_true }];
-    match serde_json::to_vec(&verdict) {
+    result.labels = vec![batch_result::LabelCount { label, agree: Agree::True, items: result.agree_true }];
+    match serde_json::to_vec(&result) {
         Ok(body) => model_script(200, body),
         Err(error) => model_script(500, error.to_string()),
     }

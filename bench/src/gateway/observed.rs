@@ -21,7 +21,7 @@ struct Counts {
     intercepted: f64,
     compared: f64,
     outcomes: BTreeMap<&'static str, f64>,
-    none: BTreeMap<&'static str, f64>,
+    not_compared: BTreeMap<&'static str, f64>,
 }
 
 impl Observed {
@@ -54,7 +54,7 @@ impl Observed {
                 *counts.outcomes.entry(outcome).or_default() += scrape.sum(OBSERVATION, &[("outcome", outcome)]);
             }
             for reason in NotCompared::ALL.iter().map(|reason| reason.as_str()) {
-                *counts.none.entry(reason).or_default() += scrape.sum(NOT_COMPARED, &[("reason", reason)]);
+                *counts.not_compared.entry(reason).or_default() += scrape.sum(NOT_COMPARED, &[("reason", reason)]);
             }
         }
         Ok(())
@@ -67,9 +67,9 @@ impl Observed {
             Value::Object(some.map(|(name, count)| ((*name).to_owned(), json!(count))).collect())
         };
         self.0.iter().map(move |(key, counts)| {
-            let Counts { intercepted, compared, outcomes, none } = counts;
-            let (outcomes, none) = (some(outcomes), some(none));
-            (*key, json!({"intercepted": intercepted, "outcomes": outcomes, "compared": compared, "none": none}))
+            let Counts { intercepted, compared, outcomes, not_compared } = counts;
+            let (outcomes, not_compared) = (some(outcomes), some(not_compared));
+            (*key, json!({"intercepted": intercepted, "outcomes": outcomes, "compared": compared, "not_compared": not_compared}))
         })
     }
 }

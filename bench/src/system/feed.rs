@@ -11,7 +11,7 @@ use anyhow::{Result, ensure};
 use bytes::Bytes;
 use contract::batch_result::BatchResult;
 use contract::bucket::Bucket;
-use contract::frame::{self, Encoding, Observation};
+use contract::frame::{self, Encoding, NOT_TIMED, Observation};
 use contract::names::{Arm, Cohort, NotCompared};
 use http::Request;
 use http_body_util::{BodyExt as _, Full};
@@ -44,7 +44,7 @@ pub(crate) struct Fed {
     pub(super) observations: u64,
     pub(super) items: u64,
     pub(super) compared: u64,
-    pub(super) none: BTreeMap<NotCompared, u64>,
+    pub(super) not_compared: BTreeMap<NotCompared, u64>,
     pub(super) seconds: f64,
 }
 
@@ -53,12 +53,12 @@ impl Fed {
         self.observations as f64 / self.seconds
     }
 
-    fn add(&mut self, verdict: &BatchResult) {
-        self.observations += u64::from(verdict.observations);
-        self.compared += u64::from(verdict.agree_true) + u64::from(verdict.agree_false);
-        self.items += u64::from(verdict.agree_true) + u64::from(verdict.agree_false) + u64::from(verdict.none_total());
-        for (reason, items) in &verdict.none {
-            *self.none.entry(*reason).or_default() += u64::from(*items);
+    fn add(&mut self, result: &BatchResult) {
+        self.observations += u64::from(result.observations);
+        self.compared += u64::from(result.agree_true) + u64::from(result.agree_false);
+        self.items += result.items();
+        for (reason, items) in &result.not_compared {
+            *self.not_compared.entry(*reason).or_default() += u64::from(*items);
         }
     }
 
@@ -67,8 +67,8 @@ impl Fed {
         self.items += other.items;
         self.compared += other.compared;
         self.seconds += other.seconds;
-        for (reason, items) in &other.none {
-            *self.none.entry(*reason).or_default() += items;
+        for (reason, items) in &other.not_compared {
+            *self.not_compared.entry(*reason).or_default() += items;
         }
     }
 }
@@ -101,17 +101,18 @@ impl Batches {
             // Spread over all 64 bits, as a hash is.
             let user = (place % self.load.users) as u64;
             let observation = Observation {
-                arm: Arm::Baseline,
+                assigned: Arm::Baseline,
+                served: Arm::Baseline,
                 fallback: false,
                 bucket: Some(Bucket(user.wrapping_mul(0x9e37_79b9_7f4a_7c15))),
                 cohort: Cohort::Ordinary,
                 status: 200,
                 duration_us: 900,
-                request_encoding: Encoding::Identity,
-                answer_encoding: Encoding::Identity,
-                // Gateways send it of the model's arm and of unknown users only.
-                request: &[],
-                answer: &exchange.answer,
+                baseline_us: 800,
+                candidate_us: NOT_TIMED,
+                encoding: Encoding::Identity,
+                baseline: &exchange.answer,
+                candidate: None,
             };
             frame::append(&mut bytes, &observation);
         }
@@ -122,7 +123,7 @@ impl Batches {
 /// As fast as the scorer answers.
 ///
 /// # Errors
-/// When a batch has no verdict, or one without having been looked at.
+/// When a batch has no result, or the scorer shed some of it.
 pub(super) async fn saturate(scorer: SocketAddr, load: Load, length: Duration) -> Result<Fed> {
     let batches = load.batches();
     let (begin, mut tasks) = (Instant::now(), JoinSet::new());
@@ -179,7 +180,7 @@ async fn gathered(mut tasks: JoinSet<Result<Fed>>, begin: Instant) -> Result<Fed
         all.merge(&done??);
     }
     all.seconds = begin.elapsed().as_secs_f64();
-    let shed = all.none.get(&NotCompared::Shed).copied().unwrap_or(0);
+    let shed = all.not_compared.get(&NotCompared::Shed).copied().unwrap_or(0);
     ensure!(shed == 0, "the scorer shed {shed} items, so that this tells nothing of what observing costs");
     Ok(all)
 }

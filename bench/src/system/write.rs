@@ -80,7 +80,7 @@ fn row(saturated: &Saturated) -> Value {
 
 fn none(fed: &Fed) -> Value {
     let reasons =
-        fed.none.iter().map(|(reason, items): (&NotCompared, &u64)| (reason.as_str().to_owned(), json!(items)));
+        fed.not_compared.iter().map(|(reason, items): (&NotCompared, &u64)| (reason.as_str().to_owned(), json!(items)));
     Value::Object(reasons.collect::<Map<_, _>>())
 }
 

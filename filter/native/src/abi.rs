@@ -114,16 +114,15 @@ unsafe fn listed_apart<T: Copy, R>(
 /// Header maps of a stream.
 pub(crate) const REQUEST_HEADERS: u32 = 0;
 pub(crate) const RESPONSE_HEADERS: u32 = 2;
+pub(crate) const RESPONSE_TRAILERS: u32 = 3;
 /// The part of a body that passes in this callback.
 pub(crate) const REQUEST_BODY: u32 = 0;
-/// What Envoy has kept of it so far, since the request waits.
-pub(crate) const KEPT_REQUEST_BODY: u32 = 1;
 pub(crate) const RESPONSE_BODY: u32 = 2;
+/// What Envoy has kept of it so far, since the response waits.
+pub(crate) const HELD_RESPONSE_BODY: u32 = 3;
 /// The attributes `request.path`, query included, and `request.method`.
 pub(crate) const REQUEST_PATH: u32 = 0;
 pub(crate) const REQUEST_METHOD: u32 = 4;
-/// The attribute `response.code_details`.
-pub(crate) const RESPONSE_CODE_DETAILS: u32 = 16;
 /// What a hook returns to let the stream go on.
 pub(crate) const CONTINUE: u32 = 0;
 /// Headers and trailers: wait, while the body may come.
@@ -150,14 +149,6 @@ unsafe extern "C" {
         count: *mut usize,
     ) -> bool;
 
-    pub(crate) fn envoy_dynamic_module_callback_http_get_header(
-        stream: Address,
-        map: u32,
-        name: Bytes,
-        out: *mut Bytes,
-        index: usize,
-        count: *mut usize,
-    ) -> bool;
     pub(crate) fn envoy_dynamic_module_callback_http_get_headers_size(stream: Address, map: u32) -> usize;
     pub(crate) fn envoy_dynamic_module_callback_http_get_headers(stream: Address, map: u32, out: *mut Header) -> bool;
     pub(crate) fn envoy_dynamic_module_callback_http_add_header(
@@ -185,25 +176,10 @@ unsafe extern "C" {
         attribute: u32,
         out: *mut Bytes,
     ) -> bool;
-    pub(crate) fn envoy_dynamic_module_callback_http_set_filter_state_bytes(
-        stream: Address,
-        key: Bytes,
-        value: Bytes,
-    ) -> bool;
-    pub(crate) fn envoy_dynamic_module_callback_http_get_filter_state_bytes(
-        stream: Address,
-        key: Bytes,
-        out: *mut Bytes,
-    ) -> bool;
-    pub(crate) fn envoy_dynamic_module_callback_http_send_response(
-        stream: Address,
-        status: u32,
-        headers: *const Header,
-        count: usize,
-        body: Bytes,
-        details: Bytes,
-    );
-    pub(crate) fn envoy_dynamic_module_callback_http_filter_continue_decoding(stream: Address);
+    // Within these two Envoy may call the filter, and may be done with the stream when they return.
+    pub(crate) fn envoy_dynamic_module_callback_http_append_body(stream: Address, body: u32, data: Bytes) -> bool;
+    pub(crate) fn envoy_dynamic_module_callback_http_filter_continue_encoding(stream: Address);
+    pub(crate) fn envoy_dynamic_module_callback_http_drain_body(stream: Address, body: u32, count: usize) -> bool;
     pub(crate) fn envoy_dynamic_module_callback_http_filter_http_callout(
         stream: Address,
         id: *mut u64,
@@ -213,10 +189,6 @@ unsafe extern "C" {
         body: Bytes,
         timeout_ms: u64,
     ) -> u32;
-    pub(crate) fn envoy_dynamic_module_callback_http_filter_scheduler_new(stream: Address) -> Address;
-    pub(crate) fn envoy_dynamic_module_callback_http_filter_scheduler_commit(scheduler: Address, event: u64);
-    pub(crate) fn envoy_dynamic_module_callback_http_filter_scheduler_delete(scheduler: Address);
-
     pub(crate) fn envoy_dynamic_module_callback_http_filter_config_http_callout(
         config: Address,
         id: *mut u64,

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use filter::plugin::host::Level;
 
 use crate::abi::{self, Address, Bytes, Header};
-use crate::kept::Stream;
+use crate::exchange::Exchange;
+use crate::place;
 use crate::plugin::Plugin;
 use crate::received::Received;
-use crate::seat;
 use crate::stream;
 use crate::survived::survived;
 
@@ -92,7 +92,7 @@ extern "C" fn envoy_dynamic_module_on_http_filter_config_http_callout_done(
     // SAFETY: Envoy's for the time of the hook.
     let received = unsafe { received(result, (headers, headers_count), (chunks, chunks_count)) };
     // SAFETY: what `config_new` made.
-    unsafe { on_main(configured, |plugin| plugin.call_answered(call, received)) };
+    unsafe { on_main(configured, |plugin| plugin.shares_told(call, received)) };
 }
 
 #[unsafe(no_mangle)]
@@ -164,54 +164,54 @@ extern "C" fn envoy_dynamic_module_on_http_filter_new(configured: Address, _envo
     // Never null, which Envoy would answer with an error of its own: without a place the stream is left alone.
     // SAFETY: what `config_new` made.
     let configured = unsafe { &*configured.cast::<Configured>() };
-    let place = configured.as_ref().and_then(|plugin| survived(Some(plugin), None, || seat::place(plugin)));
-    Box::into_raw(Box::new(Stream::new(place))).cast()
+    let place = configured.as_ref().and_then(|plugin| survived(Some(plugin), None, || place::place(plugin)));
+    Box::into_raw(Box::new(Exchange::new(place))).cast()
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn envoy_dynamic_module_on_http_filter_destroy(stream: Address) {
     // SAFETY: what `filter_new` made, for the last time.
-    survived(None, (), || unsafe { Box::from_raw(stream.cast::<Stream>()) }.end());
+    survived(None, (), || unsafe { Box::from_raw(stream.cast::<Exchange>()) }.end());
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn envoy_dynamic_module_on_http_filter_request_headers(envoy: Address, stream: Address, end: bool) -> u32 {
     // SAFETY, here and in what follows: what `filter_new` made; nobody has it mutably, and it outlives the hook or, where
     // the hook ends it, is not used any more.
-    unsafe { (*stream.cast::<Stream>()).request_headers(envoy, end) }
+    unsafe { (*stream.cast::<Exchange>()).request_headers(envoy, end) };
+    abi::CONTINUE
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn envoy_dynamic_module_on_http_filter_request_body(envoy: Address, stream: Address, end: bool) -> u32 {
     // SAFETY: see above.
-    unsafe { (*stream.cast::<Stream>()).request_body(envoy, end) }
+    unsafe { (*stream.cast::<Exchange>()).request_body(envoy, end) };
+    abi::CONTINUE
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn envoy_dynamic_module_on_http_filter_request_trailers(envoy: Address, stream: Address) -> u32 {
     // SAFETY: see above.
-    unsafe { (*stream.cast::<Stream>()).request_trailers(envoy) }
+    unsafe { (*stream.cast::<Exchange>()).request_trailers(envoy) };
+    abi::CONTINUE
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn envoy_dynamic_module_on_http_filter_response_headers(envoy: Address, stream: Address, end: bool) -> u32 {
     // SAFETY: see above.
-    unsafe { (*stream.cast::<Stream>()).answer_headers(envoy, end) };
-    abi::CONTINUE
+    unsafe { (*stream.cast::<Exchange>()).response_headers(envoy, end) }
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn envoy_dynamic_module_on_http_filter_response_body(envoy: Address, stream: Address, end: bool) -> u32 {
     // SAFETY: see above.
-    unsafe { (*stream.cast::<Stream>()).answer_body(envoy, end) };
-    abi::CONTINUE
+    unsafe { (*stream.cast::<Exchange>()).response_body(envoy, end) }
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn envoy_dynamic_module_on_http_filter_response_trailers(envoy: Address, stream: Address) -> u32 {
     // SAFETY: see above.
-    unsafe { (*stream.cast::<Stream>()).answer_trailers(envoy) };
-    abi::CONTINUE
+    unsafe { (*stream.cast::<Exchange>()).response_trailers(envoy) }
 }
 
 #[unsafe(no_mangle)]
@@ -226,21 +226,8 @@ extern "C" fn envoy_dynamic_module_on_http_filter_http_callout_done(
     chunks_count: usize,
 ) {
     // SAFETY: see above; what was received is Envoy's for the time of the hook.
-    let then = unsafe {
+    unsafe {
         let received = received(result, (headers, headers_count), (chunks, chunks_count));
-        (*stream.cast::<Stream>()).call_answered(envoy, call, received)
-    };
-    if let Some(then) = then {
-        // SAFETY: the hook's own address; the stream may be gone when this returns, and is not used any more.
-        unsafe { then.perform(envoy) };
-    }
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn envoy_dynamic_module_on_http_filter_scheduled(envoy: Address, stream: Address, _event: u64) {
-    // SAFETY: see above.
-    if let Some(then) = unsafe { (*stream.cast::<Stream>()).woken(envoy) } {
-        // SAFETY: as in the hook above.
-        unsafe { then.perform(envoy) };
+        (*stream.cast::<Exchange>()).call_over(envoy, call, received);
     }
 }

@@ -13,18 +13,16 @@
 //! | `hooks` | what Envoy calls, and something happens |
 //! | `survived` | where a panic ends |
 //! | `unused` | what Envoy calls besides |
-//! | `kept` | what is kept of a stream between its hooks |
-//! | `chain` | one stream's way through "observe" and "model" |
-//! | `gate` | who is in the canary, by a copy of the runtime's shares |
+//! | `exchange` | one stream on its way through the filter |
+//! | `place` | one configuration on one of Envoy's worker threads |
+//! | `runtime` | the shares that Envoy's runtime holds |
 //! | `admin` | Envoy's word that somebody has changed the runtime |
-//! | `seat` | what one of Envoy's worker threads has of the filter |
 //! | `stream` | the port for a callback of a stream |
-//! | `then` | what such a callback leaves to its hook |
 //! | `received` | what a call was answered with |
 //! | `plugin` | one filter configuration, and what it does on Envoy's main thread: ticks, batches, counters |
 //! | `main_thread` | the port for what happens there |
 //! | `sending` | batches' way to the scorer |
-//! | `scheduler` | the way to a thread of Envoy's from another |
+//! | `scheduler` | the way to the main thread from another |
 //! | `ticker` | the thread that asks for a tick |
 //! | `drill` | failures on purpose, in a build for tests |
 //!
@@ -34,19 +32,17 @@
 
 mod abi;
 mod admin;
-mod chain;
 mod drill;
-mod gate;
+mod exchange;
 mod hooks;
-mod kept;
 mod main_thread;
+mod place;
 mod plugin;
 mod received;
+mod runtime;
 mod scheduler;
-mod seat;
 mod sending;
 mod stream;
 mod survived;
-mod then;
 mod ticker;
 mod unused;

@@ -4,13 +4,12 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use filter::config::Role;
 use filter::pairs::Pairs;
 use filter::plugin::host::{Body, Call, Host, Level, Map, Refused};
 
 use crate::abi::{self, Address, Bytes, Header};
+use crate::place::Place;
 use crate::received::Received;
-use crate::seat::Place;
 use crate::sending::Leaving;
 use crate::stream::{NOT_HERE, log, now_ns, token};
 
@@ -123,20 +122,19 @@ impl Envoy {
 /// See the module.
 pub(crate) struct OnMain<'a> {
     place: &'a Arc<Place>,
-    role: Role,
     received: Option<Received<'a>>,
 }
 
 impl<'a> OnMain<'a> {
-    /// For one of the root contexts on one worker; `received` is what a call was answered with.
-    pub(crate) const fn new(place: &'a Arc<Place>, role: Role, received: Option<Received<'a>>) -> Self {
-        Self { place, role, received }
+    /// For the filter on one worker; `received` is what a call was answered with.
+    pub(crate) const fn new(place: &'a Arc<Place>, received: Option<Received<'a>>) -> Self {
+        Self { place, received }
     }
 }
 
 impl Host for OnMain<'_> {
-    /// See [`crate::gate`].
-    const MATCHERS: bool = false;
+    const SHARES_BY_CALL: bool = false;
+    const CALLS_END_WITH_STREAM: bool = true;
 
     fn now_ns(&self) -> u64 {
         now_ns()
@@ -179,12 +177,8 @@ impl Host for OnMain<'_> {
         Err(NOT_HERE)
     }
 
-    fn note(&self, _: &str, _: &[u8]) -> Result<(), Refused> {
+    fn replace_response(&self, _: &[u8]) -> Result<(), Refused> {
         Err(NOT_HERE)
-    }
-
-    fn left_out(&self) -> bool {
-        false
     }
 
     fn call(&self, call: &Call<'_>) -> Result<u32, Refused> {
@@ -192,20 +186,12 @@ impl Host for OnMain<'_> {
         Ok(token(self.place, call, false))
     }
 
-    fn respond(&self, _: &[u8], _: &[u8], _: &str) -> Result<(), Refused> {
-        Err(NOT_HERE)
-    }
-
-    fn resume(&self) -> Result<(), Refused> {
-        Err(NOT_HERE)
-    }
-
     fn act_for(&self, _: u32) -> Result<(), Refused> {
         Err(NOT_HERE)
     }
 
     fn tick_every(&self, ms: u32) -> Result<(), Refused> {
-        self.place.tick_every(self.role, ms)
+        self.place.tick_every(ms)
     }
 
     fn define(&self, name: &str) -> Result<u32, Refused> {

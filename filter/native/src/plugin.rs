@@ -1,26 +1,25 @@
-//! One filter configuration: its counters, its ticks, and the calls that its worker threads leave to the main thread. One
-//! filter plays both plugins of the WebAssembly module here, since Envoy's way through a filter costs more than what is
-//! done in it.
+//! One filter configuration: what it does on Envoy's main thread, and what its workers leave to it.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use contract::names::FAILURES;
-use filter::config::{Config, Module, Role};
+use filter::config::{Config, Module};
+use filter::decision::shares::Shares;
 use filter::metrics;
 use filter::pairs;
+use filter::plugin::filter::Filter;
 use filter::plugin::host::{Call, Host, Level, Payload};
-use filter::plugin::roots::Roots;
 
 use crate::abi::{self, Address};
-use crate::gate;
 use crate::main_thread::{self, Envoy, OnMain};
+use crate::place::Place;
 use crate::received::Received;
+use crate::runtime;
 use crate::scheduler::ToMain;
-use crate::seat::Place;
 use crate::sending::{Begun, Leaving, Sending};
 use crate::stream::{self, attribute};
 use crate::ticker::Ticker;
@@ -37,14 +36,10 @@ const HURRY: u64 = 5;
 /// wait long for a body.
 const REST_WAITS_MS: u32 = 1_000;
 
-/// While a share is no whole number, the admin interface is asked for it that often under traffic, besides whenever
-/// somebody has set one.
-const ASKED_EVERY: Duration = Duration::from_secs(1);
-/// Time for its answer.
+/// The shares are renewed that often, in ms, while one is above 0 or traffic flows, besides whenever somebody has set one.
+const RENEWED_MS: u32 = 1_000;
+/// Time for the admin interface's answer.
 const ASKED_MS: u32 = 1_000;
-
-/// "observe" and "model".
-pub(crate) const ROLES: [Role; 2] = [Role::Observe, Role::Model];
 
 thread_local! {
     /// On the main thread: every configuration. On no other is there one.
@@ -54,9 +49,6 @@ thread_local! {
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Plugin {
-    /// Its number among all that this process ever had; also that of its root context "observe" on every worker. The next
-    /// one is that of "model".
-    id: u32,
     config: Config,
     /// Envoy's numbers of the counters, by name.
     pub(crate) counters: HashMap<String, u32>,
@@ -76,20 +68,26 @@ struct Asking {
     call: Option<u64>,
     /// Something has changed since it was asked.
     again: bool,
-    /// When it was asked last.
+    /// When the shares were renewed last, or that was tried.
     at: Option<Instant>,
-    /// That there was no answer to understand is in the log.
-    told: bool,
+    /// That the shares cannot be read is in the log.
+    warned: bool,
 }
 
 /// Main thread: the runtime is another.
 pub(crate) fn runtime_changed() {
     let plugins: Vec<_> = CONFIGURED.with_borrow(|plugins| plugins.iter().filter_map(Weak::upgrade).collect());
     if let Some(plugin) = plugins.iter().find(|plugin| !plugin.ended())
-        && !gate::renew()
+        && !runtime::renew(None)
     {
         // Not at once: Envoy is in the middle of a request of its admin interface.
         plugin.to_main.ask(ASK);
+    }
+    for plugin in &plugins {
+        plugin.tell_workers();
+        if runtime::known().shares.any_canary() {
+            plugin.tick_after(RENEWED_MS);
+        }
     }
 }
 
@@ -104,11 +102,7 @@ impl Plugin {
     /// # Errors
     /// Says what is wrong, and how to mend it.
     pub(crate) fn new(config: Address, document: &[u8]) -> Result<Arc<Self>, String> {
-        static NEXT: AtomicU32 = AtomicU32::new(1);
         let checked = Config::parse(document, Module::Native).map_err(|error| error.to_string())?;
-        if checked.role == Role::Model {
-            return Err("role: the native module is one filter, which asks the model as well; take this one out".into());
-        }
         if checked.reads_metadata() {
             return Err(
                 "a claim of a JWT cannot be read by the native module, to which Envoy shows no nested metadata: \
@@ -125,7 +119,6 @@ impl Plugin {
         let counters = defined.collect::<Result<_, String>>()?;
         let to_main = ToMain::new(config).ok_or("Envoy has no scheduler for it")?;
         let plugin = Arc::new(Self {
-            id: NEXT.fetch_add(2, Ordering::Relaxed),
             config: checked,
             counters,
             envoy,
@@ -140,33 +133,25 @@ impl Plugin {
             plugins.retain(|plugin| plugin.strong_count() > 0);
             plugins.push(Arc::downgrade(&plugin));
         });
-        if !gate::renew() {
-            // Once Envoy can be asked.
-            plugin.to_main.ask(ASK);
-        }
+        // Once Envoy can be asked, where that is needed.
+        plugin.to_main.ask(if runtime::renew(None) { TICK } else { ASK });
         Ok(plugin)
     }
 
-    /// The number of a root context on every worker.
-    pub(crate) const fn root(&self, role: Role) -> u32 {
-        match role {
-            Role::Observe => self.id,
-            Role::Model => self.id + 1,
-        }
-    }
-
-    /// Makes the root contexts on a worker that does not know them: a new one, or one that began anew.
-    pub(crate) fn begin(&self, roots: &mut Roots, host: &impl Host) {
-        if roots.has(self.id) {
-            return;
-        }
-        for role in ROLES {
-            roots.install(host, self.root(role), Config { role, ..self.config.clone() });
-        }
+    /// A filter for a worker that has none: a new one, or one that begins anew.
+    pub(crate) fn filter(&self, host: &impl Host) -> Option<Filter> {
+        let filter = Filter::new(host, self.config.clone());
+        let mut filter = filter
+            .inspect_err(|refused| {
+                stream::log(Level::Error, &format!("perch: Envoy defines no counters (status {})", refused.0));
+            })
+            .ok()?;
+        tell(&mut filter);
+        Some(filter)
     }
 
     /// A worker thread has it now.
-    pub(crate) fn seated(&self, place: &Arc<Place>) {
+    pub(crate) fn placed(&self, place: &Arc<Place>) {
         locked(&self.places).push(Arc::clone(place));
     }
 
@@ -175,15 +160,14 @@ impl Plugin {
         self.ended.load(Ordering::Acquire)
     }
 
-    /// A tick will come, once.
-    pub(crate) fn tick_soon(&self) -> bool {
+    /// A tick will come, once, so much later at the latest. Returns `false` where the system has no thread for it.
+    pub(crate) fn tick_after(&self, ms: u32) -> bool {
         let mut ticker = locked(&self.ticker);
         if ticker.is_none() && !self.ended() {
             let to_main = Arc::clone(&self.to_main);
             *ticker = Ticker::start(move || to_main.ask(TICK));
         }
-        let after = Duration::from_millis(u64::from(self.config.limits.flush_ms));
-        ticker.as_ref().map(|ticker| ticker.ask(after)).is_some()
+        ticker.as_ref().map(|ticker| ticker.ask(Duration::from_millis(u64::from(ms)))).is_some()
     }
 
     /// Leaves a call to the main thread, which is asked to look unless it does so anyway.
@@ -227,7 +211,7 @@ impl Plugin {
         std::thread::yield_now();
         match event {
             TICK => self.tick(),
-            ASK => self.ask_for_shares(),
+            ASK => self.renew(),
             // A rest that goes by itself is on its way without it.
             GO_ON if !self.sending.hurried() => self.go_on(),
             HURRY => self.go_on(),
@@ -244,36 +228,43 @@ impl Plugin {
 
     fn tick(self: &Arc<Self>) {
         let places = locked(&self.places).clone();
-        let ticking =
-            || places.iter().flat_map(|place| ROLES.map(|role| (place, role))).filter(|(p, role)| p.ticks(*role));
-        // First, so that a worker that fails here takes nobody else's tick away; one too many ends by itself.
-        if ticking().next().is_some() {
-            self.tick_soon();
+        let ticking = || places.iter().filter(|place| place.period_ms() > 0);
+        // First, so that a worker that fails here takes no tick of another's away; one too many ends by itself.
+        if let Some(soonest) = ticking().map(|place| place.period_ms()).min() {
+            self.tick_after(soonest);
         }
         if self.sending.hurry() {
             self.to_main.ask(HURRY);
         }
-        if !gate::renew() && locked(&self.asking).at.is_none_or(|at| at.elapsed() >= ASKED_EVERY) {
-            self.ask_for_shares();
+        let due = |asking: &Asking| {
+            asking.at.is_none_or(|at| at.elapsed() >= Duration::from_millis(u64::from(RENEWED_MS) * 9 / 10))
+        };
+        if due(&locked(&self.asking)) {
+            self.renew();
         }
-        for (place, role) in ticking() {
-            let (host, root) = (OnMain::new(place, role, None), self.root(role));
-            let mut roots = place.seat.roots();
-            if !roots.has(root) {
+        if runtime::known().shares.any_canary() {
+            // Also while nobody comes.
+            self.tick_after(RENEWED_MS);
+        }
+        for place in ticking() {
+            match &mut *place.filter() {
+                Some(filter) => filter.tick(&OnMain::new(place, None)),
                 // It began anew after a failure, and nothing waits in it. It asks for ticks again when something does.
-                place.rests(role);
-                continue;
-            }
-            roots.flush(&host, root);
-            let due = roots.due(&host, root);
-            drop(roots);
-            for stream in due {
-                place.seat.wake(stream);
+                None => place.rests(),
             }
         }
     }
 
-    /// Asks the admin interface what the runtime holds that is no whole number.
+    /// Reads the shares, and asks the admin interface for those that are not whole numbers.
+    fn renew(&self) {
+        locked(&self.asking).at = Some(Instant::now());
+        if !runtime::renew(None) {
+            self.ask_for_shares();
+        }
+        self.tell_workers();
+    }
+
+    /// Asks the admin interface what the runtime holds that is not a whole number.
     fn ask_for_shares(&self) {
         {
             let mut asking = locked(&self.asking);
@@ -281,7 +272,6 @@ impl Plugin {
             if asking.again || self.ended() {
                 return;
             }
-            asking.at = Some(Instant::now());
         }
         let mut headers = Vec::new();
         pairs::write(&mut headers, &[(b":method", b"GET"), (b":path", b"/runtime"), (b":authority", b"perch")]);
@@ -297,23 +287,29 @@ impl Plugin {
 
     /// What the admin interface says, if anything.
     fn told(&self, runtime: Option<&[u8]>) {
-        let understood = gate::told(runtime);
-        let logged = std::mem::replace(&mut locked(&self.asking).told, !understood);
-        if !understood && !logged {
+        let listing = runtime.and_then(Shares::from_listing);
+        let understood = listing.is_some();
+        runtime::renew(listing);
+        self.tell_workers();
+        if runtime::known().shares.any_canary() {
+            self.tick_after(RENEWED_MS);
+        }
+        let warned = std::mem::replace(&mut locked(&self.asking).warned, !understood);
+        if !understood && !warned {
             let cluster = &self.config.scorer.admin_cluster;
             stream::log(
                 Level::Warn,
                 &format!(
-                    "perch: a share of Envoy's runtime is absent, or no whole number of percents, and Envoy's admin \
-                     interface, the cluster {cluster:?}, does not tell which: it counts as not set. Set it, or name the \
-                     cluster in scorer.admin_cluster"
+                    "perch: a share of Envoy's runtime is absent, or not a whole number of percents, and Envoy's admin \
+                     interface, the cluster {cluster:?}, does not tell which: until it does, every client is given the \
+                     baseline. Set it, or name the cluster in scorer.admin_cluster"
                 ),
             );
         }
     }
 
     /// Main thread: a question to the admin interface is over. `received` is what came, if anything.
-    pub(crate) fn call_answered(self: &Arc<Self>, call: u64, received: Option<Received<'_>>) {
+    pub(crate) fn shares_told(self: &Arc<Self>, call: u64, received: Option<Received<'_>>) {
         if locked(&self.asking).call.take_if(|asked| *asked == call).is_some() {
             let runtime = received.map(|received| {
                 let mut body = Vec::new();
@@ -330,14 +326,22 @@ impl Plugin {
         main_thread::note_at_once(call);
     }
 
+    fn tell_workers(&self) {
+        for place in locked(&self.places).clone() {
+            if let Some(filter) = &mut *place.filter() {
+                tell(filter);
+            }
+        }
+    }
+
     /// Envoy does away with the configuration: whatever is under way will not be answered any more.
     pub(crate) fn end(&self) {
         self.ended.store(true, Ordering::Release);
         drop(locked(&self.ticker).take());
         self.sending.end();
         for place in std::mem::take(&mut *locked(&self.places)) {
-            for role in ROLES {
-                place.seat.roots().close(&OnMain::new(&place, role, None), self.root(role));
+            if let Some(mut filter) = place.filter().take() {
+                filter.close(&OnMain::new(&place, None));
             }
         }
     }
@@ -350,7 +354,7 @@ impl Plugin {
                 Begun::Partly { hurried: true } => return self.to_main.ask(HURRY),
                 Begun::Partly { hurried: false } => {
                     // For when no requests follow that ask for the rest.
-                    self.tick_soon();
+                    self.tick_after(self.config.limits.flush_ms);
                     return;
                 }
                 Begun::Failed(leaving) => self.over(&leaving.place, leaving.token, None),
@@ -366,7 +370,7 @@ impl Plugin {
     /// Main thread: a part of the body of that answer.
     pub(crate) fn answer_body(&self, call: u64, received: Received<'_>) {
         // One byte more than is read tells that it is too long.
-        self.sending.body(call, received, self.config.limits.answer_bytes.saturating_add(1));
+        self.sending.body(call, received, self.config.limits.response_bytes.saturating_add(1));
     }
 
     /// Main thread: a batch is answered, or will not be.
@@ -384,9 +388,20 @@ impl Plugin {
     fn over(&self, place: &Arc<Place>, token: u32, received: Option<Received<'_>>) {
         let headers = received.map_or(0, |received| received.headers.len());
         let length = received.map_or(0, Received::length);
-        let host = OnMain::new(place, Role::Observe, received);
-        if let Some(at) = place.seat.roots().observe(self.root(Role::Observe)) {
-            at.plugin.call_answered(&host, at.scratch, token, headers, length);
+        let host = OnMain::new(place, received);
+        if let Some(filter) = &mut *place.filter() {
+            filter.call_over(&host, token, headers, length);
         }
+    }
+}
+
+/// A worker's copy of the shares is renewed.
+fn tell(filter: &mut Filter) {
+    let known = runtime::known();
+    match known.at_ns {
+        Some(at_ns) => filter.renew_shares(known.shares, at_ns),
+        // A canary that is off is off, whatever else is not known.
+        None if !known.shares.any_canary() => filter.renew_shares(known.shares, 0),
+        None => {}
     }
 }

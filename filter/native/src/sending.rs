@@ -14,9 +14,9 @@ use filter::pairs::{self, Pairs};
 
 use crate::abi::{Bytes, Header};
 use crate::main_thread::Envoy;
+use crate::place::Place;
 use crate::plugin::locked;
 use crate::received::Received;
-use crate::seat::Place;
 
 /// Most bytes that are sent in one go.
 const PIECE: usize = 32 * 1024;

@@ -1,32 +1,25 @@
 //! The port for a callback of a stream, on the stream's own worker thread.
 #![allow(unsafe_code)]
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
-use filter::config::Role;
 use filter::pairs::Pairs;
-use filter::plugin::host::{Body, Call, Host, Level, Map, Refused};
-use filter::plugin::{FALLBACK_NOTE, MODEL_DETAILS};
+use filter::plugin::host::{Body, Call, Host, Level, Map, Payload, Refused};
 
 use crate::abi::{self, Address, Bytes, Header};
-use crate::gate;
+use crate::place::Place;
 use crate::received::{self, FEW_HEADERS, FEW_PIECES, Received};
-use crate::seat::Place;
 use crate::sending::Leaving;
-use crate::then::Then;
 
 /// The filter asked for what is not to be had here: a status, as any of Envoy's.
 pub(crate) const NOT_HERE: Refused = Refused(1);
 /// What the WebAssembly host answers where there is no such cluster, and where a call cannot be made.
 const BAD_ARGUMENT: Refused = Refused(2);
 const NOT_SENT: Refused = Refused(10);
-
-/// The path by which the filter asks who answered.
-const CODE_DETAILS: &[u8] = b"response\0code_details";
 
 /// Nanoseconds since the first that anybody asked.
 pub(crate) fn now_ns() -> u64 {
@@ -42,26 +35,6 @@ pub(crate) fn log(level: Level, line: &str) {
     };
     // SAFETY: the line lives until the call returns.
     unsafe { abi::envoy_dynamic_module_callback_log(level, Bytes::of(line.as_bytes())) };
-}
-
-/// The first header of that name of the request at `stream`, in one of its hooks, as `read` reads it.
-pub(crate) fn header<T>(stream: Address, name: &str, read: impl FnOnce(&[u8]) -> T) -> Option<T> {
-    let mut value = Bytes::NONE;
-    // SAFETY: the stream's address is good in its hook; the name lives until the call returns; nobody asks how many
-    // there are.
-    let found = !stream.is_null()
-        && unsafe {
-            abi::envoy_dynamic_module_callback_http_get_header(
-                stream,
-                abi::REQUEST_HEADERS,
-                Bytes::of(name.as_bytes()),
-                &raw mut value,
-                0,
-                std::ptr::null_mut(),
-            )
-        };
-    // SAFETY: Envoy keeps the value until the hook ends or a header is set, which reading it does not.
-    found.then(|| read(unsafe { value.read() }))
 }
 
 /// An attribute of the stream at `stream`, in one of its hooks, as `read` reads it. Of a header that is one, Envoy makes no
@@ -93,29 +66,13 @@ pub(crate) fn token(place: &Arc<Place>, call: &Call<'_>, ask: bool) -> u32 {
     token
 }
 
-/// What a callback sees besides the stream.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Shown<'a> {
-    /// What passes in it, and nothing else.
-    Passing,
-    /// A request's whole body: what Envoy has kept of it since it waits, and then what passes.
-    WholeRequest,
-    /// What a call was answered with; nothing where it failed.
-    Received(Option<Received<'a>>),
-    /// The answer of the model's that the client is about to get, which Envoy does not show to the filter that gives it:
-    /// headers, the status among them, and the body.
-    Answer { headers: Pairs<'a>, body: &'a [u8] },
-}
-
 /// See the module.
 pub(crate) struct OnStream<'a> {
     /// Null once the stream is over: nothing of it can be read or changed then.
     envoy: Address,
     place: &'a Arc<Place>,
-    /// Whose callback it is.
-    role: Role,
-    shown: Shown<'a>,
-    then: RefCell<Option<Then>>,
+    /// What a call was answered with; nothing where it failed, or this is no callback of one.
+    received: Option<Received<'a>>,
     /// Envoy's number of the call that this callback began, and ours.
     began: Cell<Option<(u64, u32)>>,
 }
@@ -135,8 +92,8 @@ impl<'a> OnStream<'a> {
     ///
     /// # Safety
     /// `envoy` is null, or was handed to the hook that is running on this thread and in which this is used.
-    pub(crate) const unsafe fn new(envoy: Address, place: &'a Arc<Place>, role: Role, shown: Shown<'a>) -> Self {
-        Self { envoy, place, role, shown, then: RefCell::new(None), began: Cell::new(None) }
+    pub(crate) const unsafe fn new(envoy: Address, place: &'a Arc<Place>, received: Option<Received<'a>>) -> Self {
+        Self { envoy, place, received, began: Cell::new(None) }
     }
 
     /// Envoy's number of the call that the callback began, and the worker's.
@@ -151,36 +108,9 @@ impl<'a> OnStream<'a> {
         unsafe { abi::envoy_dynamic_module_callback_http_get_body_size(self.envoy, kind) }
     }
 
-    /// What the callback put off.
-    pub(crate) fn then(self) -> Option<Then> {
-        self.then.into_inner()
-    }
-
-    /// What stands in the stream's filter state under that key.
-    fn noted(&self, key: &[u8], out: &mut Vec<u8>) -> Result<(), Refused> {
-        out.clear();
-        let mut value = Bytes::NONE;
-        // SAFETY: the stream's address is good in its hook; the key lives until the call returns.
-        let found = !self.envoy.is_null()
-            && unsafe {
-                abi::envoy_dynamic_module_callback_http_get_filter_state_bytes(
-                    self.envoy,
-                    Bytes::of(key),
-                    &raw mut value,
-                )
-            };
-        if !found {
-            return Err(NOT_HERE);
-        }
-        // SAFETY: Envoy keeps it until the hook ends, or something is set, which nothing does before it is copied.
-        out.extend_from_slice(unsafe { value.read() });
-        Ok(())
-    }
-
-    /// A header map of the stream that can be changed now.
-    fn changeable(&self, map: Map) -> Result<u32, Refused> {
-        let ours = map == Map::Answer && matches!(self.shown, Shown::Answer { .. });
-        map_number(map).filter(|_| !self.envoy.is_null() && !ours).ok_or(NOT_HERE)
+    /// A header map of the stream.
+    fn map(&self, map: Map) -> Result<u32, Refused> {
+        map_number(map).filter(|_| !self.envoy.is_null()).ok_or(NOT_HERE)
     }
 
     /// Appends the first `length` bytes of a body, or fewer where there are fewer. How many it lacks then.
@@ -203,7 +133,7 @@ impl<'a> OnStream<'a> {
     }
 
     fn set(&self, map: Map, name: &[u8], value: Bytes) -> Result<(), Refused> {
-        let map = self.changeable(map)?;
+        let map = self.map(map)?;
         // SAFETY: the stream's address is good in its hook; name and value live until the call returns.
         let done =
             unsafe { abi::envoy_dynamic_module_callback_http_set_header(self.envoy, map, Bytes::of(name), value) };
@@ -214,22 +144,23 @@ impl<'a> OnStream<'a> {
 const fn kind(body: Body) -> Option<u32> {
     match body {
         Body::Request => Some(abi::REQUEST_BODY),
-        Body::Answer => Some(abi::RESPONSE_BODY),
-        Body::Call | Body::Configuration => None,
+        Body::Response => Some(abi::RESPONSE_BODY),
+        Body::Held | Body::Call | Body::Configuration => None,
     }
 }
 
 const fn map_number(map: Map) -> Option<u32> {
     match map {
         Map::Request => Some(abi::REQUEST_HEADERS),
-        Map::Answer => Some(abi::RESPONSE_HEADERS),
+        Map::Response => Some(abi::RESPONSE_HEADERS),
+        Map::ResponseTrailers => Some(abi::RESPONSE_TRAILERS),
         Map::Call => None,
     }
 }
 
 impl Host for OnStream<'_> {
-    /// See [`crate::gate`].
-    const MATCHERS: bool = false;
+    const SHARES_BY_CALL: bool = false;
+    const CALLS_END_WITH_STREAM: bool = true;
 
     fn now_ns(&self) -> u64 {
         now_ns()
@@ -240,12 +171,10 @@ impl Host for OnStream<'_> {
     }
 
     fn headers<T>(&self, map: Map, _: &mut Vec<u8>, read: impl FnOnce(Pairs<'_>) -> T) -> Result<T, Refused> {
-        match (map, self.shown) {
-            (Map::Answer, Shown::Answer { headers, .. }) => return Ok(read(headers)),
-            (Map::Call, Shown::Received(Some(received))) => return Ok(received.headers(read)),
-            _ => {}
+        if let (Map::Call, Some(received)) = (map, self.received) {
+            return Ok(received.headers(read));
         }
-        let map = map_number(map).filter(|_| !self.envoy.is_null()).ok_or(NOT_HERE)?;
+        let map = self.map(map)?;
         // SAFETY: the stream's address is good in its hook.
         let count = unsafe { abi::envoy_dynamic_module_callback_http_get_headers_size(self.envoy, map) };
         // SAFETY: as above; Envoy writes as many as it has just counted, since no header came or went, and keeps names and
@@ -265,7 +194,7 @@ impl Host for OnStream<'_> {
     }
 
     fn add_header(&self, map: Map, name: &str, value: &[u8]) -> Result<(), Refused> {
-        let map = self.changeable(map)?;
+        let map = self.map(map)?;
         // SAFETY: the stream's address is good in its hook; name and value live until the call returns.
         let done = unsafe {
             abi::envoy_dynamic_module_callback_http_add_header(
@@ -283,67 +212,50 @@ impl Host for OnStream<'_> {
     }
 
     fn body(&self, body: Body, length: usize, out: &mut Vec<u8>) -> Result<(), Refused> {
-        match (body, self.shown) {
-            (Body::Answer, Shown::Answer { body, .. }) => {
-                received::append([body].into_iter(), length, out);
+        match (body, self.received) {
+            (Body::Call, Some(received)) => {
+                received.write_body(length, out);
                 return Ok(());
             }
-            (Body::Call, Shown::Received(Some(received))) => {
-                received.write_body(length, out);
+            (Body::Held, _) => {
+                // With the trailers nothing passes; with the first piece of the body nothing waits. Whoever asks looks at
+                // what came.
+                let lacks = self.append(abi::HELD_RESPONSE_BODY, length, out).unwrap_or(length);
+                let _ = self.append(abi::RESPONSE_BODY, lacks, out);
                 return Ok(());
             }
             _ => {}
         }
         let kind = kind(body).ok_or(NOT_HERE)?;
-        if matches!((body, self.shown), (Body::Request, Shown::WholeRequest)) {
-            // With the trailers nothing passes; with the last piece of the body nothing may be kept. Whoever asks looks at
-            // what came.
-            let lacks = self.append(abi::KEPT_REQUEST_BODY, length, out).unwrap_or(length);
-            let _ = self.append(kind, lacks, out);
-            return Ok(());
-        }
         self.append(kind, length, out).map(drop)
     }
 
-    fn property(&self, path: &[u8], out: &mut Vec<u8>) -> Result<(), Refused> {
-        match path {
-            CODE_DETAILS if matches!(self.shown, Shown::Answer { .. }) => {
-                out.clear();
-                out.extend_from_slice(MODEL_DETAILS.as_bytes());
-                Ok(())
-            }
-            CODE_DETAILS => attribute(self.envoy, abi::RESPONSE_CODE_DETAILS, |details| {
-                out.clear();
-                out.extend_from_slice(details);
-            })
-            .ok_or(NOT_HERE),
-            path if path == FALLBACK_NOTE.as_bytes() => self.noted(path, out),
-            _ => Err(NOT_HERE),
-        }
+    fn property(&self, _: &[u8], _: &mut Vec<u8>) -> Result<(), Refused> {
+        Err(NOT_HERE)
     }
 
-    fn note(&self, path: &str, value: &[u8]) -> Result<(), Refused> {
+    fn replace_response(&self, body: &[u8]) -> Result<(), Refused> {
         if self.envoy.is_null() {
             return Err(NOT_HERE);
         }
-        // SAFETY: the stream's address is good in its hook; path and value live until the call returns.
-        let done = unsafe {
-            abi::envoy_dynamic_module_callback_http_set_filter_state_bytes(
-                self.envoy,
-                Bytes::of(path.as_bytes()),
-                Bytes::of(value),
-            )
+        let drain = |kind| {
+            // SAFETY: the stream's address is good in its hook.
+            unsafe { abi::envoy_dynamic_module_callback_http_drain_body(self.envoy, kind, usize::MAX) }
         };
+        let append = |kind| {
+            // SAFETY: as above; the body lives until the call returns.
+            unsafe { abi::envoy_dynamic_module_callback_http_append_body(self.envoy, kind, Bytes::of(body)) }
+        };
+        // What waits, and what passes in this callback, where there is any.
+        let held = drain(abi::HELD_RESPONSE_BODY);
+        let passing = drain(abi::RESPONSE_BODY);
+        let done = if passing { append(abi::RESPONSE_BODY) } else { held && append(abi::HELD_RESPONSE_BODY) };
         if done { Ok(()) } else { Err(NOT_HERE) }
     }
 
-    fn left_out(&self) -> bool {
-        gate::left_out(self.envoy)
-    }
-
     fn call(&self, call: &Call<'_>) -> Result<u32, Refused> {
-        if self.role == Role::Observe {
-            // It outlives the request.
+        if matches!(call.body, Payload::Shared(_)) {
+            // A batch outlives the request.
             return Ok(token(self.place, call, true));
         }
         if self.envoy.is_null() {
@@ -376,24 +288,13 @@ impl Host for OnStream<'_> {
         }
     }
 
-    fn respond(&self, headers: &[u8], body: &[u8], details: &str) -> Result<(), Refused> {
-        let then = Then::Respond { headers: headers.to_vec(), body: body.to_vec(), details: details.to_owned() };
-        self.then.replace(Some(then));
-        Ok(())
-    }
-
-    fn resume(&self) -> Result<(), Refused> {
-        self.then.replace(Some(Then::Resume));
-        Ok(())
-    }
-
     fn act_for(&self, _: u32) -> Result<(), Refused> {
         // Callbacks here are the stream's own.
         if self.envoy.is_null() { Err(NOT_HERE) } else { Ok(()) }
     }
 
     fn tick_every(&self, ms: u32) -> Result<(), Refused> {
-        self.place.tick_every(self.role, ms)
+        self.place.tick_every(ms)
     }
 
     fn define(&self, name: &str) -> Result<u32, Refused> {

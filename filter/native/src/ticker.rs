@@ -22,8 +22,8 @@ struct Asked {
 enum Wish {
     #[default]
     Nothing,
-    /// One tick, that much later.
-    Tick(Duration),
+    /// One tick at that time.
+    Tick(Instant),
     End,
 }
 
@@ -36,15 +36,12 @@ impl Asked {
     /// Waits for a wish that is due, and forgets it. `false` at the end.
     fn due(&self) -> bool {
         let mut wish = self.wish();
-        let mut at = None;
         loop {
             match *wish {
                 Wish::End => return false,
                 Wish::Nothing => wish = self.changed.wait(wish).unwrap_or_else(PoisonError::into_inner),
-                Wish::Tick(after) => {
-                    let now = Instant::now();
-                    let at = *at.get_or_insert_with(|| now + after);
-                    let Some(left) = at.checked_duration_since(now).filter(|left| !left.is_zero()) else {
+                Wish::Tick(at) => {
+                    let Some(left) = at.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) else {
                         *wish = Wish::Nothing;
                         return true;
                     };
@@ -69,11 +66,12 @@ impl Ticker {
         Some(Self { asked, thread: Some(thread) })
     }
 
-    /// One tick `after` from now, unless one is due already.
+    /// One tick `after` from now, unless one is due earlier.
     pub(crate) fn ask(&self, after: Duration) {
+        let at = Instant::now() + after;
         let mut wish = self.asked.wish();
-        if matches!(*wish, Wish::Nothing) {
-            *wish = Wish::Tick(after);
+        if matches!(*wish, Wish::Nothing) || matches!(*wish, Wish::Tick(earlier) if earlier > at) {
+            *wish = Wish::Tick(at);
             self.asked.changed.notify_one();
         }
     }

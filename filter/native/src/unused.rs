@@ -13,6 +13,7 @@ macro_rules! nothing_to_do {
 }
 
 nothing_to_do! {
+    envoy_dynamic_module_on_http_filter_scheduled(_envoy: Address, _stream: Address, _event: u64);
     envoy_dynamic_module_on_http_filter_stream_complete(_envoy: Address, _stream: Address);
     envoy_dynamic_module_on_http_filter_per_route_config_destroy(_config: Address);
     envoy_dynamic_module_on_http_filter_downstream_above_write_buffer_high_watermark(_envoy: Address, _stream: Address);

@@ -2,23 +2,11 @@
 
 use contract::answer::AnswerSchema;
 use contract::bucket::Salt;
-use serde::Deserialize;
 
 use super::{members, raw, rules};
 use crate::decision::cohort::Cohorts;
 use crate::decision::identity::Source;
 use crate::decision::intercept::Intercept;
-
-/// Which of the two plugins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Role {
-    /// Buckets and observations, for all users.
-    #[default]
-    Observe,
-    /// The model's detour, for canary users.
-    Model,
-}
 
 /// Which module of the filter reads it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +32,7 @@ impl Module {
 /// Where the scorer is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scorer {
-    /// Envoy's cluster of live answers.
+    /// Envoy's cluster of live responses.
     pub live_cluster: String,
     /// Envoy's cluster of observations.
     pub observe_cluster: String,
@@ -61,29 +49,31 @@ pub struct Scorer {
 /// Bounds. Bytes are per worker where they are not per request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Per request: body that is held to find an identity in it.
+    /// Per request: body that is copied to find an identity in it.
     pub identity_body_bytes: usize,
-    /// Per request: body that is copied or held.
+    /// Per request: body that is copied to ask the candidate with.
     pub body_bytes: usize,
-    /// Per request: answer that is copied or taken from the scorer.
-    pub answer_bytes: usize,
+    /// Per request: response of the application that is copied.
+    pub response_bytes: usize,
+    /// Per request: response of the application that waits for the candidate's.
+    pub held_bytes: usize,
+    /// Per request: response of the candidate.
+    pub candidate_bytes: usize,
     /// A batch closes before it becomes larger.
     pub batch_bytes: usize,
-    /// Copies and waiting records.
+    /// Copies of responses, and waiting records.
     pub pending_bytes: usize,
+    /// Copies of requests that come, and as much again for responses that wait.
+    pub canary_bytes: usize,
     /// Batches under way.
     pub in_flight_bytes: usize,
     /// 1..=10,000 ms.
     pub flush_ms: u32,
-    /// 100..=60,000 ms.
-    pub hold_ms: u32,
 }
 
 /// A configuration that can be used.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Which plugin.
-    pub role: Role,
     /// The deployment's secret; its `Debug` hides it.
     pub salt: Salt,
     /// At least one; those in the body stand last.
@@ -92,7 +82,13 @@ pub struct Config {
     pub cohorts: Cohorts,
     /// Which requests.
     pub intercept: Intercept,
-    /// How answers are read.
+    /// Media types of responses that may be replaced, in lower case.
+    pub response_types: Vec<String>,
+    /// The candidate's items may be others than the application's.
+    pub any_items: bool,
+    /// The application is told in a request header that its response may be replaced.
+    pub tell_application: bool,
+    /// How responses are read.
     pub answer: AnswerSchema,
     /// The same as JSON, to go with every batch.
     pub answer_json: String,
@@ -135,7 +131,7 @@ impl Config {
             || [&self.cohorts.beta, &self.cohorts.opt_out].iter().any(|members| !members.claims.is_empty())
     }
 
-    /// Reads and checks a plugin configuration, as `module` does.
+    /// Reads and checks a filter configuration, as `module` does.
     ///
     /// # Errors
     /// The first field that breaks a rule.
@@ -168,7 +164,7 @@ impl Config {
         if let Err(error) = raw.answer.check() {
             return fault(
                 format!("answer.{}", error.field),
-                format!("is {:?}, which is no JSON pointer", error.value),
+                format!("is {:?}, which is not a JSON pointer", error.value),
                 format!("begin it with '/', e.g. {:?}", error.example),
             );
         }
@@ -176,15 +172,18 @@ impl Config {
         if answer_json.is_empty() || answer_json.len() > usize::from(u16::MAX) {
             return fault("answer", "must fit into 65,535 bytes of JSON", "shorten the list of abstaining labels");
         }
+        let response_types = rules::response_types(raw.response_types)?;
         let labels = rules::labels(raw.labels)?;
         let scorer = rules::scorer(raw.scorer)?;
         let limits = rules::limits(&raw.limits, module, raw.identity_body_bytes, &answer_json)?;
         Ok(Self {
-            role: raw.role,
             salt,
             identity,
             cohorts,
             intercept,
+            response_types,
+            any_items: raw.items == raw::Items::Any,
+            tell_application: raw.tell_application,
             answer: raw.answer,
             answer_json,
             labels,
@@ -199,7 +198,7 @@ fn unreadable(error: &serde_path_to_error::Error<serde_json::Error>) -> ConfigEr
     let path = error.path().to_string();
     let field = if path == "." { "configuration".to_owned() } else { path };
     let rule = if field.starts_with("salt") { "must be a text".to_owned() } else { error.inner().to_string() };
-    ConfigError { field, rule, mend: "correct it in the plugin's configuration".to_owned() }
+    ConfigError { field, rule, mend: "correct it in the filter's configuration".to_owned() }
 }
 
 #[cfg(test)]
@@ -224,8 +223,9 @@ mod tests {
 
     #[test]
     fn a_salt_is_enough() {
-        let config = with("role", json!("model")).unwrap();
-        assert_eq!(config.role, Role::Model);
+        let config = Config::parse(json!({ "salt": SALT }).to_string().as_bytes(), Module::Wasm).unwrap();
+        assert!(!config.any_items && !config.tell_application);
+        assert_eq!(config.response_types, ["application/json"]);
         assert_eq!(config.identity, [Source::Header("x-user-id".into())]);
         assert_eq!((config.intercept.method.as_str(), config.intercept.path.as_str()), ("POST", "/ml/suggestions"));
         assert_eq!(config.labels.len(), contract::names::SPENDING_LABELS.len());
@@ -247,7 +247,10 @@ mod tests {
         let cases = [
             ("salt", json!("short"), "salt"),
             ("salt", json!(12_345_678_901_u64), "salt"),
-            ("role", json!("both"), "role"),
+            ("role", json!("observe"), "role"),
+            ("items", json!("some"), "items"),
+            ("response_types", json!([]), "response_types"),
+            ("response_types", json!(["application/json", "text/html; charset=x"]), "response_types[1]"),
             ("typo", json!(1), "typo"),
             ("identity", json!([]), "identity"),
             ("identity", json!([{"header": "x perch"}]), "identity[0].header"),
@@ -276,6 +279,8 @@ mod tests {
             ("intercept.method", json!("HEAD"), "intercept.method"),
             ("intercept.path", json!("ml"), "intercept.path"),
             ("intercept.path", json!("/a?b"), "intercept.path"),
+            ("intercept.path", json!("/a//b"), "intercept.path"),
+            ("intercept.path", json!("/a%2Fb"), "intercept.path"),
             ("answer.items", json!("items"), "answer.items"),
             ("answer.abstain", json!(vec!["x".repeat(100); 700]), "answer"),
             ("labels", json!(["a b"]), "labels[0]"),
@@ -288,8 +293,10 @@ mod tests {
             ("scorer.deadline_ms", json!(-1), "scorer.deadline_ms"),
             ("limits.flush_ms", json!(0), "limits.flush_ms"),
             ("limits.hold_ms", json!(1), "limits.hold_ms"),
+            ("limits.held_bytes", json!(0), "limits.held_bytes"),
+            ("limits.canary_bytes", json!(1_000), "limits.canary_bytes"),
             ("limits.batch_bytes", json!(MAX_BATCH_BYTES + 1), "limits.batch_bytes"),
-            ("limits.answer_bytes", json!(MAX_BATCH_BYTES), "limits.answer_bytes"),
+            ("limits.response_bytes", json!(MAX_BATCH_BYTES), "limits.response_bytes"),
             ("limits.pending_bytes", json!(1_000), "limits.pending_bytes"),
             ("limits.in_flight_bytes", json!(1_000), "limits.in_flight_bytes"),
         ];
@@ -321,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_or_more_than_one_is_refused() {
+    fn what_is_not_json_or_more_than_one_is_refused() {
         for text in ["", "{", "[]", "null", r#"{"salt":"0123456789abcdef"} x"#] {
             assert!(Config::parse(text.as_bytes(), Module::Wasm).is_err(), "{text}");
         }

@@ -3,15 +3,10 @@
 use contract::answer::AnswerSchema;
 use serde::Deserialize;
 
-use super::checked::Role;
-
 /// The document.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Document {
-    /// Which of the two plugins this is.
-    #[serde(default)]
-    pub role: Role,
     /// The deployment's secret, at least 16 bytes. The same in all gateways, or users change arms between them.
     pub salt: String,
     /// Where an identity may stand, in order; body last.
@@ -20,13 +15,23 @@ pub struct Document {
     /// Who is in a cohort.
     #[serde(default)]
     pub cohorts: Cohorts,
-    /// Longest body, in bytes, that is held to find an identity in it.
+    /// Longest body, in bytes, that is copied to find an identity in it.
     #[serde(default = "default_identity_body")]
     pub identity_body_bytes: usize,
     /// Which requests Perch is about.
     #[serde(default)]
     pub intercept: Intercept,
-    /// How answers are read.
+    /// Media types of responses that may be replaced; others are passed through.
+    #[serde(default = "default_response_types")]
+    pub response_types: Vec<String>,
+    /// Which items the candidate may give.
+    #[serde(default)]
+    pub items: Items,
+    /// Tells the application in the request header `x-perch-arm: candidate` that its response may be replaced, e.g. for an
+    /// application that records what it shows. The header is a change of the request.
+    #[serde(default)]
+    pub tell_application: bool,
+    /// How responses are read.
     #[serde(default)]
     pub answer: AnswerSchema,
     /// Labels that agreement is counted by; others count as `other`.
@@ -107,17 +112,17 @@ pub struct Intercept {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Scorer {
-    /// Cluster of live answers.
+    /// Cluster of live responses.
     pub live_cluster: String,
     /// Cluster of observations.
     pub observe_cluster: String,
-    /// Cluster of Envoy's own admin interface; the native module asks it for shares that are fractions.
+    /// Cluster of Envoy's own admin interface, which tells the shares: all of them in WebAssembly, fractions in native.
     pub admin_cluster: String,
     /// `:authority` of calls.
     pub authority: String,
-    /// How long a canary user's request waits for the model, 1 to 60,000.
+    /// How long a canary user's response waits for the candidate's, from the request's end on, 1 to 60,000.
     pub deadline_ms: u32,
-    /// How long a batch waits for its verdict, 1 to 60,000.
+    /// How long a batch waits for its result, 1 to 60,000.
     pub observe_timeout_ms: u32,
 }
 
@@ -125,20 +130,38 @@ pub struct Scorer {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Longest request body that is copied or held, in bytes. At most Envoy's own buffer limit.
+    /// Longest request body that the candidate is asked with, in bytes.
     pub body_bytes: usize,
-    /// Longest answer that is copied, or taken from the scorer, in bytes.
-    pub answer_bytes: usize,
+    /// Longest response of the application that is observed, in bytes.
+    pub response_bytes: usize,
+    /// Longest response of the application that may be replaced, in bytes: a longer one passes at once. With the largest
+    /// part in which Envoy hands it over (the buffer limit of the application's cluster) it must fit into the buffer limit
+    /// of the listener.
+    pub held_bytes: usize,
+    /// Longest response of the candidate, in bytes. At most the buffer limit of the listener.
+    pub candidate_bytes: usize,
     /// A batch is sent when it is this long, in bytes; where nothing is said, [`super::Module::batch_bytes`].
     pub batch_bytes: Option<usize>,
-    /// Bytes of copies and waiting records; past it observations are dropped.
+    /// Bytes of copies of responses and of waiting records; past it observations are dropped.
     pub pending_bytes: usize,
+    /// Bytes of copies of requests that come; past it the copy goes that has not grown for the longest time. As much again
+    /// for responses that wait for one another; past it they pass.
+    pub canary_bytes: usize,
     /// Bytes of batches under way.
     pub in_flight_bytes: usize,
     /// Longest time that a record or count waits, in milliseconds.
     pub flush_ms: u32,
-    /// Longest time that a request is held for its body, in milliseconds.
-    pub hold_ms: u32,
+}
+
+/// Which items the candidate may give.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Items {
+    /// The application's, told by their ids, or fewer.
+    #[default]
+    OfApplication,
+    /// Any: for searches and rankings.
+    Any,
 }
 
 impl Default for Intercept {
@@ -164,18 +187,24 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             body_bytes: 256 * 1024,
-            answer_bytes: 1024 * 1024,
+            response_bytes: 1024 * 1024,
+            held_bytes: 256 * 1024,
+            candidate_bytes: 256 * 1024,
             batch_bytes: None,
             pending_bytes: 8 * 1024 * 1024,
+            canary_bytes: 8 * 1024 * 1024,
             in_flight_bytes: 8 * 1024 * 1024,
             flush_ms: 200,
-            hold_ms: 5_000,
         }
     }
 }
 
 fn default_identity() -> Vec<Source> {
     vec![Source::Header(contract::headers::DEMO_IDENTITY.to_owned())]
+}
+
+fn default_response_types() -> Vec<String> {
+    vec!["application/json".to_owned()]
 }
 
 const fn default_identity_body() -> usize {

@@ -10,6 +10,7 @@ use crate::decision::identity::{Pointer, Source};
 use crate::decision::intercept::Intercept;
 
 const MAX_SOURCES: usize = 16;
+const MAX_TYPES: usize = 16;
 const MIB: usize = 1024 * 1024;
 
 pub(super) fn token(name: &str) -> bool {
@@ -67,7 +68,7 @@ pub(super) fn identity(raw: Vec<raw::Source>) -> Result<Vec<Source>, ConfigError
         if body_before && !matches!(source, Source::Body(_)) {
             return fault(
                 format!("identity[{at}]"),
-                "must not stand after a source in the body, which is asked last since it holds the request",
+                "must not stand after a source in the body, which is read last since it comes last",
                 "move the sources in the body to the end",
             );
         }
@@ -93,14 +94,33 @@ pub(super) fn intercept(raw: raw::Intercept) -> Result<Intercept, ConfigError> {
         );
     }
     let plain = raw.path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'?' && byte != b'#');
-    if !raw.path.starts_with('/') || !plain || raw.path.len() > 1_024 {
+    let spelled = raw.path.contains('%') || raw.path.contains("//");
+    if !raw.path.starts_with('/') || !plain || spelled || raw.path.len() > 1_024 {
         return fault(
             "intercept.path",
-            format!("is {:?}, which is no path without query", raw.path),
-            "begin it with '/' and write it as clients send it, e.g. \"/ml/suggestions\"",
+            format!("is {:?}, which is not a path without query, escapes and repeated slashes", raw.path),
+            "begin it with '/' and write it plainly, e.g. \"/ml/suggestions\": other spellings are intercepted too",
         );
     }
     Ok(Intercept { method: raw.method, path: raw.path })
+}
+
+pub(super) fn response_types(raw: Vec<String>) -> Result<Vec<String>, ConfigError> {
+    if raw.is_empty() || raw.len() > MAX_TYPES {
+        let rule = format!("must name 1 to {MAX_TYPES} media types and names {}", raw.len());
+        return fault("response_types", rule, "e.g. [\"application/json\"]");
+    }
+    let media = |name: &str| name.split_once('/').is_some_and(|(kind, subtype)| token(kind) && token(subtype));
+    for (at, name) in raw.iter().enumerate() {
+        if !media(name) {
+            return fault(
+                format!("response_types[{at}]"),
+                format!("is {name:?}, which is not a media type without parameters"),
+                "e.g. \"application/json\"",
+            );
+        }
+    }
+    Ok(raw.into_iter().map(|name| name.to_ascii_lowercase()).collect())
 }
 
 pub(super) fn labels(raw: Vec<String>) -> Result<Vec<String>, ConfigError> {
@@ -170,24 +190,26 @@ pub(super) fn limits(
     let bytes = [
         ("identity_body_bytes", identity_body_bytes, MIB),
         ("limits.body_bytes", raw.body_bytes, MAX_BATCH_BYTES),
-        ("limits.answer_bytes", raw.answer_bytes, MAX_BATCH_BYTES),
+        ("limits.response_bytes", raw.response_bytes, MAX_BATCH_BYTES),
+        ("limits.held_bytes", raw.held_bytes, MAX_BATCH_BYTES),
+        ("limits.candidate_bytes", raw.candidate_bytes, MAX_BATCH_BYTES),
         ("limits.batch_bytes", batch_bytes, MAX_BATCH_BYTES),
         ("limits.pending_bytes", raw.pending_bytes, 256 * MIB),
+        ("limits.canary_bytes", raw.canary_bytes, 256 * MIB),
         ("limits.in_flight_bytes", raw.in_flight_bytes, 256 * MIB),
     ];
     for (field, value, most) in bytes {
         within(field, value as u64, 1, most as u64)?;
     }
     within("limits.flush_ms", u64::from(raw.flush_ms), 1, 10_000)?;
-    within("limits.hold_ms", u64::from(raw.hold_ms), 100, 60_000)?;
     let mut head = Vec::new();
     frame::start(&mut head, answer_json);
-    let record = raw.body_bytes + raw.answer_bytes + RECORD_OVERHEAD;
+    let record = raw.response_bytes + raw.candidate_bytes + RECORD_OVERHEAD;
     if head.len() + record > MAX_BATCH_BYTES {
         return fault(
-            "limits.answer_bytes",
+            "limits.response_bytes",
             format!(
-                "and limits.body_bytes make a record of {record} bytes, more than a batch of {MAX_BATCH_BYTES} holds"
+                "and limits.candidate_bytes make a record of {record} bytes, more than a batch of {MAX_BATCH_BYTES} holds"
             ),
             "make one of them smaller",
         );
@@ -197,7 +219,16 @@ pub(super) fn limits(
         return fault(
             "limits.pending_bytes",
             rule,
-            "make it larger, or limits.body_bytes and limits.answer_bytes smaller",
+            "make it larger, or limits.response_bytes and limits.candidate_bytes smaller",
+        );
+    }
+    let canary = raw.body_bytes.max(identity_body_bytes).max(raw.held_bytes.saturating_add(raw.candidate_bytes));
+    if raw.canary_bytes < canary {
+        let rule = format!("must hold the request and the responses of one user, {canary} bytes");
+        return fault(
+            "limits.canary_bytes",
+            rule,
+            "make it larger, or limits.body_bytes, limits.held_bytes and limits.candidate_bytes smaller",
         );
     }
     if raw.in_flight_bytes < batch_bytes {
@@ -207,11 +238,13 @@ pub(super) fn limits(
     Ok(Limits {
         identity_body_bytes,
         body_bytes: raw.body_bytes,
-        answer_bytes: raw.answer_bytes,
+        response_bytes: raw.response_bytes,
+        held_bytes: raw.held_bytes,
+        candidate_bytes: raw.candidate_bytes,
         batch_bytes,
         pending_bytes: raw.pending_bytes,
+        canary_bytes: raw.canary_bytes,
         in_flight_bytes: raw.in_flight_bytes,
         flush_ms: raw.flush_ms,
-        hold_ms: raw.hold_ms,
     })
 }

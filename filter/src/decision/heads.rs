@@ -1,4 +1,4 @@
-//! What of a request's or an answer's headers matters here, gathered in one pass over the host's bytes.
+//! What of a request's or a response's headers matters here, gathered in one pass over the host's bytes.
 
 use contract::frame::Encoding;
 use contract::headers;
@@ -14,6 +14,8 @@ enum Name {
     ContentEncoding,
     ContentLength,
     ContentType,
+    AcceptEncoding,
+    RequestId,
     Upgrade,
     Overloaded,
     Ours,
@@ -21,7 +23,7 @@ enum Name {
 }
 
 impl Name {
-    /// One function for requests and answers, and in neither: the code that both go through is loaded once.
+    /// One function for requests and responses, and in neither: the code that both go through is loaded once.
     #[inline(never)]
     fn of(name: &[u8]) -> Self {
         match name {
@@ -31,6 +33,8 @@ impl Name {
             b"content-encoding" => Self::ContentEncoding,
             b"content-length" => Self::ContentLength,
             b"content-type" => Self::ContentType,
+            b"accept-encoding" => Self::AcceptEncoding,
+            b"x-request-id" => Self::RequestId,
             b"upgrade" => Self::Upgrade,
             b"x-envoy-overloaded" => Self::Overloaded,
             _ if name.starts_with(headers::PREFIX.as_bytes()) => Self::Ours,
@@ -50,14 +54,12 @@ pub struct RequestHead<'a> {
     pub content_encoding: Option<&'a [u8]>,
     /// `content-length`, where it is a number.
     pub content_length: Option<usize>,
-    /// The observation sample leaves this request out.
-    pub unsampled: bool,
+    /// `accept-encoding`.
+    pub accept_encoding: Option<&'a [u8]>,
+    /// `x-request-id`.
+    pub request_id: Option<&'a [u8]>,
     /// The client asks for another protocol.
     pub upgrade: bool,
-    /// The pseudonym, as the observe plugin wrote it.
-    pub bucket: Option<&'a [u8]>,
-    /// There is a cohort header.
-    pub cohort: bool,
 }
 
 impl<'a> RequestHead<'a> {
@@ -71,29 +73,39 @@ impl<'a> RequestHead<'a> {
                 Name::Path => head.path = value,
                 Name::ContentEncoding => head.content_encoding = Some(value),
                 Name::ContentLength => head.content_length = number(value),
+                Name::AcceptEncoding => head.accept_encoding = Some(value),
+                Name::RequestId => head.request_id = Some(value),
                 Name::Upgrade => head.upgrade = true,
-                Name::Ours => head.read_ours(name, value),
-                Name::Status | Name::ContentType | Name::Overloaded | Name::Other => {}
+                Name::Status | Name::ContentType | Name::Overloaded | Name::Ours | Name::Other => {}
             }
         }
         head
     }
 
-    #[cold]
-    fn read_ours(&mut self, name: &[u8], value: &'a [u8]) {
-        if name == headers::UNSAMPLED.as_bytes() {
-            self.unsampled = true;
-        } else if name == headers::BUCKET.as_bytes() {
-            self.bucket = Some(value);
-        } else if name == headers::COHORT.as_bytes() {
-            self.cohort = true;
-        }
+    /// Returns `true` if the client takes a body without an encoding: unless it says so in `accept-encoding`, it does
+    /// (RFC 9110, section 12.5.3).
+    #[must_use]
+    pub fn accepts_identity(&self) -> bool {
+        let Some(accepted) = self.accept_encoding else { return true };
+        let refused = |wanted: &[u8]| {
+            accepted.split(|byte| *byte == b',').find_map(|entry| {
+                let mut parts = entry.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+                let coding = parts.next()?;
+                let zero = |quality: &[u8]| {
+                    let digits = quality.strip_prefix(b"q=").or_else(|| quality.strip_prefix(b"Q="))?;
+                    let (whole, decimals) = digits.split_first()?;
+                    Some(*whole == b'0' && decimals.iter().all(|byte| matches!(byte, b'.' | b'0')))
+                };
+                coding.eq_ignore_ascii_case(wanted).then(|| parts.find_map(zero).unwrap_or(false))
+            })
+        };
+        !refused(b"identity").or_else(|| refused(b"*")).unwrap_or(false)
     }
 }
 
-/// An answer's headers, as far as they matter.
+/// A response's headers, as far as they matter.
 #[derive(Debug, Clone, Copy)]
-pub struct AnswerHead<'a> {
+pub struct ResponseHead<'a> {
     /// `:status`, 0 where it is not one.
     pub status: u16,
     /// From `content-encoding`.
@@ -104,21 +116,17 @@ pub struct AnswerHead<'a> {
     pub content_type: Option<&'a [u8]>,
     /// Some header begins with `x-perch-`.
     pub ours: bool,
-    /// `x-perch-arm`.
-    pub arm: Option<&'a [u8]>,
-    /// `x-perch-fallback`.
-    pub fallback: Option<&'a [u8]>,
-    /// `x-perch-scorer`: the scorer itself wrote the answer.
+    /// `x-perch-scorer`: the scorer itself wrote the response.
     pub scorer: bool,
     /// `x-perch-unavailable`.
     pub unavailable: Option<&'a [u8]>,
     /// `x-perch-model-version`.
     pub model_version: Option<&'a [u8]>,
-    /// `x-envoy-overloaded`: Envoy wrote the answer since a limit was reached.
+    /// `x-envoy-overloaded`: Envoy wrote the response since a limit was reached.
     pub overloaded: bool,
 }
 
-impl<'a> AnswerHead<'a> {
+impl<'a> ResponseHead<'a> {
     /// Reads it.
     #[must_use]
     pub fn read(headers: Pairs<'a>) -> Self {
@@ -128,8 +136,6 @@ impl<'a> AnswerHead<'a> {
             content_length: None,
             content_type: None,
             ours: false,
-            arm: None,
-            fallback: None,
             scorer: false,
             unavailable: None,
             model_version: None,
@@ -143,7 +149,7 @@ impl<'a> AnswerHead<'a> {
                 Name::ContentType => head.content_type = Some(value),
                 Name::Overloaded => head.overloaded = true,
                 Name::Ours => head.read_ours(name, value),
-                Name::Method | Name::Path | Name::Upgrade | Name::Other => {}
+                Name::Method | Name::Path | Name::AcceptEncoding | Name::RequestId | Name::Upgrade | Name::Other => {}
             }
         }
         head
@@ -152,11 +158,7 @@ impl<'a> AnswerHead<'a> {
     #[cold]
     fn read_ours(&mut self, name: &[u8], value: &'a [u8]) {
         self.ours = true;
-        if name == headers::ARM.as_bytes() {
-            self.arm = Some(value);
-        } else if name == headers::FALLBACK.as_bytes() {
-            self.fallback = Some(value);
-        } else if name == headers::SCORER.as_bytes() {
+        if name == headers::SCORER.as_bytes() {
             self.scorer = true;
         } else if name == headers::UNAVAILABLE.as_bytes() {
             self.unavailable = Some(value);
@@ -199,24 +201,41 @@ mod tests {
                 (b":method", b"POST"),
                 (b":path", b"/ml/suggestions?x"),
                 (b"content-length", b" 12 "),
-                (b"x-perch-unsampled", b"1"),
-                (b"x-perch-bucket", b"00ff"),
+                (b"x-request-id", b"a-b"),
             ],
         );
         let head = RequestHead::read(Pairs::new(&bytes));
         assert_eq!((head.method, head.path), (b"POST".as_slice(), b"/ml/suggestions?x".as_slice()));
         assert_eq!(head.content_length, Some(12));
-        assert!(head.unsampled && !head.upgrade);
-        assert_eq!(head.bucket, Some(b"00ff".as_slice()));
+        assert!(!head.upgrade && head.accepts_identity());
+        assert_eq!(head.request_id, Some(b"a-b".as_slice()));
     }
 
     #[test]
-    fn an_answer_with_values_that_are_no_text_is_read_all_the_same() {
+    fn a_response_with_values_that_are_not_text_is_read_all_the_same() {
         let mut bytes = Vec::new();
         write(&mut bytes, &[(b":status", b"\xff\xfe"), (b"content-length", b"-1"), (b"x-perch-arm", b"\x80")]);
-        let head = AnswerHead::read(Pairs::new(&bytes));
-        assert_eq!((head.status, head.content_length, head.arm), (0, None, Some(b"\x80".as_slice())));
+        let head = ResponseHead::read(Pairs::new(&bytes));
+        assert_eq!((head.status, head.content_length), (0, None));
         assert!(head.ours && !head.success());
+    }
+
+    #[test]
+    fn a_client_takes_a_body_without_encoding_unless_it_says_otherwise() {
+        for (accepted, takes) in [
+            ("", true),
+            ("gzip, br", true),
+            ("gzip;q=1.0, identity;q=0.5", true),
+            ("gzip, identity;q=0", false),
+            ("gzip, IDENTITY ; q=0.000", false),
+            ("gzip, *;q=0", false),
+            ("identity, *;q=0", true),
+            ("*;q=0.1", true),
+        ] {
+            let head = RequestHead { accept_encoding: Some(accepted.as_bytes()), ..RequestHead::default() };
+            assert_eq!(head.accepts_identity(), takes, "{accepted}");
+        }
+        assert!(RequestHead::default().accepts_identity());
     }
 
     #[test]
@@ -234,7 +253,7 @@ mod tests {
         #[test]
         fn garbage_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             let _ = RequestHead::read(Pairs::new(&bytes));
-            let _ = AnswerHead::read(Pairs::new(&bytes));
+            let _ = ResponseHead::read(Pairs::new(&bytes));
         }
     }
 }

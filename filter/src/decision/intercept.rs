@@ -1,7 +1,8 @@
-//! Is a request one of those that Perch is about? Envoy's matcher asks the same question before the filter is called;
-//! this is for gateways that put the filter on all routes, and keeps a matcher that is too wide from doing harm.
-
-use contract::names::Outcome;
+//! Whether Perch intercepts a request.
+//!
+//! Applications read `//ml/suggestions`, `/ml%2Fsuggestions` and `/ml/%73uggestions` as the same path, so they are
+//! intercepted like it; the request itself passes on as the client wrote it. Dot segments are the gateway's to resolve
+//! (`normalize_path`).
 
 use super::heads::RequestHead;
 
@@ -10,63 +11,96 @@ use super::heads::RequestHead;
 pub struct Intercept {
     /// As on the wire, e.g. `POST`.
     pub method: String,
-    /// Begins with `/`, compared whole and as the client wrote it.
+    /// Begins with `/`, without repeated slashes or escapes.
     pub path: String,
 }
 
 impl Intercept {
-    /// Is it that path, whatever its query?
+    /// Returns `true` if it is that path, whatever its query and however it is spelled.
     #[must_use]
     pub fn is_path(&self, path: &[u8]) -> bool {
-        path.split(|byte| *byte == b'?').next() == Some(self.path.as_bytes())
+        let path = path.split(|byte| *byte == b'?').next().unwrap_or_default();
+        path == self.path.as_bytes() || self.is_spelled_otherwise(path)
     }
 
-    /// Is it that method?
+    fn is_spelled_otherwise(&self, path: &[u8]) -> bool {
+        let otherwise = path.contains(&b'%') || path.windows(2).any(|pair| pair == b"//");
+        otherwise && plain(path) == self.path.as_bytes()
+    }
+
+    /// Returns `true` if it is that method.
     #[must_use]
     pub fn is_method(&self, method: &[u8]) -> bool {
         method == self.method.as_bytes()
     }
 
-    /// `None` for a request that is intercepted, else why it is not. An upgrade (WebSocket and the like) is no request
-    /// with an answer, and counts as another method.
+    /// Returns `true` if the request is intercepted. An upgrade (WebSocket and the like) is not a request with a response.
     #[must_use]
-    pub fn passes(&self, head: &RequestHead<'_>) -> Option<Outcome> {
-        if !self.is_path(head.path) {
-            Some(Outcome::SkippedPath)
-        } else if !self.is_method(head.method) || head.upgrade {
-            Some(Outcome::SkippedMethod)
-        } else {
-            None
+    pub fn takes(&self, head: &RequestHead<'_>) -> bool {
+        self.is_method(head.method) && self.is_path(head.path) && !head.upgrade
+    }
+}
+
+/// Without escapes, and with one slash where there are several.
+fn plain(path: &[u8]) -> Vec<u8> {
+    let digit = |at: usize| path.get(at).and_then(|byte| char::from(*byte).to_digit(16));
+    let mut out = Vec::with_capacity(path.len());
+    let mut at = 0;
+    while let Some(byte) = path.get(at) {
+        let escaped = (*byte == b'%').then(|| Some((digit(at + 1)?, digit(at + 2)?))).flatten();
+        let byte = escaped.and_then(|(high, low)| u8::try_from(high * 16 + low).ok()).unwrap_or(*byte);
+        at += if escaped.is_some() { 3 } else { 1 };
+        if byte != b'/' || out.last() != Some(&b'/') {
+            out.push(byte);
         }
     }
+    out
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn passes(method: &str, path: &str) -> Option<Outcome> {
+    fn takes(method: &str, path: &str) -> bool {
         let rule = Intercept { method: "POST".into(), path: "/ml/suggestions".into() };
-        rule.passes(&RequestHead { method: method.as_bytes(), path: path.as_bytes(), ..RequestHead::default() })
+        rule.takes(&RequestHead { method: method.as_bytes(), path: path.as_bytes(), ..RequestHead::default() })
     }
 
     #[test]
-    fn the_query_is_no_part_of_the_path() {
-        assert_eq!(passes("POST", "/ml/suggestions"), None);
-        assert_eq!(passes("POST", "/ml/suggestions?a=/x?y"), None);
+    fn the_query_is_not_part_of_the_path() {
+        assert!(takes("POST", "/ml/suggestions"));
+        assert!(takes("POST", "/ml/suggestions?a=/x?y"));
         for other in ["/ml/suggestions/", "/ml/suggestion", "/ml/suggestions/feedback", "/", "", "?", "/ML/suggestions"]
         {
-            assert_eq!(passes("POST", other), Some(Outcome::SkippedPath), "{other}");
+            assert!(!takes("POST", other), "{other}");
+        }
+    }
+
+    #[test]
+    fn another_spelling_of_the_path_is_intercepted_too() {
+        for same in [
+            "//ml/suggestions",
+            "/ml//suggestions?a=//",
+            "/ml%2Fsuggestions",
+            "/ml/%2fsuggestions",
+            "/%6dl/suggestions",
+        ] {
+            assert!(takes("POST", same), "{same}");
+        }
+        for other in
+            ["/ml%252Fsuggestions", "/ml%2", "/ml/suggestions%3Fa", "/ml/suggestions//", "%", "/ml%zzsuggestions"]
+        {
+            assert!(!takes("POST", other), "{other}");
         }
     }
 
     #[test]
     fn other_methods_and_upgrades_pass() {
         for other in ["GET", "HEAD", "OPTIONS", "post", ""] {
-            assert_eq!(passes(other, "/ml/suggestions"), Some(Outcome::SkippedMethod), "{other}");
+            assert!(!takes(other, "/ml/suggestions"), "{other}");
         }
         let rule = Intercept { method: "GET".into(), path: "/live".into() };
         let upgrade = RequestHead { method: b"GET", path: b"/live", upgrade: true, ..RequestHead::default() };
-        assert_eq!(rule.passes(&upgrade), Some(Outcome::SkippedMethod));
+        assert!(!rule.takes(&upgrade));
     }
 }

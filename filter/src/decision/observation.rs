@@ -181,16 +181,18 @@ mod tests {
 
     fn observation(answer: &[u8]) -> Observation<'_> {
         Observation {
-            arm: Arm::Baseline,
+            assigned: Arm::Baseline,
+            served: Arm::Baseline,
             fallback: false,
             bucket: None,
             cohort: contract::names::Cohort::Ordinary,
             status: 200,
             duration_us: 1,
-            request_encoding: Encoding::Identity,
-            answer_encoding: Encoding::Identity,
-            request: b"",
-            answer,
+            baseline_us: 1,
+            candidate_us: 1,
+            encoding: Encoding::Identity,
+            baseline: answer,
+            candidate: None,
         }
     }
 
@@ -206,7 +208,7 @@ mod tests {
         let batch = buffer.next(true, &mut budget).unwrap();
         assert_eq!((batch.observations, budget.used()), (2, 0));
         let parsed = frame::Batch::parse(&batch.bytes).unwrap();
-        let answers: Vec<_> = parsed.observations.iter().map(|seen| seen.answer).collect();
+        let answers: Vec<_> = parsed.observations.iter().map(|seen| seen.baseline).collect();
         assert_eq!(answers, [b"one", b"two"]);
         assert!(!buffer.waiting());
     }

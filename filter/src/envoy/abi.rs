@@ -11,6 +11,7 @@ unsafe extern "C" {
     fn proxy_log(level: u32, data: *const u8, size: usize) -> u32;
     fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
     fn proxy_get_buffer_bytes(kind: u32, start: usize, max: usize, data: *mut *mut u8, size: *mut usize) -> u32;
+    fn proxy_set_buffer_bytes(kind: u32, start: usize, size: usize, data: *const u8, data_size: usize) -> u32;
     fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, size: *mut usize) -> u32;
     fn proxy_replace_header_map_value(
         map: u32,
@@ -28,18 +29,7 @@ unsafe extern "C" {
     ) -> u32;
     fn proxy_remove_header_map_value(map: u32, name: *const u8, name_size: usize) -> u32;
     fn proxy_get_property(path: *const u8, path_size: usize, data: *mut *mut u8, size: *mut usize) -> u32;
-    fn proxy_set_property(path: *const u8, path_size: usize, value: *const u8, value_size: usize) -> u32;
     fn proxy_continue_stream(stream: u32) -> u32;
-    fn proxy_send_local_response(
-        status: u32,
-        details: *const u8,
-        details_size: usize,
-        body: *const u8,
-        body_size: usize,
-        headers: *const u8,
-        headers_size: usize,
-        grpc_status: i32,
-    ) -> u32;
     fn proxy_http_call(
         cluster: *const u8,
         cluster_size: usize,
@@ -65,8 +55,10 @@ unsafe extern "C" {
 
 const MONOTONIC: u32 = 1;
 const COUNTER: u32 = 0;
-const REQUEST_STREAM: u32 = 0;
-const NO_GRPC_STATUS: i32 = -1;
+const RESPONSE_STREAM: u32 = 1;
+const RESPONSE_BODY: u32 = 1;
+/// More bytes than any body has.
+const EVERYTHING: usize = 0x7fff_ffff;
 /// Room offered for a header map, in bytes; few are larger.
 const HEADERS_ROOM: usize = 2_048;
 /// Room offered for a property.
@@ -76,7 +68,24 @@ const PROPERTY_ROOM: usize = 64;
 // pointer is to a local variable of the type that the ABI says; the host reads and writes only during the call.
 
 /// Envoy.
-pub(super) struct Envoy;
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Envoy {
+    /// How many bytes of the response wait already: the host shows them before those that pass in this callback.
+    pub(super) held: usize,
+}
+
+impl Envoy {
+    /// For a callback in which nothing of a response waits.
+    pub(super) const fn new() -> Self {
+        Self { held: 0 }
+    }
+
+    /// Lets the response of the effective context go on.
+    pub(super) fn resume(self) {
+        // SAFETY: takes no pointer. The status only says whether there was one.
+        let _ = unsafe { proxy_continue_stream(RESPONSE_STREAM) };
+    }
+}
 
 const fn done(status: u32) -> Result<(), Refused> {
     if status == 0 { Ok(()) } else { Err(Refused(status)) }
@@ -85,7 +94,8 @@ const fn done(status: u32) -> Result<(), Refused> {
 const fn map(map: Map) -> u32 {
     match map {
         Map::Request => 0,
-        Map::Answer => 2,
+        Map::Response => 2,
+        Map::ResponseTrailers => 3,
         Map::Call => 6,
     }
 }
@@ -93,14 +103,15 @@ const fn map(map: Map) -> u32 {
 const fn buffer(body: Body) -> u32 {
     match body {
         Body::Request => 0,
-        Body::Answer => 1,
+        Body::Response | Body::Held => RESPONSE_BODY,
         Body::Call => 4,
         Body::Configuration => 7,
     }
 }
 
 impl Host for Envoy {
-    const MATCHERS: bool = true;
+    const SHARES_BY_CALL: bool = true;
+    const CALLS_END_WITH_STREAM: bool = false;
 
     fn now_ns(&self) -> u64 {
         let mut time = 0;
@@ -144,8 +155,9 @@ impl Host for Envoy {
     }
 
     fn body(&self, body: Body, length: usize, out: &mut Vec<u8>) -> Result<(), Refused> {
+        let start = if body == Body::Response { self.held } else { 0 };
         // SAFETY: see above; the out pointers are those that `receive` made for this call.
-        receive(out, length, |data, size| unsafe { proxy_get_buffer_bytes(buffer(body), 0, length, data, size) })
+        receive(out, length, |data, size| unsafe { proxy_get_buffer_bytes(buffer(body), start, length, data, size) })
             .map_err(Refused)
     }
 
@@ -154,16 +166,6 @@ impl Host for Envoy {
         // SAFETY: see above; the out pointers are those that `receive` made for this call.
         receive(out, PROPERTY_ROOM, |data, size| unsafe { proxy_get_property(path.as_ptr(), path.len(), data, size) })
             .map_err(Refused)
-    }
-
-    fn note(&self, path: &str, value: &[u8]) -> Result<(), Refused> {
-        // SAFETY: see above.
-        done(unsafe { proxy_set_property(path.as_ptr(), path.len(), value.as_ptr(), value.len()) })
-    }
-
-    fn left_out(&self) -> bool {
-        // A matcher in front of the plugin marks the request.
-        false
     }
 
     fn call(&self, call: &Call<'_>) -> Result<u32, Refused> {
@@ -187,25 +189,9 @@ impl Host for Envoy {
         Ok(token)
     }
 
-    fn respond(&self, headers: &[u8], body: &[u8], details: &str) -> Result<(), Refused> {
+    fn replace_response(&self, body: &[u8]) -> Result<(), Refused> {
         // SAFETY: see above.
-        done(unsafe {
-            proxy_send_local_response(
-                200,
-                details.as_ptr(),
-                details.len(),
-                body.as_ptr(),
-                body.len(),
-                headers.as_ptr(),
-                headers.len(),
-                NO_GRPC_STATUS,
-            )
-        })
-    }
-
-    fn resume(&self) -> Result<(), Refused> {
-        // SAFETY: takes no pointer.
-        done(unsafe { proxy_continue_stream(REQUEST_STREAM) })
+        done(unsafe { proxy_set_buffer_bytes(RESPONSE_BODY, 0, EVERYTHING, body.as_ptr(), body.len()) })
     }
 
     fn act_for(&self, context: u32) -> Result<(), Refused> {

@@ -1,11 +1,14 @@
 //! The ledger's way to Envoy's counters, and the tick that takes it there.
 //!
-//! The root context ticks only while something waits: the first thing that waits starts it, and a tick that finds
-//! nothing stops it. An idle gateway does not wake.
+//! The root context ticks fast while something waits, slowly while the copy of the shares must be kept young, and else
+//! not at all: an idle gateway without a canary does not wake.
 
 use crate::decision::accounting::Ledger;
 use crate::metrics::{self, Stat};
 use crate::plugin::host::{Host, Refused};
+
+/// The slow tick, in ms: how often the copy of the shares is renewed.
+const SLOW_MS: u32 = 1_000;
 
 /// See the module.
 #[derive(Debug)]
@@ -13,7 +16,8 @@ pub struct Counters {
     ledger: Ledger,
     ids: Vec<u32>,
     flush_ms: u32,
-    ticking: bool,
+    /// The period that the host was asked for; 0 for none.
+    period_ms: u32,
 }
 
 impl Counters {
@@ -23,7 +27,7 @@ impl Counters {
     /// When the host does not define one.
     pub fn define(host: &impl Host, labels: &[String], flush_ms: u32) -> Result<Self, Refused> {
         let ids = metrics::names(labels).iter().map(|name| host.define(name)).collect::<Result<_, _>>()?;
-        Ok(Self { ledger: Ledger::new(labels.to_vec()), ids, flush_ms, ticking: false })
+        Ok(Self { ledger: Ledger::new(labels.to_vec()), ids, flush_ms: flush_ms.min(SLOW_MS), period_ms: 0 })
     }
 
     /// One more.
@@ -36,19 +40,26 @@ impl Counters {
         &mut self.ledger
     }
 
-    /// Starts the tick if something waits here or, as `more` says, elsewhere.
+    /// Returns `true` if the root context does not tick.
+    #[must_use]
+    pub const fn asleep(&self) -> bool {
+        self.period_ms == 0
+    }
+
+    /// Starts the fast tick if something waits here or, as `more` says, elsewhere.
     pub fn wake(&mut self, host: &impl Host, more: bool) {
-        if !self.ticking && (more || self.ledger.moved()) {
-            self.ticking = host.tick_every(self.flush_ms).is_ok();
+        if self.period_ms != self.flush_ms && (more || self.ledger.moved()) {
+            self.tick_every(host, self.flush_ms);
         }
     }
 
-    /// A tick: hands the increments over, and stops ticking when there was nothing to do here or elsewhere.
-    pub fn tick(&mut self, host: &impl Host, more: bool) {
+    /// A tick: hands the increments over. Where there was nothing to do, here or elsewhere, the next one comes `later`, or
+    /// none.
+    pub fn tick(&mut self, host: &impl Host, more: bool, later: bool) {
         if self.ledger.moved() {
             self.flush(host);
         } else if !more {
-            self.ticking = host.tick_every(0).is_err();
+            self.tick_every(host, if later { SLOW_MS } else { 0 });
         }
     }
 
@@ -56,5 +67,11 @@ impl Counters {
     pub fn flush(&mut self, host: &impl Host) {
         let ids = &self.ids;
         self.ledger.flush(|place, by| ids.get(place).is_some_and(|id| host.increment(*id, by).is_ok()));
+    }
+
+    fn tick_every(&mut self, host: &impl Host, ms: u32) {
+        if self.period_ms != ms && host.tick_every(ms).is_ok() {
+            self.period_ms = ms;
+        }
     }
 }

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::replacement::Replacement;
 use crate::pairs::Pairs;
 
 /// A header map.
@@ -10,9 +11,11 @@ use crate::pairs::Pairs;
 pub enum Map {
     /// Of the client's request.
     Request,
-    /// Of the answer to it.
-    Answer,
-    /// Of the answer to a call of ours.
+    /// Of the response to it.
+    Response,
+    /// Of the trailers of that response.
+    ResponseTrailers,
+    /// Of the response to a call of the filter's.
     Call,
 }
 
@@ -21,9 +24,11 @@ pub enum Map {
 pub enum Body {
     /// Of the client's request: the part that passes in this callback.
     Request,
-    /// Of the answer to it: the part that passes in this callback.
-    Answer,
-    /// Of the answer to a call of ours.
+    /// Of the response to it: the part that passes in this callback.
+    Response,
+    /// Of the response to it: what waits, and what passes in this callback.
+    Held,
+    /// Of the response to a call of the filter's.
     Call,
     /// The plugin's configuration.
     Configuration,
@@ -42,13 +47,15 @@ pub enum Level {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refused(pub u32);
 
-/// Does a stream go on?
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How a response goes on.
+#[derive(Debug, PartialEq, Eq)]
 pub enum Flow {
-    /// It does.
+    /// As it is.
     Continue,
-    /// It waits until the request is resumed or answered.
+    /// It waits, and its body with it, until a call is over.
     Hold,
+    /// With another body, by [`super::replacement::Replacement::apply`], and then it goes on.
+    Replace(Box<Replacement>),
 }
 
 /// A call to one of Envoy's clusters.
@@ -95,8 +102,10 @@ impl<'a> Payload<'a> {
 
 /// What Envoy does for the filter. No function panics, whatever the host's status; `out` is only written to on success.
 pub trait Host {
-    /// Envoy's own matchers decide the arm, by the bucket's header. Otherwise the host does, and nobody needs the header.
-    const MATCHERS: bool;
+    /// The filter renews its copy of the shares by calls to the admin interface. Otherwise the host does that.
+    const SHARES_BY_CALL: bool;
+    /// A call made for a stream ends with it, and its response never comes.
+    const CALLS_END_WITH_STREAM: bool;
 
     /// Nanoseconds since some fixed time; never less than before.
     fn now_ns(&self) -> u64;
@@ -141,34 +150,18 @@ pub trait Host {
     /// Where there is none.
     fn property(&self, path: &[u8], out: &mut Vec<u8>) -> Result<(), Refused>;
 
-    /// Notes a value in the stream's filter state; [`Host::property`] of the same path reads it.
-    ///
-    /// # Errors
-    /// Where there is no stream.
-    fn note(&self, path: &str, value: &[u8]) -> Result<(), Refused>;
-
-    /// Where the host knows of the sample of the observations by other means than [`contract::headers::UNSAMPLED`]: by the
-    /// time of its answer, is the request left out?
-    fn left_out(&self) -> bool;
-
-    /// Calls a cluster; the answer comes to the root context under the token.
+    /// Calls a cluster; the response comes to the root context under the token.
     ///
     /// # Errors
     /// When the call cannot be made: no such cluster, no healthy host, or too many calls under way. Envoy does not say
-    /// which, and no answer comes.
+    /// which, and no response comes.
     fn call(&self, call: &Call<'_>) -> Result<u32, Refused>;
 
-    /// Answers the client, with 200. `headers` as [`crate::pairs::write`] writes them.
+    /// Puts `body` in place of all that waits of the response, and of what passes in this callback.
     ///
     /// # Errors
-    /// When there is nobody to answer.
-    fn respond(&self, headers: &[u8], body: &[u8], details: &str) -> Result<(), Refused>;
-
-    /// Lets a held request go on.
-    ///
-    /// # Errors
-    /// When there is none.
-    fn resume(&self) -> Result<(), Refused>;
+    /// When there is none; then nothing is changed.
+    fn replace_response(&self, body: &[u8]) -> Result<(), Refused>;
 
     /// What follows in this callback is done for `context` instead of the callback's own.
     ///

@@ -3,13 +3,11 @@
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, SystemTime};
 
-use contract::headers;
-use contract::names::{self, Outcome};
-use contract::switch::{self, OBSERVE_KEY, RUNTIME_KEY};
+use contract::switch::{self, RUNTIME_KEY};
 use perch::doctor::gateway::{self, Gateway};
 use perch::doctor::{Finding, Level, fleet};
 use reqwest::Client;
-use serde_json::{Value, json};
+use serde_json::Value;
 use stack::admin::Admin;
 use stack::scrape::Scrape;
 
@@ -20,7 +18,6 @@ const EXAMPLES: &str = "\
 Examples:
   perch doctor
   perch doctor --gateway http://10.0.0.4:9901 --gateway http://10.0.0.5:9901 --scorer http://10.0.0.6:8020
-  perch doctor --client http://localhost:8000    also sends one harmless request with forged headers through the gateway
   perch doctor --json | jq '.[] | select(.level == \"bad\")'
 
 Exit codes: 0 nothing is bad, 1 the program itself failed, 2 the command line is wrong, 3 something is bad";
@@ -36,9 +33,6 @@ pub(crate) struct Options {
     gateways: Gateways,
     #[command(flatten)]
     scorer: scorer::At,
-    /// Where clients reach the first gateway: forged headers are sent through it, on a request for no items
-    #[arg(long, value_name = "URL")]
-    client: Option<String>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -66,9 +60,6 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<u8> {
     }
     findings.extend(fleet::alike(&alike));
     findings.extend(of_scorer(options, &http).await?);
-    if let (Some(client), Some((url, admin))) = (&options.client, options.gateways.clients()?.into_iter().next()) {
-        findings.push(forged(&http, client.trim_end_matches('/'), &url, &admin).await);
-    }
     let worst = findings.iter().map(|finding| finding.level).max().unwrap_or(Level::Ok);
     if options.json {
         println!("{}", serde_json::to_string_pretty(&findings)?);
@@ -174,7 +165,7 @@ async fn of_scorer(options: &Options, http: &Client) -> anyhow::Result<Vec<Findi
     let scorer = options.scorer.client()?;
     let url = &scorer.url;
     let ready = match http.get(format!("{url}/readyz")).send().await {
-        Ok(answer) if answer.headers().contains_key(headers::SCORER) => {
+        Ok(answer) if answer.headers().contains_key(contract::headers::SCORER) => {
             answer.json::<Value>().await.unwrap_or_default()
         }
         _ => {
@@ -185,56 +176,4 @@ async fn of_scorer(options: &Options, http: &Client) -> anyhow::Result<Vec<Findi
     let mut findings = fleet::scorer(url, &ready, env!("CARGO_PKG_VERSION"));
     findings.push(fleet::clock(url, clock(http, &format!("{url}/healthz")).await));
     Ok(findings)
-}
-
-/// Sends a request with forged headers. One of them would keep it from being observed, which a counter shows.
-async fn forged(http: &Client, client: &str, url: &str, admin: &Admin) -> Finding {
-    let check = "headers live";
-    let unknown =
-        |found: String| Finding::of(Level::Unknown, check, client, found, "compare with the finding on headers above");
-    let sampled = match admin.runtime(OBSERVE_KEY).await {
-        Ok(Some(share)) => share == "100",
-        Ok(None) => true,
-        Err(error) => return unknown(format!("{url} does not answer ({error})")),
-    };
-    if !sampled {
-        return unknown("observations are sampled, so nothing can be told from one request".to_owned());
-    }
-    let skipped = || async {
-        let scrape = admin.scrape().await.ok()?;
-        scrape.get(names::OBSERVATION, &[("outcome", Outcome::SkippedSampling.as_str())])
-    };
-    let before = skipped().await;
-    let request = http
-        .post(format!("{client}/ml/suggestions"))
-        .header(headers::UNSAMPLED, "1")
-        .header(headers::BUCKET, "0000000000000000")
-        .header(headers::COHORT, "beta")
-        .json(&json!({"txn_ids": []}));
-    let answer = match request.send().await {
-        Ok(answer) => answer,
-        Err(_) => return unknown("the gateway does not answer clients there".to_owned()),
-    };
-    let model = answer.headers().get(headers::ARM).is_some_and(|arm| arm == names::Arm::Candidate.as_str());
-    let mut after = skipped().await;
-    for _ in 0..10 {
-        if after > before {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        after = skipped().await;
-    }
-    match (before, after) {
-        (Some(before), Some(after)) if after <= before && !model => {
-            Finding::ok(check, client, "forged headers of a client changed nothing")
-        }
-        (Some(_), Some(_)) => Finding::of(
-            Level::Bad,
-            check,
-            client,
-            "a client's forged headers took effect",
-            "add early_header_mutation_extensions as marked [PERCH 4] in envoy/envoy.yaml.j2",
-        ),
-        _ => unknown("the gateway's counters are not there".to_owned()),
-    }
 }

@@ -32,7 +32,7 @@ Examples:
   zcat requests.jsonl.gz | perch replay - --json > replay.json
   perch replay requests.jsonl --html replay.html
 
-The rules are asked with x-perch-shadow: 1, so that the application writes no event; nothing counts as served.
+The application is asked as a client would ask it, without the client's headers: name an instance that may be asked.
 
 Exit codes: 0 done, 1 nothing could be compared, 2 the command line is wrong, 3 some requests could not be compared";
 

@@ -15,6 +15,10 @@ use super::{Finding, Level, native};
 const MANY_WITHOUT: f64 = 0.5;
 /// Requests from which on a share of them means something.
 const ENOUGH: f64 = 20.0;
+/// Part of a pattern that removes the filter's headers with hyphens and with underscores.
+const SPELLED_BOTH_WAYS: &str = "perch[-_]";
+/// What Envoy buffers for a connection where nothing is said, in bytes.
+const ENVOYS_BUFFER: u64 = 1024 * 1024;
 
 /// What is to be judged.
 #[derive(Debug, Clone, Copy)]
@@ -34,6 +38,8 @@ pub struct Gateway<'a> {
 pub fn judge(gateway: Gateway<'_>) -> Vec<Finding> {
     vec![
         stripped(gateway),
+        buffers(gateway),
+        admin_cluster(gateway),
         admin(gateway),
         layers(gateway),
         share(gateway),
@@ -69,25 +75,27 @@ pub(super) fn all(dump: &Value) -> Vec<&serde_json::Map<String, Value>> {
 
 /// The early removal of our headers, on every connection manager that has a filter of ours.
 fn stripped(Gateway { url, dump, .. }: Gateway<'_>) -> Finding {
-    let managers: Vec<_> = all(dump).into_iter().filter(|fields| fields.contains_key("http_filters")).collect();
-    // The WebAssembly module's filters stand in matchers of the bucket's header.
-    let ours = |fields: &serde_json::Map<String, Value>| {
-        fields
-            .get("http_filters")
-            .is_some_and(|filters| filters.to_string().contains(headers::BUCKET) || native::has_filter(filters))
+    let managers = all(dump).into_iter().filter(|fields| fields.contains_key("http_filters"));
+    let ours = |fields: &&serde_json::Map<String, Value>| {
+        fields.get("http_filters").is_some_and(|filters| configuration(filters).is_some())
     };
     let strips = |fields: &serde_json::Map<String, Value>| {
-        let early = fields.get("early_header_mutation_extensions").map(all_of).unwrap_or_default();
-        early.iter().any(|matcher| matcher.get("prefix").and_then(Value::as_str) == Some(headers::PREFIX))
+        let early = fields.get("early_header_mutation_extensions").map(all).unwrap_or_default();
+        let text = |fields: &serde_json::Map<String, Value>, name| {
+            fields.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
+        };
+        early.iter().any(|matcher| {
+            text(matcher, "prefix") == headers::PREFIX || text(matcher, "regex").contains(SPELLED_BOTH_WAYS)
+        })
     };
-    let with_filter: Vec<_> = managers.into_iter().filter(|fields| ours(fields)).collect();
+    let with_filter: Vec<_> = managers.filter(ours).collect();
     if with_filter.is_empty() {
         return Finding::of(
             Level::Bad,
             "headers",
             url,
-            "no listener has Perch's filters",
-            "add the filters marked [PERCH 5] in envoy/envoy.yaml.j2, see envoy/README.md",
+            "no listener has Perch's filter",
+            "add the filter marked [PERCH 5] in envoy/envoy.yaml.j2, see envoy/README.md",
         );
     }
     if with_filter.iter().all(|fields| strips(fields)) {
@@ -97,13 +105,77 @@ fn stripped(Gateway { url, dump, .. }: Gateway<'_>) -> Finding {
         Level::Bad,
         "headers",
         url,
-        format!("clients can send {}* and so choose their arm", headers::PREFIX),
+        format!("clients can send {}*, which the application may believe", headers::PREFIX),
         "add early_header_mutation_extensions as marked [PERCH 4] in envoy/envoy.yaml.j2",
     )
 }
 
-fn all_of(at: &Value) -> Vec<&serde_json::Map<String, Value>> {
-    all(at)
+/// The filter's configuration, wherever it stands in `at`: the one document with a salt.
+fn configuration(at: &Value) -> Option<Value> {
+    let texts = all(at).into_iter().filter_map(|fields| fields.get("value").and_then(Value::as_str));
+    texts.filter_map(|text| serde_json::from_str::<Value>(text).ok()).find(|document| document.get("salt").is_some())
+}
+
+/// A response that waits, with the largest part in which the application's cluster hands it over, fits into the listener's
+/// buffer.
+fn buffers(Gateway { url, dump, .. }: Gateway<'_>) -> Finding {
+    let bytes = |fields: &serde_json::Map<String, Value>| {
+        fields.get("per_connection_buffer_limit_bytes").and_then(Value::as_u64).unwrap_or(ENVOYS_BUFFER)
+    };
+    let every = all(dump);
+    let listeners = every.iter().filter(|fields| fields.contains_key("filter_chains"));
+    let ours = listeners.filter(|fields| configuration(&Value::Object((**fields).clone())).is_some());
+    let clusters = every
+        .iter()
+        .filter(|fields| fields.contains_key("load_assignment") || fields.contains_key("eds_cluster_config"));
+    let not_ours = |fields: &&&serde_json::Map<String, Value>| {
+        !fields.get("name").and_then(Value::as_str).is_some_and(|name| name.starts_with("perch_"))
+    };
+    let part = clusters.filter(not_ours).map(|fields| bytes(fields)).max().unwrap_or(ENVOYS_BUFFER);
+    let configured = configuration(dump);
+    let limit = |name: &str, otherwise: usize| {
+        let set = configured.as_ref().and_then(|document| document.pointer(&format!("/limits/{name}")));
+        set.and_then(Value::as_u64).unwrap_or(otherwise as u64)
+    };
+    let defaults = filter::config::raw::Limits::default();
+    let needed =
+        (limit("held_bytes", defaults.held_bytes) + part).max(limit("candidate_bytes", defaults.candidate_bytes));
+    let Some(room) = ours.map(|fields| bytes(fields)).min() else {
+        return Finding::of(Level::Unknown, "buffers", url, "the filter's listener was not found", "");
+    };
+    if room >= needed {
+        return Finding::ok("buffers", url, format!("{room} bytes, and a response that waits needs {needed}"));
+    }
+    Finding::of(
+        Level::Warn,
+        "buffers",
+        url,
+        format!(
+            "the listener buffers {room} bytes, and a response that waits may need {needed}: Envoy answers it with 500"
+        ),
+        format!("set per_connection_buffer_limit_bytes of the listener to {needed}, as marked [PERCH 3]"),
+    )
+}
+
+/// The filter can read the shares.
+fn admin_cluster(Gateway { url, dump, .. }: Gateway<'_>) -> Finding {
+    let configured = configuration(dump);
+    let name =
+        configured.as_ref().and_then(|document| document.pointer("/scorer/admin_cluster")).and_then(Value::as_str);
+    let name = name.map_or_else(|| filter::config::raw::Scorer::default().admin_cluster, str::to_owned);
+    let known = all(dump).iter().any(|fields| {
+        fields.get("name").and_then(Value::as_str) == Some(&name) && fields.contains_key("load_assignment")
+    });
+    if known {
+        return Finding::ok("shares", url, format!("are read through the cluster {name}"));
+    }
+    Finding::of(
+        Level::Bad,
+        "shares",
+        url,
+        format!("there is no cluster {name:?}, by which the filter reads them: every client is given the baseline"),
+        "add the cluster of Envoy's own admin interface, as marked [PERCH 6] in envoy/envoy.yaml.j2",
+    )
 }
 
 pub(super) fn bootstrap(dump: &Value) -> Option<&Value> {
@@ -302,11 +374,7 @@ fn identity(Gateway { url, scrape, .. }: Gateway<'_>) -> Finding {
 
 /// The demo's identity header is what any client can send.
 fn identity_is_the_demos(Gateway { url, dump, .. }: Gateway<'_>) -> Finding {
-    let plugins = all(dump).into_iter().filter_map(|fields| fields.get("value").and_then(Value::as_str));
-    let observe = plugins
-        .filter_map(|text| serde_json::from_str::<Value>(text).ok())
-        .find(|plugin| plugin.get("salt").is_some() && plugin.get("role").is_none_or(|role| role == "observe"));
-    let Some(observe) = observe else {
+    let Some(observe) = configuration(dump) else {
         return Finding::of(Level::Unknown, "identity header", url, "the filter's configuration was not found", "");
     };
     let demo = observe.get("identity").is_none_or(|identity| identity.to_string().contains(headers::DEMO_IDENTITY));
@@ -351,7 +419,7 @@ fn accounted(Gateway { url, scrape, .. }: Gateway<'_>) -> Finding {
 /// The scorer understands what the filter sends.
 fn batches(Gateway { url, scrape, .. }: Gateway<'_>) -> Finding {
     let of = |result: &str| scrape.sum(names::BATCH, &[("result", result)]);
-    let (answered, failed) = (of("answered"), of("failed"));
+    let (answered, failed) = (of("answered"), of("failed") + of("mismatched"));
     if failed > 0.0 && failed >= answered {
         return Finding::of(
             Level::Bad,
@@ -370,19 +438,20 @@ mod tests {
     use serde_json::json;
 
     fn plugin(identity: &str) -> String {
-        json!({"role": "observe", "identity": [{"header": identity}], "salt": "0123456789abcdef"}).to_string()
+        json!({"identity": [{"header": identity}], "salt": "0123456789abcdef"}).to_string()
     }
 
     fn dump(strip: bool, admin: &str, layers: &Value) -> Value {
-        let early =
-            json!([{"typed_config": {"mutations": [{"remove_on_match": {"key_matcher": {"prefix": "x-perch-"}}}]}}]);
+        let early = json!([{"typed_config": {"mutations": [{"remove_on_match": {"key_matcher": {"safe_regex": {"regex": "(?i)x[-_]perch[-_].*"}}}}]}}]);
         json!({"configs": [
             {"bootstrap": {
                 "admin": {"address": {"socket_address": {"address": admin, "port_value": 9901}}},
                 "layered_runtime": {"layers": layers},
             }},
-            {"dynamic": {"http_filters": [{"header_name": "x-perch-bucket", "configuration": {"value": plugin("x-account")}}],
-                         "early_header_mutation_extensions": if strip { early } else { json!([]) }}},
+            {"listener": {"per_connection_buffer_limit_bytes": 2_097_152, "filter_chains": [{
+                "http_filters": [{"configuration": {"value": plugin("x-account")}}],
+                "early_header_mutation_extensions": if strip { early } else { json!([]) }}]}},
+            {"clusters": [{"name": "rules", "load_assignment": {}}, {"name": "perch_admin", "load_assignment": {}}]},
         ]})
     }
 
@@ -433,6 +502,8 @@ mod tests {
     fn each_fault_is_found_and_has_its_mend() {
         let (good, even) = (dump(true, "127.0.0.1", &good_layers()), runtime(["0", "10", "10"]));
         let text = exposition();
+        let with = |from: &str, to: &str| serde_json::from_str::<Value>(&good.to_string().replace(from, to)).unwrap();
+        let (small, without_admin) = (with("2097152", "1048576"), with("perch_admin", "another"));
         let no_tags = text.replace("{agree=", "_agree{x=");
         let strangers = text.clone() + "perch_identity_total{source=\"none\"} 900\n";
         let failing = text.clone() + "perch_batch_total{result=\"failed\"} 9\n";
@@ -441,6 +512,8 @@ mod tests {
         let cases = [
             ("headers", Level::Bad, dump(false, "127.0.0.1", &good_layers()), even.clone(), text.clone()),
             ("headers", Level::Bad, json!({"configs": []}), even.clone(), text.clone()),
+            ("buffers", Level::Warn, small, even.clone(), text.clone()),
+            ("shares", Level::Bad, without_admin, even.clone(), text.clone()),
             ("admin", Level::Bad, dump(true, "0.0.0.0", &good_layers()), even.clone(), text.clone()),
             ("layers", Level::Bad, dump(true, "127.0.0.1", &json!([{"disk_layer": {}}])), even.clone(), text.clone()),
             ("layers", Level::Warn, dump(true, "::1", &json!([{"admin_layer": {}}])), even.clone(), text.clone()),
@@ -452,7 +525,7 @@ mod tests {
             ("observations", Level::Warn, good.clone(), even.clone(), dropping),
             ("filter", Level::Bad, good.clone(), even.clone(), String::new()),
             ("filter", Level::Warn, good.clone(), even.clone(), text.clone() + "perch_filter_failures_total 1\n"),
-            ("filter", Level::Warn, good, even, text + "envoy_wasm_perch_observe_vm_reload_success 1\n"),
+            ("filter", Level::Warn, good, even, text + "envoy_wasm_perch_vm_reload_success 1\n"),
         ];
         for (check, level, dump, runtime, text) in cases {
             let findings = judged(&dump, &runtime, &text);

@@ -1,6 +1,6 @@
 //! What only a gateway with the native module can have wrong.
 
-use contract::names::{NATIVE_FILTER, NATIVE_SWITCH};
+use contract::names::{FILTER, NATIVE_SWITCH};
 use serde_json::Value;
 
 use super::gateway::{Gateway, all, bootstrap};
@@ -8,7 +8,7 @@ use super::{Finding, Level};
 
 /// Is the native module's filter somewhere in `configuration`?
 pub(super) fn has_filter(configuration: &Value) -> bool {
-    names(configuration, "filter_name", NATIVE_FILTER)
+    names(configuration, "filter_name", FILTER)
 }
 
 fn names(configuration: &Value, field: &str, name: &str) -> bool {
@@ -49,8 +49,8 @@ mod tests {
 
     #[test]
     fn only_the_native_filter_needs_to_hear() {
-        assert_eq!(judged(NATIVE_FILTER, NATIVE_SWITCH), Some(Level::Ok));
-        assert_eq!(judged(NATIVE_FILTER, "another"), Some(Level::Warn));
+        assert_eq!(judged(FILTER, NATIVE_SWITCH), Some(Level::Ok));
+        assert_eq!(judged(FILTER, "another"), Some(Level::Warn));
         assert_eq!(judged("another", "another"), None);
     }
 }

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use contract::answer::{self, AnswerSchema, Item};
-use contract::headers;
 use reqwest::Client;
 
 /// Largest answer that is read, in bytes.
@@ -44,13 +43,7 @@ impl Sides {
     }
 
     async fn one(&self, url: &str, body: &str) -> Result<Vec<Item>, String> {
-        let request = self
-            .http
-            .post(url)
-            .header("content-type", "application/json")
-            // So that the application writes no suggestion event, and nothing counts as served.
-            .header(headers::SHADOW, "1")
-            .body(body.to_owned());
+        let request = self.http.post(url).header("content-type", "application/json").body(body.to_owned());
         let answer = request.send().await.map_err(|error| in_words(&error))?;
         if !answer.status().is_success() {
             return Err(format!("status {}", answer.status().as_u16()));

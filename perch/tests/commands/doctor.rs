@@ -41,19 +41,6 @@ fn faults_are_found_with_the_mend_and_exit_badly() {
 }
 
 #[test]
-fn a_forged_header_that_takes_effect_is_found_by_a_request() {
-    let stats = "perch_observation_total{outcome=\"skipped_sampling\"} 0\n";
-    let gateway = Server::gateway(&[], stats);
-    let client = |arm: &'static str| Server::start(move |_| (200, vec![("x-perch-arm", arm.to_owned())], "{}".into()));
-    let scorer = scorer("0.1.0");
-    let ask = |client: &Server| {
-        perch(&["doctor", "--json", "--client", &client.url, "--gateway", &gateway.url, "--scorer", &scorer.url])
-    };
-    assert_eq!(levels(&ask(&client("baseline")), "headers live"), ["ok"]);
-    assert_eq!(levels(&ask(&client("candidate")), "headers live"), ["bad"]);
-}
-
-#[test]
 fn what_is_gone_is_a_finding_and_not_an_error() {
     let ran = perch(&["doctor", "--json", "--gateway", "http://127.0.0.1:1", "--scorer", "http://127.0.0.1:1"]);
     assert_eq!(ran.code, 3, "{ran:?}");

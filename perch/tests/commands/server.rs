@@ -13,8 +13,6 @@ pub(crate) struct Asked {
     /// Method, path and query, e.g. `GET /runtime`.
     pub(crate) line: String,
     pub(crate) body: String,
-    /// Marked as a question that leaves no event.
-    pub(crate) shadow: bool,
 }
 
 /// An answer: status, headers, body.
@@ -39,10 +37,9 @@ impl Server {
                 let answer = move |request: Request<Body>| {
                     let (script, seen) = (Arc::clone(&script), Arc::clone(&seen));
                     async move {
-                        let shadow = request.headers().get("x-perch-shadow").is_some_and(|value| value == "1");
                         let line = format!("{} {}", request.method(), request.uri());
                         let body = to_bytes(request.into_body(), 1 << 20).await.unwrap();
-                        let asked = Asked { line, body: String::from_utf8_lossy(&body).into_owned(), shadow };
+                        let asked = Asked { line, body: String::from_utf8_lossy(&body).into_owned() };
                         let (status, headers, body) = script(&asked);
                         seen.lock().unwrap().push(asked);
                         let mut response = Response::builder().status(status);

@@ -19,13 +19,13 @@ pub(super) fn routes() -> [Route; 2] {
     ]
 }
 
-/// The answer is the verdict, once it is known.
+/// The response is the batch result, once it is known.
 async fn observe(mut call: Call) -> Result<Answer, HttpError> {
     let app = Arc::clone(&call.app);
     let observer = observer(&app.observer)?;
     let batch = call.bytes(frame::MAX_BATCH_BYTES).await?;
     match observer.submit(batch).await {
-        Ok(verdict) => Ok(json_answer(StatusCode::OK, &verdict)),
+        Ok(result) => Ok(json_answer(StatusCode::OK, &result)),
         Err(ObserveError::Malformed(error)) => Err(HttpError::bad_request(error.to_string()).because(error)),
         Err(ObserveError::Refused) => Err(HttpError::unavailable(Unavailable::Overloaded)),
         Err(broken @ ObserveError::Broken) => Err(HttpError::internal(broken)),

@@ -75,10 +75,19 @@ impl Declare {
         self.histogram(series.name, series.help, buckets)
     }
 
+    pub(super) fn histograms(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+        buckets: &[f64],
+    ) -> prometheus::Result<HistogramVec> {
+        self.add(HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), labels)?)
+    }
+
     pub(super) fn histograms_of(&self, name: &str, buckets: &[f64]) -> prometheus::Result<HistogramVec> {
         let series = shared(name)?;
-        let options = HistogramOpts::new(series.name, series.help).buckets(buckets.to_vec());
-        self.add(HistogramVec::new(options, series.labels)?)
+        self.histograms(series.name, series.help, series.labels, buckets)
     }
 }
 

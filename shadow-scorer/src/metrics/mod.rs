@@ -22,7 +22,7 @@ pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
 /// Buckets of a live answer and of a model call, in seconds: 20 µs to 1 s.
 const FAST: &[f64] =
     &[2e-5, 5e-5, 1e-4, 2e-4, 3.5e-4, 5e-4, 7.5e-4, 1e-3, 2e-3, 3.5e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 0.2, 0.5, 1.0];
-/// Buckets of a batch and of the rules' answers, in seconds: 0.5 ms to 10 s.
+/// Buckets of a batch and of a response at the gateway, in seconds: 0.5 ms to 10 s.
 const SLOW: &[f64] =
     &[5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 3.5e-2, 5e-2, 7.5e-2, 0.1, 0.2, 0.35, 0.5, 1.0, 2.5, 5.0, 10.0];
 
@@ -32,8 +32,6 @@ pub const LIVE_RESULTS: [&str; 4] = ["answered", "unavailable", "bad_request", "
 pub const OBSERVATION_RESULTS: [&str; 4] = ["compared", "shed", "unreadable", "abandoned"];
 /// Results of [`Metrics::batches`].
 pub const BATCH_RESULTS: [&str; 5] = ["answered", "shed", "refused", "malformed", "abandoned"];
-/// Results of [`Metrics::rules_requests`].
-pub const RULES_RESULTS: [&str; 6] = ["answered", "overloaded", "deadline", "failed", "status", "unreadable"];
 /// Encodings of [`Metrics::decode_failures`].
 pub const ENCODINGS: [&str; 6] = ["identity", "gzip", "br", "zstd", "deflate", "unknown"];
 /// Reasons of [`Metrics::decode_failures`].
@@ -119,10 +117,8 @@ pub struct Metrics {
     pub noise_shed: IntCounter,
     /// Suggestion events that were not stored.
     pub events_dropped: IntCounter,
-    /// Shadow questions to the rules, by result.
-    pub rules_requests: IntCounterVec,
-    /// Time of a shadow question, in seconds.
-    pub rules_seconds: Histogram,
+    /// Time of each side's response as the gateway measured it, in seconds.
+    pub response_seconds: HistogramVec,
     /// Look-ups that went without the store, by who wanted them.
     pub store_failures: IntCounterVec,
     /// Models loaded, by alias.
@@ -223,14 +219,11 @@ impl Metrics {
                 "perch_scorer_events_dropped_total",
                 "Suggestion events that were not stored, so that feedback on them counts for no side.",
             )?,
-            rules_requests: declare.counters(
-                "perch_scorer_rules_requests_total",
-                "Shadow questions to the rules, by result.",
-                &["result"],
-            )?,
-            rules_seconds: declare.histogram(
-                "perch_scorer_rules_latency_seconds",
-                "Time of a shadow question to the rules, in seconds.",
+            response_seconds: declare.histograms(
+                "perch_scorer_response_latency_seconds",
+                "Time of each side's own response at the gateway, in seconds: the application's, and the candidate's for \
+                 canary users.",
+                &["side"],
                 SLOW,
             )?,
             store_failures: declare.counters(
@@ -273,7 +266,6 @@ impl Metrics {
         each(&self.live_answers, &LIVE_RESULTS);
         each(&self.observations, &OBSERVATION_RESULTS);
         each(&self.batches, &BATCH_RESULTS);
-        each(&self.rules_requests, &RULES_RESULTS);
         each(&self.store_failures, &STORE_USERS);
         each(&self.model_loads, &["champion", "challenger"]);
         each(&self.model_refusals, crate::model::Refusal::REASONS);
@@ -293,10 +285,12 @@ impl Metrics {
                 self.decode_failures.with_label_values(&[encoding, fault]);
             }
         }
+        let candidate = &[Arm::Candidate.as_str()];
+        self.noise_requests.with_label_values(candidate);
+        self.noise_agreement.with_label_values(candidate);
+        self.noise_agreement_squares.with_label_values(candidate);
         for side in Arm::ALL {
-            self.noise_requests.with_label_values(&[side.as_str()]);
-            self.noise_agreement.with_label_values(&[side.as_str()]);
-            self.noise_agreement_squares.with_label_values(&[side.as_str()]);
+            self.response_seconds.with_label_values(&[side.as_str()]);
         }
         for arm in [Arm::Baseline.as_str(), Arm::Candidate.as_str(), "fallback"] {
             self.answer_seconds.with_label_values(&[arm]);
@@ -351,7 +345,7 @@ mod tests {
             "perch_scorer_judged_requests_total 0",
             "perch_scorer_request_agreement_total 0",
             "perch_scorer_noise_requests_total{side=\"candidate\"} 0",
-            "perch_scorer_noise_agreement_squares_total{side=\"baseline\"} 0",
+            "perch_scorer_noise_agreement_squares_total{side=\"candidate\"} 0",
             "perch_scorer_decode_failures_total{encoding=\"zstd\",reason=\"too_large\"} 0",
         ] {
             assert!(text.lines().any(|seen| seen == line), "{line} is not in\n{text}");

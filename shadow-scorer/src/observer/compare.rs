@@ -1,27 +1,27 @@
-//! Do the two sides say the same of an item? Pure, so that it can be tested to the last corner.
+//! Whether the two responses say the same of an item. Pure, so that it can be tested to the last corner.
 //!
-//! The unit is the served item: what the client was given decides how many items there are, and each of them ends as
-//! exactly one of True, False and None with a reason. Items that only the other side has are not counted, since no
-//! client saw them.
+//! The unit is the served item: what the client was given decides how many items there are, and each of them is counted
+//! exactly once: agree, disagree, abstained, or not compared with a reason. Items that only the other response has are not
+//! counted, since no client saw them.
 //!
-//! Of several reasons the one that says most about the system wins: no other side at all, then no such item there, then
-//! no label, then an abstention. An abstention is not a disagreement: a side that says `unknown` has no opinion to
-//! agree with, and counting it would make a careful model look bad.
+//! Of several reasons the one that says most about the system wins: no other response at all, then no such item there,
+//! then no label, then an abstention. An abstention is not a disagreement, nor a failure to compare: a response that says
+//! `unknown` has no opinion to agree with, and counting it would make a careful model look bad.
 
 use std::collections::BTreeMap;
 
 use contract::answer::AnswerSchema;
 use contract::batch_result::{self, BatchResult, LabelCount};
-use contract::names::{Agree, NotCompared};
+use contract::names::{Agree, Arm, NotCompared};
 
-/// What the other side says of one item.
+/// What the other response says of one item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Other<'a> {
     /// It says this; `None` when it knows the item but gives no label.
     Says(Option<&'a str>),
-    /// Its answer lacks the item.
+    /// It lacks the item.
     Lacks,
-    /// There is no other side: it could not be asked, or not be understood.
+    /// There is no other response, or none that can be read.
     Absent(NotCompared),
 }
 
@@ -32,18 +32,21 @@ pub enum Outcome {
     Same,
     /// Both have an opinion and they differ.
     Differ,
+    /// One of them says that it has no opinion.
+    Abstained,
     /// There is nothing to compare.
     Nothing(NotCompared),
 }
 
 impl Outcome {
-    /// As the label value `agree`.
+    /// As the label value `agree`; `None` for an abstention, which has none.
     #[must_use]
-    pub const fn agree(self) -> Agree {
+    pub const fn agree(self) -> Option<Agree> {
         match self {
-            Self::Same => Agree::True,
-            Self::Differ => Agree::False,
-            Self::Nothing(_) => Agree::None,
+            Self::Same => Some(Agree::True),
+            Self::Differ => Some(Agree::False),
+            Self::Nothing(_) => Some(Agree::None),
+            Self::Abstained => None,
         }
     }
 }
@@ -57,7 +60,7 @@ pub fn judge(served: Option<&str>, other: Other<'_>, schema: &AnswerSchema) -> O
         Other::Says(label) => label,
     };
     match (served, other) {
-        (Some(a), Some(b)) if schema.abstains(a) || schema.abstains(b) => Outcome::Nothing(NotCompared::Abstained),
+        (Some(a), Some(b)) if schema.abstains(a) || schema.abstains(b) => Outcome::Abstained,
         (Some(a), Some(b)) if a == b => Outcome::Same,
         (Some(_), Some(_)) => Outcome::Differ,
         (None, _) | (_, None) => Outcome::Nothing(NotCompared::NoLabel),
@@ -78,7 +81,7 @@ impl Agreement {
         match outcome {
             Outcome::Same => add(&mut self.same, 1),
             Outcome::Differ => add(&mut self.differ, 1),
-            Outcome::Nothing(_) => {}
+            Outcome::Abstained | Outcome::Nothing(_) => {}
         }
     }
 
@@ -96,7 +99,8 @@ pub struct Tally {
     observations: u32,
     agree_true: u32,
     agree_false: u32,
-    none: BTreeMap<NotCompared, u32>,
+    not_compared: BTreeMap<NotCompared, u32>,
+    abstained: BTreeMap<Arm, u32>,
     available: u32,
     unavailable: u32,
     /// By label: items that are the same, that differ, that have no verdict.
@@ -109,11 +113,12 @@ impl Tally {
         add(&mut self.observations, 1);
     }
 
-    /// Counts one item with the label that the client was given.
-    pub fn item(&mut self, served: Option<&str>, outcome: Outcome) {
+    /// Counts one item with the arm and the label that the client was given.
+    pub fn item(&mut self, arm: Arm, served: Option<&str>, outcome: Outcome) {
         match outcome {
             Outcome::Same => add(&mut self.agree_true, 1),
             Outcome::Differ => add(&mut self.agree_false, 1),
+            Outcome::Abstained => return add(self.abstained.entry(arm).or_default(), 1),
             Outcome::Nothing(reason) => self.none(reason, 1),
         }
         let Some(label) = served else { return };
@@ -125,20 +130,20 @@ impl Tally {
                 match outcome {
                     Outcome::Same => same,
                     Outcome::Differ => differ,
-                    Outcome::Nothing(_) => nothing,
+                    Outcome::Abstained | Outcome::Nothing(_) => nothing,
                 },
                 1,
             );
         }
     }
 
-    /// Counts items without a verdict of which nothing else is known.
+    /// Counts items that could not be compared, of which nothing else is known.
     pub fn none(&mut self, reason: NotCompared, items: u32) {
-        add(self.none.entry(reason).or_default(), items);
+        add(self.not_compared.entry(reason).or_default(), items);
     }
 
-    /// Counts whether there was a model to ask about an observation of the rules' arm.
-    pub fn model_was(&mut self, there: bool) {
+    /// Counts whether there was a candidate to ask about an observation of the baseline's arm.
+    pub fn candidate_was(&mut self, there: bool) {
         add(if there { &mut self.available } else { &mut self.unavailable }, 1);
     }
 
@@ -158,7 +163,8 @@ impl Tally {
             observations: self.observations,
             agree_true: self.agree_true,
             agree_false: self.agree_false,
-            none: self.none,
+            not_compared: self.not_compared,
+            abstained: self.abstained,
             available: self.available,
             unavailable: self.unavailable,
             labels,
@@ -191,8 +197,8 @@ mod tests {
     }
 
     #[test]
-    fn an_abstention_on_either_side_is_no_disagreement() {
-        let abstained = Outcome::Nothing(NotCompared::Abstained);
+    fn an_abstention_of_either_is_not_a_disagreement() {
+        let abstained = Outcome::Abstained;
         assert_eq!(judge(Some("unknown"), Other::Says(Some("coffee")), &schema()), abstained);
         assert_eq!(judge(Some("coffee"), Other::Says(Some("unknown")), &schema()), abstained);
         assert_eq!(judge(Some("unknown"), Other::Says(Some("unknown")), &schema()), abstained);
@@ -217,7 +223,7 @@ mod tests {
     fn a_request_counts_by_the_share_of_its_judged_items() {
         let mut agreement = Agreement::default();
         assert_eq!(agreement.share(), None);
-        agreement.add(Outcome::Nothing(NotCompared::Abstained));
+        agreement.add(Outcome::Abstained);
         assert_eq!(agreement.share(), None, "no opinion is no agreement of 0");
         for outcome in [Outcome::Same, Outcome::Differ, Outcome::Same, Outcome::Same] {
             agreement.add(outcome);
@@ -260,17 +266,18 @@ mod tests {
         ) {
             let mut tally = Tally::default();
             for (served, other) in &items {
-                tally.item(served.as_deref(), judge(served.as_deref(), borrow(other), &schema()));
+                tally.item(Arm::Baseline, served.as_deref(), judge(served.as_deref(), borrow(other), &schema()));
             }
             tally.none(NotCompared::Unreadable, unreadable);
-            let verdict = tally.into_result();
-            let wanted = u32::try_from(items.len()).unwrap() + unreadable;
-            prop_assert_eq!(verdict.agree_true + verdict.agree_false + verdict.none_total(), wanted);
+            let result = tally.into_result();
+            prop_assert_eq!(result.items(), u64::try_from(items.len()).unwrap() + u64::from(unreadable));
+            prop_assert!(result.labels_fit());
 
             let labelled = u32::try_from(items.iter().filter(|(served, _)| served.is_some()).count()).unwrap();
-            prop_assert_eq!(verdict.labels.iter().map(|cell| cell.items).sum::<u32>(), labelled);
-            let same = verdict.labels.iter().filter(|cell| cell.agree == Agree::True).map(|cell| cell.items).sum::<u32>();
-            prop_assert_eq!(same, verdict.agree_true);
+            let abstained: u32 = result.abstained.values().sum();
+            prop_assert_eq!(result.labels.iter().map(|cell| cell.items).sum::<u32>() + abstained, labelled);
+            let same = result.labels.iter().filter(|cell| cell.agree == Agree::True).map(|cell| cell.items).sum::<u32>();
+            prop_assert_eq!(same, result.agree_true);
         }
 
         #[test]
@@ -281,15 +288,15 @@ mod tests {
         }
 
         #[test]
-        fn a_verdict_survives_the_wire(items in proptest::collection::vec((label(), said()), 0..20)) {
+        fn a_result_survives_the_wire(items in proptest::collection::vec((label(), said()), 0..20)) {
             let mut tally = Tally::default();
             for (served, other) in &items {
                 tally.observation();
-                tally.item(served.as_deref(), judge(served.as_deref(), borrow(other), &schema()));
+                tally.item(Arm::Candidate, served.as_deref(), judge(served.as_deref(), borrow(other), &schema()));
             }
-            let verdict = tally.into_result();
-            let text = serde_json::to_string(&verdict).unwrap();
-            prop_assert_eq!(serde_json::from_str::<BatchResult>(&text).unwrap(), verdict);
+            let result = tally.into_result();
+            let text = serde_json::to_string(&result).unwrap();
+            prop_assert_eq!(serde_json::from_str::<BatchResult>(&text).unwrap(), result);
         }
     }
 }

@@ -65,7 +65,7 @@ impl Tallied {
         match outcome {
             Outcome::Same => self.same.fetch_add(1, Ordering::Relaxed),
             Outcome::Differ => self.differ.fetch_add(1, Ordering::Relaxed),
-            Outcome::Nothing(_) => return,
+            Outcome::Abstained | Outcome::Nothing(_) => return,
         };
     }
 

@@ -1,4 +1,4 @@
-//! A batch while its items are judged: each goes into the verdict, and into what is kept of the disagreements.
+//! A batch while its items are compared: each goes into the batch result, and into what is kept of the disagreements.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,12 +10,11 @@ use contract::names::{Arm, NotCompared};
 use super::compare::{Other, Outcome, Tally, judge};
 use super::contest::Pairing;
 use super::matrix::{Both, Sheet};
-use super::noise::Labels;
 use super::samples::Sample;
-use super::served::{Served, ServedItem};
+use super::served::{OtherResponse, Served, ServedItem};
 use super::work::{Predictions, Work, millis, seconds};
 
-/// A batch while its items are judged.
+/// A batch while its items are compared.
 pub(super) struct Judged<'a> {
     pub(super) work: &'a Work,
     pub(super) schema: &'a AnswerSchema,
@@ -30,103 +29,85 @@ impl<'a> Judged<'a> {
     pub(super) fn observation(&mut self, observation: &Observation<'_>, served: &Served, predictions: &Predictions) {
         self.work.time(observation);
         self.tally.observation();
-        if observation.arm == Arm::Baseline && !observation.fallback {
-            self.tally.model_was(predictions.absent.is_none());
+        if observation.success() && observation.assigned == Arm::Baseline {
+            self.tally.candidate_was(predictions.absent.is_none());
         }
         let result = match served {
             Served::Unreadable => {
                 self.tally.none(NotCompared::Unreadable, 1);
                 "unreadable"
             }
-            Served::Items(_) | Served::Error => "compared",
+            Served::Items(..) | Served::Error => "compared",
         };
         self.work.metrics.observations.with_label_values(&[result]).inc();
     }
 
-    pub(super) fn rule_item(
+    /// Compares one item with what the other response says of it, which is the champion's word where the gateway has no
+    /// other response.
+    pub(super) fn item(
         &mut self,
         observation: &Observation<'_>,
         served: &'a ServedItem,
+        response: &'a OtherResponse,
         predictions: &'a Predictions,
     ) -> Outcome {
-        let least = self.work.min_confidence;
         let item = &served.item;
         let row = predictions.row(&item.id);
         let scored = match (&predictions.champion, row) {
-            (Some(scores), Some(row)) => scores.top(row, least),
+            (Some(scores), Some(row)) => scores.top(row, self.work.min_confidence),
             _ => None,
         };
-        let other = match (predictions.absent, row) {
-            (Some(reason), _) => Other::Absent(reason),
-            (None, None) => Other::Lacks,
-            (None, Some(_)) => Other::Says(scored.map(|scored| scored.label)),
-        };
-        let outcome = judge(item.label.as_deref(), other, self.schema);
-        self.tally.item(item.label.as_deref(), outcome);
-        let model = scored.map(|scored| scored.label);
-        self.pair(item.label.as_deref(), model, outcome);
-        if let Other::Says(_) = other {
-            self.count(observation, served, item.label.as_deref(), model);
-        }
-        self.challenge(predictions, row, item.label.as_deref(), model);
-        if outcome == Outcome::Differ
-            && let (Some(rule), Some(scored), Some(scores)) = (&item.label, scored, &predictions.champion)
-        {
-            self.disagreements.push(Sample {
-                at_ms: millis(self.now),
-                user: observation.bucket,
-                item: item.id.clone(),
-                served: Arm::Baseline,
-                rule_label: rule.clone(),
-                model_label: scored.label.to_owned(),
-                model_confidence: Some(scored.confidence.into()),
-                model_version: scores.model().version().to_owned(),
-            });
-        }
-        outcome
-    }
-
-    pub(super) fn model_item(
-        &mut self,
-        observation: &Observation<'_>,
-        served: &'a ServedItem,
-        rules: Option<&'a Labels>,
-        predictions: &Predictions,
-    ) -> Outcome {
-        let item = &served.item;
-        let (other, rule) = match rules {
-            None => (Other::Absent(NotCompared::RulesUnavailable), None),
-            Some(labels) => match labels.get(&item.id) {
-                None => (Other::Lacks, None),
-                Some(label) => (Other::Says(label.as_deref()), label.as_deref()),
+        let other = match response {
+            OtherResponse::Known(labels) => {
+                labels.get(&item.id).map_or(Other::Lacks, |label| Other::Says(label.as_deref()))
+            }
+            OtherResponse::Unreadable => Other::Absent(NotCompared::Unreadable),
+            OtherResponse::Unknown => match (predictions.absent, row) {
+                (Some(reason), _) => Other::Absent(reason),
+                (None, None) => Other::Lacks,
+                (None, Some(_)) => Other::Says(scored.map(|scored| scored.label)),
             },
         };
-        let outcome = judge(item.label.as_deref(), other, self.schema);
-        self.tally.item(item.label.as_deref(), outcome);
-        self.pair(rule, item.label.as_deref(), outcome);
+        let given = item.label.as_deref();
+        let outcome = judge(given, other, self.schema);
+        self.tally.item(observation.served, given, outcome);
+        let label = match other {
+            Other::Says(label) => label,
+            Other::Lacks | Other::Absent(_) => None,
+        };
+        let (baseline, candidate) = match observation.served {
+            Arm::Baseline => (given, label),
+            Arm::Candidate => (label, given),
+        };
+        self.pair(baseline, candidate, outcome);
         if let Other::Says(_) = other {
-            self.count(observation, served, rule, item.label.as_deref());
+            self.count(observation, served, baseline, candidate);
         }
-        self.challenge(predictions, predictions.row(&item.id), rule, item.label.as_deref());
+        self.challenge(predictions, row, baseline, candidate);
         if outcome == Outcome::Differ
-            && let (Some(rule), Some(model)) = (rule, &item.label)
+            && let (Some(baseline), Some(candidate)) = (baseline, candidate)
         {
-            let suggestion = &served.suggestion;
+            let (confidence, version) = match (response, scored, &predictions.champion) {
+                (OtherResponse::Unknown, Some(scored), Some(scores)) => {
+                    (Some(scored.confidence.into()), scores.model().version().to_owned())
+                }
+                _ => (served.suggestion.confidence, served.suggestion.model_version.clone().unwrap_or_default()),
+            };
             self.disagreements.push(Sample {
                 at_ms: millis(self.now),
                 user: observation.bucket,
                 item: item.id.clone(),
-                served: Arm::Candidate,
-                rule_label: rule.to_owned(),
-                model_label: model.clone(),
-                model_confidence: suggestion.confidence,
-                model_version: suggestion.model_version.clone().unwrap_or_default(),
+                served: observation.served,
+                rule_label: baseline.to_owned(),
+                model_label: candidate.to_owned(),
+                model_confidence: confidence.filter(|_| observation.served == Arm::Candidate || scored.is_some()),
+                model_version: version,
             });
         }
         outcome
     }
 
-    /// Counts an item of which both sides' words are known, for the analysis.
+    /// Counts an item of which both labels are known, for the analysis.
     fn count(
         &mut self,
         observation: &Observation<'_>,
@@ -158,8 +139,8 @@ impl<'a> Judged<'a> {
         let (champion, rules) = (&self.pairing.challenger_champion, &self.pairing.challenger_rules);
         for (against, label, tallied) in [("champion", model, champion), ("rules", rule, rules)] {
             let outcome = judge(challenger, Other::Says(label), self.schema);
-            if let Outcome::Same | Outcome::Differ = outcome {
-                self.work.metrics.challenger.with_label_values(&[against, outcome.agree().as_str()]).inc();
+            if let (Outcome::Same | Outcome::Differ, Some(agree)) = (outcome, outcome.agree()) {
+                self.work.metrics.challenger.with_label_values(&[against, agree.as_str()]).inc();
                 tallied.add(outcome);
             }
         }

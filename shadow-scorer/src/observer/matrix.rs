@@ -78,7 +78,7 @@ pub(super) struct Both<'a> {
 impl<'a> Sheet<'a> {
     /// Counts an item of `observation`, seen at `now` (seconds since 1970).
     pub(super) fn item(&mut self, observation: &Observation<'_>, item: Both<'a>, now: i64) {
-        let (arm, cohort) = (observation.arm, observation.cohort);
+        let (arm, cohort) = (observation.served, observation.cohort);
         let cell = (arm, cohort, item.rule.unwrap_or_default(), item.model.unwrap_or_default());
         *self.cells.entry(cell).or_default() += 1;
         let (Some(rule), Some(model)) = (item.rule, item.model) else { return };
@@ -101,12 +101,12 @@ impl<'a> Sheet<'a> {
     }
 }
 
-/// All items of a user are in one group. Requests of nobody known are as independent as users are, so their bytes deal
-/// them.
+/// All items of a user are in one group. Requests without an identity are as independent as users are, so each goes by its
+/// response.
 fn group(observation: &Observation<'_>) -> i64 {
     let hash = match observation.bucket {
         Some(Bucket(bucket)) => xxh64(&bucket.to_le_bytes(), GROUP_SEED),
-        None => xxh64(observation.request, GROUP_SEED),
+        None => xxh64(observation.baseline, GROUP_SEED),
     };
     i64::try_from(hash % USER_GROUPS).unwrap_or(0)
 }

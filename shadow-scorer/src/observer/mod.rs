@@ -1,10 +1,10 @@
-//! Observation batches in, verdicts out, without ever making a live answer wait.
+//! Observation batches in, batch results out, without ever making a live response wait.
 //!
 //! Observation work has its own threads, at a lower priority, and its own bounded queue. Three things can happen to a
 //! batch:
 //!
-//! 1. it is worked on: the missing side is found, items are compared, the verdict says how it went;
-//! 2. the queue is full, or it had no turn in time: it is *shed*, that is, its items are counted and the verdict says so. One thread of its own
+//! 1. it is worked on: a response that is missing is found, items are compared, the result says how it went;
+//! 2. the queue is full, or it had no turn in time: it is *shed*, that is, its items are counted and the result says so. One thread of its own
 //!    does that, so that shedding works exactly when the other threads have no time;
 //! 3. that is full as well: it is refused, and the filter counts what it has. Nothing is lost silently.
 //!
@@ -18,7 +18,6 @@ mod gate;
 mod judged;
 mod matrix;
 mod noise;
-mod rules;
 mod samples;
 mod served;
 mod users;
@@ -42,7 +41,6 @@ pub use samples::{Kept, Sample};
 use self::gate::{Gate, Pass};
 use self::matrix::Matrix;
 use self::noise::Noise;
-use self::rules::Rules;
 use self::samples::Samples;
 use self::users::Users;
 use self::work::{Work, millis};
@@ -97,7 +95,7 @@ pub struct Observer {
     metrics: Arc<Metrics>,
 }
 
-/// What became of a batch that has no verdict.
+/// What became of a batch that has no result.
 #[derive(Debug, thiserror::Error)]
 pub enum ObserveError {
     /// The bytes are no batch.
@@ -107,7 +105,7 @@ pub enum ObserveError {
     #[error("the observation queue is full, and so is the one for shedding")]
     Refused,
     /// The work panicked or the program is ending.
-    #[error("observation work ended without a verdict")]
+    #[error("observation work ended without a result")]
     Broken,
 }
 
@@ -122,13 +120,6 @@ impl Observer {
         metrics: Arc<Metrics>,
     ) -> Self {
         let observe = &settings.observe;
-        let rules = Rules::new(
-            settings.rules.clone(),
-            observe.rules_concurrency,
-            observe.rules_deadline,
-            observe.decoded_bytes,
-            Arc::clone(&metrics),
-        );
         let (events, writing, matrix, counting) = {
             let _inside = threads.handle().enter();
             let (events, writing) = EventLog::start(store.clone());
@@ -141,7 +132,6 @@ impl Observer {
             drift: Drift::new(Arc::clone(&registry), observe.drift),
             registry,
             store,
-            rules: Arc::new(rules),
             events: Mutex::new(Some(events)),
             samples: Samples::new(observe.samples, seed()),
             matrix,
@@ -165,19 +155,19 @@ impl Observer {
         }
     }
 
-    /// The verdict on a batch. Dropping the future abandons the batch.
+    /// The result of a batch. Dropping the future abandons the batch.
     ///
     /// # Errors
     /// See [`ObserveError`].
     pub async fn submit(&self, bytes: Bytes) -> Result<BatchResult, ObserveError> {
-        let result = self.verdict(bytes).await;
+        let result = self.result(bytes).await;
         let label = match &result {
             Ok((_, label)) => label,
             Err(ObserveError::Malformed(_)) => "malformed",
             Err(ObserveError::Refused | ObserveError::Broken) => "refused",
         };
         self.metrics.batches.with_label_values(&[label]).inc();
-        result.map(|(verdict, _)| verdict)
+        result.map(|(counts, _)| counts)
     }
 
     /// Disagreements, for people to look at.
@@ -240,7 +230,7 @@ impl Observer {
         }
     }
 
-    async fn verdict(&self, bytes: Bytes) -> Result<(BatchResult, &'static str), ObserveError> {
+    async fn result(&self, bytes: Bytes) -> Result<(BatchResult, &'static str), ObserveError> {
         let arrived = Instant::now();
         let observations = Batch::parse(&bytes)?.observations.len();
         let threads = self.threads.as_ref().ok_or(ObserveError::Broken)?;
@@ -251,9 +241,9 @@ impl Observer {
                 // Who is worked on too late has no one left who waits for it, and so has the next one: then it is better
                 // to say so in time.
                 if arrived.elapsed() < work.deadline {
-                    work.verdict(&bytes, arrived).await.map(|verdict| (verdict, "answered"))
+                    work.result(&bytes, arrived).await.map(|counts| (counts, "answered"))
                 } else {
-                    work.shed(&bytes).await.map(|verdict| (verdict, "shed"))
+                    work.shed(&bytes).await.map(|counts| (counts, "shed"))
                 }
             };
             threads.work.spawn(task)
@@ -261,7 +251,7 @@ impl Observer {
             let pass: Pass = self.shed.enter(observations, bytes.len()).ok_or(ObserveError::Refused)?;
             let task = async move {
                 let _inside = pass;
-                work.shed(&bytes).await.map(|verdict| (verdict, "shed"))
+                work.shed(&bytes).await.map(|counts| (counts, "shed"))
             };
             threads.shed.spawn(task)
         };

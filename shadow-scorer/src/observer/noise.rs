@@ -1,24 +1,23 @@
-//! The system's own noise: how far a side disagrees with itself.
+//! The system's own noise: how far the candidate disagrees with itself.
 //!
-//! Of a small sample of observations the missing side is asked a second time, once its first answer is there, and the two
-//! are compared item by item as two sides are. Whatever they differ by (an application that is not deterministic, a list
-//! that changed in between) no model can be blamed for.
+//! For a small sample of observations the candidate is asked a second time, once its first response is there, and the two
+//! are compared item by item as baseline and candidate are. Whatever they differ by (a store that changed in between, a
+//! model that is not deterministic) is not a difference between the arms. The application is never asked again: its
+//! requests are its clients' only.
 //!
-//! It is the first thing to be shed: a question is asked only while few others of its kind are under way and most of the
-//! observation queue is empty, and no verdict waits for it.
+//! It is the first thing to be shed: the candidate is asked only while few others of this kind are under way and most of
+//! the observation queue is empty, and no batch result waits for it.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use contract::answer::{self, AnswerSchema};
-use contract::frame::{Encoding, Observation};
+use contract::answer::AnswerSchema;
+use contract::frame::Observation;
 use contract::names::Arm;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use xxhash_rust::xxh64::xxh64;
 
 use super::compare::{Agreement, Other, judge};
-use super::rules::Rules;
+use super::served::Labels;
 use crate::metrics::Metrics;
 use crate::model::{Loaded, Scores};
 use crate::store::TransactionWithHistory;
@@ -29,9 +28,6 @@ const AT_ONCE: usize = 4;
 const SEED: u64 = 4;
 /// Shares are kept in parts of this.
 const WHOLE: u32 = 1_000_000;
-
-/// A side's labels by item; an item without a label is `None`.
-pub(super) type Labels = HashMap<String, Option<String>>;
 
 /// Draws observations and asks again.
 #[derive(Debug)]
@@ -58,11 +54,11 @@ impl Noise {
         Self { share, turns: Arc::new(Semaphore::new(AT_ONCE)), metrics }
     }
 
-    /// Is `observation` drawn, and is there room? Drawn by a hash of what it says, its duration included, so that a request
+    /// The right to ask about `observation`, where it is drawn and there is room. Drawn by a hash of what it says, its duration included, so that a request
     /// that comes again and again is not always in or always out.
     pub(super) fn turn(&self, observation: &Observation<'_>, schema: &AnswerSchema) -> Option<Turn> {
         let user = observation.bucket.map_or(0, |bucket| bucket.0);
-        let hash = xxh64(observation.answer, SEED ^ user ^ u64::from(observation.duration_us));
+        let hash = xxh64(observation.given().1, SEED ^ user ^ u64::from(observation.duration_us));
         if hash % u64::from(WHOLE) >= self.share {
             return None;
         }
@@ -78,14 +74,6 @@ impl Noise {
 }
 
 impl Turn {
-    /// Asks the rules again, who said `first`.
-    pub(super) async fn rules(self, rules: Arc<Rules>, body: Bytes, encoding: Encoding, first: Labels) {
-        let Ok(answer) = rules.ask(body, encoding).await else { return };
-        let Ok(items) = answer::read(&answer, &self.schema) else { return };
-        let again: Labels = items.into_iter().map(|item| (item.id, item.label)).collect();
-        self.count(Arm::Baseline, &first, &again);
-    }
-
     /// Asks the model again, which said `first` of the transactions `found`.
     pub(super) async fn model(
         self,
@@ -97,17 +85,17 @@ impl Turn {
         let Some(Ok(scores)) = Scores::of(&[&model], &found, &self.metrics).await.pop() else { return };
         let label = |row| scores.top(row, least).map(|scored| scored.label.to_owned());
         let again: Labels = (0..).zip(&found).map(|(row, one)| (one.id.to_string(), label(row))).collect();
-        self.count(Arm::Candidate, &first, &again);
+        self.count(&first, &again);
     }
 
-    fn count(&self, side: Arm, first: &Labels, again: &Labels) {
+    fn count(&self, first: &Labels, again: &Labels) {
         let mut agreement = Agreement::default();
         for (id, first) in first {
             let other = again.get(id).map_or(Other::Lacks, |label| Other::Says(label.as_deref()));
             agreement.add(judge(first.as_deref(), other, &self.schema));
         }
         if let Some(share) = agreement.share() {
-            let side = &[side.as_str()];
+            let side = &[Arm::Candidate.as_str()];
             self.metrics.noise_requests.with_label_values(side).inc();
             self.metrics.noise_agreement.with_label_values(side).inc_by(share);
             self.metrics.noise_agreement_squares.with_label_values(side).inc_by(share * share);

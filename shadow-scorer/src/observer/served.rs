@@ -1,86 +1,114 @@
-//! What the client was given: an observed answer, unpacked and read.
+//! What the client was given, and the other response where the gateway knows both: unpacked and read.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
 
 use contract::answer::{self, AnswerSchema, Item};
-use contract::frame::Observation;
+use contract::frame::{Encoding, Observation};
 use contract::names::Arm;
 
 use crate::http::decode::{self, decode};
 use crate::metrics::Metrics;
 
-/// An observed answer.
+/// A response's labels by item; an item without a label is `None`.
+pub(super) type Labels = HashMap<String, Option<String>>;
+
+/// An observed response.
 #[derive(Debug)]
 pub(super) enum Served {
-    /// Its items, in the answer's order.
-    Items(Vec<ServedItem>),
-    /// It cannot be unpacked or read, so it counts as one item without a verdict.
+    /// Its items, in their order, and the other response's labels.
+    Items(Vec<ServedItem>, OtherResponse),
+    /// It cannot be unpacked or read, so it counts as one item that is not compared.
     Unreadable,
     /// It is an error of the application, which suggests nothing: no items.
     Error,
 }
 
-/// One item of an observed answer.
+/// The response that the client was not given.
+#[derive(Debug)]
+pub(super) enum OtherResponse {
+    /// The gateway has none: the candidate is to be asked.
+    Unknown,
+    /// It cannot be unpacked or read.
+    Unreadable,
+    /// What it says.
+    Known(Labels),
+}
+
+/// One item of an observed response.
 #[derive(Debug)]
 pub(super) struct ServedItem {
-    /// Id and label, as the answer's schema says.
+    /// Id and label, as the schema says.
     pub item: Item,
     /// The suggestion's event, by which a client's feedback names it.
     pub event_id: Option<String>,
-    /// What the answer says besides.
+    /// What the response says besides.
     pub suggestion: Suggestion,
 }
 
-/// What an answer of the reference shape carries per item. An application whose answers have another one has no events,
+/// What a response of the reference shape carries per item. An application whose responses have another one has no events,
 /// and so no feedback that could be told apart by arm.
 #[derive(Debug, Default)]
 pub(super) struct Suggestion {
     /// Confidence of the top label.
     pub confidence: Option<f64>,
-    /// Version of the model that gave it; `None` for the rules' answers.
+    /// Version of the model that gave it; `None` for the baseline's.
     pub model_version: Option<String>,
 }
 
 impl Served {
-    /// Reads the answer of `observation`, unpacked to at most `limit` bytes.
+    /// Reads the responses of `observation`, unpacked to at most `limit` bytes.
     pub(super) async fn read(
         observation: &Observation<'_>,
         schema: &AnswerSchema,
         limit: usize,
         metrics: &Metrics,
     ) -> Self {
-        if !(200..300).contains(&observation.status) {
+        if !observation.success() {
             return Self::Error;
         }
-        let encoding = observation.answer_encoding;
-        let body = match decode(encoding, observation.answer, limit).await {
-            Ok(body) => body,
-            Err(fault) => {
-                metrics.decode_failures.with_label_values(&[decode::name(encoding), fault.as_str()]).inc();
-                return Self::Unreadable;
-            }
-        };
+        let (encoding, given) = observation.given();
+        let Some(body) = unpacked(encoding, given, limit, metrics).await else { return Self::Unreadable };
         let besides = ["/event_id", "/candidates/0/confidence", "/candidates/0/model_version"];
-        let models = observation.arm == Arm::Candidate;
+        let candidate = observation.served == Arm::Candidate;
         let read = answer::read_with(&body, schema, besides, |item, [event, confidence, version]| ServedItem {
             item,
             event_id: event.text().map(str::to_owned),
             suggestion: Suggestion {
                 confidence: confidence.number(),
-                // The model's answers are this program's own; the rules' may have the same shape.
-                model_version: version.text().filter(|_| models).map(str::to_owned),
+                // The candidate's responses are this program's own; the baseline's may have the same shape.
+                model_version: version.text().filter(|_| candidate).map(str::to_owned),
             },
         });
-        read.map_or(Self::Unreadable, Self::Items)
+        let Ok(items) = read else { return Self::Unreadable };
+        let other = match (observation.served, observation.candidate) {
+            (Arm::Candidate, _) => unpacked(observation.encoding, observation.baseline, limit, metrics).await,
+            (Arm::Baseline, Some(candidate)) => Some(Cow::Borrowed(candidate)),
+            (Arm::Baseline, None) => return Self::Items(items, OtherResponse::Unknown),
+        };
+        let labels = other.and_then(|body| answer::read(&body, schema).ok());
+        let labels = labels.map(|items| items.into_iter().map(|item| (item.id, item.label)).collect());
+        Self::Items(items, labels.map_or(OtherResponse::Unreadable, OtherResponse::Known))
     }
 
     /// Items that it counts as.
     #[must_use]
     pub(super) fn count(&self) -> u32 {
         match self {
-            Self::Items(items) => u32::try_from(items.len()).unwrap_or(u32::MAX),
+            Self::Items(items, _) => u32::try_from(items.len()).unwrap_or(u32::MAX),
             Self::Unreadable => 1,
             Self::Error => 0,
         }
     }
+}
+
+async fn unpacked<'a>(encoding: Encoding, body: &'a [u8], limit: usize, metrics: &Metrics) -> Option<Cow<'a, [u8]>> {
+    decode(encoding, body, limit)
+        .await
+        .inspect_err(|fault| {
+            metrics.decode_failures.with_label_values(&[decode::name(encoding), fault.as_str()]).inc();
+        })
+        .ok()
 }
 
 #[cfg(test)]
@@ -90,16 +118,18 @@ mod tests {
 
     fn observation(arm: Arm, status: u16, answer: &[u8]) -> Observation<'_> {
         Observation {
-            arm,
+            assigned: arm,
+            served: arm,
             fallback: false,
             bucket: None,
             cohort: contract::names::Cohort::Ordinary,
             status,
             duration_us: 1,
-            request_encoding: Encoding::Identity,
-            answer_encoding: Encoding::Identity,
-            request: b"{}",
-            answer,
+            baseline_us: 1,
+            candidate_us: 1,
+            encoding: Encoding::Identity,
+            baseline: answer,
+            candidate: (arm == Arm::Candidate).then_some(answer),
         }
     }
 
@@ -125,16 +155,39 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn answers_name_their_event_and_only_the_models_a_version() {
+    async fn responses_name_their_event_and_only_the_candidates_a_version() {
         let body = br#"{"items":[{"txn_id":"1","event_id":"e","candidates":[
             {"label":"coffee","confidence":0.5,"model_version":"v1"}]},{"txn_id":"2","candidates":[]}]}"#;
-        let (Served::Items(items), _) = read(observation(Arm::Candidate, 200, body)).await else { panic!("no items") };
+        let (Served::Items(items, _), _) = read(observation(Arm::Candidate, 200, body)).await else {
+            panic!("no items")
+        };
         let first = &items[0];
         assert_eq!((first.event_id.as_deref(), first.suggestion.model_version.as_deref()), (Some("e"), Some("v1")));
         assert!(items[1].event_id.is_none());
 
-        let (Served::Items(items), _) = read(observation(Arm::Baseline, 200, body)).await else { panic!("no items") };
+        let (Served::Items(items, _), _) = read(observation(Arm::Baseline, 200, body)).await else {
+            panic!("no items")
+        };
         let first = &items[0];
         assert_eq!((first.event_id.as_deref(), first.suggestion.model_version.as_deref()), (Some("e"), None));
+    }
+
+    #[tokio::test]
+    async fn where_the_gateway_knows_both_responses_nobody_is_asked() {
+        let ours = br#"{"items":[{"txn_id":1,"candidates":[{"label":"coffee"}]},{"txn_id":2}]}"#;
+        let theirs = br#"{"items":[{"txn_id":"1","candidates":[{"label":"travel"}]}]}"#;
+        let both = Observation { baseline: ours, candidate: Some(theirs), ..observation(Arm::Candidate, 200, b"") };
+        let known = |served: Served| match served {
+            Served::Items(items, OtherResponse::Known(labels)) => (items.len(), labels),
+            other => panic!("{other:?}"),
+        };
+        let (items, labels) = known(read(both).await.0);
+        assert_eq!((items, labels.len(), labels["1"].as_deref(), labels["2"].as_deref()), (1, 2, Some("coffee"), None));
+        let (items, labels) = known(read(Observation { served: Arm::Baseline, ..both }).await.0);
+        assert_eq!((items, labels["1"].as_deref()), (2, Some("travel")));
+        let (served, _) = read(Observation { baseline: b"<html>", ..both }).await;
+        assert!(matches!(served, Served::Items(_, OtherResponse::Unreadable)));
+        let (served, _) = read(observation(Arm::Baseline, 200, ours)).await;
+        assert!(matches!(served, Served::Items(_, OtherResponse::Unknown)));
     }
 }

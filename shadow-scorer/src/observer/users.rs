@@ -45,13 +45,13 @@ impl Users {
         Self { since_ms: now_ms, state: Mutex::new(State { one_in: 1, seen: HashMap::new() }) }
     }
 
-    /// Takes in the users of a batch that arrived at `now_ms`. A canary user is in the model's arm also when the rules
-    /// answered. Who is in a cohort is not dealt by the share, and so is left out.
+    /// Takes in the users of a batch that arrived at `now_ms`. A canary user is in the candidate's arm whatever
+    /// response was given. The share does not decide for a cohort's users, so they are left out.
     pub(super) fn see(&self, observations: &[Observation<'_>], now_ms: u64) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         for observation in observations {
             if let (Some(bucket), Cohort::Ordinary) = (observation.bucket, observation.cohort) {
-                let model = observation.fallback || observation.arm == Arm::Candidate;
+                let model = observation.assigned == Arm::Candidate;
                 state.see(bucket, model, now_ms);
             }
         }
@@ -99,16 +99,18 @@ mod tests {
 
     fn observation(user: u64, arm: Arm, fallback: bool) -> Observation<'static> {
         Observation {
-            arm,
+            assigned: if fallback { Arm::Candidate } else { arm },
+            served: arm,
             fallback,
             bucket: Some(Bucket(user)),
             cohort: Cohort::Ordinary,
             status: 200,
             duration_us: 1,
-            request_encoding: Encoding::Identity,
-            answer_encoding: Encoding::Identity,
-            request: b"{}",
-            answer: b"{}",
+            baseline_us: 1,
+            candidate_us: 1,
+            encoding: Encoding::Identity,
+            baseline: b"{}",
+            candidate: None,
         }
     }
 

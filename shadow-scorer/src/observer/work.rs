@@ -1,19 +1,18 @@
-//! From a batch of observations to its verdict.
+//! From a batch of observations to its result.
 //!
-//! Everything that can be done for the whole batch at once is: one look-up in the store, one run of the model over the
-//! items of all rule-arm answers. Answers that the model gave cost a question to the rules each; those are asked
-//! together and do not wait for the model.
+//! Everything that can be done for the whole batch at once is: one look-up in the store, one run of the model over all
+//! items. Where the gateway knows both responses they are compared; else the champion's word is the other one. The
+//! application is never asked.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use contract::answer::{self, AnswerSchema};
+use contract::answer::AnswerSchema;
 use contract::batch_result::BatchResult;
 use contract::frame::{Batch, FrameError, NOT_TIMED, Observation};
 use contract::names::{Arm, NotCompared};
-use tokio::task::JoinSet;
 
 use super::compare::{Agreement, Tally};
 use super::contest::Contest;
@@ -21,8 +20,7 @@ use super::courtesy::Courtesy;
 use super::drift::{Drift, Watched};
 use super::judged::Judged;
 use super::matrix::{Matrix, Sheet};
-use super::noise::{Labels as SideLabels, Noise};
-use super::rules::Rules;
+use super::noise::Noise;
 use super::samples::Samples;
 use super::served::{Served, ServedItem};
 use super::users::Users;
@@ -34,7 +32,7 @@ use crate::store::{Store, SuggestionEvent, TransactionWithHistory};
 /// Longest id or label of an event, in bytes.
 const MOST_TEXT: usize = 200;
 
-/// What a verdict is worked out with. Shared by all batches.
+/// What a result is worked out with. Shared by all batches.
 #[derive(Debug)]
 pub(super) struct Work {
     /// Who is compared with the rules, and who is judged beside.
@@ -45,8 +43,6 @@ pub(super) struct Work {
     pub drift: Drift,
     /// Transactions and their histories.
     pub store: Store,
-    /// The other side of the model's answers.
-    pub rules: Arc<Rules>,
     /// Where suggestions are stored; taken away at the end.
     pub events: Mutex<Option<EventLog>>,
     /// Where disagreements are kept.
@@ -83,11 +79,11 @@ pub(super) struct Predictions {
 }
 
 impl Work {
-    /// Works out the verdict on a batch that arrived at `arrived`.
+    /// Works out the result of a batch that arrived at `arrived`.
     ///
     /// # Errors
     /// When the bytes are no batch.
-    pub(super) async fn verdict(&self, bytes: &Bytes, arrived: Instant) -> Result<BatchResult, FrameError> {
+    pub(super) async fn result(&self, bytes: &Bytes, arrived: Instant) -> Result<BatchResult, FrameError> {
         let batch = Batch::parse(bytes)?;
         let mut served = Vec::with_capacity(batch.observations.len());
         let mut courtesy = Courtesy::default();
@@ -96,10 +92,8 @@ impl Work {
             courtesy.did(read.count() as usize);
             served.push(read);
         }
-        let questions = self.ask_rules(bytes, &batch, &served);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let predictions = self.predict(&served, arrived, now, &mut courtesy).await;
-        let rules = answers(questions, &batch.schema).await;
 
         let mut judged = Judged {
             work: self,
@@ -111,16 +105,12 @@ impl Work {
             disagreements: Vec::new(),
         };
         let events = self.events.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        for (index, (observation, served)) in batch.observations.iter().zip(&served).enumerate() {
+        for (observation, served) in batch.observations.iter().zip(&served) {
             judged.observation(observation, served, &predictions);
-            let Served::Items(items) = served else { continue };
-            let labels = rules.get(&index).and_then(Option::as_ref);
+            let Served::Items(items, other) = served else { continue };
             let mut agreement = Agreement::default();
             for item in items {
-                agreement.add(match observation.arm {
-                    Arm::Baseline => judged.rule_item(observation, item, &predictions),
-                    Arm::Candidate => judged.model_item(observation, item, labels, &predictions),
-                });
+                agreement.add(judged.item(observation, item, other, &predictions));
                 if let (Some(events), Some(event)) = (&events, event(observation, item, now)) {
                     events.offer(event);
                 }
@@ -130,7 +120,7 @@ impl Work {
                 self.metrics.judged_requests.inc();
                 self.metrics.agreement.inc_by(share);
                 self.metrics.agreement_squares.inc_by(share * share);
-                self.ask_again(bytes, observation, &batch.schema, items, &predictions, labels);
+                self.ask_again(observation, &batch.schema, items, &predictions);
             }
         }
         self.users.see(&batch.observations, millis(now));
@@ -140,16 +130,16 @@ impl Work {
             let champion = predictions.champion.as_ref().map_or("", |scores| scores.model().version());
             self.samples.offer(champion, disagreements);
         }
-        let verdict = tally.into_result();
-        self.count(&verdict);
+        let result = tally.into_result();
+        self.count(&result);
         if let Some(watched) = predictions.watched {
-            watched.add_agreement(verdict.agree_true, verdict.agree_false, now.as_secs());
+            watched.add_agreement(result.agree_true, result.agree_false, now.as_secs());
         }
-        Ok(verdict)
+        Ok(result)
     }
 
-    /// The verdict on a batch that is not worked on: its items are counted as shed, which takes reading the answers but
-    /// neither store nor model nor rules.
+    /// The result of a batch that is not worked on: its items are counted as shed, which takes reading the answers but
+    /// neither store nor model.
     ///
     /// # Errors
     /// When the bytes are no batch.
@@ -161,8 +151,8 @@ impl Work {
             let served = Served::read(observation, &batch.schema, self.decoded_bytes, &self.metrics).await;
             self.time(observation);
             tally.observation();
-            if observation.arm == Arm::Baseline && !observation.fallback {
-                tally.model_was(model);
+            if observation.success() && observation.assigned == Arm::Baseline {
+                tally.candidate_was(model);
             }
             match &served {
                 Served::Unreadable => tally.none(NotCompared::Unreadable, 1),
@@ -171,27 +161,13 @@ impl Work {
             self.metrics.observations.with_label_values(&["shed"]).inc();
         }
         self.users.see(&batch.observations, millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()));
-        let verdict = tally.into_result();
-        self.count(&verdict);
-        Ok(verdict)
+        let result = tally.into_result();
+        self.count(&result);
+        Ok(result)
     }
 
-    /// Starts a question to the rules for each of the model's answers, by the observation's place in the batch.
-    fn ask_rules(&self, bytes: &Bytes, batch: &Batch<'_>, served: &[Served]) -> JoinSet<(usize, Option<Bytes>)> {
-        let mut questions = JoinSet::new();
-        for (index, (observation, served)) in batch.observations.iter().zip(served).enumerate() {
-            let has_items = matches!(served, Served::Items(items) if !items.is_empty());
-            if observation.arm == Arm::Candidate && has_items {
-                let (rules, body) = (Arc::clone(&self.rules), bytes.slice_ref(observation.request));
-                let encoding = observation.request_encoding;
-                questions.spawn(async move { (index, rules.ask(body, encoding).await.ok()) });
-            }
-        }
-        questions
-    }
-
-    /// Asks champion and challenger about all items. Of the model's own answers the champion is asked too: whether it is
-    /// asked what it was trained on must be known at any share.
+    /// Asks champion and challenger about all items, also where the gateway has the candidate's response: whether the
+    /// champion is asked what it was trained on must be known at any share.
     async fn predict(
         &self,
         served: &[Served],
@@ -204,7 +180,7 @@ impl Work {
         let absent = champion.is_none().then_some(NotCompared::CandidateUnavailable);
         let mut ids: Vec<i64> = Vec::new();
         for served in served {
-            if let Served::Items(items) = served {
+            if let Served::Items(items, _) = served {
                 ids.extend(items.iter().filter_map(|served| served.item.id.parse::<i64>().ok()));
             }
         }
@@ -249,49 +225,46 @@ impl Work {
         }
     }
 
-    /// Asks the side that was missing a second time, if the observation is drawn for that. `labels` is what the rules said
-    /// of it, if they were asked. Nothing waits for the answer.
+    /// Asks the candidate a second time, if the observation is drawn for that. Nothing waits for the response.
     fn ask_again(
         &self,
-        bytes: &Bytes,
         observation: &Observation<'_>,
         schema: &AnswerSchema,
         items: &[ServedItem],
         predictions: &Predictions,
-        labels: Option<&SideLabels>,
     ) {
+        let Some(scores) = &predictions.champion else { return };
         let Some(turn) = self.noise.turn(observation, schema) else { return };
-        if let Some(first) = labels {
-            let (rules, body) = (Arc::clone(&self.rules), bytes.slice_ref(observation.request));
-            tokio::spawn(turn.rules(rules, body, observation.request_encoding, first.clone()));
-        } else if let Some(scores) = &predictions.champion {
-            let rows: Vec<usize> = items.iter().filter_map(|served| predictions.row(&served.item.id)).collect();
-            let found = |row: &usize| predictions.found.get(*row).cloned();
-            let label = |row: usize| scores.top(row, self.min_confidence).map(|scored| scored.label.to_owned());
-            let found: Vec<_> = rows.iter().filter_map(found).collect();
-            let first = found.iter().zip(&rows).map(|(one, row)| (one.id.to_string(), label(*row))).collect();
-            tokio::spawn(turn.model(scores.shared_model(), found, self.min_confidence, first));
-        }
+        let rows: Vec<usize> = items.iter().filter_map(|served| predictions.row(&served.item.id)).collect();
+        let found = |row: &usize| predictions.found.get(*row).cloned();
+        let label = |row: usize| scores.top(row, self.min_confidence).map(|scored| scored.label.to_owned());
+        let found: Vec<_> = rows.iter().filter_map(found).collect();
+        let first = found.iter().zip(&rows).map(|(one, row)| (one.id.to_string(), label(*row))).collect();
+        tokio::spawn(turn.model(scores.shared_model(), found, self.min_confidence, first));
     }
 
     pub(super) fn time(&self, observation: &Observation<'_>) {
         if observation.duration_us == NOT_TIMED {
             return;
         }
-        let arm = if observation.fallback { "fallback" } else { observation.arm.as_str() };
-        let seconds = f64::from(observation.duration_us) / 1e6;
-        self.metrics.answer_seconds.with_label_values(&[arm]).observe(seconds);
+        let arm = if observation.fallback { "fallback" } else { observation.served.as_str() };
+        self.metrics.answer_seconds.with_label_values(&[arm]).observe(f64::from(observation.duration_us) / 1e6);
+        for (side, us) in [(Arm::Baseline, observation.baseline_us), (Arm::Candidate, observation.candidate_us)] {
+            if us != NOT_TIMED {
+                self.metrics.response_seconds.with_label_values(&[side.as_str()]).observe(f64::from(us) / 1e6);
+            }
+        }
     }
 
-    fn count(&self, verdict: &BatchResult) {
+    fn count(&self, result: &BatchResult) {
         let items = &self.metrics.items;
-        items.with_label_values(&["True"]).inc_by(verdict.agree_true.into());
-        items.with_label_values(&["False"]).inc_by(verdict.agree_false.into());
-        items.with_label_values(&["None"]).inc_by(verdict.none_total().into());
-        for (reason, count) in &verdict.none {
+        items.with_label_values(&["True"]).inc_by(result.agree_true.into());
+        items.with_label_values(&["False"]).inc_by(result.agree_false.into());
+        items.with_label_values(&["None"]).inc_by(result.not_compared_total());
+        for (reason, count) in &result.not_compared {
             self.metrics.none.with_label_values(&[reason.as_str()]).inc_by((*count).into());
         }
-        for cell in &verdict.labels {
+        for cell in &result.labels {
             let label = self.labels.of(&cell.label);
             self.metrics.label_items.with_label_values(&[label, cell.agree.as_str()]).inc_by(cell.items.into());
         }
@@ -304,22 +277,6 @@ impl Predictions {
     }
 }
 
-/// The rules' answers by the observation's place: labels by item, or `None` when there is no answer.
-async fn answers(
-    mut questions: JoinSet<(usize, Option<Bytes>)>,
-    schema: &AnswerSchema,
-) -> HashMap<usize, Option<SideLabels>> {
-    let mut answers = HashMap::with_capacity(questions.len());
-    while let Some(done) = questions.join_next().await {
-        // A question that panicked has no answer, as its place stays empty.
-        let Ok((index, body)) = done else { continue };
-        let items = body.and_then(|body| answer::read(&body, schema).ok());
-        let labels = items.map(|items| items.into_iter().map(|item| (item.id, item.label)).collect());
-        answers.insert(index, labels);
-    }
-    answers
-}
-
 /// The stored form of one suggestion, for the feedback on it; `None` when it has no id that feedback could name. The
 /// rules' answers are the application's own, so nothing in them may be longer than a column of ours should be.
 fn event(observation: &Observation<'_>, served: &ServedItem, now: Duration) -> Option<SuggestionEvent> {
@@ -328,7 +285,7 @@ fn event(observation: &Observation<'_>, served: &ServedItem, now: Duration) -> O
     Some(SuggestionEvent {
         event_id: served.event_id.as_ref().filter(storable)?.clone(),
         txn_id: served.item.id.parse().ok()?,
-        arm: observation.arm.as_str().to_owned(),
+        arm: observation.served.as_str().to_owned(),
         model_version: suggestion.model_version.as_ref().filter(storable).cloned().unwrap_or_default(),
         label: served.item.label.as_ref().filter(storable).cloned().unwrap_or_default(),
         confidence: suggestion.confidence.unwrap_or(0.0),

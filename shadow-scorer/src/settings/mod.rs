@@ -35,8 +35,6 @@ pub struct Settings {
     pub retrain_cool_down: Option<Duration>,
     /// URL of the store. May hold a password: never logged.
     pub store: String,
-    /// Scheme, host and port of the rules and the intercepted path.
-    pub rules: Uri,
     /// Path of the intercepted request, starting with `/`.
     pub intercept_path: String,
     /// Live answers.
@@ -77,13 +75,9 @@ pub struct Observe {
     pub deadline: Duration,
     /// Size of a decompressed body, at least 1.
     pub decoded_bytes: usize,
-    /// Longest wait for the rules.
-    pub rules_deadline: Duration,
-    /// Questions at the rules at once, at least 1.
-    pub rules_concurrency: usize,
     /// Disagreements kept; 0 keeps none.
     pub samples: usize,
-    /// Percent of the observations whose missing side is asked twice, 0.0..=100.0.
+    /// Percent of the observations for which the candidate is asked twice, 0.0..=100.0.
     pub noise_percent: f64,
     /// What must be seen before drift is judged.
     pub drift: Patience,
@@ -114,15 +108,6 @@ pub enum SettingsError {
         /// What it held.
         value: String,
     },
-    /// A URL of the rules that cannot be asked.
-    #[error(
-        "--rules-url is {value:?}: give scheme, host and port without a path, e.g. http://rules.internal:8080 \
-         (https is not spoken: let a proxy beside the scorer do it)"
-    )]
-    RulesUrl {
-        /// What it held.
-        value: String,
-    },
     /// A path that no request has.
     #[error("--intercept-path is {value:?}: give a path that starts with '/', without a query, e.g. /ml/suggestions")]
     Path {
@@ -150,10 +135,6 @@ impl Raw {
         let listen = match self.listen {
             Some(text) => text,
             None => ports::address(Part::Scorer, &lookup)?,
-        };
-        let rules_url = match self.rules_url {
-            Some(text) => text,
-            None => format!("http://{}", ports::address(Part::Rules, &lookup)?),
         };
         let path_is_good = self.intercept_path.starts_with('/')
             && !self.intercept_path.contains(['?', '#'])
@@ -190,7 +171,6 @@ impl Raw {
             judge_every: (self.judge_every_ms > 0).then(|| Duration::from_millis(self.judge_every_ms)),
             retrain_cool_down: self.retrain_on_drift.then_some(Duration::from_secs(cool_down_hours * 3_600)),
             store: self.store,
-            rules: rules_uri(&rules_url, &self.intercept_path)?,
             intercept_path: self.intercept_path,
             live: Live {
                 deadline: wait("live-deadline-ms", self.live_deadline_ms)?,
@@ -210,8 +190,6 @@ impl Raw {
                 )?,
                 deadline: wait("observe-deadline-ms", self.observe_deadline_ms)?,
                 decoded_bytes: at_least_1("decoded-bytes", self.decoded_bytes)?,
-                rules_deadline: wait("rules-deadline-ms", self.rules_deadline_ms)?,
-                rules_concurrency: at_least_1("rules-concurrency", self.rules_concurrency)?,
                 samples: in_range("samples", self.samples, 0, 100_000, "give 0 to 100000; they are held in memory")?,
                 noise_percent: in_range(
                     "noise-percent",
@@ -258,14 +236,6 @@ fn resolve(text: &str) -> Result<SocketAddr, SettingsError> {
     text.to_socket_addrs().map_err(|_| fault())?.next().ok_or_else(fault)
 }
 
-fn rules_uri(url: &str, path: &str) -> Result<Uri, SettingsError> {
-    let fault = || SettingsError::RulesUrl { value: url.to_owned() };
-    let uri: Uri = url.parse().map_err(|_| fault())?;
-    let plain = uri.scheme_str() == Some("http") && uri.query().is_none() && matches!(uri.path(), "" | "/");
-    let Some(authority) = uri.authority().filter(|_| plain) else { return Err(fault()) };
-    Uri::builder().scheme("http").authority(authority.clone()).path_and_query(path).build().map_err(|_| fault())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -279,8 +249,6 @@ mod tests {
     fn the_defaults_are_good_and_take_the_shared_ports() {
         let settings = check(&[]).unwrap();
         assert_eq!(settings.listen.to_string(), ports::address(Part::Scorer, |_| None).unwrap());
-        assert_eq!(settings.rules.port_u16(), Some(ports::port(Part::Rules, |_| None).unwrap()));
-        assert_eq!(settings.rules.path(), "/ml/suggestions");
         assert!(settings.role.live() && settings.role.observe());
     }
 
@@ -297,15 +265,11 @@ mod tests {
     fn each_fault_names_its_value_and_the_mend() {
         let cases: &[(&[&str], &str, &str)] = &[
             (&["--listen", "nowhere"], "\"nowhere\"", "127.0.0.1:0"),
-            (&["--rules-url", "https://rules"], "https://rules", "proxy"),
-            (&["--rules-url", "http://rules/api"], "http://rules/api", "without a path"),
-            (&["--rules-url", "rules"], "\"rules\"", "http://"),
             (&["--intercept-path", "ml"], "\"ml\"", "starts with '/'"),
             (&["--min-confidence", "1.5"], "1.5", "0 to 1"),
             (&["--live-deadline-ms", "0"], "--live-deadline-ms is 0", "milliseconds"),
             (&["--observe-queue-bytes", "5"], "is 5", "4194304"),
             (&["--drift-hours", "200"], "is 200", "168"),
-            (&["--rules-concurrency", "0"], "is 0", "at least 1"),
             (&["--keep-events-days", "0"], "is 0", "3650 days"),
             (&["--noise-percent", "NaN"], "is NaN", "0 to 100"),
             (&["--train-deadline-s", "90000"], "is 90000", "86400 seconds"),

@@ -63,11 +63,7 @@ pub struct Raw {
     )]
     pub store: String,
 
-    /// The application's own rules, asked about answers that the model gave [default: http://PERCH_HOST:PERCH_RULES_PORT]
-    #[arg(long, env = "PERCH_RULES_URL", value_name = "URL")]
-    pub rules_url: Option<String>,
-
-    /// Path of the intercepted request, here and at the rules
+    /// Path of the intercepted request
     #[arg(long, env = "PERCH_INTERCEPT_PATH", value_name = "PATH", default_value = "/ml/suggestions")]
     pub intercept_path: String,
 
@@ -107,19 +103,11 @@ pub struct Raw {
     #[arg(long, env = "PERCH_DECODED_BYTES", value_name = "BYTES", default_value_t = 8 * 1024 * 1024)]
     pub decoded_bytes: usize,
 
-    /// Longest wait for the rules' answer to a shadow question
-    #[arg(long, env = "PERCH_RULES_DEADLINE_MS", value_name = "MS", default_value_t = 500)]
-    pub rules_deadline_ms: u64,
-
-    /// Shadow questions at the rules at once
-    #[arg(long, env = "PERCH_RULES_CONCURRENCY", value_name = "N", default_value_t = 32)]
-    pub rules_concurrency: usize,
-
     /// Disagreements that are kept as samples
     #[arg(long, env = "PERCH_SAMPLES", value_name = "N", default_value_t = 1_000)]
     pub samples: usize,
 
-    /// Observations whose missing side is asked twice and compared with itself, the system's own noise; 0 none
+    /// Observations for which the candidate is asked twice and compared with itself, the system's own noise; 0 none
     #[arg(long, env = "PERCH_NOISE_PERCENT", value_name = "0..100", default_value_t = 1.0)]
     pub noise_percent: f64,
 

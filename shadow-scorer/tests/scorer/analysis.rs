@@ -8,7 +8,6 @@ use contract::names::{Arm, Cohort};
 use http::StatusCode;
 
 use crate::batch::{Batch, Seen};
-use crate::rules::{Rules, Script};
 use crate::scorer::Scorer;
 
 /// Asks until the counts of `items` items are stored.
@@ -29,12 +28,14 @@ async fn analysis(scorer: &Scorer, items: u64) -> Analysis {
 
 #[tokio::test]
 async fn both_sides_words_are_counted_and_disagreements_are_shown() {
-    let rules = Rules::start(Script::Labels(vec![(3, Some("travel")), (4, Some("unknown"))])).await;
-    let scorer = Scorer::start(&["--rules-url", &rules.url]).await;
+    let scorer = Scorer::start(&[]).await;
     // The model says: 3 coffee, 4 groceries, 5 transfers, and does not know 999.
     let batch = Batch::new()
         .with(&Seen::rules(&[(3, Some("coffee")), (4, Some("travel")), (5, Some("unknown")), (999, Some("coffee"))]))
-        .with(&Seen::model(&[(3, Some("coffee")), (4, Some("groceries"))]));
+        .with(&Seen::model_beside(
+            &[(3, Some("coffee")), (4, Some("groceries"))],
+            &[(3, Some("travel")), (4, Some("unknown"))],
+        ));
     assert_eq!(scorer.post(frame::PATH, batch.bytes()).await.status, StatusCode::OK);
 
     let seen = analysis(&scorer, 5).await;

@@ -1,7 +1,7 @@
 use bytes::Bytes;
 use contract::answer::AnswerSchema;
 use contract::bucket::Bucket;
-use contract::frame::{self, Encoding, Observation};
+use contract::frame::{self, Encoding, NOT_TIMED, Observation};
 use contract::names::{Arm, Cohort};
 use serde_json::{Value, json};
 
@@ -12,42 +12,50 @@ pub(crate) struct Batch {
 
 /// What one observation says, with what most of them have in common.
 pub(crate) struct Seen {
-    pub(crate) arm: Arm,
+    pub(crate) assigned: Arm,
     pub(crate) fallback: bool,
     pub(crate) user: u64,
     pub(crate) cohort: Cohort,
     pub(crate) status: u16,
     pub(crate) encoding: Encoding,
-    pub(crate) request: Vec<u8>,
-    pub(crate) answer: Vec<u8>,
+    pub(crate) baseline: Vec<u8>,
+    /// Given to the client where it is there.
+    pub(crate) candidate: Option<Vec<u8>>,
 }
 
 impl Seen {
-    /// The rules answered with these labels; `None` is an item without candidates.
+    /// The client was given the application's response with these labels; `None` is an item without candidates.
     pub(crate) fn rules(items: &[(i64, Option<&str>)]) -> Self {
-        Self::of(Arm::Baseline, items)
-    }
-
-    pub(crate) fn model(items: &[(i64, Option<&str>)]) -> Self {
-        Self::of(Arm::Candidate, items)
-    }
-
-    fn of(arm: Arm, items: &[(i64, Option<&str>)]) -> Self {
-        let answer = answer(items).to_string().into_bytes();
         Self {
-            arm,
+            assigned: Arm::Baseline,
             fallback: false,
             user: 0xfeed,
             cohort: Cohort::Ordinary,
             status: 200,
             encoding: Encoding::Identity,
-            request: br#"{"txn_ids":[1]}"#.to_vec(),
-            answer,
+            baseline: answer(items).to_string().into_bytes(),
+            candidate: None,
         }
+    }
+
+    /// The client was given the candidate's response with these labels, where the application had the same.
+    pub(crate) fn model(items: &[(i64, Option<&str>)]) -> Self {
+        Self::model_beside(items, items)
+    }
+
+    /// The client was given the candidate's response with these labels, and the application had others.
+    pub(crate) fn model_beside(items: &[(i64, Option<&str>)], baseline: &[(i64, Option<&str>)]) -> Self {
+        let candidate = Some(answer(items).to_string().into_bytes());
+        Self { assigned: Arm::Candidate, candidate, ..Self::rules(baseline) }
+    }
+
+    /// The candidate failed, and the client was given the application's response with these labels.
+    pub(crate) fn fallback(items: &[(i64, Option<&str>)]) -> Self {
+        Self { assigned: Arm::Candidate, fallback: true, ..Self::rules(items) }
     }
 }
 
-/// An answer in the contract's shape.
+/// A response in the contract's shape.
 pub(crate) fn answer(items: &[(i64, Option<&str>)]) -> Value {
     let items: Vec<Value> = items
         .iter()
@@ -70,19 +78,22 @@ impl Batch {
     }
 
     pub(crate) fn with(mut self, seen: &Seen) -> Self {
+        let candidate = seen.candidate.as_deref();
         let appended = frame::append(
             &mut self.bytes,
             &Observation {
-                arm: seen.arm,
+                assigned: seen.assigned,
+                served: if candidate.is_some() { Arm::Candidate } else { Arm::Baseline },
                 fallback: seen.fallback,
                 bucket: Some(Bucket(seen.user)),
                 cohort: seen.cohort,
                 status: seen.status,
                 duration_us: 12_000,
-                request_encoding: Encoding::Identity,
-                answer_encoding: seen.encoding,
-                request: &seen.request,
-                answer: &seen.answer,
+                baseline_us: 11_000,
+                candidate_us: if candidate.is_some() { 9_000 } else { NOT_TIMED },
+                encoding: seen.encoding,
+                baseline: &seen.baseline,
+                candidate,
             },
         );
         assert!(appended);

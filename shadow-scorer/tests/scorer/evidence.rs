@@ -8,7 +8,6 @@ use http::StatusCode;
 use serde_json::json;
 
 use crate::batch::{Batch, Seen};
-use crate::rules::{Rules, Script};
 use crate::scorer::Scorer;
 
 async fn observe(scorer: &Scorer, batch: Batch) {
@@ -34,7 +33,7 @@ async fn agreement_is_counted_by_request_and_only_where_something_was_judged() {
 #[tokio::test]
 async fn the_latency_histogram_has_the_edges_that_a_budget_may_be() {
     let scorer = Scorer::start(&[]).await;
-    observe(&scorer, Batch::new().with(&Seen::model(&[])).with(&Seen { fallback: true, ..Seen::rules(&[]) })).await;
+    observe(&scorer, Batch::new().with(&Seen::model(&[])).with(&Seen::fallback(&[]))).await;
     for edge in series::ANSWER_LATENCY_EDGES {
         // Each took 12 ms.
         let within = f64::from(u8::from(edge > 0.012));
@@ -50,32 +49,18 @@ fn of(name: &str, side: &str) -> String {
 }
 
 #[tokio::test]
-async fn the_missing_side_is_asked_again_and_compared_with_itself() {
-    let steady = Rules::start(Script::Labels(vec![(3, Some("coffee")), (4, Some("travel"))])).await;
-    let scorer = Scorer::start(&["--noise-percent", "100", "--rules-url", &steady.url]).await;
+async fn the_candidate_is_asked_again_and_compared_with_itself() {
+    let scorer = Scorer::start(&["--noise-percent", "100"]).await;
     let items = [(3, Some("coffee")), (4, Some("groceries"))];
     observe(&scorer, Batch::new().with(&Seen::model(&items)).with(&Seen::rules(&items))).await;
-    for side in ["baseline", "candidate"] {
-        scorer.metric_becomes(&of(series::NOISE_REQUESTS, side), 1.0).await;
-        assert_eq!(scorer.metric(&of(series::NOISE_AGREEMENT, side)).await, 1.0, "{side}");
-        assert_eq!(scorer.metric(&of(series::NOISE_AGREEMENT_SQUARES, side)).await, 1.0, "{side}");
-    }
-    assert_eq!(steady.asked().len(), 2);
-    assert_eq!(scorer.metric(series::JUDGED_REQUESTS).await, 2.0, "the second question is no request of its own");
-}
+    scorer.metric_becomes(&of(series::NOISE_REQUESTS, "candidate"), 2.0).await;
+    assert_eq!(scorer.metric(&of(series::NOISE_AGREEMENT, "candidate")).await, 2.0);
+    assert_eq!(scorer.metric(&of(series::NOISE_AGREEMENT_SQUARES, "candidate")).await, 2.0);
+    assert_eq!(scorer.metric(series::JUDGED_REQUESTS).await, 2.0, "asking again is not a request of its own");
 
-#[tokio::test]
-async fn an_application_that_changes_its_mind_shows_as_noise() {
-    let fickle = Rules::start(Script::Fickle(3, ["coffee", "travel"])).await;
-    let scorer = Scorer::start(&["--noise-percent", "100", "--rules-url", &fickle.url]).await;
-    observe(&scorer, Batch::new().with(&Seen::model(&[(3, Some("coffee"))]))).await;
-    scorer.metric_becomes(&of(series::NOISE_REQUESTS, "baseline"), 1.0).await;
-    assert_eq!(scorer.metric(&of(series::NOISE_AGREEMENT, "baseline")).await, 0.0);
-
-    let calm = Rules::start(Script::Fickle(3, ["coffee", "travel"])).await;
-    let scorer = Scorer::start(&["--noise-percent", "0", "--rules-url", &calm.url]).await;
-    observe(&scorer, Batch::new().with(&Seen::model(&[(3, Some("coffee"))]))).await;
-    assert_eq!(calm.asked().len(), 1, "a share of 0 asks nobody twice");
+    let scorer = Scorer::start(&["--noise-percent", "0"]).await;
+    observe(&scorer, Batch::new().with(&Seen::rules(&items))).await;
+    assert_eq!(scorer.metric(&of(series::NOISE_REQUESTS, "candidate")).await, 0.0);
 }
 
 fn now_ms() -> u64 {
@@ -88,18 +73,17 @@ async fn evidence(scorer: &Scorer, since: u64) -> Evidence {
 
 #[tokio::test]
 async fn users_and_feedback_are_counted_by_arm() {
-    let rules = Rules::start(Script::Labels(vec![(4, Some("travel"))])).await;
-    let scorer = Scorer::start(&["--rules-url", &rules.url]).await;
+    let scorer = Scorer::start(&[]).await;
     // Events are kept by the second, and the one in which the scorer started does not count.
     let started = evidence(&scorer, 0).await.since_ms;
     while now_ms() / 1_000 * 1_000 < started {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let batch = Batch::new()
-        .with(&Seen { user: 1, ..Seen::model(&[(4, Some("groceries"))]) })
+        .with(&Seen { user: 1, ..Seen::model_beside(&[(4, Some("groceries"))], &[(4, Some("travel"))]) })
         .with(&Seen { user: 1, ..Seen::model(&[(7, Some("groceries"))]) })
         .with(&Seen { user: 2, ..Seen::rules(&[(3, Some("coffee"))]) })
-        .with(&Seen { user: 3, fallback: true, ..Seen::rules(&[(6, Some("coffee"))]) });
+        .with(&Seen { user: 3, ..Seen::fallback(&[(6, Some("coffee"))]) });
     observe(&scorer, batch).await;
     for (id, action, label) in
         [(4, "accept", "groceries"), (7, "reject", "groceries"), (3, "accept", "coffee"), (6, "reject", "coffee")]

@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 use shadow_scorer::store::{Options, Store, SuggestionEvent};
 
 use crate::batch::{Batch, Seen};
-use crate::rules::{Rules, Script};
 use crate::scorer::{Answer, Place, Scorer};
 
 async fn say(scorer: &Scorer, body: &str) -> Answer {
@@ -23,12 +22,11 @@ async fn predictions(scorer: &Scorer) -> (f64, f64) {
 
 #[tokio::test]
 async fn arm_and_version_come_from_what_was_served_and_each_answer_counts_once() {
-    let rules = Rules::start(Script::Labels(vec![(4, Some("travel"))])).await;
-    let scorer = Scorer::start(&["--rules-url", &rules.url]).await;
+    let scorer = Scorer::start(&[]).await;
     let batch = Batch::new()
-        .with(&Seen::model(&[(4, Some("groceries")), (7, Some("groceries"))]))
+        .with(&Seen::model_beside(&[(4, Some("groceries")), (7, Some("groceries"))], &[(4, Some("travel"))]))
         .with(&Seen::rules(&[(3, Some("coffee"))]))
-        .with(&Seen { fallback: true, ..Seen::rules(&[(6, Some("coffee"))]) });
+        .with(&Seen::fallback(&[(6, Some("coffee"))]));
     assert_eq!(scorer.post(frame::PATH, batch.bytes()).await.status, StatusCode::OK);
 
     // The client's word on arm and version is not asked for.

@@ -1,5 +1,5 @@
 //! The scorer as its clients see it: real HTTP on a free port, a store in a temporary folder, a real (small) model, and
-//! rules that the test scripts.
+//! no application.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -21,9 +21,6 @@ mod scorer;
 
 /// Batches as the filter writes them.
 mod batch;
-
-/// An application whose answers a test decides.
-mod rules;
 
 #[path = "../support/small_model.rs"]
 #[allow(dead_code, unreachable_pub, reason = "shared with the unit tests, each uses a part")]

@@ -6,7 +6,7 @@ use async_compression::tokio::write::{BrotliEncoder, GzipEncoder, ZlibEncoder, Z
 use bytes::Bytes;
 use contract::batch_result::BatchResult;
 use contract::frame::{self, Encoding};
-use contract::names::NotCompared;
+use contract::names::{Arm, NotCompared};
 use http::StatusCode;
 use serde_json::json;
 use shadow_scorer::store::{LabelSource, NewLabel};
@@ -14,7 +14,6 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
 use crate::batch::{Batch, Seen, answer};
-use crate::rules::{Rules, Script};
 use crate::scorer::{Answer, Place, Scorer};
 use crate::small_model::{SWAPPED, Version, alias, edit_manifest};
 
@@ -28,9 +27,9 @@ fn read(answer: &Answer) -> BatchResult {
     serde_json::from_slice(&answer.body).unwrap()
 }
 
-/// True, False, None by reason.
-fn counts(verdict: &BatchResult) -> (u32, u32, Vec<(NotCompared, u32)>) {
-    (verdict.agree_true, verdict.agree_false, verdict.none.iter().map(|(reason, n)| (*reason, *n)).collect())
+/// Agree, disagree, not compared by reason.
+fn counts(result: &BatchResult) -> (u32, u32, Vec<(NotCompared, u32)>) {
+    (result.agree_true, result.agree_false, result.not_compared.iter().map(|(reason, n)| (*reason, *n)).collect())
 }
 
 #[tokio::test]
@@ -40,12 +39,10 @@ async fn the_rules_answers_are_compared_with_the_model_item_by_item() {
     let batch = Batch::new()
         .with(&Seen::rules(&[(3, Some("coffee")), (4, Some("travel")), (5, Some("unknown"))]))
         .with(&Seen::rules(&[(999, Some("coffee")), (6, None)]))
-        .with(&Seen { fallback: true, ..Seen::rules(&[(4, Some("groceries"))]) });
+        .with(&Seen::fallback(&[(4, Some("groceries"))]));
     let verdict = observe(&scorer, batch).await;
-    assert_eq!(
-        counts(&verdict),
-        (2, 1, vec![(NotCompared::Abstained, 1), (NotCompared::NoLabel, 1), (NotCompared::MissingItem, 1)])
-    );
+    assert_eq!(counts(&verdict), (2, 1, vec![(NotCompared::NoLabel, 1), (NotCompared::MissingItem, 1)]));
+    assert_eq!(verdict.abstained, [(Arm::Baseline, 1)].into());
     assert_eq!((verdict.observations, verdict.available, verdict.unavailable), (3, 2, 0), "the fallback is left out");
     let coffee: u32 = verdict.labels.iter().filter(|cell| cell.label == "coffee").map(|cell| cell.items).sum();
     assert_eq!(coffee, 2);
@@ -57,19 +54,15 @@ async fn the_rules_answers_are_compared_with_the_model_item_by_item() {
 }
 
 #[tokio::test]
-async fn the_models_answers_are_compared_with_what_the_rules_would_have_said() {
-    let rules =
-        Rules::start(Script::Labels(vec![(3, Some("coffee")), (4, Some("travel")), (5, Some("unknown"))])).await;
-    let scorer = Scorer::start(&["--rules-url", &rules.url]).await;
+async fn both_responses_of_a_canary_are_compared_and_nobody_is_asked() {
+    let scorer = Scorer::start_in(Place::new().await, &[]).await;
     let items = [(3, Some("coffee")), (4, Some("groceries")), (5, Some("transfers")), (6, Some("coffee"))];
-    let verdict = observe(&scorer, Batch::new().with(&Seen::model(&items))).await;
-    assert_eq!(counts(&verdict), (1, 1, vec![(NotCompared::Abstained, 1), (NotCompared::MissingItem, 1)]));
-    assert_eq!((verdict.available, verdict.unavailable), (0, 0), "the filter counts its own question");
-
-    let asked = rules.asked();
-    assert_eq!(asked.len(), 1);
-    assert_eq!(asked[0].0["x-perch-shadow"], "1", "so that the application writes no event");
-    assert_eq!(asked[0].1, r#"{"txn_ids":[1]}"#, "the client's own body");
+    let baseline = [(3, Some("coffee")), (4, Some("travel")), (5, Some("unknown")), (7, Some("travel"))];
+    let verdict = observe(&scorer, Batch::new().with(&Seen::model_beside(&items, &baseline))).await;
+    assert_eq!(counts(&verdict), (1, 1, vec![(NotCompared::MissingItem, 1)]), "there is no model to ask");
+    assert_eq!(verdict.abstained, [(Arm::Candidate, 1)].into());
+    assert_eq!((verdict.available, verdict.unavailable), (0, 0), "the filter counts its own calls");
+    assert_eq!(scorer.metric("perch_scorer_response_latency_seconds_count{side=\"candidate\"}").await, 1.0);
 
     let event = async { scorer.app.store.event("event-4").await.unwrap() };
     let mut stored = event.await;
@@ -86,35 +79,11 @@ async fn the_models_answers_are_compared_with_what_the_rules_would_have_said() {
 }
 
 #[tokio::test]
-async fn rules_that_cannot_be_asked_leave_items_without_a_verdict() {
-    let scripts = [
-        (Script::Raw(StatusCode::INTERNAL_SERVER_ERROR, "{}"), "status"),
-        (Script::Raw(StatusCode::OK, "<html>"), "answered"),
-        (Script::Late(Duration::from_secs(60)), "deadline"),
-    ];
-    for (script, result) in scripts {
-        let rules = Rules::start(script).await;
-        let scorer = Scorer::start(&["--rules-url", &rules.url, "--rules-deadline-ms", "100"]).await;
-        let verdict = observe(&scorer, Batch::new().with(&Seen::model(&[(3, Some("coffee")), (4, None)]))).await;
-        assert_eq!(counts(&verdict), (0, 0, vec![(NotCompared::RulesUnavailable, 2)]), "{result}");
-        let series = format!("perch_scorer_rules_requests_total{{result=\"{result}\"}}");
-        assert_eq!(scorer.metric(&series).await, 1.0);
-    }
-    let scorer = Scorer::start(&["--rules-url", "http://127.0.0.1:1"]).await;
-    let verdict = observe(&scorer, Batch::new().with(&Seen::model(&[(3, Some("coffee"))]))).await;
-    assert_eq!(counts(&verdict), (0, 0, vec![(NotCompared::RulesUnavailable, 1)]));
-}
-
-#[tokio::test]
-async fn questions_to_the_rules_wait_for_their_turn() {
-    let rules = Rules::start(Script::Late(Duration::from_millis(50))).await;
-    let flags = ["--rules-url", &rules.url, "--rules-concurrency", "2", "--rules-deadline-ms", "60000"];
-    let scorer = Scorer::start(&flags).await;
-    let model = Seen::model(&[(3, Some("coffee"))]);
-    let batch = (0..5).fold(Batch::new(), |batch, _| batch.with(&model));
-    observe(&scorer, batch).await;
-    assert_eq!(rules.asked().len(), 5);
-    assert_eq!(rules.most_at_once(), 2, "clients come first");
+async fn a_baseline_that_cannot_be_read_leaves_items_that_are_not_compared() {
+    let scorer = Scorer::start(&[]).await;
+    let seen = Seen { baseline: b"<html>".to_vec(), ..Seen::model(&[(3, Some("coffee")), (4, None)]) };
+    let verdict = observe(&scorer, Batch::new().with(&seen)).await;
+    assert_eq!(counts(&verdict), (0, 0, vec![(NotCompared::Unreadable, 2)]));
 }
 
 #[tokio::test]
@@ -130,12 +99,12 @@ async fn errors_of_the_application_have_no_items_and_garbage_has_one() {
     let scorer = Scorer::start(&[]).await;
     let batch = Batch::new()
         .with(&Seen { status: 500, ..Seen::rules(&[]) })
-        .with(&Seen { answer: b"<html>".to_vec(), ..Seen::rules(&[]) })
+        .with(&Seen { baseline: b"<html>".to_vec(), ..Seen::rules(&[]) })
         .with(&Seen { encoding: Encoding::Unknown, ..Seen::rules(&[(3, None)]) })
         .with(&Seen::rules(&[]));
     let verdict = observe(&scorer, batch).await;
     assert_eq!(counts(&verdict), (0, 0, vec![(NotCompared::Unreadable, 2)]));
-    assert_eq!((verdict.observations, verdict.available), (4, 4));
+    assert_eq!((verdict.observations, verdict.available), (4, 3), "an error is nothing to ask about");
     let series = "perch_scorer_decode_failures_total{encoding=\"unknown\",reason=\"unsupported\"}";
     assert_eq!(scorer.metric(series).await, 1.0);
 }
@@ -154,7 +123,7 @@ async fn packed_answers_are_unpacked_up_to_the_limit() {
     let good = answer(&[(3, Some("coffee"))]).to_string().into_bytes();
     let bomb = vec![b' '; 50_001];
     for body in [&good, &bomb] {
-        let seen = |encoding, answer| Seen { encoding, answer, ..Seen::rules(&[]) };
+        let seen = |encoding, baseline| Seen { encoding, baseline, ..Seen::rules(&[]) };
         let batch = Batch::new()
             .with(&seen(Encoding::Gzip, packed!(GzipEncoder, body)))
             .with(&seen(Encoding::Brotli, packed!(BrotliEncoder, body)))
@@ -184,25 +153,27 @@ async fn bytes_that_are_no_batch_are_refused_whole() {
     assert_eq!(scorer.metric("perch_scorer_items_total{agree=\"True\"}").await, 0.0);
 }
 
-/// A scorer whose observation queue is full: one batch waits in it for rules that do not answer.
-async fn with_full_queue() -> (Scorer, Rules, TcpStream) {
-    let rules = Rules::start(Script::Late(Duration::from_secs(600))).await;
-    let flags = ["--rules-url", &rules.url, "--rules-deadline-ms", "600000", "--observe-queue", "1"];
-    let scorer = Scorer::start(&flags).await;
-    let body = Batch::new().with(&Seen::model(&[(3, Some("coffee"))])).bytes();
+/// A scorer whose observation queue is full: one batch has much to unpack.
+async fn with_full_queue() -> (Scorer, TcpStream) {
+    let scorer = Scorer::start(&["--observe-queue", "1"]).await;
+    let mut encoder = GzipEncoder::new(Vec::new());
+    encoder.write_all(&vec![b' '; 8 * 1024 * 1024]).await.unwrap();
+    encoder.shutdown().await.unwrap();
+    let large = Seen { encoding: Encoding::Gzip, baseline: encoder.into_inner(), ..Seen::rules(&[]) };
+    let body = (0..100).fold(Batch::new(), |batch, _| batch.with(&large)).bytes();
     let mut waiting = TcpStream::connect(scorer.address).await.unwrap();
     let head = format!("POST {} HTTP/1.1\r\nhost: s\r\ncontent-length: {}\r\n\r\n", frame::PATH, body.len());
     waiting.write_all(&[head.as_bytes(), &body].concat()).await.unwrap();
-    scorer.metric_becomes("perch_scorer_queue_observations", 1.0).await;
-    (scorer, rules, waiting)
+    scorer.metric_becomes("perch_scorer_queue_observations", 100.0).await;
+    (scorer, waiting)
 }
 
 #[tokio::test]
 async fn what_finds_the_queue_full_is_shed_and_counted_while_live_answers_go_on() {
-    let (scorer, _rules, _waiting) = with_full_queue().await;
+    let (scorer, _waiting) = with_full_queue().await;
     let batch = Batch::new()
         .with(&Seen::rules(&[(3, Some("coffee")), (4, None)]))
-        .with(&Seen { answer: b"<html>".to_vec(), ..Seen::rules(&[]) });
+        .with(&Seen { baseline: b"<html>".to_vec(), ..Seen::rules(&[]) });
     let verdict = observe(&scorer, batch).await;
     assert_eq!(counts(&verdict), (0, 0, vec![(NotCompared::Unreadable, 1), (NotCompared::Shed, 2)]));
     assert_eq!(verdict.observations, 2);
@@ -213,11 +184,11 @@ async fn what_finds_the_queue_full_is_shed_and_counted_while_live_answers_go_on(
 
 #[tokio::test]
 async fn a_batch_whose_sender_hung_up_makes_room() {
-    let (scorer, _rules, waiting) = with_full_queue().await;
+    let (scorer, waiting) = with_full_queue().await;
     drop(waiting);
     scorer.metric_becomes("perch_scorer_queue_observations", 0.0).await;
     assert_eq!(scorer.metric("perch_scorer_batches_total{result=\"abandoned\"}").await, 1.0);
-    assert_eq!(scorer.metric("perch_scorer_observations_total{result=\"abandoned\"}").await, 1.0);
+    assert_eq!(scorer.metric("perch_scorer_observations_total{result=\"abandoned\"}").await, 100.0);
 }
 
 #[tokio::test]
@@ -236,11 +207,10 @@ async fn disagreements_are_kept_up_to_a_bound_with_pseudonymous_users() {
 
 #[tokio::test]
 async fn a_challenger_is_judged_on_the_same_observations_and_answers_nobody() {
-    let rules = Rules::start(Script::Labels(vec![(3, Some("coffee"))])).await;
     let place = Place::new().await.with_champion();
     Version { classes: SWAPPED, ..place.version("v2") }.write(&place.registry());
     alias(&place.registry(), "challenger", "v2");
-    let scorer = Scorer::start_in(place, &["--rules-url", &rules.url]).await;
+    let scorer = Scorer::start_in(place, &[]).await;
     // Champion: 3 coffee, 4 groceries, 5 transfers. Challenger: 3 groceries, 4 coffee, 5 transfers.
     let batch = Batch::new()
         .with(&Seen::rules(&[(3, Some("coffee")), (4, Some("coffee")), (5, Some("transfers"))]))

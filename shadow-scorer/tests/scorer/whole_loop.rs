@@ -51,23 +51,25 @@ async fn application(place: &Place) -> SocketAddr {
     address
 }
 
-/// What the gateway does for one request: the model's answer for a canary user, else the rules', and the observation of it.
+/// What the gateway does for one request: the application is asked, for a canary user the candidate too, whose response is
+/// given; and the observation of it.
 async fn serve(scorer: &Scorer, rules: SocketAddr, user: u64, ids: &[i64]) -> Value {
     let request = json!({ "txn_ids": ids }).to_string();
-    let (arm, answer) = if user.is_multiple_of(2) {
+    let client = Client::builder(TokioExecutor::new()).build_http();
+    let asked = Request::post(format!("http://{rules}/ml/suggestions"));
+    let baseline = client.request(asked.body(Full::new(Bytes::from(request.clone()))).unwrap()).await.unwrap();
+    let baseline = baseline.into_body().collect().await.unwrap().to_bytes();
+    let mut seen = Seen { user, baseline: baseline.to_vec(), ..Seen::rules(&[]) };
+    if user.is_multiple_of(2) {
         let answer = scorer.suggest(&request).await;
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
-        (Arm::Candidate, answer.body)
-    } else {
-        let client = Client::builder(TokioExecutor::new()).build_http();
-        let asked = Request::post(format!("http://{rules}/ml/suggestions"));
-        let answer = client.request(asked.body(Full::new(Bytes::from(request.clone()))).unwrap()).await.unwrap();
-        (Arm::Baseline, answer.into_body().collect().await.unwrap().to_bytes())
-    };
-    let seen = Seen { arm, user, request: request.into(), answer: answer.to_vec(), ..Seen::rules(&[]) };
-    let verdict = scorer.post(frame::PATH, Batch::new().with(&seen).bytes()).await;
-    assert_eq!(verdict.status, StatusCode::OK, "{}", verdict.text());
-    serde_json::from_slice(&answer).unwrap()
+        (seen.assigned, seen.candidate) = (Arm::Candidate, Some(answer.body.to_vec()));
+    }
+    let given = seen.candidate.as_ref().unwrap_or(&seen.baseline);
+    let given = serde_json::from_slice(given).unwrap();
+    let result = scorer.post(frame::PATH, Batch::new().with(&seen).bytes()).await;
+    assert_eq!(result.status, StatusCode::OK, "{}", result.text());
+    given
 }
 
 /// What a user says to an answer: yes to what is right, and what it is to what is wrong.
@@ -99,9 +101,7 @@ async fn from_traffic_by_feedback_to_a_better_model_and_back() {
         payments.iter().map(|payment| (payment.transaction.id, payment.label.unwrap().0)).collect();
     let rules = application(&place).await;
     let work = place.path().join("train");
-    let rules_url = format!("http://{rules}");
     let flags = [
-        ["--rules-url", &rules_url],
         ["--registry-poll-ms", "0"],
         ["--train-python", python.to_str().unwrap()],
         ["--train-script", script.to_str().unwrap()],

@@ -1,46 +1,46 @@
-//! What may happen, made up by chance: whole requests with their fates ([`Plan`]), and single callbacks with any bytes
+//! What may happen, made up at random: whole requests with their fates ([`Plan`]), and single callbacks with any bytes
 //! ([`Step`]).
 
 use filter::pairs;
+use filter::plugin::host::Flow;
 use proptest::prelude::*;
 
-use super::{Gateway, Reply, Request};
+use super::{Gateway, LIVE_CLUSTER, OBSERVE_CLUSTER, Request, Response, judge};
 
 /// One request and its fate.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
-    canary: bool,
     identified: bool,
-    unsampled: bool,
     other_path: bool,
     body: usize,
     cut: bool,
     trailers: bool,
     scorer: u8,
+    /// The scorer's reply comes after the application's response.
+    late: bool,
     refused: bool,
-    rules: u8,
+    application: u8,
     observer: u8,
     left: bool,
 }
 
 /// See [`Plan`].
 pub(crate) fn any_plan() -> impl Strategy<Value = Plan> {
-    let flags = (any::<bool>(), any::<bool>(), prop::bool::weighted(0.1), prop::bool::weighted(0.1));
-    let more = (0_usize..80, prop::bool::weighted(0.1), any::<bool>(), 0_u8..8, prop::bool::weighted(0.15));
-    let last = (0_u8..7, 0_u8..5, prop::bool::weighted(0.1));
-    (flags, more, last).prop_map(|(flags, more, last)| Plan {
-        canary: flags.0,
-        identified: flags.1,
-        unsampled: flags.2,
-        other_path: flags.3,
-        body: more.0,
-        cut: more.1 && more.0 > 0,
-        trailers: more.2,
-        scorer: more.3,
-        refused: more.4,
-        rules: last.0,
-        observer: last.1,
-        left: last.2,
+    let request = (any::<bool>(), prop::bool::weighted(0.1), 0_usize..80, prop::bool::weighted(0.1), any::<bool>());
+    let scorer = (0_u8..9, any::<bool>(), prop::bool::weighted(0.15));
+    let rest = (0_u8..12, 0_u8..5, prop::bool::weighted(0.1));
+    (request, scorer, rest).prop_map(|(request, scorer, rest)| Plan {
+        identified: request.0,
+        other_path: request.1,
+        body: request.2,
+        cut: request.3 && request.2 > 0,
+        trailers: request.4,
+        scorer: scorer.0,
+        late: scorer.1,
+        refused: scorer.2,
+        application: rest.0,
+        observer: rest.1,
+        left: rest.2,
     })
 }
 
@@ -51,14 +51,8 @@ impl Gateway {
     /// Plays it, up to what happens later by itself.
     pub(crate) fn play(&mut self, plan: &Plan) {
         let mut request = Request::of("u1", &vec![b'x'; plan.body]);
-        if plan.canary {
-            request = request.canary();
-        }
         if !plan.identified {
             request = request.without("x-user-id");
-        }
-        if plan.unsampled {
-            request = request.with("x-perch-unsampled", "1");
         }
         if plan.other_path {
             request = request.with(":path", "/other");
@@ -73,35 +67,19 @@ impl Gateway {
             self.refuse("call", 10);
         }
         let index = self.send(&request);
-        if let Some(call) = self.calls().into_iter().find(|call| call.cluster == "perch_scorer_live") {
-            let signed = [("x-perch-scorer", "1")];
-            let reply = match plan.scorer {
-                0 => Some(Reply::failed()),
-                1 => Some(Reply::of(503, &[], b"no healthy upstream")),
-                2 => Some(Reply::of(200, &signed, b"garbage")),
-                3 => Some(Reply::of(200, &signed, &[b' '; 300])),
-                4 => None,
-                5 => Some(Reply::of(200, &signed, TWO)),
-                _ => Some(Reply::of(200, &signed, ONE)),
-            };
-            if let Some(reply) = reply {
-                self.reply(call.token, &reply);
-            }
-        }
         self.allow();
+        let calls = self.calls_to(LIVE_CLUSTER);
+        let live = calls.last().map(|call| call.token);
+        if !plan.late {
+            self.scorer(plan.scorer, live);
+        }
         if plan.left {
             self.end(index);
+        } else {
+            self.application(plan.application, index);
         }
-        if !self.is_over(index) && !self.held(index) && self.answered(index).is_none() {
-            match plan.rules {
-                0 => self.answer(index, 500, &[], b"oops"),
-                1 => self.answer(index, 200, &[("x-perch-fallback", "reset"), ("x-perch-arm", "model")], TWO),
-                2 => self.break_off(index, ONE),
-                3 => self.answer(index, 200, &[], &[b' '; 250]),
-                4 => self.answer(index, 200, &[], b"garbage"),
-                5 => self.answer(index, 204, &[], b""),
-                _ => self.answer(index, 200, &[], ONE),
-            }
+        if plan.late {
+            self.scorer(plan.scorer, live);
         }
         if plan.observer == 3 {
             self.refuse("call", 10);
@@ -110,20 +88,53 @@ impl Gateway {
             self.tick();
         }
         self.allow();
-        if let Some(call) = self.calls().into_iter().find(|call| call.cluster == "perch_scorer_observe") {
+        if let Some(call) = self.calls_to(OBSERVE_CLUSTER).pop() {
             match plan.observer {
-                0 => self.reply(call.token, &Reply::failed()),
-                1 => self.reply(call.token, &Reply::of(503, &[], b"overflow")),
-                2 => {
-                    let reply = self.judge(&call);
-                    self.reply(call.token, &reply);
-                }
+                0 => self.reply(call.token, &Response::failed()),
+                1 => self.reply(call.token, &Response::of(503, &[], b"overflow")),
+                2 => self.reply(call.token, &judge(&call)),
                 _ => {}
             }
         }
-        if !self.held(index) && plan.rules.is_multiple_of(2) {
+        if !self.held(index) && plan.application.is_multiple_of(2) {
             self.end(index);
         }
+    }
+
+    fn scorer(&mut self, how: u8, token: Option<u32>) {
+        let Some(token) = token else { return };
+        let signed = [("x-perch-scorer", "1")];
+        let reply = match how {
+            0 => Response::failed(),
+            1 => Response::of(503, &[], b"no healthy upstream"),
+            2 => Response::of(200, &signed, b"garbage"),
+            3 => Response::of(200, &signed, &[b' '; 300]),
+            4 => return,
+            5 => Response::of(200, &signed, TWO),
+            6 => Response::of(400, &signed, b"{}"),
+            _ => Response::of(200, &signed, ONE),
+        };
+        self.reply(token, &reply);
+    }
+
+    fn application(&mut self, how: u8, index: usize) {
+        let response = match how {
+            0 => Response::of(500, &[], b"oops"),
+            1 => Response::json(TWO).with("x-perch-fallback", "reset").with("x-perch-arm", "candidate"),
+            2 => return self.respond_half(index, &Response::json(ONE)),
+            3 => Response::json(&[b' '; 250]),
+            4 => Response::json(b"garbage"),
+            5 => Response::of(204, &[], b""),
+            6 => Response::json(ONE).trailed(&[("digest", "x")]),
+            7 => Response::json(br#"{"items":[]}"#),
+            8 => Response::json(ONE).with("content-encoding", "gzip"),
+            9 => {
+                self.respond_half(index, &Response::json(TWO));
+                Response::of(502, &[], b"upstream reset")
+            }
+            _ => Response::json(ONE),
+        };
+        self.respond(index, &response);
     }
 }
 
@@ -135,9 +146,9 @@ pub(crate) enum Step {
     RequestHeaders { context: u32, end: bool, map: Vec<u8> },
     RequestBody { context: u32, length: usize, end: bool, chunk: Vec<u8> },
     RequestTrailers { context: u32 },
-    AnswerHeaders { context: u32, end: bool, map: Vec<u8> },
-    AnswerBody { context: u32, length: usize, end: bool, chunk: Vec<u8> },
-    AnswerTrailers { context: u32 },
+    ResponseHeaders { context: u32, end: bool, map: Vec<u8> },
+    ResponseBody { context: u32, length: usize, end: bool, chunk: Vec<u8> },
+    ResponseTrailers { context: u32 },
     Called { root: u32, token: u32, headers: usize, length: usize, map: Vec<u8>, chunk: Vec<u8> },
     Tick { root: u32 },
     Deleted { context: u32 },
@@ -153,11 +164,12 @@ fn any_map() -> impl Strategy<Value = Vec<u8>> {
         Just("cookie"),
         Just("content-length"),
         Just("content-encoding"),
-        Just("x-perch-bucket"),
+        Just("content-type"),
+        Just("accept-encoding"),
         Just("x-perch-arm"),
         Just("x-perch-fallback"),
         Just("x-perch-scorer"),
-        Just("x-perch-unsampled"),
+        Just("x-request-id"),
         Just("x-perch-model-version"),
         Just("upgrade"),
     ];
@@ -165,14 +177,20 @@ fn any_map() -> impl Strategy<Value = Vec<u8>> {
         Just(b"POST".to_vec()),
         Just(b"/ml/suggestions".to_vec()),
         Just(b"200".to_vec()),
-        Just(b"model".to_vec()),
+        Just(b"candidate".to_vec()),
+        Just(b"gzip".to_vec()),
+        Just(b"application/json".to_vec()),
         Just(b"0".to_vec()),
         Just(b"s=1; t".to_vec()),
         proptest::collection::vec(any::<u8>(), 0..20),
     ];
     let well_formed = proptest::collection::vec((name, value), 0..8).prop_map(|headers| {
-        let mut all: Vec<(&[u8], &[u8])> =
-            vec![(b":method", b"POST"), (b":path", b"/ml/suggestions"), (b":status", b"200")];
+        let mut all: Vec<(&[u8], &[u8])> = vec![
+            (b":method", b"POST"),
+            (b":path", b"/ml/suggestions"),
+            (b":status", b"200"),
+            (b"x-perch-scorer", b"1"),
+        ];
         all.extend(headers.iter().map(|(name, value)| (name.as_bytes(), value.as_slice())));
         let mut bytes = Vec::new();
         pairs::write(&mut bytes, &all);
@@ -184,18 +202,19 @@ fn any_map() -> impl Strategy<Value = Vec<u8>> {
 /// See [`Step`].
 pub(crate) fn any_step() -> impl Strategy<Value = Step> {
     let context = 3_u32..9;
-    let root = 0_u32..4;
+    let root = 0_u32..3;
     let chunk = || {
         prop_oneof![
             proptest::collection::vec(any::<u8>(), 0..30),
             Just(ONE.to_vec()),
             Just(br#"{"u":"x"}"#.to_vec()),
-            Just(br#"{"version":1,"observations":1,"agree_true":1}"#.to_vec()),
+            Just(br#"{"version":2,"observations":1,"agree_true":1}"#.to_vec()),
+            Just(br#"{"entries":{"suggest.use_model_canary":{"final_value":"100"}}}"#.to_vec()),
         ]
     };
     let json = prop_oneof![
         Just(br#"{"salt":"0123456789abcdef","identity":[{"body":"/u"}]}"#.to_vec()),
-        Just(br#"{"salt":"0123456789abcdef","role":"model"}"#.to_vec()),
+        Just(br#"{"salt":"0123456789abcdef","items":"any"}"#.to_vec()),
         proptest::collection::vec(any::<u8>(), 0..30),
     ];
     prop_oneof![
@@ -205,10 +224,10 @@ pub(crate) fn any_step() -> impl Strategy<Value = Step> {
         4 => (context.clone(), 0_usize..40, any::<bool>(), chunk())
             .prop_map(|(context, length, end, chunk)| Step::RequestBody { context, length, end, chunk }),
         1 => context.clone().prop_map(|context| Step::RequestTrailers { context }),
-        3 => (context.clone(), any::<bool>(), any_map()).prop_map(|(context, end, map)| Step::AnswerHeaders { context, end, map }),
+        3 => (context.clone(), any::<bool>(), any_map()).prop_map(|(context, end, map)| Step::ResponseHeaders { context, end, map }),
         3 => (context.clone(), 0_usize..80, any::<bool>(), chunk())
-            .prop_map(|(context, length, end, chunk)| Step::AnswerBody { context, length, end, chunk }),
-        1 => context.clone().prop_map(|context| Step::AnswerTrailers { context }),
+            .prop_map(|(context, length, end, chunk)| Step::ResponseBody { context, length, end, chunk }),
+        1 => context.clone().prop_map(|context| Step::ResponseTrailers { context }),
         3 => (root.clone(), 0_u32..40, 0_usize..3, 0_usize..80, any_map(), chunk())
             .prop_map(|(root, token, headers, length, map, chunk)| Step::Called { root, token, headers, length, map, chunk }),
         2 => root.prop_map(|root| Step::Tick { root }),
@@ -224,6 +243,7 @@ impl Gateway {
         match step {
             Step::Created { context, root } => {
                 host.stream(*context, super::Headers::default());
+                host.respond(*context, super::Headers::default(), super::Headers::default());
                 worker.created(*context, *root);
             }
             Step::Configured { root, json } => {
@@ -245,25 +265,27 @@ impl Gateway {
                 host.enter(*context);
                 worker.request_trailers(host, *context);
             }
-            Step::AnswerHeaders { context, end, map } => {
+            Step::ResponseHeaders { context, end, map } => {
                 host.enter(*context);
                 host.set_raw_map(map);
-                worker.answer_headers(host, *context, *end);
+                flows(host, *context, &worker.response_headers(host, *context, *end));
             }
-            Step::AnswerBody { context, length, end, chunk } => {
+            Step::ResponseBody { context, length, end, chunk } => {
                 host.enter(*context);
-                host.set_chunk(chunk);
-                worker.answer_body(host, *context, *length, *end);
+                host.comes(*context, chunk);
+                flows(host, *context, &worker.response_body(host, *context, *length, *end));
             }
-            Step::AnswerTrailers { context } => {
+            Step::ResponseTrailers { context } => {
                 host.enter(*context);
-                worker.answer_trailers(host, *context);
+                flows(host, *context, &worker.response_trailers(host, *context));
             }
             Step::Called { root, token, headers, length, map, chunk } => {
                 host.enter(*root);
                 host.set_raw_map(map);
                 host.set_chunk(chunk);
-                worker.call_answered(host, *root, *token, *headers, *length);
+                if let Some((context, flow)) = worker.call_over(host, *root, *token, *headers, *length) {
+                    flows(host, context, &flow);
+                }
             }
             Step::Tick { root } => {
                 host.enter(*root);
@@ -275,10 +297,14 @@ impl Gateway {
             }
             Step::Wait { ms } => host.wait_ms(*ms),
         }
-        host.take_actions();
     }
+}
 
-    pub(super) fn is_over(&self, index: usize) -> bool {
-        self.requests[index].over
+fn flows(host: &super::FakeHost, context: u32, flow: &Flow) {
+    if let Flow::Replace(replacement) = flow {
+        replacement.apply(host);
+    }
+    if *flow != Flow::Hold {
+        host.goes(context);
     }
 }

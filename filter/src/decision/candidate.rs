@@ -1,57 +1,60 @@
-//! What a scorer's answer, or the lack of one, means for the client: the model's answer, checked whole, or the rules'
-//! and a reason.
+//! What a scorer's response, or the lack of one, means: a candidate response that was checked whole, or how the candidate
+//! failed.
 //!
 //! Envoy's asynchronous client answers in the scorer's stead when it cannot reach it: 504 when the time is up, 503 with
-//! a sentence in the body otherwise, and nothing at all (no headers) when the connection broke. Such an answer lacks
+//! a sentence in the body otherwise, and nothing at all (no headers) when the connection broke. Such a response lacks
 //! the header by which the scorer signs its own, and only then are status and sentence read as Envoy's.
 
 use contract::answer::{self, AnswerSchema, Fault};
 use contract::frame::Encoding;
-use contract::headers;
 use contract::names::{FallbackReason, Unavailable};
 
-use super::heads::AnswerHead;
+use super::heads::ResponseHead;
 
 /// Longest header value of the scorer's that is passed on to a client, in bytes.
 const MAX_VALUE_BYTES: usize = 128;
 
-/// A scorer's answer that a client may get: its body is passed on as it is.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Good<'a> {
-    /// `content-type`, `application/json` where the scorer named none that can be passed on.
-    pub content_type: &'a [u8],
+/// A candidate response that a client may be given, as far as it can be judged without the application's.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Candidate {
+    /// The body, not encoded.
+    pub body: Vec<u8>,
+    /// The ids of its items; at least one.
+    pub items: Vec<String>,
     /// The model's version, where the scorer named one that can be passed on.
-    pub model_version: Option<&'a [u8]>,
+    pub model_version: Option<Vec<u8>>,
 }
 
-/// Judges a whole answer. `body` is empty where it is over the limit of `answer_bytes`; `length` says how long it is.
+/// Judges a whole response, whose `body` is empty where it is over the limit of `limit` bytes; `length` says how long it
+/// is.
 ///
 /// # Errors
-/// Why the rules answer instead.
-pub fn judge<'a>(
-    head: &AnswerHead<'a>,
-    body: &[u8],
+/// How the candidate failed.
+pub fn judge(
+    head: &ResponseHead<'_>,
+    body: Vec<u8>,
     length: usize,
-    answer_bytes: usize,
+    limit: usize,
     schema: &AnswerSchema,
-) -> Result<Good<'a>, FallbackReason> {
+) -> Result<Candidate, FallbackReason> {
     if !head.scorer {
-        return Err(envoys(head, body));
+        return Err(of_envoy(head, &body));
     }
     if head.status != 200 {
         return Err(refusal(head));
     }
-    if length > answer_bytes {
+    if length > limit {
         return Err(FallbackReason::TooLarge);
     }
     if head.encoding != Encoding::Identity {
         return Err(FallbackReason::NotJson);
     }
-    match answer::count(body, schema) {
-        Ok(0) => Err(FallbackReason::NoItems),
-        Ok(_) => Ok(Good {
-            content_type: head.content_type.filter(|value| plain(value)).unwrap_or(b"application/json"),
-            model_version: head.model_version.filter(|value| plain(value)),
+    match answer::read(&body, schema) {
+        Ok(items) if items.is_empty() => Err(FallbackReason::NoItems),
+        Ok(items) => Ok(Candidate {
+            items: items.into_iter().map(|item| item.id).collect(),
+            model_version: head.model_version.filter(|value| plain(value)).map(<[u8]>::to_vec),
+            body,
         }),
         Err(Fault::NotJson) => Err(FallbackReason::NotJson),
         Err(Fault::NoItems) => Err(FallbackReason::NoItems),
@@ -59,10 +62,29 @@ pub fn judge<'a>(
     }
 }
 
+/// Returns `true` if a failure may be the client's doing, so that the application's response must be seen before the
+/// candidate is blamed: a bad or empty request has no items on either side.
+#[must_use]
+pub const fn may_be_the_clients(reason: FallbackReason) -> bool {
+    match reason {
+        FallbackReason::Status
+        | FallbackReason::NotJson
+        | FallbackReason::NoItems
+        | FallbackReason::WrongType
+        | FallbackReason::OtherItems
+        | FallbackReason::TooLarge => true,
+        FallbackReason::Refused
+        | FallbackReason::Reset
+        | FallbackReason::Deadline
+        | FallbackReason::Overloaded
+        | FallbackReason::Unavailable => false,
+    }
+}
+
 /// The scorer says itself that it does not answer.
-fn refusal(head: &AnswerHead<'_>) -> FallbackReason {
-    let said = |why: Unavailable| head.unavailable == Some(why.as_str().as_bytes());
-    if head.status == 429 || said(Unavailable::Overloaded) {
+fn refusal(head: &ResponseHead<'_>) -> FallbackReason {
+    let is = |why: Unavailable| head.unavailable == Some(why.as_str().as_bytes());
+    if head.status == 429 || is(Unavailable::Overloaded) {
         FallbackReason::Overloaded
     } else if head.unavailable.is_some() {
         FallbackReason::Unavailable
@@ -73,7 +95,7 @@ fn refusal(head: &AnswerHead<'_>) -> FallbackReason {
 
 /// Envoy, or something else on the way, answered. Envoy's sentences: "no healthy upstream", and "upstream connect
 /// error or disconnect/reset before headers. … reset reason: …".
-fn envoys(head: &AnswerHead<'_>, body: &[u8]) -> FallbackReason {
+fn of_envoy(head: &ResponseHead<'_>, body: &[u8]) -> FallbackReason {
     // Envoy's sentences are short; something else's long page is not searched through.
     let body = body.get(..512).unwrap_or(body);
     let says = |words: &[u8]| body.windows(words.len()).any(|window| window == words);
@@ -88,22 +110,9 @@ fn envoys(head: &AnswerHead<'_>, body: &[u8]) -> FallbackReason {
     }
 }
 
-/// Is the value one that can stand in an answer's header?
+/// Returns `true` if the value can stand in a response's header.
 fn plain(value: &[u8]) -> bool {
     !value.is_empty() && value.len() <= MAX_VALUE_BYTES && value.iter().all(|byte| matches!(byte, b' '..=b'~'))
-}
-
-/// The headers of the model's answer to a client.
-#[must_use]
-pub fn answer_headers<'a>(good: &Good<'a>) -> Vec<(&'a [u8], &'a [u8])> {
-    let mut out: Vec<(&[u8], &[u8])> = vec![
-        (b"content-type", good.content_type),
-        (headers::ARM.as_bytes(), contract::names::Arm::Candidate.as_str().as_bytes()),
-    ];
-    if let Some(version) = good.model_version {
-        out.push((headers::MODEL_VERSION.as_bytes(), version));
-    }
-    out
 }
 
 #[cfg(test)]
@@ -114,28 +123,29 @@ mod tests {
 
     const GOOD: &[u8] = br#"{"items":[{"txn_id":"88","candidates":[{"label":"coffee"}]}]}"#;
 
-    fn verdict(headers: &[(&str, &str)], body: &[u8]) -> Result<(Vec<u8>, Option<Vec<u8>>), FallbackReason> {
+    fn judged(headers: &[(&str, &str)], body: &[u8]) -> Result<Option<Vec<u8>>, FallbackReason> {
         let mut bytes = Vec::new();
         write(&mut bytes, &headers.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes())).collect::<Vec<_>>());
-        let head = AnswerHead::read(Pairs::new(&bytes));
-        judge(&head, body, body.len(), 1_000, &AnswerSchema::default())
-            .map(|good| (good.content_type.to_vec(), good.model_version.map(<[u8]>::to_vec)))
+        let head = ResponseHead::read(Pairs::new(&bytes));
+        let good = judge(&head, body.to_vec(), body.len(), 1_000, &AnswerSchema::default())?;
+        assert_eq!((good.body.as_slice(), good.items), (body, vec!["88".to_owned()]));
+        Ok(good.model_version)
     }
 
-    fn scorer(status: &str, body: &[u8]) -> Result<(Vec<u8>, Option<Vec<u8>>), FallbackReason> {
-        verdict(&[(":status", status), ("x-perch-scorer", "1")], body)
+    fn scorer(status: &str, body: &[u8]) -> Result<Option<Vec<u8>>, FallbackReason> {
+        judged(&[(":status", status), ("x-perch-scorer", "1")], body)
     }
 
     #[test]
-    fn a_good_answer_is_passed_with_its_type_and_version() {
+    fn a_good_response_is_passed_with_its_version() {
         let signed = [(":status", "200"), ("x-perch-scorer", "1"), ("x-perch-model-version", "v7")];
-        assert_eq!(verdict(&signed, GOOD), Ok((b"application/json".to_vec(), Some(b"v7".to_vec()))));
+        assert_eq!(judged(&signed, GOOD), Ok(Some(b"v7".to_vec())));
         let split = [(":status", "200"), ("x-perch-scorer", "1"), ("x-perch-model-version", "v7\r\nx: y")];
-        assert_eq!(verdict(&split, GOOD), Ok((b"application/json".to_vec(), None)));
+        assert_eq!(judged(&split, GOOD), Ok(None));
     }
 
     #[test]
-    fn each_fault_of_an_answer_is_told_apart() {
+    fn each_fault_of_a_response_has_a_reason() {
         assert_eq!(scorer("200", b"<html>"), Err(FallbackReason::NotJson));
         assert_eq!(scorer("200", b""), Err(FallbackReason::NotJson));
         assert_eq!(scorer("200", br#"{"items":[]}"#), Err(FallbackReason::NoItems));
@@ -147,14 +157,14 @@ mod tests {
         assert_eq!(scorer("503", b""), Err(FallbackReason::Status));
         assert_eq!(scorer("429", b""), Err(FallbackReason::Overloaded));
         let gzip = [(":status", "200"), ("x-perch-scorer", "1"), ("content-encoding", "gzip")];
-        assert_eq!(verdict(&gzip, GOOD), Err(FallbackReason::NotJson));
+        assert_eq!(judged(&gzip, GOOD), Err(FallbackReason::NotJson));
     }
 
     #[test]
-    fn the_scorer_says_why_it_does_not_answer() {
+    fn a_scorer_that_refuses_says_why() {
         for why in Unavailable::ALL {
             let said =
-                verdict(&[(":status", "503"), ("x-perch-scorer", "1"), ("x-perch-unavailable", why.as_str())], b"");
+                judged(&[(":status", "503"), ("x-perch-scorer", "1"), ("x-perch-unavailable", why.as_str())], b"");
             let expected = match why {
                 Unavailable::Overloaded => FallbackReason::Overloaded,
                 _ => FallbackReason::Unavailable,
@@ -164,8 +174,8 @@ mod tests {
     }
 
     #[test]
-    fn envoys_own_answers_are_told_apart_by_what_they_say() {
-        let envoy = |status, body: &str| verdict(&[(":status", status)], body.as_bytes()).unwrap_err();
+    fn responses_of_envoy_itself_are_read_by_what_they_say() {
+        let envoy = |status, body: &str| judged(&[(":status", status)], body.as_bytes()).unwrap_err();
         let reset =
             |reason: &str| format!("upstream connect error or disconnect/reset before headers. reset reason: {reason}");
         assert_eq!(envoy("504", "upstream request timeout"), FallbackReason::Deadline);
@@ -176,15 +186,15 @@ mod tests {
         assert_eq!(envoy("503", &reset("remote reset")), FallbackReason::Reset);
         assert_eq!(envoy("503", &reset("overflow")), FallbackReason::Overloaded);
         let open = [(":status", "503"), ("x-envoy-overloaded", "true")];
-        assert_eq!(verdict(&open, b""), Err(FallbackReason::Overloaded));
-        assert_eq!(verdict(&[(":status", "200")], GOOD), Err(FallbackReason::Status), "not the scorer's");
-        assert_eq!(verdict(&[], b""), Err(FallbackReason::Status));
+        assert_eq!(judged(&open, b""), Err(FallbackReason::Overloaded));
+        assert_eq!(judged(&[(":status", "200")], GOOD), Err(FallbackReason::Status), "not the scorer's");
+        assert_eq!(judged(&[], b""), Err(FallbackReason::Status));
     }
 
     proptest! {
-        // Whatever comes back, an answer is passed on only when it is signed, 200, inside the limit and readable.
+        // Whatever comes back, a response is passed on only when it is signed, 200, inside the limit and readable.
         #[test]
-        fn only_a_checked_answer_passes(
+        fn only_a_checked_response_passes(
             status in prop_oneof![Just(200_u16), any::<u16>()], signed: bool, cut in 0_usize..80,
             garbage in proptest::collection::vec(any::<u8>(), 0..60), version in "\\PC{0,200}",
         ) {
@@ -194,10 +204,10 @@ mod tests {
                 headers.push(("x-perch-scorer", "1"));
             }
             for body in [GOOD.get(..cut).unwrap_or(GOOD), &garbage] {
-                let passed = verdict(&headers, body);
+                let passed = judged(&headers, body);
                 let whole = body == GOOD;
                 prop_assert_eq!(passed.is_ok(), signed && status == "200" && whole);
-                if let Ok((_, Some(version))) = passed {
+                if let Ok(Some(version)) = passed {
                     prop_assert!(plain(&version));
                 }
             }

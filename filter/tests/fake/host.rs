@@ -1,4 +1,4 @@
-//! The port, played.
+//! The port, faked.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -41,7 +41,7 @@ impl Headers {
         self.0.push((name.to_vec(), value.to_vec()));
     }
 
-    fn get(&self, name: &str) -> Option<String> {
+    pub(crate) fn get(&self, name: &str) -> Option<String> {
         let found = self.0.iter().find(|(found, _)| found == name.as_bytes())?;
         Some(String::from_utf8_lossy(&found.1).into_owned())
     }
@@ -51,17 +51,10 @@ impl Headers {
         pairs::write(out, &borrowed);
     }
 
-    fn texts(&self) -> Vec<(String, String)> {
+    pub(crate) fn texts(&self) -> Vec<(String, String)> {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         self.0.iter().map(|(name, value)| (text(name), text(value))).collect()
     }
-}
-
-/// What Envoy does once the callback has returned.
-#[derive(Debug)]
-pub(crate) enum Action {
-    Resume(u32),
-    Respond { context: u32, headers: Headers, body: Vec<u8> },
 }
 
 /// A call that the filter made.
@@ -77,10 +70,14 @@ pub(crate) struct CallSeen {
 #[derive(Debug, Default)]
 struct Stream {
     request: Headers,
-    answer: Option<Headers>,
-    details: String,
-    notes: BTreeMap<Vec<u8>, Vec<u8>>,
-    answered: Option<Vec<u8>>,
+    response: Option<Headers>,
+    trailers: Headers,
+    /// What waits of the response, and what passes in this callback.
+    buffer: Vec<u8>,
+    /// How much of it waits.
+    held: usize,
+    /// What has gone to the client.
+    given: Vec<u8>,
 }
 
 #[derive(Debug, Default)]
@@ -89,15 +86,11 @@ struct State {
     acting: u32,
     chunk: Vec<u8>,
     reply: Headers,
-    /// Which stream a context belongs to.
-    of: BTreeMap<u32, u32>,
     streams: BTreeMap<u32, Stream>,
-    held: BTreeMap<u32, bool>,
     counters: Vec<(String, u64)>,
-    periods: BTreeMap<u32, u32>,
+    period: u32,
     log: Vec<String>,
     calls: Vec<CallSeen>,
-    actions: Vec<Action>,
     next_token: u32,
     observed: (u64, u64),
     refuse: Option<(&'static str, u32)>,
@@ -125,14 +118,14 @@ impl State {
     }
 
     fn stream(&mut self) -> Option<&mut Stream> {
-        let id = *self.of.get(&self.acting)?;
-        self.streams.get_mut(&id)
+        self.streams.get_mut(&self.acting)
     }
 
     fn map(&mut self, map: Map) -> Option<&mut Headers> {
         match map {
             Map::Request => self.stream().map(|stream| &mut stream.request),
-            Map::Answer => self.stream().and_then(|stream| stream.answer.as_mut()),
+            Map::Response => self.stream().and_then(|stream| stream.response.as_mut()),
+            Map::ResponseTrailers => self.stream().map(|stream| &mut stream.trailers),
             Map::Call => Some(&mut self.reply),
         }
     }
@@ -140,9 +133,9 @@ impl State {
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(crate) struct PlayedHost(RefCell<State>);
+pub(crate) struct FakeHost(RefCell<State>);
 
-impl PlayedHost {
+impl FakeHost {
     pub(crate) fn enter(&self, context: u32) {
         self.0.borrow_mut().acting = context;
     }
@@ -156,59 +149,52 @@ impl PlayedHost {
     }
 
     pub(crate) fn stream(&self, context: u32, request: Headers) {
-        let mut state = self.0.borrow_mut();
-        state.of.insert(context, context);
-        state.streams.insert(context, Stream { request, ..Stream::default() });
+        self.0.borrow_mut().streams.insert(context, Stream { request, ..Stream::default() });
     }
 
-    pub(crate) fn same_stream(&self, context: u32, as_of: u32) {
-        self.0.borrow_mut().of.insert(context, as_of);
+    fn at<T: Default>(&self, context: u32, act: impl FnOnce(&mut Stream) -> T) -> T {
+        self.0.borrow_mut().streams.get_mut(&context).map(act).unwrap_or_default()
     }
 
     pub(crate) fn drop_stream(&self, context: u32) {
-        self.0.borrow_mut().of.remove(&context);
+        self.0.borrow_mut().streams.remove(&context);
     }
 
-    pub(crate) fn answer(&self, stream: u32, headers: Headers, details: &str) {
-        if let Some(stream) = self.0.borrow_mut().streams.get_mut(&stream) {
-            stream.answer = Some(headers);
-            stream.details = details.to_owned();
-        }
+    pub(crate) fn respond(&self, context: u32, headers: Headers, trailers: Headers) {
+        self.at(context, |stream| {
+            stream.response = Some(headers);
+            stream.trailers = trailers;
+        });
     }
 
-    pub(crate) fn set_answered(&self, stream: u32, body: &[u8]) {
-        if let Some(stream) = self.0.borrow_mut().streams.get_mut(&stream) {
-            assert!(stream.answered.is_none(), "answered twice");
-            stream.answered = Some(body.to_vec());
-        }
+    /// A part of the response comes; how much there is with what waits.
+    pub(crate) fn comes(&self, context: u32, chunk: &[u8]) -> usize {
+        self.at(context, |stream| {
+            stream.held = stream.buffer.len();
+            stream.buffer.extend_from_slice(chunk);
+            stream.buffer.len()
+        })
     }
 
-    pub(crate) fn answered(&self, stream: u32) -> Option<Vec<u8>> {
-        self.0.borrow().streams.get(&stream)?.answered.clone()
+    /// What waited of the response goes to the client.
+    pub(crate) fn goes(&self, context: u32) {
+        self.at(context, |stream| {
+            let mut buffer = std::mem::take(&mut stream.buffer);
+            stream.given.append(&mut buffer);
+            stream.held = 0;
+        });
     }
 
-    pub(crate) fn request_header(&self, stream: u32, name: &str) -> Option<String> {
-        self.0.borrow().streams.get(&stream)?.request.get(name)
+    /// Headers, body and trailers that the client was given.
+    pub(crate) fn given(&self, context: u32) -> (Headers, Vec<u8>, Headers) {
+        let get = |stream: &mut Stream| {
+            (stream.response.clone().unwrap_or_default(), stream.given.clone(), stream.trailers.clone())
+        };
+        self.at(context, get)
     }
 
-    pub(crate) fn told(&self, stream: u32) -> Vec<(String, String)> {
-        let state = self.0.borrow();
-        let headers = state.streams.get(&stream).and_then(|stream| stream.answer.clone()).unwrap_or_default();
-        let mut told: Vec<_> = headers.texts().into_iter().filter(|(name, _)| name.starts_with("x-perch-")).collect();
-        told.sort();
-        told
-    }
-
-    pub(crate) fn set_held(&self, context: u32, held: bool) {
-        self.0.borrow_mut().held.insert(context, held);
-    }
-
-    pub(crate) fn held(&self, context: u32) -> bool {
-        self.0.borrow().held.get(&context).copied().unwrap_or(false)
-    }
-
-    pub(crate) fn take_actions(&self) -> Vec<Action> {
-        std::mem::take(&mut self.0.borrow_mut().actions)
+    pub(crate) fn request_headers(&self, context: u32) -> Headers {
+        self.at(context, |stream| stream.request.clone())
     }
 
     pub(crate) fn calls(&self) -> Vec<CallSeen> {
@@ -237,8 +223,8 @@ impl PlayedHost {
         self.0.borrow_mut().raw_map = Some(bytes.to_vec());
     }
 
-    pub(crate) fn period(&self, root: u32) -> u32 {
-        self.0.borrow().periods.get(&root).copied().unwrap_or(0)
+    pub(crate) fn period(&self) -> u32 {
+        self.0.borrow().period
     }
 
     pub(crate) fn log(&self) -> Vec<String> {
@@ -259,8 +245,9 @@ impl PlayedHost {
     }
 }
 
-impl Host for PlayedHost {
-    const MATCHERS: bool = true;
+impl Host for FakeHost {
+    const SHARES_BY_CALL: bool = true;
+    const CALLS_END_WITH_STREAM: bool = false;
 
     fn now_ns(&self) -> u64 {
         self.0.borrow().now_ns
@@ -307,36 +294,32 @@ impl Host for PlayedHost {
         Ok(())
     }
 
-    fn body(&self, _: Body, length: usize, out: &mut Vec<u8>) -> Result<(), Refused> {
+    fn body(&self, body: Body, length: usize, out: &mut Vec<u8>) -> Result<(), Refused> {
         let mut state = self.0.borrow_mut();
         state.check("body")?;
-        out.extend_from_slice(&state.chunk[..length.min(state.chunk.len())]);
+        let shown = match body {
+            Body::Response | Body::Held => {
+                let stream = state.stream().ok_or(Refused(NOT_FOUND))?;
+                let from = if body == Body::Response { stream.held } else { 0 };
+                stream.buffer[from..].to_vec()
+            }
+            Body::Request | Body::Call | Body::Configuration => state.chunk.clone(),
+        };
+        out.extend_from_slice(&shown[..length.min(shown.len())]);
         Ok(())
     }
 
-    fn property(&self, path: &[u8], out: &mut Vec<u8>) -> Result<(), Refused> {
-        let mut state = self.0.borrow_mut();
+    fn property(&self, _: &[u8], out: &mut Vec<u8>) -> Result<(), Refused> {
         out.clear();
-        state.check("property")?;
-        let stream = state.stream().ok_or(Refused(NOT_FOUND))?;
-        if path == b"response\0code_details" {
-            out.extend_from_slice(stream.details.as_bytes());
-        } else {
-            out.extend_from_slice(stream.notes.get(path).ok_or(Refused(NOT_FOUND))?);
-        }
-        Ok(())
+        self.0.borrow_mut().check("property")?;
+        Err(Refused(NOT_FOUND))
     }
 
-    fn note(&self, path: &str, value: &[u8]) -> Result<(), Refused> {
+    fn replace_response(&self, body: &[u8]) -> Result<(), Refused> {
         let mut state = self.0.borrow_mut();
-        state.check("note")?;
-        let stream = state.stream().ok_or(Refused(NOT_FOUND))?;
-        stream.notes.insert(path.as_bytes().to_vec(), value.to_vec());
+        state.check("replace")?;
+        state.stream().ok_or(Refused(NOT_FOUND))?.buffer = body.to_vec();
         Ok(())
-    }
-
-    fn left_out(&self) -> bool {
-        false
     }
 
     fn call(&self, call: &Call<'_>) -> Result<u32, Refused> {
@@ -346,8 +329,9 @@ impl Host for PlayedHost {
             let batch = Batch::parse(call.body.bytes()).unwrap();
             for seen in batch.observations.iter() {
                 state.observed.0 += 1;
-                if (200..=299).contains(&seen.status) {
-                    state.observed.1 += answer::read(seen.answer, &batch.schema).map_or(1, |items| items.len() as u64);
+                if seen.success() {
+                    let (_, body) = seen.given();
+                    state.observed.1 += answer::read(body, &batch.schema).map_or(1, |items| items.len() as u64);
                 }
             }
         }
@@ -364,26 +348,10 @@ impl Host for PlayedHost {
         Ok(token)
     }
 
-    fn respond(&self, headers: &[u8], body: &[u8], _: &str) -> Result<(), Refused> {
-        let mut state = self.0.borrow_mut();
-        state.check("respond")?;
-        let action = Action::Respond { context: state.acting, headers: Headers::read(headers), body: body.to_vec() };
-        state.actions.push(action);
-        Ok(())
-    }
-
-    fn resume(&self) -> Result<(), Refused> {
-        let mut state = self.0.borrow_mut();
-        state.check("resume")?;
-        let action = Action::Resume(state.acting);
-        state.actions.push(action);
-        Ok(())
-    }
-
     fn act_for(&self, context: u32) -> Result<(), Refused> {
         let mut state = self.0.borrow_mut();
         state.check("act_for")?;
-        if !state.of.contains_key(&context) {
+        if !state.streams.contains_key(&context) {
             return Err(Refused(BAD_ARGUMENT));
         }
         state.acting = context;
@@ -393,16 +361,8 @@ impl Host for PlayedHost {
     fn tick_every(&self, ms: u32) -> Result<(), Refused> {
         let mut state = self.0.borrow_mut();
         state.check("tick_every")?;
-        // The period is that of the root context; in tests that name one, streams of the model plugin act for it.
-        let acting = state.acting;
-        let root = if acting <= 2 {
-            acting
-        } else if state.of.get(&acting) == Some(&acting) {
-            1
-        } else {
-            2
-        };
-        state.periods.insert(root, ms);
+        // The period is that of the root context, whichever of its contexts acts.
+        state.period = ms;
         Ok(())
     }
 
