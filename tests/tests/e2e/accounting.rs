@@ -1,7 +1,9 @@
 //! Every request and every item is accounted for, to the last one, while the scorer is killed under load.
 
 use anyhow::ensure;
-use contract::names::{COMPARE, FALLBACK, INTERCEPTED, NOT_COMPARED, OBSERVATION, PREDICT_REQUESTS, SOURCE};
+use contract::names::{
+    ABSTAINED, COMPARE, FALLBACK, INTERCEPTED, NOT_COMPARED, OBSERVATION, PASSED_THROUGH, PREDICT_REQUESTS, SOURCE,
+};
 use contract::switch::Share;
 use e2e::eventually::eventually;
 use e2e::load::{ITEMS, Load, Tally};
@@ -43,11 +45,16 @@ fn adds_up(before: &Scrape, after: &Scrape, tally: &Tally) -> anyhow::Result<()>
     same("intercepted", requests, moved(INTERCEPTED, &[]))?;
     same("observed + dropped + skipped", requests, moved(OBSERVATION, &[]))?;
     same("skipped or incomplete", 0.0, requests - outcome("observed") - outcome("dropped_buffer_full"))?;
-    same("True + False + None", number(ITEMS) * outcome("observed"), moved(COMPARE, &[]))?;
+    same(
+        "agree + disagree + not compared + abstained",
+        number(ITEMS) * outcome("observed"),
+        moved(COMPARE, &[]) + moved(ABSTAINED, &[]),
+    )?;
     same("None by reason", moved(COMPARE, &[("agree", "None")]), moved(NOT_COMPARED, &[]))?;
     same("source model", number(tally.model), moved(SOURCE, &[("source", "model")]))?;
     same("source rule", number(tally.answers - tally.model), moved(SOURCE, &[("source", "rule")]))?;
     same("fallbacks", number(tally.fallbacks), moved(FALLBACK, &[]))?;
+    same("passed through", 0.0, moved(PASSED_THROUGH, &[]))?;
     let asked = moved(PREDICT_REQUESTS, &[]);
     let unseen = outcome("dropped_buffer_full");
     ensure!(

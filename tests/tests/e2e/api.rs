@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, ensure};
 use contract::headers;
-use contract::names::COMPARE;
+use contract::names::{ABSTAINED, COMPARE};
 use contract::switch::Share;
 use e2e::client::{get, post, question, suggest};
 use e2e::eventually::eventually;
@@ -17,7 +17,9 @@ async fn feedback_goes_to_the_side_that_answered_and_counts_once() -> anyhow::Re
         let before = real.scrape().await?;
         let answer = real.send(suggest("ann", question([1]))?).await?.json()?;
         eventually("the observation", || async {
-            ensure!(real.scrape().await?.sum(COMPARE, &[]) - before.sum(COMPARE, &[]) == 1.0);
+            let after = real.scrape().await?;
+            let items = |scrape: &stack::Scrape| scrape.sum(COMPARE, &[]) + scrape.sum(ABSTAINED, &[]);
+            ensure!(items(&after) - items(&before) == 1.0);
             Ok(())
         })
         .await?;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use contract::headers;
-use contract::names::{FALLBACK, FallbackReason, PREDICT_REQUESTS, SOURCE};
+use contract::names::{FALLBACK, FallbackReason, PASSED_THROUGH, PREDICT_REQUESTS, SOURCE};
 use contract::switch::Share;
 use e2e::channel_body;
 use e2e::client::{Answer, Client, PATH, Protocol, question, suggest};
@@ -21,7 +21,7 @@ const DEADLINE_MS: u64 = 400;
 async fn gateway() -> anyhow::Result<Scripted> {
     let limits = json!({
         "scorer": {"deadline_ms": DEADLINE_MS},
-        "limits": {"body_bytes": 16_384, "answer_bytes": 65_536},
+        "limits": {"body_bytes": 16_384, "candidate_bytes": 65_536},
     });
     let gateway = Scripted::start(|builder| builder.share(Share::ALL).filter_config(&limits)).await?;
     gateway.rules.answers(
@@ -84,15 +84,16 @@ async fn a_good_answer_of_the_model_reaches_the_client_as_it_is() -> anyhow::Res
     let gateway = gateway().await?;
     let before = gateway.scrape().await?;
     for protocol in [Protocol::H1, Protocol::H2] {
-        let answer = Client::once(gateway.address(), protocol, suggest("ann", question([88, 89]))?).await?;
+        let answer = Client::once(gateway.address(), protocol, suggest("ann", question([88]))?).await?;
         let asked = gateway.questions();
         let asked = asked.last().ok_or_else(|| anyhow::anyhow!("the model was not asked"))?;
         assert_eq!(answer.body, e2e::scripted::items(asked, MODEL_LABEL));
         assert_eq!(answer.status, 200);
         assert_eq!((answer.arm(), answer.header(headers::MODEL_VERSION)), ("candidate", MODEL_VERSION));
-        assert_eq!((answer.fallback(), answer.header("content-type")), ("", "application/json"));
+        assert_eq!((answer.fallback(), answer.header("content-type")), ("", "application/json; charset=utf-8"));
+        assert_eq!(answer.header("x-rules"), "are rules", "headers are the application's");
     }
-    assert_eq!(gateway.rules.hits(), 0, "the rules were asked by the gateway");
+    assert_eq!(gateway.rules.hits(), 2, "the application answers each request once");
     let expected = [(SOURCE, &[("source", "model")][..], 2.0), (PREDICT_REQUESTS, &[("available", "True")][..], 2.0)];
     gateway.moves(&before, &[FALLBACK, SOURCE, PREDICT_REQUESTS], &expected).await
 }
@@ -206,18 +207,18 @@ async fn an_answer_that_never_ends_costs_the_client_nothing_and_the_gateway_no_m
 }
 
 #[tokio::test]
-async fn a_request_over_the_limit_is_not_held() -> anyhow::Result<()> {
+async fn a_request_over_the_limit_is_the_clients_doing() -> anyhow::Result<()> {
     let gateway = gateway().await?;
     let body = json!({"txn_ids": [88], "padding": "a".repeat(40_000)}).to_string();
     for protocol in [Protocol::H1, Protocol::H2] {
         let before = gateway.scrape().await?;
         let through = Client::once(gateway.address(), protocol, suggest("ann", body.clone())?).await?;
-        assert_eq!((through.arm(), through.fallback()), ("baseline", FallbackReason::RequestTooLarge.as_str()));
+        assert_eq!((through.arm(), through.fallback()), ("baseline", ""));
         assert_eq!((through.status.as_u16(), &through.body[..]), (200, RULES_ANSWER.as_bytes()));
         assert_eq!(gateway.rules.last()?.body, body);
-        let labels = [("reason", FallbackReason::RequestTooLarge.as_str())];
-        let expected = [(FALLBACK, &labels[..], 1.0), (SOURCE, &[("source", "rule")][..], 1.0)];
-        gateway.moves(&before, &[FALLBACK, SOURCE, PREDICT_REQUESTS], &expected).await?;
+        let labels = [("reason", "request_too_large")];
+        let expected = [(PASSED_THROUGH, &labels[..], 1.0), (SOURCE, &[("source", "rule")][..], 1.0)];
+        gateway.moves(&before, &[FALLBACK, SOURCE, PREDICT_REQUESTS, PASSED_THROUGH], &expected).await?;
     }
     assert_eq!(gateway.questions().len(), 0, "the model was asked");
     Ok(())
@@ -242,7 +243,7 @@ async fn a_request_of_unknown_length_over_the_limit_reaches_the_rules_whole() ->
         let answer = Client::once(gateway.address(), protocol, request).await?;
         sent.await?;
         assert_eq!((answer.status.as_u16(), &answer.body[..]), (200, RULES_ANSWER.as_bytes()));
-        assert_eq!(answer.fallback(), FallbackReason::RequestTooLarge.as_str());
+        assert_eq!((answer.arm(), answer.fallback()), ("baseline", ""));
         assert_eq!(gateway.rules.last()?.body, piece.repeat(20));
     }
     Ok(())
@@ -259,7 +260,7 @@ async fn an_answer_of_somebody_else_in_the_scorers_place() -> anyhow::Result<()>
 }
 
 #[tokio::test]
-async fn a_held_request_keeps_its_headers_pieces_and_trailers_on_its_way_to_the_rules() -> anyhow::Result<()> {
+async fn a_canary_request_keeps_its_headers_and_pieces_on_its_way_to_the_application() -> anyhow::Result<()> {
     let gateway = gateway().await?;
     gateway.model_answers(model_script(500, ""));
     let (feed, body) = channel_body::channel();
@@ -325,9 +326,9 @@ async fn a_scorer_that_hangs_is_soon_not_asked_any_more_until_it_is_well_again()
             Ok(())
         })
     };
-    answers("rule refused").await?;
+    answers("baseline refused").await?;
     gateway.scorer.answers_with(with_observer(good_answer));
-    answers("model ").await
+    answers("candidate ").await
 }
 
 #[tokio::test]

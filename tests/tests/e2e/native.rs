@@ -36,11 +36,6 @@ async fn a_claim_that_it_cannot_read_is_refused_and_everybody_gets_the_rules() -
 }
 
 #[tokio::test]
-async fn a_model_s_filter_as_another_filter_is_refused() -> anyhow::Result<()> {
-    is_refused(&json!({"role": "model"}), "role: the native module is one filter").await
-}
-
-#[tokio::test]
 async fn a_share_that_it_cannot_ask_for_is_off_and_the_log_says_what_is_missing() -> anyhow::Result<()> {
     // One that is not there, and one that answers, but is no admin interface.
     for cluster in ["nowhere", "rules"] {

@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use contract::frame;
-use contract::headers;
 use contract::names::{Arm, BATCH, COMPARE, INTERCEPTED, NOT_COMPARED, NotCompared, OBSERVATION, PREDICT_REQUESTS};
 use contract::switch::{OBSERVE_KEY, Share};
 use e2e::changes::Change;
 use e2e::client::{Client, PATH, Protocol, post, question, suggest};
 use e2e::eventually::eventually;
-use e2e::scripted::{Scripted, items, model_script, with_observer};
+use e2e::scripted::{RULES_LABEL, Scripted, items, model_script, with_observer};
 use e2e::upstream::{Cut, Script};
 use tokio::task::JoinSet;
 
@@ -30,31 +29,30 @@ async fn what_each_arm_has_to_be_compared_by_arrives_as_it_was() -> anyhow::Resu
     let gateway = Scripted::start(|builder| builder.share(half)).await?;
     for inside in [false, true] {
         let user = gateway.user(half, inside)?;
-        let body = question([88, 89]);
-        let answer = gateway.send(suggest(&user, body.clone())?).await?;
+        let arm = if inside { Arm::Candidate } else { Arm::Baseline };
+        let answer = gateway.send(suggest(&user, question([88, 89]))?).await?;
         let seen = observed(&gateway, 1 + usize::from(inside)).await?.pop();
         let expected = e2e::scripted::Seen {
-            arm: if inside { Arm::Candidate } else { Arm::Baseline },
+            assigned: arm,
+            served: arm,
             fallback: false,
             bucket: Some(gateway.stack.bucket(&user)?.to_string()),
             cohort: contract::names::Cohort::Ordinary,
             status: 200,
-            // The rules are asked with the request; the model about the answer's items.
-            request: if inside { body.to_vec() } else { Vec::new() },
-            answer: answer.body.to_vec(),
+            encoding: frame::Encoding::Identity,
+            baseline: items(&gateway.rules.last()?, RULES_LABEL),
+            candidate: inside.then(|| answer.body.to_vec()),
         };
         assert_eq!(seen, Some(expected));
     }
-    let body = question([90]);
-    let answer = gateway.send(post(PATH, body.clone())?).await?;
-    let seen = observed(&gateway, 3).await?.pop();
-    let seen = seen.map(|seen| (seen.bucket, seen.request, seen.answer));
-    assert_eq!(seen, Some((None, body.to_vec(), answer.body.to_vec())), "who is unknown is told apart by the request");
+    let answer = gateway.send(post(PATH, question([90]))?).await?;
+    let seen = observed(&gateway, 3).await?.pop().map(|seen| (seen.bucket, seen.baseline));
+    assert_eq!(seen, Some((None, answer.body.to_vec())));
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_answer_of_the_model_is_observed_with_its_own_request() -> anyhow::Result<()> {
+async fn every_response_of_the_candidate_is_observed_with_its_own_baseline() -> anyhow::Result<()> {
     const REQUESTS: i64 = 200;
     // Every answer counts here, on however busy a machine.
     let patient = serde_json::json!({"scorer": {"deadline_ms": 30_000}});
@@ -77,19 +75,14 @@ async fn every_answer_of_the_model_is_observed_with_its_own_request() -> anyhow:
     while let Some(done) = sent.join_next().await {
         assert_eq!(done??.status, 200);
     }
-    let ids = |body: &[u8], list: &str, id: &str| {
-        let value: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
-        let all = value[list].as_array().cloned().unwrap_or_default();
-        let text = |one: &serde_json::Value| {
-            let one = if id.is_empty() { one } else { &one[id] };
-            one.as_str().map_or_else(|| one.to_string(), str::to_owned)
-        };
-        all.iter().map(text).collect::<Vec<_>>()
+    let ids = |body: &[u8]| {
+        let items = contract::answer::read(body, &contract::answer::AnswerSchema::default()).unwrap_or_default();
+        items.into_iter().map(|item| item.id).collect::<Vec<_>>()
     };
     for seen in observed(&gateway, 200).await? {
-        assert_eq!(seen.arm, Arm::Candidate);
-        let asked = ids(&seen.request, "txn_ids", "");
-        ensure!(!asked.is_empty() && asked == ids(&seen.answer, "items", "txn_id"), "{seen:?}");
+        assert_eq!(seen.served, Arm::Candidate, "{seen:?}");
+        let baseline = ids(&seen.baseline);
+        ensure!(!baseline.is_empty() && baseline == ids(seen.candidate.as_deref().unwrap_or_default()), "{seen:?}");
     }
     Ok(())
 }
@@ -100,7 +93,8 @@ async fn a_fallback_is_observed_as_the_rules_answer_to_a_canary_user() -> anyhow
     gateway.model_answers(model_script(500, ""));
     gateway.send(suggest("ann", question([88]))?).await?;
     let seen = observed(&gateway, 1).await?;
-    assert_eq!(seen.iter().map(|seen| (seen.arm, seen.fallback)).collect::<Vec<_>>(), [(Arm::Baseline, true)]);
+    let expected = [(Arm::Candidate, Arm::Baseline, true)];
+    assert_eq!(seen.iter().map(|seen| (seen.assigned, seen.served, seen.fallback)).collect::<Vec<_>>(), expected);
     Ok(())
 }
 
@@ -175,7 +169,7 @@ async fn batches_larger_than_one_send_arrive_whole_though_no_request_follows() -
     for number in 0..REQUESTS {
         answers.push(client.send(suggest("ann", question([number]))?).await?.body.to_vec());
     }
-    let seen: Vec<_> = observed(&gateway, 9).await?.into_iter().map(|seen| seen.answer).collect();
+    let seen: Vec<_> = observed(&gateway, 9).await?.into_iter().map(|seen| seen.baseline).collect();
     ensure!(seen == answers, "{:?} bytes arrived", seen.iter().map(Vec::len).collect::<Vec<_>>());
     let batches = gateway.scorer.received();
     ensure!(batches.iter().any(|batch| batch.path == frame::PATH && batch.body.len() > 2 * LARGE));
@@ -219,22 +213,33 @@ async fn observations_that_meet_a_broken_observer_are_counted_as_none() -> anyho
 }
 
 #[tokio::test]
-async fn a_verdict_that_leaves_items_out_or_makes_some_up_breaks_no_sum() -> anyhow::Result<()> {
+async fn a_result_that_leaves_items_out_or_makes_some_up_is_refused_and_counted() -> anyhow::Result<()> {
     let gateway = Scripted::start(|builder| builder).await?;
     let before = gateway.scrape().await?;
     let verdict = serde_json::json!({
         "version": contract::batch_result::VERSION, "observations": 1, "agree_true": 0, "agree_false": 1,
-        "none": {"no_label": 1}, "available": 1, "unavailable": 0,
+        "not_compared": {"no_label": 3}, "abstained": {}, "available": 1, "unavailable": 0,
         "labels": [{"label": "never heard of.it\"}\n", "agree": "False", "items": 1}],
     });
     gateway.scorer.answers(model_script(200, verdict.to_string()));
     gateway.send(suggest("ann", question([88, 89]))?).await?;
-    let other = [("label", "other"), ("agree", "False")];
+    let expected: [Change<'_>; 2] =
+        [(COMPARE, &[("agree", "None")], 2.0), (NOT_COMPARED, &[("reason", "observer_failed")], 2.0)];
+    gateway.moves(&before, &[COMPARE, NOT_COMPARED, contract::names::LABEL_COMPARE], &expected).await?;
+    assert_eq!(gateway.scrape().await?.sum(BATCH, &[("result", "mismatched")]), 1.0);
+    let right = serde_json::json!({
+        "version": contract::batch_result::VERSION, "observations": 1, "agree_true": 0, "agree_false": 1,
+        "not_compared": {"no_label": 1}, "abstained": {}, "available": 1, "unavailable": 0,
+        "labels": [{"label": "never heard of.it\"}\n", "agree": "False", "items": 1}],
+    });
+    gateway.scorer.answers(model_script(200, right.to_string()));
+    let before = gateway.scrape().await?;
+    gateway.send(suggest("ann", question([88, 89]))?).await?;
     let expected: [Change<'_>; 4] = [
         (COMPARE, &[("agree", "False")], 1.0),
         (COMPARE, &[("agree", "None")], 1.0),
         (NOT_COMPARED, &[("reason", "no_label")], 1.0),
-        (contract::names::LABEL_COMPARE, &other, 1.0),
+        (contract::names::LABEL_COMPARE, &[("label", "other"), ("agree", "False")], 1.0),
     ];
     gateway.moves(&before, &[COMPARE, NOT_COMPARED, contract::names::LABEL_COMPARE], &expected).await
 }
@@ -242,19 +247,19 @@ async fn a_verdict_that_leaves_items_out_or_makes_some_up_breaks_no_sum() -> any
 #[tokio::test]
 async fn sampling_leaves_requests_out_of_observation_and_nothing_else() -> anyhow::Result<()> {
     let gateway = Scripted::start(|builder| builder.share(Share::ALL)).await?;
-    gateway.stack.admin().set_runtime(OBSERVE_KEY, "0").await?;
+    gateway.set_runtime(OBSERVE_KEY, "0").await?;
     let before = gateway.scrape().await?;
+    let observed_before = gateway.observations()?.len();
     for _ in 0..10 {
         assert_eq!(gateway.send(suggest("ann", question([88]))?).await?.arm(), "candidate");
     }
     let skipped = [("outcome", "skipped_sampling")];
     let expected = [(INTERCEPTED, &[][..], 10.0), (OBSERVATION, &skipped[..], 10.0)];
     gateway.moves(&before, &[INTERCEPTED, OBSERVATION, COMPARE, BATCH], &expected).await?;
-    ensure!(gateway.observations()?.is_empty());
-    let unsampled = gateway.questions().iter().any(|question| !question.header(headers::UNSAMPLED).is_empty());
-    ensure!(!unsampled, "the mark of the sample leaves the gateway");
+    assert_eq!(gateway.observations()?.len(), observed_before);
     // A share of the requests, not of the users.
-    gateway.stack.admin().set_runtime(OBSERVE_KEY, "50").await?;
+    gateway.set_runtime(OBSERVE_KEY, "50").await?;
+    let before = gateway.scrape().await?;
     let mut client = Client::connect(gateway.address(), Protocol::H1).await?;
     for _ in 0..400 {
         client.send(suggest("ann", question([88]))?).await?;
@@ -262,18 +267,20 @@ async fn sampling_leaves_requests_out_of_observation_and_nothing_else() -> anyho
     // A request is counted as its stream ends, which may be just after its client has the answer.
     let scrape = eventually("all are counted", || async {
         let scrape = gateway.scrape().await?;
-        ensure!(scrape.sum(INTERCEPTED, &[]) == 410.0, "{} are", scrape.sum(INTERCEPTED, &[]));
+        let counted = scrape.sum(INTERCEPTED, &[]) - before.sum(INTERCEPTED, &[]);
+        ensure!(counted == 400.0, "{counted} are");
         Ok(scrape)
     })
     .await?;
-    let seen = scrape.sum(OBSERVATION, &[("outcome", "observed")]);
+    let observed = [("outcome", "observed")];
+    let seen = scrape.sum(OBSERVATION, &observed) - before.sum(OBSERVATION, &observed);
     ensure!((120.0..280.0).contains(&seen), "{seen} of 400");
     Ok(())
 }
 
 #[tokio::test]
-async fn a_body_that_is_needed_and_over_the_limit_is_not_observed_and_counted_as_such() -> anyhow::Result<()> {
-    let config = serde_json::json!({"limits": {"body_bytes": 2_000, "answer_bytes": 2_000}});
+async fn a_response_over_the_limit_is_not_observed_and_counted_as_such() -> anyhow::Result<()> {
+    let config = serde_json::json!({"limits": {"response_bytes": 2_000}});
     let gateway = Scripted::start(|builder| builder.filter_config(&config)).await?;
     let before = gateway.scrape().await?;
     let padded = serde_json::json!({"txn_ids": [88], "padding": "a".repeat(3_000)}).to_string();
@@ -283,11 +290,10 @@ async fn a_body_that_is_needed_and_over_the_limit_is_not_observed_and_counted_as
     let expected = [(INTERCEPTED, &[][..], 1.0), (OBSERVATION, &observed[..], 1.0), (COMPARE, &compared[..], 1.0)];
     gateway.moves(&before, &[INTERCEPTED, OBSERVATION, COMPARE], &expected).await?;
     let before = gateway.scrape().await?;
-    gateway.send(post(PATH, padded)?).await?;
     gateway.rules.answers(Script::json(200, vec![b' '; 3_000]));
     gateway.send(suggest("ann", question([88]))?).await?;
     let limit = [("outcome", "dropped_body_limit")];
-    let expected = [(INTERCEPTED, &[][..], 2.0), (OBSERVATION, &limit[..], 2.0)];
+    let expected = [(INTERCEPTED, &[][..], 1.0), (OBSERVATION, &limit[..], 1.0)];
     gateway.moves(&before, &[INTERCEPTED, OBSERVATION, COMPARE], &expected).await
 }
 
@@ -295,7 +301,7 @@ async fn a_body_that_is_needed_and_over_the_limit_is_not_observed_and_counted_as
 async fn a_frozen_observer_costs_bounded_memory_and_the_rest_is_dropped_and_counted() -> anyhow::Result<()> {
     let config = serde_json::json!({
         "limits": {
-            "body_bytes": 4_096, "answer_bytes": 8_192, "batch_bytes": 16_384, "pending_bytes": 32_768,
+            "response_bytes": 8_192, "candidate_bytes": 8_192, "batch_bytes": 16_384, "pending_bytes": 32_768,
             "in_flight_bytes": 65_536,
         },
         "scorer": {"observe_timeout_ms": 60_000},
@@ -330,13 +336,9 @@ async fn compressed_bodies_are_observed_as_they_are() -> anyhow::Result<()> {
     request.headers_mut().insert("content-encoding", "zstd".parse()?);
     let answer = gateway.send(request).await?;
     let seen = observed(&gateway, 1).await?;
-    ensure!(seen.iter().all(|seen| seen.request == body && seen.answer == answer.body), "{seen:?}");
-    let encodings = gateway.scorer.received().iter().try_fold(Vec::new(), |mut all, batch| {
-        for observation in frame::Batch::parse(&batch.body)?.observations {
-            all.push((observation.request_encoding, observation.answer_encoding));
-        }
-        anyhow::Ok(all)
-    })?;
-    assert_eq!(encodings, [(frame::Encoding::Zstd, frame::Encoding::Brotli)]);
+    ensure!(
+        seen.iter().all(|seen| seen.baseline == answer.body && seen.encoding == frame::Encoding::Brotli),
+        "{seen:?}"
+    );
     Ok(())
 }

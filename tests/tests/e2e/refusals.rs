@@ -137,6 +137,7 @@ async fn a_model_cut_in_half_is_refused_with_its_mend_and_clients_get_the_rules(
     let builder = real::builder(dir.path())?.share(Share::ALL);
     cut_in_half(&dir.path().join("registry"))?;
     let stack = builder.start().await?;
+    e2e::scripted::shares_known(&stack).await?;
     let answer =
         e2e::client::Client::once(stack.gateway(), e2e::client::Protocol::H1, suggest("ann", question([1, 2]))?)
             .await?;

@@ -81,7 +81,7 @@ async fn of_20_000_users_a_ramp_takes_those_whom_the_function_predicts_and_only_
     let mut before = BTreeSet::new();
     for percent in [0, 10, 50, 100] {
         let share = Share::percent(percent);
-        gateway.stack.set_share(share).await?;
+        gateway.set_share(share).await?;
         let inside = as_predicted(&gateway, share, USERS).await?;
         ensure!(before.is_subset(&inside), "somebody left at {share}");
         #[allow(clippy::cast_precision_loss)]
@@ -98,12 +98,12 @@ async fn of_20_000_users_a_ramp_takes_those_whom_the_function_predicts_and_only_
 async fn at_a_constant_share_a_user_keeps_the_arm_on_any_worker_and_after_a_restart() -> anyhow::Result<()> {
     let mut gateway = large_gateway().await?;
     let share = Share::percent(10);
-    gateway.stack.set_share(share).await?;
+    gateway.set_share(share).await?;
     let users = 4_000;
     let first = as_predicted(&gateway, share, users).await?;
     assert_eq!(model_users(&gateway, users).await?, first);
     gateway.stack.restart_gateway().await?;
-    gateway.stack.set_share(share).await?;
+    gateway.set_share(share).await?;
     assert_eq!(model_users(&gateway, users).await?, first, "after a restart");
     Ok(())
 }
@@ -113,7 +113,7 @@ async fn a_share_below_one_percent_is_honoured_as_a_fraction() -> anyhow::Result
     let gateway = large_gateway().await?;
     let share = Share::from_percent("0.5%")?;
     assert_eq!(share.denominator(), Denominator::TenThousand);
-    gateway.stack.set_share(share).await?;
+    gateway.set_share(share).await?;
     let first = gateway.user(share, true)?;
     eventually("the fraction is known", || async {
         let answer = gateway.send(suggest(&first, question([88]))?).await?;
@@ -127,13 +127,13 @@ async fn a_share_below_one_percent_is_honoured_as_a_fraction() -> anyhow::Result
 }
 
 #[tokio::test]
-async fn the_frozen_vectors_hold_for_envoys_own_matcher() -> anyhow::Result<()> {
+async fn the_frozen_vectors_hold_in_the_gateway() -> anyhow::Result<()> {
     let gateway = Scripted::start(|builder| builder.salt("perch-frozen-vectors")).await?;
     // Pseudonyms as frozen in the contract, and where another implementation of xxHash64 puts them.
     for (user, bucket, position) in FROZEN {
         assert_eq!(gateway.stack.bucket(user)?.to_string(), bucket);
         for (percent, arm) in [(position, "baseline"), (position + 1, "candidate")] {
-            gateway.stack.set_share(Share::percent(percent)).await?;
+            gateway.set_share(Share::percent(percent)).await?;
             assert_eq!(gateway.send(suggest(user, question([88]))?).await?.arm(), arm, "{user} at {percent} %");
         }
     }
@@ -148,9 +148,9 @@ async fn the_start_value_is_that_of_the_variable_and_the_live_switch_goes_above_
     let share = Share::from_variable("1")?;
     let gateway = Scripted::start(|builder| builder.share(share)).await?;
     assert_eq!(gateway.send(suggest("ann", question([88]))?).await?.arm(), "candidate", "1 is everybody");
-    gateway.stack.set_share(Share::OFF).await?;
+    gateway.set_share(Share::OFF).await?;
     assert_eq!(gateway.send(suggest("ann", question([88]))?).await?.arm(), "baseline");
-    gateway.stack.set_share(Share::ALL).await?;
+    gateway.set_share(Share::ALL).await?;
     assert_eq!(gateway.send(suggest("ann", question([88]))?).await?.arm(), "candidate");
     Ok(())
 }
@@ -159,7 +159,7 @@ async fn the_start_value_is_that_of_the_variable_and_the_live_switch_goes_above_
 async fn a_value_that_is_no_share_is_off() -> anyhow::Result<()> {
     let gateway = Scripted::start(|builder| builder.share(Share::ALL)).await?;
     for garbage in ["plenty", "-5", r#"{"numerator":"x"}"#] {
-        gateway.stack.set_share(Share::ALL).await?;
+        gateway.set_share(Share::ALL).await?;
         assert_eq!(gateway.send(suggest("ann", question([88]))?).await?.arm(), "candidate", "before {garbage}");
         gateway.stack.admin().set_runtime(RUNTIME_KEY, garbage).await?;
         // At once by Envoy's matchers; the native module asks first whether it is a fraction.
@@ -208,6 +208,7 @@ async fn what_the_disk_layer_says_holds_without_a_restart_and_after_one() -> any
     .await?;
     gateway.stack.restart_gateway().await?;
     assert_eq!(gateway.stack.share().await?, Some(Share::ALL));
+    e2e::scripted::shares_known(&gateway.stack).await?;
     assert_eq!(gateway.send(suggest("ann", question([88]))?).await?.arm(), "candidate");
     Ok(())
 }

@@ -60,6 +60,7 @@ async fn another_route_can_be_intercepted_instead() -> anyhow::Result<()> {
     });
     let gateway = Scripted::start(|builder| builder.share(Share::ALL).filter_config(&config)).await?;
     let body = r#"{"result":{"rows":[{"key":1,"tag":"a"}]}}"#;
+    gateway.rules.answers(Script::json(200, r#"{"result":{"rows":[{"key":1,"tag":"b"}]}}"#));
     gateway.model_answers(e2e::scripted::model_script(200, body));
     let mut request = suggest("ann", question([88]))?;
     *request.method_mut() = Method::PUT;
