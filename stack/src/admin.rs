@@ -69,10 +69,26 @@ impl Admin {
     /// # Errors
     /// When Envoy does not answer, or not with JSON.
     pub async fn runtime(&self, key: &str) -> Result<Option<String>, Error> {
+        Ok(switch::held(&self.layers().await?, key).map(str::to_owned))
+    }
+
+    /// The value of `key` in the admin layer, which is the last one; empty when it has none. Setting that value with
+    /// [`Admin::set_runtime`] brings back what held before.
+    ///
+    /// # Errors
+    /// When Envoy does not answer, or not with JSON.
+    pub async fn admin_layer(&self, key: &str) -> Result<String, Error> {
+        let runtime = self.layers().await?;
+        let values = runtime.get("entries").and_then(|entries| entries.get(key)?.get("layer_values")?.as_array());
+        let last = values.and_then(|values| values.last()?.as_str());
+        Ok(last.or_else(|| switch::held(&runtime, key)).unwrap_or_default().to_owned())
+    }
+
+    /// What `/runtime` says of all layers.
+    async fn layers(&self) -> Result<Value, Error> {
         let text = self.get("/runtime").await?;
-        let document: Value = serde_json::from_str(&text)
-            .map_err(|error| Error::Asking { doing: "reading Envoy's runtime".into(), why: error.to_string() })?;
-        Ok(switch::held(&document, key).map(str::to_owned))
+        serde_json::from_str(&text)
+            .map_err(|error| Error::Asking { doing: "reading Envoy's runtime".into(), why: error.to_string() })
     }
 
     /// Is `cluster` up, with a host that Envoy would use?

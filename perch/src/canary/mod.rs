@@ -6,4 +6,5 @@
 
 pub mod change;
 pub mod cohort;
+mod copy;
 pub mod disk;
