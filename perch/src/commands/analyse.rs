@@ -101,7 +101,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<u8> {
         found.version,
         analysis::VERSION
     );
-    let changed = options.folder.path().map(|folder| Standing::read(&folder, now_ms())).transpose()?;
+    let changed = options.folder.path(&options.gateways).map(|folder| Standing::read(&folder, now_ms())).transpose()?;
     let changed = changed.and_then(|standing| standing.last_change).map(|change| change.at_ms);
     if let Some(changed) = changed.filter(|changed| *changed > found.since_ms && options.share.is_none()) {
         // Before it users were dealt by another share.

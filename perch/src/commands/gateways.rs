@@ -21,6 +21,11 @@ impl Gateways {
         Ok(self.urls.iter().map(|url| url.trim_end_matches('/').to_owned()).collect())
     }
 
+    /// Returns `true` if an operator named them; otherwise they are this machine's.
+    pub(crate) const fn are_named(&self) -> bool {
+        !self.urls.is_empty()
+    }
+
     /// A client for each gateway, with its URL.
     pub(crate) fn clients(&self) -> anyhow::Result<Vec<(String, Admin)>> {
         self.urls()?

@@ -35,7 +35,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
         println!("{}", json!({"to": 0.0, "gateways": urls, "warnings": moving.warnings()}));
         return Ok(());
     }
-    println!("0% on every gateway; the guard keeps it so until `perch ramp resume`");
+    println!("0 % on every gateway; the guard keeps it so until `perch ramp resume`");
     for warning in moving.warnings() {
         println!("  {warning}");
     }

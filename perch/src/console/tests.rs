@@ -117,7 +117,7 @@ async fn an_operator_acts_once_with_each_form_and_it_is_written_down() {
     let again = console.act(&cookie, &fields.replace("25%25", "50%25")).await;
     assert_eq!(again.status(), StatusCode::CONFLICT);
     assert_eq!(console.gateway.share(), "25");
-    assert_eq!(console.ledger(), [(By::Human("ada".into()), "set the share from 10% to 25%".into())]);
+    assert_eq!(console.ledger(), [(By::Human("ada".into()), "set the share from 10 % to 25 %".into())]);
 }
 
 #[tokio::test]
@@ -132,7 +132,7 @@ async fn a_session_outlasts_a_restart_and_a_used_form_stays_used() {
     assert_eq!(answer.status(), StatusCode::SEE_OTHER);
     assert_eq!(console.gateway.share(), "0");
     let words: Vec<String> = console.ledger().into_iter().map(|(_, what)| what).collect();
-    assert_eq!(words, ["paused the guard", "rolled back", "set the share from 10% to 0%"]);
+    assert_eq!(words, ["paused the guard", "rolled back", "set the share from 10 % to 0 %"]);
 }
 
 #[tokio::test]
@@ -286,6 +286,6 @@ async fn what_the_guard_says_is_shown_and_nothing_in_it_becomes_markup() {
     {
         assert!(page.contains(shown), "{shown} in {page}");
     }
-    assert!(page.contains("aria-current=\"step\">10%"), "{page}");
+    assert!(page.contains("aria-current=\"step\">10 %"), "{page}");
     assert!(!page.contains("<script>alert") && !page.contains("<b>ada"), "{page}");
 }

@@ -209,7 +209,7 @@ mod tests {
         assert!(!standing.taken(number));
         let text = text(&standing, 12 * MINUTE);
         assert!(text.contains("waiting ada rolled back: wrong labels (60 s ago): no guard has taken it yet"), "{text}");
-        assert!(text.contains("last change ada set the share from 10% to 0%: wrong labels"), "{text}");
+        assert!(text.contains("last change ada set the share from 10 % to 0 %: wrong labels"), "{text}");
         assert!(!text.contains("lunch"), "{text}");
     }
 }

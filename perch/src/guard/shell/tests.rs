@@ -364,7 +364,7 @@ async fn a_change_past_the_ledger_is_found_and_written_down() {
     world.until_moved(&mut shell).await;
     world.town.lock().unwrap().runtime = "30".into();
     let report = world.look(&mut shell).await;
-    assert!(report.paused.unwrap().reason.contains("by hand from 10% to 30%"));
+    assert!(report.paused.unwrap().reason.contains("by hand from 10 % to 30 %"));
     world.look(&mut shell).await;
     assert_eq!(world.entries().await.last().unwrap(), "g1 found 10>30");
     assert_eq!(world.entries().await.len(), 3);
