@@ -200,7 +200,7 @@ async fn killing_a_part_makes_exactly_its_alerts_fire_and_its_return_ends_them()
         (Part::Gateway, &["GatewayDown"]),
         // The canary's users are still served by the model, whose answers nobody can compare.
         (Part::Rules, &["ClientErrorsHigh", "VerdictsMissing"]),
-        (Part::Scorer, &["FallbackRateHigh", "CandidateUnavailable", "ScorerDown", "VerdictsMissing"]),
+        (Part::Scorer, &["FallbackRateHigh", "ModelUnavailable", "ScorerDown", "VerdictsMissing"]),
     ];
     for (part, expected) in cases {
         watched.kill(part);
