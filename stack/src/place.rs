@@ -25,6 +25,12 @@ impl Place {
         Ok(Self { root, programs })
     }
 
+    /// A repository at `root` with its programs in `programs`.
+    #[cfg(test)]
+    pub(crate) fn of(root: &Path, programs: &Path) -> Self {
+        Self { root: root.to_path_buf(), programs: programs.to_path_buf() }
+    }
+
     /// The repository.
     #[must_use]
     pub fn root(&self) -> &Path {
