@@ -60,7 +60,7 @@ impl Admin {
     /// # Errors
     /// When Envoy does not take it.
     pub async fn set_runtime(&self, key: &str, value: &str) -> Result<(), Error> {
-        let request = self.http.post(format!("{}/runtime_modify", self.url)).query(&[(key, value)]);
+        let request = self.http.post(format!("{}/runtime_modify?{}={}", self.url, encoded(key), encoded(value)));
         self.exchange(request, &format!("setting {key}={value}")).await.map(drop)
     }
 
@@ -103,5 +103,30 @@ impl Admin {
             .filter(|line| line.starts_with(&prefix))
             .filter_map(|line| line.rsplit_once("::health_flags::"))
             .any(|(_, flags)| flags == "healthy"))
+    }
+}
+
+/// `text` for a query. Envoy takes a plus for itself, so that a blank must not be written as one, which forms do.
+fn encoded(text: &str) -> String {
+    use std::fmt::Write as _;
+
+    text.bytes().fold(String::with_capacity(text.len()), |mut out, byte| {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            let _ = write!(out, "%{byte:02X}");
+        }
+        out
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_blank_reaches_envoy_as_one() {
+        assert_eq!(encoded("suggest.use_model_canary"), "suggest.use_model_canary");
+        assert_eq!(encoded("{numerator: 5}"), "%7Bnumerator%3A%205%7D");
     }
 }

@@ -144,6 +144,20 @@ mod tests {
     }
 
     #[test]
+    fn two_builds_of_one_configuration_are_alike() {
+        let document = |role: Option<&str>| {
+            let mut document = json!({"salt": "0123456789abcdef", "cohorts": {"beta": []}});
+            if let Some(role) = role {
+                document["role"] = role.into();
+            }
+            json!({"value": document.to_string()})
+        };
+        let wasm = Alike::of("a", &json!([document(Some("observe")), document(Some("model"))]), Some("10"));
+        let native = Alike::of("b", &json!([document(None)]), Some("10"));
+        assert_eq!(wasm.plugin, native.plugin);
+    }
+
+    #[test]
     fn a_clock_that_is_off_says_which_way() {
         assert_eq!(clock("s", Some(3)).level, Level::Ok);
         assert!(clock("s", Some(-90)).found.contains("90 s behind"));

@@ -116,3 +116,13 @@ fn case_54_both_sides_are_sent_the_recorded_bytes() {
     assert_eq!(sides.replay(&file.path().display().to_string(), &[]).code, 0);
     assert_eq!((sides.rules.asked()[0].body.as_str(), sides.model.asked()[0].body.as_str()), (body, body));
 }
+
+#[test]
+fn a_log_without_line_ends_is_refused_and_not_held() {
+    let sides = Sides::start();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    // A sparse file of 8 GiB: no machine that tests this reads it whole.
+    file.as_file().set_len(8 << 30).unwrap();
+    let ran = sides.replay(&file.path().display().to_string(), &[]);
+    assert!(ran.code == 1 && ran.err.contains("line 1 of the log is over 4 MiB"), "{ran:?}");
+}
