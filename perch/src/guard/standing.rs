@@ -103,7 +103,7 @@ impl Standing {
 fn ramp(report: &Report) -> Option<String> {
     match report.phase? {
         Phase::Watching => Some("none is under way".to_owned()),
-        Phase::Baseline => Some("learning the baseline at 0%".to_owned()),
+        Phase::Baseline => Some("learning the baseline at 0 %".to_owned()),
         Phase::Step => {
             let next = report.next.as_deref().and_then(Share::from_runtime);
             Some(next.map_or_else(|| "at its last step".to_owned(), |share| format!("under way, next is {share}")))
