@@ -30,13 +30,13 @@ pub(super) fn layer(from: &Path, to: &Path, leave_out: &dyn Fn(&Path) -> bool) -
     copy.folder(from, to, 0)?;
     // The folder that Envoy reads must be the copy's own, or a new value would be written to where its link leads.
     let (read, new) = (from.join(SUBDIRECTORY), to.join(SUBDIRECTORY));
-    if read.is_symlink()
-        && let Ok(read) = fs::canonicalize(read)
-    {
+    if read.is_symlink() {
         fs::remove_file(&new).map_err(io_fault(&new))?;
         fs::create_dir(&new).map_err(io_fault(&new))?;
-        let mut copy = Copy { moved: true, ..copy };
-        copy.folder(&read, &new, 0)?;
+        // A link that leads nowhere is a folder without keys.
+        if let Ok(read) = fs::canonicalize(read) {
+            Copy { moved: true, ..copy }.folder(&read, &new, 0)?;
+        }
     }
     Ok(())
 }

@@ -114,9 +114,10 @@ impl LayerChange {
             Ok(now) if now == self.old => {}
             _ => return Err(DiskError::Moved(self.link.clone())),
         }
-        self.point_to(Path::new(&self.new))?;
-        self.carried_out = true;
-        Ok(())
+        let moved = self.point_to(Path::new(&self.new));
+        // It may have been moved all the same: then there is something to undo.
+        self.carried_out = self.leads_here();
+        moved
     }
 
     /// Moves the link back to where it was, if it was moved.
@@ -145,6 +146,11 @@ impl LayerChange {
         }
     }
 
+    /// Returns `true` if the link leads to the new directory.
+    fn leads_here(&self) -> bool {
+        fs::read_link(&self.link).is_ok_and(|target| target == Path::new(&self.new))
+    }
+
     /// Returns `true` if something else in the folder is a link to `directory`, or if that cannot be found out.
     fn has_another_link(&self, directory: &Path) -> bool {
         let Ok(entries) = fs::read_dir(&self.parent) else { return true };
@@ -170,8 +176,7 @@ impl LayerChange {
 
 impl Drop for LayerChange {
     fn drop(&mut self) {
-        let leads_here = || fs::read_link(&self.link).is_ok_and(|target| target == Path::new(&self.new));
-        if !self.carried_out && !leads_here() {
+        if !self.carried_out && !self.leads_here() {
             let _ = fs::remove_dir_all(self.parent.join(&self.new));
         }
     }

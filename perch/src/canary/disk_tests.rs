@@ -162,6 +162,21 @@ fn a_folder_that_is_a_link_is_not_written_through() {
 }
 
 #[test]
+fn links_that_lead_nowhere_stand_in_no_ones_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let link = folder.path().join("current");
+    symlink("gone", &link).unwrap();
+    set(&link, &[(KEY, "10")]).unwrap();
+    assert_eq!(get(&link, KEY).as_deref(), Some("10"));
+    fs::create_dir(folder.path().join("v1")).unwrap();
+    symlink("../gone", folder.path().join("v1/perch")).unwrap();
+    fs::remove_file(&link).unwrap();
+    symlink("v1", &link).unwrap();
+    set(&link, &[(KEY, "20")]).unwrap();
+    assert_eq!(get(&link, KEY).as_deref(), Some("20"));
+}
+
+#[test]
 fn what_cannot_be_carried_over_changes_nothing_and_is_named() {
     let (folder, link) = layer();
     let socket = folder.path().join("0/perch/socket");

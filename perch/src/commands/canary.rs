@@ -114,10 +114,14 @@ async fn set(wanted: Share, moving: &Moving, json: bool) -> anyhow::Result<()> {
         return Ok(());
     }
     println!("{from} → {wanted} on {}", many(urls.len(), "gateway"));
-    println!("  {:.2} % of all users join the model, {:.2} % leave it", change.joins * 100.0, change.leaves * 100.0);
+    println!(
+        "  {:.2} % of all users join the candidate's arm, {:.2} % leave it",
+        change.joins * 100.0,
+        change.leaves * 100.0
+    );
     if change.reshuffles {
         println!(
-            "  users were dealt anew: a share over another denominator picks other users (whole percents never do)"
+            "  users were re-bucketed: a share over another denominator picks other users (whole percents never do)"
         );
     }
     for warning in moving.warnings() {

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use contract::headers;
 use contract::names::{self, Outcome};
-use contract::switch::{self, OBSERVE_KEY, RUNTIME_KEY};
+use contract::switch::{self, OBSERVE_KEY, RUNTIME_KEY, Share};
 use perch::doctor::gateway::{self, Gateway};
 use perch::doctor::{Finding, Level, fleet};
 use reqwest::Client;
@@ -193,7 +193,7 @@ async fn forged(http: &Client, client: &str, url: &str, admin: &Admin) -> Findin
     let unknown =
         |found: String| Finding::of(Level::Unknown, check, client, found, "compare with the finding on headers above");
     let sampled = match admin.runtime(OBSERVE_KEY).await {
-        Ok(Some(share)) => share == "100",
+        Ok(Some(share)) => Share::from_runtime(&share).is_none_or(|share| share.fraction() == 1.0),
         Ok(None) => true,
         Err(error) => return unknown(format!("{url} does not answer ({error})")),
     };

@@ -102,13 +102,14 @@ impl Gateways {
             let held = admin.runtime(BETA_KEY).await.map_err(|error| format!("{url}: {error}"));
             held.map(|text| text.as_deref().and_then(Share::from_runtime).unwrap_or(Share::OFF))
         });
-        let before: Result<Vec<Share>, String> = before.await.into_iter().collect();
-        let before = before.map_err(|fault| SinkError::Gateways { share, faults: vec![fault], left: Vec::new() })?;
+        let before = before.await;
         if share == Share::OFF {
-            self.off(&[BETA_KEY]).await?
-        } else {
-            self.everywhere(BETA_KEY, share).await?
+            self.off(&[BETA_KEY]).await?;
+            return Ok(before.into_iter().filter_map(Result::ok).collect());
         }
+        let before: Result<Vec<Share>, String> = before.into_iter().collect();
+        let before = before.map_err(|fault| SinkError::Gateways { share, faults: vec![fault], left: Vec::new() })?;
+        self.everywhere(BETA_KEY, share).await?;
         Ok(before)
     }
 
@@ -144,7 +145,11 @@ impl Gateways {
         }
         let mut left = undo(layers);
         for ((url, admin), value) in self.admins.iter().zip(admins) {
-            left.extend(admin.set_runtime(key, &value).await.err().map(|error| format!("{url}: {error}")));
+            let Err(error) = admin.set_runtime(key, &value).await else { continue };
+            // One that takes no share has nothing to put back.
+            if admin.admin_layer(key).await.ok() != Some(value) {
+                left.push(format!("{url}: {error}"));
+            }
         }
         Err(SinkError::Gateways { share, faults, left })
     }
@@ -252,6 +257,7 @@ mod tests {
         let (one, other) = (Gateway::start("5").await, Gateway::refusing("5").await);
         let error = sink(&[&one, &other], &[&good]).set(Share::ALL).await.unwrap_err().to_string();
         assert!(error.contains(&other.url) && error.contains("503"), "{error}");
+        assert!(error.contains("everything is as it was before"), "{error}");
         assert_eq!((one.share().as_str(), held(&good).as_deref()), ("5", Some("5")));
     }
 
@@ -274,7 +280,7 @@ mod tests {
         let gateway = Gateway::start("5").await;
         sink(&[&gateway], &[&good, &none]).set_beta(Share::ALL).await.unwrap_err();
         assert_eq!(disk::get(&good, BETA_KEY), None);
-        sink(&[&gateway], &[&none, &good]).set_beta(Share::OFF).await.unwrap_err();
+        sink(&[&gateway, &Gateway::gone()], &[&none, &good]).set_beta(Share::OFF).await.unwrap_err();
         assert_eq!(disk::get(&good, BETA_KEY).as_deref(), Some("0"));
     }
 }

@@ -84,11 +84,14 @@ fn a_gateway_that_is_gone_is_named() {
 fn the_guard_of_the_programs_checkout_is_known_from_everywhere() {
     let checkout = tempfile::tempdir().unwrap();
     std::fs::create_dir_all(checkout.path().join(".perch/guard")).unwrap();
-    let ran = perch_of(checkout.path(), &["ramp", "status"]);
+    let ran = perch_of(checkout.path(), &[], &["ramp", "status"]);
     assert!(ran.code == 0 && ran.out.contains("none has ever run here"), "{ran:?}");
-    // A gateway that was named may be another deployment's.
     let gateway = Server::gateway(&[], "");
-    let status = perch_of(checkout.path(), &[&["status", "--gateway", &gateway.url], &NOWHERE[..]].concat());
+    let port = gateway.url.rsplit_once(':').unwrap().1;
+    let status = perch_of(checkout.path(), &[("PERCH_ADMIN_PORT", port)], &[&["status"], &NOWHERE[..]].concat());
+    assert!(status.out.contains("guard          none has ever run here"), "{status:?}");
+    // A gateway that was named may be another deployment's.
+    let status = perch_of(checkout.path(), &[], &[&["status", "--gateway", &gateway.url], &NOWHERE[..]].concat());
     assert!(status.out.contains("guard          no data"), "{status:?}");
 }
 
@@ -106,4 +109,27 @@ fn case_2_a_share_is_what_envoy_makes_of_it() {
         assert_eq!(get(&["--json"]).json()["gateways"][0]["share"], share, "{text}");
         assert!(get(&[]).out.contains(shown), "{text}: {}", get(&[]).out);
     }
+}
+
+#[test]
+fn case_14_what_a_quiet_night_says_is_no_alert() {
+    let shown = |quiet: bool| {
+        let alert = |name: &str, severity: &str| json!({"state": "firing", "labels": {"alertname": name, "severity": severity}, "annotations": {"summary": name}});
+        let mut alerts = vec![alert("SuggestAgreementDrop", "warning"), alert("GuardSilent", "critical")];
+        if quiet {
+            alerts.push(alert("NothingToCompare", "info"));
+        }
+        let alerts = json!({"data": {"alerts": alerts}});
+        let (gateway, prometheus) = (Server::gateway(&[], ""), Server::start(move |_| plain(&alerts.to_string())));
+        let at = ["--gateway", &gateway.url, "--scorer", "http://127.0.0.1:1", "--prometheus", &prometheus.url];
+        let json = perch(&[&["status", "--json"], &at[..]].concat()).json();
+        json["alerts"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|alert| alert["name"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(shown(true), ["GuardSilent"]);
+    assert_eq!(shown(false), ["SuggestAgreementDrop", "GuardSilent"]);
 }
