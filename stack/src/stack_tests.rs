@@ -91,6 +91,20 @@ async fn up_starts_what_is_missing_and_leaves_the_rest_running() {
     assert!(machine.pid(Part::Scorer).is_some() && machine.pid(Part::Rules) == rules);
 }
 
+#[test]
+fn a_share_at_start_costs_no_other_key_of_the_layer() {
+    let machine = Machine::new();
+    let stack = machine.builder.clone().prepare().unwrap();
+    let layer = stack.runtime_link().join("perch");
+    for (key, value) in [(contract::switch::RUNTIME_KEY, "50"), (contract::switch::OBSERVE_KEY, "10")] {
+        fs::write(layer.join(key), value).unwrap();
+    }
+    stack.forget_share().unwrap();
+    stack.forget_share().unwrap();
+    assert!(!layer.join(contract::switch::RUNTIME_KEY).exists());
+    assert_eq!(fs::read_to_string(layer.join(contract::switch::OBSERVE_KEY)).unwrap(), "10");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_ran_before_goes_on_when_a_part_does_not_start() {
     let machine = Machine::new();

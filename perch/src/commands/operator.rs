@@ -16,24 +16,21 @@ const STATE: &str = ".perch";
 const RUNTIME_LINK: &str = "run/runtime/current";
 const FOLDER: &str = "guard";
 
-/// What `make up` keeps: here, or where this program's checkout is. Not the latter for gateways that were named, which may
-/// be somebody else's.
+/// What `make up` keeps: here, or where this program's checkout is. `None` for gateways of another deployment: its share
+/// must not go into this machine's disk layer, nor what is done there into this machine's audit log.
 pub(crate) fn state(gateways: &Gateways) -> Option<PathBuf> {
-    let here = PathBuf::from(STATE);
-    if here.is_dir() {
-        return Some(here);
-    }
-    if gateways.are_named() { None } else { state_of_the_checkout() }
+    gateways.are_this_machines().then(state_of_this_machine).flatten()
 }
 
-fn state_of_the_checkout() -> Option<PathBuf> {
-    Some(checkout()?.join(STATE)).filter(|state| state.is_dir())
+fn state_of_this_machine() -> Option<PathBuf> {
+    let here = PathBuf::from(STATE);
+    if here.is_dir() { Some(here) } else { Some(checkout()?.join(STATE)).filter(|state| state.is_dir()) }
 }
 
 /// The guard's folder.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Folder {
-    /// The guard's folder, which holds the audit log [default: .perch/guard of the checkout]
+    /// The guard's folder, which holds the audit log [default: .perch/guard of the checkout, for this machine's gateway]
     #[arg(long, value_name = "DIR", env = "PERCH_GUARD_FOLDER")]
     folder: Option<PathBuf>,
 }
@@ -46,8 +43,7 @@ impl Folder {
 
     /// The folder, or what to do.
     pub(crate) fn required(&self) -> anyhow::Result<PathBuf> {
-        let here = || Some(PathBuf::from(STATE)).filter(|state| state.is_dir()).or_else(state_of_the_checkout);
-        let folder = self.folder.clone().or_else(|| Some(here()?.join(FOLDER)));
+        let folder = self.folder.clone().or_else(|| Some(state_of_this_machine()?.join(FOLDER)));
         folder
             .context("which guard? name its folder with --folder DIR, or run the `perch` of the checkout where it runs")
     }
@@ -82,7 +78,7 @@ fn uid() -> String {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Layers {
     /// The link of a runtime's disk layer, so that the share survives a restart of Envoy; once for each
-    /// [default: that of `make up`, where there is one]
+    /// [default: that of `make up`, for this machine's gateway]
     #[arg(long = "runtime", value_name = "LINK", env = "PERCH_RUNTIME_LINK", value_delimiter = ',')]
     links: Vec<PathBuf>,
 }

@@ -26,7 +26,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
     // A start value that is asked for goes before what an earlier run left on disk; without one the share survives.
     if std::env::var(switch::START_VARIABLE).is_ok_and(|value| !value.is_empty()) {
         if missing.contains(&Part::Gateway) {
-            stack.clear_runtime()?;
+            stack.forget_share()?;
         } else {
             let variable = switch::START_VARIABLE;
             say!("  the gateway runs already, so that {variable} sets nothing: move the share with `make canary-10`");
