@@ -138,7 +138,7 @@ impl Share {
         })
     }
 
-    /// What Envoy makes of a value in its runtime, however it is written there ([`notation`]): `10`, `12.5` (which is 12 %),
+    /// What Envoy makes of a value in its runtime, however it is written there: `10`, `12.5` (which is 12 %),
     /// `010` (8 %), a `FractionalPercent` as YAML or JSON. `None` for what it does not take as a share; its default holds
     /// then, which is off.
     #[must_use]

@@ -4,7 +4,7 @@
 //! one rename, which is also what a ConfigMap mount does. A reader sees the old directory or the new one.
 //!
 //! The directory behind the link belongs to whoever made it: other keys, other tools' folders and links in it are carried
-//! over as they are ([`super::copy`]), and it is removed afterwards only if an earlier change made it (see [`LAYER`]).
+//! over as they are, and it is removed afterwards only if an earlier change made it, which its name says.
 //!
 //! Several layers are changed together in two steps: [`LayerChange::prepare`] does everything that can fail for a layer
 //! and changes nothing, [`LayerChange::carry_out`] moves the link, and [`LayerChange::undo`] moves it back.
