@@ -10,9 +10,9 @@ use filter::config::Module;
 use crate::builder::Side;
 use crate::error::Error;
 use crate::place::Place;
+use crate::plugin;
 use crate::render::{self, Endpoint, Gateway};
 use crate::stack::Stack;
-use crate::plugin;
 
 impl Stack {
     fn plugin(&self) -> serde_json::Value {
