@@ -10,6 +10,23 @@ pub const HOOK_PATH: &str = "/hooks/alertmanager";
 /// File in the run folder that holds the hook's bearer token. Alertmanager reads it on every post.
 pub const HOOK_TOKEN_FILE: &str = "alertmanager-hook-token";
 
+/// Alerts that say nothing while another one holds, as in Alertmanager's `inhibit_rules`: that alert, and those. What reads
+/// Prometheus itself, `perch status` and the console, leaves them out too.
+pub const INHIBITED: &[(&str, &[&str])] = &[
+    ("ScorerDown", &["ModelUnavailable", "VerdictsMissing", "SuggestAgreementDrop"]),
+    ("NothingToCompare", &["SuggestAgreementDrop"]),
+];
+
+/// Severity of an alert that is no news, and only inhibits others.
+pub const SEVERITY_INFO: &str = "info";
+
+/// Returns `true` if the alert `name` is to be shown while the alerts `firing` fire.
+#[must_use]
+pub fn is_news<'a>(name: &str, severity: &str, firing: impl IntoIterator<Item = &'a str>) -> bool {
+    let inhibited_by = |source: &str| INHIBITED.iter().any(|(by, targets)| *by == source && targets.contains(&name));
+    severity != SEVERITY_INFO && !firing.into_iter().any(inhibited_by)
+}
+
 /// Label of an alert: what `perch` shall do about it. Absent: show it.
 pub const ACTION_LABEL: &str = "perch_action";
 

@@ -172,7 +172,7 @@ mod tests {
     fn a_side_without_opinion_is_null_in_json() {
         let pair = Pair { rule: None, model: Some("coffee".into()), served: Arm::Candidate, items: 3 };
         let text = serde_json::to_string(&pair).unwrap();
-        assert_eq!(text, r#"{"rule":null,"model":"coffee","served":"model","items":3}"#);
+        assert_eq!(text, r#"{"rule":null,"model":"coffee","served":"candidate","items":3}"#);
         assert_eq!(serde_json::from_str::<Pair>(&text).unwrap(), pair);
     }
 }

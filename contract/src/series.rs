@@ -94,6 +94,14 @@ pub const NOISE_AGREEMENT: &str = "perch_scorer_noise_agreement_total";
 /// Sum over those requests of that share squared.
 pub const NOISE_AGREEMENT_SQUARES: &str = "perch_scorer_noise_agreement_squares_total";
 
+/// Look-ups that the store failed, did not answer in time, or was spared while it was away: label `user` is who wanted
+/// them, `live`, `observe`, `feedback` or `evidence`.
+pub const STORE_FAILURES: &str = "perch_scorer_store_failures_total";
+/// Suggestion events that were not stored.
+pub const EVENTS_DROPPED: &str = "perch_scorer_events_dropped_total";
+/// Models refused at load: label `reason`.
+pub const MODEL_REFUSALS: &str = "perch_scorer_model_refusals_total";
+
 /// When the guard last decided anything, hold included, in seconds since 1970.
 pub const GUARD_LAST_DECISION: &str = "perch_guard_last_decision_timestamp_seconds";
 /// The guard's decisions: label `decision` is `advance`, `hold`, `freeze` or `rollback`.
@@ -176,6 +184,17 @@ pub const SCORER: &[Series] = &[
         "Sum over those requests of the share of items on which the side agrees with itself.",
     ),
     counter(NOISE_AGREEMENT_SQUARES, &["side"], "Sum over those requests of that share squared."),
+    counter(
+        STORE_FAILURES,
+        &["user"],
+        "Look-ups that the store failed, did not answer in time, or was spared while it was away, by who wanted them.",
+    ),
+    counter(
+        EVENTS_DROPPED,
+        &[],
+        "Suggestion events that were not stored, so that feedback on them counts for no side.",
+    ),
+    counter(MODEL_REFUSALS, &["reason"], "Models refused at load, by reason."),
 ];
 
 /// From `perch guard`.

@@ -8,6 +8,8 @@
 //! For one denominator a growing share only ever adds users. Another denominator deals the users anew, so whole
 //! percents are always written over 100 and only a share that is not a whole percent takes a finer one.
 
+mod notation;
+
 use std::fmt;
 
 use xxhash_rust::xxh64::xxh64;
@@ -136,45 +138,12 @@ impl Share {
         })
     }
 
-    /// What Envoy holds, as its admin interface and its layers write it: `10`, or a `FractionalPercent` as JSON.
-    /// `None` for what Envoy would not take as a share either (it then uses its default, off).
+    /// What Envoy makes of a value in its runtime, however it is written there: `10`, `12.5` (which is 12 %),
+    /// `010` (8 %), a `FractionalPercent` as YAML or JSON. `None` for what it does not take as a share; its default holds
+    /// then, which is off.
     #[must_use]
     pub fn from_runtime(text: &str) -> Option<Self> {
-        let text = text.trim();
-        if let Ok(percent) = text.parse::<u32>() {
-            return Some(Self::percent(percent));
-        }
-        if let Some(fields) = text.strip_prefix("goo.gle/debug") {
-            return Self::from_debug_text(fields);
-        }
-        let value: serde_json::Value = serde_json::from_str(text).ok()?;
-        let numerator = u32::try_from(value.get("numerator").map_or(Some(0), serde_json::Value::as_u64)?).ok()?;
-        let denominator = match value.get("denominator").map_or(Some("HUNDRED"), serde_json::Value::as_str)? {
-            "HUNDRED" => Denominator::Hundred,
-            "TEN_THOUSAND" => Denominator::TenThousand,
-            "MILLION" => Denominator::Million,
-            _ => return None,
-        };
-        Some(Self::new(numerator, denominator))
-    }
-
-    /// A fraction of the static layer: Envoy's admin interface shows it as the debug text of a protobuf `Struct`, whose
-    /// layout is not fixed, but whose two values stand behind these names. (As JSON text the static layer would not take
-    /// it: seen on 1.40, it counts as 0.)
-    fn from_debug_text(fields: &str) -> Option<Self> {
-        let after = |name: &str| fields.split_once(name).map(|(_, rest)| rest.trim_start());
-        let numerator = after("number_value:").map_or(Some(0), |rest| {
-            let digits =
-                rest.find(|c: char| !c.is_ascii_digit()).map_or(rest, |end| rest.get(..end).unwrap_or_default());
-            digits.parse::<u32>().ok()
-        })?;
-        let denominator = match after("string_value:").map_or(Some("HUNDRED"), |rest| rest.split('"').nth(1))? {
-            "HUNDRED" => Denominator::Hundred,
-            "TEN_THOUSAND" => Denominator::TenThousand,
-            "MILLION" => Denominator::Million,
-            _ => return None,
-        };
-        Some(Self::new(numerator, denominator))
+        notation::read(text)
     }
 
     /// The value to write under [`RUNTIME_KEY`].
@@ -213,7 +182,13 @@ impl Share {
 
 impl fmt::Display for Share {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}%", self.fraction() * 100.0)
+        // In whole numbers: 13.4951 times 100 is 13.495099999999999 to a float.
+        let millionths = self.numerator * (Denominator::Million.value() / self.denominator.value());
+        let (whole, part) = (millionths / 10_000, format!("{:04}", millionths % 10_000));
+        match part.trim_end_matches('0') {
+            "" => write!(f, "{whole} %"),
+            decimals => write!(f, "{whole}.{decimals} %"),
+        }
     }
 }
 
@@ -292,14 +267,6 @@ mod tests {
     const FROZEN: [u64; 4] = [46, 59, 71, 19];
 
     #[test]
-    fn a_fraction_of_the_static_layer_is_read_as_envoy_shows_it() {
-        let shown = "goo.gle/debugproto    \nfields {\n  key: \"denominator\"\n  value {\n    string_value: \"TEN_THOUSAND\"\n  \
-                     }\n}\nfields {\n  key: \"numerator\"\n  value {\n    number_value: 5050\n  }\n}\n";
-        assert_eq!(Share::from_runtime(shown), Share::from_percent("50.5%").ok());
-        assert_eq!(Share::from_runtime("goo.gle/debugstr string_value: \"TEN\""), None);
-    }
-
-    #[test]
     fn a_cohort_adds_to_the_share_or_keeps_a_user_from_it() {
         let bucket = Bucket(0);
         // Position 46, see FROZEN.
@@ -361,6 +328,13 @@ mod tests {
             prop_assert!(!Share::percent(low).holds(bucket) || high.holds(bucket));
             prop_assert!(!Share::OFF.holds(bucket));
             prop_assert!(Share::ALL.holds(bucket));
+        }
+
+        #[test]
+        fn text_for_people_comes_back(millionths in 0_u32..=1_000_000) {
+            let share = Share::new(millionths, Denominator::Million);
+            let read = Share::from_percent(&share.to_string()).unwrap();
+            prop_assert_eq!(read.fraction(), share.fraction(), "{}", share);
         }
 
         #[test]

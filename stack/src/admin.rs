@@ -60,7 +60,7 @@ impl Admin {
     /// # Errors
     /// When Envoy does not take it.
     pub async fn set_runtime(&self, key: &str, value: &str) -> Result<(), Error> {
-        let request = self.http.post(format!("{}/runtime_modify", self.url)).query(&[(key, value)]);
+        let request = self.http.post(format!("{}/runtime_modify?{}={}", self.url, encoded(key), encoded(value)));
         self.exchange(request, &format!("setting {key}={value}")).await.map(drop)
     }
 
@@ -69,10 +69,26 @@ impl Admin {
     /// # Errors
     /// When Envoy does not answer, or not with JSON.
     pub async fn runtime(&self, key: &str) -> Result<Option<String>, Error> {
+        Ok(switch::held(&self.layers().await?, key).map(str::to_owned))
+    }
+
+    /// The value of `key` in the admin layer, which is the last one; empty when it has none. Setting that value with
+    /// [`Admin::set_runtime`] brings back what held before.
+    ///
+    /// # Errors
+    /// When Envoy does not answer, or not with JSON.
+    pub async fn admin_layer(&self, key: &str) -> Result<String, Error> {
+        let runtime = self.layers().await?;
+        let values = runtime.get("entries").and_then(|entries| entries.get(key)?.get("layer_values")?.as_array());
+        let last = values.and_then(|values| values.last()?.as_str());
+        Ok(last.or_else(|| switch::held(&runtime, key)).unwrap_or_default().to_owned())
+    }
+
+    /// What `/runtime` says of all layers.
+    async fn layers(&self) -> Result<Value, Error> {
         let text = self.get("/runtime").await?;
-        let document: Value = serde_json::from_str(&text)
-            .map_err(|error| Error::Asking { doing: "reading Envoy's runtime".into(), why: error.to_string() })?;
-        Ok(switch::held(&document, key).map(str::to_owned))
+        serde_json::from_str(&text)
+            .map_err(|error| Error::Asking { doing: "reading Envoy's runtime".into(), why: error.to_string() })
     }
 
     /// Is `cluster` up, with a host that Envoy would use?
@@ -87,5 +103,30 @@ impl Admin {
             .filter(|line| line.starts_with(&prefix))
             .filter_map(|line| line.rsplit_once("::health_flags::"))
             .any(|(_, flags)| flags == "healthy"))
+    }
+}
+
+/// `text` for a query. Envoy takes a plus for itself, so that a blank must not be written as one, which forms do.
+fn encoded(text: &str) -> String {
+    use std::fmt::Write as _;
+
+    text.bytes().fold(String::with_capacity(text.len()), |mut out, byte| {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            let _ = write!(out, "%{byte:02X}");
+        }
+        out
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_blank_reaches_envoy_as_one() {
+        assert_eq!(encoded("suggest.use_model_canary"), "suggest.use_model_canary");
+        assert_eq!(encoded("{numerator: 5}"), "%7Bnumerator%3A%205%7D");
     }
 }

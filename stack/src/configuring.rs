@@ -4,14 +4,15 @@ use std::fs;
 use std::path::PathBuf;
 
 use contract::ports::Part;
+use contract::switch::{BETA_KEY, RUNTIME_KEY};
 use filter::config::Module;
 
 use crate::builder::Side;
 use crate::error::Error;
 use crate::place::Place;
+use crate::plugin;
 use crate::render::{self, Endpoint, Gateway};
 use crate::stack::Stack;
-use crate::{parts, plugin};
 
 impl Stack {
     fn plugin(&self) -> serde_json::Value {
@@ -80,14 +81,23 @@ impl Stack {
         })
     }
 
-    /// Empties the runtime's disk layer, so that the share at start is what holds.
+    /// Takes the shares out of the runtime's disk layer, so that the share at start is what holds. Its other keys stay. For a
+    /// gateway that does not run: one that does would not notice.
     ///
     /// # Errors
-    /// When it cannot be removed or made.
-    pub fn clear_runtime(&self) -> Result<(), Error> {
-        let folder = self.run().join("runtime");
-        fs::remove_dir_all(&folder).map_err(Error::io(format!("clearing {}", folder.display())))?;
-        parts::make_runtime(&self.runtime_link())
+    /// When they cannot be removed.
+    pub fn forget_share(&self) -> Result<(), Error> {
+        let layer = self.runtime_link().join("perch");
+        for key in [RUNTIME_KEY, BETA_KEY] {
+            let file = layer.join(key);
+            match fs::remove_file(&file) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Error::io(format!("removing {}", file.display()))(error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// The symlink under which the runtime's disk layer is read.

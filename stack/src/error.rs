@@ -59,12 +59,6 @@ pub enum Error {
         /// The log's last lines.
         tail: String,
     },
-    /// The stack runs already.
-    #[error("a stack runs already ({parts}): `make status` shows it, `make down` stops it")]
-    Running {
-        /// Its parts.
-        parts: String,
-    },
     /// The template and its values do not fit.
     #[error("{} could not be filled in: {source:#}", template.display())]
     Render {

@@ -41,6 +41,7 @@ pub mod validate;
 pub use builder::Builder;
 pub use contract::ports::Part;
 pub use error::Error;
+pub use parts::RUNTIME_LAYER;
 pub use rustix::process::Signal;
 pub use scrape::Scrape;
 pub use stack::Stack;

@@ -12,6 +12,10 @@ use crate::place::Place;
 use crate::stack::Stack;
 use crate::template;
 
+/// Beginning of the names of the directories that Perch makes for a runtime's disk layer; a number follows. What is named
+/// otherwise is not Perch's, and is never removed.
+pub const RUNTIME_LAYER: &str = "perch-layer-";
+
 /// The part's name in file names and on the command line.
 #[must_use]
 pub const fn file_name(part: Part) -> &'static str {
@@ -113,8 +117,9 @@ pub(crate) fn make_runtime(link: &Path) -> Result<(), Error> {
     }
     let doing = format!("making the runtime's disk layer {}", link.display());
     let Some(parent) = link.parent() else { return Err(Error::Setting(format!("{doing}: it has no parent"))) };
-    fs::create_dir_all(parent.join("0/perch")).map_err(Error::io(doing.clone()))?;
-    std::os::unix::fs::symlink("0", link).map_err(Error::io(doing))
+    let layer = format!("{RUNTIME_LAYER}0");
+    fs::create_dir_all(parent.join(&layer).join("perch")).map_err(Error::io(doing.clone()))?;
+    std::os::unix::fs::symlink(layer, link).map_err(Error::io(doing))
 }
 
 fn program(stack: &Stack, name: &str) -> Result<Command, Error> {

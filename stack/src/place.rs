@@ -18,15 +18,17 @@ impl Place {
     /// # Errors
     /// When no repository is found.
     pub fn find() -> Result<Self, Error> {
-        let root = std::env::var_os("PERCH_ROOT")
-            .map(PathBuf::from)
-            .or_else(|| std::env::current_dir().ok().and_then(|dir| upwards(&dir)))
-            .or_else(|| upwards(Path::new(env!("CARGO_MANIFEST_DIR"))))
-            .ok_or_else(|| {
-                Error::Setting("no Perch checkout found: run this inside one, or set PERCH_ROOT to it".into())
-            })?;
+        let root = checkout().or_else(|| upwards(Path::new(env!("CARGO_MANIFEST_DIR")))).ok_or_else(|| {
+            Error::Setting("no Perch checkout found: run this inside one, or set PERCH_ROOT to it".into())
+        })?;
         let programs = beside_this_program().unwrap_or_else(|| root.join("target/release"));
         Ok(Self { root, programs })
+    }
+
+    /// A repository at `root` with its programs in `programs`.
+    #[cfg(test)]
+    pub(crate) fn of(root: &Path, programs: &Path) -> Self {
+        Self { root: root.to_path_buf(), programs: programs.to_path_buf() }
     }
 
     /// The repository.
@@ -87,6 +89,16 @@ impl Place {
     pub(crate) fn existing(what: &str, path: PathBuf, mend: &str) -> Result<PathBuf, Error> {
         if path.is_file() { Ok(path) } else { Err(Error::Missing { what: what.into(), path, mend: mend.into() }) }
     }
+}
+
+/// The checkout that this program belongs to: `PERCH_ROOT`, or upwards from the working directory, or from the program's own
+/// file. `None` for a program that was installed elsewhere.
+#[must_use]
+pub fn checkout() -> Option<PathBuf> {
+    std::env::var_os("PERCH_ROOT")
+        .map(PathBuf::from)
+        .or_else(|| std::env::current_dir().ok().and_then(|dir| upwards(&dir)))
+        .or_else(|| std::env::current_exe().ok().and_then(|program| upwards(&program)))
 }
 
 fn upwards(from: &Path) -> Option<PathBuf> {

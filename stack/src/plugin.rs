@@ -38,14 +38,16 @@ pub(crate) fn merge(target: &mut Value, patch: &Value) {
 }
 
 /// The deployment's salt, made once and kept in `file` for its owner only. `PERCH_SALT` overrides it, for deployments
-/// that keep secrets elsewhere.
+/// that keep secrets elsewhere. Blanks and line ends around it are no part of it, wherever it comes from: a secret that
+/// somebody made with `echo` is the same salt.
 ///
 /// # Errors
 /// When the file cannot be made or read, can be read by others, or holds too short a salt.
 pub fn salt(file: &Path) -> Result<String, Error> {
-    let salt = match std::env::var("PERCH_SALT") {
-        Ok(salt) if !salt.is_empty() => salt,
-        _ => secret::kept(file)?,
+    let variable = std::env::var("PERCH_SALT").ok();
+    let salt = match given(variable.as_deref()) {
+        Some(salt) => salt.to_owned(),
+        None => secret::kept(file)?,
     };
     if salt.len() < MIN_SALT_BYTES {
         return Err(Error::Setting(format!(
@@ -58,9 +60,24 @@ pub fn salt(file: &Path) -> Result<String, Error> {
     Ok(salt)
 }
 
+/// The salt in the variable, if there is one.
+fn given(variable: Option<&str>) -> Option<&str> {
+    variable.map(|salt| salt.trim_matches(|letter: char| letter.is_ascii_whitespace())).filter(|salt| !salt.is_empty())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn case_12_a_lines_end_is_no_part_of_the_salt() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("salt");
+        std::fs::write(&file, "a-salt-of-sixteen-bytes\n").unwrap();
+        std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        assert_eq!(given(Some("a-salt-of-sixteen-bytes\n")), Some(secret::kept(&file).unwrap().as_str()));
+        assert_eq!((given(Some(" \n")), given(None)), (None, None));
+    }
 
     #[test]
     fn a_patch_merges_removes_and_replaces() {

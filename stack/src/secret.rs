@@ -27,7 +27,10 @@ pub fn kept(file: &Path) -> Result<String, Error> {
     if mode & 0o077 != 0 {
         return Err(Error::Setting(format!("others can read a secret: `chmod 600 {}`", file.display())));
     }
-    Ok(fs::read_to_string(file).map_err(Error::io(doing("reading")))?.trim().to_owned())
+    Ok(fs::read_to_string(file)
+        .map_err(Error::io(doing("reading")))?
+        .trim_matches(|letter: char| letter.is_ascii_whitespace())
+        .to_owned())
 }
 
 /// 32 hex digits from the kernel.

@@ -115,14 +115,34 @@ impl Stack {
     /// # Errors
     /// When a port is taken, a program missing, or a part does not become ready.
     pub async fn start(&mut self) -> Result<(), Error> {
-        self.check_ports()?;
-        let parts = self.parts();
+        self.start_these(&self.parts()).await
+    }
+
+    /// Starts the parts that do not run ([`Stack::missing`]) and waits until every part is ready. What ran before goes on as
+    /// it is, also after an error, when what was started here is stopped.
+    ///
+    /// # Errors
+    /// As for [`Stack::start`], and when a part that runs does not become ready.
+    pub async fn start_missing(&mut self) -> Result<(), Error> {
+        self.start_these(&self.missing()).await
+    }
+
+    /// The parts that no earlier command left running: never started, or ended since.
+    #[must_use]
+    pub fn missing(&self) -> Vec<Part> {
+        self.parts().into_iter().filter(|part| self.left_running(*part).is_none()).collect()
+    }
+
+    async fn start_these(&mut self, wanted: &[Part]) -> Result<(), Error> {
+        self.check_ports(wanted)?;
         // Every command is made before the first is run: a missing program must not leave half a stack.
-        for part in &parts {
+        for part in wanted {
             parts::command(self, *part)?;
         }
-        for part in parts {
-            if let Err(error) = self.start_part(part).await {
+        for part in self.parts() {
+            let started =
+                if wanted.contains(&part) { self.start_part(part).await } else { self.wait_running(part).await };
+            if let Err(error) = started {
                 self.stop();
                 return Err(error);
             }
@@ -131,12 +151,25 @@ impl Stack {
     }
 
     /// # Errors
-    /// When somebody listens where one of the parts wants to, named with its variable.
-    pub fn check_ports(&self) -> Result<(), Error> {
-        self.parts()
-            .into_iter()
-            .flat_map(|part| parts::listens(part))
-            .try_for_each(|listening| self.ports.check_free(*listening))
+    /// When something listens where one of these parts wants to, named with its variable.
+    pub fn check_ports(&self, wanted: &[Part]) -> Result<(), Error> {
+        wanted.iter().flat_map(|part| parts::listens(*part)).try_for_each(|listening| self.ports.check_free(*listening))
+    }
+
+    /// Waits until `part`, which an earlier command left running, answers as ready.
+    async fn wait_running(&self, part: Part) -> Result<(), Error> {
+        let began = Instant::now();
+        loop {
+            let Err(state) = self.ready(part).await else { return Ok(()) };
+            let log = self.run().join(format!("{}.log", parts::file_name(part)));
+            match self.left_running(part) {
+                None => return Err(Error::Ended { part: name(part), log, tail: String::new() }),
+                Some(process) if began.elapsed() > READY => {
+                    return Err(Error::NotReady { part: name(part), waited: READY, state, log, tail: process.tail() });
+                }
+                Some(_) => tokio::time::sleep(POLL).await,
+            }
+        }
     }
 
     /// Starts one part (again) and waits until it is ready.
@@ -292,17 +325,6 @@ impl Stack {
         }
         stopped
     }
-
-    /// # Errors
-    /// When parts of an earlier start run.
-    pub fn refuse_second(&self) -> Result<(), Error> {
-        let running: Vec<&str> = Part::ALL
-            .iter()
-            .filter(|part| **part != Part::Admin && self.left_running(**part).is_some())
-            .map(|part| name(*part))
-            .collect();
-        if running.is_empty() { Ok(()) } else { Err(Error::Running { parts: running.join(", ") }) }
-    }
 }
 
 impl Drop for Stack {
@@ -310,3 +332,7 @@ impl Drop for Stack {
         self.stop();
     }
 }
+
+#[cfg(test)]
+#[path = "stack_tests.rs"]
+mod tests;

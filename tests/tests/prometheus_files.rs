@@ -61,6 +61,57 @@ fn promtool_and_amtool_accept_the_rendered_configurations() {
 }
 
 #[test]
+fn perch_leaves_out_what_alertmanager_inhibits() {
+    let text = fs::read_to_string(root().join("prometheus/alertmanager.yml.j2")).unwrap();
+    let inhibited: Vec<String> = alerts::INHIBITED
+        .iter()
+        .map(|(by, targets)| {
+            let operator = if targets.len() > 1 { "=~" } else { "=" };
+            format!(
+                "  - source_matchers: [alertname=\"{by}\"]\n    target_matchers: [alertname{operator}\"{}\"]\n",
+                targets.join("|")
+            )
+        })
+        .collect();
+    assert_eq!(text.matches("source_matchers").count(), inhibited.len());
+    for rule in inhibited {
+        assert!(text.contains(&rule), "{rule}");
+    }
+    assert!(text.contains(&format!("- matchers: [severity=\"{}\"]\n      receiver: nobody", alerts::SEVERITY_INFO)));
+    assert!(!alerts::is_news("SuggestAgreementDrop", "warning", ["NothingToCompare"]));
+    assert!(alerts::is_news("SuggestAgreementDrop", "warning", ["AgreementNoData"]));
+}
+
+/// Case 15: Grafana ends when two data sources of an organisation are the default one, so ours is none, and the dashboard
+/// names it everywhere.
+#[test]
+fn the_dashboard_needs_no_default_data_source() {
+    let file = root().join("grafana/provisioning/datasources/prometheus.yml");
+    let sources: Value = serde_yaml_ng::from_str(&fs::read_to_string(file).unwrap()).unwrap();
+    let [source] = sources["datasources"].as_array().unwrap().as_slice() else { panic!("{sources}") };
+    assert_eq!(source["isDefault"], false);
+    fn named(at: &Value, uid: &Value, path: &str) {
+        match at {
+            Value::Object(fields) => {
+                for key in ["expr", "datasource"].iter().filter(|key| fields.contains_key(**key)) {
+                    assert_eq!(&fields["datasource"]["uid"], uid, "{path}.{key}");
+                }
+                fields.iter().for_each(|(key, value)| named(value, uid, &format!("{path}.{key}")));
+            }
+            Value::Array(items) => {
+                items.iter().enumerate().for_each(|(n, item)| named(item, uid, &format!("{path}[{n}]")));
+            }
+            _ => {}
+        }
+    }
+    for file in queries::files(&root().join("grafana/dashboards"), "json").unwrap() {
+        let dashboard: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+        named(&dashboard["panels"], &source["uid"], "panels");
+        named(&dashboard["annotations"], &source["uid"], "annotations");
+    }
+}
+
+#[test]
 fn shortened_rules_are_still_rules() {
     let dir = tempfile::tempdir().unwrap();
     for file in queries::files(&root().join("prometheus/rules"), "yml").unwrap() {
@@ -220,7 +271,10 @@ fn each_alert_has_its_section_in_the_runbook_and_points_to_it() {
             assert_eq!(rule["annotations"]["runbook"], Value::from(anchor), "{name}");
             assert!(rule["annotations"]["description"].is_string(), "{name} says only its summary");
         }
-        assert!(["warning", "critical"].contains(&rule["labels"]["severity"].as_str().unwrap()), "{name}");
+        // What only keeps others silent is no news.
+        let severities: &[_] =
+            if name == "NothingToCompare" { &[alerts::SEVERITY_INFO] } else { &["warning", "critical"] };
+        assert!(severities.contains(&rule["labels"]["severity"].as_str().unwrap()), "{name}");
         let action = &rule["labels"][alerts::ACTION_LABEL];
         assert!(action.is_null() || action == alerts::ACTION_ROLLBACK, "{name}: perch does not know {action}");
     }

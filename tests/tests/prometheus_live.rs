@@ -9,7 +9,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::ensure;
 use contract::switch::Share;
-use e2e::client::{Client, Protocol, question, suggest};
+use e2e::client::{Client, Protocol, get, post, question, suggest};
+use e2e::eventually::eventually;
 use e2e::monitoring::{queries, server, shorten};
 use e2e::real::{Real, TRANSACTIONS};
 use e2e::upstream::{Script, Upstream};
@@ -172,6 +173,66 @@ async fn visit(gateway: SocketAddr, client: i64) {
     }
 }
 
+/// Case 14: on a night without traffic SuggestAgreementDrop fires in Prometheus, whose words are the replaced system's;
+/// a real Alertmanager passes it on to nobody while NothingToCompare fires, and again once that has ended.
+#[tokio::test]
+async fn a_night_without_traffic_notifies_nobody() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let address = Ports::free()?.address(Part::Alertmanager);
+    let config = dir.path().join("alertmanager.yml");
+    let root = Place::find()?.root().to_path_buf();
+    std::fs::write(&config, server::rendered(&root, "alertmanager.yml.j2", |_| address, dir.path(), "5s")?)?;
+    let _alertmanager = tokio::process::Command::new("alertmanager")
+        .arg(format!("--config.file={}", config.display()))
+        .arg(format!("--storage.path={}", dir.path().join("data").display()))
+        .arg(format!("--web.listen-address={address}"))
+        .args(["--cluster.listen-address=", "--log.level=error"])
+        .kill_on_drop(true)
+        .spawn()?;
+    let ask = async |request| Client::once(address, Protocol::H1, request).await;
+    eventually("Alertmanager is ready", || async {
+        let answer = ask(get("/-/ready")?).await?;
+        ensure!(answer.status == 200, "{}", answer.status);
+        Ok(())
+    })
+    .await?;
+
+    let tell = async |quiet: bool| -> anyhow::Result<()> {
+        // Without an end an alert goes on; with one in the past it is over.
+        let (begun, over) = ("2020-01-01T00:00:00Z", "2020-01-02T00:00:00Z");
+        let labels = serde_json::json!({"alertname": "NothingToCompare", "severity": "info"});
+        let silence = if quiet {
+            serde_json::json!({"labels": labels})
+        } else {
+            serde_json::json!({"labels": labels, "startsAt": begun, "endsAt": over})
+        };
+        let drop = serde_json::json!({"labels": {"alertname": "SuggestAgreementDrop", "severity": "warning"}});
+        let answer = ask(post("/api/v2/alerts", serde_json::json!([drop, silence]).to_string())?).await?;
+        ensure!(answer.status == 200, "{}", answer.status);
+        Ok(())
+    };
+    let told = async |name: &str| -> anyhow::Result<serde_json::Value> {
+        let all = ask(get("/api/v2/alerts")?).await?.json()?;
+        let found = all.as_array().into_iter().flatten().find(|alert| alert["labels"]["alertname"] == name).cloned();
+        found.ok_or_else(|| anyhow::anyhow!("no {name} in {all}"))
+    };
+    tell(true).await?;
+    eventually("the quiet night's alert is suppressed", || async {
+        let (drop, quiet) = (told("SuggestAgreementDrop").await?, told("NothingToCompare").await?);
+        ensure!(drop["status"]["state"] == "suppressed", "{drop}");
+        ensure!(quiet["receivers"] == serde_json::json!([{"name": "nobody"}]), "{quiet}");
+        Ok(())
+    })
+    .await?;
+    tell(false).await?;
+    eventually("with traffic it is passed on", || async {
+        let drop = told("SuggestAgreementDrop").await?;
+        ensure!(drop["status"]["state"] == "active" && drop["receivers"][0]["name"] == "perch", "{drop}");
+        Ok(())
+    })
+    .await
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_query_of_rules_and_dashboard_finds_something_under_traffic() -> anyhow::Result<()> {
     let watched = Watched::start().await?;
@@ -200,7 +261,7 @@ async fn killing_a_part_makes_exactly_its_alerts_fire_and_its_return_ends_them()
         (Part::Gateway, &["GatewayDown"]),
         // The canary's users are still served by the model, whose answers nobody can compare.
         (Part::Rules, &["ClientErrorsHigh", "VerdictsMissing"]),
-        (Part::Scorer, &["FallbackRateHigh", "CandidateUnavailable", "ScorerDown", "VerdictsMissing"]),
+        (Part::Scorer, &["FallbackRateHigh", "ModelUnavailable", "ScorerDown", "VerdictsMissing"]),
     ];
     for (part, expected) in cases {
         watched.kill(part);

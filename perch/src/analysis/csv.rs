@@ -99,7 +99,10 @@ mod tests {
     fn each_table_has_its_heading_and_its_rows() {
         let report = Report::of(analysis(), None);
         let pairs = render(&report, Table::Pairs);
-        assert!(pairs.starts_with("rule,model,served,items\r\n") && pairs.contains("travel,,rule,7\r\n"), "{pairs}");
+        assert!(
+            pairs.starts_with("rule,model,served,items\r\n") && pairs.contains("travel,,baseline,7\r\n"),
+            "{pairs}"
+        );
         assert!(render(&report, Table::Labels).contains("coffee,560,20,0,827\r\n"));
         let accept = render(&report, Table::Accept);
         assert!(accept.contains("disputed,model,,,,,0\r\n"), "no data is empty: {accept}");

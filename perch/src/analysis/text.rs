@@ -73,7 +73,7 @@ fn by_label(report: &Report, bold: &impl Fn(&str) -> String, out: &mut String) {
         let samples = if samples.is_empty() { String::new() } else { format!("  e.g. {}", samples.join(", ")) };
         let (rule, model) = (short(&pair.rule), short(&pair.model));
         let (share, taken) = (pair.share * 100.0, taken(pair.taken));
-        line(out, format!("{rule:<20} {model:<20} {:>8} {share:>6.1}%  {taken}{samples}", pair.items));
+        line(out, format!("{rule:<20} {model:<20} {:>8} {share:>5.1} %  {taken}{samples}", pair.items));
     }
     more(report.disagreements.len(), "pair", out);
 }

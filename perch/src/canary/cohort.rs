@@ -5,6 +5,8 @@ use contract::names::Cohort;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::configuration;
+
 /// Who is in which cohort, as the filter's configuration says. The salt, which stands beside it, is not taken.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -52,22 +54,14 @@ impl Member {
 }
 
 impl Configured {
-    /// From the answer to Envoy's `/config_dump`. `None` where no plugin of ours is in it.
-    #[must_use]
-    pub fn of_config_dump(dump: &Value) -> Option<Self> {
-        match dump {
-            Value::Object(fields) => {
-                let text = fields.get("value").and_then(Value::as_str);
-                let plugin = text.and_then(|text| serde_json::from_str::<Value>(text).ok());
-                if let Some(plugin) = plugin.filter(|plugin| plugin.get("role").is_some_and(|role| role == "observe")) {
-                    let cohorts = plugin.get("cohorts").cloned().unwrap_or_default();
-                    return Some(serde_json::from_value(cohorts).unwrap_or_default());
-                }
-                fields.values().find_map(Self::of_config_dump)
-            }
-            Value::Array(items) => items.iter().find_map(Self::of_config_dump),
-            _ => None,
-        }
+    /// From what Envoy's `/config_dump` says; `None` where no filter of ours is in it.
+    ///
+    /// # Errors
+    /// When the filter's `cohorts` have a shape that is not known here: nobody could say then who is in one.
+    pub fn of_config_dump(dump: &Value) -> Option<Result<Self, serde_json::Error>> {
+        let mut document = configuration::of_config_dump(dump)?;
+        let cohorts = document.remove("cohorts").filter(|cohorts| !cohorts.is_null());
+        Some(cohorts.map_or_else(|| Ok(Self::default()), serde_json::from_value))
     }
 
     /// The cohort in whose list the user stands. A header or a claim may name the user too, which only a request shows.
@@ -87,18 +81,18 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn cohorts_are_found_wherever_the_plugin_stands_and_the_salt_is_left() {
-        let plugin = |role: &str| {
-            let cohorts = json!({"beta": [{"header": {"name": "x-group", "values": ["staff"]}}, {"pseudonyms": ["00000000000000ab"]}]});
-            json!({"role": role, "salt": "a secret, is it not", "cohorts": cohorts}).to_string()
-        };
-        let dump = json!({"configs": [{"value": "no plugin"}, {"a": [{"b": {"value": plugin("model")}}, {"value": plugin("observe")}]}]});
-        let found = Configured::of_config_dump(&dump).unwrap();
+    fn cohorts_are_found_and_the_salt_is_left() {
+        let cohorts = json!({"beta": [{"header": {"name": "x-group", "values": ["staff"]}}, {"pseudonyms": ["00000000000000ab"]}]});
+        let dump = |cohorts: &Value| json!({"configs": [{"salt": "a secret, is it not", "cohorts": cohorts}]});
+        let found = Configured::of_config_dump(&dump(&cohorts)).unwrap().unwrap();
         assert_eq!(found.beta[0].words(), "header x-group is staff");
         assert_eq!(found.lists(Bucket(0xab)), Some(Cohort::Beta));
         assert_eq!(found.lists(Bucket(0xac)), None);
         assert!(!format!("{found:?}").contains("secret"));
-        assert_eq!(Configured::of_config_dump(&json!({"configs": []})), None);
+        assert_eq!(Configured::of_config_dump(&dump(&Value::Null)).unwrap().unwrap(), Configured::default());
+        assert!(Configured::of_config_dump(&json!({"configs": []})).is_none());
+        let strange = json!({"opt_out": [{"stars": ["aries"]}]});
+        assert!(Configured::of_config_dump(&dump(&strange)).unwrap().is_err(), "or an opt-out would go unseen");
     }
 
     #[test]

@@ -6,4 +6,7 @@
 
 pub mod change;
 pub mod cohort;
+pub mod configuration;
+mod copy;
 pub mod disk;
+pub mod identity;

@@ -11,6 +11,7 @@ use perch::analysis::csv::{self, Table};
 use perch::analysis::report::Report;
 use perch::analysis::{html, text};
 use perch::guard::clock::now_ms;
+use perch::guard::plan::Plan;
 use perch::guard::standing::Standing;
 
 use super::gateways::Gateways;
@@ -26,7 +27,8 @@ Examples:
   perch analyse --csv pairs > pairs.csv          every pair of labels with its count
 
 The sample ratio is held against the share that the gateways hold now, on users since the audit log says that the share
-was last changed; without an audit log (--folder) begin after that yourself.
+was last changed, and 20 seconds more (`settle_time` of the guard's plan), until which it is \"no data\"; without an audit
+log (--folder) begin after that yourself.
 
 Exit codes: 0 done, 1 it could not be done, 2 the command line is wrong, 3 sample ratio mismatch (after printing)";
 
@@ -101,12 +103,16 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<u8> {
         found.version,
         analysis::VERSION
     );
-    let changed = options.folder.path().map(|folder| Standing::read(&folder, now_ms())).transpose()?;
-    let changed = changed.and_then(|standing| standing.last_change).map(|change| change.at_ms);
-    if let Some(changed) = changed.filter(|changed| *changed > found.since_ms && options.share.is_none()) {
-        // Before it users were dealt by another share.
-        let evidence: Evidence = scorer.get(evidence::PATH, &[(evidence::SINCE, changed.to_string())]).await?;
-        found.users = Some(evidence.users);
+    let standing =
+        options.folder.path(&options.gateways).map(|folder| Standing::read(&folder, now_ms())).transpose()?;
+    let settled = standing.as_ref().map(settled_ms).transpose()?.flatten();
+    if let Some(settled) = settled.filter(|settled| *settled > found.since_ms && options.share.is_none()) {
+        // Before it users were given arms by another share.
+        found.users = if settled < now_ms() {
+            Some(scorer.get::<Evidence>(evidence::PATH, &[(evidence::SINCE, settled.to_string())]).await?.users)
+        } else {
+            None
+        };
     }
     let wanted = match options.share {
         Some(share) => Some(share),
@@ -126,6 +132,15 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<u8> {
         print!("{}", text::render(&report, terminal::bold));
     }
     Ok(if report.ratio.is_some_and(|ratio| ratio.mismatch) { MISMATCH } else { 0 })
+}
+
+/// From when on every observation that arrives is of the share as it was last changed: observations of the share before
+/// are on their way for a while, as the guard's plan knows (`settle_time`). `None` where no change is known.
+fn settled_ms(standing: &Standing) -> anyhow::Result<Option<u64>> {
+    let Some(change) = &standing.last_change else { return Ok(None) };
+    let plan = standing.report.as_ref().and_then(|report| report.plan.clone());
+    let plan = plan.map_or_else(|| Plan::parse(""), Plan::check)?;
+    Ok(Some(change.at_ms.saturating_add(plan.settle_ms)))
 }
 
 /// The share that all gateways hold; `None` where one does not answer or they differ, since then there is nothing to

@@ -1,23 +1,16 @@
 //! `perch canary`: read, move and explain the share.
 
-use std::path::PathBuf;
-
 use anyhow::Context;
 use clap::Subcommand;
-use contract::bucket::{Bucket, Salt};
-use contract::names::Cohort;
-use contract::switch::{RUNTIME_KEY, Share, arm};
-use perch::canary::change::{Change, joins_at};
+use contract::switch::{RUNTIME_KEY, Share};
+use perch::canary::change::Change;
 use perch::guard::clock::now_ms;
 use serde_json::json;
 use stack::admin::Admin;
 
-use super::cohort;
+use super::explain;
 use super::gateways::{Gateways, MEND};
 use super::operator::Moving;
-
-/// Where `make up` keeps the salt, from the repository's root.
-const SALT_FILE: &str = ".perch/salt";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -41,18 +34,7 @@ pub(crate) enum Command {
         json: bool,
     },
     /// A user's pseudonym, and the share at which the user joins
-    Explain {
-        /// The identity as the filter reads it, e.g. the value of the identity header
-        user: String,
-        #[command(flatten)]
-        gateways: Gateways,
-        /// The deployment's salt
-        #[arg(long, value_name = "FILE", env = "PERCH_SALT_FILE", default_value = SALT_FILE)]
-        salt: PathBuf,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
+    Explain(explain::Options),
 }
 
 pub(crate) fn share(text: &str) -> Result<Share, String> {
@@ -63,7 +45,7 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Get { gateways, json } => get(&gateways, json).await,
         Command::Set { share, moving, json } => set(share, &moving, json).await,
-        Command::Explain { user, gateways, salt, json } => explain(&user, &gateways, &salt, json).await,
+        Command::Explain(options) => explain::run(&options).await,
     }
 }
 
@@ -86,10 +68,17 @@ impl Held {
     fn words(&self) -> String {
         match &self.text {
             None => format!("{} (no layer sets {RUNTIME_KEY}, so Envoy's default holds)", Share::OFF),
-            Some(text) if Share::from_runtime(text).is_none() => {
-                format!("{} ({RUNTIME_KEY} is {text:?}, which is no share: `perch canary set` mends it)", Share::OFF)
-            }
-            Some(_) => self.share().to_string(),
+            Some(text) => match Share::from_runtime(text) {
+                None => format!(
+                    "{} ({RUNTIME_KEY} is {text:?}, which Envoy does not take as a share: `perch canary set` one)",
+                    Share::OFF
+                ),
+                // Somebody who wrote 12.5 or 010 may have meant another share than Envoy serves.
+                Some(share) if share.to_runtime() != text.trim() => {
+                    format!("{share} ({RUNTIME_KEY} is {text:?}, of which Envoy makes that)")
+                }
+                Some(share) => share.to_string(),
+            },
         }
     }
 }
@@ -125,53 +114,18 @@ async fn set(wanted: Share, moving: &Moving, json: bool) -> anyhow::Result<()> {
         return Ok(());
     }
     println!("{from} → {wanted} on {}", many(urls.len(), "gateway"));
-    println!("  {:.2}% of all users join the model, {:.2}% leave it", change.joins * 100.0, change.leaves * 100.0);
+    println!(
+        "  {:.2} % of all users join the candidate's arm, {:.2} % leave it",
+        change.joins * 100.0,
+        change.leaves * 100.0
+    );
     if change.reshuffles {
         println!(
-            "  users were dealt anew: a share over another denominator picks other users (whole percents never do)"
+            "  users were re-bucketed: a share over another denominator picks other users (whole percents never do)"
         );
     }
     for warning in moving.warnings() {
         println!("  {warning}");
-    }
-    Ok(())
-}
-
-async fn explain(user: &str, gateways: &Gateways, salt: &PathBuf, json: bool) -> anyhow::Result<()> {
-    let secret = std::fs::read_to_string(salt)
-        .with_context(|| format!("reading the salt {}: name the deployment's with --salt FILE", salt.display()))?;
-    let bucket = Bucket::of(user.as_bytes(), &Salt::new(secret.trim().as_bytes())?);
-    let at = joins_at(bucket);
-    let mut rows = Vec::new();
-    for (url, admin) in gateways.clients()? {
-        rows.push((url.clone(), cohort::Held::by(&url, &admin).await?));
-    }
-    let arm = |held: &cohort::Held, cohort| arm(bucket, cohort, held.share, held.beta).as_str();
-    let listed = |held: &cohort::Held| held.configured.as_ref().and_then(|configured| configured.lists(bucket));
-    if json {
-        let arms: Vec<_> = rows
-            .iter()
-            .map(|(url, held)| {
-                let listed = listed(held);
-                json!({"gateway": url, "share": held.share.fraction(), "beta": held.beta.fraction(), "listed": listed,
-                       "arm": arm(held, listed.unwrap_or(Cohort::Ordinary)), "arm_in_beta": arm(held, Cohort::Beta)})
-            })
-            .collect();
-        println!("{}", json!({"bucket": bucket.to_string(), "joins_at_percent": at, "arms": arms}));
-        return Ok(());
-    }
-    println!("bucket {bucket}, joins at {at}%");
-    for (url, held) in &rows {
-        println!("{url}  {} at {}", arm(held, listed(held).unwrap_or(Cohort::Ordinary)), held.share);
-        match listed(held) {
-            Some(Cohort::OptOut) => println!("  has opted out, so the rules answer at every share"),
-            Some(Cohort::Beta) => println!("  is listed in the beta cohort, whose own share is {}", held.beta),
-            _ => println!(
-                "  if a header or claim names the user: {} in the beta cohort (its share is {}), rule when opted out",
-                arm(held, Cohort::Beta),
-                held.beta
-            ),
-        }
     }
     Ok(())
 }

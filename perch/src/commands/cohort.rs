@@ -2,8 +2,10 @@
 
 use anyhow::Context;
 use clap::{Subcommand, ValueEnum};
+use contract::bucket::Salt;
 use contract::switch::{BETA_KEY, RUNTIME_KEY, Share};
 use perch::canary::cohort::{Configured, Member};
+use perch::canary::configuration;
 use perch::guard::clock::now_ms;
 use serde_json::{Value, json};
 use stack::admin::Admin;
@@ -20,7 +22,7 @@ Examples:
 
 Who is in a cohort is configuration of the filter (`cohorts`, see envoy/README.md): a header that your authentication sets,
 a verified claim, or a list of pseudonyms. A user of the beta cohort is in as soon as the share or the cohort's own share
-has the user; who has opted out never is. `perch canary set off` and `perch rollback` take the beta share to 0% as well.
+has the user; who has opted out never is. `perch canary set off` and `perch rollback` take the beta share to 0 % as well.
 
 Exit codes: 0 done, 1 it could not be done, or holds only on some gateways, 2 the command line is wrong";
 
@@ -65,7 +67,7 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<u8> {
     Ok(0)
 }
 
-/// What a gateway holds about cohorts.
+/// What a gateway holds about its users.
 pub(crate) struct Held {
     /// The share for everybody.
     pub(crate) share: Share,
@@ -73,6 +75,8 @@ pub(crate) struct Held {
     pub(crate) beta: Share,
     /// Who is in which; `None` where the filter is not there.
     pub(crate) configured: Option<Configured>,
+    /// What its filter makes pseudonyms with; `None` where the filter is not there.
+    pub(crate) salt: Option<Salt>,
 }
 
 impl Held {
@@ -82,10 +86,14 @@ impl Held {
         let share = |text: Option<String>| text.as_deref().and_then(Share::from_runtime).unwrap_or(Share::OFF);
         let dump: Value = serde_json::from_str(&admin.get("/config_dump").await.with_context(fault)?)
             .with_context(|| format!("gateway {url}: its configuration cannot be read"))?;
+        let configured = Configured::of_config_dump(&dump).transpose().with_context(|| {
+            format!("gateway {url}: its filter's `cohorts` cannot be read: run perch and filter of one release")
+        })?;
         Ok(Self {
             share: share(admin.runtime(RUNTIME_KEY).await.with_context(fault)?),
             beta: share(admin.runtime(BETA_KEY).await.with_context(fault)?),
-            configured: Configured::of_config_dump(&dump),
+            configured,
+            salt: configuration::salt(&dump).and_then(Result::ok),
         })
     }
 }

@@ -21,6 +21,13 @@ impl Gateways {
         Ok(self.urls.iter().map(|url| url.trim_end_matches('/').to_owned()).collect())
     }
 
+    /// Returns `true` if they are the one that `make up` starts on this machine, named or not.
+    pub(crate) fn are_this_machines(&self) -> bool {
+        let plain = |url: &str| url.trim_end_matches('/').replace("//localhost:", "//127.0.0.1:");
+        self.urls.is_empty()
+            || local(Part::Admin).is_ok_and(|local| self.urls.iter().all(|url| plain(url) == plain(&local)))
+    }
+
     /// A client for each gateway, with its URL.
     pub(crate) fn clients(&self) -> anyhow::Result<Vec<(String, Admin)>> {
         self.urls()?

@@ -71,7 +71,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
     let gateways = options.gateways.urls()?;
     let scorers = if options.scorers.is_empty() { vec![local(Part::Scorer)?] } else { options.scorers.clone() };
     let folder = options.folder.required()?;
-    let links = options.layers.links();
+    let links = options.layers.links(&options.gateways);
     let sink = sink::Gateways::new(&gateways, links.clone())?;
     let prometheus = options.prometheus.clone();
     let addresses = Addresses { gateways: gateways.clone(), scorers: scorers.clone(), prometheus: prometheus.clone() };

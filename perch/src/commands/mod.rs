@@ -5,6 +5,7 @@ pub(crate) mod canary;
 pub(crate) mod cohort;
 pub(crate) mod disagreements;
 pub(crate) mod doctor;
+pub(crate) mod explain;
 pub(crate) mod gateways;
 pub(crate) mod guard;
 pub(crate) mod model;

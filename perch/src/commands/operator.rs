@@ -1,37 +1,51 @@
 //! What every command of an operator who moves the share, or speaks to the guard, has in common: who it is, why, and
 //! where the audit log is.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context;
 use perch::guard::hand::Hand;
 use perch::guard::ledger::{By, Ledger};
 use perch::guard::sink;
+use stack::place::checkout;
 
 use super::gateways::Gateways;
 
-/// Where `make up` keeps the disk layer, the guard's folder and everything else, from the repository's root.
-const RUNTIME_LINK: &str = ".perch/run/runtime/current";
+/// Where `make up` keeps everything, from the repository's root; and in there the disk layer and the guard's folder.
 const STATE: &str = ".perch";
-const FOLDER: &str = ".perch/guard";
+const RUNTIME_LINK: &str = "run/runtime/current";
+const FOLDER: &str = "guard";
+
+/// What `make up` keeps: here, or where this program's checkout is. `None` for gateways of another deployment: its share
+/// must not go into this machine's disk layer, nor what is done there into this machine's audit log.
+pub(crate) fn state(gateways: &Gateways) -> Option<PathBuf> {
+    gateways.are_this_machines().then(state_of_this_machine).flatten()
+}
+
+fn state_of_this_machine() -> Option<PathBuf> {
+    let here = PathBuf::from(STATE);
+    if here.is_dir() { Some(here) } else { Some(checkout()?.join(STATE)).filter(|state| state.is_dir()) }
+}
 
 /// The guard's folder.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Folder {
-    /// The guard's folder, which holds the audit log [default: .perch/guard in a checkout]
+    /// The guard's folder, which holds the audit log [default: .perch/guard of the checkout, for this machine's gateway]
     #[arg(long, value_name = "DIR", env = "PERCH_GUARD_FOLDER")]
     folder: Option<PathBuf>,
 }
 
 impl Folder {
-    /// The folder, where one is named or usual.
-    pub(crate) fn path(&self) -> Option<PathBuf> {
-        self.folder.clone().or_else(|| Path::new(STATE).is_dir().then(|| PathBuf::from(FOLDER)))
+    /// The folder of the guard of those gateways, where one is named or usual.
+    pub(crate) fn path(&self, gateways: &Gateways) -> Option<PathBuf> {
+        self.folder.clone().or_else(|| Some(state(gateways)?.join(FOLDER)))
     }
 
     /// The folder, or what to do.
     pub(crate) fn required(&self) -> anyhow::Result<PathBuf> {
-        self.path().context("which guard? name its folder with --folder DIR, or run this where `.perch` is")
+        let folder = self.folder.clone().or_else(|| Some(state_of_this_machine()?.join(FOLDER)));
+        folder
+            .context("which guard? name its folder with --folder DIR, or run the `perch` of the checkout where it runs")
     }
 }
 
@@ -64,15 +78,19 @@ fn uid() -> String {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Layers {
     /// The link of a runtime's disk layer, so that the share survives a restart of Envoy; once for each
-    /// [default: that of `make up`, where there is one]
+    /// [default: that of `make up`, for this machine's gateway]
     #[arg(long = "runtime", value_name = "LINK", env = "PERCH_RUNTIME_LINK", value_delimiter = ',')]
     links: Vec<PathBuf>,
 }
 
 impl Layers {
-    pub(crate) fn links(&self) -> Vec<PathBuf> {
-        let usual = PathBuf::from(RUNTIME_LINK);
-        if self.links.is_empty() && usual.is_symlink() { vec![usual] } else { self.links.clone() }
+    /// The links of those gateways' layers.
+    pub(crate) fn links(&self, gateways: &Gateways) -> Vec<PathBuf> {
+        if !self.links.is_empty() {
+            return self.links.clone();
+        }
+        let usual = state(gateways).map(|state| state.join(RUNTIME_LINK));
+        usual.filter(|link| link.is_symlink()).into_iter().collect()
     }
 }
 
@@ -96,18 +114,18 @@ impl Moving {
     }
 
     pub(crate) fn hand(&self) -> anyhow::Result<Hand> {
-        let gateways = sink::Gateways::new(&self.urls()?, self.layers.links())?;
-        let ledger = self.folder.path().map(|folder| Ledger::in_folder(&folder)).transpose()?;
+        let gateways = sink::Gateways::new(&self.urls()?, self.layers.links(&self.gateways))?;
+        let ledger = self.folder.path(&self.gateways).map(|folder| Ledger::in_folder(&folder)).transpose()?;
         Ok(Hand::new(gateways, ledger, self.voice.by()))
     }
 
     /// What will not hold or not be known afterwards, for who should know.
     pub(crate) fn warnings(&self) -> Vec<&'static str> {
         let mut warnings = Vec::new();
-        if self.layers.links().is_empty() {
+        if self.layers.links(&self.gateways).is_empty() {
             warnings.push("until Envoy restarts: no disk layer was named (--runtime LINK)");
         }
-        if self.folder.path().is_none() {
+        if self.folder.path(&self.gateways).is_none() {
             warnings.push("in no audit log: no guard's folder was named (--folder DIR)");
         }
         warnings

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use contract::alerts::is_news;
 use contract::ports::Part;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -30,7 +31,7 @@ pub(crate) struct Alert {
 }
 
 impl Prometheus {
-    /// The alerts that fire; `None` where no Prometheus answers.
+    /// The alerts that fire and are not inhibited, as Alertmanager would pass them on; `None` where no Prometheus answers.
     pub(crate) async fn firing(&self) -> Option<Vec<Alert>> {
         let url = match &self.url {
             Some(url) => url.trim_end_matches('/').to_owned(),
@@ -48,6 +49,9 @@ impl Prometheus {
             severity: text(alert, "/labels/severity"),
             summary: text(alert, "/annotations/summary"),
         };
-        Some(firing.map(read).collect())
+        let alerts: Vec<Alert> = firing.map(read).collect();
+        let news =
+            |alert: &&Alert| is_news(&alert.name, &alert.severity, alerts.iter().map(|alert| alert.name.as_str()));
+        Some(alerts.iter().filter(news).cloned().collect())
     }
 }

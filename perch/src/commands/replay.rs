@@ -14,7 +14,7 @@ use perch::replay::Tally;
 use perch::replay::line::Recorded;
 use perch::replay::sides::Sides;
 use serde_json::json;
-use tokio::io::{AsyncBufRead, AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt as _, BufReader};
 use tokio::task::JoinSet;
 
 use super::gateways::local;
@@ -127,7 +127,9 @@ async fn replay(options: &Options, sides: &Sides, mut log: impl AsyncBufRead + U
     while options.limit.is_none_or(|limit| taken < limit) {
         line.clear();
         number += 1;
-        let read = log.read_line(&mut line).await.with_context(|| format!("line {number} of the log"))?;
+        // No more of it than is allowed is ever held, and a line's end.
+        let mut rest = (&mut log).take(LONGEST_LINE as u64 + 2);
+        let read = rest.read_line(&mut line).await.with_context(|| format!("line {number} of the log"))?;
         if read == 0 {
             break;
         }

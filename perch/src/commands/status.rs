@@ -126,7 +126,11 @@ impl Status {
             lately: lately.and_then(|analysis| Report::of(analysis, None).agreement),
             model,
             alerts,
-            guard: options.folder.path().map(|folder| Standing::read(&folder, now_ms())).transpose()?,
+            guard: options
+                .folder
+                .path(&options.gateways)
+                .map(|folder| Standing::read(&folder, now_ms()))
+                .transpose()?,
         })
     }
 
@@ -216,7 +220,7 @@ fn agreement(counts: &Counts) -> Option<f64> {
 }
 
 fn percent(value: Option<f64>) -> String {
-    value.map_or_else(|| "no data".into(), |value| format!("{:.2}%", value * 100.0))
+    value.map_or_else(|| "no data".into(), |value| format!("{:.2} %", value * 100.0))
 }
 
 fn list(counts: &Counts) -> String {

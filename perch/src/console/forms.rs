@@ -132,7 +132,7 @@ pub(super) async fn ask(State(console): State<Console>, Query(asked): Query<Aske
 }
 
 fn moves(change: Change) -> String {
-    let percent = |share: f64| format!("{:.2}%", share * 100.0);
+    let percent = |share: f64| format!("{:.2} %", share * 100.0);
     match (change.joins > 0.0, change.leaves > 0.0) {
         (false, false) => "nobody moves.".to_owned(),
         (true, false) => format!("{} of all users join the model.", percent(change.joins)),

@@ -1,8 +1,10 @@
 //! What the console asks Prometheus: lines over time, single figures, alerts.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use contract::alerts::is_news;
 use reqwest::Url;
 use serde::Deserialize;
-use std::collections::BTreeMap;
 
 use super::chart::Span;
 use crate::guard::source::{SourceError, get};
@@ -89,14 +91,24 @@ impl Prometheus {
         Ok(answer.data.result.first().and_then(|figure| finite(&figure.value.1)))
     }
 
-    /// The alerts whose condition holds, those that fire first.
+    /// The alerts whose condition holds and that are not inhibited, those that fire first.
     pub(super) async fn alerts(&self) -> Result<Vec<Alert>, SourceError> {
         let answer: Answer<Alerts> = self.ask("/api/v1/alerts", &[]).await?;
+        let all = answer.data.alerts;
+        let fires: BTreeSet<String> = all
+            .iter()
+            .filter(|alert| alert.state == "firing")
+            .filter_map(|alert| alert.labels.get("alertname").cloned())
+            .collect();
+        let news = |of: &AlertOf| {
+            let label = |name: &str| of.labels.get(name).map_or("", String::as_str);
+            is_news(label("alertname"), label("severity"), fires.iter().map(String::as_str))
+        };
         let alert = |mut of: AlertOf| {
             let summary = of.annotations.remove("summary").unwrap_or_default();
             Some(Alert { name: of.labels.remove("alertname")?, firing: of.state == "firing", summary })
         };
-        let mut alerts: Vec<Alert> = answer.data.alerts.into_iter().filter_map(alert).collect();
+        let mut alerts: Vec<Alert> = all.into_iter().filter(news).filter_map(alert).collect();
         alerts.sort_by(|a, b| b.firing.cmp(&a.firing).then_with(|| a.name.cmp(&b.name)));
         alerts.dedup();
         Ok(alerts)

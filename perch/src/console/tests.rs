@@ -117,7 +117,7 @@ async fn an_operator_acts_once_with_each_form_and_it_is_written_down() {
     let again = console.act(&cookie, &fields.replace("25%25", "50%25")).await;
     assert_eq!(again.status(), StatusCode::CONFLICT);
     assert_eq!(console.gateway.share(), "25");
-    assert_eq!(console.ledger(), [(By::Human("ada".into()), "set the share from 10% to 25%".into())]);
+    assert_eq!(console.ledger(), [(By::Human("ada".into()), "set the share from 10 % to 25 %".into())]);
 }
 
 #[tokio::test]
@@ -132,7 +132,7 @@ async fn a_session_outlasts_a_restart_and_a_used_form_stays_used() {
     assert_eq!(answer.status(), StatusCode::SEE_OTHER);
     assert_eq!(console.gateway.share(), "0");
     let words: Vec<String> = console.ledger().into_iter().map(|(_, what)| what).collect();
-    assert_eq!(words, ["paused the guard", "rolled back", "set the share from 10% to 0%"]);
+    assert_eq!(words, ["paused the guard", "rolled back", "set the share from 10 % to 0 %"]);
 }
 
 #[tokio::test]
@@ -192,7 +192,7 @@ async fn an_alert_rolls_back_once() {
     assert_eq!(answer.text().await.unwrap(), r#"{"rolled_back":1}"#);
     assert_eq!(console.gateway.share(), "0");
     let by = || By::Alert("FilterReloaded".into());
-    let story = [(by(), "rolled back".to_owned()), (by(), "set the share from 50% to 0%".to_owned())];
+    let story = [(by(), "rolled back".to_owned()), (by(), "set the share from 50 % to 0 %".to_owned())];
     assert_eq!(console.ledger(), story);
 
     console.restart().await;
@@ -213,6 +213,41 @@ async fn an_operator_who_spoke_since_the_alert_began_overrules_it() {
     let later = console.post(HOOK_TOKEN, alert("FallbackRateHigh", "2100-01-01T00:00:00Z")).await;
     assert_eq!(later.text().await.unwrap(), r#"{"rolled_back":1}"#);
     assert_eq!(console.gateway.share(), "0");
+}
+
+#[tokio::test]
+async fn case_16_a_sound_alert_rolls_back_beside_an_odd_one_which_is_written_down() {
+    let console = Running::start("50").await;
+    let fired = alert("FilterReloaded", "2026-11-25T02:30:05Z");
+    let odd = r#"{"status":"firing","labels":{"perch_action":"rollback"},"startsAt":"2026-11-25T02:30:05Z","fingerprint":"f2"}"#;
+    let both = fired.replace(r#""alerts":["#, &format!(r#""alerts":[{odd},"#));
+    for rolled_back in [1, 0] {
+        let answer = console.post(HOOK_TOKEN, both.clone()).await;
+        assert_eq!(answer.status(), StatusCode::OK);
+        let text = answer.text().await.unwrap();
+        assert!(text.contains(&format!("\"rolled_back\":{rolled_back}")), "{text}");
+        assert!(text.contains("alerts[0]: alertname is missing"), "{text}");
+    }
+    assert_eq!(console.gateway.share(), "0");
+    let odd = console.ledger().iter().filter(|(_, what)| what == "did not get its way (rollback)").count();
+    assert_eq!(odd, 1, "once, however often it is sent: {:?}", console.ledger());
+}
+
+#[tokio::test]
+async fn case_e7_an_operator_overrules_an_alert_whose_clock_runs_ahead() {
+    let console = Running::start("50").await;
+    let post = async |starts: &str| {
+        let answer = console.post(HOOK_TOKEN, alert("FilterReloaded", starts)).await;
+        (answer.text().await.unwrap(), console.gateway.share())
+    };
+    let (done, nothing) = (r#"{"rolled_back":1}"#.to_owned(), r#"{"rolled_back":0}"#.to_owned());
+    assert_eq!(post("2100-01-01T01:00:00Z").await, (done, "0".into()));
+    let cookie = console.sign_in().await;
+    let ticket = console.ticket(&cookie).await;
+    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    console.act(&cookie, &format!("act=set&share=10&ticket={ticket}")).await;
+    assert_eq!(post("2100-01-01T01:00:00Z").await, (nothing.clone(), "10".into()));
+    assert_eq!(post("2100-01-01T00:50:00Z").await, (nothing, "10".into()));
 }
 
 #[tokio::test]
@@ -282,10 +317,10 @@ async fn what_the_guard_says_is_shown_and_nothing_in_it_becomes_markup() {
     let ledger = Ledger::in_folder(console.folder.path()).unwrap();
     ledger.hold().await.unwrap().append(1, By::Human("<b>ada</b>".into()), What::Pause, "").unwrap();
     let page = console.get("/").await.text().await.unwrap();
-    for shown in ["<strong>10%</strong>", "12 min at this step", "89.0 % – 91.0 %", "&lt;b&gt;ada", "&lt;script&gt;"]
+    for shown in ["<strong>10 %</strong>", "12 min at this step", "89.0 % – 91.0 %", "&lt;b&gt;ada", "&lt;script&gt;"]
     {
         assert!(page.contains(shown), "{shown} in {page}");
     }
-    assert!(page.contains("aria-current=\"step\">10%"), "{page}");
+    assert!(page.contains("aria-current=\"step\">10 %"), "{page}");
     assert!(!page.contains("<script>alert") && !page.contains("<b>ada"), "{page}");
 }

@@ -1,10 +1,13 @@
 //! What several programs say together: gateways that should be alike, clocks, versions.
 
+use std::collections::BTreeSet;
+
 use contract::frame;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::{Finding, Level};
+use crate::canary::configuration;
 
 /// Clocks further apart than this, in seconds, are said to disagree: answers carry whole seconds, and took some time.
 const APART: i64 = 5;
@@ -25,25 +28,15 @@ impl Alike {
     #[must_use]
     pub fn of(url: &str, dump: &Value, share: Option<&str>) -> Self {
         let mut hasher = Sha256::new();
-        plugins(dump, &mut |text| hasher.update(text.as_bytes()));
+        let plain = |mut document: serde_json::Map<String, Value>| {
+            // Two filters of one configuration, as the WebAssembly module had, are one.
+            document.remove("role");
+            serde_json::to_string(&document).unwrap_or_default()
+        };
+        let documents: BTreeSet<String> = configuration::documents(dump).into_iter().map(plain).collect();
+        documents.iter().for_each(|document| hasher.update(document));
         let plugin = hasher.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect();
         Self { url: url.to_owned(), share: share.unwrap_or_default().to_owned(), plugin }
-    }
-}
-
-/// Configurations of our plugins below `at`.
-fn plugins(at: &Value, take: &mut impl FnMut(&str)) {
-    match at {
-        Value::Object(fields) => {
-            if let Some(text) = fields.get("value").and_then(Value::as_str)
-                && text.contains("\"salt\"")
-            {
-                take(text);
-            }
-            fields.values().for_each(|value| plugins(value, take));
-        }
-        Value::Array(items) => items.iter().for_each(|item| plugins(item, take)),
-        _ => {}
     }
 }
 
@@ -148,6 +141,20 @@ mod tests {
         let differ = alike(&[gateway("a", "0123456789abcdef", "10"), gateway("b", "another salt of 16", "20")]);
         assert!(differ.iter().all(|finding| finding.level == Level::Bad && finding.found.contains("b differ")));
         assert!(!format!("{differ:?}").contains("0123456789abcdef"));
+    }
+
+    #[test]
+    fn two_builds_of_one_configuration_are_alike() {
+        let document = |role: Option<&str>| {
+            let mut document = json!({"salt": "0123456789abcdef", "cohorts": {"beta": []}});
+            if let Some(role) = role {
+                document["role"] = role.into();
+            }
+            json!({"value": document.to_string()})
+        };
+        let wasm = Alike::of("a", &json!([document(Some("observe")), document(Some("model"))]), Some("10"));
+        let native = Alike::of("b", &json!([document(None)]), Some("10"));
+        assert_eq!(wasm.plugin, native.plugin);
     }
 
     #[test]

@@ -65,14 +65,15 @@ impl Hand {
     /// Sets the share on every gateway; what each of them held before.
     ///
     /// # Errors
-    /// When the ledger cannot be held, a gateway cannot be asked (then none is changed), or the share does not hold
-    /// everywhere in the end (which the ledger then says).
+    /// When the ledger cannot be held, a gateway cannot be asked (then none is changed, but for a share of 0), or the share
+    /// does not hold everywhere in the end (which the ledger then says).
     pub async fn set(&mut self, now_ms: u64, share: Share, reason: &str) -> Result<Vec<Share>, HandError> {
         let mut held = self.hold().await?;
         self.may(now_ms, held.as_mut(), &share.to_runtime())?;
         let before = self.gateways.shares().await;
         let faults: Vec<String> = before.iter().filter_map(|share| share.as_ref().err().cloned()).collect();
-        if !faults.is_empty() {
+        // Off goes to every gateway that can be reached, as a rollback does.
+        if !faults.is_empty() && share != Share::OFF {
             return Err(HandError::Unreachable(faults));
         }
         let before: Vec<Share> = before.into_iter().filter_map(Result::ok).collect();
@@ -239,6 +240,16 @@ mod tests {
         assert!(error.to_string().contains(&gone.url), "{error}");
         assert_eq!(one.share(), "5");
         assert!(story(&ledger).is_empty());
+    }
+
+    #[tokio::test]
+    async fn off_reaches_every_gateway_that_it_can() {
+        let folder = tempfile::tempdir().unwrap();
+        let (one, gone) = (Gateway::start("50").await, Gateway::gone());
+        let (mut hand, _) = hand(folder.path(), &[&gone, &one]);
+        let error = hand.set(7, Share::OFF, "").await.unwrap_err();
+        assert!(error.to_string().contains(&gone.url), "{error}");
+        assert_eq!(one.share(), "0");
     }
 
     #[tokio::test]

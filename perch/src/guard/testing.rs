@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::extract::{Query, State};
+use axum::http::StatusCode;
 use axum::routing::{get, post};
 use contract::switch::RUNTIME_KEY;
 
@@ -21,6 +22,15 @@ type Held = Arc<Mutex<BTreeMap<String, String>>>;
 impl Gateway {
     /// One that holds `share`, as Envoy's runtime writes it.
     pub(crate) async fn start(share: &str) -> Self {
+        Self::serve(share, false).await
+    }
+
+    /// One that holds `share` and takes no other, as an Envoy without an admin layer.
+    pub(crate) async fn refusing(share: &str) -> Self {
+        Self::serve(share, true).await
+    }
+
+    async fn serve(share: &str, refuses: bool) -> Self {
         let held: Held = Arc::new(Mutex::new(BTreeMap::from([(RUNTIME_KEY.to_owned(), share.to_owned())])));
         let app = Router::new()
             .route(
@@ -33,8 +43,12 @@ impl Gateway {
             )
             .route(
                 "/runtime_modify",
-                post(async |State(held): State<Held>, Query(query): Query<BTreeMap<String, String>>| {
+                post(async move |State(held): State<Held>, Query(query): Query<BTreeMap<String, String>>| {
+                    if refuses {
+                        return (StatusCode::SERVICE_UNAVAILABLE, "No admin layer specified");
+                    }
                     held.lock().unwrap().extend(query);
+                    (StatusCode::OK, "OK")
                 }),
             )
             .with_state(held.clone());

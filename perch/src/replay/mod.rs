@@ -5,6 +5,7 @@
 
 pub mod line;
 pub mod sides;
+mod unpack;
 
 use std::collections::{BTreeMap, HashMap};
 

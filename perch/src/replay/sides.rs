@@ -4,9 +4,12 @@ use std::time::Duration;
 
 use contract::answer::{self, AnswerSchema, Item};
 use reqwest::Client;
+use reqwest::header::{ACCEPT_ENCODING, CONTENT_ENCODING};
 
-/// Largest answer that is read, in bytes.
-const MOST_BYTES: u64 = 16 * 1024 * 1024;
+use super::unpack;
+
+/// Largest response that is read, in bytes, packed and unpacked.
+const MOST_BYTES: usize = 16 * 1024 * 1024;
 
 /// Where the two sides are, and how their answers are read.
 #[derive(Debug, Clone)]
@@ -43,15 +46,26 @@ impl Sides {
     }
 
     async fn one(&self, url: &str, body: &str) -> Result<Vec<Item>, String> {
-        let request = self.http.post(url).header("content-type", "application/json").body(body.to_owned());
-        let answer = request.send().await.map_err(|error| in_words(&error))?;
-        if !answer.status().is_success() {
-            return Err(format!("status {}", answer.status().as_u16()));
+        let request = self
+            .http
+            .post(url)
+            .header("content-type", "application/json")
+            .header(ACCEPT_ENCODING, unpack::ACCEPTED)
+            .body(body.to_owned());
+        let mut response = request.send().await.map_err(|error| in_words(&error))?;
+        if !response.status().is_success() {
+            return Err(format!("status {}", response.status().as_u16()));
         }
-        if answer.content_length().is_some_and(|length| length > MOST_BYTES) {
-            return Err("its answer is too long".to_owned());
+        let encodings: Vec<_> = response.headers().get_all(CONTENT_ENCODING).iter().cloned().collect();
+        let encodings: Vec<&str> = encodings.iter().map(|value| value.to_str().unwrap_or("unreadable")).collect();
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| in_words(&error))? {
+            if body.len() + chunk.len() > MOST_BYTES {
+                return Err("its response is too long".to_owned());
+            }
+            body.extend_from_slice(&chunk);
         }
-        let body = answer.bytes().await.map_err(|error| in_words(&error))?;
+        let body = unpack::unpack(body, &encodings.join(","), MOST_BYTES).await.map_err(|fault| fault.to_string())?;
         answer::read(&body, &self.schema).map_err(|fault| fault.to_string())
     }
 }

@@ -65,7 +65,7 @@ fn the_report_is_printed_written_and_parsed() {
     assert!(asked.contains("since_ms=") && asked.contains("leave_out=beta"), "{asked}");
 
     let csv = perch(&[&["analyse", "--csv", "pairs"], &at[..]].concat());
-    assert_eq!(csv.out, "rule,model,served,items\r\ncoffee,coffee,rule,80\r\ntravel,fuel,rule,20\r\n");
+    assert_eq!(csv.out, "rule,model,served,items\r\ncoffee,coffee,baseline,80\r\ntravel,fuel,baseline,20\r\n");
 }
 
 #[test]
@@ -78,7 +78,8 @@ fn a_sample_ratio_mismatch_has_an_exit_code_of_its_own() {
 
 #[test]
 fn after_a_change_of_the_share_the_ratio_counts_from_there() {
-    // Half of the users met the model before the share went down to 10 %.
+    // Half of the users met the model before the share went down to 10 %. Case A19: for 20 seconds more their observations
+    // may arrive.
     let all = serde_json::to_value(analysis(Users { rule: 1_000, model: 1_000, sampled_one_in: 1 })).unwrap();
     let evidence = Evidence {
         version: 1,
@@ -88,7 +89,7 @@ fn after_a_change_of_the_share_the_ratio_counts_from_there() {
     };
     let evidence = serde_json::to_value(&evidence).unwrap();
     let scorer = Server::start(move |asked| match asked.line.as_str() {
-        "GET /perch/v1/evidence?since_ms=7000" => of_scorer(200, &evidence),
+        "GET /perch/v1/evidence?since_ms=27000" => of_scorer(200, &evidence),
         _ => of_scorer(200, &all),
     });
     let gateway = Server::gateway(&[(RUNTIME_KEY, "10")], "");
@@ -99,6 +100,23 @@ fn after_a_change_of_the_share_the_ratio_counts_from_there() {
     let with_ledger = perch(&[&at[..], &["--folder", &folder.path().display().to_string()]].concat());
     assert_eq!((with_ledger.code, &with_ledger.json()["ratio"]["mismatch"]), (0, &false.into()), "{with_ledger:?}");
     assert_eq!(perch(&at).code, 3, "nobody knows when the share was changed");
+}
+
+#[test]
+fn case_a19_just_after_a_change_of_the_share_the_ratio_is_no_data() {
+    let scorer = scorer(analysis(Users { rule: 1_000, model: 1_000, sampled_one_in: 1 }));
+    let gateway = Server::gateway(&[(RUNTIME_KEY, "1")], "");
+    let folder = tempfile::tempdir().unwrap();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
+    let entry = format!(
+        r#"{{"number":1,"at_ms":{now},"by":{{"human":"ada"}},"what":"set","from":"100","to":"1","reason":""}}"#
+    );
+    std::fs::write(folder.path().join("ledger.jsonl"), format!("{entry}\n")).unwrap();
+    let folder = folder.path().display().to_string();
+    let at = ["--scorer", &scorer.url, "--gateway", &gateway.url, "--folder", &folder];
+    let ran = perch(&[&["analyse", "--json"], &at[..]].concat());
+    assert_eq!((ran.code, &ran.json()["ratio"]), (0, &serde_json::Value::Null), "{ran:?}");
+    assert!(perch(&[&["analyse"], &at[..]].concat()).out.contains("sample ratio   no data"));
 }
 
 #[test]

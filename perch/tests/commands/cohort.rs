@@ -24,7 +24,7 @@ fn gateway(opt_out: &[&str]) -> Server {
 fn shares_and_members_are_shown_and_the_salt_is_not() {
     let gateway = gateway(&[BUCKET]);
     let ran = perch(&["cohort", "get", "--gateway", &gateway.url]);
-    for expected in ["share 10%, beta 50%", "header x-user-group is staff", "1 pseudonyms"] {
+    for expected in ["share 10 %, beta 50 %", "header x-user-group is staff", "1 pseudonyms"] {
         assert!(ran.out.contains(expected), "{expected}: {ran:?}");
     }
     let json = perch(&["cohort", "get", "--json", "--gateway", &gateway.url]);
@@ -36,7 +36,7 @@ fn shares_and_members_are_shown_and_the_salt_is_not() {
 fn the_cohorts_share_is_set_beside_the_share_and_off_takes_it_along() {
     let gateway = gateway(&[]);
     let ran = perch(&["cohort", "set", "beta", "100%", "--gateway", &gateway.url]);
-    assert!(ran.code == 0 && ran.out.contains("50% → 100%"), "{ran:?}");
+    assert!(ran.code == 0 && ran.out.contains("50 % → 100 %"), "{ran:?}");
     let share = |key: &str| {
         let get = perch(&["cohort", "get", "--json", "--gateway", &gateway.url]);
         get.json()["gateways"][0][key].as_f64().unwrap()
@@ -63,8 +63,69 @@ fn explain_tells_what_a_cohort_changes() {
         perch(&[&["canary", "explain", "user-42", "--salt", &file, "--gateway", &gateway.url], more].concat())
     };
     let ordinary = explain(&gateway(&[]), &[]);
-    assert!(ordinary.out.starts_with(&format!("bucket {BUCKET}, joins at 32%\n")), "{ordinary:?}");
-    assert!(ordinary.out.contains("rule at 10%") && ordinary.out.contains("model in the beta cohort"), "{ordinary:?}");
+    assert!(ordinary.out.starts_with(&format!("bucket {BUCKET}, joins at 32 %\n")), "{ordinary:?}");
+    assert!(
+        ordinary.out.contains("baseline at 10 %") && ordinary.out.contains("candidate in the beta cohort"),
+        "{ordinary:?}"
+    );
     let out = explain(&gateway(&[BUCKET]), &["--json"]);
-    assert_eq!((&out.json()["arms"][0]["arm"], &out.json()["arms"][0]["listed"]), (&json!("rule"), &json!("opt_out")));
+    assert_eq!(
+        (&out.json()["arms"][0]["arm"], &out.json()["arms"][0]["listed"]),
+        (&json!("baseline"), &json!("opt_out"))
+    );
+}
+
+/// What a gateway with the native module says of its configuration: no role, and under another name.
+fn native(opt_out: &[&str], salt: &str) -> Server {
+    let config = json!({"salt": salt, "cohorts": {"opt_out": [{"pseudonyms": opt_out}]}}).to_string();
+    let filter = json!({"name": "perch", "typed_config": {"filter_name": "perch", "filter_config": {"value": config}}});
+    let dump =
+        json!({"configs": [{"dynamic_listeners": [{"active_state": {"listener": {"http_filters": [filter]}}}]}]});
+    Server::gateway_configured(&[(RUNTIME_KEY, "100")], "", &dump)
+}
+
+fn explain_by(salt: &str, user: &str, gateway: &Server) -> crate::run::Ran {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), salt).unwrap();
+    let salt = file.path().display().to_string();
+    perch(&["canary", "explain", user, "--json", "--salt", &salt, "--gateway", &gateway.url])
+}
+
+#[test]
+fn case_13_lists_of_a_native_gateway_are_seen() {
+    let gateway = native(&[BUCKET], SALT);
+    let cohorts = perch(&["cohort", "get", "--gateway", &gateway.url]);
+    assert!(cohorts.out.contains("opt_out  1 pseudonyms"), "{cohorts:?}");
+    let arm = &explain_by(SALT, "user-42", &gateway).json()["arms"][0];
+    assert_eq!((&arm["arm"], &arm["listed"]), (&json!("baseline"), &json!("opt_out")));
+}
+
+#[test]
+fn case_11_blanks_are_no_part_of_a_user_and_what_is_no_identity_is_said() {
+    let gateway = native(&[], SALT);
+    for user in ["user-42", " user-42 ", "\tuser-42"] {
+        assert_eq!(explain_by(SALT, user, &gateway).json()["bucket"], BUCKET, "{user:?}");
+    }
+    for user in ["", "  ", &"x".repeat(600)] {
+        let ran = explain_by(SALT, user, &gateway).json();
+        assert_eq!((&ran["bucket"], &ran["arms"][0]["arm"]), (&json!(null), &json!("baseline")), "{user:?}");
+    }
+}
+
+#[test]
+fn case_12_a_lines_end_is_no_part_of_the_salt() {
+    let gateway = native(&[], SALT);
+    assert_eq!(explain_by(&format!("{SALT}\n"), "user-42", &gateway).json()["arms"][0]["bucket"], BUCKET);
+}
+
+#[test]
+fn the_salt_that_a_gateway_has_decides_what_it_does() {
+    let gateway = native(&[BUCKET], SALT);
+    // Without a file, and with another deployment's.
+    let ran = perch(&["canary", "explain", "user-42", "--gateway", &gateway.url]);
+    assert!(ran.out.starts_with(&format!("bucket {BUCKET}, joins at 32 %\n")), "{ran:?}");
+    assert!(ran.out.contains("has opted out"), "{ran:?}");
+    let other = explain_by("another salt of sixteen", "user-42", &gateway).json();
+    assert_ne!(other["bucket"], BUCKET);
+    assert_eq!((&other["arms"][0]["bucket"], &other["arms"][0]["arm"]), (&json!(BUCKET), &json!("baseline")));
 }

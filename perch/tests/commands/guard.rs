@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use contract::switch::{BETA_KEY, RUNTIME_KEY};
 
-use crate::run::perch;
+use crate::run::{perch, perch_of};
 use crate::server::{Server, plain};
 
 /// An Envoy that can be told a share, and has no beta cohort.
@@ -103,17 +103,17 @@ fn whoever_moves_the_share_is_in_the_audit_log_and_a_rollback_shows_why() {
     let at = ["--gateway", &gateway.server.url, "--folder", &folder, "--as", "ada"];
 
     let set = perch(&[&["canary", "set", "10%", "--reason", "week one"], &at[..]].concat());
-    assert!(set.code == 0 && set.out.starts_with("0% → 10% on 1 gateway"), "{set:?}");
+    assert!(set.code == 0 && set.out.starts_with("0 % → 10 % on 1 gateway"), "{set:?}");
     assert!(set.out.contains("no disk layer was named"), "{set:?}");
     assert_eq!(gateway.share(), "10");
 
     let back = perch(&[&["rollback", "--reason", "wrong labels"], &at[..]].concat());
-    assert!(back.code == 0 && back.out.starts_with("0% on every gateway"), "{back:?}");
+    assert!(back.code == 0 && back.out.starts_with("0 % on every gateway"), "{back:?}");
     assert_eq!(gateway.share(), "0");
 
     let status = perch(&["ramp", "status", "--folder", &folder]);
     assert!(status.out.contains("ada rolled back: wrong labels"), "{status:?}");
-    assert!(status.out.contains("ada set the share from 10% to 0%: wrong labels"), "{status:?}");
+    assert!(status.out.contains("ada set the share from 10 % to 0 %: wrong labels"), "{status:?}");
     let log = std::fs::read_to_string(format!("{folder}/ledger.jsonl")).unwrap();
     assert_eq!(log.lines().count(), 3, "{log}");
 
@@ -156,4 +156,29 @@ fn a_plan_is_printed_whole_checked_and_refused_with_its_mend() {
     std::fs::write(file.path(), "steps: [50%, 10%]\n").unwrap();
     let bad = perch(&["ramp", "plan", &file.path().display().to_string()]);
     assert!(bad.code == 1 && bad.err.contains("steps[1]") && bad.err.contains("rise"), "{bad:?}");
+}
+
+#[test]
+fn another_deployments_share_is_not_this_machines() {
+    let checkout = tempfile::tempdir().unwrap();
+    let runtime = checkout.path().join(".perch/run/runtime");
+    std::fs::create_dir_all(runtime.join("perch-layer-0/perch")).unwrap();
+    std::fs::create_dir_all(checkout.path().join(".perch/guard")).unwrap();
+    std::os::unix::fs::symlink("perch-layer-0", runtime.join("current")).unwrap();
+    let held = || std::fs::read_to_string(runtime.join("current/perch").join(RUNTIME_KEY)).ok();
+
+    let other = Gateway::at("0");
+    let set = perch_of(checkout.path(), &[], &["canary", "set", "50%", "--gateway", &other.server.url]);
+    assert!(
+        set.code == 0 && set.out.contains("no disk layer was named") && set.out.contains("in no audit log"),
+        "{set:?}"
+    );
+    assert_eq!((other.share().as_str(), held()), ("50", None));
+
+    let own = Gateway::at("0");
+    let port = own.server.url.rsplit_once(':').unwrap().1;
+    let set = perch_of(checkout.path(), &[("PERCH_ADMIN_PORT", port)], &["canary", "set", "50%"]);
+    assert!(set.code == 0 && !set.out.contains("was named"), "{set:?}");
+    assert_eq!((own.share().as_str(), held().as_deref()), ("50", Some("50")));
+    assert!(checkout.path().join(".perch/guard/ledger.jsonl").is_file());
 }

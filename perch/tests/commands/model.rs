@@ -59,7 +59,7 @@ fn no_model_is_no_success() {
 fn disagreements_are_grouped_by_pair_and_filtered() {
     let sample = |item: &str, rule: &str| {
         json!({
-            "at_ms": 1, "user": "00000000000000ab", "item": item, "served": "rule", "rule_label": rule,
+            "at_ms": 1, "user": "00000000000000ab", "item": item, "served": "baseline", "rule_label": rule,
             "model_label": "coffee", "model_confidence": 0.75, "model_version": "v2",
         })
     };

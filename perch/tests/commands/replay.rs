@@ -96,3 +96,32 @@ fn a_log_that_is_none_is_said_with_the_line() {
     ]);
     assert!(gone.code == 1 && gone.err.contains("rules: no connection"), "{gone:?}");
 }
+
+#[test]
+fn case_53_an_application_that_always_packs_is_compared() {
+    let rules = Server::packing(|asked| answer(asked, |_| "coffee"));
+    let model = Server::start(|asked| answer(asked, |_| "coffee"));
+    let file = log(&[r#"{"txn_ids":[1]}"#]);
+    let ran =
+        perch(&["replay", &file.path().display().to_string(), "--json", "--rules", &rules.url, "--scorer", &model.url]);
+    assert_eq!((ran.code, &ran.json()["items"]["agree"]), (0, &json!(1)), "{ran:?}");
+}
+
+#[test]
+fn case_54_both_sides_are_sent_the_recorded_bytes() {
+    let body = r#"{"txn_ids":[88],"n":123456789012345678901,"a":1,"a":2,"x":1.10}"#;
+    let file = log(&[&format!(r#"{{"body":{body},"user":"u"}}"#)]);
+    let sides = Sides::start();
+    assert_eq!(sides.replay(&file.path().display().to_string(), &[]).code, 0);
+    assert_eq!((sides.rules.asked()[0].body.as_str(), sides.model.asked()[0].body.as_str()), (body, body));
+}
+
+#[test]
+fn a_log_without_line_ends_is_refused_and_not_held() {
+    let sides = Sides::start();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    // A sparse file of 8 GiB: no machine that tests this reads it whole.
+    file.as_file().set_len(8 << 30).unwrap();
+    let ran = sides.replay(&file.path().display().to_string(), &[]);
+    assert!(ran.code == 1 && ran.err.contains("line 1 of the log is over 4 MiB"), "{ran:?}");
+}

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, Response};
 use serde_json::{Map, Value, json};
+use tokio::io::AsyncWriteExt as _;
 
 /// What one request asked.
 #[derive(Debug, Clone)]
@@ -26,6 +27,15 @@ pub(crate) struct Server {
 impl Server {
     /// Answers every request by `script`, on a thread of its own.
     pub(crate) fn start(script: impl Fn(&Asked) -> Script + Send + Sync + 'static) -> Self {
+        Self::serve(script, false)
+    }
+
+    /// The same, with every body packed by gzip, whatever was asked for.
+    pub(crate) fn packing(script: impl Fn(&Asked) -> Script + Send + Sync + 'static) -> Self {
+        Self::serve(script, true)
+    }
+
+    fn serve(script: impl Fn(&Asked) -> Script + Send + Sync + 'static, packs: bool) -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -46,7 +56,13 @@ impl Server {
                         for (name, value) in headers {
                             response = response.header(name, value);
                         }
-                        response.body(Body::from(body)).unwrap()
+                        if !packs {
+                            return response.body(Body::from(body)).unwrap();
+                        }
+                        let mut packer = async_compression::tokio::write::GzipEncoder::new(Vec::new());
+                        packer.write_all(body.as_bytes()).await.unwrap();
+                        packer.shutdown().await.unwrap();
+                        response.header("content-encoding", "gzip").body(Body::from(packer.into_inner())).unwrap()
                     }
                 };
                 let listener = tokio::net::TcpListener::from_std(listener).unwrap();

@@ -3,7 +3,7 @@
 use contract::switch::RUNTIME_KEY;
 use serde_json::{Value, json};
 
-use crate::run::perch;
+use crate::run::{perch, perch_of};
 use crate::server::{Server, of_scorer, plain};
 
 const STATS: &str = "\
@@ -40,11 +40,11 @@ fn everything_is_there_in_words_and_in_json() {
     let ran = perch(&[&["status"], &at[..]].concat());
     assert_eq!(ran.code, 0, "{ran:?}");
     for expected in [
-        "share wanted   10%",
-        "share seen     10.00%",
-        "agreement      75.00%",
+        "share wanted   10 %",
+        "share seen     10.00 %",
+        "agreement      75.00 %",
         "last hour    no data",
-        "available      99.00%",
+        "available      99.00 %",
         "fallbacks      deadline 3",
         "under way    5 of them",
         "model          v7, macro F1 0.8123",
@@ -78,4 +78,58 @@ fn what_nobody_tells_is_no_data() {
 fn a_gateway_that_is_gone_is_named() {
     let ran = perch(&[&["status", "--gateway", "http://127.0.0.1:1"], &NOWHERE[..]].concat());
     assert!(ran.code == 1 && ran.err.contains("http://127.0.0.1:1") && ran.err.contains("make up"), "{ran:?}");
+}
+
+#[test]
+fn the_guard_of_the_programs_checkout_is_known_from_everywhere() {
+    let checkout = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(checkout.path().join(".perch/guard")).unwrap();
+    let ran = perch_of(checkout.path(), &[], &["ramp", "status"]);
+    assert!(ran.code == 0 && ran.out.contains("none has ever run here"), "{ran:?}");
+    let gateway = Server::gateway(&[], "");
+    let port = gateway.url.rsplit_once(':').unwrap().1;
+    let status = perch_of(checkout.path(), &[("PERCH_ADMIN_PORT", port)], &[&["status"], &NOWHERE[..]].concat());
+    assert!(status.out.contains("guard          none has ever run here"), "{status:?}");
+    // A gateway that was named may be another deployment's.
+    let status = perch_of(checkout.path(), &[], &[&["status", "--gateway", &gateway.url], &NOWHERE[..]].concat());
+    assert!(status.out.contains("guard          no data"), "{status:?}");
+}
+
+#[test]
+fn case_2_a_share_is_what_envoy_makes_of_it() {
+    for (text, share, shown) in [
+        ("12.5", 0.12, "12 % (suggest.use_model_canary is \"12.5\", of which Envoy makes that)"),
+        ("1e1", 0.1, "10 %"),
+        ("010", 0.08, "8 %"),
+        ("{numerator: 50, denominator: TEN_THOUSAND}", 0.005, "0.5 %"),
+        ("10%", 0.0, "0 % (suggest.use_model_canary is \"10%\", which Envoy does not take as a share"),
+    ] {
+        let gateway = Server::gateway(&[(RUNTIME_KEY, text)], "");
+        let get = |more: &[&str]| perch(&[&["canary", "get", "--gateway", &gateway.url], more].concat());
+        assert_eq!(get(&["--json"]).json()["gateways"][0]["share"], share, "{text}");
+        assert!(get(&[]).out.contains(shown), "{text}: {}", get(&[]).out);
+    }
+}
+
+#[test]
+fn case_14_what_a_quiet_night_says_is_no_alert() {
+    let shown = |quiet: bool| {
+        let alert = |name: &str, severity: &str| json!({"state": "firing", "labels": {"alertname": name, "severity": severity}, "annotations": {"summary": name}});
+        let mut alerts = vec![alert("SuggestAgreementDrop", "warning"), alert("GuardSilent", "critical")];
+        if quiet {
+            alerts.push(alert("NothingToCompare", "info"));
+        }
+        let alerts = json!({"data": {"alerts": alerts}});
+        let (gateway, prometheus) = (Server::gateway(&[], ""), Server::start(move |_| plain(&alerts.to_string())));
+        let at = ["--gateway", &gateway.url, "--scorer", "http://127.0.0.1:1", "--prometheus", &prometheus.url];
+        let json = perch(&[&["status", "--json"], &at[..]].concat()).json();
+        json["alerts"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|alert| alert["name"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(shown(true), ["GuardSilent"]);
+    assert_eq!(shown(false), ["SuggestAgreementDrop", "GuardSilent"]);
 }

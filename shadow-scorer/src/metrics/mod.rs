@@ -215,10 +215,7 @@ impl Metrics {
                 "perch_scorer_noise_shed_total",
                 "Observations drawn for a second question that was not asked, since there was other work.",
             )?,
-            events_dropped: declare.counter(
-                "perch_scorer_events_dropped_total",
-                "Suggestion events that were not stored, so that feedback on them counts for no side.",
-            )?,
+            events_dropped: declare.counter_of(series::EVENTS_DROPPED)?,
             response_seconds: declare.histograms(
                 "perch_scorer_response_latency_seconds",
                 "Time of each side's own response at the gateway, in seconds: the application's, and the candidate's for \
@@ -226,21 +223,13 @@ impl Metrics {
                 &["side"],
                 SLOW,
             )?,
-            store_failures: declare.counters(
-                "perch_scorer_store_failures_total",
-                "Look-ups that the store failed, did not answer in time, or was spared while it was away, by who wanted them.",
-                &["user"],
-            )?,
+            store_failures: declare.counters_of(series::STORE_FAILURES)?,
             model_loads: declare.counters(
                 "perch_scorer_model_loads_total",
                 "Models that passed their checks and were taken, by alias.",
                 &["alias"],
             )?,
-            model_refusals: declare.counters(
-                "perch_scorer_model_refusals_total",
-                "Models refused at load, by reason.",
-                &["reason"],
-            )?,
+            model_refusals: declare.counters_of(series::MODEL_REFUSALS)?,
             connections: declare.gauge("perch_scorer_connections", "Open connections.")?,
             ready: declare.gauge("perch_scorer_ready", "1 while the scorer says that it is ready.")?,
             http_answers: declare.counters(

@@ -1,4 +1,6 @@
-//! `stack up`: everything starts, or nothing stays.
+//! `stack up`: whatever does not run is started. What runs already stays, whatever becomes of the others.
+
+use std::path::Path;
 
 use clap::Args;
 use contract::ports::Part;
@@ -15,17 +17,23 @@ pub(crate) struct Options {
 
 pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
     let mut stack = super::deployment()?.monitoring(!options.no_monitoring).prepare()?;
-    stack.refuse_second()?;
+    let missing = stack.missing();
     for part in stack.parts() {
-        say!("  {:<14} {}", name(part), stack.url(part));
+        let runs = stack.left_running(part).map(|process| format!("  runs already (pid {})", process.pid()));
+        say!("  {:<14} {}{}", name(part), stack.url(part), runs.unwrap_or_default());
     }
-    stack.check_ports()?;
+    stack.check_ports(&missing)?;
     // A start value that is asked for goes before what an earlier run left on disk; without one the share survives.
     if std::env::var(switch::START_VARIABLE).is_ok_and(|value| !value.is_empty()) {
-        stack.clear_runtime()?;
+        if missing.contains(&Part::Gateway) {
+            stack.forget_share()?;
+        } else {
+            let variable = switch::START_VARIABLE;
+            say!("  the gateway runs already, so that {variable} sets nothing: move the share with `make canary-10`");
+        }
     }
     validate::configurations(&stack)?;
-    stack.start().await?;
+    stack.start_missing().await?;
     show(&stack)?;
     match stack.share().await? {
         Some(share) => say!("  the share    {share} now; `make canary-10` moves it, `make down` stops everything"),
@@ -47,7 +55,33 @@ fn show(stack: &Stack) -> anyhow::Result<()> {
     if stack.parts().contains(&Part::Console) {
         let token = stack.console_token()?;
         say!("  console      {}  (to act there: the token in {})", stack.url(Part::Console), token.display());
-        say!("  a ramp       perch ramp start; perch ramp status");
+        let perch = command(&stack.program("perch"));
+        say!("  a ramp       {perch} ramp start; {perch} ramp status");
     }
     Ok(())
+}
+
+/// How a program is called from here: by its name where the search path leads to it, else by its path.
+fn command(program: &Path) -> String {
+    let real = |path: &Path| path.canonicalize().ok();
+    let name = program.file_name().unwrap_or_default();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let first = std::env::split_paths(&path).map(|folder| folder.join(name)).find(|found| found.is_file());
+    if first.is_some_and(|found| real(&found) == real(program)) {
+        return name.display().to_string();
+    }
+    let here = std::env::current_dir().ok().and_then(|here| program.strip_prefix(here).ok().map(Path::to_path_buf));
+    here.as_deref().unwrap_or(program).display().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_is_on_no_path_is_called_by_its_own() {
+        let here = std::env::current_dir().unwrap();
+        assert_eq!(command(&here.join("target/release/perch")), "target/release/perch");
+        assert_eq!(command(Path::new("/nowhere/perch")), "/nowhere/perch");
+    }
 }

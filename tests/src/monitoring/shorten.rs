@@ -44,9 +44,11 @@ pub fn rules(text: &str) -> anyhow::Result<String> {
                 let short = expression(expr)?;
                 rule["expr"] = short.into();
             }
-            if let Some(wait) = rule.get("for").and_then(Value::as_str) {
-                let short = format!("{}s", duration(parsed(wait)?).as_secs());
-                rule["for"] = short.into();
+            for wait in ["for", "keep_firing_for"] {
+                if let Some(long) = rule.get(wait).and_then(Value::as_str) {
+                    let short = format!("{}s", duration(parsed(long)?).as_secs());
+                    rule[wait] = short.into();
+                }
             }
         }
     }

@@ -135,7 +135,7 @@ fn stands(console: &Console, headers: &HeaderMap, standing: &Standing, now_ms: u
         if standing::waits(&steps) {
             offer("approve", "Approve the next step", false)?;
         }
-        offer("rollback", "Roll back to 0%", true)?;
+        offer("rollback", "Roll back to 0 %", true)?;
     }
     let reasons = standing::reasons(standing, &words);
     let under_way = steps.iter().any(|step| !step.place().is_empty());
@@ -150,11 +150,11 @@ fn stands(console: &Console, headers: &HeaderMap, standing: &Standing, now_ms: u
     })
 }
 
-/// `10%`, `0.25%`: a share as operators write it.
+/// `10 %`, `0.25 %`: a share as people read it.
 fn share_in_words(share: f64) -> String {
     let percent = share * 100.0;
     let text = format!("{percent:.4}");
-    format!("{}%", text.trim_end_matches('0').trim_end_matches('.'))
+    format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
 }
 
 fn figures(standing: &Standing, seen: Option<f64>, available: Option<f64>) -> Vec<Figure> {
@@ -260,11 +260,31 @@ async fn lines(prometheus: &Prometheus, span: Span) -> Result<[Points; 8], Sourc
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::guard::decision::{Action, Decision, Judgement, Unit};
+    use crate::guard::shell::Report;
 
     #[test]
-    fn a_share_is_written_as_operators_write_it() {
+    fn a_share_is_written_as_people_read_it() {
         let written = [0.0, 0.1, 0.0025, 1.0, 0.000_001].map(share_in_words);
-        assert_eq!(written, ["0%", "10%", "0.25%", "100%", "0.0001%"]);
+        assert_eq!(written, ["0 %", "10 %", "0.25 %", "100 %", "0.0001 %"]);
+    }
+
+    #[test]
+    fn agreement_is_in_the_headline_also_without_a_baseline() {
+        let judgement = Judgement {
+            value: Some(0.9),
+            lower: Some(0.89),
+            upper: Some(0.91),
+            sample: 15_000.0,
+            ..Judgement::no_data(Check::Agreement, Unit::Requests, true, "no baseline to hold agreement against")
+        };
+        let (action, judgements) = (Action::Hold, vec![judgement]);
+        let decision = Decision { at_ms: 0, action, set_share: None, reasons: Vec::new(), judgements };
+        let report = Report { decision: Some(decision), ..Report::default() };
+        let standing =
+            Standing { report: Some(report), age_ms: Some(0), silent: false, last_change: None, waiting: Vec::new() };
+        let agreement = figures(&standing, None, None).into_iter().find(|figure| figure.name == "Agreement").unwrap();
+        assert_eq!((agreement.value.as_deref(), agreement.note.as_str()), (Some("90.0 %"), "89.0 % – 91.0 %"));
     }
 
     #[test]

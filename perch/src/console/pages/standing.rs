@@ -71,7 +71,7 @@ pub(super) fn since(standing: &Standing) -> String {
 /// A step of the plan.
 #[derive(Debug, Serialize)]
 pub(super) struct Step {
-    /// E.g. `10%`.
+    /// E.g. `10 %`.
     share: String,
     /// `done`, `here`, or empty.
     place: &'static str,

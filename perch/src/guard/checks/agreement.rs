@@ -42,6 +42,9 @@ pub struct State {
     noise_from: Option<Moments>,
     learnt: Option<Learnt>,
     watch: Watch,
+    /// Where counting began that is only shown, while there is no baseline.
+    #[serde(default)]
+    shown_from: Option<Moments>,
     #[serde(skip)]
     gate: Option<(f64, Bets)>,
 }
@@ -64,6 +67,7 @@ impl Default for State {
             noise_from: None,
             learnt: None,
             watch: Watch::new(RESTART_REQUESTS),
+            shown_from: None,
             gate: None,
         }
     }
@@ -163,8 +167,17 @@ impl State {
             return Judgement::no_data(Check::Agreement, self.unit, needed, "agreement cannot be read");
         };
         let Some(Learnt { threshold, noise_at_most }) = self.learnt else {
-            let reason = "no baseline to hold agreement against: start a ramp at 0%, or give baseline.agreement";
-            return Judgement::no_data(Check::Agreement, self.unit, needed, reason);
+            // Nothing can be judged, but what agreement is can be said.
+            let here = totals.since(*self.shown_from.get_or_insert(totals));
+            let bounds = look.in_words && here.count > 0.0;
+            let reason = "no baseline to hold agreement against: start a ramp at 0 %, or give baseline.agreement";
+            return Judgement {
+                value: here.mean(),
+                lower: bounds.then(|| lower_bound(here, GATE_EVIDENCE)),
+                upper: bounds.then(|| upper_bound(here, GATE_EVIDENCE)),
+                sample: here.count,
+                ..Judgement::no_data(Check::Agreement, self.unit, needed, reason)
+            };
         };
         if self.from.is_none() {
             // The step began while nothing could be read.
@@ -258,5 +271,29 @@ fn words(judgement: &Judgement, rolls_back: bool) -> String {
             percent(upper),
             percent(threshold)
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::guard::plan::Plan;
+
+    #[test]
+    fn without_a_baseline_agreement_is_said_and_not_judged() {
+        let plan = Plan::parse("").unwrap();
+        let rule = plan.agreement.unwrap();
+        let mut state = State::default();
+        let mut look = |agree: f64, differ: f64| {
+            let seen = Observation { items: Some(Items { agree, differ }), ..Observation::default() };
+            state.judge(Look { now_ms: 0, share: Some(0.0), in_words: true }, &seen, &rule)
+        };
+        assert_eq!((look(0.0, 0.0).value, look(0.0, 0.0).lower), (None, None), "no data is not 0 %");
+        for _ in 0..50 {
+            look(0.0, 0.0);
+        }
+        let judged = look(90.0, 10.0);
+        assert_eq!((judged.verdict, judged.value, judged.threshold), (Verdict::NoData, Some(0.9), None));
+        assert!(judged.lower.unwrap() < 0.9 && judged.upper.unwrap() > 0.9 && judged.sample > 0.0, "{judged:?}");
     }
 }

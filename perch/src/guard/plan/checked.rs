@@ -355,7 +355,7 @@ mod tests {
     fn the_shortest_plan_is_the_seeds_ramp() {
         let plan = Plan::parse("").unwrap();
         let shares: Vec<String> = plan.steps.iter().map(|step| step.share.to_string()).collect();
-        assert_eq!(shares, ["1%", "5%", "10%", "25%", "50%", "100%"]);
+        assert_eq!(shares, ["1 %", "5 %", "10 %", "25 %", "50 %", "100 %"]);
         assert_eq!(plan.steps[0].minimum_ms, 172_800_000);
         assert_eq!(Plan::parse("{}").unwrap(), plan);
     }

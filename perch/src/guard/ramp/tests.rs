@@ -259,7 +259,7 @@ fn a_change_by_hand_pauses_and_a_breach_is_told_but_not_acted_on() {
     }
     assert_eq!(world.share, Share::percent(20), "the last human word holds");
     let reasons = world.look().reasons;
-    assert!(reasons[0].contains("by hand from 10% to 20%"), "{reasons:?}");
+    assert!(reasons[0].contains("by hand from 10 % to 20 %"), "{reasons:?}");
     assert!(reasons[1].starts_with("would act: agreement has fallen"), "{reasons:?}");
     world.order(Order::Resume).unwrap();
     assert_eq!(world.until_moved(50).action, Action::Rollback);

@@ -175,10 +175,10 @@ impl World {
             ("perch_scorer_judged_requests_total", requests),
             ("perch_scorer_request_agreement_total", agree),
             ("perch_scorer_request_agreement_squares_total", agree),
-            ("perch_scorer_answer_latency_seconds_bucket{arm=\"model\",le=\"0.25\"}", canary),
-            ("perch_scorer_answer_latency_seconds_count{arm=\"model\"}", canary),
-            ("perch_scorer_answer_latency_seconds_bucket{arm=\"rule\",le=\"0.25\"}", requests - canary),
-            ("perch_scorer_answer_latency_seconds_count{arm=\"rule\"}", requests - canary),
+            ("perch_scorer_answer_latency_seconds_bucket{arm=\"candidate\",le=\"0.25\"}", canary),
+            ("perch_scorer_answer_latency_seconds_count{arm=\"candidate\"}", canary),
+            ("perch_scorer_answer_latency_seconds_bucket{arm=\"baseline\",le=\"0.25\"}", requests - canary),
+            ("perch_scorer_answer_latency_seconds_count{arm=\"baseline\"}", requests - canary),
         ] {
             *town.counters.entry(name.to_owned()).or_default() += more;
         }
@@ -364,7 +364,7 @@ async fn a_change_past_the_ledger_is_found_and_written_down() {
     world.until_moved(&mut shell).await;
     world.town.lock().unwrap().runtime = "30".into();
     let report = world.look(&mut shell).await;
-    assert!(report.paused.unwrap().reason.contains("by hand from 10% to 30%"));
+    assert!(report.paused.unwrap().reason.contains("by hand from 10 % to 30 %"));
     world.look(&mut shell).await;
     assert_eq!(world.entries().await.last().unwrap(), "g1 found 10>30");
     assert_eq!(world.entries().await.len(), 3);

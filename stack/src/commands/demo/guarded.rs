@@ -247,7 +247,7 @@ mod tests {
         }));
         assert_eq!((seen.share, seen.stopped.as_deref()), (Some(0.5), None));
         assert_eq!(seen.agreement, Some(Judged { value: 0.8, reason: "80 % of 900 requests".to_owned() }));
-        assert_eq!(seen.last_change, Some((3, "50%: every check passes".to_owned())));
+        assert_eq!(seen.last_change, Some((3, "50 %: every check passes".to_owned())));
         let stopped = Seen::of(&json!({"report": {"latched": {"at_ms": 1, "reason": "agreement has fallen"}}}));
         assert_eq!(stopped.stopped.as_deref(), Some("agreement has fallen"));
         let early = json!({"check": "agreement", "value": null, "reason": "no judged request at this step yet"});
