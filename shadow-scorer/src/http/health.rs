@@ -9,6 +9,7 @@ use super::answer::{Answer, answer, json_answer};
 use super::error::HttpError;
 use super::ml_v2::seconds;
 use super::routes::{Call, Route};
+use super::upkeep::drift_users;
 use crate::metrics;
 
 pub(super) fn routes() -> [Route; 3] {
@@ -38,7 +39,8 @@ async fn exposition(call: Call) -> Result<Answer, HttpError> {
     let metrics = &call.app.metrics;
     if let Some(observer) = &call.app.observer {
         metrics.events_dropped.inc_by(observer.events_dropped().saturating_sub(metrics.events_dropped.get()));
-        observer.drift().expose(metrics, seconds(SystemTime::now()));
+        let now = seconds(SystemTime::now());
+        observer.drift().expose(metrics, now, drift_users(observer, now));
     }
     Ok(answer(StatusCode::OK, metrics::CONTENT_TYPE, metrics.render()))
 }

@@ -26,6 +26,7 @@ use super::answer::{Answer, json_answer};
 use super::app::{App, blocking};
 use super::error::HttpError;
 use super::routes::{Call, Route};
+use super::upkeep::drift_users;
 use crate::features::{History, Transaction};
 use crate::model::{Alias, ChangeError, Loaded, Registry, Scores};
 use crate::rules::request;
@@ -51,6 +52,7 @@ async fn status(call: Call) -> Result<Answer, HttpError> {
 /// What serves, what is judged, what was refused and why.
 fn status_of(app: &App) -> Value {
     let registry = &app.registry;
+    let now = seconds(SystemTime::now());
     let champion = registry.champion();
     let refused: Vec<Value> = registry
         .refused()
@@ -74,7 +76,7 @@ fn status_of(app: &App) -> Value {
         "refused": refused,
         "judged": app.observer.as_ref().map(|observer| observer.contest().status()),
         "retraining": app.retraining.status(),
-        "drift": app.observer.as_ref().map(|observer| observer.drift().status(seconds(SystemTime::now()))),
+        "drift": app.observer.as_ref().map(|observer| observer.drift().status(now, drift_users(observer, now))),
     })
 }
 
