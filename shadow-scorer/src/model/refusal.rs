@@ -58,6 +58,13 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Returns `true` if a refusal for `reason` may pass without a change of the alias: a version that is still being
+    /// copied, or whose files cannot be read for a moment, looks like that.
+    #[must_use]
+    pub fn may_pass(reason: &str) -> bool {
+        matches!(reason, "missing" | "manifest" | "hash")
+    }
+
     /// Every [`Refusal::reason`].
     pub const REASONS: &[&str] = &["missing", "manifest", "hash", "schema", "graph", "reference", "changed", "name"];
 

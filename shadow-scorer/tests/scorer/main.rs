@@ -21,6 +21,7 @@ mod scorer;
 
 /// Batches as the filter writes them.
 mod batch;
+mod corpus;
 
 /// An application whose answers a test decides.
 mod rules;

@@ -57,12 +57,60 @@ async fn a_first_model_that_is_refused_leaves_a_scorer_that_says_so_until_it_is_
     fs::write(&model, &whole[..100]).unwrap();
     let scorer = Scorer::start_in(place, &[]).await;
     assert_eq!(scorer.get("/ml/v2/model/status").await.json()["refused"][0]["reason"], "hash");
-    let readyz = scorer.get("/readyz").await.json();
-    assert_eq!((&readyz["ready"], &readyz["model"]), (&json!(true), &json!(null)), "{readyz}");
+    // Not ready, or it would replace a scorer that has a model (case A5).
+    let answer = scorer.get("/readyz").await;
+    let readyz = answer.json();
+    assert_eq!(
+        (answer.status, &readyz["ready"], &readyz["model"]),
+        (StatusCode::SERVICE_UNAVAILABLE, &json!(false), &json!(null))
+    );
+    assert!(readyz["why_not"].as_str().unwrap().contains("cut short"), "{readyz}");
+    assert_eq!(scorer.metric("perch_scorer_ready").await, 0.0);
 
     fs::write(&model, &whole).unwrap();
     let answer = scorer.post("/ml/v2/model/reload", "").await;
     assert_eq!((answer.status, &answer.json()["available"]), (StatusCode::OK, &json!(true)));
+    assert_eq!(scorer.get("/readyz").await.status, StatusCode::OK);
+    assert_eq!(scorer.metric("perch_scorer_ready").await, 1.0);
+}
+
+/// As a registry that is synchronised file by file looks, the alias first; nothing is asked of the scorer meanwhile.
+#[tokio::test]
+async fn a_first_model_that_is_copied_after_its_alias_serves_by_itself_case_a5() {
+    let place = Place::new().await;
+    fs::create_dir(place.registry()).unwrap();
+    alias(&place.registry(), "champion", "v1");
+    let whole = tempfile::tempdir().unwrap();
+    let from = place.version("v1").write(whole.path());
+    let scorer = Scorer::start_in(place, &["--registry-poll-ms", "10"]).await;
+    assert_eq!(scorer.get("/readyz").await.status, StatusCode::SERVICE_UNAVAILABLE);
+    tokio::spawn(std::sync::Arc::clone(&scorer.app).watch_registry());
+    let to = scorer.place.registry().join("v1");
+    fs::create_dir(&to).unwrap();
+    for file in ["manifest.json", "model.onnx", "reference.json"] {
+        fs::copy(from.join(file), to.join(file)).unwrap();
+    }
+    scorer.metric_becomes("perch_scorer_model_info{alias=\"champion\",version=\"v1\"}", 1.0).await;
+    assert_eq!(scorer.get("/readyz").await.status, StatusCode::OK);
+}
+
+/// The folder is one that nobody can write to, not even the superuser: a file stands where it should be.
+#[tokio::test]
+async fn a_registry_that_cannot_be_written_says_so_before_anything_is_done_question_4() {
+    let scorer = Scorer::start(&["--registry-poll-ms", "0"]).await;
+    let registry = scorer.place.registry();
+    scorer.place.version("v2").write(&registry);
+    fs::create_dir(registry.join(".lock.d")).unwrap();
+    let _ = fs::remove_file(registry.join(".lock"));
+    fs::rename(registry.join(".lock.d"), registry.join(".lock")).unwrap();
+    for path in ["deploy", "challenge", "rollback"] {
+        let answer = scorer.post(&format!("/ml/v2/model/{path}"), r#"{"version":"v2"}"#).await;
+        assert_eq!((answer.status, &answer.json()["reason"]), (StatusCode::CONFLICT, &json!("registry")), "{path}");
+        assert!(answer.text().contains("cannot be written (is a directory)"), "{}", answer.text());
+        assert!(!answer.text().contains(scorer.place.path().to_str().unwrap()), "{}", answer.text());
+    }
+    let live = scorer.suggest(r#"{"txn_ids":[3]}"#).await;
+    assert_eq!(live.header("x-perch-model-version"), Some("v1"));
 }
 
 #[tokio::test]
