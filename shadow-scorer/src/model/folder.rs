@@ -5,7 +5,7 @@
 //! ([`super::lock`]); readers need none.
 
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::lock::Lock;
@@ -14,6 +14,8 @@ use super::refusal::Refusal;
 
 /// The newest versions, kept whether an alias names them or not.
 pub const KEPT: usize = 3;
+/// Bytes of an alias: a version's name and a line's end.
+const MOST_ALIAS: u64 = 1_024;
 /// File that names the champion which a rollback led to, so that a repeated rollback finds its work done.
 const ROLLED_BACK_TO: &str = "rolled_back_to";
 
@@ -109,11 +111,17 @@ impl Folder {
     }
 
     fn read(&self, name: &str) -> io::Result<Option<String>> {
-        match fs::read_to_string(self.root.join(name)) {
-            Ok(text) => Ok(Some(text.trim().to_owned()).filter(|version| !version.is_empty())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
+        let file = match File::open(self.root.join(name)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let mut text = String::new();
+        if file.take(MOST_ALIAS + 1).read_to_string(&mut text)? as u64 > MOST_ALIAS {
+            let message = format!("{name} has more than {MOST_ALIAS} bytes, it should name one version");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, message));
         }
+        Ok(Some(text.trim().to_owned()).filter(|version| !version.is_empty()))
     }
 
     fn write(&self, _held: &Lock, name: &str, version: Option<&str>) -> io::Result<()> {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use tract_onnx::prelude::*;
 
-use super::graph::{self, ADVICE};
+use super::graph;
 use super::refusal::Refusal;
 
 /// Characters of a cause from the runtime that are kept: it may print whole tensors.
@@ -84,13 +84,12 @@ impl Session {
     /// # Errors
     /// [`Refusal::Graph`] when it cannot be loaded, or has no output of `classes` probabilities per row.
     pub fn load(onnx: &[u8], width: usize, classes: usize) -> Result<Self, Refusal> {
-        let refused = |cause: String| Refusal::Graph(format!("{cause}. To load it, {ADVICE}"));
-        let plan = guarded(|| plan(onnx, width)).map_err(refused)?;
+        let plan = guarded(|| plan(onnx, width)).map_err(Refusal::graph)?;
         if !forest::plan_uses_forest(&plan) {
             // It would work, in time quadratic in its leaves.
-            return Err(refused("it has no tree ensemble, or one that only the slow evaluator takes".into()));
+            return Err(Refusal::graph("it has no tree ensemble, or one that only the slow evaluator takes"));
         }
-        let output = guarded(|| probabilities(&plan, classes)).map_err(refused)?;
+        let output = guarded(|| probabilities(&plan, classes)).map_err(Refusal::graph)?;
         Ok(Self { plan, width, classes, output })
     }
 
@@ -156,7 +155,7 @@ fn plan(onnx: &[u8], width: usize) -> TractResult<Arc<TypedRunnableModel>> {
     let mut format = tract_onnx::onnx().with_ignore_output_shapes(true);
     forest::register(&mut format);
     let proto = format.proto_model_for_read(&mut Cursor::new(onnx))?;
-    graph::check(&proto, |operator| format.op_register.0.contains_key(operator)).map_err(TractError::msg)?;
+    graph::check(&proto, width, |operator| format.op_register.0.contains_key(operator)).map_err(TractError::msg)?;
     let graph = format.model_for_proto_model(&proto)?;
     let batch = graph.symbols.sym("N");
     graph.with_input_fact(0, f32::fact([batch.to_dim(), width.to_dim()]).into())?.into_optimized()?.into_runnable()

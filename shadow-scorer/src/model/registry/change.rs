@@ -128,7 +128,9 @@ impl Registry {
         caller.still_there()?;
         self.folder.set_alias(&lock, Alias::Challenger, version).map_err(|source| self.fault(source))?;
         self.challenger.store(loaded);
-        seen.names.get_or_insert_default().challenger = Some(version.map(str::to_owned));
+        if let Some(names) = &mut seen.names {
+            names.challenger = Ok(version.map(str::to_owned));
+        }
         self.settle(Alias::Challenger);
         Ok(())
     }
@@ -158,10 +160,14 @@ impl Registry {
             Vec::new()
         });
         self.take(Alias::Champion, loaded);
-        seen.names.get_or_insert_default().champion = Some(Some(version.clone()));
+        if let Some(names) = &mut seen.names {
+            names.champion = Ok(Some(version.clone()));
+        }
         if self.challenger().is_some_and(|challenger| challenger.version() == version) {
             self.challenger.store(None);
-            seen.names.get_or_insert_default().challenger = Some(None);
+            if let Some(names) = &mut seen.names {
+                names.challenger = Ok(None);
+            }
         }
         self.settle(Alias::Champion);
         Changed { champion: version, previous: self.folder.alias(Alias::Previous).ok().flatten(), removed }

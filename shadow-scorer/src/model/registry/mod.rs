@@ -65,11 +65,14 @@ struct Seen {
     retry: Retry,
 }
 
-/// What the aliases name; `None` for an alias that cannot be read, `Some(None)` for one that names nothing.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// What an alias names, `None` for nothing; or why it cannot be read.
+type Named = Result<Option<String>, String>;
+
+/// What the aliases name.
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Names {
-    champion: Option<Option<String>>,
-    challenger: Option<Option<String>>,
+    champion: Named,
+    challenger: Named,
 }
 
 /// How much of what the aliases name is loaded.
@@ -167,11 +170,11 @@ impl Registry {
 
     fn load_aliases(&self, seen: &mut Seen, names: Names, load: Load, now: Instant) {
         // Taken before the files are read: what changes meanwhile is a reason to try again.
-        let named = [&names.champion, &names.challenger].into_iter().filter_map(|named| named.clone().flatten());
+        let named = [&names.champion, &names.challenger].into_iter().filter_map(|named| named.clone().ok().flatten());
         let stamps: Vec<_> = named.filter_map(|version| Some((version.clone(), self.stamp(&version)?))).collect();
         // A challenger that is the champion is none.
-        let same = names.champion.as_ref().is_some_and(Option::is_some) && names.champion == names.challenger;
-        let challenger = if same { &Some(None) } else { &names.challenger };
+        let same = matches!(&names.champion, Ok(Some(_))) && names.champion == names.challenger;
+        let challenger = if same { &Ok(None) } else { &names.challenger };
         let before = self.refused();
         let mut refused = Vec::new();
         refused.extend(self.load_alias(seen, Alias::Champion, &names.champion, load, &before));
@@ -189,12 +192,12 @@ impl Registry {
         &self,
         seen: &mut Seen,
         alias: Alias,
-        named: &Option<Option<String>>,
+        named: &Named,
         load: Load,
         before: &[Refused],
     ) -> Option<Refused> {
         let (version, refusal) = match named {
-            Some(Some(version)) => {
+            Ok(Some(version)) => {
                 let slot = self.slot(alias).load();
                 if load == Load::News && slot.as_ref().is_some_and(|loaded| loaded.version() == version) {
                     return None;
@@ -207,15 +210,15 @@ impl Registry {
                     Err(refusal) => (version.clone(), refusal),
                 }
             }
-            Some(None) => {
+            Ok(None) => {
                 // A champion serves on without its alias: a registry that cannot be reached must not take it away.
                 if alias == Alias::Challenger {
                     self.challenger.store(None);
                 }
                 return None;
             }
-            None => {
-                let source = io::Error::other("the file is there, but cannot be read");
+            Err(reason) => {
+                let source = io::Error::other(reason.clone());
                 (String::new(), Refusal::Missing { file: alias.as_str(), source })
             }
         };
@@ -270,8 +273,7 @@ impl Registry {
     }
 
     fn names(&self) -> Names {
-        let named =
-            |alias| self.folder.alias(alias).inspect_err(|error| log::debug!("{}: {error}", alias.as_str())).ok();
+        let named = |alias| self.folder.alias(alias).map_err(|error| error.to_string());
         Names { champion: named(Alias::Champion), challenger: named(Alias::Challenger) }
     }
 

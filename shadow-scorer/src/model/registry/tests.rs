@@ -329,6 +329,54 @@ fn what_fails_after_the_alias_was_moved_does_not_make_a_failure_of_a_deployment(
 }
 
 #[test]
+fn a_previous_version_that_is_gone_leaves_the_champion_and_is_named() {
+    let (root, registry) = with_champion();
+    Version::new("v2", &schema()).write(root.path());
+    registry.deploy("v2", false, &Caller::always()).unwrap();
+    fs::remove_dir_all(root.path().join("v1")).unwrap();
+    let error = registry.roll_back(&Caller::always()).unwrap_err();
+    assert!(
+        matches!(&error, ChangeError::Refused { version, refusal } if version == "v1" && refusal.reason() == "missing")
+    );
+    assert_eq!(serving(&registry).as_deref(), Some("v2"));
+    assert_eq!(registry.folder().alias(Alias::Champion).unwrap().as_deref(), Some("v2"));
+    assert_eq!(registry.folder().rolled_back_to().unwrap(), None);
+}
+
+#[test]
+fn an_alias_that_cannot_be_read_is_refused_and_followed_once_it_can() {
+    for damage in [
+        (|path| fs::create_dir(path).unwrap()) as fn(&Path),
+        |path| fs::write(path, [0xff, 0xfe, 0x00]).unwrap(),
+        |path| fs::write(path, "v1\n".repeat(1_000_000)).unwrap(),
+    ] {
+        let (root, registry) = with_champion();
+        fs::remove_file(root.path().join("champion")).unwrap();
+        damage(&root.path().join("champion"));
+        assert!(registry.reload_if_moved());
+        let refused = registry.refused();
+        assert_eq!((refused.len(), refused[0].alias, refused[0].reason), (1, Alias::Champion, "missing"));
+        assert!(refused[0].message.len() < 500, "{}", refused[0].message.len());
+        assert_eq!(serving(&registry).as_deref(), Some("v1"));
+        let _ = fs::remove_dir(root.path().join("champion"));
+        Version::new("v2", &schema()).write(root.path());
+        alias(root.path(), "champion", "v2");
+        assert!(registry.reload_if_moved());
+        assert_eq!((serving(&registry).as_deref(), registry.refused().len()), (Some("v2"), 0));
+    }
+}
+
+#[test]
+fn a_manifest_with_nan_says_where_it_is_not_json() {
+    let (root, registry) = with_champion();
+    let folder = Version::new("v2", &schema()).write(root.path());
+    let text = fs::read_to_string(folder.join("manifest.json")).unwrap();
+    fs::write(folder.join("manifest.json"), text.replace("0.8", "NaN")).unwrap();
+    let error = registry.deploy("v2", true, &Caller::always()).unwrap_err().to_string();
+    assert!(error.contains("manifest.json cannot be read") && error.contains("column"), "{error}");
+}
+
+#[test]
 fn readers_never_see_a_mixture_while_models_are_swapped() {
     let (root, registry) = with_champion();
     Version { classes: SWAPPED, ..Version::new("v2", &schema()) }.write(root.path());
