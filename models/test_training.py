@@ -418,6 +418,17 @@ class Aliases(unittest.TestCase):
             self.assertTrue((root / "v1").is_dir(), "an alias names it")
 
 
+    def test_what_a_stopped_training_left_behind_goes_after_a_day(self) -> None:
+        with tempfile.TemporaryDirectory() as folder, registry.locked(Path(folder)):
+            root = Path(folder)
+            old, new = root / ".v1.17.new", root / ".v2.18.new"
+            for draft in (old, new):
+                draft.mkdir()
+            os.utime(old, (0, 0))
+            registry.prune(root)
+            self.assertEqual((old.exists(), new.exists()), (False, True))
+
+
 class Drift(Folder):
     def test_the_reference_adds_up_and_keeps_missing_apart(self) -> None:
         export(self.features, 600)

@@ -19,6 +19,7 @@ from pathlib import Path
 ALIASES = ("champion", "challenger", "previous")
 KEPT = 3
 PATIENCE = 60.0
+DRAFT_AGE = 86_400.0
 
 
 def sha256(raw: bytes) -> str:
@@ -131,7 +132,11 @@ def deploy(root: Path, version: str) -> None:
 
 
 def prune(root: Path) -> list[str]:
-    """Removes versions beyond the newest three that no alias names. Call under `locked`."""
+    """Removes versions beyond the newest three that no alias names, and drafts of trainings that were stopped long ago.
+    Call under `locked`."""
+    for draft in root.glob(".*.new"):
+        if draft.is_dir() and time.time() - draft.stat().st_mtime > DRAFT_AGE:
+            shutil.rmtree(draft, ignore_errors=True)
     named = {alias(root, name) for name in ALIASES}
     found = [folder for folder in root.iterdir() if (folder / "manifest.json").is_file() and folder.name[0] != "."]
     found.sort(key=lambda folder: ((folder / "manifest.json").stat().st_mtime_ns, folder.name), reverse=True)

@@ -5,7 +5,7 @@
 //! first word such as the `7` of 7-Eleven; corporate suffixes and a state at the end off. The example becomes
 //! `blue bottle coffee oakland`. A memo keeps all words but those with digits.
 //!
-//! The result sits in a fixed buffer of [`MOST_BYTES`]: nothing is allocated, and no text, however long, costs more
+//! The result sits in a fixed buffer of [`MOST_BYTES`]: nothing is allocated for ASCII, and no text, however long, costs more
 //! than its first [`MOST_READ`] bytes.
 //!
 //! **Unicode.** Spellings that only a computer tells apart are one: text is read in compatibility composed form (NFKC: an

@@ -173,3 +173,19 @@ fn probabilities(plan: &TypedRunnableModel, classes: usize) -> TractResult<usize
     let seen: Vec<String> = graph.outputs.iter().map(|outlet| format!("{:?}", graph.outlet_fact(*outlet))).collect();
     Err(TractError::msg(format!("no output gives {classes} probabilities per row; outputs are {}", seen.join(", "))))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_of_the_runtime_is_an_error_in_its_words_case_a10() {
+        let index = |at: usize| move || Ok([0_u8; 3].get(at).copied().unwrap_or_else(|| panic!("no entry {at}")));
+        assert_eq!(guarded(index(2)), Ok(0));
+        assert_eq!(guarded(index(9)).unwrap_err(), "the ONNX runtime panicked on it: no entry 9");
+        let silent = || -> TractResult<()> { std::panic::panic_any(7) };
+        assert_eq!(guarded(silent).unwrap_err(), "the ONNX runtime panicked on it: it did not say why");
+        let long = || -> TractResult<()> { Err(TractError::msg("é".repeat(100_000))) };
+        assert_eq!(guarded(long).unwrap_err().chars().count(), MOST_CAUSE + 1);
+    }
+}
