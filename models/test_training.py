@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import tempfile
 import tomllib
 import unittest
 from pathlib import Path
+from typing import Callable
+from unittest import mock
 
 import numpy as np
 from scipy import sparse
@@ -21,10 +24,13 @@ DENSE, MERCHANT, MEMO = 4, 64, 32
 LABELS = ["coffee", "pets", "travel"]
 
 
-def export(folder: Path, rows: int, seed: int = 1) -> None:
-    """A small export as the feature export writes it: the label shows in the n-grams, the amount and the hour."""
+def export(folder: Path, rows: int, seed: int = 1, labels: list[str] = LABELS, **other: Callable) -> None:
+    """A small export as the feature export writes it: the label shows in the n-grams, the amount and the hour.
+
+    `other` makes arrays anew: from the one that there is and the times.
+    """
     rng = np.random.default_rng(seed)
-    label = rng.integers(0, len(LABELS), rows)
+    label = rng.integers(0, len(labels), rows)
     x = np.zeros((rows, DENSE + MERCHANT + MEMO), dtype=np.float32)
     x[:, 0] = rng.normal(label * 10, 4)
     x[:, 1] = np.where(rng.random(rows) < 0.3, np.nan, label + rng.normal(0, 1, rows))
@@ -45,12 +51,14 @@ def export(folder: Path, rows: int, seed: int = 1) -> None:
         "rules": np.where(rng.random(rows) < 0.5, label, -1).astype(np.int16),
         "brand": rng.integers(0, 40, rows).astype(np.uint64),
     }
+    for name, change in other.items():
+        arrays[name] = change(arrays[name], arrays["time"]).astype(arrays[name].dtype)
     for name, array in arrays.items():
         np.save(folder / f"{name}.npy", array)
     groups = ["amount", "time", "history", "channel"] + ["merchant"] * MERCHANT + ["memo"] * MEMO
     features = [{"name": f"f{place}", "group": group} for place, group in enumerate(groups)]
     schema = {"version": 1, "merchant_bins": MERCHANT, "memo_bins": MEMO, "features": features}
-    about = {"hash": "0" * 64, "width": x.shape[1], "rows": rows, "labels": LABELS, "schema": schema}
+    about = {"hash": "0" * 64, "width": x.shape[1], "rows": rows, "labels": labels, "schema": schema}
     (folder / "schema.json").write_text(json.dumps(about))
 
 
@@ -129,6 +137,19 @@ class TheWholeRun(Folder):
         code, result = self.train("--quick")
         self.assertEqual(code, 3)
         self.assertIn("make ml-features", result["detail"])
+
+    def test_the_same_rows_trained_twice_within_a_second_make_two_versions(self) -> None:
+        class Clock(train.datetime):
+            @classmethod
+            def now(cls, tz=None):
+                return train.datetime(2026, 11, 30, 12, 0, 0, tzinfo=tz)
+
+        export(self.features, 400)
+        with mock.patch.object(train, "datetime", Clock):
+            first, second = (self.train("--quick")[1]["run_id"] for _ in range(2))
+        self.assertEqual(second, f"{first}-2")
+        manifest = json.loads((self.registry / second / "manifest.json").read_text())
+        self.assertEqual((manifest["version"], registry.alias(self.registry, "champion")), (second, second))
 
     def test_a_challenger_is_stored_and_serves_nobody(self) -> None:
         export(self.features, 800)
@@ -261,6 +282,17 @@ class Aliases(unittest.TestCase):
             self.assertEqual((registry.alias(root, "champion"), registry.alias(root, "previous")), ("v6", "v5"))
             self.assertEqual(sorted(registry.prune(root)), ["v2", "v3"])
             self.assertTrue((root / "v1").is_dir(), "an alias names it")
+
+
+    def test_what_a_stopped_training_left_behind_goes_after_a_day(self) -> None:
+        with tempfile.TemporaryDirectory() as folder, registry.locked(Path(folder)):
+            root = Path(folder)
+            old, new = root / ".v1.17.new", root / ".v2.18.new"
+            for draft in (old, new):
+                draft.mkdir()
+            os.utime(old, (0, 0))
+            registry.prune(root)
+            self.assertEqual((old.exists(), new.exists()), (False, True))
 
 
 class Drift(Folder):

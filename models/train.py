@@ -13,7 +13,9 @@ import argparse
 import hashlib
 import json
 import os
+import shutil
 import sys
+import threading
 import time
 import tomllib
 from datetime import datetime, timezone
@@ -26,6 +28,7 @@ sys.path.insert(0, str(HERE))
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np  # noqa: E402
+from lightgbm.basic import LightGBMError  # noqa: E402
 
 from training import card, data as rows_of, drift, graph, metrics, pipeline, registry  # noqa: E402
 
@@ -34,6 +37,8 @@ NO_DATA = 3
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = arguments(argv)
+    if args.end_with_stdin:
+        end_with_stdin(args.features)
     params = tomllib.loads(args.params.read_text())
     if args.rounds:
         params["trees"]["rounds"] = args.rounds
@@ -54,18 +59,35 @@ def main(argv: Sequence[str] | None = None) -> int:
     say(f"{len(data)} labelled rows, {len(data.classes)} classes")
 
     split = rows_of.temporal(data, params["split"])
+    if (thin := rows_of.too_thin(data, split)) is not None:
+        detail = f"no data: {len(data)} labels, of which {thin}"
+        print(detail, file=sys.stderr)
+        print(json.dumps({"error": "no data", "detail": detail}))
+        return NO_DATA
+    say(f"training on {pipeline.threads()} threads")
     embedded = pipeline.embed(data.x, data, split, params, say)
     model = pipeline.train(data.x, data, split, embedded, params, say)
     expected = model.probabilities(pipeline.features(data.x, data, model, split.validate))
     judged = judge(data, split.validate, expected)
     say(f"validation: macro F1 {judged['model']['f1_macro']:.3f}, the rules' {judged['rules']['f1_macro']:.3f}")
 
-    unseen = None if args.quick else judge_unseen(data, split, params, say)
-    ablated = {} if args.quick else ablation(data, split, embedded, params, say)
+    if judged["model"]["unjudged_labels"]:
+        say(f"no validation row has the labels {', '.join(judged['model']['unjudged_labels'])}: nothing is known of them")
 
     say("writing the graph and proving it on the validation rows")
     made = graph.build(model, data)
-    worst = graph.prove(made, data.x[split.validate].toarray(), expected, params["reference"]["tolerance"])
+    proof = graph.prove(made, data.x[split.validate].toarray(), expected, params["reference"]["tolerance"])
+    if proof.other_labels:
+        say(
+            f"onnxruntime's own label output differs on {proof.other_labels} rows from what its probabilities name; the "
+            "scorer reads the probabilities"
+        )
+
+    # The model is good by now. Figures beside its own are left out where they cannot be had, with a word of why.
+    left_out: dict[str, str] = {}
+    beside = lambda name, figure: None if args.quick else figure_beside(name, figure, left_out, say)
+    unseen = beside("unseen brands", lambda: judge_unseen(data, split, params, say))
+    ablated = beside("ablation", lambda: ablation(data, split, embedded, params, say)) or {}
     raw = made.SerializeToString()
     now = datetime.now(timezone.utc)
     version = f"{now:%Y%m%dT%H%M%S}-{hashlib.sha256(raw).hexdigest()[:8]}"
@@ -90,7 +112,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             "calibration_error": round(judged["calibration_error"], 4),
             "agreement_with_rules": round(judged["agreement_with_rules"], 4),
             "class_count": len(data.classes),
-            "largest_difference": worst,
+            "judged_labels": judged["model"]["judged_labels"],
+            "unjudged_labels": judged["model"]["unjudged_labels"],
+            "largest_difference": proof.worst,
+            "left_out": left_out,
         },
         "data_span": span(data, split),
         "model": {
@@ -120,9 +145,17 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--registry", type=Path, default=HERE / "registry", help="where versions and aliases are kept")
     parser.add_argument("--params", type=Path, default=HERE / "params.toml")
     parser.add_argument("--card", type=Path, help="write the model card here (make ml-train: models/README.md)")
+    parser.add_argument(
+        "--lock-patience", type=float, default=registry.PATIENCE, help="seconds to wait for the registry's lock"
+    )
     parser.add_argument("--limit", type=int, help="train on the newest rows only")
     parser.add_argument("--rounds", type=int, help="instead of trees.rounds of the parameters")
     parser.add_argument("--quick", action="store_true", help="leave out the unseen-brand split and the ablation")
+    parser.add_argument(
+        "--end-with-stdin",
+        action="store_true",
+        help="end at once, and remove the rows, when standard input closes: as the child of a scorer, with it",
+    )
     parser.add_argument(
         "--deploy",
         choices=["policy", "challenger", "no"],
@@ -130,6 +163,20 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         help="policy: let it serve if the policy allows; challenger: be judged in shadow first; no: only store it",
     )
     return parser.parse_args(argv)
+
+
+def end_with_stdin(features: Path) -> None:
+    """Lets this process end when its standard input closes, which it does with the process that holds the other end,
+    however that one ends. The rows are this run's own, and go too."""
+
+    def wait() -> None:
+        while os.read(0, 1024):
+            pass
+        print("standard input was closed: the training ends", file=sys.stderr, flush=True)
+        shutil.rmtree(features, ignore_errors=True)
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True, name="end-with-stdin").start()
 
 
 def judge(data, rows: np.ndarray, p: np.ndarray) -> dict:
@@ -143,11 +190,26 @@ def judge(data, rows: np.ndarray, p: np.ndarray) -> dict:
     }
 
 
-def judge_unseen(data, split, params: dict, say) -> dict | None:
+class LeftOut(Exception):
+    """A figure that these rows do not give."""
+
+
+def figure_beside(name: str, figure, left_out: dict[str, str], say):
+    """A figure beside the model's own; None, with the reason in `left_out`, where it cannot be had."""
+    try:
+        return figure()
+    except (LeftOut, ValueError, LightGBMError) as reason:
+        # What the libraries say of rows that are too few or too much alike.
+        left_out[name] = " ".join(str(reason).split())[:300]
+        say(f"{name}: left out, {left_out[name]}")
+        return None
+
+
+def judge_unseen(data, split, params: dict, say) -> dict:
     """How another model, trained without one brand in five, judges those brands."""
     held_out = rows_of.unseen_brands(data, split)
-    if not len(held_out.validate):
-        return None
+    if (thin := rows_of.too_thin(data, held_out)) is not None:
+        raise LeftOut(f"{thin} without one brand in five")
     tell = lambda what: say(f"unseen brands: {what}")
     embedded = pipeline.embed(data.x, data, held_out, params, tell)
     model = pipeline.train(data.x, data, held_out, embedded, params, tell)
@@ -212,18 +274,25 @@ def reference_rows(data, split, expected: np.ndarray, count: int) -> bytes:
 
 
 def publish(args, params: dict, manifest: dict, raw: bytes, reference: bytes, judged: dict, say) -> dict:
-    root, version, f1 = args.registry, manifest["version"], manifest["metrics"]["val_f1_macro"]
-    with registry.locked(root):
-        champion = registry.manifest(root, registry.alias(root, "champion"))
-        champion_f1 = champion["metrics"]["val_f1_macro"] if champion else None
-        allowed, why = registry.decide(f1, champion_f1, params["policy"])
-        registry.add(root, version, raw, reference, manifest)
-        deployed = allowed and args.deploy == "policy"
-        if deployed:
-            registry.deploy(root, version)
-        elif args.deploy == "challenger" or args.deploy == "policy" and champion:
-            registry.set_alias(root, "challenger", version)
-        gone = registry.prune(root)
+    root, figures = args.registry, manifest["metrics"]
+    # A version is a folder of its own and needs no lock: whatever holds that loses no finished model.
+    version = manifest["version"] = registry.add(root, manifest["version"], raw, reference, manifest).name
+    gone, deployed = [], False
+    try:
+        with registry.locked(root, args.lock_patience):
+            champion = registry.manifest(root, registry.alias(root, "champion"))
+            champion_f1 = champion["metrics"]["val_f1_macro"] if champion else None
+            allowed, why = registry.decide(
+                figures["val_f1_macro"], champion_f1, params["policy"], figures["judged_labels"], figures["class_count"]
+            )
+            deployed = allowed and args.deploy == "policy"
+            if deployed:
+                registry.deploy(root, version)
+            elif args.deploy == "challenger" or args.deploy == "policy" and champion:
+                registry.set_alias(root, "challenger", version)
+            gone = registry.prune(root)
+    except registry.Held as held:
+        why = f"{held}: the version is stored, `perch model deploy {version}` lets it serve"
     say(f"{version}: {'deployed' if deployed else 'not deployed'}, {why}")
     if gone:
         say(f"removed old versions: {', '.join(gone)}")

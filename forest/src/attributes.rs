@@ -7,7 +7,10 @@ use crate::{Ensemble, Labels, Malformed, Mode, PostTransform};
 
 /// The attributes that hold doubles (ai.onnx.ml 3). Rounding them to floats would change answers at the thresholds.
 const DOUBLES: [(&str, &str); 4] = [
-    ("nodes_values_as_tensor", "export with single precision (nodes_values)"),
+    (
+        "nodes_values_as_tensor",
+        "export with single precision (nodes_values), which a float32 input type makes of the thresholds",
+    ),
     ("nodes_hitrates_as_tensor", "export with single precision (nodes_hitrates)"),
     ("class_weights_as_tensor", "export with single precision (class_weights)"),
     ("base_values_as_tensor", "export with single precision (base_values)"),

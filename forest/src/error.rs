@@ -40,7 +40,10 @@ pub enum Malformed {
         mode: String,
     },
     /// A post transform that is not evaluated here.
-    #[error("post_transform {name:?} is not supported: NONE, SOFTMAX and LOGISTIC are")]
+    #[error(
+        "post_transform {name:?} is not supported: export with NONE, SOFTMAX or LOGISTIC, for which a model with a probit \
+         link has to be trained with a logistic one"
+    )]
     UnsupportedTransform {
         /// The name found.
         name: String,

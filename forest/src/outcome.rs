@@ -9,8 +9,16 @@
 //! | NONE, no weight negative (s is a probability) | 1 − s, s | s > ½ |
 //! | NONE otherwise (s is a margin) | −s, s | s > 0 |
 //!
-//! onnxruntime 1.32 agrees but for LOGISTIC when no weight is negative, where it leaves the logistic out. In every other
-//! case each class has its own sum, and the first of the largest sums names the label, before any transform.
+//! In every other case each class has its own sum, and the first of the largest sums names the label, before any transform.
+//!
+//! onnxruntime 1.32 differs from this (seen on the cases `spec-one-sum-*` and `spec-two-classes-*` that
+//! `shadow-scorer/tests/scorer/corpus.rs` reads):
+//! - With weights for the first label only, its scores are these. Under LOGISTIC, when no weight is negative, it names the
+//!   second label where the raw sum, not its logistic, is above ½.
+//! - With weights for the second label only, it leaves the first score at 0, which LOGISTIC makes ½. It then passes over a
+//!   single base value, and with two of them its scores do not follow the sum. The scores here are the table's all the same.
+//! - Of two labels that both have weights it names the second wherever that one's raw sum is above 0, also where the first
+//!   one's is larger.
 
 use crate::exponential::exponential;
 use crate::wide::wide;

@@ -32,6 +32,12 @@ def render(manifest: dict, judged: dict, unseen: dict | None, ablated: dict[str,
         f"Where the rules have an opinion, the model agrees on {judged['agreement_with_rules']:.1%}. "
         f"Expected calibration error {judged['calibration_error']:.3f}, after temperature {made['temperature']}.",
         "The rules' abstentions count as not right. Unseen brands are judged with a model trained without them.",
+        *(f"Left out: {name}, since {why}." for name, why in manifest["metrics"]["left_out"].items()),
+        *(
+            [f"No validation row has the labels {', '.join(model['unjudged_labels'])}: nothing is known of them."]
+            if model["unjudged_labels"]
+            else []
+        ),
         "",
         "| label | rows | precision | recall | F1 | rules' F1 |",
         "|---|---|---|---|---|---|",

@@ -51,10 +51,18 @@ def load(folder: Path, limit: int | None, least_labels: int, least_per_class: in
         raise NoData(f"no data: {len(order)} labels, at least {least_labels} are needed")
     x, time, y, rules, brand = x[order], time[order], y[order], rules[order], brand[order]
 
-    # Classes: labels with enough rows before validation, in a fixed order (by name).
-    early = y[: max(1, int(len(y) * train_share))]
-    counts = np.bincount(early, minlength=len(schema["labels"]))
-    kept = sorted((name, number) for number, name in enumerate(schema["labels"]) if counts[number] >= least_per_class)
+    # Classes: labels with enough rows before validation, in a fixed order (by name). Rows of other labels are left out,
+    # which moves the place where validation begins, so that is looked at again.
+    kept = {number for number, _ in enumerate(schema["labels"])}
+    while True:
+        rows = np.flatnonzero(np.isin(y, list(kept)))
+        early = y[rows[: max(1, int(len(rows) * train_share))]] if len(rows) else y[:0]
+        counts = np.bincount(early, minlength=len(schema["labels"]))
+        enough = {number for number in kept if counts[number] >= least_per_class}
+        if enough == kept:
+            break
+        kept = enough
+    kept = sorted((schema["labels"][number], number) for number in kept)
     if len(kept) < 2:
         raise NoData(f"no data: {len(kept)} labels have at least {least_per_class} rows, at least 2 are needed")
     to_class = np.full(len(schema["labels"]) + 1, -1, dtype=np.int64)
@@ -95,6 +103,16 @@ def temporal(data: Data, params: dict) -> Split:
     second = int(len(data) * (params["train"] + params["calibrate"]))
     rows = np.arange(len(data))
     return Split(rows[:first], rows[first:second], rows[second:])
+
+
+def too_thin(data: Data, split: Split) -> str | None:
+    """Why nothing can be trained and judged on this split; None where it can."""
+    for name in ("train", "calibrate", "validate"):
+        if not len(getattr(split, name)):
+            return f"no row is left to {name}"
+    if len(np.unique(data.y[split.train])) < 2:
+        return "the rows left to train have one label"
+    return None
 
 
 def unseen_brands(data: Data, split: Split) -> Split:

@@ -7,6 +7,8 @@ float32 not above it: for a float32 feature the comparison is then the same, alw
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -127,14 +129,28 @@ class Differs(Exception):
     """The graph does not compute what was trained."""
 
 
-def prove(made: onnx.ModelProto, rows: np.ndarray, expected: np.ndarray, tolerance: float) -> float:
-    """Labels equal on every row, probabilities within `tolerance`. The largest difference."""
+@dataclass
+class Proof:
+    """How near a graph is to what was trained."""
+
+    worst: float  # the largest difference of a probability
+    other_labels: int  # rows of which the runtime's own label output names another label than the probabilities
+
+
+def prove(made: onnx.ModelProto, rows: np.ndarray, expected: np.ndarray, tolerance: float) -> Proof:
+    """Probabilities within `tolerance`, and the likeliest label the same on every row.
+
+    The label is the one that the probabilities name, as the scorer reads it. The runtime's own label output is only
+    counted: of two labels onnxruntime names the second wherever its raw sum is above 0, whatever the first one's is.
+    """
     labels, p = run(made, rows)
     worst = float(np.abs(p - expected).max())
     # Where the two best are closer than the tolerance, either may come first.
     top = np.sort(expected, axis=1)
     clear = top[:, -1] - top[:, -2] > 2 * tolerance
-    wrong = int((labels != expected.argmax(axis=1))[clear].sum())
-    if wrong or worst > tolerance:
+    likeliest = p.argmax(axis=1)
+    wrong = int((likeliest != expected.argmax(axis=1))[clear].sum())
+    # NaN is not within anything.
+    if wrong or not worst <= tolerance:
         raise Differs(f"graph and LightGBM differ: {wrong} labels of {len(rows)}, probabilities by up to {worst:.2e}")
-    return worst
+    return Proof(worst, int((labels != likeliest)[clear].sum()))

@@ -19,6 +19,8 @@ def judge(truth: np.ndarray, said: np.ndarray, classes: list[str]) -> dict:
         "rows": int(len(truth)),
         "f1_macro": float(f1[there].mean()) if there.any() else 0.0,
         "accuracy": float(right.sum() / max(1, len(truth))),
+        "judged_labels": int(there.sum()),
+        "unjudged_labels": [name for k, name in enumerate(classes) if not there[k]],
         "coverage": float((said >= 0).mean()) if len(said) else 0.0,
         "per_class": {
             name: {

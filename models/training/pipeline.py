@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Callable
 
 import lightgbm as lgb
@@ -46,8 +47,26 @@ def grams(x: sparse.csr_matrix, data: Data) -> sparse.csr_matrix:
     return x[:, data.dense_width :]
 
 
+def threads() -> int:
+    """Threads of a training: what OMP_NUM_THREADS says, else half of the processors that this process may use."""
+    said = os.environ.get("OMP_NUM_THREADS", "")
+    return int(said) if said.isdigit() and int(said) else max(1, int(processors()) // 2)
+
+
+def processors(cgroup: Path = Path("/sys/fs/cgroup/cpu.max")) -> float:
+    """Processors that this process may use: its affinity, and a container's limit where there is one."""
+    allowed = float(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    try:
+        quota, period = cgroup.read_text().split()[:2]
+        return min(allowed, int(quota) / int(period))
+    except (OSError, ValueError, ZeroDivisionError):  # no such limit, or "max"
+        return allowed
+
+
 def learn_weights(x: sparse.csr_matrix, y: np.ndarray, classes: int, params: dict) -> np.ndarray:
-    """Multinomial logistic regression, its weights rounded to whole numbers."""
+    """Multinomial logistic regression, its weights rounded to whole numbers. Rows of one label, or none, teach nothing."""
+    if len(np.unique(y)) < 2:
+        return np.zeros((x.shape[1], classes), dtype=np.float32)
     fitted = LogisticRegression(C=params["strength"], max_iter=params["iterations"], tol=1e-3).fit(x, y)
     weights = np.zeros((x.shape[1], classes), dtype=np.float64)
     coefficients = fitted.coef_
@@ -150,7 +169,7 @@ def boost(train_x, train_y, calibrate_x, calibrate_y, classes: int, params: dict
             "seed": params["seed"],
             "deterministic": True,
             "force_row_wise": True,
-            "num_threads": max(1, os.cpu_count() or 1),
+            "num_threads": threads(),
             "verbosity": -1,
         },
         train_set,

@@ -17,7 +17,7 @@ Examples:
   perch model list                       every version in the registry
   perch model challenge 20261125-0100    judge a version beside the champion, without serving it
   perch model deploy 20261125-0100       let it serve, if the policy allows (F1 ≥ 0.72, or 2 % better)
-  perch model rollback                   back to the version that served before
+  perch model rollback                   back to the version that served before; repeated, it stays there
 
 Exit codes: 0 done, 1 it could not be done, 2 the command line is wrong, 3 status: no model serves, or one was refused";
 
@@ -48,7 +48,7 @@ pub(crate) enum Command {
         #[command(flatten)]
         at: Common,
     },
-    /// Back to the version that served before
+    /// Back to the version that served before; repeated, it stays there
     Rollback {
         #[command(flatten)]
         at: Common,
@@ -151,6 +151,11 @@ fn status_text(status: &Value) -> String {
         format!("challenger     {}", of("challenger").unwrap_or_else(|| "none".to_owned())),
         format!("previous       {}", text(status, "/previous").unwrap_or("none: there is nothing to go back to")),
     ];
+    if let Some(version) = text(status, "/rolled_back_to").filter(|to| Some(*to) == text(status, "/meta/version")) {
+        lines.push(format!(
+            "rolled back    to {version}: a repeated rollback stays there, `perch model deploy VERSION` moves on"
+        ));
+    }
     for refused in status.get("refused").and_then(Value::as_array).into_iter().flatten() {
         lines.push(terminal::red(&format!(
             "refused        {} ({}): {}",
@@ -195,5 +200,13 @@ mod tests {
             "refused": [{"alias": "champion", "version": "v9", "message": "its hash differs", "reason": "hash"}],
         }));
         assert!(text.contains("champion       none") && text.contains("v9 (champion): its hash differs"), "{text}");
+    }
+    #[test]
+    fn a_rollback_says_how_to_move_on_case_b6() {
+        let status = |to: &str| {
+            status_text(&json!({"available": true, "meta": {"version": "v1"}, "previous": "v2", "rolled_back_to": to}))
+        };
+        assert!(status("v1").contains("rolled back    to v1: a repeated rollback stays there"), "{}", status("v1"));
+        assert!(!status("v0").contains("rolled back"), "something else serves since");
     }
 }

@@ -2,12 +2,16 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Parser as _;
 use shadow_scorer::http::{App, bind, serve};
 use shadow_scorer::settings::{Raw, Settings, log_lines};
 use tokio::signal::unix::{SignalKind, signal};
+
+/// How long threads may block at the end.
+const LAST_WAIT: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let raw = Raw::parse();
@@ -29,7 +33,7 @@ fn run(settings: Settings) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("the system gives no threads: lower --live-threads")?;
-    runtime.block_on(async {
+    let done = runtime.block_on(async {
         // The port first: of all that may be wrong it is the cheapest to find out.
         let listener = bind(settings.listen).await?;
         let app = App::start(settings).await?;
@@ -54,5 +58,8 @@ fn run(settings: Settings) -> anyhow::Result<()> {
         app.finish().await;
         log::info!("ended");
         Ok(())
-    })
+    });
+    // Everything is stored by now. What still blocks a thread, such as a read from a file system that hangs, is left.
+    runtime.shutdown_timeout(LAST_WAIT);
+    done
 }

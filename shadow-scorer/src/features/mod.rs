@@ -11,7 +11,8 @@
 //! **Point in time.** A user's history holds only labels that were known before the transaction happened
 //! (see [`History`]), so a row never changes after the fact and training never sees the future.
 //!
-//! **Cost.** Nothing is allocated: text is normalised into a fixed buffer on the stack, n-grams are hashed as it is read.
+//! **Cost.** Nothing is allocated, unless a letter bears more than four marks: text is normalised into a fixed buffer on
+//! the stack, n-grams are hashed as it is read.
 
 pub mod drift;
 pub mod export;

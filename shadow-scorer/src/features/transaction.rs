@@ -16,14 +16,27 @@ pub struct Transaction {
     pub mcc: Option<u16>,
     /// How it was paid, in words: `card`, `online`, `deposit`, `transfer`, `atm`, `check`, `bill`.
     pub channel: String,
-    /// 0..=23, in the account's time.
+    /// 0..=23, as UTC: see [`hour`].
     pub hour: Option<u8>,
-    /// 0 = Monday ..= 6 = Sunday.
+    /// 0 = Monday ..= 6 = Sunday, as UTC: see [`weekday`].
     pub weekday: Option<u8>,
     /// Does it repeat by itself?
     pub subscription: Option<bool>,
     /// From person to person?
     pub p2p: Option<bool>,
+}
+
+/// Hour of the day at `at` (seconds since 1970), 0..=23, as UTC: the store knows no user's own clock, so that no row, in
+/// training or when it is served, goes by one.
+#[must_use]
+pub fn hour(at: i64) -> u8 {
+    u8::try_from(at.rem_euclid(86_400) / 3_600).unwrap_or_default()
+}
+
+/// Day of the week at `at` (seconds since 1970), 0 = Monday, as UTC; 1970 began on a Thursday.
+#[must_use]
+pub fn weekday(at: i64) -> u8 {
+    u8::try_from((at.div_euclid(86_400) + 3).rem_euclid(7)).unwrap_or_default()
 }
 
 /// Amounts beyond this are cut: no card statement holds more, and f32 keeps cents up to here.
@@ -64,6 +77,14 @@ mod tests {
         let mut row = vec![0.0; WIDTH];
         encode(transaction, &History::default(), &mut row).unwrap();
         row[place]
+    }
+
+    #[test]
+    fn hour_and_weekday_are_those_of_the_calendar() {
+        // 2026-10-31 is a Saturday; 23:59:59 UTC.
+        assert_eq!((weekday(1_793_491_199), hour(1_793_491_199)), (5, 23));
+        // The second before 1970 was Wednesday's last.
+        assert_eq!((weekday(-1), hour(-1)), (2, 23));
     }
 
     #[test]

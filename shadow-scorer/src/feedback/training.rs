@@ -4,7 +4,9 @@
 //! priority but one, since live answers go first. The rows are exported by this program's own function, so they are
 //! those that it serves. What the training decides (deploy or not) is the contract's policy, in `models/train.py`.
 //!
-//! A run goes on when the client that asked for it goes away.
+//! A run goes on when the client that asked for it goes away, and never longer than this program: when it ends, or the
+//! deadline passes, the child's whole process group is killed. Should this program be killed itself, the child sees its
+//! standard input close, and ends.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,9 +14,10 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::Value;
 use tokio::process::Command;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use crate::features::export::{self, ExportError};
 use crate::store::{Store, StoreError};
@@ -107,6 +110,18 @@ pub enum TrainError {
         /// Where its log is.
         log: String,
     },
+    /// The registry takes no new version.
+    #[error("the registry {folder} cannot be written, so nothing was trained: train where it can be written")]
+    ReadOnly {
+        /// The registry.
+        folder: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// This program is about to end.
+    #[error("the scorer is about to end, so the training was stopped: ask again when it is back")]
+    Stopped,
     /// It ended well but said nothing that can be read.
     #[error("the training's result cannot be read: script and program are of different versions")]
     Unreadable,
@@ -132,13 +147,15 @@ pub enum TrainError {
 pub struct Trainer {
     plan: Arc<Plan>,
     turn: Arc<Semaphore>,
+    /// `true` once no training may run any more.
+    stopping: Arc<watch::Sender<bool>>,
 }
 
 impl Trainer {
     /// A trainer by `plan`.
     #[must_use]
     pub fn new(plan: Plan) -> Self {
-        Self { plan: Arc::new(plan), turn: Arc::new(Semaphore::new(1)) }
+        Self { plan: Arc::new(plan), turn: Arc::new(Semaphore::new(1)), stopping: Arc::new(watch::Sender::new(false)) }
     }
 
     /// Trains on the labels in `store`, on the newest `limit` of them if given.
@@ -147,14 +164,52 @@ impl Trainer {
     /// See [`TrainError`]. Nothing that serves has changed then.
     pub async fn train(&self, store: &Store, limit: Option<u32>) -> Result<Trained, TrainError> {
         let turn = Arc::clone(&self.turn).try_acquire_owned().map_err(|_| TrainError::Busy)?;
-        let (plan, store) = (Arc::clone(&self.plan), store.clone());
+        let (plan, store, mut stopping) = (Arc::clone(&self.plan), store.clone(), self.stopping.subscribe());
         // A task of its own, so that it is not dropped with the request that asked for it.
         let run = tokio::spawn(async move {
-            let done = plan.run(&store, limit).await;
+            let done = tokio::select! {
+                biased;
+                // Never an error: the sender is in `self`; were it gone, so would be every use of this run.
+                _ = stopping.wait_for(|stopping| *stopping) => Err(TrainError::Stopped),
+                done = plan.run(&store, limit) => done,
+            };
             drop(turn);
             done
         });
         run.await.unwrap_or(Err(TrainError::Unreadable))
+    }
+
+    /// Ends the training that is under way and lets no other begin. Returns when its process is gone.
+    pub async fn stop(&self) {
+        self.stopping.send_replace(true);
+        // The turn is free once the run is over; it is never given back.
+        if let Ok(turn) = self.turn.acquire().await {
+            turn.forget();
+        }
+    }
+}
+
+/// The exported rows of a run; removed when dropped, however the run ended. They are large and can be made again.
+struct Rows(PathBuf);
+
+impl Drop for Rows {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+            log::debug!("{}: {error}", self.0.display());
+        }
+    }
+}
+
+/// The child with all that it started; killed when dropped.
+struct ProcessGroup(Option<Pid>);
+
+impl Drop for ProcessGroup {
+    fn drop(&mut self) {
+        if let Some(group) = self.0
+            && let Err(error) = kill_process_group(group, Signal::KILL)
+        {
+            log::debug!("process group of the training: {error}");
+        }
     }
 }
 
@@ -164,17 +219,25 @@ impl Plan {
         if labels < LEAST_LABELS {
             return Err(TrainError::NoData(format!("{labels} labels, at least {LEAST_LABELS} are needed")));
         }
+        self.registry_is_writable()?;
         let folder = self.begin().map_err(|source| TrainError::Folder { folder: shown(&self.work), source })?;
-        let features = folder.join("features");
-        let done = match tokio::time::timeout(self.deadline, self.export_and_train(store, limit, &folder)).await {
+        // The log stays.
+        let _rows = Rows(folder.join("features"));
+        match tokio::time::timeout(self.deadline, self.export_and_train(store, limit, &folder)).await {
             Ok(done) => done,
             Err(_) => Err(TrainError::Late(self.deadline)),
-        };
-        // The log stays, the rows are large and can be made again.
-        if let Err(error) = std::fs::remove_dir_all(&features) {
-            log::debug!("{}: {error}", features.display());
         }
-        done
+    }
+
+    /// Finds out before the training, not after it, whether its model could be stored.
+    fn registry_is_writable(&self) -> Result<(), TrainError> {
+        let probe = self.registry.join(format!(".probe-{}", std::process::id()));
+        let write = || {
+            std::fs::create_dir_all(&self.registry)?;
+            std::fs::write(&probe, [])?;
+            std::fs::remove_file(&probe)
+        };
+        write().map_err(|source| TrainError::ReadOnly { folder: shown(&self.registry), source })
     }
 
     async fn export_and_train(&self, store: &Store, limit: Option<u32>, folder: &Path) -> Result<Trained, TrainError> {
@@ -216,16 +279,18 @@ impl Plan {
         let mut command = Command::new("nice");
         command.args(["-n", "18"]).arg(&self.python).arg(&self.script);
         command.arg("--features").arg(features).arg("--registry").arg(&self.registry);
-        command.args(["--deploy", self.deploy.as_str(), "--quick"]);
+        command.args(["--deploy", self.deploy.as_str(), "--quick", "--end-with-stdin"]);
         if let Some(limit) = limit {
             command.arg("--limit").arg(limit.to_string());
         }
         for name in ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"] {
             command.env(name, threads.to_string());
         }
-        // Killed with its handle: at the deadline, and when this program ends.
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).kill_on_drop(true);
+        // Standard input stays open, and empty, for as long as this program runs: the child ends with it.
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log).kill_on_drop(true).process_group(0);
         let mut child = command.spawn().map_err(not_started)?;
+        let _input = child.stdin.take();
+        let _group = ProcessGroup(child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)));
         let mut out = Vec::new();
         if let Some(pipe) = child.stdout.take() {
             use tokio::io::AsyncReadExt;

@@ -11,7 +11,7 @@ use super::quiet::Quiet;
 use super::upkeep::Retraining;
 use crate::feedback::Trainer;
 use crate::metrics::{self, Metrics};
-use crate::model::{Folder, Loaded, Registry};
+use crate::model::{Alias, Folder, Loaded, Registry};
 use crate::observer::{Observer, Threads};
 use crate::settings::Settings;
 use crate::store::{Options, Store, StoreError, TransactionWithHistory};
@@ -56,8 +56,8 @@ pub enum StartError {
 impl App {
     /// Opens the store, loads the models and starts the observer. To be called on the runtime of live answers.
     ///
-    /// A registry without a usable model is no error: the log, `/readyz`, status and metrics say so, and live answers
-    /// are 503 until there is one.
+    /// A registry without a usable model is not an error: the log, `/readyz`, status and metrics say so, and live
+    /// answers are 503 until there is one.
     ///
     /// # Errors
     /// See [`StartError`].
@@ -66,7 +66,7 @@ impl App {
         let store = Store::open(&settings.store, &Options::default()).await?;
         let registry =
             Arc::new(Registry::new(Folder::new(&settings.registry), Loaded::wanted_schema(), Arc::clone(&metrics)));
-        blocking(&registry, |registry| registry.reload()).await;
+        blocking(&registry, |registry| registry.reload_if_moved()).await;
         // The last training that is known of, until there is another.
         if let Some(champion) = registry.champion() {
             metrics::set(&metrics.train_f1, champion.manifest.metrics.val_f1_macro);
@@ -82,7 +82,6 @@ impl App {
         } else {
             None
         };
-        metrics.ready.set(1);
         Ok(Arc::new(Self {
             trainer: Trainer::new(settings.training.clone()),
             retraining: Retraining::new(settings.retrain_cool_down),
@@ -136,8 +135,9 @@ impl App {
         }
     }
 
-    /// Stores what is still to be stored and closes the store. To be called when nothing is served any more.
+    /// Ends a training that is under way, stores what is still to be stored and closes the store. To be called when nothing is served any more.
     pub async fn finish(&self) {
+        self.trainer.stop().await;
         if let Some(observer) = &self.observer {
             observer.finish().await;
         }
@@ -147,12 +147,23 @@ impl App {
     /// From now on `/readyz` says no.
     pub(super) fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
-        self.metrics.ready.set(0);
     }
 
-    /// Is the program about to end?
-    pub(super) fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
+    /// Why the program should be sent no requests; `None` while it should.
+    ///
+    /// A champion that is named but was refused, with none before it, makes a new scorer unready: it would replace one
+    /// that has a model. A registry that names no champion does not: that is how a first scorer starts, whose
+    /// observations count without a model.
+    pub(super) fn not_ready(&self) -> Option<String> {
+        if self.draining.load(Ordering::Relaxed) {
+            return Some("it is about to end".to_owned());
+        }
+        if self.registry.champion().is_some() {
+            return None;
+        }
+        let refused = self.registry.refused();
+        let champion = refused.iter().find(|refused| refused.alias == Alias::Champion)?;
+        Some(format!("champion {:?} is refused: {}", champion.version, champion.message))
     }
 }
 

@@ -15,7 +15,7 @@ use serde_json::json;
 use super::answer::{Answer, json_answer};
 use super::decode::DecodeFault;
 use crate::feedback::{BadFeedback, FeedbackError, TrainError};
-use crate::model::{ChangeError, PredictError};
+use crate::model::{ChangeError, LockError, PredictError};
 use crate::rules::BadRequest;
 use crate::store::StoreError;
 
@@ -146,6 +146,14 @@ impl From<TrainError> for HttpError {
                 let message = "the training environment is not there: run `setup/run training`";
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "not_set_up", message).because(error)
             }
+            TrainError::ReadOnly { ref source, .. } => {
+                let message = format!(
+                    "the registry's folder cannot be written ({}), so nothing was trained: train where it can be written",
+                    source.kind()
+                );
+                Self::new(StatusCode::CONFLICT, "registry", message).because(error)
+            }
+            TrainError::Stopped => Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopped", error.to_string()),
             TrainError::Failed { .. } | TrainError::Unreadable | TrainError::Export(_) | TrainError::Folder { .. } => {
                 let message = "the training failed; the scorer's log says why";
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", message).because(error)
@@ -172,7 +180,23 @@ impl From<ChangeError> for HttpError {
             }
             ChangeError::Policy { .. } => Self::new(StatusCode::CONFLICT, "policy", error.to_string()),
             ChangeError::NoPrevious => Self::new(StatusCode::CONFLICT, "no_previous", error.to_string()),
-            ChangeError::Folder { .. } => Self::internal(error),
+            // Places on this machine are for the log only.
+            ChangeError::Lock(LockError::Held { waited, .. }) => {
+                let message = format!(
+                    "the registry was held by something else for {waited:?}, so nothing was changed: another change is under \
+                     way, or a process that holds the lock is stopped; the scorer's log names the lock file"
+                );
+                Self::new(StatusCode::CONFLICT, "locked", message).because(error)
+            }
+            ChangeError::Lock(LockError::Abandoned) => Self::new(StatusCode::CONFLICT, "abandoned", error.to_string()),
+            ChangeError::Folder { source, .. } | ChangeError::Lock(LockError::Folder(source)) => {
+                let message = format!(
+                    "the registry's folder cannot be written ({}), so nothing was changed: move the alias where it can, \
+                     every scorer that reads the folder follows by itself",
+                    source.kind()
+                );
+                Self::new(StatusCode::CONFLICT, "registry", message).because(error)
+            }
         }
     }
 }

@@ -9,6 +9,7 @@ use super::answer::{Answer, answer, json_answer};
 use super::error::HttpError;
 use super::ml_v2::seconds;
 use super::routes::{Call, Route};
+use super::upkeep::drift_users;
 use crate::metrics;
 
 pub(super) fn routes() -> [Route; 3] {
@@ -24,21 +25,24 @@ async fn healthz(_: Call) -> Result<Answer, HttpError> {
     Ok(answer(StatusCode::OK, "text/plain; charset=utf-8", "ok\n"))
 }
 
-/// The program takes requests. A missing model does not make it unready: observations are counted without one, and
-/// live answers say why there are none, which an unready scorer could not.
+/// The program should be sent requests, or why not.
 async fn readyz(call: Call) -> Result<Answer, HttpError> {
-    let ready = !call.app.is_draining();
+    let why_not = call.app.not_ready();
+    let ready = why_not.is_none();
     let model = call.app.registry.champion().map(|champion| champion.version().to_owned());
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let (version, frame) = (env!("CARGO_PKG_VERSION"), contract::frame::VERSION);
-    Ok(json_answer(status, &json!({ "ready": ready, "model": model, "version": version, "frame": frame })))
+    let document = json!({ "ready": ready, "why_not": why_not, "model": model, "version": version, "frame": frame });
+    Ok(json_answer(status, &document))
 }
 
 async fn exposition(call: Call) -> Result<Answer, HttpError> {
     let metrics = &call.app.metrics;
+    metrics.ready.set(i64::from(call.app.not_ready().is_none()));
     if let Some(observer) = &call.app.observer {
         metrics.events_dropped.inc_by(observer.events_dropped().saturating_sub(metrics.events_dropped.get()));
-        observer.drift().expose(metrics, seconds(SystemTime::now()));
+        let now = seconds(SystemTime::now());
+        observer.drift().expose(metrics, now, drift_users(observer, now));
     }
     Ok(answer(StatusCode::OK, metrics::CONTENT_TYPE, metrics.render()))
 }

@@ -11,9 +11,16 @@
 //! | `POST /ml/v2/model/challenge` | `{"version": NAME}`, `null` ends the judging | no |
 //!
 //! All but predict and train answer with the status as it is then: `{"available", "meta", "challenger", "previous",
-//! "versions", "refused", "judged", "drift", "retraining"}`, where `meta` and `challenger` are of one shape (`run_id`, `version`, `val_f1_macro`, …) or
-//! `null`. A change that did not happen is 409 with `reason` (`policy`, `no_previous`, or why the model was refused:
-//! `missing`, `manifest`, `hash`, `schema`, `graph`, `reference`, `changed`, `name`), and what served goes on.
+//! "rolled_back_to", "versions", "refused", "judged", "drift", "retraining"}`, where `meta` and `challenger` are of one shape (`run_id`, `version`, `val_f1_macro`, …) or
+//! `null`. A change that did not happen is 409 with `reason` (`policy`, `no_previous`, `locked` when something else held the
+//! registry for ten seconds, `registry` when its folder cannot be written, or why the model was refused: `missing`,
+//! `manifest`, `hash`, `schema`, `graph`, `reference`, `changed`, `name`), and what served goes on. A client that goes away
+//! before its change has its turn has changed nothing. A repeated rollback changes nothing more: what it took away comes
+//! back by a deployment only.
+//!
+//! **Time.** `hour_of_day` and `dow` are those of UTC, as the store computes them from a transaction's time, whatever the
+//! user's own clock says. Where the client gives `occurred_at` (seconds since 1970) they follow from it, and others beside it
+//! are 400.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -26,8 +33,9 @@ use super::answer::{Answer, json_answer};
 use super::app::{App, blocking};
 use super::error::HttpError;
 use super::routes::{Call, Route};
-use crate::features::{History, Transaction};
-use crate::model::{Alias, ChangeError, Loaded, Registry, Scores};
+use super::upkeep::drift_users;
+use crate::features::{History, Transaction, transaction};
+use crate::model::{Alias, Caller, ChangeError, Client, Loaded, Registry, Scores};
 use crate::rules::request;
 use crate::store::TransactionWithHistory;
 
@@ -51,6 +59,7 @@ async fn status(call: Call) -> Result<Answer, HttpError> {
 /// What serves, what is judged, what was refused and why.
 fn status_of(app: &App) -> Value {
     let registry = &app.registry;
+    let now = seconds(SystemTime::now());
     let champion = registry.champion();
     let refused: Vec<Value> = registry
         .refused()
@@ -70,11 +79,12 @@ fn status_of(app: &App) -> Value {
         "meta": champion.as_deref().map(meta),
         "challenger": registry.challenger().as_deref().map(meta),
         "previous": registry.folder().alias(Alias::Previous).ok().flatten(),
+        "rolled_back_to": registry.folder().rolled_back_to().ok().flatten(),
         "versions": registry.folder().versions().unwrap_or_default(),
         "refused": refused,
         "judged": app.observer.as_ref().map(|observer| observer.contest().status()),
         "retraining": app.retraining.status(),
-        "drift": app.observer.as_ref().map(|observer| observer.drift().status(seconds(SystemTime::now()))),
+        "drift": app.observer.as_ref().map(|observer| observer.drift().status(now, drift_users(observer, now))),
     })
 }
 
@@ -105,7 +115,7 @@ pub(super) fn seconds(time: SystemTime) -> u64 {
 /// Loads what the aliases name. What was refused makes it a 409, with what goes on serving in the body.
 async fn reload(call: Call) -> Result<Answer, HttpError> {
     let app = Arc::clone(&call.app);
-    blocking(&app.registry, Registry::reload).await;
+    on_registry(&app, Registry::reload).await?;
     let status = if app.registry.refused().is_empty() { StatusCode::OK } else { StatusCode::CONFLICT };
     Ok(json_answer(status, &status_of(&app)))
 }
@@ -124,28 +134,38 @@ async fn deploy(mut call: Call) -> Result<Answer, HttpError> {
     let version = named
         .version
         .ok_or_else(|| HttpError::bad_request("version is missing: send an object like {\"version\": \"NAME\"}"))?;
-    change(&call.app, move |registry| registry.deploy(&version, named.force).map(drop)).await
+    change(&call.app, move |registry, caller| registry.deploy(&version, named.force, caller).map(drop)).await
 }
 
 async fn roll_back(call: Call) -> Result<Answer, HttpError> {
-    change(&call.app, |registry| registry.roll_back().map(drop)).await
+    change(&call.app, |registry, caller| registry.roll_back(caller).map(drop)).await
 }
 
 /// `{"version": null}` ends the judging.
 async fn challenge(mut call: Call) -> Result<Answer, HttpError> {
     let named: Named = call.json(REQUEST_BYTES).await?;
-    change(&call.app, move |registry| registry.challenge(named.version.as_deref())).await
+    change(&call.app, move |registry, caller| registry.challenge(named.version.as_deref(), caller)).await
 }
 
 async fn change(
     app: &Arc<App>,
-    work: impl FnOnce(&Registry) -> Result<(), ChangeError> + Send + 'static,
+    work: impl FnOnce(&Registry, &Caller) -> Result<(), ChangeError> + Send + 'static,
 ) -> Result<Answer, HttpError> {
-    match blocking(&app.registry, work).await {
-        Some(done) => done?,
-        None => return Err(HttpError::internal("work on the registry failed")),
-    }
+    on_registry(app, work).await?;
     Ok(json_answer(StatusCode::OK, &status_of(app)))
+}
+
+/// Runs `work` for the client of this request: when it goes away, this future is dropped, and with it the client that
+/// the work asks whether it is still wanted.
+async fn on_registry(
+    app: &Arc<App>,
+    work: impl FnOnce(&Registry, &Caller) -> Result<(), ChangeError> + Send + 'static,
+) -> Result<(), HttpError> {
+    let (_client, caller) = Client::new();
+    match blocking(&app.registry, move |registry| work(registry, &caller)).await {
+        Some(done) => Ok(done?),
+        None => Err(HttpError::internal("work on the registry failed")),
+    }
 }
 
 /// A prediction for raw features, or for a stored transaction.
@@ -218,7 +238,25 @@ fn raw_features(asked: &Map<String, Value>) -> Result<Transaction, HttpError> {
         Some(Value::Number(n)) if n.as_u64().is_some_and(|n| n < 2) => Ok(Some(n.as_u64() == Some(1))),
         Some(value) => Err(fault(name, value, "give true or false")),
     };
+    let time = match given("occurred_at") {
+        None => None,
+        Some(value) => {
+            Some(request::id(value).ok_or_else(|| fault("occurred_at", value, "give whole seconds since 1970"))?)
+        }
+    };
     let small = |n: Option<u16>| n.and_then(|n| u8::try_from(n).ok());
+    // One base of time: that of the store.
+    let clock = |name: &str, most: u16, rule: &str, of: fn(i64) -> u8| {
+        let said = small(whole(name, most, rule)?);
+        let computed = time.map(of);
+        match (said, computed, given(name)) {
+            (Some(said), Some(computed), Some(value)) if said != computed => {
+                let rule = format!("occurred_at makes it {computed}, as UTC; leave {name} out, or give that");
+                Err(fault(name, value, &rule))
+            }
+            _ => Ok(computed.or(said)),
+        }
+    };
     let spent = number("abs_amount")?.map(|size| -size.abs());
     Ok(Transaction {
         merchant: text("merchant")?,
@@ -226,8 +264,8 @@ fn raw_features(asked: &Map<String, Value>) -> Result<Transaction, HttpError> {
         amount: number("amount")?.or(spent),
         mcc: whole("mcc", 9_999, "give a merchant category code from 0 to 9999")?,
         channel: text("channel")?,
-        hour: small(whole("hour_of_day", 23, "give an hour from 0 to 23")?),
-        weekday: small(whole("dow", 6, "give a day from 0 (Monday) to 6")?),
+        hour: clock("hour_of_day", 23, "give an hour from 0 to 23, as UTC", transaction::hour)?,
+        weekday: clock("dow", 6, "give a day from 0 (Monday) to 6, as UTC", transaction::weekday)?,
         subscription: flag("is_subscription")?,
         p2p: flag("is_p2p")?,
     })
@@ -257,6 +295,20 @@ mod tests {
     fn what_is_missing_is_not_known() {
         assert_eq!(raw(json!({ "merchant": null })).unwrap(), Transaction::default());
         assert_eq!(raw(json!({ "abs_amount": 3 })).unwrap().amount, Some(-3.0));
+    }
+
+    /// Friday 20:30 in Denver is Saturday 02:30 in UTC, which is what the store and so the training go by.
+    #[test]
+    fn the_time_of_a_payment_means_what_it_means_in_the_store_case_a14() {
+        let friday_evening_in_denver = 1_793_500_200;
+        let transaction = raw(json!({ "occurred_at": friday_evening_in_denver })).unwrap();
+        assert_eq!((transaction.hour, transaction.weekday), (Some(2), Some(6)));
+        let same = json!({ "occurred_at": friday_evening_in_denver, "hour_of_day": 2, "dow": 6 });
+        assert_eq!(raw(same).unwrap(), transaction);
+        let local = json!({ "occurred_at": friday_evening_in_denver, "hour_of_day": 20 });
+        let error = raw(local).unwrap_err();
+        assert!(error.starts_with("hour_of_day is 20") && error.contains("makes it 2, as UTC"), "{error}");
+        assert!(raw(json!({ "occurred_at": "now" })).unwrap_err().starts_with("occurred_at is \"now\""));
     }
 
     #[test]

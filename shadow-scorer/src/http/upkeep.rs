@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use super::app::App;
 use super::ml_v2::seconds;
 use super::training;
+use crate::observer::Observer;
 
 /// Trainings that drift asks for.
 #[derive(Debug)]
@@ -43,6 +44,17 @@ impl Retraining {
     }
 }
 
+/// Seconds of the past that drift looks at.
+const DRIFT_WINDOW: u64 = 7 * 86_400;
+
+/// How many distinct users are behind what drift at `now` (seconds since 1970) is judged by; `None` where no user is
+/// known. Who moved between the arms counts in both.
+pub(super) fn drift_users(observer: &Observer, now: u64) -> Option<u64> {
+    let (_, users) = observer.users(now.saturating_sub(DRIFT_WINDOW).saturating_mul(1_000));
+    let known = users.rule.saturating_add(users.model).saturating_mul(users.sampled_one_in);
+    (known > 0).then_some(known)
+}
+
 impl App {
     /// Judges and looks at drift every so often, until the program ends.
     pub async fn keep_judging(self: Arc<Self>) {
@@ -60,7 +72,8 @@ impl App {
 
     /// Trains anew if drift at `now` (seconds since 1970) asks for it and may.
     pub async fn retrain_if_moved(self: &Arc<Self>, now: u64) {
-        let report = self.observer.as_ref().and_then(|observer| observer.drift().report(now));
+        let report =
+            self.observer.as_ref().and_then(|observer| observer.drift().report(now, drift_users(observer, now)));
         let Some(report) = report.filter(|report| report.asks_for_training()) else { return };
         if !self.retraining.take_turn(now) {
             return;

@@ -1,18 +1,23 @@
 //! The registry on disk: version folders and alias files.
 //!
 //! An alias (`champion`, `challenger`, `previous`) is a file of one line, the version's name, replaced by rename, so
-//! that a reader sees the old or the new and nothing between. Whoever changes aliases holds the folder's lock;
-//! readers need none.
+//! that a reader sees the old or the new and nothing between. A program that changes aliases holds the folder's lock
+//! ([`super::lock`]); readers need none.
 
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
+use super::lock::Lock;
 use super::manifest::MANIFEST;
 use super::refusal::Refusal;
 
 /// The newest versions, kept whether an alias names them or not.
 pub const KEPT: usize = 3;
+/// Bytes of an alias: a version's name and a line's end.
+const MOST_ALIAS: u64 = 1_024;
+/// File that names the champion which a rollback led to, so that a repeated rollback finds its work done.
+const ROLLED_BACK_TO: &str = "rolled_back_to";
 
 /// A name that points at a version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -46,12 +51,6 @@ pub struct Folder {
     root: PathBuf,
 }
 
-/// Held while aliases change; let go when dropped.
-#[derive(Debug)]
-pub struct Lock {
-    _file: File,
-}
-
 impl Folder {
     /// The registry at `root`, which need not be there yet.
     #[must_use]
@@ -74,6 +73,7 @@ impl Folder {
             && version.len() <= 128
             && !version.starts_with('.')
             && version.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+            && version != ROLLED_BACK_TO
             && Alias::ALL.iter().all(|alias| alias.as_str() != version);
         if good { Ok(self.root.join(version)) } else { Err(Refusal::Name(version.to_owned())) }
     }
@@ -83,22 +83,52 @@ impl Folder {
     /// # Errors
     /// When the file is there but cannot be read.
     pub fn alias(&self, alias: Alias) -> io::Result<Option<String>> {
-        match fs::read_to_string(self.root.join(alias.as_str())) {
-            Ok(text) => Ok(Some(text.trim().to_owned()).filter(|version| !version.is_empty())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+        self.read(alias.as_str())
     }
 
     /// Lets `alias` name `version`, or nothing.
     ///
     /// # Errors
     /// When the folder cannot be written.
-    pub fn set_alias(&self, _held: &Lock, alias: Alias, version: Option<&str>) -> io::Result<()> {
-        let path = self.root.join(alias.as_str());
+    pub fn set_alias(&self, lock: &Lock, alias: Alias, version: Option<&str>) -> io::Result<()> {
+        self.write(lock, alias.as_str(), version)
+    }
+
+    /// The version that the last rollback made the champion; `None` when a deployment followed it, or there was none.
+    ///
+    /// # Errors
+    /// When the file is there but cannot be read.
+    pub fn rolled_back_to(&self) -> io::Result<Option<String>> {
+        self.read(ROLLED_BACK_TO)
+    }
+
+    /// Notes the version that a rollback made the champion; `None` after a deployment.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub fn set_rolled_back_to(&self, lock: &Lock, version: Option<&str>) -> io::Result<()> {
+        self.write(lock, ROLLED_BACK_TO, version)
+    }
+
+    fn read(&self, name: &str) -> io::Result<Option<String>> {
+        let file = match File::open(self.root.join(name)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let mut text = String::new();
+        if file.take(MOST_ALIAS + 1).read_to_string(&mut text)? as u64 > MOST_ALIAS {
+            let message = format!("{name} has more than {MOST_ALIAS} bytes, it should name one version");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+        }
+        Ok(Some(text.trim().to_owned()).filter(|version| !version.is_empty()))
+    }
+
+    fn write(&self, _held: &Lock, name: &str, version: Option<&str>) -> io::Result<()> {
+        let path = self.root.join(name);
         match version {
             Some(version) => {
-                let draft = self.root.join(format!(".{}.new", alias.as_str()));
+                let draft = self.root.join(format!(".{name}.new"));
                 let mut file = File::create(&draft)?;
                 writeln!(file, "{version}")?;
                 file.sync_all()?;
@@ -109,17 +139,6 @@ impl Folder {
                 _ => Ok(()),
             },
         }
-    }
-
-    /// Waits until nobody else changes aliases.
-    ///
-    /// # Errors
-    /// When the folder cannot be written.
-    pub fn lock(&self) -> io::Result<Lock> {
-        fs::create_dir_all(&self.root)?;
-        let file = File::create(self.root.join(".lock"))?;
-        file.lock()?;
-        Ok(Lock { _file: file })
     }
 
     /// Every version that has a manifest, the newest first (by when the manifest was written, then by name).
@@ -170,6 +189,7 @@ impl Folder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::lock::Caller;
 
     fn with_versions(names: &[&str]) -> (tempfile::TempDir, Folder) {
         let root = tempfile::tempdir().unwrap();
@@ -187,7 +207,7 @@ mod tests {
     fn an_alias_comes_back_and_goes() {
         let (_root, folder) = with_versions(&["v1"]);
         assert_eq!(folder.alias(Alias::Champion).unwrap(), None);
-        let lock = folder.lock().unwrap();
+        let lock = Lock::take(&folder, &Caller::always()).unwrap();
         folder.set_alias(&lock, Alias::Champion, Some("v1")).unwrap();
         assert_eq!(folder.alias(Alias::Champion).unwrap().as_deref(), Some("v1"));
         folder.set_alias(&lock, Alias::Champion, None).unwrap();
@@ -198,7 +218,7 @@ mod tests {
     #[test]
     fn the_last_three_and_what_an_alias_names_are_kept() {
         let (_root, folder) = with_versions(&["v6", "v5", "v4", "v3", "v2", "v1"]);
-        let lock = folder.lock().unwrap();
+        let lock = Lock::take(&folder, &Caller::always()).unwrap();
         folder.set_alias(&lock, Alias::Previous, Some("v2")).unwrap();
         assert_eq!(folder.prune(&lock).unwrap(), ["v3", "v1"]);
         assert_eq!(folder.versions().unwrap(), ["v6", "v5", "v4", "v2"]);
@@ -207,7 +227,7 @@ mod tests {
     #[test]
     fn no_alias_leads_out_of_the_registry() {
         let folder = Folder::new("models/registry");
-        for bad in ["", "..", "../x", "/etc", "a/b", ".hidden", "champion", "a b"] {
+        for bad in ["", "..", "../x", "/etc", "a/b", ".hidden", "champion", "rolled_back_to", "a b"] {
             assert!(matches!(folder.version(bad), Err(Refusal::Name(name)) if name == bad), "{bad:?}");
         }
         assert!(folder.version("20261124T2201-a1b2").is_ok());

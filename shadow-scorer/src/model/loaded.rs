@@ -50,7 +50,7 @@ fn replay(session: &Session, reference: &Reference) -> Result<(), Refusal> {
         // No copy of slices, which panics where they differ in length: the rows are a file's.
         let copy = |rows: &mut [f32]| rows.iter_mut().zip(values).for_each(|(to, from)| *to = *from);
         let rows = Rows::new(values.len() / width.max(1), width, copy);
-        rows.and_then(|rows| session.predict(&rows)).map_err(|error| Refusal::Graph(error.to_string()))
+        rows.and_then(|rows| session.predict(&rows)).map_err(|error| Refusal::graph(error.to_string()))
     };
     let together = predict(&rows)?;
     let mut one_by_one = Vec::with_capacity(together.len());

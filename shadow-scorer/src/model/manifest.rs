@@ -4,7 +4,8 @@
 //! outputs that training saw) and `manifest.json`, which is written last and holds the hashes of the other two, so
 //! that its own hash stands for the whole. A version never changes once it is there.
 
-use std::fs;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -117,8 +118,19 @@ impl Files {
     }
 }
 
+/// Bytes of a version's file that are read: 1 GiB, hundreds of times the largest that training writes.
+const MOST_BYTES: u64 = 1 << 30;
+
 fn file(folder: &Path, name: &'static str) -> Result<Vec<u8>, Refusal> {
-    fs::read(folder.join(name)).map_err(|source| Refusal::Missing { file: name, source })
+    let read = || -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        File::open(folder.join(name))?.take(MOST_BYTES + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > MOST_BYTES {
+            return Err(io::Error::other(format!("it has more than {MOST_BYTES} bytes")));
+        }
+        Ok(bytes)
+    };
+    read().map_err(|source| Refusal::Missing { file: name, source })
 }
 
 fn hashed(folder: &Path, name: &'static str, said: &str) -> Result<Vec<u8>, Refusal> {

@@ -3,6 +3,7 @@
 //! ```text
 //! models/registry/
 //!   champion  challenger  previous     aliases: one line, a version's name
+//!   rolled_back_to                     the champion that the last rollback led to, until the next deployment
 //!   VERSION/manifest.json              hashes, feature schema, classes, figures from training
 //!   VERSION/model.onnx
 //!   VERSION/reference.json             rows and outputs that are replayed at every load
@@ -10,7 +11,9 @@
 //! A version that fails a check is refused with a reason ([`Refusal`]) and what serves goes on serving.
 
 mod folder;
+mod graph;
 mod loaded;
+mod lock;
 pub mod manifest;
 pub mod policy;
 mod refusal;
@@ -18,8 +21,9 @@ mod registry;
 mod scores;
 mod session;
 
-pub use folder::{Alias, Folder, KEPT, Lock};
+pub use folder::{Alias, Folder, KEPT};
 pub use loaded::{Loaded, TOLERANCE};
+pub use lock::{Caller, Client, Lock, LockError};
 pub use manifest::{FeatureSchema, Manifest};
 pub use refusal::Refusal;
 pub use registry::{ChangeError, Changed, Refused, Registry};

@@ -1,5 +1,9 @@
 //! When a newly trained model may serve: the rule of the replaced system.
 
+use serde_json::Value;
+
+use super::manifest::TrainingMetrics;
+
 /// Macro F1 from which on a model is deployed whatever serves now.
 pub const GOOD_F1: f64 = 0.72;
 /// A model below [`GOOD_F1`] is deployed when its F1 is at least this many times the champion's.
@@ -28,6 +32,28 @@ impl Decision {
             Self::Deploy(why) | Self::Keep(why) => why,
         }
     }
+}
+
+/// As [`decide`], but a model of `classes` labels is not good whose F1 says something of few of them: macro F1 is the
+/// mean over the labels that occur among the validation rows, and one that is all there is reaches 1.0 by itself.
+/// Manifests of before that figure pass.
+#[must_use]
+pub fn judge(metrics: &TrainingMetrics, classes: usize, champion: Option<f64>) -> Decision {
+    let judged = metrics.rest.get("judged_labels").and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok());
+    match judged {
+        Some(judged) if judged < least_judged(classes) => Decision::Keep(format!(
+            "F1 {:.4} was measured on {judged} of {classes} labels, at least {} must occur among the validation rows",
+            metrics.val_f1_macro,
+            least_judged(classes)
+        )),
+        _ => decide(metrics.val_f1_macro, champion),
+    }
+}
+
+/// Labels that must have been judged: half of them, and two. The same in `models/training/registry.py`.
+const fn least_judged(classes: usize) -> usize {
+    let half = classes.div_ceil(2);
+    if half < 2 { 2 } else { half }
 }
 
 /// Judges macro F1 on the temporal validation split, 0 to 1, against the champion's, if there is one.
@@ -63,5 +89,18 @@ mod tests {
         assert!(!decide(0.71, None).deploys());
         assert!(!decide(f64::NAN, Some(0.1)).deploys());
         assert!(decide(0.5, Some(0.6)).reason().contains("0.6000"));
+    }
+
+    #[test]
+    fn an_f1_that_says_something_of_few_labels_keeps_the_model_case_a9() {
+        let of = |judged: Value| {
+            let rest = serde_json::from_value(serde_json::json!({ "judged_labels": judged })).unwrap();
+            TrainingMetrics { val_f1_macro: 1.0, rest }
+        };
+        let kept = judge(&of(1.into()), 2, None);
+        assert!(!kept.deploys() && kept.reason().contains("1 of 2 labels"), "{kept:?}");
+        assert!(judge(&of(2.into()), 2, None).deploys());
+        assert!(!judge(&of(10.into()), 21, None).deploys() && judge(&of(11.into()), 21, None).deploys());
+        assert!(judge(&of(Value::Null), 2, None).deploys(), "a manifest of before");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::graph::ADVICE;
 use super::manifest::FeatureSchema;
 
 /// A model refused at load. The last good one goes on.
@@ -58,6 +59,18 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// A graph that cannot be used because of `cause`, with how to export one that can.
+    pub(super) fn graph(cause: impl std::fmt::Display) -> Self {
+        Self::Graph(format!("{cause}. To load it, {ADVICE}"))
+    }
+
+    /// Returns `true` if a refusal for `reason` may pass without a change of the alias: a version that is still being
+    /// copied, or whose files cannot be read for a moment, looks like that.
+    #[must_use]
+    pub fn may_pass(reason: &str) -> bool {
+        matches!(reason, "missing" | "manifest" | "hash")
+    }
+
     /// Every [`Refusal::reason`].
     pub const REASONS: &[&str] = &["missing", "manifest", "hash", "schema", "graph", "reference", "changed", "name"];
 

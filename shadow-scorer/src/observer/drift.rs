@@ -51,16 +51,16 @@ impl Drift {
         self.registry.champion().map(|champion| self.watch(&champion))
     }
 
-    /// What is known at `now` (seconds since 1970) of the model that serves; `None` without one, or when its manifest has
-    /// no training distribution.
+    /// What is known at `now` (seconds since 1970) of the model that serves, from `users` distinct users if that is known;
+    /// `None` without a model, or when its manifest has no training distribution.
     #[must_use]
-    pub fn report(&self, now: u64) -> Option<Report> {
-        Some(self.champion()?.watch.as_ref().ok()?.report(now))
+    pub fn report(&self, now: u64, users: Option<u64>) -> Option<Report> {
+        Some(self.champion()?.watch.as_ref().ok()?.report(now, users))
     }
 
-    /// Lets the gauges say what is known at `now`. What is not known has none.
-    pub fn expose(&self, metrics: &Metrics, now: u64) {
-        let report = self.report(now);
+    /// Lets the gauges say what is known at `now` from `users`. What is not known has none.
+    pub fn expose(&self, metrics: &Metrics, now: u64, users: Option<u64>) {
+        let report = self.report(now, users);
         let psi = report.as_ref().map_or(&[][..], |report| &report.psi);
         let mut exposed = self.exposed.lock().unwrap_or_else(PoisonError::into_inner);
         exposed.retain(|name| {
@@ -81,13 +81,13 @@ impl Drift {
 
     /// What model status says of it: the report, with a line for people.
     #[must_use]
-    pub fn status(&self, now: u64) -> Value {
+    pub fn status(&self, now: u64, users: Option<u64>) -> Value {
         let not_watched = |why: String| json!({ "state": "not_watched", "line": why });
         let Some(watched) = self.champion() else { return not_watched("no model serves".into()) };
         match &watched.watch {
             Err(reason) => not_watched(reason.to_string()),
             Ok(watch) => {
-                let report = watch.report(now);
+                let report = watch.report(now, users);
                 json!({ "state": state(&report), "line": line(&report, self.patience), "report": report })
             }
         }
@@ -131,8 +131,9 @@ fn state(report: &Report) -> &'static str {
 /// In one line: what moved, by how much.
 fn line(report: &Report, patience: Patience) -> String {
     if report.collecting {
+        let users = report.users.map_or_else(String::new, |users| format!(" of {users} of {} users", patience.users));
         return format!(
-            "collecting: {} of {} rows over {:.1} of {:.1} hours",
+            "collecting: {} of {} rows{users} over {:.1} of {:.1} hours",
             report.rows,
             patience.rows,
             hours(report.span_seconds),

@@ -200,6 +200,7 @@ impl Raw {
                 )?,
                 drift: Patience {
                     rows: in_range("drift-rows", self.drift_rows, 1, 1_000_000, "give 1 to 1000000 rows")?,
+                    users: in_range("drift-users", self.drift_users, 0, 1_000_000, "give 0 to 1000000 users")?,
                     span: 3_600 * in_range("drift-hours", self.drift_hours, 0, 168, "give 0 to 168 hours, a week")?,
                 },
             },

@@ -143,6 +143,10 @@ pub struct Raw {
     #[arg(long, env = "PERCH_DRIFT_HOURS", value_name = "HOURS", default_value_t = 24)]
     pub drift_hours: u64,
 
+    /// Distinct users that they must come from, where users are known: the habits of few are no sample of a population
+    #[arg(long, env = "PERCH_DRIFT_USERS", value_name = "N", default_value_t = 100)]
+    pub drift_users: u64,
+
     /// How often the models are judged on what users said, and drift is looked at; 0 never
     #[arg(long, env = "PERCH_JUDGE_EVERY_MS", value_name = "MS", default_value_t = 60_000)]
     pub judge_every_ms: u64,

@@ -11,6 +11,7 @@ use sqlx::{AssertSqlSafe, Row};
 use super::{Options, Store, StoreError};
 use crate::features::history::{MOST_PAST, Past};
 use crate::features::text::Normalised;
+use crate::features::transaction::{hour, weekday};
 use crate::features::{History, Transaction};
 
 /// Ids asked of the store in one statement.
@@ -284,27 +285,4 @@ pub(super) fn read(row: &AnyRow) -> Result<(i64, i64, Transaction), sqlx::Error>
         p2p: flag(8)?,
     };
     Ok((row.try_get(0)?, occurred_at, transaction))
-}
-
-/// 0..=23.
-fn hour(at: i64) -> u8 {
-    u8::try_from(at.rem_euclid(86_400) / 3_600).unwrap_or_default()
-}
-
-/// 0 = Monday; 1970 began on a Thursday.
-fn weekday(at: i64) -> u8 {
-    u8::try_from((at.div_euclid(86_400) + 3).rem_euclid(7)).unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hour_and_weekday_are_those_of_the_calendar() {
-        // 2026-10-31 is a Saturday; 23:59:59 UTC.
-        assert_eq!((weekday(1_793_491_199), hour(1_793_491_199)), (5, 23));
-        // The second before 1970 was Wednesday's last.
-        assert_eq!((weekday(-1), hour(-1)), (2, 23));
-    }
 }

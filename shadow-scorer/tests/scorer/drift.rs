@@ -41,7 +41,7 @@ async fn week(store: &Store, payments: &[Payment], days: i64) -> Report {
     let manifest = &model.manifest;
     let agreement = manifest.metrics.rest["agreement_with_rules"].as_f64();
     let reference = Reference::of(&manifest.rest["drift"], agreement, manifest.classes.len());
-    let watch = Watch::new(reference.expect("run `make ml-train`"), Patience { rows: 500, span: DAY });
+    let watch = Watch::new(reference.expect("run `make ml-train`"), Patience { rows: 500, span: DAY, users: 100 });
 
     let until = payments.last().unwrap().transaction.occurred_at;
     let recent = payments.iter().map(|payment| &payment.transaction);
@@ -58,7 +58,7 @@ async fn week(store: &Store, payments: &[Payment], days: i64) -> Report {
         }
     };
     Scores::watched(&[&model], &found, &metrics, seen).await;
-    watch.report(START + 7 * DAY - 1)
+    watch.report(START + 7 * DAY - 1, None)
 }
 
 #[tokio::test]
@@ -100,9 +100,11 @@ async fn having_seen(times: i64, flags: &[&str]) -> Scorer {
     demo::write(&store, &payments, |_, _| {}).await.unwrap();
     store.close().await;
 
-    // Every row counts here, however slow the machine.
+    // Every row counts here, however slow the machine, and whichever user it is said to be of.
     let patience = ASKED.to_string();
     let own = ["--drift-rows", &patience, "--drift-hours", "0", "--observe-deadline-ms", "60000"];
+    let any_user = if flags.contains(&"--drift-users") { &[][..] } else { &["--drift-users", "0"] };
+    let own = [&own[..], any_user].concat();
     let scorer = Scorer::start_in(place, &[&own, flags].concat()).await;
     let step = payments.len() / ASKED;
     let ids: Vec<i64> = payments.iter().step_by(step).map(|payment| payment.transaction.id).take(ASKED).collect();
@@ -168,4 +170,15 @@ async fn drift_asks_for_one_training_per_cool_down_when_it_may() {
     assert_eq!(moved.metric("lm_ml_train_runs_total{status=\"rejected\"}").await, 1.0);
     moved.app.retrain_if_moved(now + DAY).await;
     assert_eq!(runs(), 2);
+}
+
+/// Two users ask about the payments of a hundred and twenty: habits moved, but it is two users' habits.
+#[tokio::test]
+async fn a_pilot_of_few_users_is_not_a_moved_population_case_a20() {
+    let pilot = having_seen(3, &["--drift-users", "50"]).await;
+    let drift = pilot.drift().await;
+    assert_eq!((&drift["state"], &drift["report"]["moved"]), (&json!("collecting"), &json!([])), "{drift}");
+    let line = drift["line"].as_str().unwrap();
+    assert!(line.contains("900 of 900 rows of ") && line.contains(" of 50 users"), "{line}");
+    assert_eq!(pilot.metric_if_any("perch_scorer_drift_psi{feature=\"abs_amount\"}").await, None);
 }

@@ -21,6 +21,7 @@ mod scorer;
 
 /// Batches as the filter writes them.
 mod batch;
+mod corpus;
 
 #[path = "../support/small_model.rs"]
 #[allow(dead_code, unreachable_pub, reason = "shared with the unit tests, each uses a part")]

@@ -1,9 +1,13 @@
 //! The model API: what serves, what is refused, how models are moved.
 
 use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use http::StatusCode;
 use serde_json::{Value, json};
+use shadow_scorer::model::{Caller, Folder, Lock};
 
 use crate::scorer::{Place, Scorer};
 use crate::small_model::{Version, alias};
@@ -57,18 +61,66 @@ async fn a_first_model_that_is_refused_leaves_a_scorer_that_says_so_until_it_is_
     fs::write(&model, &whole[..100]).unwrap();
     let scorer = Scorer::start_in(place, &[]).await;
     assert_eq!(scorer.get("/ml/v2/model/status").await.json()["refused"][0]["reason"], "hash");
-    let readyz = scorer.get("/readyz").await.json();
-    assert_eq!((&readyz["ready"], &readyz["model"]), (&json!(true), &json!(null)), "{readyz}");
+    // Not ready, or it would replace a scorer that has a model (case A5).
+    let answer = scorer.get("/readyz").await;
+    let readyz = answer.json();
+    assert_eq!(
+        (answer.status, &readyz["ready"], &readyz["model"]),
+        (StatusCode::SERVICE_UNAVAILABLE, &json!(false), &json!(null))
+    );
+    assert!(readyz["why_not"].as_str().unwrap().contains("cut short"), "{readyz}");
+    assert_eq!(scorer.metric("perch_scorer_ready").await, 0.0);
 
     fs::write(&model, &whole).unwrap();
     let answer = scorer.post("/ml/v2/model/reload", "").await;
     assert_eq!((answer.status, &answer.json()["available"]), (StatusCode::OK, &json!(true)));
+    assert_eq!(scorer.get("/readyz").await.status, StatusCode::OK);
+    assert_eq!(scorer.metric("perch_scorer_ready").await, 1.0);
+}
+
+/// As a registry that is synchronised file by file looks, the alias first; nothing is asked of the scorer meanwhile.
+#[tokio::test]
+async fn a_first_model_that_is_copied_after_its_alias_serves_by_itself_case_a5() {
+    let place = Place::new().await;
+    fs::create_dir(place.registry()).unwrap();
+    alias(&place.registry(), "champion", "v1");
+    let whole = tempfile::tempdir().unwrap();
+    let from = place.version("v1").write(whole.path());
+    let scorer = Scorer::start_in(place, &["--registry-poll-ms", "10"]).await;
+    assert_eq!(scorer.get("/readyz").await.status, StatusCode::SERVICE_UNAVAILABLE);
+    tokio::spawn(Arc::clone(&scorer.app).watch_registry());
+    let to = scorer.place.registry().join("v1");
+    fs::create_dir(&to).unwrap();
+    for file in ["manifest.json", "model.onnx", "reference.json"] {
+        fs::copy(from.join(file), to.join(file)).unwrap();
+    }
+    scorer.metric_becomes("perch_scorer_model_info{alias=\"champion\",version=\"v1\"}", 1.0).await;
+    assert_eq!(scorer.get("/readyz").await.status, StatusCode::OK);
+}
+
+/// The folder is one that nobody can write to, not even the superuser: a file stands where it should be.
+#[tokio::test]
+async fn a_registry_that_cannot_be_written_says_so_before_anything_is_done_question_4() {
+    let scorer = Scorer::start(&["--registry-poll-ms", "0"]).await;
+    let registry = scorer.place.registry();
+    scorer.place.version("v2").write(&registry);
+    fs::create_dir(registry.join(".lock.d")).unwrap();
+    let _ = fs::remove_file(registry.join(".lock"));
+    fs::rename(registry.join(".lock.d"), registry.join(".lock")).unwrap();
+    for path in ["deploy", "challenge", "rollback"] {
+        let answer = scorer.post(&format!("/ml/v2/model/{path}"), r#"{"version":"v2"}"#).await;
+        assert_eq!((answer.status, &answer.json()["reason"]), (StatusCode::CONFLICT, &json!("registry")), "{path}");
+        assert!(answer.text().contains("cannot be written (is a directory)"), "{}", answer.text());
+        assert!(!answer.text().contains(scorer.place.path().to_str().unwrap()), "{}", answer.text());
+    }
+    let live = scorer.suggest(r#"{"txn_ids":[3]}"#).await;
+    assert_eq!(live.header("x-perch-model-version"), Some("v1"));
 }
 
 #[tokio::test]
 async fn a_deployment_by_alias_reaches_the_scorer_by_itself() {
     let scorer = Scorer::start(&["--registry-poll-ms", "10"]).await;
-    tokio::spawn(std::sync::Arc::clone(&scorer.app).watch_registry());
+    tokio::spawn(Arc::clone(&scorer.app).watch_registry());
     scorer.place.version("v2").write(&scorer.place.registry());
     alias(&scorer.place.registry(), "champion", "v2");
     scorer.metric_becomes("perch_scorer_model_info{alias=\"champion\",version=\"v2\"}", 1.0).await;
@@ -133,5 +185,47 @@ async fn a_prediction_that_cannot_be_made_names_the_value() {
             "{}",
             answer.text()
         );
+    }
+}
+
+/// How many attempts at the registry's lock this process makes or has made.
+fn open_locks(registry: &Path) -> usize {
+    let lock = registry.canonicalize().unwrap().join(".lock");
+    let open = fs::read_dir("/proc/self/fd").unwrap();
+    open.filter(|entry| entry.as_ref().is_ok_and(|fd| fs::read_link(fd.path()).is_ok_and(|to| to == lock))).count()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deployment_whose_client_gave_up_does_not_come_true_later_case_a11() {
+    let scorer = Arc::new(Scorer::start(&["--registry-poll-ms", "0"]).await);
+    let registry = scorer.place.registry();
+    scorer.place.version("v2").write(&registry);
+    let held = Lock::take(&Folder::new(&registry), &Caller::always()).unwrap();
+    let asking = Arc::clone(&scorer);
+    let client = tokio::spawn(async move { asking.post("/ml/v2/model/deploy", r#"{"version":"v2"}"#).await.status });
+    while open_locks(&registry) < 2 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    client.abort();
+    assert!(client.await.unwrap_err().is_cancelled());
+    // The attempt ends though the lock is still held, and what is free then changes nothing any more.
+    while open_locks(&registry) > 1 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    drop(held);
+    assert_eq!(fs::read_to_string(registry.join("champion")).unwrap(), "v1\n");
+    assert_eq!(scorer.status().await["meta"]["version"], "v1");
+}
+
+#[tokio::test]
+async fn a_repeated_rollback_stays_and_says_so_case_b6() {
+    let scorer = Scorer::start(&[]).await;
+    scorer.place.version("v2").write(&scorer.place.registry());
+    scorer.post("/ml/v2/model/deploy", r#"{"version":"v2"}"#).await;
+    for _ in 0..3 {
+        let answer = scorer.post("/ml/v2/model/rollback", "").await;
+        let status = answer.json();
+        assert_eq!((answer.status, &status["meta"]["version"]), (StatusCode::OK, &json!("v1")), "{status}");
+        assert_eq!((&status["previous"], &status["rolled_back_to"]), (&json!("v2"), &json!("v1")));
     }
 }

@@ -1,8 +1,10 @@
 //! The program as an operator meets it: one clear message when it cannot start, and an orderly end.
 
-use std::io::{BufRead as _, BufReader, Read as _};
-use std::net::TcpListener;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
+
+use shadow_scorer::model::{Caller, Folder, Lock};
 
 use crate::scorer::Place;
 
@@ -103,4 +105,27 @@ async fn a_termination_signal_ends_it_well() {
     let mut rest = String::new();
     running.lines.read_to_string(&mut rest).unwrap();
     assert!(rest.contains("SIGTERM") && rest.contains("ended"), "{rest}");
+}
+
+/// The lock is held all the time: what waits for it must not keep the program from ending.
+#[tokio::test]
+async fn a_termination_signal_ends_it_while_a_change_waits_for_the_registry_case_3b() {
+    let place = Place::new().await.with_champion();
+    let registry = place.registry().canonicalize().unwrap();
+    let _held = Lock::take(&Folder::new(&registry), &Caller::always()).unwrap();
+    let mut running = Running::start(command(&place, "127.0.0.1:0").args(["--drain-ms", "0"]));
+    let said = running.until("listening on");
+    let address = said.split_once("listening on ").unwrap().1.split_once(',').unwrap().0;
+    let mut client = TcpStream::connect(address).unwrap();
+    client.write_all(b"POST /ml/v2/model/rollback HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n").unwrap();
+    let open = format!("/proc/{}/fd", running.child.id());
+    let waits = |fd: std::io::Result<std::fs::DirEntry>| {
+        fd.is_ok_and(|fd| std::fs::read_link(fd.path()).is_ok_and(|to| to == registry.join(".lock")))
+    };
+    while !std::fs::read_dir(&open).unwrap().any(waits) {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    rustix::process::kill_process(rustix::process::Pid::from_child(&running.child), rustix::process::Signal::TERM)
+        .unwrap();
+    assert!(running.child.wait().unwrap().success());
 }

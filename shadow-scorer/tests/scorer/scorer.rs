@@ -179,7 +179,7 @@ impl Scorer {
     }
 
     /// As [`Scorer::metric`], `None` while the series is not there.
-    async fn metric_if_any(&self, series: &str) -> Option<f64> {
+    pub(crate) async fn metric_if_any(&self, series: &str) -> Option<f64> {
         let text = self.get("/metrics").await.text();
         let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '))?;
         Some(value.parse().unwrap())

@@ -121,3 +121,48 @@ async fn a_second_training_is_refused_while_one_runs() {
     std::fs::write(scorer.place.registry().join("go"), "").unwrap();
     assert_eq!(rest.await.status, StatusCode::OK);
 }
+
+#[tokio::test]
+async fn a_registry_that_takes_no_version_is_found_out_before_a_training_question_4() {
+    let script = "touch \"$0.ran\"";
+    let scorer = with_labels(100, script, &["--registry-poll-ms", "0"]).await;
+    let registry = scorer.place.registry();
+    std::fs::remove_dir_all(&registry).unwrap();
+    std::fs::write(&registry, "not a folder").unwrap();
+    let answer = scorer.post("/ml/v2/train", "").await;
+    assert_eq!(
+        (answer.status, &answer.json()["reason"]),
+        (StatusCode::CONFLICT, &json!("registry")),
+        "{}",
+        answer.text()
+    );
+    assert!(!scorer.place.path().join("train.sh.ran").exists());
+}
+
+/// Dropped, as at SIGTERM: the child and what it started are gone, and its rows with them.
+#[tokio::test]
+async fn a_training_ends_with_the_scorer_case_2b() {
+    let script = r#"
+        sleep 600 &
+        echo "$$ $!" >"$4/pids.new"
+        mv "$4/pids.new" "$4/pids"
+        wait
+    "#;
+    let scorer = with_labels(100, script, &["--drain-notice-ms", "0"]).await;
+    let pids = scorer.place.registry().join("pids");
+    let (app, asked) = (std::sync::Arc::clone(&scorer.app), std::sync::Arc::clone(&scorer.app));
+    let training = tokio::spawn(async move { asked.trainer.train(&asked.store, None).await });
+    while !pids.exists() {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    app.finish().await;
+    assert!(matches!(training.await.unwrap(), Err(shadow_scorer::feedback::TrainError::Stopped)));
+    for pid in std::fs::read_to_string(&pids).unwrap().split_whitespace() {
+        let status = || std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        while !(status().is_empty() || status().contains("State:\tZ")) {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    }
+    let runs = std::fs::read_dir(scorer.place.path().join("train")).unwrap();
+    assert!(runs.map(|run| run.unwrap().path()).all(|run| !run.join("features").exists()), "rows are not kept");
+}

@@ -6,8 +6,8 @@
 //! do the predicted labels. Below 0.1 nothing has happened; from [`MOVED`] on a feature has moved, and the alert on it
 //! and the guard's signal use the same number.
 //!
-//! **Edges.** Nothing is said before [`Patience::rows`] rows over [`Patience::span`] were seen (a morning is no sample of
-//! a day), and nothing of hour and weekday before the whole week: "collecting" is a state of its own, not a PSI of 0.
+//! **Edges.** Nothing is said before [`Patience::rows`] rows of [`Patience::users`] users over [`Patience::span`] were
+//! seen (a morning is no sample of a day, and ten users are none of a population), and nothing of hour and weekday before the whole week: "collecting" is a state of its own, not a PSI of 0.
 //! How long a user's history is does not count: it grows by itself with every user that stays, and with it the spread of
 //! each single share, while where the shares' mass lies stays as it was.
 //!
@@ -35,6 +35,9 @@ pub struct Patience {
     pub rows: u64,
     /// Time between the first and the last of them, in seconds.
     pub span: u64,
+    /// Distinct users behind them. What a user buys is a habit: the rows of ten users are no sample of a population,
+    /// however many rows they are.
+    pub users: u64,
 }
 
 /// Collects rows and compares them with a model's training distribution. One per model: a new champion starts anew.
@@ -52,6 +55,8 @@ pub struct Report {
     pub rows: u64,
     /// Time that they span, in seconds.
     pub span_seconds: u64,
+    /// Distinct users that were seen; `None` where no user is known, as their number then decides nothing.
+    pub users: Option<u64>,
     /// Is there too little to judge anything by?
     pub collecting: bool,
     /// PSI by feature, the greatest first; what cannot be judged yet is not in. The gauges say all of it.
@@ -105,13 +110,14 @@ impl Watch {
         hour.differed += differed;
     }
 
-    /// What is known at `now`.
+    /// What is known at `now`, when the rows came from `users` distinct users.
     #[must_use]
-    pub fn report(&self, now: u64) -> Report {
+    pub fn report(&self, now: u64, users: Option<u64>) -> Report {
         let Ok(mut window) = self.window.lock() else { return Report::nothing() };
         let seen = window.total(now);
         drop(window);
-        let collecting = seen.rows < self.patience.rows || seen.span < self.patience.span;
+        let few_users = users.is_some_and(|users| users < self.patience.users);
+        let collecting = few_users || seen.rows < self.patience.rows || seen.span < self.patience.span;
         let whole_week = seen.span >= window::SPAN - window::HOUR;
         let mut psi = if collecting { Vec::new() } else { self.reference.compare(&seen.counts, whole_week) };
         psi.sort_by(|a, b| b.1.total_cmp(&a.1));
@@ -120,10 +126,11 @@ impl Watch {
         #[allow(clippy::cast_precision_loss)] // counts of a week
         let agreement = (judged > 0).then(|| seen.agreed as f64 / judged as f64);
         let agreement_baseline = self.reference.agreement;
-        let fell = |now: f64, then: f64| judged >= self.patience.rows && now < then * FALLEN;
+        let fell = |now: f64, then: f64| !few_users && judged >= self.patience.rows && now < then * FALLEN;
         Report {
             rows: seen.rows,
             span_seconds: seen.span,
+            users,
             collecting,
             psi,
             moved,
@@ -139,6 +146,7 @@ impl Report {
         Self {
             rows: 0,
             span_seconds: 0,
+            users: None,
             collecting: true,
             psi: Vec::new(),
             moved: Vec::new(),
@@ -153,7 +161,7 @@ impl Report {
 mod tests {
     use super::*;
     use crate::demo::{self, Plan};
-    use crate::features::{History, Transaction, WIDTH, encode, schema};
+    use crate::features::{History, Transaction, WIDTH, encode, schema, transaction};
 
     /// Rows as they would be served, and what the manifest would say of the same rows.
     fn rows(seed: u64, scale: f64) -> Vec<f32> {
@@ -161,15 +169,15 @@ mod tests {
         let mut rows = vec![0.0; payments.len() * WIDTH];
         for (row, payment) in rows.chunks_exact_mut(WIDTH).zip(&payments) {
             let stored = &payment.transaction;
-            #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+            #[allow(clippy::cast_precision_loss)]
             let transaction = Transaction {
                 merchant: stored.merchant.clone(),
                 memo: stored.memo.clone(),
                 amount: Some(stored.amount_cents as f64 / 100.0 * scale),
                 mcc: stored.mcc,
                 channel: stored.channel.clone(),
-                hour: Some((stored.occurred_at.rem_euclid(86_400) / 3_600) as u8),
-                weekday: Some(((stored.occurred_at / 86_400 + 3) % 7) as u8),
+                hour: Some(transaction::hour(stored.occurred_at)),
+                weekday: Some(transaction::weekday(stored.occurred_at)),
                 subscription: stored.subscription,
                 p2p: stored.p2p,
             };
@@ -181,7 +189,7 @@ mod tests {
     fn watch(training: &[f32]) -> Watch {
         let labels = training.chunks_exact(WIDTH).enumerate().map(|(at, _)| at % 3);
         let reference = Reference::from_rows(training, labels, 3, Some(0.9));
-        Watch::new(reference, Patience { rows: 500, span: 3_600 })
+        Watch::new(reference, Patience { rows: 500, span: 3_600, users: 100 })
     }
 
     /// Spread evenly over `days` from `start`.
@@ -199,7 +207,7 @@ mod tests {
     fn a_stable_week_has_no_drift() {
         let watch = watch(&rows(1, 1.0));
         let end = play(&watch, &rows(2, 1.0), START, 7, |at| at % 3);
-        let report = watch.report(end - 1);
+        let report = watch.report(end - 1, None);
         assert!(!report.collecting && report.moved.is_empty(), "{:?}", report.psi.first());
         assert!(report.psi.iter().any(|(name, _)| name == "dow"), "the whole week is there");
         assert!(!report.asks_for_training());
@@ -209,17 +217,34 @@ mod tests {
     fn amounts_three_times_as_large_are_named() {
         let watch = watch(&rows(1, 1.0));
         let end = play(&watch, &rows(2, 3.0), START, 2, |at| at % 3);
-        let report = watch.report(end);
+        let report = watch.report(end, None);
         assert!(report.moved.iter().all(|name| name.contains("amount")), "{:?}", report.moved);
         assert!(report.moved.iter().any(|name| name == "abs_amount"), "{:?}", report.psi);
         assert!(report.asks_for_training());
+    }
+
+    /// Rows of many users stand for rows of few here: what is asked about is the same, only who asks is not.
+    #[test]
+    fn few_users_are_no_population_however_many_rows_they_make_case_a20() {
+        let watch = watch(&rows(1, 1.0));
+        let end = play(&watch, &rows(2, 3.0), START, 2, |at| at % 3);
+        watch.add_agreement(100, 900, end);
+        for users in [1, 10, 99] {
+            let report = watch.report(end, Some(users));
+            assert!(report.collecting && report.moved.is_empty() && report.psi.is_empty(), "{users}: {report:?}");
+            assert!(!report.agreement_fell && !report.asks_for_training(), "{users}: {report:?}");
+        }
+        for users in [Some(100), None] {
+            let report = watch.report(end, users);
+            assert!(!report.moved.is_empty() && report.agreement_fell && report.asks_for_training(), "{users:?}");
+        }
     }
 
     #[test]
     fn other_predictions_are_named() {
         let watch = watch(&rows(1, 1.0));
         let end = play(&watch, &rows(2, 1.0), START, 2, |at| usize::from(at % 10 == 0));
-        assert_eq!(watch.report(end).moved, [LABEL]);
+        assert_eq!(watch.report(end, None).moved, [LABEL]);
     }
 
     #[test]
@@ -230,7 +255,7 @@ mod tests {
         }
         let watch = watch(&rows(1, 1.0));
         let end = play(&watch, &now, START, 2, |at| at % 3);
-        assert_eq!(watch.report(end).moved, ["is_p2p"]);
+        assert_eq!(watch.report(end, None).moved, ["is_p2p"]);
     }
 
     #[test]
@@ -239,10 +264,10 @@ mod tests {
         let some = rows(2, 3.0);
         watch.add(&some[..WIDTH * 400], std::iter::repeat(0), START);
         watch.add(&some[..WIDTH], [0], START + 7_200);
-        let few = watch.report(START + 7_200);
+        let few = watch.report(START + 7_200, None);
         assert!(few.collecting && few.psi.is_empty() && !few.asks_for_training());
         watch.add(&some[..WIDTH * 400], std::iter::repeat(0), START + 7_200);
-        let day = watch.report(START + 7_200);
+        let day = watch.report(START + 7_200, None);
         assert!(!day.collecting && day.psi.iter().all(|(name, _)| name != "dow" && name != "hour_of_day"));
     }
 
@@ -250,22 +275,22 @@ mod tests {
     fn what_is_older_than_the_window_is_forgotten() {
         let watch = watch(&rows(1, 1.0));
         let end = play(&watch, &rows(2, 3.0), START, 2, |at| at % 3);
-        assert!(!watch.report(end).moved.is_empty());
+        assert!(!watch.report(end, None).moved.is_empty());
         let later = end + 8 * 86_400;
-        assert_eq!(watch.report(later).rows, 0);
+        assert_eq!(watch.report(later, None).rows, 0);
         let end = play(&watch, &rows(3, 1.0), later, 2, |at| at % 3);
-        assert!(watch.report(end).moved.is_empty());
+        assert!(watch.report(end, None).moved.is_empty());
         // A clock that is set back must not panic or bring old counts to life.
-        assert!(watch.report(START).rows <= watch.report(end).rows);
+        assert!(watch.report(START, None).rows <= watch.report(end, None).rows);
     }
 
     #[test]
     fn agreement_is_held_against_its_baseline() {
         let watch = watch(&rows(1, 1.0));
-        assert_eq!(watch.report(START).agreement, None);
+        assert_eq!(watch.report(START, None).agreement, None);
         watch.add_agreement(850, 150, START);
-        assert!(!watch.report(START).agreement_fell, "0.85 of 0.9 is not a tenth less");
+        assert!(!watch.report(START, None).agreement_fell, "0.85 of 0.9 is not a tenth less");
         watch.add_agreement(700, 300, START);
-        assert!(watch.report(START).agreement_fell);
+        assert!(watch.report(START, None).agreement_fell);
     }
 }
