@@ -2,23 +2,13 @@
 
 use std::net::IpAddr;
 
-use contract::headers;
-use contract::names::{self, Agree, IdentitySource, Outcome};
+use contract::names::{self, Agree, Outcome};
 use contract::series;
 use contract::switch::{self, RUNTIME_KEY, Share};
 use serde_json::Value;
 use stack::scrape::Scrape;
 
-use super::{Finding, Level, native};
-
-/// Share of requests without an identity from which on something is wrong with the identity.
-const MANY_WITHOUT: f64 = 0.5;
-/// Requests from which on a share of them means something.
-const ENOUGH: f64 = 20.0;
-/// Part of a pattern that removes the filter's headers with hyphens and with underscores.
-const SPELLED_BOTH_WAYS: &str = "perch[-_]";
-/// What Envoy buffers for a connection where nothing is said, in bytes.
-const ENVOYS_BUFFER: u64 = 1024 * 1024;
+use super::{Finding, Level, filter, native};
 
 /// What is to be judged.
 #[derive(Debug, Clone, Copy)]
@@ -37,16 +27,16 @@ pub struct Gateway<'a> {
 #[must_use]
 pub fn judge(gateway: Gateway<'_>) -> Vec<Finding> {
     vec![
-        stripped(gateway),
-        buffers(gateway),
-        admin_cluster(gateway),
+        filter::stripped(gateway),
+        filter::buffers(gateway),
+        filter::admin_cluster(gateway),
         admin(gateway),
         layers(gateway),
         share(gateway),
         tags(gateway),
-        filter(gateway),
-        identity(gateway),
-        identity_is_the_demos(gateway),
+        filter::filter(gateway),
+        filter::identity(gateway),
+        filter::identity_is_the_demos(gateway),
         accounted(gateway),
         batches(gateway),
     ]
@@ -71,111 +61,6 @@ pub(super) fn all(dump: &Value) -> Vec<&serde_json::Map<String, Value>> {
     let mut found = Vec::new();
     objects(dump, &mut found);
     found
-}
-
-/// The early removal of our headers, on every connection manager that has a filter of ours.
-fn stripped(Gateway { url, dump, .. }: Gateway<'_>) -> Finding {
-    let managers = all(dump).into_iter().filter(|fields| fields.contains_key("http_filters"));
-    let ours = |fields: &&serde_json::Map<String, Value>| {
-        fields.get("http_filters").is_some_and(|filters| configuration(filters).is_some())
-    };
-    let strips = |fields: &serde_json::Map<String, Value>| {
-        let early = fields.get("early_header_mutation_extensions").map(all).unwrap_or_default();
-        let text = |fields: &serde_json::Map<String, Value>, name| {
-            fields.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
-        };
-        early.iter().any(|matcher| {
-            text(matcher, "prefix") == headers::PREFIX || text(matcher, "regex").contains(SPELLED_BOTH_WAYS)
-        })
-    };
-    let with_filter: Vec<_> = managers.filter(ours).collect();
-    if with_filter.is_empty() {
-        return Finding::of(
-            Level::Bad,
-            "headers",
-            url,
-            "no listener has Perch's filter",
-            "add the filter marked [PERCH 5] in envoy/envoy.yaml.j2, see envoy/README.md",
-        );
-    }
-    if with_filter.iter().all(|fields| strips(fields)) {
-        return Finding::ok("headers", url, format!("{}* is removed from what clients send", headers::PREFIX));
-    }
-    Finding::of(
-        Level::Bad,
-        "headers",
-        url,
-        format!("clients can send {}*, which the application may believe", headers::PREFIX),
-        "add early_header_mutation_extensions as marked [PERCH 4] in envoy/envoy.yaml.j2",
-    )
-}
-
-/// The filter's configuration, wherever it stands in `at`: the one document with a salt.
-fn configuration(at: &Value) -> Option<Value> {
-    let texts = all(at).into_iter().filter_map(|fields| fields.get("value").and_then(Value::as_str));
-    texts.filter_map(|text| serde_json::from_str::<Value>(text).ok()).find(|document| document.get("salt").is_some())
-}
-
-/// A response that waits, with the largest part in which the application's cluster hands it over, fits into the listener's
-/// buffer.
-fn buffers(Gateway { url, dump, .. }: Gateway<'_>) -> Finding {
-    let bytes = |fields: &serde_json::Map<String, Value>| {
-        fields.get("per_connection_buffer_limit_bytes").and_then(Value::as_u64).unwrap_or(ENVOYS_BUFFER)
-    };
-    let every = all(dump);
-    let listeners = every.iter().filter(|fields| fields.contains_key("filter_chains"));
-    let ours = listeners.filter(|fields| configuration(&Value::Object((**fields).clone())).is_some());
-    let clusters = every
-        .iter()
-        .filter(|fields| fields.contains_key("load_assignment") || fields.contains_key("eds_cluster_config"));
-    let not_ours = |fields: &&&serde_json::Map<String, Value>| {
-        !fields.get("name").and_then(Value::as_str).is_some_and(|name| name.starts_with("perch_"))
-    };
-    let part = clusters.filter(not_ours).map(|fields| bytes(fields)).max().unwrap_or(ENVOYS_BUFFER);
-    let configured = configuration(dump);
-    let limit = |name: &str, otherwise: usize| {
-        let set = configured.as_ref().and_then(|document| document.pointer(&format!("/limits/{name}")));
-        set.and_then(Value::as_u64).unwrap_or(otherwise as u64)
-    };
-    let defaults = filter::config::raw::Limits::default();
-    let needed =
-        (limit("held_bytes", defaults.held_bytes) + part).max(limit("candidate_bytes", defaults.candidate_bytes));
-    let Some(room) = ours.map(|fields| bytes(fields)).min() else {
-        return Finding::of(Level::Unknown, "buffers", url, "the filter's listener was not found", "");
-    };
-    if room >= needed {
-        return Finding::ok("buffers", url, format!("{room} bytes, and a response that waits needs {needed}"));
-    }
-    Finding::of(
-        Level::Warn,
-        "buffers",
-        url,
-        format!(
-            "the listener buffers {room} bytes, and a response that waits may need {needed}: Envoy answers it with 500"
-        ),
-        format!("set per_connection_buffer_limit_bytes of the listener to {needed}, as marked [PERCH 3]"),
-    )
-}
-
-/// The filter can read the shares.
-fn admin_cluster(Gateway { url, dump, .. }: Gateway<'_>) -> Finding {
-    let configured = configuration(dump);
-    let name =
-        configured.as_ref().and_then(|document| document.pointer("/scorer/admin_cluster")).and_then(Value::as_str);
-    let name = name.map_or_else(|| filter::config::raw::Scorer::default().admin_cluster, str::to_owned);
-    let known = all(dump).iter().any(|fields| {
-        fields.get("name").and_then(Value::as_str) == Some(&name) && fields.contains_key("load_assignment")
-    });
-    if known {
-        return Finding::ok("shares", url, format!("are read through the cluster {name}"));
-    }
-    Finding::of(
-        Level::Bad,
-        "shares",
-        url,
-        format!("there is no cluster {name:?}, by which the filter reads them: every client is given the baseline"),
-        "add the cluster of Envoy's own admin interface, as marked [PERCH 6] in envoy/envoy.yaml.j2",
-    )
 }
 
 pub(super) fn bootstrap(dump: &Value) -> Option<&Value> {
@@ -258,7 +143,7 @@ fn share(Gateway { url, dump, runtime, .. }: Gateway<'_>) -> Finding {
             Level::Bad,
             "share",
             url,
-            format!("{RUNTIME_KEY} is {held:?}, which is no share: everybody gets the rules"),
+            format!("{RUNTIME_KEY} is {held:?}, which is no share: everybody is given the baseline"),
             "`perch canary set` a share",
         );
     };
@@ -309,85 +194,6 @@ fn tags(Gateway { url, scrape, .. }: Gateway<'_>) -> Finding {
         format!("missing, or without its labels: {}", wrong.join(", ")),
         "take stats_tags as marked [PERCH 2] in envoy/envoy.yaml.j2; if nothing of ours is there, the filter is not loaded",
     )
-}
-
-/// The filter runs, and never failed.
-fn filter(Gateway { url, scrape, .. }: Gateway<'_>) -> Finding {
-    if scrape.get(names::INTERCEPTED, &[]).is_none() {
-        return Finding::of(
-            Level::Bad,
-            "filter",
-            url,
-            "the filter is not loaded, or refused its configuration: everybody gets the rules",
-            "Envoy's log names the field, the rule and the mend",
-        );
-    }
-    let reload = |name: &str| name.starts_with("envoy_wasm_perch_") && name.contains("_vm_reload_");
-    let reloads: f64 = scrape.samples().iter().filter(|sample| reload(&sample.name)).map(|sample| sample.value).sum();
-    if reloads > 0.0 {
-        return Finding::of(
-            Level::Warn,
-            "filter",
-            url,
-            format!("its VM was reloaded {reloads} times since the start"),
-            "a trap cost the requests in flight each time: report it with Envoy's log",
-        );
-    }
-    let failures = scrape.sum(names::FAILURES, &[]);
-    if failures > 0.0 {
-        return Finding::of(
-            Level::Warn,
-            "filter",
-            url,
-            format!("failed {failures} times since the start"),
-            "each time a request was left to the rules: report it with Envoy's log (\"perch: the filter failed\")",
-        );
-    }
-    Finding::ok("filter", url, "runs, and never failed")
-}
-
-/// Most requests say who the user is.
-fn identity(Gateway { url, scrape, .. }: Gateway<'_>) -> Finding {
-    let all: f64 = scrape.sum(names::IDENTITY, &[]);
-    let without = scrape.sum(names::IDENTITY, &[("source", IdentitySource::Missing.as_str())]);
-    if all < ENOUGH {
-        return Finding::of(
-            Level::Unknown,
-            "identity",
-            url,
-            "too few requests so far to tell",
-            "ask again under traffic",
-        );
-    }
-    let share = without / all;
-    if share <= MANY_WITHOUT {
-        return Finding::ok("identity", url, format!("{:.1} % of requests say who the user is", (1.0 - share) * 100.0));
-    }
-    Finding::of(
-        Level::Warn,
-        "identity",
-        url,
-        format!("{:.1} % of requests say no user, so the rules answer them at every share", share * 100.0),
-        "name where your authentication leaves the user in the filter's `identity`, and put the filters after it",
-    )
-}
-
-/// The demo's identity header is what any client can send.
-fn identity_is_the_demos(Gateway { url, dump, .. }: Gateway<'_>) -> Finding {
-    let Some(observe) = configuration(dump) else {
-        return Finding::of(Level::Unknown, "identity header", url, "the filter's configuration was not found", "");
-    };
-    let demo = observe.get("identity").is_none_or(|identity| identity.to_string().contains(headers::DEMO_IDENTITY));
-    if demo {
-        return Finding::of(
-            Level::Warn,
-            "identity header",
-            url,
-            format!("users are told apart by {}, the demo's header", headers::DEMO_IDENTITY),
-            "make sure that your authentication sets it and removes what clients send, or name another in `identity`",
-        );
-    }
-    Finding::ok("identity header", url, "is not the demo's")
 }
 
 /// Every request has an outcome.

@@ -3,6 +3,7 @@
 //! The checks are pure: [`gateway`] judges what one Envoy says of itself, [`fleet`] what several programs say together.
 //! Asking them is the command's work.
 
+mod filter;
 pub mod fleet;
 pub mod gateway;
 mod native;

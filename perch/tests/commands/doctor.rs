@@ -21,7 +21,7 @@ fn scorer(version: &'static str) -> Server {
 fn faults_are_found_with_the_mend_and_exit_badly() {
     let dump = json!({"configs": [
         {"bootstrap": {"admin": {"address": {"socket_address": {"address": "0.0.0.0"}}}}},
-        {"http_filters": [{"header_name": "x-perch-bucket"}]},
+        {"http_filters": [{"configuration": {"value": r#"{"salt":"0123456789abcdef"}"#}}]},
     ]});
     let gateway = Server::gateway_configured(&[(RUNTIME_KEY, "10")], "", &dump);
     let other = Server::gateway_configured(&[(RUNTIME_KEY, "20")], "", &dump);
