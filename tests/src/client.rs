@@ -142,6 +142,19 @@ impl Answer {
         self.header(headers::FALLBACK)
     }
 
+    /// Status, headers and body as far as they are the application's: without Perch's own headers and those that every proxy
+    /// adds.
+    #[must_use]
+    pub fn of_the_application(&self) -> (u16, Vec<(String, Vec<u8>)>, &[u8]) {
+        const ADDED: [&str; 6] =
+            ["date", "server", "x-envoy-upstream-service-time", "transfer-encoding", "content-length", "connection"];
+        let headers = self.headers.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()));
+        let mut kept: Vec<_> =
+            headers.filter(|(name, _)| !name.starts_with(headers::PREFIX) && !ADDED.contains(&name.as_str())).collect();
+        kept.sort();
+        (self.status.as_u16(), kept, &self.body)
+    }
+
     /// The body as JSON.
     ///
     /// # Errors

@@ -51,6 +51,20 @@ pub struct Received {
 }
 
 impl Received {
+    /// A request that never arrived, with `body`: for what a side would answer to it.
+    #[must_use]
+    pub fn asking(body: Bytes) -> Self {
+        Self {
+            method: Method::POST,
+            path: String::new(),
+            version: Version::HTTP_11,
+            headers: HeaderMap::new(),
+            body,
+            trailers: HeaderMap::new(),
+            whole: true,
+        }
+    }
+
     /// A header's value as text; empty where it is missing.
     #[must_use]
     pub fn header(&self, name: &str) -> &str {

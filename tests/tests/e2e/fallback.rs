@@ -7,7 +7,7 @@ use contract::headers;
 use contract::names::{FALLBACK, FallbackReason, PASSED_THROUGH, PREDICT_REQUESTS, SOURCE};
 use contract::switch::Share;
 use e2e::channel_body;
-use e2e::client::{Answer, Client, PATH, Protocol, question, suggest};
+use e2e::client::{Client, PATH, Protocol, question, suggest};
 use e2e::eventually::eventually;
 use e2e::scripted::{MODEL_LABEL, MODEL_VERSION, Scripted, good_answer, model_script, with_observer};
 use e2e::upstream::{Cut, Gate, Script, compress};
@@ -32,22 +32,6 @@ async fn gateway() -> anyhow::Result<Scripted> {
     Ok(gateway)
 }
 
-type Headers = Vec<(String, Vec<u8>)>;
-
-/// What of an answer is the application's: everything but Perch's own headers and those that every proxy adds.
-fn of_the_application(answer: &Answer) -> (u16, Headers, &[u8]) {
-    let added =
-        ["date", "server", "x-envoy-upstream-service-time", "transfer-encoding", "content-length", "connection"];
-    let mut kept: Headers = answer
-        .headers
-        .iter()
-        .map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()))
-        .filter(|(name, _)| !name.starts_with(headers::PREFIX) && !added.contains(&name.as_str()))
-        .collect();
-    kept.sort();
-    (answer.status.as_u16(), kept, &answer.body)
-}
-
 /// One canary request: the rules' bytes come back, the header and the counters name `reason`, and the rules got the
 /// client's bytes.
 async fn the_rules_answer(gateway: &Scripted, reason: FallbackReason) -> anyhow::Result<()> {
@@ -56,7 +40,7 @@ async fn the_rules_answer(gateway: &Scripted, reason: FallbackReason) -> anyhow:
     let through = gateway.send(suggest("ann", body.clone())?).await?;
     ensure!(gateway.rules.last()?.body == body, "the rules got {:?}", gateway.rules.last()?.body);
     let direct = gateway.send_to_rules(suggest("ann", body)?).await?;
-    assert_eq!(of_the_application(&through), of_the_application(&direct));
+    assert_eq!(through.of_the_application(), direct.of_the_application());
     assert_eq!((through.arm(), through.fallback()), ("baseline", reason.as_str()));
     assert_eq!(through.header(headers::MODEL_VERSION), "", "no model answered");
     let labels = [("reason", reason.as_str())];

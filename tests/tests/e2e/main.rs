@@ -5,10 +5,12 @@
 
 mod accounting;
 mod api;
+mod around;
 mod cohort;
 mod exposition;
 mod fallback;
 mod forged;
+mod hostile;
 mod identical;
 mod identity;
 mod native;
