@@ -146,6 +146,12 @@ impl World {
         Shell::new(source, sink, &self.folder.path().join("guard"), name, Duration::from_secs(5), plan).unwrap()
     }
 
+    /// A guard that starts when the lease of the one before has run out, which did not give it up.
+    pub(super) fn shell_after_a_term(&mut self, name: &str) -> Shell<System, Gateways> {
+        self.now_ms += 60_000;
+        self.shell(name)
+    }
+
     pub(super) fn ledger(&self) -> Ledger {
         Ledger::in_folder(&self.folder.path().join("guard")).unwrap()
     }
@@ -175,10 +181,10 @@ impl World {
             ("perch_scorer_judged_requests_total", requests),
             ("perch_scorer_request_agreement_total", agree),
             ("perch_scorer_request_agreement_squares_total", agree),
-            ("perch_scorer_answer_latency_seconds_bucket{arm=\"model\",le=\"0.25\"}", canary),
-            ("perch_scorer_answer_latency_seconds_count{arm=\"model\"}", canary),
-            ("perch_scorer_answer_latency_seconds_bucket{arm=\"rule\",le=\"0.25\"}", requests - canary),
-            ("perch_scorer_answer_latency_seconds_count{arm=\"rule\"}", requests - canary),
+            ("perch_scorer_answer_latency_seconds_bucket{arm=\"candidate\",le=\"0.25\"}", canary),
+            ("perch_scorer_answer_latency_seconds_count{arm=\"candidate\"}", canary),
+            ("perch_scorer_answer_latency_seconds_bucket{arm=\"baseline\",le=\"0.25\"}", requests - canary),
+            ("perch_scorer_answer_latency_seconds_count{arm=\"baseline\"}", requests - canary),
         ] {
             *town.counters.entry(name.to_owned()).or_default() += more;
         }
@@ -342,13 +348,12 @@ async fn an_operator_who_speaks_while_the_guard_decides_wins() {
         world.now_ms += LOOK_MS;
         world.traffic(200.0);
         let seen = shell.source.look(0).await;
-        shell.totals.take(&seen.samples);
-        let seen = reading::observation(seen.share, &seen.samples, &shell.totals, None, None);
+        let seen = shell.take_in(world.now_ms, seen, &mut Vec::new());
         let decision = shell.guard.judge(world.now_ms, &seen);
         if decision.action == Action::Rollback {
             world.say(ada(), What::Set { from: None, to: "20".into() }).await;
             let mut troubles = Vec::new();
-            let done = shell.act(world.now_ms, &decision, &seen, Vec::new(), &mut troubles).await.unwrap();
+            let done = shell.act(world.now_ms, &decision, &seen, true, &mut troubles).await.unwrap();
             break (done, troubles);
         }
     };
@@ -389,7 +394,7 @@ async fn a_state_that_cannot_be_read_is_put_aside_and_the_guard_begins_paused() 
     drop(shell);
     let folder = world.folder.path().join("guard");
     std::fs::write(folder.join("state.json"), "{\"guard\": 5").unwrap();
-    let mut shell = world.shell("g1");
+    let mut shell = world.shell_after_a_term("g1");
     let report = world.look(&mut shell).await;
     assert!(report.paused.unwrap().reason.contains("could not be read"));
     assert!(folder.join("state.unreadable.json").exists());
@@ -402,7 +407,7 @@ async fn parts_that_are_gone_are_named_and_nothing_moves() {
     let mut shell = world.started().await;
     world.until_moved(&mut shell).await;
     world.addresses.scorers = vec!["http://127.0.0.1:9".into()];
-    let mut shell = world.shell("g1");
+    let mut shell = world.shell_after_a_term("g1");
     for _ in 0..60 {
         let report = world.look(&mut shell).await;
         assert_eq!(report.carried_out, None);
