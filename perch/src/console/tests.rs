@@ -210,9 +210,36 @@ async fn an_operator_who_spoke_since_the_alert_began_overrules_it() {
     assert_eq!(answer.text().await.unwrap(), r#"{"rolled_back":0}"#);
     assert_eq!(console.gateway.share(), "50");
     assert_eq!(console.ledger()[1].1, "did not get its way (rollback)");
+    let ended = alert("FallbackRateHigh", "2020-01-01T00:00:00Z").replace("\"firing\"", "\"resolved\"");
+    assert_eq!(console.post(HOOK_TOKEN, ended).await.status(), StatusCode::OK);
     let later = console.post(HOOK_TOKEN, alert("FallbackRateHigh", "2100-01-01T00:00:00Z")).await;
     assert_eq!(later.text().await.unwrap(), r#"{"rolled_back":1}"#);
     assert_eq!(console.gateway.share(), "0");
+}
+
+#[tokio::test]
+async fn case_66_an_alert_that_starts_again_after_a_restart_does_not_overrule_an_operator() {
+    let console = Running::start("50").await;
+    let post = async |start: &str, status: &str| {
+        let body = alert("FilterReloaded", start).replace("\"firing\"", &format!("\"{status}\""));
+        console.post(HOOK_TOKEN, body).await.text().await.unwrap()
+    };
+    assert_eq!(post("2026-11-25T02:30:05Z", "firing").await, r#"{"rolled_back":1}"#);
+    let cookie = console.sign_in().await;
+    let ticket = console.ticket(&cookie).await;
+    console.act(&cookie, &format!("act=set&share=10&ticket={ticket}")).await;
+    // Prometheus and Alertmanager have been restarted, and the alert, which never ended, has begun anew since.
+    let later = "2100-01-01T00:00:00Z";
+    for _ in 0..3 {
+        assert_eq!(post(later, "firing").await, r#"{"rolled_back":0}"#);
+    }
+    assert_eq!(console.gateway.share(), "10");
+    post(later, "resolved").await;
+    post(later, "resolved").await;
+    assert_eq!(post("2100-01-01T00:00:01Z", "firing").await, r#"{"rolled_back":1}"#, "another one");
+    assert_eq!(console.gateway.share(), "0");
+    let ended = console.ledger().iter().filter(|(_, words)| words == "ended").count();
+    assert_eq!(ended, 1);
 }
 
 #[tokio::test]

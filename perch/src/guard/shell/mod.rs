@@ -11,6 +11,8 @@
 //! disk) does not: the guard goes on from memory and rolls back where it must, which needs no file, but advances nothing
 //! that it could not write down. What it owes to the audit log it writes when there is room again.
 
+#[cfg(test)]
+mod faults;
 mod orders;
 mod recovery;
 mod report;
@@ -261,8 +263,8 @@ impl<S: Source, K: Sink> Shell<S, K> {
         held.number_above(self.guard.state().last_order);
         while let Some(owed) = self.owed.first() {
             // Who changed the share may have written it down since the ledger was read.
-            let known = matches!(owed.what, What::Found { .. })
-                && told_of_a_set(held.entries(), self.guard.state().expected);
+            let known =
+                matches!(owed.what, What::Found { .. }) && told_of_a_set(held.entries(), self.guard.state().expected);
             if !known {
                 let by = By::Guard(self.me.clone());
                 if let Err(error) = held.append(owed.at_ms, by, owed.what.clone(), owed.reason.clone()) {

@@ -14,12 +14,11 @@ impl<S: Source, K: Sink> Shell<S, K> {
     pub(super) fn carry_out(&mut self, now_ms: u64, log: &Log) -> Vec<(What, String)> {
         let mut notes = Vec::new();
         let (done, done_ms) = (self.guard.state().last_order, self.guard.state().last_order_ms);
-        let lost = log.last() < done && log.damaged.iter().all(|damage| damage.after != log.last());
+        let lost = is_lost(log, done, done_ms);
         if lost {
             let reason = format!(
-                "the audit log ends at entry {}, but {done} were carried out: it was lost, and with it what operators \
-                 may have said: `perch ramp resume` if nothing was",
-                log.last()
+                "the audit log does not have the entries up to {done} that were carried out: it was lost, and with it what \
+                 operators may have said: `perch ramp resume` if nothing was"
             );
             self.guard.freeze(now_ms, reason.clone());
             notes.push((What::Lost { last: done }, reason));
@@ -83,6 +82,14 @@ impl<S: Source, K: Sink> Shell<S, K> {
         };
         self.guard.order(now_ms, order).map_err(|error| in_words(&error))
     }
+}
+
+/// Returns `true` if the log is not the one whose entry `done`, given at `done_ms`, was carried out last.
+fn is_lost(log: &Log, done: u64, done_ms: u64) -> bool {
+    let ends_before = log.last() < done && log.damaged.iter().all(|damage| damage.after != log.last());
+    // A state of an earlier version does not say when the entry was given.
+    let is_other = |entry: &Entry| done_ms != 0 && entry.at_ms != done_ms;
+    ends_before || log.entries.iter().rev().find(|entry| entry.number == done).is_some_and(is_other)
 }
 
 /// Did an operator put users on the model again?

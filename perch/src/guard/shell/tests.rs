@@ -33,6 +33,10 @@ pub(super) struct Town {
     counters: BTreeMap<String, f64>,
     users: Counted,
     down: bool,
+    /// The counters cannot be read.
+    pub(super) hidden: bool,
+    /// Lines that are somebody else's, before our own.
+    pub(super) foreign: Vec<u8>,
     pub(super) told: Vec<String>,
 }
 
@@ -41,14 +45,16 @@ pub(super) struct Counted(u64, u64);
 
 pub(super) type Shared = Arc<Mutex<Town>>;
 
-async fn serve(town: Shared) -> String {
+pub(super) async fn serve(town: Shared) -> String {
     let metrics = |gateway: bool| {
         move |Extracted(town): Extracted<Shared>| async move {
             let town = town.lock().unwrap();
             let of = |name: &str| name.starts_with("perch_scorer_") != gateway;
             let lines =
                 town.counters.iter().filter(|(name, _)| of(name)).map(|(name, value)| format!("{name} {value}\n"));
-            lines.collect::<String>()
+            let status = if town.hidden { 500 } else { 200 };
+            let page = [&town.foreign[..], lines.collect::<String>().as_bytes()].concat();
+            (axum::http::StatusCode::from_u16(status).unwrap(), page)
         }
     };
     let app = Router::new()
@@ -122,6 +128,10 @@ pub(super) struct World {
     pub(super) link: PathBuf,
     pub(super) now_ms: u64,
     pub(super) agreement: f64,
+    /// Canary requests that fall back, as a share.
+    pub(super) fallbacks: f64,
+    /// Towns with scorers only, which judge as many requests as the first one, and their agreement.
+    pub(super) scorers: Vec<(Shared, f64)>,
 }
 
 impl World {
@@ -134,7 +144,8 @@ impl World {
         let link = folder.path().join("layer/current");
         std::os::unix::fs::symlink("0", &link).unwrap();
         let addresses = Addresses { gateways: vec![url.clone()], scorers: vec![url], prometheus: None };
-        let mut world = Self { town, addresses, folder, link, now_ms: 1_000_000, agreement: 0.9 };
+        let mut world =
+            Self { town, addresses, folder, link, now_ms: 1_000_000, agreement: 0.9, fallbacks: 0.0, scorers: vec![] };
         world.traffic(0.0);
         world
     }
@@ -156,7 +167,7 @@ impl World {
         Ledger::in_folder(&self.folder.path().join("guard")).unwrap()
     }
 
-    async fn say(&self, by: By, what: What) {
+    pub(super) async fn say(&self, by: By, what: What) {
         self.ledger().hold().await.unwrap().append(self.now_ms, by, what, "for a test").unwrap();
     }
 
@@ -165,16 +176,27 @@ impl World {
     }
 
     /// `requests` come.
-    fn traffic(&mut self, requests: f64) {
+    pub(super) fn traffic(&mut self, requests: f64) {
+        for (town, agreement) in &self.scorers {
+            let mut town = town.lock().unwrap();
+            for (name, more) in [
+                ("perch_scorer_judged_requests_total", requests),
+                ("perch_scorer_request_agreement_total", requests * agreement),
+                ("perch_scorer_request_agreement_squares_total", requests * agreement),
+            ] {
+                *town.counters.entry(name.to_owned()).or_default() += more;
+            }
+        }
         let mut town = self.town.lock().unwrap();
         let share = Share::from_runtime(&town.runtime).unwrap().fraction();
         let (canary, agree) = (requests * share, requests * self.agreement);
+        let fallbacks = canary * self.fallbacks;
         for (name, more) in [
             ("lm_suggest_compare_total{agree=\"True\"}", agree),
             ("lm_suggest_compare_total{agree=\"False\"}", requests - agree),
-            ("lm_suggest_source_total{source=\"rule\"}", requests - canary),
-            ("lm_suggest_source_total{source=\"model\"}", canary),
-            ("lm_ml_fallback_total{reason=\"reset\"}", 0.0),
+            ("lm_suggest_source_total{source=\"rule\"}", requests - canary + fallbacks),
+            ("lm_suggest_source_total{source=\"model\"}", canary - fallbacks),
+            ("lm_ml_fallback_total{reason=\"reset\"}", fallbacks),
             ("lm_ml_predict_requests_total{available=\"True\"}", requests),
             ("lm_ml_predict_requests_total{available=\"False\"}", 0.0),
             ("perch_observation_total{outcome=\"observed\"}", requests),
@@ -217,7 +239,7 @@ impl World {
         shell
     }
 
-    async fn entries(&self) -> Vec<String> {
+    pub(super) async fn entries(&self) -> Vec<String> {
         let entries = self.ledger().read().unwrap();
         let text = |entry: &Entry| {
             let by = match &entry.by {
@@ -239,7 +261,7 @@ fn raw() -> Raw {
     Plan::parse(PLAN).unwrap().raw().clone()
 }
 
-fn ada() -> By {
+pub(super) fn ada() -> By {
     By::Human("ada".into())
 }
 

@@ -119,7 +119,8 @@ mod tests {
 
     #[test]
     fn lines_are_found_however_the_page_is_cut() {
-        let page = b"# HELP lm_suggest_source_total x\nother{a=\"\xff\"} 7\nlm_suggest_source_total{source=\"rule\"} 5\n\
+        let page =
+            b"# HELP lm_suggest_source_total x\nother{a=\"\xff\"} 7\nlm_suggest_source_total{source=\"rule\"} 5\n\
             lm_suggest_source_total{source=\"model\"} 2";
         for size in 1..page.len() {
             let mut lines = Lines::default();

@@ -277,4 +277,3 @@ mod as_pairs {
         Ok(Vec::<(K, V)>::deserialize(from)?.into_iter().collect())
     }
 }
-
