@@ -55,14 +55,6 @@ impl LeaseFile {
         Ok(file::read(&self.path)?.and_then(|text| serde_json::from_str(&text).ok()))
     }
 
-    /// Returns `true` if `me` holds the lease or may take it.
-    ///
-    /// # Errors
-    /// When the file cannot be read.
-    pub fn may_hold(&mut self, me: &str, now_ms: u64, length_ms: u64) -> Result<bool, FileError> {
-        Ok(self.next(me, now_ms, length_ms)?.is_some())
-    }
-
     /// Takes or prolongs the lease for `me`; returns `true` if it is held then.
     ///
     /// # Errors

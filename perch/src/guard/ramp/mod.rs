@@ -17,6 +17,9 @@ use super::observation::{Observation, SeenShare};
 use super::plan::{Plan, PlanError, Step};
 use super::state::{Phase, State, Stop, VERSION};
 
+/// A clock that is set back by less is waited for.
+const CLOCK_SLACK_MS: u64 = 60_000;
+
 /// Stored state that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
@@ -216,6 +219,7 @@ impl Guard {
 
     fn decide(&mut self, now_ms: u64, seen: &Observation, in_words: bool) -> Decision {
         let mut reasons = Vec::new();
+        self.not_after(now_ms);
         if self.state.requests_from.is_none() {
             self.state.requests_from = seen.dropped.map(|part| part.all);
         }
@@ -226,6 +230,18 @@ impl Guard {
         let (action, set) = self.act(now_ms, seen, &judgements, &mut reasons);
         self.state.pending = set;
         Decision { at_ms: now_ms, action, set_share: set.map(Share::to_runtime), reasons, judgements }
+    }
+
+    /// After the clock was set back, times that lie ahead would keep a step from settling until they come: the step begins
+    /// now, and settles again.
+    fn not_after(&mut self, now_ms: u64) {
+        let ahead = |at_ms: u64| at_ms > now_ms.saturating_add(CLOCK_SLACK_MS);
+        if ahead(self.state.since_ms) {
+            self.state.since_ms = now_ms;
+        }
+        if self.state.settled_ms.is_some_and(ahead) {
+            self.state.settled_ms = None;
+        }
     }
 
     /// Compares the gateways' share with the expected one: whoever changed it, it was not the guard.

@@ -259,3 +259,44 @@ async fn case_6d_what_an_operator_said_last_holds_also_without_the_state() {
     let report = quiet(&mut world, &mut shell, 5).await;
     assert_eq!((report.phase, report.paused), (Some(super::super::state::Phase::Watching), None));
 }
+
+#[tokio::test]
+async fn a_log_that_was_put_back_from_an_old_copy_repeats_no_order() {
+    let mut world = World::new().await;
+    let mut shell = world.started().await;
+    world.look(&mut shell).await;
+    let copy = std::fs::read(world.file(LOG)).unwrap();
+    world.until_moved(&mut shell).await;
+    world.say(ada(), What::Pause).await;
+    world.look(&mut shell).await;
+    std::fs::write(world.file(LOG), copy).unwrap();
+    let report = quiet(&mut world, &mut shell, 10).await;
+    assert!(report.paused.is_some() && report.frozen.is_some(), "not started again, and not forgotten");
+    assert_eq!(world.entries().await, ["ada start", "g1 lost { last: 3 }", "g1 froze"]);
+}
+
+#[tokio::test]
+async fn a_lease_that_cannot_be_read_does_not_keep_the_guard_from_rolling_back() {
+    let mut world = World::new().await;
+    let mut shell = world.started().await;
+    world.until_moved(&mut shell).await;
+    std::fs::remove_file(world.file("lease.json")).unwrap();
+    std::fs::create_dir(world.file("lease.json")).unwrap();
+    quiet(&mut world, &mut shell, 100).await;
+    assert_eq!(world.share(), "10", "without the lease nothing is advanced");
+    world.fallbacks = 0.588;
+    until(&mut world, &mut shell, "0").await;
+}
+
+#[tokio::test]
+async fn after_the_clock_was_set_back_the_guard_goes_on_watching() {
+    let mut world = World::new().await;
+    world.now_ms = 7_200_000;
+    let mut shell = world.started().await;
+    world.until_moved(&mut shell).await;
+    world.now_ms -= 3_600_000;
+    world.fallbacks = 0.588;
+    let (from_ms, shell) = (world.now_ms, &mut shell);
+    until(&mut world, shell, "0").await;
+    assert!(world.now_ms - from_ms < 1_200_000, "and does not wait until the clock is where it was");
+}

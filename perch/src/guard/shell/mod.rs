@@ -83,6 +83,18 @@ pub struct Shell<S, K> {
     owed: Vec<Owed>,
 }
 
+/// How a guard stands to the lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Leads {
+    /// It holds it.
+    Yes,
+    /// Another guard does.
+    No,
+    /// It could not be written, and no other guard is known to hold it. That is enough to roll back: two guards that do
+    /// so do no harm.
+    Unwritten,
+}
+
 /// An entry that is to be written.
 #[derive(Debug)]
 struct Owed {
@@ -155,14 +167,14 @@ impl<S: Source, K: Sink> Shell<S, K> {
     /// One look.
     ///
     /// # Errors
-    /// When the audit log or the lease cannot be read. Nothing was set then.
+    /// When the audit log cannot be read. Nothing was set then.
     pub async fn tick(&mut self, now_ms: u64) -> Result<Report, ShellError> {
         let mut troubles = Vec::new();
         let log = {
             let held = self.ledger.hold().await?;
-            if !self.leads(now_ms, &mut troubles)? {
+            if self.leads(now_ms, &mut troubles) == Leads::No {
                 self.leading = false;
-                let leader = self.lease.read()?.map(|lease| lease.holder);
+                let leader = self.lease.read().ok().flatten().map(|lease| lease.holder);
                 let (guard, interval_ms) = (self.me.clone(), self.interval_ms());
                 return Ok(Report { at_ms: now_ms, interval_ms, guard, leader, ..Report::default() });
             }
@@ -203,17 +215,14 @@ impl<S: Source, K: Sink> Shell<S, K> {
         self.publish(report)
     }
 
-    /// Takes or prolongs the lease. A lease that is this guard's, or anybody's, is led by also when it cannot be written.
-    fn leads(&mut self, now_ms: u64, troubles: &mut Vec<String>) -> Result<bool, ShellError> {
-        let length_ms = self.lease_ms();
-        if !self.lease.may_hold(&self.me, now_ms, length_ms)? {
-            return Ok(false);
-        }
-        match self.lease.hold(&self.me, now_ms, length_ms) {
-            Ok(held) => Ok(held),
+    /// Takes or prolongs the lease.
+    fn leads(&mut self, now_ms: u64, troubles: &mut Vec<String>) -> Leads {
+        match self.lease.hold(&self.me, now_ms, self.lease_ms()) {
+            Ok(true) => Leads::Yes,
+            Ok(false) => Leads::No,
             Err(error) => {
                 note(troubles, in_words(&error));
-                Ok(true)
+                Leads::Unwritten
             }
         }
     }
@@ -221,7 +230,7 @@ impl<S: Source, K: Sink> Shell<S, K> {
     /// From what was read to an observation.
     fn take_in(&mut self, now_ms: u64, read: Reading, troubles: &mut Vec<String>) -> Observation {
         let mut doubts = read.doubts;
-        doubts.extend(self.totals.take(now_ms, &read.samples, reading::is_counter));
+        doubts.extend(self.totals.take(now_ms, &read.samples, reading::counter_labels));
         troubles.extend(read.troubles);
         troubles.extend(doubts.iter().cloned());
         let budget = self.guard.plan().latency.map(|latency| latency.budget_seconds);
@@ -293,7 +302,8 @@ impl<S: Source, K: Sink> Shell<S, K> {
         let mut held = self.ledger.hold().await?;
         let written = self.settle(&mut held, troubles);
         let Some(share) = wanted else { return Ok(None) };
-        if !self.leads(now_ms, troubles)? {
+        let leads = self.leads(now_ms, troubles);
+        if leads == Leads::No {
             troubles.push("another guard has taken over meanwhile: nothing was set".to_owned());
             return Ok(Some(false));
         }
@@ -304,7 +314,8 @@ impl<S: Source, K: Sink> Shell<S, K> {
             troubles.push(word);
             return Ok(Some(false));
         }
-        let room = decision.action == Action::Rollback || (stored && written && self.has_room(&held, troubles));
+        let written = stored && written && leads == Leads::Yes;
+        let room = decision.action == Action::Rollback || (written && self.has_room(&held, troubles));
         if !room {
             troubles.push("the guard's folder cannot be written: nothing is advanced until it can".to_owned());
             return Ok(Some(false));

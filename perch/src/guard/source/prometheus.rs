@@ -73,13 +73,12 @@ impl Prometheus {
     }
 }
 
-/// All series that are read, and when each target was scraped, by one series that each gateway and one that each scorer
-/// has exactly once.
+/// All series that are read, and when each target was scraped, by a series without labels of its own that each gateway
+/// has, and one that each scorer has.
 fn query() -> String {
     let histogram = histogram();
     let read: Vec<&str> = COUNTERS.into_iter().chain(GAUGES).chain(histogram.iter().map(String::as_str)).collect();
-    let of_gateway = format!("{}{{source=\"rule\"}}", names::SOURCE);
-    let times = [of_gateway.as_str(), series::JUDGED_REQUESTS]
+    let times = [names::INTERCEPTED, series::JUDGED_REQUESTS]
         .map(|series| format!("label_replace(timestamp({series}), \"{MARK}\", \"{SCRAPED_AT}\", \"\", \"\")"));
     format!("{{__name__=~\"{}\"}} or {}", read.join("|"), times.join(" or "))
 }

@@ -36,14 +36,23 @@ pub fn histogram() -> [String; 2] {
 /// Returns `true` if the guard reads samples of this name.
 #[must_use]
 pub fn is_read(name: &str) -> bool {
-    is_counter(name) || GAUGES.contains(&name)
+    counter_labels(name).is_some() || GAUGES.contains(&name)
 }
 
-/// Returns `true` if the guard reads samples of this name and adds them up.
+/// The labels that a counter of this name has from its program; `None` for what is not a counter that is read.
 #[must_use]
-pub fn is_counter(name: &str) -> bool {
-    let latency = name.strip_prefix(series::ANSWER_LATENCY).is_some_and(|end| matches!(end, "_bucket" | "_count"));
-    latency || COUNTERS.contains(&name)
+pub fn counter_labels(name: &str) -> Option<&'static [&'static str]> {
+    match name.strip_prefix(series::ANSWER_LATENCY) {
+        Some("_bucket") => return Some(&["arm", "le"]),
+        Some("_count") => return Some(&["arm"]),
+        _ if !COUNTERS.contains(&name) => return None,
+        _ => {}
+    }
+    if [series::NOISE_REQUESTS, series::NOISE_AGREEMENT, series::NOISE_AGREEMENT_SQUARES].contains(&name) {
+        return Some(&["side"]);
+    }
+    let declared = series::GATEWAY.iter().chain(series::SCORER).find(|series| series.name == name);
+    Some(declared.map_or(&[], |series| series.labels))
 }
 
 /// The observation of an evaluation. `totals` has taken in `samples`; `budget_seconds` is the edge from which on an
@@ -208,8 +217,8 @@ perch_scorer_drift_psi{feature="label"} 0.1
     fn look(before: &str, after: &str) -> Observation {
         let (zeroed, after) = (zero(before, after), Scrape::parse(after));
         let mut totals = Totals::default();
-        totals.take(0, zeroed.samples(), is_counter);
-        totals.take(5_000, after.samples(), is_counter);
+        totals.take(0, zeroed.samples(), counter_labels);
+        totals.take(5_000, after.samples(), counter_labels);
         observation(SeenShare::Unknown, after.samples(), &totals, None, Some(0.25), Vec::new())
     }
 

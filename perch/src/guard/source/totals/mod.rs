@@ -88,14 +88,23 @@ enum Course {
 }
 
 impl Totals {
-    /// Takes in the samples of one evaluation that are counters by `is_counter`; what cannot be trusted, in words.
-    pub fn take(&mut self, now_ms: u64, samples: &[Sample], is_counter: impl Fn(&str) -> bool) -> Vec<String> {
+    /// Takes in the samples of one evaluation; what cannot be trusted, in words. `own` says which labels a counter has from
+    /// its program, and `None` for what is not a counter.
+    pub fn take(
+        &mut self,
+        now_ms: u64,
+        samples: &[Sample],
+        own: impl Fn(&str) -> Option<&'static [&'static str]>,
+    ) -> Vec<String> {
         let mut doubts = Vec::new();
-        let offered = by_target(samples, is_counter);
+        let offered = by_target(samples, own);
         if offered.is_empty() {
             // Nothing was answered, so nothing is known about any target.
             self.shown.clear();
             return doubts;
+        }
+        for target in self.targets.values_mut() {
+            target.not_after(now_ms);
         }
         self.shown = offered
             .values()
@@ -158,8 +167,7 @@ impl Totals {
         let mut doubts = Vec::new();
         let gone = &mut self.gone;
         self.targets.retain(|name, target| {
-            let away_ms = now_ms.saturating_sub(target.seen_ms);
-            if away_ms > GONE_MS {
+            if now_ms.saturating_sub(target.seen_ms) > GONE_MS {
                 for (series, counter) in std::mem::take(&mut target.counters) {
                     // A series that finds no room here is small: all of them together are bounded as targets' are.
                     if gone.len() < MOST_SERIES || gone.contains_key(&series) {
@@ -168,7 +176,7 @@ impl Totals {
                 }
                 return false;
             }
-            if away_ms > 0 {
+            if target.seen_ms != now_ms {
                 doubts.push(format!("{name} is missing"));
             } else if now_ms.saturating_sub(target.moved_ms) > STALE_MS {
                 doubts.push(format!("{name} shows the same sample for more than {} min", STALE_MS / 60_000));
@@ -189,6 +197,13 @@ impl Target {
             trusted_ms: now_ms,
             begin_there: true,
             counters: BTreeMap::new(),
+        }
+    }
+
+    /// After the guard's clock was set back nothing has happened in the future: just before now.
+    fn not_after(&mut self, now_ms: u64) {
+        for at_ms in [&mut self.seen_ms, &mut self.moved_ms, &mut self.trusted_ms] {
+            *at_ms = (*at_ms).min(now_ms.saturating_sub(1));
         }
     }
 

@@ -7,8 +7,6 @@ use stack::scrape::Sample;
 
 use super::super::{INSTANCE, SCRAPED_AT};
 
-/// Labels that our programs put on counters. All others are of the scrape.
-const OWN_LABELS: [&str; 8] = ["agree", "arm", "available", "le", "outcome", "reason", "side", "source"];
 /// How Prometheus renames a label of ours (and an `instance` that is federated) that its own configuration sets too.
 const EXPORTED: &str = "exported_";
 
@@ -36,15 +34,17 @@ pub(super) struct Shown {
 /// The scrapes of one target, by the labels of the scrape.
 pub(super) type Scrapes = BTreeMap<BTreeMap<String, String>, Shown>;
 
-/// The counters of one evaluation by target. Values that are not finite or below 0 are left out.
-pub(super) fn by_target(samples: &[Sample], is_counter: impl Fn(&str) -> bool) -> BTreeMap<String, Scrapes> {
+/// The counters of one evaluation by target; `own` says which labels a counter has from its program, and `None` for what
+/// is not a counter. Values that are not finite or below 0 are left out.
+pub(super) fn by_target(
+    samples: &[Sample],
+    own: impl Fn(&str) -> Option<&'static [&'static str]>,
+) -> BTreeMap<String, Scrapes> {
     let mut targets: BTreeMap<String, Scrapes> = BTreeMap::new();
     for sample in samples.iter().filter(|sample| sample.value.is_finite() && sample.value >= 0.0) {
         let time = sample.name == SCRAPED_AT;
-        if !time && !is_counter(&sample.name) {
-            continue;
-        }
-        let (target, own, scrape) = split(&sample.labels);
+        let Some(own) = (if time { Some(&[][..]) } else { own(&sample.name) }) else { continue };
+        let (target, own, scrape) = split(&sample.labels, own);
         let shown = targets.entry(target).or_default().entry(scrape).or_default();
         if time {
             #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be at least 0")]
@@ -61,15 +61,18 @@ pub(super) fn by_target(samples: &[Sample], is_counter: impl Fn(&str) -> bool) -
     targets
 }
 
-/// The target, our own labels, and those of the scrape.
-fn split(labels: &BTreeMap<String, String>) -> (String, BTreeMap<String, String>, BTreeMap<String, String>) {
+/// The target, our own labels, which are among `names`, and those of the scrape.
+fn split(
+    labels: &BTreeMap<String, String>,
+    names: &[&str],
+) -> (String, BTreeMap<String, String>, BTreeMap<String, String>) {
     let (mut target, mut own, mut scrape) = (String::new(), BTreeMap::new(), BTreeMap::new());
     for (name, value) in labels {
         let inner = name.strip_prefix(EXPORTED).unwrap_or(name);
         let hidden = inner == name && labels.contains_key(&format!("{EXPORTED}{name}"));
         if inner == INSTANCE && !hidden {
             target.clone_from(value);
-        } else if OWN_LABELS.contains(&inner) && !hidden {
+        } else if names.contains(&inner) && !hidden {
             own.insert(inner.to_owned(), value.clone());
         } else {
             scrape.insert(name.clone(), value.clone());

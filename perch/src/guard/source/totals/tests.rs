@@ -35,7 +35,11 @@ struct Watched {
 impl Watched {
     fn take(&mut self, samples: &[Sample]) -> Vec<String> {
         self.now_ms += STEP_MS;
-        self.totals.take(self.now_ms, samples, |name| name == "c" || name == "d")
+        self.totals.take(self.now_ms, samples, |name| match name {
+            "c" => Some(&["source"]),
+            "d" => Some(&[]),
+            _ => None,
+        })
     }
 
     fn counted(&self) -> f64 {
@@ -174,10 +178,13 @@ fn a_label_of_ours_that_the_scrape_renamed_is_found() {
     let mut watched = Watched::default();
     let with = |pairs: &[(&str, &str)], value: f64| Sample { labels: labels(pairs), ..sample("", value) };
     for value in [0.0, 5.0] {
-        watched.take(&[with(&[("instance", "a"), ("source", "kubernetes"), ("exported_source", "rule")], value)]);
+        let own = with(&[("instance", "a"), ("source", "kubernetes"), ("exported_source", "rule")], value);
+        let without = Sample { name: "d".into(), ..with(&[("instance", "a"), ("source", "kubernetes")], value) };
+        assert!(watched.take(&[own, without]).is_empty());
     }
     assert_eq!(watched.totals.counted("c", &[("source", "rule")]), Some(5.0));
     assert_eq!(watched.totals.counted("c", &[("source", "kubernetes")]), None);
+    assert_eq!(watched.totals.counted("d", &[]), Some(5.0), "it is of the same scrape");
 }
 
 #[test]
@@ -219,4 +226,14 @@ fn targets_without_end_are_not_kept_without_end() {
     let doubts = watched.take(&many(60_000));
     assert!(doubts.iter().any(|doubt| doubt.contains("is not read")), "{}", doubts.len());
     assert_eq!(watched.totals.targets.len(), MOST_SERIES);
+}
+
+#[test]
+fn after_the_guards_clock_was_set_back_a_missing_target_is_still_missed() {
+    let mut watched = Watched { now_ms: 3_600_000, ..Watched::default() };
+    watched.take(&[sample("a", 0.0), sample("b", 0.0)]);
+    watched.now_ms = 0;
+    assert_eq!(watched.take(&[sample("a", 1.0)]), ["b is missing"]);
+    let doubts: Vec<Vec<String>> = (0..80).map(|_| watched.take(&[sample("a", 1.0)])).collect();
+    assert!(doubts[79].is_empty(), "and let go in the end");
 }
