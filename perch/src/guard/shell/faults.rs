@@ -90,6 +90,19 @@ async fn case_4_a_breach_that_one_scorer_shows_counts_while_the_other_is_missing
 }
 
 #[tokio::test]
+async fn case_4_an_answer_of_prometheus_that_is_not_whole_holds_the_ramp_and_a_breach_counts() {
+    let mut world = World::new().await;
+    world.addresses.prometheus = Some(world.addresses.scorers[0].clone());
+    let mut shell = world.started().await;
+    world.until_moved(&mut shell).await;
+    world.town.lock().unwrap().warnings = vec!["store b did not answer in time".to_owned()];
+    let report = quiet(&mut world, &mut shell, 100).await;
+    assert!(report.line().contains("store b did not answer"), "{}", report.line());
+    world.fallbacks = 0.588;
+    until(&mut world, &mut shell, "0").await;
+}
+
+#[tokio::test]
 async fn a_scorer_that_is_named_twice_counts_once() {
     let mut world = World::new().await;
     let url = world.addresses.scorers[0].clone();
@@ -236,6 +249,20 @@ async fn case_6d_a_guard_whose_state_was_lost_knows_the_ramp_from_the_log_and_ro
     std::fs::remove_file(world.file(STATE)).unwrap();
     let mut shell = world.shell_after_a_term("g1");
     assert!(quiet(&mut world, &mut shell, 60).await.latched.is_some());
+}
+
+#[tokio::test]
+async fn case_6d_a_state_that_cannot_be_read_does_not_cost_the_plan() {
+    let mut world = World::new().await;
+    let mut shell = world.started().await;
+    world.until_moved(&mut shell).await;
+    drop(shell);
+    std::fs::write(world.file(STATE), "{\"guard\": 5").unwrap();
+    let mut shell = world.shell_after_a_term("g1");
+    assert!(quiet(&mut world, &mut shell, 5).await.paused.is_some());
+    world.say(ada(), What::Resume).await;
+    world.fallbacks = 0.588;
+    until(&mut world, &mut shell, "0").await;
 }
 
 #[tokio::test]

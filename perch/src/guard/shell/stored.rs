@@ -65,7 +65,9 @@ impl<S: Source, K: Sink> Shell<S, K> {
                 if let Err(error) = file::replace(&self.folder.join(ASIDE_FILE), &text) {
                     troubles.push(in_words(&error));
                 }
-                self.guard = Guard::new(self.fresh.clone());
+                let known = recovery::Known::from_entries(entries);
+                self.guard =
+                    known.map_or_else(|| Guard::new(self.fresh.clone()), |known| known.guard(now_ms, &self.fresh));
                 self.guard.orders_done(last.0, last.1);
                 self.totals = Totals::default();
                 // Pausing is possible in every state.

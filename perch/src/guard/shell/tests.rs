@@ -37,6 +37,8 @@ pub(super) struct Town {
     pub(super) hidden: bool,
     /// Lines that are somebody else's, before our own.
     pub(super) foreign: Vec<u8>,
+    /// What Prometheus warns of.
+    pub(super) warnings: Vec<String>,
     pub(super) told: Vec<String>,
 }
 
@@ -111,7 +113,8 @@ pub(super) async fn serve(town: Shared) -> String {
                     serde_json::json!({"metric": metric, "value": [1.5, sample.value.to_string()]})
                 });
                 let result: Vec<_> = result.collect();
-                axum::Json(serde_json::json!({"status": "success", "data": {"resultType": "vector", "result": result}}))
+                let (warnings, data) = (&town.warnings, serde_json::json!({"resultType": "vector", "result": result}));
+                axum::Json(serde_json::json!({"status": "success", "data": data, "warnings": warnings}))
             }),
         )
         .with_state(town);
