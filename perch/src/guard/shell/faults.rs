@@ -327,3 +327,17 @@ async fn after_the_clock_was_set_back_the_guard_goes_on_watching() {
     until(&mut world, shell, "0").await;
     assert!(world.now_ms - from_ms < 1_200_000, "and does not wait until the clock is where it was");
 }
+
+#[tokio::test]
+async fn a_share_that_got_through_although_that_could_not_be_confirmed_is_written_down() {
+    let mut world = World::new().await;
+    let mut shell = world.started().await;
+    world.until_moved(&mut shell).await;
+    world.fallbacks = 0.588;
+    world.town.lock().unwrap().down = true;
+    assert_eq!(world.until_moved(&mut shell).await.carried_out, Some(false));
+    world.town.lock().unwrap().runtime = "0".to_owned();
+    assert!(world.look(&mut shell).await.paused.is_none());
+    world.look(&mut shell).await;
+    assert_eq!(world.entries().await, ["ada start", "g1 set 10", "g1 set 0"]);
+}

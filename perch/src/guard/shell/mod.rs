@@ -190,7 +190,11 @@ impl<S: Source, K: Sink> Shell<S, K> {
 
         let was = (self.guard.state().paused.clone(), self.guard.state().frozen.clone());
         let (expected, step) = (self.guard.state().expected, self.guard.state().since_ms);
+        let pending = self.guard.state().pending;
         self.guard.see(now_ms, &seen);
+        let now_held = self.guard.state().expected;
+        // What was set and could not be confirmed then, or not be written down before the guard was ended.
+        let through = now_held.filter(|_| now_held == pending && now_held != expected);
         let by_hand = self.guard.state().paused.as_ref().filter(|stop| was.0.as_ref() != Some(*stop)).is_some();
         let mut notes = self.carry_out(now_ms, &log);
         let decision = self.guard.judge(now_ms, &seen);
@@ -206,6 +210,11 @@ impl<S: Source, K: Sink> Shell<S, K> {
         }
         if let Some(stop) = self.guard.state().frozen.as_ref().filter(|_| was.1.is_none()) {
             notes.push((What::Froze, stop.reason.clone()));
+        }
+        if let Some(share) = through.filter(|_| !told_of_a_set(&log.entries, now_held)) {
+            let reason = self.guard.state().latched.as_ref().map(|stop| stop.reason.clone());
+            let set = What::Set { from: expected.map(Share::to_runtime), to: share.to_runtime() };
+            notes.push((set, reason.unwrap_or_else(|| "as decided before".to_owned())));
         }
         for (what, reason) in notes {
             self.owe(now_ms, what, reason, &mut troubles);

@@ -29,10 +29,10 @@ const LOOK_MS: u64 = 5_000;
 /// What the servers say, and what they were told.
 #[derive(Default)]
 pub(super) struct Town {
-    runtime: String,
+    pub(super) runtime: String,
     counters: BTreeMap<String, f64>,
     users: Counted,
-    down: bool,
+    pub(super) down: bool,
     /// The counters cannot be read.
     pub(super) hidden: bool,
     /// Lines that are somebody else's, before our own.
