@@ -113,14 +113,18 @@ pub(super) async fn take(
     body: Bytes,
 ) -> Result<axum::Json<Value>, HookError> {
     authorize(&console, &headers)?;
-    let mut rolled_back = 0_u32;
     let (wanted, unreadable) = wanted(&body)?;
+    let (mut rolled_back, mut failed) = (0_u32, None);
     for wanted in &wanted {
-        if wanted.ended {
-            console.has_ended(wanted).await?;
-        } else {
-            rolled_back += u32::from(console.roll_back(wanted).await?);
+        let done = if wanted.ended { console.has_ended(wanted).await } else { console.roll_back(wanted).await };
+        match done {
+            Ok(done) => rolled_back += u32::from(done),
+            // The others are taken all the same; those that were need not be taken again.
+            Err(error) => failed = Some(error),
         }
+    }
+    if let Some(error) = failed {
+        return Err(error.into());
     }
     let mut answer = serde_json::json!({ "rolled_back": rolled_back });
     if let Some(answer) = answer.as_object_mut().filter(|_| !unreadable.is_empty()) {
@@ -186,7 +190,8 @@ impl Console {
     /// Rolls back, unless that was done for this alert, or an operator has spoken since it began.
     async fn roll_back(&self, wanted: &Wanted) -> Result<bool, HandError> {
         let now_ms = now_ms();
-        let began_ms = began(&self.0.ledger.read()?, wanted, now_ms);
+        // Where the log cannot be read, nobody is known to have spoken.
+        let began_ms = began(&self.0.ledger.read().unwrap_or_default(), wanted, now_ms);
         let mut hand = self.hand(By::Alert(wanted.name.clone())).once(wanted.key()).about(began_ms);
         match hand.roll_back(now_ms, &wanted.reason).await {
             // Written down: where the share did not get through, the guard tries again at each look.
@@ -196,14 +201,14 @@ impl Console {
         }
     }
 
-    /// Writes down that an alert has ended for which something was done or refused.
-    async fn has_ended(&self, wanted: &Wanted) -> Result<(), HandError> {
+    /// Writes down that an alert has ended for which something was done or refused. Never rolls back.
+    async fn has_ended(&self, wanted: &Wanted) -> Result<bool, HandError> {
         let mut held = self.0.ledger.hold().await?;
         if last_of(held.entries(), wanted).is_some_and(|entry| entry.what != What::Ended) {
             let key = format!("{} ended", wanted.key());
             held.append_keyed(now_ms(), By::Alert(wanted.name.clone()), What::Ended, "", &key)?;
         }
-        Ok(())
+        Ok(false)
     }
 }
 

@@ -184,6 +184,17 @@ async fn a_gateway_that_cannot_be_reached_is_named() {
 }
 
 #[tokio::test]
+async fn case_6c_the_console_says_that_nothing_was_done_where_there_is_no_room_for_the_entry() {
+    let console = Running::start("10").await;
+    let cookie = console.sign_in().await;
+    let ticket = console.ticket(&cookie).await;
+    std::fs::create_dir(console.folder.path().join("ledger.room")).unwrap();
+    let answer = console.act(&cookie, &format!("act=set&share=50&ticket={ticket}")).await.text().await.unwrap();
+    assert!(answer.contains("Nothing was done") && answer.contains("no gateway was changed"), "{answer}");
+    assert_eq!(console.gateway.share(), "10");
+}
+
+#[tokio::test]
 async fn an_alert_rolls_back_once() {
     let mut console = Running::start("50").await;
     let fired = alert("FilterReloaded", "2026-11-25T02:30:05Z");
@@ -240,6 +251,23 @@ async fn case_66_an_alert_that_starts_again_after_a_restart_does_not_overrule_an
     assert_eq!(console.gateway.share(), "0");
     let ended = console.ledger().iter().filter(|(_, words)| words == "ended").count();
     assert_eq!(ended, 1);
+}
+
+#[tokio::test]
+async fn an_alert_that_cannot_be_written_down_does_not_keep_the_next_one_from_rolling_back() {
+    let console = Running::start("50").await;
+    let ended = alert("FallbackRateHigh", "2020-01-01T00:00:00Z").replace("\"firing\"", "\"resolved\"");
+    let fired: serde_json::Value = serde_json::from_str(&alert("FilterReloaded", "2026-11-25T02:30:05Z")).unwrap();
+    let mut both: serde_json::Value = serde_json::from_str(&ended).unwrap();
+    both["alerts"].as_array_mut().unwrap().push(fired["alerts"][0].clone());
+    // The log can be neither locked nor written.
+    let lock = console.folder.path().join("ledger.lock");
+    let _ = std::fs::remove_file(&lock);
+    std::fs::create_dir(&lock).unwrap();
+    let answer = console.post(HOOK_TOKEN, both.to_string()).await;
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(answer.text().await.unwrap().contains("the share is 0% on every gateway"));
+    assert_eq!(console.gateway.share(), "0");
 }
 
 #[tokio::test]
