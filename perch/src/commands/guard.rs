@@ -1,6 +1,6 @@
 //! `perch guard`: looks, decides, acts and tells, until it is ended.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -10,7 +10,7 @@ use perch::guard::plan::Plan;
 use perch::guard::shell::{Report, Shell, ShellError};
 use perch::guard::sink;
 use perch::guard::source::system::{Addresses, System};
-use perch::guard::{clock, in_words};
+use perch::guard::{clock, in_words, lease};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -92,6 +92,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
     let interval = Duration::from_secs(options.interval);
     let mut shell = Shell::new(source, sink, &folder, me, interval, Plan::parse("")?)
         .with_context(|| format!("the guard's folder {}", folder.display()))?;
+    warn_of_locks(&folder);
     let mut last = None;
     let (stop, mut stopped) = tokio::sync::watch::channel(());
     let serving = tokio::spawn(console.clone().serve(listener, async move {
@@ -146,6 +147,22 @@ fn tell(look: Result<&Report, &ShellError>, last: &mut Option<Report>) {
         }
     };
     // A reader that has gone is no reason to end.
+    let _ = std::io::Write::write_fmt(&mut std::io::stdout(), format_args!("{line}\n"));
+}
+
+/// Says when other machines may have the folder and do not see this one's locks.
+fn warn_of_locks(folder: &Path) {
+    let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    if !lease::locks_on_one_machine_only(&folder, &mounts) {
+        return;
+    }
+    let message = format!(
+        "{} is on NFS mounted with locks of its own: a guard or an operator on another machine would write the audit log \
+         at the same time. Mount it without nolock and local_lock, or run everything on this machine",
+        folder.display()
+    );
+    let line = json!({"level": "warn", "at_ms": clock::now_ms(), "message": message});
     let _ = std::io::Write::write_fmt(&mut std::io::stdout(), format_args!("{line}\n"));
 }
 

@@ -105,8 +105,8 @@ async fn give(order: &Order, what: What, done: &str) -> anyhow::Result<()> {
     let folder = order.folder.required()?;
     let ledger = Ledger::in_folder(&folder)?;
     let number = {
-        let mut held = ledger.hold().await?;
-        held.append(now_ms(), order.voice.by(), what, order.voice.reason.as_str())?
+        let mut held = ledger.hold().await.context("the order was not given")?;
+        held.append(now_ms(), order.voice.by(), what, order.voice.reason.as_str()).context("the order was not given")?
     };
     let end = tokio::time::Instant::now() + Duration::from_secs(order.wait);
     while !Standing::read(&folder, now_ms())?.taken(number) {

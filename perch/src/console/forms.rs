@@ -221,7 +221,12 @@ pub(super) async fn act(
         }
         Err(error) => {
             let text = format!("{}.", in_words(&error));
-            console.message(&headers, StatusCode::BAD_GATEWAY, "Not done everywhere", &text)
+            let heading = match error {
+                HandError::NoLog(_) | HandError::Unreachable(_) | HandError::Ledger(_) => "Nothing was done",
+                HandError::Unwritten { .. } => "Done, but not in the audit log",
+                _ => "Not done everywhere",
+            };
+            console.message(&headers, StatusCode::BAD_GATEWAY, heading, &text)
         }
     }
 }

@@ -3,6 +3,12 @@
 //! An alert is told from others by its fingerprint and start, so that the repeats of one alert, and a post that is sent
 //! again, do nothing more. An operator's word after the alert's start overrules it: that operator knew, or could have
 //! known, what the alert is about.
+//!
+//! A start may be wrong. After a restart of Prometheus and Alertmanager an alert that never ended starts again: until
+//! Alertmanager has posted its end, it is the alert that began before (for a day, should that post be lost). A start may
+//! lie ahead, by a clock that is ahead: what was heard of had begun.
+//!
+//! An alert in a post that cannot be read does not keep the others from being taken; it is named in the answer.
 
 use std::collections::BTreeMap;
 
@@ -27,8 +33,10 @@ pub(super) const BODY_BYTES: usize = 256 * 1024;
 const VERSION: &str = "4";
 /// Longest fingerprint, start and name, in bytes.
 const LONGEST: usize = 200;
+/// An alert whose end was not posted for so long has ended all the same.
+const UNENDED_MS: u64 = 24 * 3_600_000;
 
-/// A post, as far as it is read. Each alert is read by itself, so that an odd one costs the others nothing.
+/// A post, as far as it is read.
 #[derive(Debug, Deserialize)]
 struct Post {
     version: String,
@@ -38,6 +46,7 @@ struct Post {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Alert {
+    status: String,
     #[serde(default)]
     labels: BTreeMap<String, String>,
     #[serde(default)]
@@ -46,33 +55,26 @@ struct Alert {
     fingerprint: String,
 }
 
-/// An alert that asks for a rollback.
-#[derive(Debug, PartialEq, Eq)]
+/// An alert that asks for a rollback, or did.
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Wanted {
     name: String,
     reason: String,
     starts_ms: u64,
     fingerprint: String,
+    /// Alertmanager says that it has ended.
+    ended: bool,
 }
 
 impl Wanted {
-    /// Beginning of the keys of everything that was done for alerts with these labels.
-    fn family(&self) -> String {
+    fn key(&self) -> String {
+        format!("{}{}", self.keys(), self.starts_ms)
+    }
+
+    /// How the keys of all alerts with this fingerprint begin.
+    fn keys(&self) -> String {
         format!("alert {} ", self.fingerprint)
     }
-
-    /// Tells this firing of the alert from every other.
-    fn key(&self) -> String {
-        format!("{}{}", self.family(), self.starts_ms)
-    }
-}
-
-/// The alerts of a post that ask for a rollback.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Asked {
-    sound: Vec<Wanted>,
-    /// Why one cannot be carried out.
-    odd: Vec<String>,
 }
 
 /// A post that was not taken.
@@ -111,22 +113,27 @@ pub(super) async fn take(
     body: Bytes,
 ) -> Result<axum::Json<Value>, HookError> {
     authorize(&console, &headers)?;
-    let Asked { sound, odd } = asked(&body)?;
+    let (wanted, unreadable) = wanted(&body)?;
     let (mut rolled_back, mut failed) = (0_u32, None);
-    for wanted in sound {
-        match console.roll_back(&wanted).await {
+    for wanted in &wanted {
+        let done = if wanted.ended { console.has_ended(wanted).await } else { console.roll_back(wanted).await };
+        match done {
             Ok(done) => rolled_back += u32::from(done),
+            // The others are taken all the same; those that were need not be taken again.
             Err(error) => failed = Some(error),
         }
     }
-    for reason in &odd {
-        console.write_down_odd(reason).await.unwrap_or_else(|error| failed = Some(error.into()));
+    for why in &unreadable {
+        console.write_down_unreadable(why).await.unwrap_or_else(|error| failed = Some(error.into()));
     }
-    match failed {
-        Some(error) => Err(error.into()),
-        None if odd.is_empty() => Ok(axum::Json(serde_json::json!({ "rolled_back": rolled_back }))),
-        None => Ok(axum::Json(serde_json::json!({ "rolled_back": rolled_back, "refused": odd }))),
+    if let Some(error) = failed {
+        return Err(error.into());
     }
+    let mut answer = serde_json::json!({ "rolled_back": rolled_back });
+    if let Some(answer) = answer.as_object_mut().filter(|_| !unreadable.is_empty()) {
+        answer.insert("unreadable".to_owned(), unreadable.into());
+    }
+    Ok(axum::Json(answer))
 }
 
 fn authorize(console: &Console, headers: &HeaderMap) -> Result<(), HookError> {
@@ -138,36 +145,29 @@ fn authorize(console: &Console, headers: &HeaderMap) -> Result<(), HookError> {
     }
 }
 
-/// The alerts that ask for a rollback: those that can be carried out, and what is odd about others.
-///
-/// # Errors
-/// When it is not a post of Alertmanager's, or everything in it is odd.
-fn asked(body: &[u8]) -> Result<Asked, HookError> {
+/// The alerts that ask for a rollback, and in words those that do and cannot be read.
+fn wanted(body: &[u8]) -> Result<(Vec<Wanted>, Vec<String>), HookError> {
     let post: Post = serde_json::from_slice(body).map_err(|error| HookError::Unreadable(error.to_string()))?;
     if post.version != VERSION {
         return Err(HookError::Unreadable(format!("version {:?}, {VERSION} is read", post.version)));
     }
-    let mut asked = Asked::default();
+    let (mut found, mut unreadable) = (Vec::new(), Vec::new());
     for (at, alert) in post.alerts.into_iter().enumerate() {
-        match read(alert) {
-            Ok(wanted) => asked.sound.extend(wanted),
-            Err(why) => asked.odd.push(format!("alerts[{at}]: {why}")),
+        let label = |name: &str| alert.pointer(&format!("/labels/{name}")).and_then(Value::as_str);
+        if label(ACTION_LABEL) != Some(ACTION_ROLLBACK) {
+            continue;
+        }
+        let read = serde_json::from_value(alert).map_err(|error| error.to_string()).and_then(of_alert);
+        match read {
+            Ok(wanted) => found.push(wanted),
+            Err(why) => unreadable.push(format!("alerts[{at}]: {why}")),
         }
     }
-    if asked.sound.is_empty() && !asked.odd.is_empty() {
-        return Err(HookError::Unreadable(asked.odd.join("; ")));
+    // A post of which nothing can be read is an error that Alertmanager logs.
+    if found.is_empty() && !unreadable.is_empty() {
+        return Err(HookError::Unreadable(unreadable.join("; ")));
     }
-    Ok(asked)
-}
-
-/// An alert that asks for a rollback; `None` for any other.
-fn read(alert: Value) -> Result<Option<Wanted>, String> {
-    let text = |name: &str| alert.get(name).and_then(Value::as_str);
-    let action = alert.get("labels").and_then(|labels| labels.get(ACTION_LABEL)).and_then(Value::as_str);
-    if text("status") != Some("firing") || action != Some(ACTION_ROLLBACK) {
-        return Ok(None);
-    }
-    of_alert(serde_json::from_value(alert).map_err(|error| error.to_string())?).map(Some)
+    Ok((found, unreadable))
 }
 
 fn of_alert(alert: Alert) -> Result<Wanted, String> {
@@ -178,21 +178,24 @@ fn of_alert(alert: Alert) -> Result<Wanted, String> {
     let name = field("alertname", alert.labels.get("alertname").map_or("", String::as_str))?;
     let fingerprint = field("fingerprint", &alert.fingerprint)?;
     let start = field("startsAt", &alert.starts_at)?;
-    let starts_ms = clock::parse(&start).ok_or_else(|| format!("startsAt is {start:?}, which is not a time"))?;
+    let starts_ms = clock::parse(&start).ok_or_else(|| format!("startsAt is {start:?}, which is not a moment"))?;
+    let ended = match alert.status.as_str() {
+        "firing" => false,
+        "resolved" => true,
+        other => return Err(format!("status is {other:?}, which is neither firing nor resolved")),
+    };
     let summary = alert.annotations.get("summary").map_or("", String::as_str);
     let reason: String = summary.chars().filter(|letter| !letter.is_control()).take(LONGEST).collect();
-    Ok(Wanted { name, reason, starts_ms, fingerprint })
+    Ok(Wanted { name, reason, starts_ms, fingerprint, ended })
 }
 
 impl Console {
     /// Rolls back, unless that was done for this alert, or an operator has spoken since it began.
     async fn roll_back(&self, wanted: &Wanted) -> Result<bool, HandError> {
         let now_ms = now_ms();
-        let began_ms = if wanted.starts_ms <= now_ms { Some(wanted.starts_ms) } else { self.first_seen(wanted)? };
-        let mut hand = self.hand(By::Alert(wanted.name.clone())).once(wanted.key());
-        if let Some(began_ms) = began_ms {
-            hand = hand.about(began_ms);
-        }
+        // Where the log cannot be read, nobody is known to have spoken.
+        let began_ms = began(&self.0.ledger.read().unwrap_or_default(), wanted, now_ms);
+        let mut hand = self.hand(By::Alert(wanted.name.clone())).once(wanted.key()).about(began_ms);
         match hand.roll_back(now_ms, &wanted.reason).await {
             // Written down: where the share did not get through, the guard tries again at each look.
             Ok(()) | Err(HandError::Sink(_)) => Ok(true),
@@ -201,24 +204,43 @@ impl Console {
         }
     }
 
-    /// When an alert with these labels was first taken, which is when one began whose clock runs ahead, as far as is known
-    /// here: otherwise no operator could overrule it before that clock's moment has come. `None` for the first one.
-    fn first_seen(&self, wanted: &Wanted) -> Result<Option<u64>, LedgerError> {
-        let family = wanted.family();
-        let of_these = |entry: &Entry| entry.key.as_deref().is_some_and(|key| key.starts_with(&family));
-        Ok(self.entries()?.into_iter().filter(of_these).map(|entry| entry.at_ms).min())
-    }
-
     /// Writes down, once, that an alert asked for a rollback and could not be read: whoever wrote its rule looks here.
-    async fn write_down_odd(&self, reason: &str) -> Result<(), LedgerError> {
-        let key = format!("odd {reason}");
+    async fn write_down_unreadable(&self, why: &str) -> Result<(), LedgerError> {
+        let key = format!("unreadable {why}");
         let mut held = self.0.ledger.hold().await?;
         if held.keyed(&key).is_some() {
             return Ok(());
         }
         let what = What::Refused { wanted: "rollback".to_owned() };
-        held.append_keyed(now_ms(), By::Alert("that cannot be read".to_owned()), what, reason, &key).map(|_| ())
+        held.append_keyed(now_ms(), By::Alert("that cannot be read".to_owned()), what, why, &key).map(|_| ())
     }
+
+    /// Writes down that an alert has ended for which something was done or refused. Never rolls back.
+    async fn has_ended(&self, wanted: &Wanted) -> Result<bool, HandError> {
+        let mut held = self.0.ledger.hold().await?;
+        if last_of(held.entries(), wanted).is_some_and(|entry| entry.what != What::Ended) {
+            let key = format!("{} ended", wanted.key());
+            held.append_keyed(now_ms(), By::Alert(wanted.name.clone()), What::Ended, "", &key)?;
+        }
+        Ok(false)
+    }
+}
+
+/// The last entry about alerts with this fingerprint.
+fn last_of<'a>(entries: &'a [Entry], wanted: &Wanted) -> Option<&'a Entry> {
+    let keys = wanted.keys();
+    entries.iter().rev().find(|entry| entry.key.as_deref().is_some_and(|key| key.starts_with(&keys)))
+}
+
+/// When the alert began, in milliseconds since 1970: with the alert of the same fingerprint that has not ended.
+fn began(entries: &[Entry], wanted: &Wanted, now_ms: u64) -> u64 {
+    let keys = wanted.keys();
+    // An alert that was heard of had begun, whatever its clock says.
+    let start = |entry: &Entry| Some(entry.key.as_deref()?.strip_prefix(&keys)?.parse::<u64>().ok()?.min(entry.at_ms));
+    let since = |entry: &&Entry| now_ms.saturating_sub(entry.at_ms) <= UNENDED_MS && entry.what != What::Ended;
+    let same = entries.iter().rev().filter(|entry| entry.key.as_deref().is_some_and(|key| key.starts_with(&keys)));
+    let before = same.take_while(since).filter_map(start).min();
+    before.map_or(wanted.starts_ms, |before| before.min(wanted.starts_ms))
 }
 
 #[cfg(test)]
@@ -238,38 +260,18 @@ mod tests {
     }
 
     #[test]
-    fn only_a_firing_alert_that_says_so_asks_for_a_rollback() {
+    fn only_an_alert_that_says_so_asks_for_a_rollback() {
         let alerts = [alert("resolved", "rollback"), alert("firing", "page"), alert("firing", "rollback")].join(",");
-        let found = asked(post(&alerts).as_bytes()).unwrap();
+        let found = wanted(post(&alerts).as_bytes()).unwrap();
         let expected = Wanted {
             name: "FilterReloaded".into(),
             reason: "It crashed".into(),
             starts_ms: 1_795_573_805_123,
             fingerprint: "c0ffee".into(),
+            ended: false,
         };
         assert_eq!(expected.key(), "alert c0ffee 1795573805123");
-        assert_eq!(found, Asked { sound: vec![expected], odd: Vec::new() });
-    }
-
-    #[test]
-    fn case_16_an_odd_alert_costs_the_others_nothing() {
-        let sound = alert("firing", "rollback");
-        let odd = [
-            sound.replace("\"alertname\":\"FilterReloaded\",", ""),
-            sound.replace("FilterReloaded", &"x".repeat(201)),
-            sound.replace("2026-11", "yesterday"),
-            sound.replace("\"c0ffee\"", "7"),
-            sound.replace("\"It crashed\"", "[]"),
-        ];
-        for odd in odd {
-            for alerts in [format!("{odd},{sound}"), format!("{sound},{odd}")] {
-                let found = asked(post(&alerts).as_bytes()).unwrap();
-                assert_eq!((found.sound.len(), found.odd.len()), (1, 1), "{odd}");
-            }
-        }
-        // One that asks for nothing need not be read.
-        let other = sound.replace("rollback", "page").replace("c0ffee", "");
-        assert_eq!(asked(post(&format!("{other},7,{sound}")).as_bytes()).unwrap().odd, Vec::<String>::new());
+        assert_eq!(found, ([Wanted { ended: true, ..expected.clone() }, expected].to_vec(), vec![]));
     }
 
     #[test]
@@ -282,7 +284,56 @@ mod tests {
             post(&alert("firing", "rollback")).replace("2026-11", "yesterday"),
         ];
         for body in odd {
-            assert!(matches!(asked(body.as_bytes()), Err(HookError::Unreadable(_))), "{body}");
+            assert!(matches!(wanted(body.as_bytes()), Err(HookError::Unreadable(_))), "{body}");
         }
+    }
+
+    #[test]
+    fn case_16_an_odd_alert_does_not_keep_the_others_from_being_taken() {
+        let sound = alert("firing", "rollback");
+        let odd = [
+            sound.replace("FilterReloaded", ""),
+            sound.replace("FilterReloaded", &"x".repeat(201)),
+            sound.replace("2026-11", "yesterday"),
+            sound.replace("\"c0ffee\"", "7"),
+        ];
+        for odd in odd {
+            let (found, unreadable) = wanted(post(&[odd.as_str(), &sound].join(",")).as_bytes()).unwrap();
+            assert_eq!((found.len(), unreadable.len()), (1, 1), "{odd}");
+        }
+        // What asks for nothing need not be readable.
+        let (found, unreadable) = wanted(post(&format!("{{}},{{\"labels\":5}},{sound}")).as_bytes()).unwrap();
+        assert_eq!((found.len(), unreadable.len()), (1, 0));
+    }
+
+    #[test]
+    fn case_66_an_alert_that_starts_again_without_having_ended_began_with_the_first_one() {
+        let hour = 3_600_000;
+        let wanted = |starts_ms: u64| Wanted {
+            name: "x".into(),
+            reason: String::new(),
+            starts_ms,
+            fingerprint: "c0ffee".into(),
+            ended: false,
+        };
+        let entry = |at_ms: u64, what: What, key: &str| Entry {
+            number: at_ms,
+            at_ms,
+            by: By::Alert("x".into()),
+            what,
+            reason: String::new(),
+            key: Some(key.to_owned()),
+        };
+        let first = entry(11, What::Rollback, "alert c0ffee 10");
+        let other = entry(12, What::Rollback, "alert c0ffeefee 1");
+        let again = entry(13, What::Refused { wanted: "rollback".into() }, "alert c0ffee 12");
+        let ended = entry(14, What::Ended, "alert c0ffee 12 ended");
+        assert_eq!(began(&[], &wanted(50), 60), 50);
+        assert_eq!(began(&[first.clone(), other.clone()], &wanted(50), 60), 10);
+        assert_eq!(began(&[first.clone(), other, again.clone()], &wanted(50), 60), 10);
+        assert_eq!(began(&[first.clone(), again, ended], &wanted(50), 60), 50, "its end was posted");
+        assert_eq!(began(&[first], &wanted(30 * hour), 30 * hour), 30 * hour, "its end was not, for more than a day");
+        let ahead = entry(11, What::Rollback, &format!("alert c0ffee {hour}"));
+        assert_eq!(began(&[ahead], &wanted(hour - 5), 60), 11, "case E7: it had begun when it was heard of");
     }
 }

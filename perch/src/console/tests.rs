@@ -184,6 +184,17 @@ async fn a_gateway_that_cannot_be_reached_is_named() {
 }
 
 #[tokio::test]
+async fn case_6c_the_console_says_that_nothing_was_done_where_there_is_no_room_for_the_entry() {
+    let console = Running::start("10").await;
+    let cookie = console.sign_in().await;
+    let ticket = console.ticket(&cookie).await;
+    std::fs::create_dir(console.folder.path().join("ledger.room")).unwrap();
+    let answer = console.act(&cookie, &format!("act=set&share=50&ticket={ticket}")).await.text().await.unwrap();
+    assert!(answer.contains("Nothing was done") && answer.contains("no gateway was changed"), "{answer}");
+    assert_eq!(console.gateway.share(), "10");
+}
+
+#[tokio::test]
 async fn an_alert_rolls_back_once() {
     let mut console = Running::start("50").await;
     let fired = alert("FilterReloaded", "2026-11-25T02:30:05Z");
@@ -210,6 +221,8 @@ async fn an_operator_who_spoke_since_the_alert_began_overrules_it() {
     assert_eq!(answer.text().await.unwrap(), r#"{"rolled_back":0}"#);
     assert_eq!(console.gateway.share(), "50");
     assert_eq!(console.ledger()[1].1, "did not get its way (rollback)");
+    let ended = alert("FallbackRateHigh", "2020-01-01T00:00:00Z").replace("\"firing\"", "\"resolved\"");
+    assert_eq!(console.post(HOOK_TOKEN, ended).await.status(), StatusCode::OK);
     let later = console.post(HOOK_TOKEN, alert("FallbackRateHigh", "2100-01-01T00:00:00Z")).await;
     assert_eq!(later.text().await.unwrap(), r#"{"rolled_back":1}"#);
     assert_eq!(console.gateway.share(), "0");
@@ -248,6 +261,48 @@ async fn case_e7_an_operator_overrules_an_alert_whose_clock_runs_ahead() {
     console.act(&cookie, &format!("act=set&share=10&ticket={ticket}")).await;
     assert_eq!(post("2100-01-01T01:00:00Z").await, (nothing.clone(), "10".into()));
     assert_eq!(post("2100-01-01T00:50:00Z").await, (nothing, "10".into()));
+}
+
+#[tokio::test]
+async fn case_66_an_alert_that_starts_again_after_a_restart_does_not_overrule_an_operator() {
+    let console = Running::start("50").await;
+    let post = async |start: &str, status: &str| {
+        let body = alert("FilterReloaded", start).replace("\"firing\"", &format!("\"{status}\""));
+        console.post(HOOK_TOKEN, body).await.text().await.unwrap()
+    };
+    assert_eq!(post("2026-11-25T02:30:05Z", "firing").await, r#"{"rolled_back":1}"#);
+    let cookie = console.sign_in().await;
+    let ticket = console.ticket(&cookie).await;
+    console.act(&cookie, &format!("act=set&share=10&ticket={ticket}")).await;
+    // Prometheus and Alertmanager have been restarted, and the alert, which never ended, has begun anew since.
+    let later = "2100-01-01T00:00:00Z";
+    for _ in 0..3 {
+        assert_eq!(post(later, "firing").await, r#"{"rolled_back":0}"#);
+    }
+    assert_eq!(console.gateway.share(), "10");
+    post(later, "resolved").await;
+    post(later, "resolved").await;
+    assert_eq!(post("2100-01-01T00:00:01Z", "firing").await, r#"{"rolled_back":1}"#, "another one");
+    assert_eq!(console.gateway.share(), "0");
+    let ended = console.ledger().iter().filter(|(_, words)| words == "ended").count();
+    assert_eq!(ended, 1);
+}
+
+#[tokio::test]
+async fn an_alert_that_cannot_be_written_down_does_not_keep_the_next_one_from_rolling_back() {
+    let console = Running::start("50").await;
+    let ended = alert("FallbackRateHigh", "2020-01-01T00:00:00Z").replace("\"firing\"", "\"resolved\"");
+    let fired: serde_json::Value = serde_json::from_str(&alert("FilterReloaded", "2026-11-25T02:30:05Z")).unwrap();
+    let mut both: serde_json::Value = serde_json::from_str(&ended).unwrap();
+    both["alerts"].as_array_mut().unwrap().push(fired["alerts"][0].clone());
+    // The log can be neither locked nor written.
+    let lock = console.folder.path().join("ledger.lock");
+    let _ = std::fs::remove_file(&lock);
+    std::fs::create_dir(&lock).unwrap();
+    let answer = console.post(HOOK_TOKEN, both.to_string()).await;
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(answer.text().await.unwrap().contains("the share is 0% on every gateway"));
+    assert_eq!(console.gateway.share(), "0");
 }
 
 #[tokio::test]

@@ -36,10 +36,16 @@ pub(super) fn replace(path: &Path, text: &str) -> Result<(), FileError> {
     write().map_err(FileError::on("writing", path))
 }
 
-/// The text of `path`; `None` when there is no such file.
+/// The text of `path`; `None` when there is no such file. Bytes that are not text are replaced, so that what reads it
+/// finds a damaged document and not a file that cannot be opened.
 pub(super) fn read(path: &Path) -> Result<Option<String>, FileError> {
-    match fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
+    Ok(read_bytes(path)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+/// The bytes of `path`; `None` when there is no such file.
+pub(super) fn read_bytes(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(FileError::on("reading", path)(error)),
     }

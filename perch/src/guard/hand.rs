@@ -4,6 +4,9 @@
 //! and the guard knows whom it must not fight. A share that goes up or down is set only when every gateway can be asked
 //! first: one that holds on some gateways only splits a user's answers. A rollback goes out to every gateway that can be
 //! reached, and is written down before, so that a guard carries on what a broken gateway kept from being done.
+//!
+//! The share goes up only when there is room to write that down. Down, and off, needs no disk. What could not be written
+//! all the same is an error that says what was done.
 
 use contract::switch::Share;
 
@@ -16,6 +19,17 @@ pub enum HandError {
     /// The audit log.
     #[error("the audit log")]
     Ledger(#[from] LedgerError),
+    /// The audit log cannot be used, so no gateway was changed.
+    #[error("no gateway was changed, since the audit log cannot be written")]
+    NoLog(#[source] LedgerError),
+    /// It was done, but could not be written down.
+    #[error("{done}, but that is not in the audit log, so a guard takes it for a change by hand")]
+    Unwritten {
+        /// What was done.
+        done: String,
+        /// Why it was not written.
+        source: LedgerError,
+    },
     /// A gateway cannot be asked, so none was changed.
     #[error("no gateway was changed, since not every one can be asked: {}", .0.join("; "))]
     Unreachable(Vec<String>),
@@ -68,7 +82,11 @@ impl Hand {
     /// When the ledger cannot be held, a gateway cannot be asked (then none is changed, but for a share of 0), or the share
     /// does not hold everywhere in the end (which the ledger then says).
     pub async fn set(&mut self, now_ms: u64, share: Share, reason: &str) -> Result<Vec<Share>, HandError> {
-        let mut held = self.hold().await?;
+        let (mut held, unusable) = match self.hold().await {
+            Ok(held) => (held, None),
+            Err(error) if share == Share::OFF => (None, Some(error)),
+            Err(error) => return Err(HandError::NoLog(error)),
+        };
         self.may(now_ms, held.as_mut(), &share.to_runtime())?;
         let before = self.gateways.shares().await;
         let faults: Vec<String> = before.iter().filter_map(|share| share.as_ref().err().cloned()).collect();
@@ -77,8 +95,13 @@ impl Hand {
             return Err(HandError::Unreachable(faults));
         }
         let before: Vec<Share> = before.into_iter().filter_map(Result::ok).collect();
+        if before.iter().any(|before| before.fraction() < share.fraction())
+            && let Some(held) = &held
+        {
+            held.check_room().map_err(HandError::NoLog)?;
+        }
         self.put(now_ms, before.first().copied(), share, reason, held.as_mut()).await?;
-        Ok(before)
+        unusable.map_or(Ok(before), |source| Err(unwritten(share, source)))
     }
 
     /// Sets the beta cohort's own share on every gateway; what each of them held before.
@@ -86,7 +109,10 @@ impl Hand {
     /// # Errors
     /// When the ledger cannot be held or written, a gateway cannot be asked, or the share does not hold everywhere.
     pub async fn set_beta(&self, now_ms: u64, share: Share, reason: &str) -> Result<Vec<Share>, HandError> {
-        let mut held = self.hold().await?;
+        let mut held = self.hold().await.map_err(HandError::NoLog)?;
+        if let Some(held) = &held {
+            held.check_room().map_err(HandError::NoLog)?;
+        }
         let done = self.gateways.set_beta(share).await;
         if let Some(held) = held.as_mut() {
             let (what, reason) = match &done {
@@ -96,7 +122,10 @@ impl Hand {
                 }
                 Err(error) => (What::Refused { wanted: share.to_runtime() }, super::source::in_words(error)),
             };
-            held.append(now_ms, self.by.clone(), what, reason)?;
+            if let (Err(source), Ok(_)) = (held.append(now_ms, self.by.clone(), what, reason), &done) {
+                let done = format!("the beta cohort's share is {share} on every gateway");
+                return Err(HandError::Unwritten { done, source });
+            }
         }
         Ok(done?)
     }
@@ -118,7 +147,7 @@ impl Hand {
         }
         let from = self.gateways.shares().await.into_iter().find_map(Result::ok);
         self.put(now_ms, from, Share::OFF, reason, held.as_mut()).await?;
-        Ok(written?)
+        written.map_err(|source| unwritten(Share::OFF, source))
     }
 
     /// Writes an order to the guard down, which carries it out at its next look.
@@ -177,10 +206,16 @@ impl Hand {
                 Ok(()) => (What::Set { from: from.map(Share::to_runtime), to: to.to_runtime() }, reason.to_owned()),
                 Err(error) => (What::Refused { wanted: to.to_runtime() }, super::source::in_words(error)),
             };
-            self.write(now_ms, held, what, &reason)?;
+            if let (Err(source), Ok(())) = (self.write(now_ms, held, what, &reason), &done) {
+                return Err(unwritten(to, source));
+            }
         }
         Ok(done?)
     }
+}
+
+fn unwritten(share: Share, source: LedgerError) -> HandError {
+    HandError::Unwritten { done: format!("the share is {share} on every gateway"), source }
 }
 
 /// Did an operator put users on the model, or let the guard go on, after that moment?
@@ -301,8 +336,26 @@ mod tests {
         let one = Gateway::start("50").await;
         let (mut hand, ledger) = hand(folder.path(), &[&one]);
         std::fs::create_dir(folder.path().join("ledger.lock")).unwrap();
-        assert!(matches!(hand.roll_back(7, "wrong labels").await, Err(HandError::Ledger(_))));
+        let error = hand.roll_back(7, "wrong labels").await.unwrap_err();
+        assert!(matches!(error, HandError::Unwritten { .. }));
+        assert!(error.to_string().starts_with("the share is 0% on every gateway, but"), "case 6c: {error}");
         assert_eq!(one.share(), "0");
         assert!(story(&ledger).is_empty());
+    }
+
+    #[tokio::test]
+    async fn case_6c_without_room_in_the_log_the_share_goes_down_and_not_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let one = Gateway::start("10").await;
+        let (mut hand, ledger) = hand(folder.path(), &[&one]);
+        // A file cannot be made where a folder is.
+        std::fs::create_dir(folder.path().join("ledger.room")).unwrap();
+        let error = hand.set(7, share(50), "").await.unwrap_err();
+        assert!(error.to_string().starts_with("no gateway was changed"), "{error}");
+        assert_eq!(one.share(), "10");
+        hand.set(8, share(5), "less").await.unwrap();
+        std::fs::remove_dir(folder.path().join("ledger.room")).unwrap();
+        hand.set(9, share(50), "there is room again").await.unwrap();
+        assert_eq!(story(&ledger), ["10>5: less", "5>50: there is room again"]);
     }
 }

@@ -1,8 +1,15 @@
 //! Two guards do not duel: only the holder of the lease acts, and a lease runs out when its holder is gone.
 //!
 //! The lease is a file beside the ledger, read and written under the ledger's lock, and looked at again under that lock
-//! before anything is set. So a holder that slept through its term (a paused machine) finds out before it acts. Guards
-//! that do not share a folder cannot see each other: run one, or give them a common volume.
+//! before anything is set. So a holder that slept through its term (a paused machine) finds out before it acts.
+//!
+//! A holder is told from others by a number drawn at its start and not by its name, which two containers may share. A
+//! lease is over when its time has come, or when it was not prolonged for a term as the waiting guard counts time: after
+//! a clock was set back the time that is written may be hours ahead.
+//!
+//! Guards that do not share a folder cannot see each other: run one, or give them a common volume whose locks hold on
+//! all of its machines. On NFS those are the server's locks: mounted with `nolock`, `local_lock=flock` or
+//! `local_lock=all`, each machine locks for itself ([`locks_on_one_machine_only`]).
 
 use std::path::{Path, PathBuf};
 
@@ -15,33 +22,29 @@ use super::file::{self, FileError};
 pub struct Lease {
     /// Name of the holder, e.g. host and process number.
     pub holder: String,
+    /// Drawn at the holder's start. Empty in a lease of an earlier version.
+    #[serde(default)]
+    pub id: String,
     /// Milliseconds since 1970.
     pub until_ms: u64,
     /// Goes up by one with each new holder.
     pub term: u64,
 }
 
-/// The lease that `me` has from now on; `None` while another one holds it.
-#[must_use]
-pub fn take(current: Option<&Lease>, me: &str, now_ms: u64, length_ms: u64) -> Option<Lease> {
-    let term = match current {
-        None => 1,
-        Some(lease) if lease.holder == me => lease.term,
-        Some(lease) if lease.until_ms <= now_ms => lease.term.saturating_add(1),
-        Some(_) => return None,
-    };
-    Some(Lease { holder: me.to_owned(), until_ms: now_ms.saturating_add(length_ms), term })
-}
-
 /// The lease's file. Use it only while the ledger is held.
 #[derive(Debug, Clone)]
-pub struct LeaseFile(PathBuf);
+pub struct LeaseFile {
+    path: PathBuf,
+    id: String,
+    /// Another guard's lease, and since when it has been the same, by this guard's clock.
+    waiting: Option<(Lease, u64)>,
+}
 
 impl LeaseFile {
-    /// In the guard's folder.
+    /// In the guard's folder; `id` tells this guard from every other.
     #[must_use]
-    pub fn in_folder(folder: &Path) -> Self {
-        Self(folder.join("lease.json"))
+    pub fn in_folder(folder: &Path, id: impl Into<String>) -> Self {
+        Self { path: folder.join("lease.json"), id: id.into(), waiting: None }
     }
 
     /// The lease as it stands. One that cannot be read is none: it would otherwise be held for ever.
@@ -49,17 +52,17 @@ impl LeaseFile {
     /// # Errors
     /// When the file is there but cannot be opened.
     pub fn read(&self) -> Result<Option<Lease>, FileError> {
-        Ok(file::read(&self.0)?.and_then(|text| serde_json::from_str(&text).ok()))
+        Ok(file::read(&self.path)?.and_then(|text| serde_json::from_str(&text).ok()))
     }
 
-    /// Takes or prolongs the lease for `me`; whether it is held then.
+    /// Takes or prolongs the lease for `me`; returns `true` if it is held then.
     ///
     /// # Errors
     /// When the file cannot be read or written.
-    pub fn hold(&self, me: &str, now_ms: u64, length_ms: u64) -> Result<bool, FileError> {
-        let Some(lease) = take(self.read()?.as_ref(), me, now_ms, length_ms) else { return Ok(false) };
+    pub fn hold(&mut self, me: &str, now_ms: u64, length_ms: u64) -> Result<bool, FileError> {
+        let Some(lease) = self.next(me, now_ms, length_ms)? else { return Ok(false) };
         let text = serde_json::to_string(&lease).unwrap_or_default();
-        file::replace(&self.0, &text)?;
+        file::replace(&self.path, &text)?;
         Ok(true)
     }
 
@@ -69,13 +72,62 @@ impl LeaseFile {
     /// When the file cannot be read or written.
     pub fn release(&self, me: &str, now_ms: u64) -> Result<(), FileError> {
         match self.read()? {
-            Some(lease) if lease.holder == me => {
+            Some(lease) if self.is_mine(&lease, me) => {
                 let text = serde_json::to_string(&Lease { until_ms: now_ms, ..lease }).unwrap_or_default();
-                file::replace(&self.0, &text)
+                file::replace(&self.path, &text)
             }
             _ => Ok(()),
         }
     }
+
+    /// The lease that `me` has from now on; `None` while another guard holds it.
+    fn next(&mut self, me: &str, now_ms: u64, length_ms: u64) -> Result<Option<Lease>, FileError> {
+        let term = match self.read()? {
+            None => 1,
+            Some(lease) if self.is_mine(&lease, me) => lease.term,
+            Some(lease) if lease.until_ms <= now_ms || self.stood_still(&lease, now_ms, length_ms) => {
+                lease.term.saturating_add(1)
+            }
+            Some(_) => return Ok(None),
+        };
+        self.waiting = None;
+        let (holder, id) = (me.to_owned(), self.id.clone());
+        Ok(Some(Lease { holder, id, until_ms: now_ms.saturating_add(length_ms), term }))
+    }
+
+    fn is_mine(&self, lease: &Lease, me: &str) -> bool {
+        lease.holder == me && lease.id == self.id
+    }
+
+    /// Returns `true` if nobody has prolonged the lease for a term, seen from here.
+    fn stood_still(&mut self, lease: &Lease, now_ms: u64, length_ms: u64) -> bool {
+        match &self.waiting {
+            // This guard's own clock may be set back too.
+            Some((seen, since_ms)) if seen == lease && *since_ms <= now_ms => now_ms - since_ms >= length_ms,
+            _ => {
+                self.waiting = Some((lease.clone(), now_ms));
+                false
+            }
+        }
+    }
+}
+
+/// Returns `true` if a lock in `folder` holds against processes of this machine only, though other machines may have the
+/// folder too: NFS mounted with locks of its own. `mounts` is `/proc/self/mounts`.
+#[must_use]
+pub fn locks_on_one_machine_only(folder: &Path, mounts: &str) -> bool {
+    let fields = |line: &str| {
+        let mut fields = line.split(' ').skip(1).map(str::to_owned);
+        Some((PathBuf::from(fields.next()?.replace("\\040", " ")), fields.next()?, fields.next()?))
+    };
+    // The longest mount point is the folder's; of two on one place the later one counts.
+    let mount = mounts
+        .lines()
+        .filter_map(fields)
+        .filter(|(place, ..)| folder.starts_with(place))
+        .max_by_key(|(place, ..)| place.components().count());
+    let own = |option: &str| matches!(option, "nolock" | "local_lock=flock" | "local_lock=all");
+    mount.is_some_and(|(_, kind, options)| kind.starts_with("nfs") && options.split(',').any(own))
 }
 
 #[cfg(test)]
@@ -85,7 +137,7 @@ mod tests {
     #[test]
     fn one_holds_and_the_other_takes_over_when_the_term_is_over() {
         let folder = tempfile::tempdir().unwrap();
-        let file = LeaseFile::in_folder(folder.path());
+        let mut file = LeaseFile::in_folder(folder.path(), "");
         assert!(file.hold("a", 0, 100).unwrap());
         assert!(!file.hold("b", 50, 100).unwrap());
         assert!(file.hold("a", 90, 100).unwrap());
@@ -101,6 +153,65 @@ mod tests {
     fn a_torn_file_is_held_by_nobody() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("lease.json"), "{\"hold").unwrap();
-        assert!(LeaseFile::in_folder(folder.path()).hold("a", 0, 100).unwrap());
+        assert!(LeaseFile::in_folder(folder.path(), "").hold("a", 0, 100).unwrap());
+    }
+
+    #[test]
+    fn case_5_of_two_guards_with_one_name_one_holds_the_lease() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut one = LeaseFile::in_folder(folder.path(), "1");
+        let mut other = LeaseFile::in_folder(folder.path(), "2");
+        for now_ms in (0..1_000).step_by(50) {
+            assert!(one.hold("h-1", now_ms, 100).unwrap(), "at {now_ms}");
+            assert!(!other.hold("h-1", now_ms + 10, 100).unwrap(), "at {now_ms}");
+        }
+        assert!(other.hold("h-1", 1_050, 100).unwrap(), "it takes over when the first is gone");
+        assert!(!one.hold("h-1", 1_060, 100).unwrap());
+        one.release("h-1", 1_060).unwrap();
+        assert!(!one.hold("h-1", 1_070, 100).unwrap(), "what is released is one's own lease only");
+    }
+
+    #[test]
+    fn case_6_a_lease_from_before_the_clock_was_set_back_is_over_after_a_term() {
+        let folder = tempfile::tempdir().unwrap();
+        let hour = 3_600_000;
+        LeaseFile::in_folder(folder.path(), "1").hold("old", hour, 100).unwrap();
+        let mut file = LeaseFile::in_folder(folder.path(), "2");
+        assert!(!file.hold("new", 0, 100).unwrap(), "its holder may be alive, with a clock that is ahead");
+        assert!(!file.hold("new", 99, 100).unwrap());
+        assert!(file.hold("new", 100, 100).unwrap());
+    }
+
+    #[test]
+    fn a_holder_whose_clock_is_ahead_keeps_the_lease_while_it_prolongs_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let hour = 3_600_000;
+        let (mut ahead, mut waiting) =
+            (LeaseFile::in_folder(folder.path(), "1"), LeaseFile::in_folder(folder.path(), "2"));
+        for now_ms in (0..1_000).step_by(50) {
+            assert!(ahead.hold("a", hour + now_ms, 100).unwrap());
+            assert!(!waiting.hold("b", now_ms, 100).unwrap());
+        }
+        // And its own clock is set back while it waits.
+        assert!(!waiting.hold("b", 500, 100).unwrap());
+        assert!(!waiting.hold("b", 599, 100).unwrap());
+        assert!(waiting.hold("b", 600, 100).unwrap());
+    }
+
+    #[test]
+    fn case_67_an_nfs_mount_with_locks_of_its_own_is_recognised() {
+        let mounts = "/dev/sda1 / ext4 rw 0 0\nnas:/x /srv/a nfs4 rw,vers=4.2,local_lock=none 0 0\n\
+            nas:/x /srv/b nfs rw,vers=3,local_lock=flock,addr=10.0.0.1 0 0\nnas:/x /srv/two\\040words nfs rw,nolock 0 0\n\
+            /dev/sdb1 /srv/b/disk ext4 rw 0 0\n";
+        for (folder, alone) in [
+            ("/var/lib/perch", false),
+            ("/srv/a/perch", false),
+            ("/srv/b/perch", true),
+            ("/srv/two words/perch", true),
+            ("/srv/b/disk/perch", false),
+            ("/srv/bb", false),
+        ] {
+            assert_eq!(locks_on_one_machine_only(Path::new(folder), mounts), alone, "{folder}");
+        }
     }
 }

@@ -37,6 +37,9 @@ pub struct Observation {
     pub f1: Option<f64>,
     /// The feature that drifted most, and how much (population stability index).
     pub drift: Option<(String, f64)>,
+    /// What is missing from the counters or cannot be trusted, in words. Breaches count all the same, since what was
+    /// counted is true; the ramp does not advance.
+    pub doubts: Vec<String>,
 }
 
 /// The share that the gateways hold.

@@ -42,6 +42,8 @@ pub struct Standing {
     pub last_change: Option<Entry>,
     /// Orders that no guard has taken yet.
     pub waiting: Vec<Entry>,
+    /// What is wrong with the audit log, in words.
+    pub damage: Option<String>,
 }
 
 impl Standing {
@@ -52,14 +54,16 @@ impl Standing {
     pub fn read(folder: &Path, now_ms: u64) -> Result<Self, StandingError> {
         let text = file::read(&folder.join(STATUS_FILE))?;
         let report: Option<Report> = text.and_then(|text| serde_json::from_str(&text).ok());
-        let entries = Ledger::in_folder(folder)?.read()?;
+        let log = Ledger::in_folder(folder)?.log()?;
+        let damage = log.damage();
+        let entries = log.entries;
         let age_ms = report.as_ref().map(|report| now_ms.saturating_sub(report.at_ms));
         let patience = report.as_ref().map_or(0, |report| (report.interval_ms * LOOKS).max(AT_LEAST_MS));
         let done = report.as_ref().map_or(0, |report| report.orders_done);
         let changes = |entry: &&Entry| matches!(entry.what, What::Set { .. } | What::Found { .. });
         let last_change = entries.iter().rev().find(changes).cloned();
         let waiting = entries.into_iter().filter(|entry| entry.number > done && entry.is_order()).collect();
-        Ok(Self { silent: age_ms.is_some_and(|age| age > patience), report, age_ms, last_change, waiting })
+        Ok(Self { silent: age_ms.is_some_and(|age| age > patience), report, age_ms, last_change, waiting, damage })
     }
 
     /// What became of the order with this number: `None` while no guard has taken it.
@@ -90,6 +94,8 @@ impl Standing {
             }
             lines.extend(report.troubles.iter().map(|trouble| ("trouble", trouble.clone())));
         }
+        let reported = |damage: &&String| self.report.as_ref().is_some_and(|report| report.troubles.contains(damage));
+        lines.extend(self.damage.iter().filter(|damage| !reported(damage)).map(|damage| ("trouble", damage.clone())));
         for entry in &self.waiting {
             lines.push(("waiting", format!("{} ({}): no guard has taken it yet", entry.words(), ago(entry.at_ms))));
         }
@@ -140,6 +146,8 @@ impl What {
             Self::Found { from, to } => format!("found the share changed from {} to {}", share(from), share(to)),
             Self::Beta { to, .. } => format!("set the beta cohort's share to {}", share(to)),
             Self::Froze => "froze the ramp".to_owned(),
+            Self::Lost { last } => format!("found the audit log without entries that it had (up to {last})"),
+            Self::Ended => "ended".to_owned(),
             Self::Start { .. } => "started a ramp".to_owned(),
             Self::Pause => "paused the guard".to_owned(),
             Self::Resume => "let the guard go on".to_owned(),
@@ -197,11 +205,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_rollback_without_a_guard_shows_with_its_reason() {
-        let folder = folder_with(Some(report()));
+        let folder = folder_with(None);
         let ledger = Ledger::in_folder(folder.path()).unwrap();
-        let mut held = ledger.hold().await.unwrap();
         let ada = || By::Human("ada".into());
-        held.append(MINUTE, ada(), What::Pause, "lunch").unwrap();
+        ledger.hold().await.unwrap().append(MINUTE, ada(), What::Pause, "lunch").unwrap();
+        // The guard has taken it.
+        std::fs::write(folder.path().join(STATUS_FILE), serde_json::to_string(&report()).unwrap()).unwrap();
+        let mut held = ledger.hold().await.unwrap();
         let number = held.append(11 * MINUTE, ada(), What::Rollback, "wrong labels").unwrap();
         let set = What::Set { from: Some("10".into()), to: "0".into() };
         held.append(11 * MINUTE, ada(), set, "wrong labels").unwrap();

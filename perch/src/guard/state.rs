@@ -54,6 +54,9 @@ pub struct State {
     pub signals: signals::State,
     /// Number of the last order that was carried out (see the ledger).
     pub last_order: u64,
+    /// When it was given, in milliseconds since 1970.
+    #[serde(default)]
+    pub last_order_ms: u64,
 }
 
 /// Where the ramp is.
@@ -102,6 +105,7 @@ impl State {
             latency: rate::State::default(),
             signals: signals::State::default(),
             last_order: 0,
+            last_order_ms: 0,
         }
     }
 }

@@ -12,6 +12,7 @@ mod cohort;
 mod doctor;
 mod guard;
 mod model;
+mod no_room;
 mod replay;
 mod status;
 

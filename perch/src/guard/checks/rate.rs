@@ -70,8 +70,10 @@ impl State {
 
     /// A step begins.
     pub fn step(&mut self, now_ms: u64, canary: Option<Part>, rules: Option<Part>) {
-        if let Some(canary) = canary {
-            self.take(canary);
+        match canary {
+            Some(canary) => self.take(canary),
+            // What comes until they can be read is of both steps.
+            None => self.last = None,
         }
         self.from = self.looks;
         self.part_from = canary;

@@ -107,6 +107,7 @@ impl Guard {
 
     /// Everything that keeps the ramp where it is.
     fn holds(&self, now_ms: u64, seen: &Observation, judgements: &[Judgement], reasons: &mut Vec<String>) {
+        reasons.extend(seen.doubts.iter().map(|doubt| format!("no data: {doubt}")));
         if let SeenModel::Differs(how) = &seen.model {
             reasons.push(format!("the scorers serve different models: {how}"));
         }

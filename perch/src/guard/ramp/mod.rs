@@ -15,7 +15,10 @@ use super::checks::rate::Limit;
 use super::decision::{Check, Decision, Judgement};
 use super::observation::{Observation, SeenShare};
 use super::plan::{Plan, PlanError, Step};
-use super::state::{Phase, State, VERSION};
+use super::state::{Phase, State, Stop, VERSION};
+
+/// A clock that is set back by less is waited for.
+const CLOCK_SLACK_MS: u64 = 60_000;
 
 /// Stored state that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -92,18 +95,40 @@ impl Guard {
         self.state.settled_ms.unwrap_or(self.state.since_ms)
     }
 
-    /// Remembers which orders have been carried out.
-    pub const fn orders_done(&mut self, number: u64) {
+    /// Remembers which orders have been carried out, and when the last of them was given.
+    pub const fn orders_done(&mut self, number: u64, at_ms: u64) {
         self.state.last_order = number;
+        self.state.last_order_ms = at_ms;
+    }
+
+    /// Freezes a ramp that is under way, unless it is frozen.
+    pub fn freeze(&mut self, now_ms: u64, reason: String) {
+        if self.state.phase != Phase::Watching && self.state.frozen.is_none() {
+            self.state.frozen = Some(Stop { at_ms: now_ms, reason });
+        }
+    }
+
+    /// Goes on with what is known of a ramp without its evidence: at `share`, and `stops` as in paused, latched, frozen.
+    pub fn recover(
+        &mut self,
+        now_ms: u64,
+        phase: Phase,
+        share: Option<Share>,
+        stops: (Option<Stop>, Option<Stop>, Option<Stop>),
+    ) {
+        self.state.phase = phase;
+        self.state.since_ms = now_ms;
+        self.state.expected = share;
+        (self.state.paused, self.state.latched, self.state.frozen) = stops;
     }
 
     /// While no ramp is under way and nothing is stopped, judges by `plan` from now on.
     pub fn watch_by(&mut self, plan: &Plan) {
         let idle = self.state.paused.is_none() && self.state.latched.is_none();
         if self.state.phase == Phase::Watching && idle && *plan != self.plan {
-            let last_order = self.state.last_order;
+            let (last_order, last_order_ms) = (self.state.last_order, self.state.last_order_ms);
             *self = Self::new(plan.clone());
-            self.state.last_order = last_order;
+            self.orders_done(last_order, last_order_ms);
         }
     }
 
@@ -194,6 +219,7 @@ impl Guard {
 
     fn decide(&mut self, now_ms: u64, seen: &Observation, in_words: bool) -> Decision {
         let mut reasons = Vec::new();
+        self.not_after(now_ms);
         if self.state.requests_from.is_none() {
             self.state.requests_from = seen.dropped.map(|part| part.all);
         }
@@ -204,6 +230,18 @@ impl Guard {
         let (action, set) = self.act(now_ms, seen, &judgements, &mut reasons);
         self.state.pending = set;
         Decision { at_ms: now_ms, action, set_share: set.map(Share::to_runtime), reasons, judgements }
+    }
+
+    /// After the clock was set back, times that lie ahead would keep a step from settling until they come: the step begins
+    /// now, and settles again.
+    fn not_after(&mut self, now_ms: u64) {
+        let ahead = |at_ms: u64| at_ms > now_ms.saturating_add(CLOCK_SLACK_MS);
+        if ahead(self.state.since_ms) {
+            self.state.since_ms = now_ms;
+        }
+        if self.state.settled_ms.is_some_and(ahead) {
+            self.state.settled_ms = None;
+        }
     }
 
     /// Compares the gateways' share with the expected one: whoever changed it, it was not the guard.

@@ -57,7 +57,7 @@ impl Guard {
                 state.phase = Phase::Baseline;
                 state.since_ms = now_ms;
                 state.expected = Some(share);
-                state.last_order = self.state.last_order;
+                (state.last_order, state.last_order_ms) = (self.state.last_order, self.state.last_order_ms);
                 *self = Self { plan: *plan, state, seen: self.seen };
             }
             Order::Pause(reason) => self.pause(now_ms, reason),
@@ -103,7 +103,8 @@ impl Guard {
             if share != Share::OFF {
                 fresh.agreement = self.state.agreement.renewed();
             }
-            self.state = State { phase: self.state.phase, last_order: self.state.last_order, ..fresh };
+            let State { phase, last_order, last_order_ms, .. } = self.state;
+            self.state = State { phase, last_order, last_order_ms, ..fresh };
         }
         (self.state.paused, self.state.latched, self.state.frozen) = (None, None, None);
         self.state.model = None;

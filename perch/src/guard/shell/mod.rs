@@ -7,9 +7,15 @@
 //! 4. store the state, *then* act: a crash in between is recognised by the share that is pending;
 //! 5. act under the ledger's lock, unless the lease is lost or an operator has spoken meanwhile.
 //!
-//! Trouble with files ends a look without acting; the next look tries again.
+//! A log that cannot be read ends a look without acting; the next look tries again. A folder that cannot be written (a full
+//! disk) does not: the guard goes on from memory and rolls back where it must, which needs no file, but advances nothing
+//! that it could not write down. What it owes to the audit log it writes when there is room again.
 
+#[cfg(test)]
+mod faults;
 mod orders;
+mod recovery;
+mod report;
 mod stored;
 #[cfg(test)]
 mod story;
@@ -20,24 +26,25 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use contract::switch::Share;
-use serde::{Deserialize, Serialize};
+
+pub use report::Report;
 
 use super::clock::now_ms;
 use super::decision::{Action, Decision};
 use super::file::{self, FileError};
 use super::lease::LeaseFile;
-use super::ledger::{By, Entry, Ledger, LedgerError, What};
+use super::ledger::{By, Entry, Held, Ledger, LedgerError, What};
 use super::observation::Observation;
 use super::plan::Plan;
-use super::plan::raw::Raw;
 use super::ramp::Guard;
 use super::sink::Sink;
 use super::source::totals::Totals;
-use super::source::{Source, reading};
-use super::state::{Phase, Stop};
+use super::source::{Reading, Source, in_words, reading};
 
 /// A lease outlasts this many looks, so that a slow one does not lose it.
 const LEASE_LOOKS: u32 = 4;
+/// Most entries that are owed to the audit log while it cannot be written.
+const MOST_OWED: usize = 100;
 /// File of the last report, for `perch status`.
 pub const STATUS_FILE: &str = "status.json";
 
@@ -53,46 +60,9 @@ pub enum ShellError {
     /// The state could not be written as JSON, which does not happen.
     #[error("the state as JSON")]
     Json(#[from] serde_json::Error),
-}
-
-/// What a look came to.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Report {
-    /// Milliseconds since 1970.
-    pub at_ms: u64,
-    /// The next look is so many milliseconds later.
-    pub interval_ms: u64,
-    /// This guard's name.
-    pub guard: String,
-    /// Does it hold the lease?
-    pub leading: bool,
-    /// Who does, when it does not.
-    pub leader: Option<String>,
-    /// Where the ramp is.
-    pub phase: Option<Phase>,
-    /// Since when, in milliseconds since 1970.
-    pub since_ms: u64,
-    /// The share that the gateways hold, 0..=1; `None` while it is not known.
-    pub share: Option<f64>,
-    /// The next step's share, as Envoy's runtime writes it.
-    pub next: Option<String>,
-    /// The plan in force, as written; `None` without the lease.
-    pub plan: Option<Raw>,
-    /// Number of the last of the ledger's orders that was carried out or refused.
-    pub orders_done: u64,
-    /// Why the guard does not act.
-    pub paused: Option<Stop>,
-    /// Why it rolled back.
-    pub latched: Option<Stop>,
-    /// Why it froze.
-    pub frozen: Option<Stop>,
-    /// The decision; `None` without the lease.
-    pub decision: Option<Decision>,
-    /// Was it carried out? `None` when nothing was to be set.
-    pub carried_out: Option<bool>,
-    /// What could not be read or done, in words.
-    pub troubles: Vec<String>,
+    /// No number could be drawn that tells this guard from others.
+    #[error("drawing this guard's number")]
+    Random(#[from] stack::Error),
 }
 
 /// A guard with its sources, sinks and files.
@@ -109,6 +79,28 @@ pub struct Shell<S, K> {
     guard: Guard,
     totals: Totals,
     leading: bool,
+    /// Entries that could not be written yet, oldest first.
+    owed: Vec<Owed>,
+}
+
+/// How a guard stands to the lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Leads {
+    /// It holds it.
+    Yes,
+    /// Another guard does.
+    No,
+    /// It could not be written, and no other guard is known to hold it. That is enough to roll back: two guards that do
+    /// so do no harm.
+    Unwritten,
+}
+
+/// An entry that is to be written.
+#[derive(Debug)]
+struct Owed {
+    at_ms: u64,
+    what: What,
+    reason: String,
 }
 
 impl<S: Source, K: Sink> Shell<S, K> {
@@ -129,7 +121,7 @@ impl<S: Source, K: Sink> Shell<S, K> {
             source,
             sink,
             ledger: Ledger::in_folder(folder)?,
-            lease: LeaseFile::in_folder(folder),
+            lease: LeaseFile::in_folder(folder, stack::secret::random_hex()?),
             folder: folder.to_path_buf(),
             me: me.into(),
             interval,
@@ -137,6 +129,7 @@ impl<S: Source, K: Sink> Shell<S, K> {
             fresh: plan,
             totals: Totals::default(),
             leading: false,
+            owed: Vec::new(),
         })
     }
 
@@ -174,39 +167,42 @@ impl<S: Source, K: Sink> Shell<S, K> {
     /// One look.
     ///
     /// # Errors
-    /// When a file cannot be used. Nothing was set then.
+    /// When the audit log cannot be read. Nothing was set then.
     pub async fn tick(&mut self, now_ms: u64) -> Result<Report, ShellError> {
-        let entries = {
+        let mut troubles = Vec::new();
+        let log = {
             let held = self.ledger.hold().await?;
-            if !self.lease.hold(&self.me, now_ms, self.lease_ms())? {
+            if self.leads(now_ms, &mut troubles) == Leads::No {
                 self.leading = false;
-                let leader = self.lease.read()?.map(|lease| lease.holder);
+                let leader = self.lease.read().ok().flatten().map(|lease| lease.holder);
                 let (guard, interval_ms) = (self.me.clone(), self.interval_ms());
                 return Ok(Report { at_ms: now_ms, interval_ms, guard, leader, ..Report::default() });
             }
-            held.entries().to_vec()
+            held.log().clone()
         };
-        let mut troubles = Vec::new();
         if !self.leading {
-            let last = entries.last().map_or(0, |entry| entry.number);
-            self.load(now_ms, last, &mut troubles)?;
+            self.load(now_ms, &log.entries, &mut troubles)?;
             self.leading = true;
         }
+        troubles.extend(log.damage());
         let read = self.source.look(self.guard.evidence_since()).await;
-        troubles.extend(read.troubles);
-        self.totals.take(&read.samples);
-        let budget = self.guard.plan().latency.map(|latency| latency.budget_seconds);
-        let seen = reading::observation(read.share, &read.samples, &self.totals, read.evidence, budget);
+        let seen = self.take_in(now_ms, read, &mut troubles);
 
         let was = (self.guard.state().paused.clone(), self.guard.state().frozen.clone());
-        let expected = self.guard.state().expected;
+        let (expected, step) = (self.guard.state().expected, self.guard.state().since_ms);
+        let pending = self.guard.state().pending;
         self.guard.see(now_ms, &seen);
+        let now_held = self.guard.state().expected;
+        // What was set and could not be confirmed then, or not be written down before the guard was ended.
+        let through = now_held.filter(|_| now_held == pending && now_held != expected);
         let by_hand = self.guard.state().paused.as_ref().filter(|stop| was.0.as_ref() != Some(*stop)).is_some();
-        let refused = self.carry_out(now_ms, &entries);
+        let mut notes = self.carry_out(now_ms, &log);
         let decision = self.guard.judge(now_ms, &seen);
-        self.store()?;
+        if self.guard.state().since_ms != step {
+            self.totals.step_begins(now_ms);
+        }
+        let stored = self.stored(&mut troubles)?;
 
-        let mut notes = refused;
         if by_hand {
             let text = |share: Option<Share>| share.map_or_else(String::new, Share::to_runtime);
             let found = What::Found { from: text(expected), to: text(self.guard.state().expected) };
@@ -215,55 +211,140 @@ impl<S: Source, K: Sink> Shell<S, K> {
         if let Some(stop) = self.guard.state().frozen.as_ref().filter(|_| was.1.is_none()) {
             notes.push((What::Froze, stop.reason.clone()));
         }
-        let carried_out = self.act(now_ms, &decision, &seen, notes, &mut troubles).await?;
+        if let Some(share) = through.filter(|_| !told_of_a_set(&log.entries, now_held)) {
+            let reason = self.guard.state().latched.as_ref().map(|stop| stop.reason.clone());
+            let set = What::Set { from: expected.map(Share::to_runtime), to: share.to_runtime() };
+            notes.push((set, reason.unwrap_or_else(|| "as decided before".to_owned())));
+        }
+        for (what, reason) in notes {
+            self.owe(now_ms, what, reason, &mut troubles);
+        }
+        let carried_out = self.act(now_ms, &decision, &seen, stored, &mut troubles).await?;
         let report = self.report(now_ms, decision, carried_out, troubles);
-        file::replace(&self.folder.join(STATUS_FILE), &serde_json::to_string(&report)?)?;
+        self.publish(report)
+    }
+
+    /// Takes or prolongs the lease.
+    fn leads(&mut self, now_ms: u64, troubles: &mut Vec<String>) -> Leads {
+        match self.lease.hold(&self.me, now_ms, self.lease_ms()) {
+            Ok(true) => Leads::Yes,
+            Ok(false) => Leads::No,
+            Err(error) => {
+                note(troubles, in_words(&error));
+                Leads::Unwritten
+            }
+        }
+    }
+
+    /// From what was read to an observation.
+    fn take_in(&mut self, now_ms: u64, read: Reading, troubles: &mut Vec<String>) -> Observation {
+        let mut doubts = read.doubts;
+        doubts.extend(self.totals.take(now_ms, &read.samples, reading::counter_labels));
+        troubles.extend(read.troubles);
+        troubles.extend(doubts.iter().cloned());
+        let budget = self.guard.plan().latency.map(|latency| latency.budget_seconds);
+        reading::observation(read.share, &read.samples, &self.totals, read.evidence, budget, doubts)
+    }
+
+    /// Stores the state; returns `false` when that is not possible now.
+    fn stored(&self, troubles: &mut Vec<String>) -> Result<bool, ShellError> {
+        match self.store() {
+            Ok(()) => Ok(true),
+            Err(ShellError::File(error)) => {
+                note(troubles, in_words(&error));
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes the report for who reads the folder. One that cannot be written is handed back all the same.
+    fn publish(&self, mut report: Report) -> Result<Report, ShellError> {
+        let text = serde_json::to_string(&report)?;
+        if let Err(error) = file::replace(&self.folder.join(STATUS_FILE), &text) {
+            note(&mut report.troubles, in_words(&error));
+        }
         Ok(report)
     }
 
-    /// Carries a decision out and writes down what happened.
+    /// Keeps an entry until it can be written.
+    fn owe(&mut self, at_ms: u64, what: What, reason: String, troubles: &mut Vec<String>) {
+        if self.owed.len() < MOST_OWED {
+            self.owed.push(Owed { at_ms, what, reason });
+        } else {
+            note(troubles, format!("more than {MOST_OWED} entries wait for the audit log: this one is lost: {reason}"));
+        }
+    }
+
+    /// Writes what is owed to the audit log; returns `false` when that is not possible now.
+    fn settle(&mut self, held: &mut Held, troubles: &mut Vec<String>) -> bool {
+        held.number_above(self.guard.state().last_order);
+        while let Some(owed) = self.owed.first() {
+            // Who changed the share may have written it down since the ledger was read.
+            let known =
+                matches!(owed.what, What::Found { .. }) && told_of_a_set(held.entries(), self.guard.state().expected);
+            if !known {
+                let by = By::Guard(self.me.clone());
+                if let Err(error) = held.append(owed.at_ms, by, owed.what.clone(), owed.reason.clone()) {
+                    note(troubles, in_words(&error));
+                    return false;
+                }
+            }
+            self.owed.remove(0);
+        }
+        true
+    }
+
+    /// Carries a decision out and writes down what happened. What is not `stored` is not advanced.
     async fn act(
         &mut self,
         now_ms: u64,
         decision: &Decision,
         seen: &Observation,
-        notes: Vec<(What, String)>,
+        stored: bool,
         troubles: &mut Vec<String>,
     ) -> Result<Option<bool>, ShellError> {
         let wanted = decision.set_share.as_deref().and_then(Share::from_runtime);
-        if wanted.is_none() && notes.is_empty() {
+        if wanted.is_none() && self.owed.is_empty() {
             return Ok(None);
         }
-        let me = || By::Guard(self.me.clone());
         let mut held = self.ledger.hold().await?;
-        for (what, reason) in notes {
-            // Who changed the share may have written it down since the ledger was read.
-            if matches!(what, What::Found { .. }) && told_of_a_set(held.entries(), self.guard.state().expected) {
-                continue;
-            }
-            held.append(now_ms, me(), what, reason)?;
-        }
+        let written = self.settle(&mut held, troubles);
         let Some(share) = wanted else { return Ok(None) };
-        if !self.lease.hold(&self.me, now_ms, self.lease_ms())? {
+        let leads = self.leads(now_ms, troubles);
+        if leads == Leads::No {
             troubles.push("another guard has taken over meanwhile: nothing was set".to_owned());
             return Ok(Some(false));
         }
-        let reason = decision.reasons.join("; ");
         if let Some(entry) = held.overtaken(self.guard.state().last_order) {
             let word = format!("{} spoke meanwhile (entry {}): nothing was set", entry.by, entry.number);
-            held.append(now_ms, me(), What::Refused { wanted: share.to_runtime() }, word.clone())?;
+            self.owe(now_ms, What::Refused { wanted: share.to_runtime() }, word.clone(), troubles);
+            self.settle(&mut held, troubles);
             troubles.push(word);
             return Ok(Some(false));
         }
+        let written = stored && written && leads == Leads::Yes;
+        let room = decision.action == Action::Rollback || (written && self.has_room(&held, troubles));
+        if !room {
+            troubles.push("the guard's folder cannot be written: nothing is advanced until it can".to_owned());
+            return Ok(Some(false));
+        }
         if let Err(error) = self.sink.set(share).await {
-            troubles.push(super::source::in_words(&error));
+            troubles.push(in_words(&error));
             return Ok(Some(false));
         }
         let from = self.guard.state().expected.map(Share::to_runtime);
-        held.append(now_ms, me(), What::Set { from, to: share.to_runtime() }, reason)?;
+        let set = What::Set { from, to: share.to_runtime() };
+        self.owe(now_ms, set, decision.reasons.join("; "), troubles);
+        self.settle(&mut held, troubles);
         self.guard.applied(now_ms, seen);
-        self.store()?;
+        self.totals.step_begins(now_ms);
+        self.stored(troubles)?;
         Ok(Some(true))
+    }
+
+    fn has_room(&self, held: &Held, troubles: &mut Vec<String>) -> bool {
+        held.check_room().inspect_err(|error| note(troubles, in_words(error))).is_ok()
     }
 
     fn report(&self, now_ms: u64, decision: Decision, carried_out: Option<bool>, troubles: Vec<String>) -> Report {
@@ -298,35 +379,6 @@ impl<S: Source, K: Sink> Shell<S, K> {
     }
 }
 
-impl Report {
-    /// One line for a log: the decision and its first reason, or who leads.
-    #[must_use]
-    pub fn line(&self) -> String {
-        let Some(decision) = &self.decision else {
-            return format!("watching: {} holds the lease", self.leader.as_deref().unwrap_or("another guard"));
-        };
-        let set = match (&decision.set_share, self.carried_out) {
-            (Some(share), Some(true)) => format!(" to {share}"),
-            (Some(share), _) => format!(" to {share}, not carried out"),
-            (None, _) => String::new(),
-        };
-        format!("{}{set}: {}", decision.action.as_str(), decision.reasons.join("; "))
-    }
-
-    /// Is it worth a line of its own after `before`? Holds for the same reason are not.
-    #[must_use]
-    pub fn differs_from(&self, before: &Self) -> bool {
-        let essence = |report: &Self| {
-            let decision = report.decision.as_ref();
-            let verdicts: Option<Vec<_>> =
-                decision.map(|decision| decision.judgements.iter().map(|judgement| judgement.verdict).collect());
-            (report.leading, decision.map(|decision| decision.action), verdicts, report.troubles.clone())
-        };
-        let acts = self.decision.as_ref().is_some_and(|decision| decision.action == Action::Advance);
-        acts || essence(self) != essence(before)
-    }
-}
-
 /// Does the last entry about the share say this one?
 fn told_of_a_set(entries: &[Entry], share: Option<Share>) -> bool {
     let last = entries.iter().rev().find_map(|entry| match &entry.what {
@@ -334,4 +386,11 @@ fn told_of_a_set(entries: &[Entry], share: Option<Share>) -> bool {
         _ => None,
     });
     last.and_then(Share::from_runtime).is_some_and(|held| Some(held) == share)
+}
+
+/// Adds what is not there yet: one full disk fails several files.
+fn note(troubles: &mut Vec<String>, trouble: String) {
+    if !troubles.contains(&trouble) {
+        troubles.push(trouble);
+    }
 }

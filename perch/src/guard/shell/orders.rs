@@ -2,7 +2,7 @@
 
 use contract::switch::Share;
 
-use super::super::ledger::{By, Entry, What};
+use super::super::ledger::{By, Entry, Log, What};
 use super::super::plan::Plan;
 use super::super::ramp::Order;
 use super::super::sink::Sink;
@@ -10,18 +10,38 @@ use super::super::source::{Source, in_words};
 use super::Shell;
 
 impl<S: Source, K: Sink> Shell<S, K> {
-    /// Tells the core; what made no sense comes back to be written down.
-    pub(super) fn carry_out(&mut self, now_ms: u64, entries: &[Entry]) -> Vec<(What, String)> {
-        let mut refused = Vec::new();
-        let done = self.guard.state().last_order;
-        for (index, entry) in entries.iter().enumerate().filter(|(_, entry)| entry.number > done) {
-            let later = entries.get(index + 1..).unwrap_or_default();
-            if let Err(reason) = self.say(now_ms, entry, later) {
-                refused.push((What::Refused { wanted: format!("entry {}", entry.number) }, reason));
-            }
-            self.guard.orders_done(entry.number);
+    /// Tells the core; what made no sense, and what is wrong with the log, comes back to be written down.
+    pub(super) fn carry_out(&mut self, now_ms: u64, log: &Log) -> Vec<(What, String)> {
+        let mut notes = Vec::new();
+        let (done, done_ms) = (self.guard.state().last_order, self.guard.state().last_order_ms);
+        let lost = is_lost(log, done, done_ms);
+        if lost {
+            let reason = format!(
+                "the audit log does not have the entries up to {done} that were carried out: it was lost, and with it what \
+                 operators may have said: `perch ramp resume` if nothing was"
+            );
+            self.guard.freeze(now_ms, reason.clone());
+            notes.push((What::Lost { last: done }, reason));
+        } else if let Some(damage) = log.damaged.iter().find(|damage| damage.after >= done) {
+            self.guard.freeze(
+                now_ms,
+                format!(
+                    "line {} of the audit log cannot be read and may be an operator's word: `perch ramp resume` if \
+                     it is not",
+                    damage.line
+                ),
+            );
         }
-        refused
+        // In a log that was begun again numbers say nothing, so what is later than the last order is new.
+        let new = |entry: &Entry| if lost { entry.at_ms > done_ms } else { entry.number > done };
+        for (index, entry) in log.entries.iter().enumerate().filter(|(_, entry)| new(entry)) {
+            let later = log.entries.get(index + 1..).unwrap_or_default();
+            if let Err(reason) = self.say(now_ms, entry, later) {
+                notes.push((What::Refused { wanted: format!("entry {}", entry.number) }, reason));
+            }
+            self.guard.orders_done(entry.number.max(done), entry.at_ms);
+        }
+        notes
     }
 
     fn say(&mut self, now_ms: u64, entry: &Entry, later: &[Entry]) -> Result<(), String> {
@@ -53,10 +73,23 @@ impl<S: Source, K: Sink> Shell<S, K> {
                 }
                 Order::Rollback(reason)
             }
-            What::Beta { .. } | What::Found { .. } | What::Froze | What::Refused { .. } => return Ok(()),
+            What::Beta { .. }
+            | What::Found { .. }
+            | What::Froze
+            | What::Lost { .. }
+            | What::Ended
+            | What::Refused { .. } => return Ok(()),
         };
         self.guard.order(now_ms, order).map_err(|error| in_words(&error))
     }
+}
+
+/// Returns `true` if the log is not the one whose entry `done`, given at `done_ms`, was carried out last.
+fn is_lost(log: &Log, done: u64, done_ms: u64) -> bool {
+    let ends_before = log.last() < done && log.damaged.iter().all(|damage| damage.after != log.last());
+    // A state of an earlier version does not say when the entry was given.
+    let is_other = |entry: &Entry| done_ms != 0 && entry.at_ms != done_ms;
+    ends_before || log.entries.iter().rev().find(|entry| entry.number == done).is_some_and(is_other)
 }
 
 /// Did an operator put users on the model again?

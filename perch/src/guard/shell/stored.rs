@@ -3,12 +3,13 @@
 use serde::{Deserialize, Serialize};
 
 use super::super::file;
+use super::super::ledger::Entry;
 use super::super::ramp::{Guard, Order};
 use super::super::sink::Sink;
-use super::super::source::Source;
 use super::super::source::totals::Totals;
+use super::super::source::{Source, in_words};
 use super::super::state::State;
-use super::{Shell, ShellError};
+use super::{Shell, ShellError, recovery};
 
 const STATE_FILE: &str = "state.json";
 const ASIDE_FILE: &str = "state.unreadable.json";
@@ -32,11 +33,23 @@ impl<S: Source, K: Sink> Shell<S, K> {
     }
 
     /// Reads the state. One that cannot be read is put aside, and the guard begins paused: it cannot know whether it had
-    /// rolled back. Without a state, what the ledger says up to entry `last` is history and not to be carried out.
-    pub(super) fn load(&mut self, now_ms: u64, last: u64, troubles: &mut Vec<String>) -> Result<(), ShellError> {
+    /// rolled back. Without a state, `entries` are history and not to be carried out; what they say of a ramp under way is
+    /// taken from them, without its evidence.
+    pub(super) fn load(
+        &mut self,
+        now_ms: u64,
+        entries: &[Entry],
+        troubles: &mut Vec<String>,
+    ) -> Result<(), ShellError> {
         let path = self.folder.join(STATE_FILE);
+        let last = entries.last().map_or((0, 0), |entry| (entry.number, entry.at_ms));
         let Some(text) = file::read(&path)? else {
-            self.guard.orders_done(last);
+            if let Some(known) = recovery::Known::from_entries(entries) {
+                self.guard = known.guard(now_ms, &self.fresh);
+                self.totals = Totals::default();
+                troubles.push("the stored state is missing: the ramp is taken from the audit log".to_owned());
+            }
+            self.guard.orders_done(last.0, last.1);
             return Ok(());
         };
         let read = serde_json::from_str::<Reading>(&text)
@@ -49,9 +62,13 @@ impl<S: Source, K: Sink> Shell<S, K> {
             }
             Err(why) => {
                 let reason = format!("the stored state could not be read ({why}); it was put aside as {ASIDE_FILE}");
-                file::replace(&self.folder.join(ASIDE_FILE), &text)?;
-                self.guard = Guard::new(self.fresh.clone());
-                self.guard.orders_done(last);
+                if let Err(error) = file::replace(&self.folder.join(ASIDE_FILE), &text) {
+                    troubles.push(in_words(&error));
+                }
+                let known = recovery::Known::from_entries(entries);
+                self.guard =
+                    known.map_or_else(|| Guard::new(self.fresh.clone()), |known| known.guard(now_ms, &self.fresh));
+                self.guard.orders_done(last.0, last.1);
                 self.totals = Totals::default();
                 // Pausing is possible in every state.
                 let _ = self.guard.order(now_ms, Order::Pause(reason.clone()));
@@ -63,5 +80,5 @@ impl<S: Source, K: Sink> Shell<S, K> {
 }
 
 fn of_value(value: &serde_json::Value) -> Result<Guard, String> {
-    Guard::from_json(&value.to_string()).map_err(|error| super::super::source::in_words(&error))
+    Guard::from_json(&value.to_string()).map_err(|error| in_words(&error))
 }

@@ -118,17 +118,17 @@ async fn a_word_between_reading_the_log_and_looking_is_not_lost() {
     let alert = {
         let mut held = world.ledger().hold().await.unwrap();
         held.append(world.now_ms, By::Alert("old".into()), What::Rollback, "").unwrap();
-        held.entries().to_vec()
+        held.log().clone()
     };
     world.hand("ada").set(world.now_ms, Share::percent(20), "seen and meant").await.unwrap();
     world.now_ms += 1_000;
     let seen = shell.source.look(0).await;
-    let seen = reading::observation(seen.share, &seen.samples, &shell.totals, None, None);
+    let seen = shell.take_in(world.now_ms, seen, &mut Vec::new());
     shell.guard.see(world.now_ms, &seen);
     shell.carry_out(world.now_ms, &alert);
     let decision = shell.guard.judge(world.now_ms, &seen);
     assert_eq!(decision.action, Action::Rollback);
-    assert_eq!(shell.act(world.now_ms, &decision, &seen, Vec::new(), &mut Vec::new()).await.unwrap(), Some(false));
+    assert_eq!(shell.act(world.now_ms, &decision, &seen, true, &mut Vec::new()).await.unwrap(), Some(false));
     for _ in 0..5 {
         world.look(&mut shell).await;
     }

@@ -29,10 +29,16 @@ const LOOK_MS: u64 = 5_000;
 /// What the servers say, and what they were told.
 #[derive(Default)]
 pub(super) struct Town {
-    runtime: String,
+    pub(super) runtime: String,
     counters: BTreeMap<String, f64>,
     users: Counted,
-    down: bool,
+    pub(super) down: bool,
+    /// The counters cannot be read.
+    pub(super) hidden: bool,
+    /// Lines that are somebody else's, before our own.
+    pub(super) foreign: Vec<u8>,
+    /// What Prometheus warns of.
+    pub(super) warnings: Vec<String>,
     pub(super) told: Vec<String>,
 }
 
@@ -41,14 +47,16 @@ pub(super) struct Counted(u64, u64);
 
 pub(super) type Shared = Arc<Mutex<Town>>;
 
-async fn serve(town: Shared) -> String {
+pub(super) async fn serve(town: Shared) -> String {
     let metrics = |gateway: bool| {
         move |Extracted(town): Extracted<Shared>| async move {
             let town = town.lock().unwrap();
             let of = |name: &str| name.starts_with("perch_scorer_") != gateway;
             let lines =
                 town.counters.iter().filter(|(name, _)| of(name)).map(|(name, value)| format!("{name} {value}\n"));
-            lines.collect::<String>()
+            let status = if town.hidden { 500 } else { 200 };
+            let page = [&town.foreign[..], lines.collect::<String>().as_bytes()].concat();
+            (axum::http::StatusCode::from_u16(status).unwrap(), page)
         }
     };
     let app = Router::new()
@@ -105,7 +113,8 @@ async fn serve(town: Shared) -> String {
                     serde_json::json!({"metric": metric, "value": [1.5, sample.value.to_string()]})
                 });
                 let result: Vec<_> = result.collect();
-                axum::Json(serde_json::json!({"status": "success", "data": {"resultType": "vector", "result": result}}))
+                let (warnings, data) = (&town.warnings, serde_json::json!({"resultType": "vector", "result": result}));
+                axum::Json(serde_json::json!({"status": "success", "data": data, "warnings": warnings}))
             }),
         )
         .with_state(town);
@@ -122,6 +131,10 @@ pub(super) struct World {
     pub(super) link: PathBuf,
     pub(super) now_ms: u64,
     pub(super) agreement: f64,
+    /// Canary requests that fall back, as a share.
+    pub(super) fallbacks: f64,
+    /// Towns with scorers only, which judge as many requests as the first one, and their agreement.
+    pub(super) scorers: Vec<(Shared, f64)>,
 }
 
 impl World {
@@ -134,7 +147,8 @@ impl World {
         let link = folder.path().join("layer/current");
         std::os::unix::fs::symlink("0", &link).unwrap();
         let addresses = Addresses { gateways: vec![url.clone()], scorers: vec![url], prometheus: None };
-        let mut world = Self { town, addresses, folder, link, now_ms: 1_000_000, agreement: 0.9 };
+        let mut world =
+            Self { town, addresses, folder, link, now_ms: 1_000_000, agreement: 0.9, fallbacks: 0.0, scorers: vec![] };
         world.traffic(0.0);
         world
     }
@@ -146,11 +160,17 @@ impl World {
         Shell::new(source, sink, &self.folder.path().join("guard"), name, Duration::from_secs(5), plan).unwrap()
     }
 
+    /// A guard that starts when the lease of the one before has run out, which did not give it up.
+    pub(super) fn shell_after_a_term(&mut self, name: &str) -> Shell<System, Gateways> {
+        self.now_ms += 60_000;
+        self.shell(name)
+    }
+
     pub(super) fn ledger(&self) -> Ledger {
         Ledger::in_folder(&self.folder.path().join("guard")).unwrap()
     }
 
-    async fn say(&self, by: By, what: What) {
+    pub(super) async fn say(&self, by: By, what: What) {
         self.ledger().hold().await.unwrap().append(self.now_ms, by, what, "for a test").unwrap();
     }
 
@@ -159,16 +179,27 @@ impl World {
     }
 
     /// `requests` come.
-    fn traffic(&mut self, requests: f64) {
+    pub(super) fn traffic(&mut self, requests: f64) {
+        for (town, agreement) in &self.scorers {
+            let mut town = town.lock().unwrap();
+            for (name, more) in [
+                ("perch_scorer_judged_requests_total", requests),
+                ("perch_scorer_request_agreement_total", requests * agreement),
+                ("perch_scorer_request_agreement_squares_total", requests * agreement),
+            ] {
+                *town.counters.entry(name.to_owned()).or_default() += more;
+            }
+        }
         let mut town = self.town.lock().unwrap();
         let share = Share::from_runtime(&town.runtime).unwrap().fraction();
         let (canary, agree) = (requests * share, requests * self.agreement);
+        let fallbacks = canary * self.fallbacks;
         for (name, more) in [
             ("lm_suggest_compare_total{agree=\"True\"}", agree),
             ("lm_suggest_compare_total{agree=\"False\"}", requests - agree),
-            ("lm_suggest_source_total{source=\"rule\"}", requests - canary),
-            ("lm_suggest_source_total{source=\"model\"}", canary),
-            ("lm_ml_fallback_total{reason=\"reset\"}", 0.0),
+            ("lm_suggest_source_total{source=\"rule\"}", requests - canary + fallbacks),
+            ("lm_suggest_source_total{source=\"model\"}", canary - fallbacks),
+            ("lm_ml_fallback_total{reason=\"reset\"}", fallbacks),
             ("lm_ml_predict_requests_total{available=\"True\"}", requests),
             ("lm_ml_predict_requests_total{available=\"False\"}", 0.0),
             ("perch_observation_total{outcome=\"observed\"}", requests),
@@ -211,7 +242,7 @@ impl World {
         shell
     }
 
-    async fn entries(&self) -> Vec<String> {
+    pub(super) async fn entries(&self) -> Vec<String> {
         let entries = self.ledger().read().unwrap();
         let text = |entry: &Entry| {
             let by = match &entry.by {
@@ -233,7 +264,7 @@ fn raw() -> Raw {
     Plan::parse(PLAN).unwrap().raw().clone()
 }
 
-fn ada() -> By {
+pub(super) fn ada() -> By {
     By::Human("ada".into())
 }
 
@@ -342,13 +373,12 @@ async fn an_operator_who_speaks_while_the_guard_decides_wins() {
         world.now_ms += LOOK_MS;
         world.traffic(200.0);
         let seen = shell.source.look(0).await;
-        shell.totals.take(&seen.samples);
-        let seen = reading::observation(seen.share, &seen.samples, &shell.totals, None, None);
+        let seen = shell.take_in(world.now_ms, seen, &mut Vec::new());
         let decision = shell.guard.judge(world.now_ms, &seen);
         if decision.action == Action::Rollback {
             world.say(ada(), What::Set { from: None, to: "20".into() }).await;
             let mut troubles = Vec::new();
-            let done = shell.act(world.now_ms, &decision, &seen, Vec::new(), &mut troubles).await.unwrap();
+            let done = shell.act(world.now_ms, &decision, &seen, true, &mut troubles).await.unwrap();
             break (done, troubles);
         }
     };
@@ -389,7 +419,7 @@ async fn a_state_that_cannot_be_read_is_put_aside_and_the_guard_begins_paused() 
     drop(shell);
     let folder = world.folder.path().join("guard");
     std::fs::write(folder.join("state.json"), "{\"guard\": 5").unwrap();
-    let mut shell = world.shell("g1");
+    let mut shell = world.shell_after_a_term("g1");
     let report = world.look(&mut shell).await;
     assert!(report.paused.unwrap().reason.contains("could not be read"));
     assert!(folder.join("state.unreadable.json").exists());
@@ -402,7 +432,7 @@ async fn parts_that_are_gone_are_named_and_nothing_moves() {
     let mut shell = world.started().await;
     world.until_moved(&mut shell).await;
     world.addresses.scorers = vec!["http://127.0.0.1:9".into()];
-    let mut shell = world.shell("g1");
+    let mut shell = world.shell_after_a_term("g1");
     for _ in 0..60 {
         let report = world.look(&mut shell).await;
         assert_eq!(report.carried_out, None);

@@ -5,7 +5,7 @@
 //! | [`scrape`] | counters from Envoy's admin interface and the scorers' `/metrics`, where there is no Prometheus |
 //! | [`prometheus`] | the same counters from Prometheus |
 //! | [`system`] | either of them, with what only the parts themselves can say: the gateways' share, evidence by user |
-//! | [`totals`] | counters across restarts of what exports them |
+//! | [`totals`] | counters by target, across restarts and gaps |
 //! | [`reading`] | from series to an [`Observation`](super::observation::Observation) |
 
 use contract::evidence::Evidence;
@@ -19,7 +19,7 @@ pub mod scrape;
 pub mod system;
 pub mod totals;
 
-/// What was read at one look; what could not be read is missing, and told in `troubles`.
+/// What was read at one evaluation; what could not be read is missing, and said in `doubts` or `troubles`.
 #[derive(Debug, Clone, Default)]
 pub struct Reading {
     /// The share that the gateways hold.
@@ -28,7 +28,9 @@ pub struct Reading {
     pub samples: Vec<Sample>,
     /// Evidence by user.
     pub evidence: Option<Evidence>,
-    /// What could not be read, in words.
+    /// Why counters are missing from `samples`, in words: the ramp does not advance.
+    pub doubts: Vec<String>,
+    /// What else could not be read, in words.
     pub troubles: Vec<String>,
 }
 
@@ -40,6 +42,8 @@ pub trait Source {
 
 /// Where a sample comes from.
 pub const INSTANCE: &str = "instance";
+/// Name of a sample that says when the target was scraped, in seconds since 1970; no program exports it.
+pub const SCRAPED_AT: &str = "perch_scraped_at";
 
 /// A part that could not be asked.
 #[derive(Debug, thiserror::Error)]
@@ -90,5 +94,5 @@ pub(crate) async fn get(http: &reqwest::Client, url: &str, limit: usize) -> Resu
             return Err(wrong(format!("more than {limit} bytes")));
         }
     }
-    String::from_utf8(body).map_err(|_| wrong("something that is not text".to_owned()))
+    Ok(String::from_utf8_lossy(&body).into_owned())
 }

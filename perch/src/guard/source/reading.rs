@@ -33,15 +33,30 @@ pub fn histogram() -> [String; 2] {
     ["bucket", "count"].map(|part| format!("{}_{part}", series::ANSWER_LATENCY))
 }
 
-/// Is it a sample that the guard reads?
+/// Returns `true` if the guard reads samples of this name.
 #[must_use]
 pub fn is_read(name: &str) -> bool {
-    let latency = name.strip_prefix(series::ANSWER_LATENCY).is_some_and(|end| matches!(end, "_bucket" | "_count"));
-    latency || COUNTERS.contains(&name) || GAUGES.contains(&name)
+    counter_labels(name).is_some() || GAUGES.contains(&name)
 }
 
-/// The observation of a look. `totals` has taken in `samples`; `budget_seconds` is the edge from which on an answer is
-/// slow.
+/// The labels that a counter of this name has from its program; `None` for what is not a counter that is read.
+#[must_use]
+pub fn counter_labels(name: &str) -> Option<&'static [&'static str]> {
+    match name.strip_prefix(series::ANSWER_LATENCY) {
+        Some("_bucket") => return Some(&["arm", "le"]),
+        Some("_count") => return Some(&["arm"]),
+        _ if !COUNTERS.contains(&name) => return None,
+        _ => {}
+    }
+    if [series::NOISE_REQUESTS, series::NOISE_AGREEMENT, series::NOISE_AGREEMENT_SQUARES].contains(&name) {
+        return Some(&["side"]);
+    }
+    let declared = series::GATEWAY.iter().chain(series::SCORER).find(|series| series.name == name);
+    Some(declared.map_or(&[], |series| series.labels))
+}
+
+/// The observation of an evaluation. `totals` has taken in `samples`; `budget_seconds` is the edge from which on an
+/// answer is slow; `doubts` says what is missing from `samples` or cannot be trusted.
 #[must_use]
 pub fn observation(
     share: SeenShare,
@@ -49,6 +64,7 @@ pub fn observation(
     totals: &Totals,
     evidence: Option<Evidence>,
     budget_seconds: Option<f64>,
+    doubts: Vec<String>,
 ) -> Observation {
     let seen = Seen { samples, totals };
     let models = seen.counted(names::SOURCE, &[("source", Source::Model.as_str())]);
@@ -80,6 +96,7 @@ pub fn observation(
             .gauges(series::DRIFT)
             .max_by(|a, b| a.value.total_cmp(&b.value))
             .map(|sample| (sample.labels.get("feature").cloned().unwrap_or_default(), sample.value)),
+        doubts,
     }
 }
 
@@ -93,13 +110,8 @@ impl Seen<'_> {
         self.samples.iter().filter(move |sample| sample.name == name && sample.value.is_finite())
     }
 
-    /// What the counters of `name` with `labels` have counted; `None` when there is none, which is not 0.
     fn counted(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
-        let mut sum = None;
-        for sample in self.samples.iter().filter(|sample| sample.name == name && has(sample, labels)) {
-            sum = Some(sum.unwrap_or(0.0) + self.totals.of(sample));
-        }
-        sum
+        self.totals.counted(name, labels)
     }
 
     fn share_of(&self, name: &str, labels: &[(&str, &str)]) -> Option<Part> {
@@ -135,11 +147,7 @@ impl Seen<'_> {
         let mut found = None;
         for arm in arms {
             let all = self.counted(&count, &[("arm", arm)]);
-            let fast = self.samples.iter().filter(|sample| sample.name == bucket && has(sample, &[("arm", arm)]));
-            let mut within = None;
-            for sample in fast.filter(|sample| is_edge(sample, budget_seconds)) {
-                within = Some(within.unwrap_or(0.0) + self.totals.of(sample));
-            }
+            let within = self.totals.within(&bucket, &[("arm", arm)], budget_seconds);
             if let (Some(all), Some(within)) = (all, within) {
                 let held: Part = found.unwrap_or_default();
                 found = Some(Part { all: held.all + all, part: held.part + (all - within).max(0.0) });
@@ -166,11 +174,6 @@ impl Seen<'_> {
 
 fn has(sample: &Sample, labels: &[(&str, &str)]) -> bool {
     labels.iter().all(|(name, value)| sample.labels.get(*name).is_some_and(|held| held == value))
-}
-
-fn is_edge(sample: &Sample, edge: f64) -> bool {
-    let held: Option<f64> = sample.labels.get("le").and_then(|text| text.parse().ok());
-    held.is_some_and(|held| (held - edge).abs() < 1e-9)
 }
 
 #[cfg(test)]
@@ -214,9 +217,9 @@ perch_scorer_drift_psi{feature="label"} 0.1
     fn look(before: &str, after: &str) -> Observation {
         let (zeroed, after) = (zero(before, after), Scrape::parse(after));
         let mut totals = Totals::default();
-        totals.take(zeroed.samples());
-        totals.take(after.samples());
-        observation(SeenShare::Unknown, after.samples(), &totals, None, Some(0.25))
+        totals.take(0, zeroed.samples(), counter_labels);
+        totals.take(5_000, after.samples(), counter_labels);
+        observation(SeenShare::Unknown, after.samples(), &totals, None, Some(0.25), Vec::new())
     }
 
     /// The first look: everything at 0.
@@ -247,7 +250,7 @@ perch_scorer_drift_psi{feature="label"} 0.1
 
     #[test]
     fn what_is_not_there_is_not_zero() {
-        let seen = observation(SeenShare::Unknown, &[], &Totals::default(), None, Some(0.25));
+        let seen = observation(SeenShare::Unknown, &[], &Totals::default(), None, Some(0.25), Vec::new());
         assert_eq!(seen, Observation::default());
     }
 

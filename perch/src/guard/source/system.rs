@@ -99,17 +99,17 @@ impl System {
 
 impl Source for System {
     async fn look(&mut self, since_ms: u64) -> Reading {
-        let mut troubles = Vec::new();
+        let (mut doubts, mut troubles) = (Vec::new(), Vec::new());
         let share = self.share(&mut troubles).await;
         let samples = match &self.counters {
-            Counters::Targets(targets) => targets.samples(&mut troubles).await,
-            Counters::Prometheus(prometheus) => prometheus.samples().await.unwrap_or_else(|error| {
-                troubles.push(in_words(&error));
+            Counters::Targets(targets) => targets.samples(&mut doubts).await,
+            Counters::Prometheus(prometheus) => prometheus.samples(&mut doubts).await.unwrap_or_else(|error| {
+                doubts.push(in_words(&error));
                 Vec::new()
             }),
         };
         let evidence = self.evidence(since_ms, &mut troubles).await;
-        Reading { share, samples, evidence, troubles }
+        Reading { share, samples, evidence, doubts, troubles }
     }
 }
 
