@@ -25,13 +25,18 @@ async fn healthz(_: Call) -> Result<Answer, HttpError> {
 }
 
 /// The program takes requests. A missing model does not make it unready: observations are counted without one, and
-/// live answers say why there are none, which an unready scorer could not.
+/// live answers say why there are none, which an unready scorer could not. A store that takes no writes does, since
+/// every event and all feedback is lost while all answers are well; `store` says why, and is `null` otherwise.
 async fn readyz(call: Call) -> Result<Answer, HttpError> {
-    let ready = !call.app.is_draining();
+    let store = call.app.store.trouble();
+    let ready = !call.app.is_draining() && store.is_none();
     let model = call.app.registry.champion().map(|champion| champion.version().to_owned());
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let (version, frame) = (env!("CARGO_PKG_VERSION"), contract::frame::VERSION);
-    Ok(json_answer(status, &json!({ "ready": ready, "model": model, "version": version, "frame": frame })))
+    Ok(json_answer(
+        status,
+        &json!({ "ready": ready, "model": model, "store": store, "version": version, "frame": frame }),
+    ))
 }
 
 async fn exposition(call: Call) -> Result<Answer, HttpError> {
