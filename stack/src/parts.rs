@@ -134,7 +134,9 @@ fn scorer(stack: &Stack) -> Result<Command, Error> {
         .args(["--listen", &stack.ports.address(Part::Scorer).to_string(), "--role", "both"])
         .args(["--store", &store(stack), "--rules-url", &stack.url(Part::Rules)])
         .arg("--registry")
-        .arg(registry(stack));
+        .arg(registry(stack))
+        .arg("--token-file")
+        .arg(stack.console_token()?);
     Ok(command)
 }
 
