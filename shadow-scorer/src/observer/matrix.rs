@@ -249,3 +249,60 @@ async fn write(matrix: Matrix, store: Store, mut stopped: oneshot::Receiver<()>)
         failing = done.is_err();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Options;
+    use sqlx::{AnyConnection, Connection as _, Executor as _};
+
+    fn cells(labels: &[&str]) -> CountBatch {
+        let pair = |label: &&str| PairRow {
+            slot: 600,
+            arm: Arm::Baseline,
+            cohort: Cohort::Ordinary,
+            rule: (*label).to_owned(),
+            model: "coffee".into(),
+            items: 1,
+        };
+        CountBatch::new(labels.iter().map(pair).collect(), Vec::new(), Vec::new())
+    }
+
+    /// Case A6, whatever a database refuses a row for.
+    #[tokio::test]
+    async fn a_row_that_is_refused_is_dropped_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}/store", folder.path().display());
+        let store = Store::create(&url, &Options::default()).await.unwrap();
+        let mut other = AnyConnection::connect(&url).await.unwrap();
+        let refusing = "CREATE TRIGGER t BEFORE INSERT ON label_pairs WHEN NEW.rule_label = 'odd' \
+             BEGIN SELECT RAISE(ABORT, 'odd'); END";
+        other.execute(refusing).await.unwrap();
+        let matrix = Matrix::default();
+        let mut unwritten = VecDeque::from([cells(&["a", "odd", "b", "c", "d"]), cells(&["a"])]);
+        matrix.flush(&store, &mut unwritten).await.unwrap();
+        assert!(unwritten.is_empty());
+        let stored = store.said(0, &[]).await.unwrap().pairs;
+        let items = |label: &str| stored.iter().find(|pair| pair.rule.as_deref() == Some(label)).map(|pair| pair.items);
+        assert_eq!(["a", "b", "c", "d", "odd"].map(items), [Some(2), Some(1), Some(1), Some(1), None]);
+    }
+
+    /// Case A3b: what could not be written waits as it is, and what gathers meanwhile is not mixed with it.
+    #[tokio::test]
+    async fn a_batch_whose_end_was_not_seen_is_tried_again_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}/store", folder.path().display());
+        let store = Store::create(&url, &Options::default()).await.unwrap();
+        let gone = Store::open(&url, &Options::default()).await.unwrap();
+        gone.close().await;
+        let matrix = Matrix::default();
+        let batch = cells(&["a"]);
+        let mut unwritten = VecDeque::from([batch.clone()]);
+        matrix.flush(&gone, &mut unwritten).await.unwrap_err();
+        assert_eq!(unwritten.iter().collect::<Vec<_>>(), [&batch]);
+        // The store had taken it all the same.
+        store.add_said(&batch, 1).await.unwrap();
+        matrix.flush(&store, &mut unwritten).await.unwrap();
+        assert_eq!(store.said(0, &[]).await.unwrap().pairs[0].items, 1);
+    }
+}
