@@ -15,6 +15,7 @@
 //! | [`evidence`] | what the guard asks the scorer, counted by user |
 //! | [`frame`] | the observation batch on the wire |
 //! | [`batch_result`] | what the scorer answers to a batch |
+//! | `token` (where files have an owner) | the operator's token: reading, comparing, rotating |
 
 pub mod alerts;
 pub mod analysis;
@@ -29,3 +30,5 @@ mod picked;
 pub mod ports;
 pub mod series;
 pub mod switch;
+#[cfg(unix)]
+pub mod token;

@@ -60,6 +60,9 @@ pub const MODEL_F1: &str = "perch_scorer_model_f1_macro";
 /// Population stability index against the training distribution: label `feature`, `label` for the predicted labels.
 /// Absent until enough rows were seen.
 pub const DRIFT: &str = "perch_scorer_drift_psi";
+/// 1 while the store takes writes, 0 while it does not (a full disk, a read-only file or server): events and feedback are
+/// lost then.
+pub const STORE_WRITABLE: &str = "perch_scorer_store_writable";
 /// Live answers by result: label `result` is `answered`, `unavailable`, `bad_request` or `overloaded`.
 pub const LIVE_ANSWERS: &str = "perch_scorer_live_answers_total";
 /// Time of a live answer in the scorer, request in to answer out, in seconds.
@@ -168,6 +171,7 @@ pub const SCORER: &[Series] = &[
     gauge(MODEL_INFO, &["alias", "version"], "Always 1; its labels say which models are loaded."),
     gauge(MODEL_F1, &[], "Macro F1 of the serving model, from its manifest."),
     gauge(DRIFT, &["feature"], "Population stability index against the training distribution."),
+    gauge(STORE_WRITABLE, &[], "1 while the store takes writes."),
     counter(LIVE_ANSWERS, &["result"], "Live answers, by result."),
     histogram(LIVE_LATENCY, &[], "Time of a live answer in the scorer, in seconds."),
     counter(SCORER_OBSERVATIONS, &["result"], "Observations that arrived, by what became of them."),

@@ -56,12 +56,12 @@ impl Stack {
         self.dir().join("guard")
     }
 
-    /// The file with the token that the console asks for before it acts; made once, like the salt.
+    /// The file with the operator's token, for which console and scorer ask before they act; made once, like the salt.
     ///
     /// # Errors
     /// When it cannot be made or read, or others can read it.
     pub fn console_token(&self) -> Result<PathBuf, Error> {
-        let file = self.dir().join("console-token");
+        let file = self.dir().join(contract::token::OPERATOR_FILE);
         crate::secret::kept(&file)?;
         Ok(file)
     }

@@ -139,7 +139,9 @@ fn scorer(stack: &Stack) -> Result<Command, Error> {
         .args(["--listen", &stack.ports.address(Part::Scorer).to_string(), "--role", "both"])
         .args(["--store", &store(stack)])
         .arg("--registry")
-        .arg(registry(stack));
+        .arg(registry(stack))
+        .arg("--token-file")
+        .arg(stack.console_token()?);
     Ok(command)
 }
 

@@ -3,6 +3,7 @@
 use clap::Subcommand;
 use serde_json::{Value, json};
 
+use super::operator::Shown;
 use super::scorer::{At, Scorer};
 use super::terminal;
 
@@ -19,6 +20,7 @@ Examples:
   perch model deploy 20261125-0100       let it serve, if the policy allows (F1 ≥ 0.72, or 2 % better)
   perch model rollback                   back to the version that served before; repeated, it stays there
 
+Deploy, rollback and challenge show the scorer the operator's token (--token-file).
 Exit codes: 0 done, 1 it could not be done, 2 the command line is wrong, 3 status: no model serves, or one was refused";
 
 /// Exit code of a status with a fault.
@@ -47,11 +49,15 @@ pub(crate) enum Command {
         force: bool,
         #[command(flatten)]
         at: Common,
+        #[command(flatten)]
+        shown: Shown,
     },
     /// Back to the version that served before; repeated, it stays there
     Rollback {
         #[command(flatten)]
         at: Common,
+        #[command(flatten)]
+        shown: Shown,
     },
     /// Judge a version beside the champion, without serving it
     Challenge {
@@ -60,6 +66,8 @@ pub(crate) enum Command {
         version: Option<String>,
         #[command(flatten)]
         at: Common,
+        #[command(flatten)]
+        shown: Shown,
     },
 }
 
@@ -90,11 +98,11 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<u8> {
             at.print(&document, |_| list_text(&rows));
             Ok(0)
         }
-        Command::Deploy { version, force, at } => {
-            change(&at, DEPLOY, &json!({"version": version, "force": force})).await
+        Command::Deploy { version, force, at, shown } => {
+            change(&at, &shown, DEPLOY, &json!({"version": version, "force": force})).await
         }
-        Command::Rollback { at } => change(&at, ROLLBACK, &json!({})).await,
-        Command::Challenge { version, at } => change(&at, CHALLENGE, &json!({"version": version})).await,
+        Command::Rollback { at, shown } => change(&at, &shown, ROLLBACK, &json!({})).await,
+        Command::Challenge { version, at, shown } => change(&at, &shown, CHALLENGE, &json!({"version": version})).await,
     }
 }
 
@@ -103,10 +111,11 @@ async fn ask(scorer: &Scorer) -> anyhow::Result<Value> {
 }
 
 /// A change, told by what served before and serves then.
-async fn change(at: &Common, path: &str, body: &Value) -> anyhow::Result<u8> {
+async fn change(at: &Common, shown: &Shown, path: &str, body: &Value) -> anyhow::Result<u8> {
     let scorer = at.scorer.client()?;
+    let token = shown.token()?;
     let before = serving(&ask(&scorer).await?);
-    let after = scorer.post(path, body).await?;
+    let after = scorer.post(path, body, token.as_ref()).await?;
     at.print(&after, |after| {
         let now = serving(after);
         let moved =

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
+use contract::token::{OPERATOR_FILE, Token};
 use perch::guard::hand::Hand;
 use perch::guard::ledger::{By, Ledger};
 use perch::guard::sink;
@@ -46,6 +47,23 @@ impl Folder {
         let folder = self.folder.clone().or_else(|| Some(state_of_this_machine()?.join(FOLDER)));
         folder
             .context("which guard? name its folder with --folder DIR, or run the `perch` of the checkout where it runs")
+    }
+}
+
+/// What a command shows to a program that it makes change something.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Shown {
+    /// The file with the operator's token, which only its owner may read [default: that of `make up`, where there is one]
+    #[arg(long, value_name = "FILE", env = "PERCH_TOKEN_FILE")]
+    token_file: Option<PathBuf>,
+}
+
+impl Shown {
+    /// The token; `None` where no file is named and `make up` left none, which is for the other program to refuse.
+    pub(crate) fn token(&self) -> anyhow::Result<Option<Token>> {
+        let usual = || Some(Path::new(STATE).join(OPERATOR_FILE)).filter(|file| file.is_file());
+        let file = self.token_file.clone().or_else(usual);
+        Ok(file.as_deref().map(Token::from_file).transpose()?)
     }
 }
 

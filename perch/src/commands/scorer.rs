@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use contract::headers;
 use contract::ports::Part;
+use contract::token::Token;
 use reqwest::{Client, RequestBuilder, StatusCode};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -53,9 +54,13 @@ impl Scorer {
             .with_context(|| format!("the scorer's {path} has another shape: run perch and scorer of one release"))
     }
 
-    /// `POST path` with a JSON body.
-    pub(crate) async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
-        self.exchange(self.http.post(format!("{}{path}", self.url)).json(body), path).await
+    /// `POST path` with a JSON body and, where there is one, the operator's token.
+    pub(crate) async fn post(&self, path: &str, body: &Value, token: Option<&Token>) -> anyhow::Result<Value> {
+        let mut request = self.http.post(format!("{}{path}", self.url)).json(body);
+        if let Some(token) = token {
+            request = request.bearer_auth(String::from_utf8_lossy(token.current()));
+        }
+        self.exchange(request, path).await
     }
 
     async fn exchange(&self, request: RequestBuilder, path: &str) -> anyhow::Result<Value> {

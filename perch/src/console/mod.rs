@@ -12,7 +12,7 @@
 //! | `hook` | what Alertmanager posts |
 //! | `prometheus`, `scorer` | what others are asked |
 //! | `deployment` | how the guard stands, what was said, what the gateways hold |
-//! | `token` | secrets that a caller must show |
+//! | `code` | what only who has the operator's token can sign |
 //! | `clock` | moments in words |
 //!
 //! It keeps nothing of its own: what it shows is in the guard's folder, in Prometheus and in the scorer, so it can be
@@ -21,6 +21,7 @@
 mod access;
 mod chart;
 mod clock;
+mod code;
 mod deployment;
 mod forms;
 mod hook;
@@ -32,7 +33,6 @@ mod server;
 mod session;
 #[cfg(test)]
 mod tests;
-mod token;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -46,10 +46,10 @@ use crate::guard::ledger::{Ledger, LedgerError};
 use crate::guard::shell::Report;
 use crate::guard::sink::Gateways;
 
+pub use contract::token::{Token, TokenError};
 use prometheus::Prometheus;
 pub use routes::STATE_PATH;
 use scorer::Scorer;
-pub use token::{Token, TokenError};
 
 /// How long a page waits for Prometheus or a scorer.
 const TIMEOUT: Duration = Duration::from_secs(5);

@@ -5,7 +5,9 @@
 //! the key of each that was used ([`crate::guard::ledger::Entry::key`]), so a form that is sent again is refused, also
 //! after a restart. What another site sends lacks the cookie (`SameSite=Strict`) and a ticket of this session.
 
-use super::token::Token;
+use contract::token::Token;
+
+use super::code::Code;
 
 /// The cookie's name.
 pub(super) const COOKIE: &str = "perch_session";
@@ -38,7 +40,7 @@ impl Session {
         }
         let until = (now_ms / 1_000 + LIFETIME).to_string();
         let name: String = name.bytes().map(|byte| format!("{byte:02x}")).collect();
-        let code = token.code(SESSION, &[&until, random, &name]).hex();
+        let code = Code::of(token, SESSION, &[&until, random, &name]).hex();
         Ok(format!("{until}.{random}.{name}.{code}"))
     }
 
@@ -46,7 +48,7 @@ impl Session {
     pub(super) fn of(token: &Token, cookie: &str, now_ms: u64) -> Option<Self> {
         let mut parts = cookie.splitn(4, '.');
         let (until, random, name, code) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-        if !token.code(SESSION, &[until, random, name]).is(code) || until.parse::<u64>().ok()? <= now_ms / 1_000 {
+        if !Code::of(token, SESSION, &[until, random, name]).is(code) || until.parse::<u64>().ok()? <= now_ms / 1_000 {
             return None;
         }
         let byte = |at: usize| u8::from_str_radix(name.get(at..at + 2)?, 16).ok();
@@ -56,13 +58,13 @@ impl Session {
 
     /// A ticket for one form of this session.
     pub(super) fn ticket(&self, token: &Token, random: &str) -> String {
-        format!("{random}.{}", token.code(TICKET, &[&self.id, random]).hex())
+        format!("{random}.{}", Code::of(token, TICKET, &[&self.id, random]).hex())
     }
 
     /// The key under which the ledger keeps the use of `ticket`; `None` when it is not one of this session.
     pub(super) fn key(&self, token: &Token, ticket: &str) -> Option<String> {
         let (random, code) = ticket.split_once('.')?;
-        token.code(TICKET, &[&self.id, random]).is(code).then(|| format!("console {random}"))
+        Code::of(token, TICKET, &[&self.id, random]).is(code).then(|| format!("console {random}"))
     }
 }
 

@@ -38,6 +38,25 @@ fn a_deployment_says_what_serves_now_and_what_did_before() {
     assert_eq!(scorer.asked().pop().unwrap().line, "POST /ml/v2/model/rollback");
 }
 
+/// Case N1: what changes something shows the operator's token, and nothing else does.
+#[test]
+fn the_operators_token_is_read_from_its_file_and_shown_for_changes_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    std::fs::write(&file, "0123456789abcdef\n").unwrap();
+    let scorer = Server::start(|_| of_scorer(200, &status("v2")));
+    let rollback = ["model", "rollback", "--scorer", &scorer.url, "--token-file", file.to_str().unwrap()];
+    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    let open = perch(&rollback);
+    assert!(open.code == 1 && open.err.contains("chmod 600"), "{open:?}");
+    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    assert_eq!(perch(&rollback).code, 0);
+    for asked in scorer.asked() {
+        let shown = if asked.line.starts_with("POST") { "Bearer 0123456789abcdef" } else { "" };
+        assert_eq!(asked.authorization, shown, "{}", asked.line);
+    }
+}
+
 #[test]
 fn what_the_scorer_refuses_is_said_in_its_words() {
     let scorer = Server::start(|asked| match asked.line.as_str() {

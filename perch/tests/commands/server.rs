@@ -14,6 +14,8 @@ pub(crate) struct Asked {
     /// Method, path and query, e.g. `GET /runtime`.
     pub(crate) line: String,
     pub(crate) body: String,
+    /// What it showed, empty if nothing.
+    pub(crate) authorization: String,
 }
 
 /// An answer: status, headers, body.
@@ -47,9 +49,13 @@ impl Server {
                 let answer = move |request: Request<Body>| {
                     let (script, seen) = (Arc::clone(&script), Arc::clone(&seen));
                     async move {
+                        let authorization =
+                            request.headers().get("authorization").map_or("", |of| of.to_str().unwrap());
+                        let authorization = authorization.to_owned();
                         let line = format!("{} {}", request.method(), request.uri());
                         let body = to_bytes(request.into_body(), 1 << 20).await.unwrap();
-                        let asked = Asked { line, body: String::from_utf8_lossy(&body).into_owned() };
+                        let body = String::from_utf8_lossy(&body).into_owned();
+                        let asked = Asked { line, body, authorization };
                         let (status, headers, body) = script(&asked);
                         seen.lock().unwrap().push(asked);
                         let mut response = Response::builder().status(status);

@@ -7,12 +7,14 @@
 
 mod event_log;
 mod f1;
+mod joining;
 mod record;
 mod request;
 pub mod training;
 
 pub use event_log::{EventLog, Writing, forget_old};
 pub use f1::F1;
-pub use record::{FeedbackError, Outcome, record};
+pub use joining::{Ended, join_waiting, keep_joining};
+pub use record::{FeedbackError, MOST_A_DAY, MOST_CHANGES, MOST_WAITING, Outcome, record};
 pub use request::{Action, BadFeedback, FeedbackRequest};
 pub use training::{TrainError, Trained, Trainer};

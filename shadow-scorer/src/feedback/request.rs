@@ -42,6 +42,8 @@ pub struct FeedbackRequest {
     pub confidence: Option<f64>,
     /// The user's words; may be empty.
     pub reason: String,
+    /// The sender's pseudonym, where the gateway gave it; never read from the body.
+    pub bucket: Option<String>,
 }
 
 /// Feedback that cannot be taken; the text is meant for the client.
@@ -79,15 +81,21 @@ impl FeedbackRequest {
             Some("reject") => Action::Reject,
             _ => return Err(bad("action", "give \"accept\" or \"reject\"")),
         };
-        let short = |text: &str| !text.is_empty() && text.chars().count() <= MOST_TEXT;
+        // PostgreSQL takes no NUL in a text.
+        let short = |text: &str| !text.is_empty() && text.chars().count() <= MOST_TEXT && !text.contains('\0');
         let label = match field("label").as_str() {
             Some(label) if short(label) => label.to_owned(),
-            _ => return Err(bad("label", "give the label in question, at most 200 characters")),
+            _ => return Err(bad("label", "give the label in question, at most 200 characters, none of them NUL")),
         };
         let event_id = match field("event_id") {
             Value::Null => None,
             Value::String(event) if short(event) => Some(event.clone()),
-            _ => return Err(bad("event_id", "give the suggestion's event_id, or leave it out")),
+            _ => {
+                return Err(bad(
+                    "event_id",
+                    "give the suggestion's event_id, without a NUL character, or leave it out",
+                ));
+            }
         };
         let confidence = match field("confidence") {
             Value::Null => None,
@@ -98,10 +106,10 @@ impl FeedbackRequest {
         };
         let reason = match field("reason") {
             Value::Null => String::new(),
-            Value::String(reason) => reason.chars().take(MOST_TEXT).collect(),
-            _ => return Err(bad("reason", "give a text, or leave it out")),
+            Value::String(reason) if !reason.contains('\0') => reason.chars().take(MOST_TEXT).collect(),
+            _ => return Err(bad("reason", "give a text without a NUL character, or leave it out")),
         };
-        Ok(Self { txn_id, action, label, event_id, confidence, reason })
+        Ok(Self { txn_id, action, label, event_id, confidence, reason, bucket: None })
     }
 }
 
@@ -126,6 +134,10 @@ mod tests {
             (r#"{"txn_id":1,"action":"accept","label":"x","confidence":7}"#, "confidence is 7"),
             (r#"{"txn_id":1,"action":"accept","label":"x","event_id":5}"#, "event_id is 5"),
             ("x", "not JSON"),
+            // Case A6.
+            (r#"{"txn_id":1,"action":"accept","label":"cof\u0000fee"}"#, "label is \"cof\\u0000fee\""),
+            (r#"{"txn_id":1,"action":"accept","label":"x","event_id":"e\u0000"}"#, "event_id is "),
+            (r#"{"txn_id":1,"action":"accept","label":"x","reason":"\u0000"}"#, "reason is "),
         ];
         for (body, named) in cases {
             let error = FeedbackRequest::parse(body.as_bytes()).unwrap_err().to_string();

@@ -158,6 +158,13 @@ impl Trainer {
         Self { plan: Arc::new(plan), turn: Arc::new(Semaphore::new(1)), stopping: Arc::new(watch::Sender::new(false)) }
     }
 
+    /// The same trainer, whose models are only judged in shadow: for trainings that the operator did not ask for.
+    #[must_use]
+    pub fn judged_only(&self) -> Self {
+        let plan = Plan { deploy: Deploy::Challenger, ..Plan::clone(&self.plan) };
+        Self { plan: Arc::new(plan), turn: Arc::clone(&self.turn) }
+    }
+
     /// Trains on the labels in `store`, on the newest `limit` of them if given.
     ///
     /// # Errors

@@ -3,12 +3,15 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::Semaphore;
 
 use super::error::HttpError;
+use super::ml_v2::seconds;
 use super::quiet::Quiet;
 use super::upkeep::Retraining;
+use super::{feedback, operator};
 use crate::feedback::Trainer;
 use crate::metrics::{self, Metrics};
 use crate::model::{Alias, Folder, Loaded, Registry};
@@ -25,8 +28,12 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     /// Models.
     pub registry: Arc<Registry>,
-    /// Transactions, events, labels, feedback; its connections belong to the runtime of live answers.
+    /// Transactions, events, labels; its connections belong to the runtime of live answers.
     pub store: Store,
+    /// The same store, by connections that live answers do not share.
+    pub feedback_store: Store,
+    /// Feedback that may ask the store at once.
+    pub(super) feedback_turns: Semaphore,
     /// Trainings, on request or by drift.
     pub trainer: Trainer,
     /// Whether drift may ask for one.
@@ -48,6 +55,9 @@ pub enum StartError {
     /// No threads for observation work.
     #[error("the system gives no threads for observation work ({0}): lower --observe-threads")]
     Threads(io::Error),
+    /// The operator's token cannot be used.
+    #[error("--token-file: {0}")]
+    Token(String),
     /// Metrics clash, a defect.
     #[error("metrics cannot be declared: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -64,6 +74,12 @@ impl App {
     pub async fn start(settings: Settings) -> Result<Arc<Self>, StartError> {
         let metrics = Arc::new(Metrics::new()?);
         let store = Store::open(&settings.store, &Options::default()).await?;
+        match &settings.token {
+            Some(file) => drop(file.read().map_err(|error| StartError::Token(operator::describe(&error)))?),
+            None => log::warn!(
+                "no operator's token (--token-file): training, reload, deploy, rollback and challenge are refused"
+            ),
+        }
         let registry =
             Arc::new(Registry::new(Folder::new(&settings.registry), Loaded::wanted_schema(), Arc::clone(&metrics)));
         blocking(&registry, |registry| registry.reload_if_moved()).await;
@@ -82,6 +98,10 @@ impl App {
         } else {
             None
         };
+        let feedback_store = store.beside(&Options::for_feedback()).await?;
+        tokio::spawn(feedback::keep(feedback_store.clone(), settings.keep_feedback, Arc::clone(&metrics)));
+        probe(&feedback_store, &metrics).await;
+        tokio::spawn(keep_probing(feedback_store.clone(), Arc::clone(&metrics)));
         Ok(Arc::new(Self {
             trainer: Trainer::new(settings.training.clone()),
             retraining: Retraining::new(settings.retrain_cool_down),
@@ -90,6 +110,8 @@ impl App {
             metrics,
             registry,
             store,
+            feedback_store,
+            feedback_turns: Semaphore::new(feedback::MOST_AT_ONCE),
             observer,
             quiet: Quiet::default(),
             draining: AtomicBool::new(false),
@@ -105,8 +127,20 @@ impl App {
         let threads = Threads::start(settings.observe.threads).map_err(StartError::Threads)?;
         let live = store.clone();
         let opening = threads.handle().spawn(async move { live.beside(&Options::default()).await });
-        let store = opening.await.map_err(|error| StartError::Threads(io::Error::other(error)))??;
-        Ok(Observer::start(threads, settings, Arc::clone(registry), store, Arc::clone(metrics)))
+        let opened: Result<Store, StartError> = match opening.await {
+            Ok(opened) => opened.map_err(StartError::Store),
+            Err(error) => Err(StartError::Threads(io::Error::other(error))),
+        };
+        match opened {
+            Ok(store) => Ok(Observer::start(threads, settings, Arc::clone(registry), store, Arc::clone(metrics))),
+            Err(error) => {
+                // Dropped here, inside a runtime, they would panic: they wait for their threads to end.
+                if let Err(panicked) = tokio::task::spawn_blocking(move || drop(threads)).await {
+                    log::debug!("threads for observation work ended badly: {panicked}");
+                }
+                Err(error)
+            }
+        }
     }
 
     /// The transactions of `ids` within the deadline of a live answer, unknown ids left out.
@@ -141,6 +175,7 @@ impl App {
         if let Some(observer) = &self.observer {
             observer.finish().await;
         }
+        self.feedback_store.close().await;
         self.store.close().await;
     }
 
@@ -158,12 +193,33 @@ impl App {
         if self.draining.load(Ordering::Relaxed) {
             return Some("it is about to end".to_owned());
         }
+        if let Some(trouble) = self.store.trouble() {
+            return Some(trouble);
+        }
         if self.registry.champion().is_some() {
             return None;
         }
         let refused = self.registry.refused();
         let champion = refused.iter().find(|refused| refused.alias == Alias::Champion)?;
         Some(format!("champion {:?} is refused: {}", champion.version, champion.message))
+    }
+}
+
+/// How often it is found out whether the store takes writes.
+const PROBE_EVERY: Duration = Duration::from_secs(5);
+
+/// Writes to the store, since what it says of reads says nothing of its disk; why it failed is in the log.
+async fn probe(store: &Store, metrics: &Metrics) {
+    let _ = store.probe_writes(i64::try_from(seconds(SystemTime::now())).unwrap_or(i64::MAX)).await;
+    metrics.store_writable.set(i64::from(store.trouble().is_none()));
+}
+
+async fn keep_probing(store: Store, metrics: Arc<Metrics>) {
+    let mut ticks = tokio::time::interval(PROBE_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        probe(&store, &metrics).await;
     }
 }
 

@@ -9,7 +9,7 @@ use std::error::Error;
 use contract::headers;
 use contract::names::Unavailable;
 use http::StatusCode;
-use http::header::{ALLOW, HeaderName, HeaderValue};
+use http::header::{ALLOW, HeaderName, HeaderValue, WWW_AUTHENTICATE};
 use serde_json::json;
 
 use super::answer::{Answer, json_answer};
@@ -93,6 +93,9 @@ impl HttpError {
         if let Some(why) = self.unavailable {
             head.insert(HeaderName::from_static(headers::UNAVAILABLE), HeaderValue::from_static(why.as_str()));
         }
+        if self.status == StatusCode::UNAUTHORIZED {
+            head.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         if let Some(allowed) = self.allowed.and_then(|allowed| HeaderValue::try_from(allowed).ok()) {
             head.insert(ALLOW, allowed);
         }
@@ -102,7 +105,22 @@ impl HttpError {
 
 impl From<StoreError> for HttpError {
     fn from(error: StoreError) -> Self {
-        Self::unavailable(Unavailable::Store).because(error)
+        let mut public = Self::unavailable(Unavailable::Store);
+        // What the database said is for the log: it may name places and statements.
+        match &error {
+            StoreError::Late { .. } | StoreError::Away { .. } => {}
+            StoreError::ReadOnly { .. } => {
+                public.message = "the store takes no writes at present; the scorer's log says why".into()
+            }
+            StoreError::Full { .. } => {
+                public.message = "the store has no room left; the scorer's log says where".into()
+            }
+            StoreError::Failed { .. } => {
+                public.message = "the store refused what it was asked; the scorer's log says why".into();
+            }
+            _ => public.message = "the store cannot be reached; the scorer's log says why".into(),
+        }
+        public.because(error)
     }
 }
 
@@ -128,7 +146,12 @@ impl From<FeedbackError> for HttpError {
     fn from(error: FeedbackError) -> Self {
         match error {
             FeedbackError::NoTransaction(_) => Self::not_found(error.to_string()),
-            FeedbackError::OtherTransaction(_) => Self::bad_request(error.to_string()),
+            FeedbackError::OtherTransaction(_) | FeedbackError::UnknownLabel { .. } => {
+                Self::bad_request(error.to_string())
+            }
+            FeedbackError::OtherUser => Self::new(StatusCode::FORBIDDEN, "other_user", error.to_string()),
+            FeedbackError::TooMany(_) => Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many", error.to_string()),
+            FeedbackError::NoRoom => Self { message: error.to_string(), ..Self::unavailable(Unavailable::Overloaded) },
             FeedbackError::Store(error) => error.into(),
         }
     }

@@ -1,10 +1,20 @@
 //! `POST /ml/suggestions/feedback`: what users say to suggestions.
 //!
 //! The answer says what it was taken as: `{"ok": true, "new": …, "labelled": …, "arm": …, "model_version": …}`, where arm
-//! and version are those of what was served, `null` when no suggestion of that `event_id` is known.
+//! and version are those of what was served, `null` when no suggestion of that `event_id` is known. `"changed": true` is
+//! added when the user said something else about this suggestion before, `"waiting": true` when the suggestion is not
+//! stored yet: such feedback is taken at once and joined later.
+//!
+//! Feedback has connections to the store and a bound of its own, so that however much comes it takes nothing from live
+//! answers; its body must come within [`BODY_PATIENCE`], so that slow senders do not keep others out.
+//!
+//! Where the gateway puts the sender's pseudonym on the request ([`headers::BUCKET`], which clients cannot send through
+//! it), the event must be of the same user.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use contract::headers;
 use contract::names::{Arm, Unavailable};
 use http::StatusCode;
 use serde_json::json;
@@ -12,10 +22,15 @@ use serde_json::json;
 use super::answer::{Answer, json_answer};
 use super::error::HttpError;
 use super::routes::{Call, Route};
-use crate::feedback::{Action, FeedbackRequest, record};
-use crate::store::Recorded;
+use crate::feedback::{Action, Ended, FeedbackRequest, Outcome, keep_joining, record};
+use crate::metrics::Metrics;
+use crate::store::{Recorded, Store};
 
 const REQUEST_BYTES: usize = 64 * 1024;
+/// Longest time for the body, which is some hundred bytes.
+const BODY_PATIENCE: Duration = Duration::from_secs(2);
+/// Feedback that asks the store at once; more is refused at once.
+pub(super) const MOST_AT_ONCE: usize = 64;
 /// Longest wait for the store: below the gateway's own limit, so that the client learns why.
 const DEADLINE: Duration = Duration::from_secs(4);
 
@@ -24,12 +39,14 @@ pub(super) fn routes() -> [Route; 1] {
 }
 
 async fn feedback(mut call: Call) -> Result<Answer, HttpError> {
-    let body = call.decoded(REQUEST_BYTES).await?;
-    let request = FeedbackRequest::parse(&body)?;
+    let body = call.decoded_within(REQUEST_BYTES, BODY_PATIENCE).await?;
+    let mut request = FeedbackRequest::parse(&body)?;
+    request.bucket = bucket(&call)?;
     let app = &call.app;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-    let outcome = match tokio::time::timeout(DEADLINE, record(&app.store, &request, now)).await {
+    let Ok(_turn) = app.feedback_turns.try_acquire() else {
+        return Err(HttpError::unavailable(Unavailable::Overloaded));
+    };
+    let outcome = match tokio::time::timeout(DEADLINE, record(&app.feedback_store, &request, now())).await {
         Ok(outcome) => outcome.map_err(HttpError::from),
         Err(late) => Err(HttpError::unavailable(Unavailable::Store).because(late)),
     };
@@ -38,17 +55,56 @@ async fn feedback(mut call: Call) -> Result<Answer, HttpError> {
             app.metrics.store_failures.with_label_values(&["feedback"]).inc();
         }
     })?;
-    let new = outcome.recorded == Recorded::New;
-    if new && outcome.arm.as_deref() == Some(Arm::Candidate.as_str()) {
-        let accepted = if request.action == Action::Accept { "True" } else { "False" };
-        app.metrics.predictions.with_label_values(&[accepted]).inc();
+    count(&app.metrics, request.action, &outcome);
+    if outcome.waiting {
+        app.metrics.feedback_waited.with_label_values(&["waiting"]).inc();
     }
-    let said = json!({
+    let mut said = json!({
         "ok": true,
-        "new": new,
+        "new": outcome.recorded == Recorded::New,
         "labelled": outcome.labelled,
         "arm": outcome.arm,
         "model_version": outcome.model_version,
     });
+    // Only where they are so: most clients know nothing of either.
+    for (name, holds) in [("changed", outcome.recorded == Recorded::Changed), ("waiting", outcome.waiting)] {
+        if let Some(said) = said.as_object_mut().filter(|_| holds) {
+            said.insert(name.to_owned(), true.into());
+        }
+    }
     Ok(json_answer(StatusCode::OK, &said))
+}
+
+/// Counts the first word on what the candidate served.
+fn count(metrics: &Metrics, action: Action, outcome: &Outcome) {
+    if outcome.recorded == Recorded::New && outcome.arm.as_deref() == Some(Arm::Candidate.as_str()) {
+        let accepted = if action == Action::Accept { "True" } else { "False" };
+        metrics.predictions.with_label_values(&[accepted]).inc();
+    }
+}
+
+/// The sender's pseudonym, where the gateway gave one.
+fn bucket(call: &Call) -> Result<Option<String>, HttpError> {
+    let Some(value) = call.head.headers.get(headers::BUCKET) else { return Ok(None) };
+    let text = value.to_str().ok().filter(|text| text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    let text = text.ok_or_else(|| HttpError::bad_request(format!("{} is not 16 hex digits", headers::BUCKET)))?;
+    Ok(Some(text.to_ascii_lowercase()))
+}
+
+/// Joins waiting feedback and forgets old feedback, until the program ends.
+pub(super) async fn keep(store: Store, keep: Duration, metrics: Arc<Metrics>) {
+    keep_joining(store, keep, now, move |ended| match ended {
+        Ended::Joined(action, outcome) => {
+            count(&metrics, action, &outcome);
+            metrics.feedback_waited.with_label_values(&["joined"]).inc();
+        }
+        Ended::Refused => metrics.feedback_waited.with_label_values(&["refused"]).inc(),
+        Ended::Expired(answers) => metrics.feedback_waited.with_label_values(&["expired"]).inc_by(answers),
+    })
+    .await;
+}
+
+fn now() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
 }

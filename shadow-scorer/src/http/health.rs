@@ -25,14 +25,18 @@ async fn healthz(_: Call) -> Result<Answer, HttpError> {
     Ok(answer(StatusCode::OK, "text/plain; charset=utf-8", "ok\n"))
 }
 
-/// The program should be sent requests, or why not.
+/// The program should be sent requests, or why not. A store that takes no writes is a reason, since every event and all
+/// feedback is lost while all responses are well; `store` says why, and is `null` otherwise.
 async fn readyz(call: Call) -> Result<Answer, HttpError> {
     let why_not = call.app.not_ready();
     let ready = why_not.is_none();
     let model = call.app.registry.champion().map(|champion| champion.version().to_owned());
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let (version, frame) = (env!("CARGO_PKG_VERSION"), contract::frame::VERSION);
-    let document = json!({ "ready": ready, "why_not": why_not, "model": model, "version": version, "frame": frame });
+    let document = json!({
+        "ready": ready, "why_not": why_not, "model": model, "store": call.app.store.trouble(), "version": version,
+        "frame": frame,
+    });
     Ok(json_answer(status, &document))
 }
 

@@ -10,6 +10,8 @@
 //! | `POST /ml/v2/model/rollback` | – | no |
 //! | `POST /ml/v2/model/challenge` | `{"version": NAME}`, `null` ends the judging | no |
 //!
+//! All but status and predict ask for the operator's token (see [`super::operator`]), by whatever way they are reached.
+//!
 //! All but predict and train answer with the status as it is then: `{"available", "meta", "challenger", "previous",
 //! "rolled_back_to", "versions", "refused", "judged", "drift", "retraining"}`, where `meta` and `challenger` are of one shape (`run_id`, `version`, `val_f1_macro`, …) or
 //! `null`. A change that did not happen is 409 with `reason` (`policy`, `no_previous`, `locked` when something else held the

@@ -11,6 +11,7 @@ mod feedback;
 mod health;
 mod ml_v2;
 mod observations;
+mod operator;
 mod quiet;
 mod routes;
 mod server;

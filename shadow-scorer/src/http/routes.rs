@@ -5,6 +5,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use contract::headers;
@@ -16,7 +17,7 @@ use serde::de::DeserializeOwned;
 use super::answer::Answer;
 use super::app::App;
 use super::error::HttpError;
-use super::{analysis, body, decode, evidence, feedback, health, ml_v2, observations, suggestions, training};
+use super::{analysis, body, decode, evidence, feedback, health, ml_v2, observations, operator, suggestions, training};
 use crate::settings::Settings;
 
 /// What a handler returns.
@@ -59,7 +60,15 @@ impl Call {
     /// # Errors
     /// 413, 408, or 400 when the connection broke.
     pub async fn bytes(&mut self, limit: usize) -> Result<Bytes, HttpError> {
-        body::read(&mut self.body, limit, self.app.settings.server.read_timeout).await
+        self.bytes_within(limit, Duration::MAX).await
+    }
+
+    /// The body as it came, at most `limit` bytes, within `patience` or the listener's own limit, whichever is shorter.
+    ///
+    /// # Errors
+    /// As [`Call::bytes`].
+    async fn bytes_within(&mut self, limit: usize, patience: Duration) -> Result<Bytes, HttpError> {
+        body::read(&mut self.body, limit, self.app.settings.server.read_timeout.min(patience)).await
     }
 
     /// The body without its content-encoding, at most `limit` bytes before and after.
@@ -67,7 +76,15 @@ impl Call {
     /// # Errors
     /// As [`Call::bytes`], and 400 or 415 when it cannot be unpacked.
     pub async fn decoded(&mut self, limit: usize) -> Result<Bytes, HttpError> {
-        let packed = self.bytes(limit).await?;
+        self.decoded_within(limit, Duration::MAX).await
+    }
+
+    /// As [`Call::decoded`], with less time for the client to send it.
+    ///
+    /// # Errors
+    /// As [`Call::decoded`].
+    pub async fn decoded_within(&mut self, limit: usize, patience: Duration) -> Result<Bytes, HttpError> {
+        let packed = self.bytes_within(limit, patience).await?;
         match body::encoding(&self.head) {
             contract::frame::Encoding::Identity => Ok(packed),
             encoding => match decode::decode(encoding, &packed, limit).await {
@@ -119,7 +136,14 @@ impl Routes {
         let (head, body) = request.into_parts();
         let metrics = Arc::clone(&app.metrics);
         let (name, result) = match self.find(&head) {
-            Ok(route) => (route.name, (route.handler)(Call { app: Arc::clone(&app), head, body }).await),
+            Ok(route) => {
+                let asked_for = operator::is_asked_for(route.name, &route.method);
+                let admitted = if asked_for { operator::check(app.settings.token.as_ref(), &head) } else { Ok(()) };
+                match admitted {
+                    Ok(()) => (route.name, (route.handler)(Call { app: Arc::clone(&app), head, body }).await),
+                    Err(refused) => (route.name, Err(refused)),
+                }
+            }
             Err(error) => ("none", Err(error)),
         };
         let mut answer = result.unwrap_or_else(|error| {

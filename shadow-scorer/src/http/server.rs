@@ -1,5 +1,10 @@
 //! The accept loop: HTTP/1.1 and h2c on one port, told apart by the connection's first bytes.
 //!
+//! So that whoever holds many connections keeps nobody out, not even health checks: once three quarters of the places
+//! are taken, an HTTP/1.1 connection is closed after the request that it brought, and one that brings none has
+//! [`HURRY`]. The others wait in the kernel's queue, whose order is that of their arrival. Gateways speak h2c, over few
+//! connections, which have [`IDLE_GATEWAY`].
+//!
 //! Limits hold for every connection: how many there are, how long and how many heads may be, how long they may take. At
 //! the end the order is: `/readyz` says no while everything is still served, so that health checks take this scorer out
 //! of rotation; then the listener closes; then requests under way may end; then what is left is cut.
@@ -8,10 +13,12 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
+use http::header::{CONNECTION, HeaderValue};
+use http::{Request, Version};
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -29,6 +36,10 @@ const HEAD_BYTES: usize = 32 * 1024;
 const HEADERS: usize = 100;
 /// Requests at once on one h2c connection: Envoy needs few connections.
 const STREAMS: u32 = 1_024;
+/// Time for a connection to bring its first or next request while places are scarce.
+const HURRY: Duration = Duration::from_secs(1);
+/// The same for h2c, which a gateway speaks: closed under its hands it would cost it a request.
+const IDLE_GATEWAY: Duration = Duration::from_secs(10);
 /// Flow-control windows: an observation batch has up to 4 MiB and must not crawl.
 const STREAM_WINDOW: u32 = 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;
@@ -79,7 +90,8 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, stop: impl Future<Outpu
                 biased;
                 () = &mut closing => break,
                 (stream, place) = accept(&listener, &room) => {
-                    let connection = Connection { app: Arc::clone(&app), routes: Arc::clone(&routes), place };
+                    let scarce = Scarce { room: Arc::clone(&room), below: limits.connections / 4 };
+                    let connection = Connection { app: Arc::clone(&app), routes: Arc::clone(&routes), place, scarce };
                     tokio::spawn(connection.serve(stream, Arc::clone(&http), graceful.watcher(), limits.read_timeout));
                 }
             }
@@ -131,6 +143,80 @@ struct Connection {
     app: Arc<App>,
     routes: Arc<Routes>,
     place: Option<OwnedSemaphorePermit>,
+    scarce: Scarce,
+}
+
+/// Whether few places for connections are left.
+#[derive(Clone)]
+struct Scarce {
+    room: Arc<Semaphore>,
+    below: usize,
+}
+
+impl Scarce {
+    fn is_so(&self) -> bool {
+        self.room.available_permits() < self.below
+    }
+}
+
+/// What a connection is used for.
+struct Activity {
+    state: Mutex<State>,
+}
+
+#[derive(Clone, Copy)]
+struct State {
+    /// Requests that wait for their answers.
+    under_way: usize,
+    /// Version of the last request, if there was one.
+    spoke: Option<Version>,
+    /// Since when it is as it is.
+    since: Instant,
+}
+
+/// A request that waits for its answer.
+struct UnderWay(Arc<Activity>);
+
+impl Activity {
+    fn new() -> Self {
+        Self { state: Mutex::new(State { under_way: 0, spoke: None, since: Instant::now() }) }
+    }
+
+    fn begin(this: &Arc<Self>, version: Version) -> UnderWay {
+        let mut state = this.state();
+        *state = State { under_way: state.under_way + 1, spoke: Some(version), since: Instant::now() };
+        UnderWay(Arc::clone(this))
+    }
+
+    /// Ends once the connection has been idle for as long as it may.
+    async fn idle_for_too_long(&self, scarce: &Scarce, patience: Duration) {
+        loop {
+            tokio::time::sleep(HURRY.min(patience)).await;
+            let State { under_way, spoke, since } = *self.state();
+            let limit = match (spoke, scarce.is_so()) {
+                // Until a first request the protocol is not known, and so has no timeout of its own.
+                (None, false) => patience,
+                (None, true) => HURRY.min(patience),
+                (Some(_), false) => continue,
+                (Some(Version::HTTP_2), true) => IDLE_GATEWAY,
+                (Some(_), true) => HURRY,
+            };
+            if under_way == 0 && since.elapsed() >= limit {
+                return;
+            }
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        *state = State { under_way: state.under_way.saturating_sub(1), since: Instant::now(), ..*state };
+    }
 }
 
 impl Connection {
@@ -141,28 +227,29 @@ impl Connection {
         watcher: hyper_util::server::graceful::Watcher,
         patience: Duration,
     ) {
-        let Self { app, routes, place: _place } = self;
+        let Self { app, routes, place: _place, scarce } = self;
         if let Err(error) = stream.set_nodelay(true) {
             log::debug!("nodelay: {error}");
         }
         app.metrics.connections.inc();
-        let spoke = Arc::new(AtomicBool::new(false));
-        let service = service_fn(|request| {
-            spoke.store(true, Ordering::Relaxed);
-            let (app, routes) = (Arc::clone(&app), Arc::clone(&routes));
-            async move { Ok::<_, Infallible>(routes.answer(app, request).await) }
+        let activity = Arc::new(Activity::new());
+        let service = service_fn(|request: Request<Incoming>| {
+            let (app, routes, scarce) = (Arc::clone(&app), Arc::clone(&routes), scarce.clone());
+            let under_way = Activity::begin(&activity, request.version());
+            async move {
+                let one_of_many = request.version() == Version::HTTP_2;
+                let mut answer = routes.answer(app, request).await;
+                if !one_of_many && scarce.is_so() {
+                    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                drop(under_way);
+                Ok::<_, Infallible>(answer)
+            }
         });
         let served = watcher.watch(http.serve_connection(TokioIo::new(stream), service));
-        // Until a first request the protocol is not known, and so has no timeout of its own.
-        let silent = async {
-            tokio::time::sleep(patience).await;
-            if spoke.load(Ordering::Relaxed) {
-                std::future::pending::<()>().await;
-            }
-        };
         tokio::select! {
             result = served => if let Err(error) = result { log::debug!("a connection ended early: {error}") },
-            () = silent => log::debug!("a connection without a request was closed"),
+            () = activity.idle_for_too_long(&scarce, patience) => log::debug!("an idle connection was closed"),
         }
         app.metrics.connections.dec();
     }

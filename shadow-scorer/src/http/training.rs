@@ -13,7 +13,7 @@ use super::answer::{Answer, json_answer};
 use super::app::{App, blocking};
 use super::error::HttpError;
 use super::routes::{Call, Route};
-use crate::feedback::{TrainError, Trained};
+use crate::feedback::{TrainError, Trained, Trainer};
 use crate::metrics;
 use crate::model::Registry;
 
@@ -23,15 +23,16 @@ pub(super) fn routes() -> [Route; 1] {
 
 async fn train(call: Call) -> Result<Answer, HttpError> {
     let limit = limit(call.head.uri.query().unwrap_or_default())?;
-    let result = run(Arc::clone(&call.app), limit).await?;
+    let result = run(Arc::clone(&call.app), &call.app.trainer, limit).await?;
     Ok(json_answer(StatusCode::OK, &result))
 }
 
-/// Trains, takes the model that came of it, and gives what `models/train.py` said.
-pub(super) async fn run(app: Arc<App>, limit: Option<u32>) -> Result<Value, HttpError> {
+/// Trains by `trainer`, takes the model that came of it, and gives what `models/train.py` said.
+pub(super) async fn run(app: Arc<App>, trainer: &Trainer, limit: Option<u32>) -> Result<Value, HttpError> {
+    let trainer = trainer.clone();
     // A task of its own: it is counted, and its model taken, also when nobody waits for the answer any more.
     let run = tokio::spawn(async move {
-        let done = app.trainer.train(&app.store, limit).await;
+        let done = trainer.train(&app.store, limit).await;
         finish(&app, done).await
     });
     run.await.map_err(HttpError::internal)?

@@ -1,7 +1,8 @@
 //! What the program does by itself every so often: it judges the models on what users said, and, when that is enabled,
 //! trains anew once what the champion is asked, or its agreement, has moved away from its training.
 //!
-//! A training asked for by drift is like any other: one at a time, bounded, and what comes of it meets the deploy policy.
+//! A training asked for by drift is like any other, one at a time and bounded, but for what comes of it: only the
+//! operator's own training may deploy, this one makes a challenger, since the labels it learnt may be anybody's.
 //! Another one is not asked for before the cool-down is over, whatever came of the first: if training does not help,
 //! training again does not help either, and a person should look.
 
@@ -79,7 +80,7 @@ impl App {
             return;
         }
         log::warn!("training anew: moved are {:?}, agreement fell: {}", report.moved, report.agreement_fell);
-        match training::run(Arc::clone(self), None).await {
+        match training::run(Arc::clone(self), &self.trainer.judged_only(), None).await {
             Ok(result) => log::info!("trained anew: {result}"),
             Err(error) => log::error!("drift asked for a training, and it failed: {}", error.message),
         }

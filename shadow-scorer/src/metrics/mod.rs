@@ -38,6 +38,8 @@ pub const ENCODINGS: [&str; 6] = ["identity", "gzip", "br", "zstd", "deflate", "
 pub const DECODE_FAULTS: [&str; 3] = ["corrupt", "too_large", "unsupported"];
 /// Who went without the store, in [`Metrics::store_failures`].
 pub const STORE_USERS: [&str; 4] = ["live", "observe", "feedback", "evidence"];
+/// Outcomes of [`Metrics::feedback_waited`].
+pub const FEEDBACK_OUTCOMES: [&str; 4] = ["waiting", "joined", "refused", "expired"];
 /// What a challenger's labels are compared with, in [`Metrics::challenger`].
 pub const CHALLENGED: [&str; 2] = ["champion", "rules"];
 
@@ -121,6 +123,10 @@ pub struct Metrics {
     pub response_seconds: HistogramVec,
     /// Look-ups that went without the store, by who wanted them.
     pub store_failures: IntCounterVec,
+    /// Feedback that came before its suggestion was stored, by what became of it.
+    pub feedback_waited: IntCounterVec,
+    /// 1 while the store takes writes.
+    pub store_writable: IntGauge,
     /// Models loaded, by alias.
     pub model_loads: IntCounterVec,
     /// Models refused, by reason.
@@ -224,6 +230,13 @@ impl Metrics {
                 SLOW,
             )?,
             store_failures: declare.counters_of(series::STORE_FAILURES)?,
+            feedback_waited: declare.counters(
+                "perch_scorer_feedback_waited_total",
+                "Feedback that came before its suggestion was stored, by what became of it: it is waiting at first, then \
+                 joined, refused as it does not fit its suggestion, or expired as that was never stored.",
+                &["outcome"],
+            )?,
+            store_writable: declare.gauge_of(series::STORE_WRITABLE)?,
             model_loads: declare.counters(
                 "perch_scorer_model_loads_total",
                 "Models that passed their checks and were taken, by alias.",
@@ -256,6 +269,8 @@ impl Metrics {
         each(&self.observations, &OBSERVATION_RESULTS);
         each(&self.batches, &BATCH_RESULTS);
         each(&self.store_failures, &STORE_USERS);
+        each(&self.feedback_waited, &FEEDBACK_OUTCOMES);
+        self.store_writable.set(1);
         each(&self.model_loads, &["champion", "challenger"]);
         each(&self.model_refusals, crate::model::Refusal::REASONS);
         for agree in Agree::ALL {

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use contract::ports::{self, Part, PortError};
+use contract::token::TokenFile;
 use http::Uri;
 
 pub use raw::{Raw, Role};
@@ -43,6 +44,10 @@ pub struct Settings {
     pub observe: Observe,
     /// How long a suggestion event is kept, at least a day.
     pub keep_events: Duration,
+    /// How long feedback is kept, at least a day. The labels that followed stay.
+    pub keep_feedback: Duration,
+    /// The operator's token; without one nothing is changed by request.
+    pub token: Option<TokenFile>,
     /// Trainings on request.
     pub training: Plan,
     /// The listener.
@@ -151,6 +156,8 @@ impl Raw {
             return Err(SettingsError::Range { flag: "min-confidence", value, rule: "give a number from 0 to 1" });
         }
         let keep_events_days = in_range("keep-events-days", self.keep_events_days, 1, 3_650, "give 1 to 3650 days")?;
+        let keep_feedback_days =
+            in_range("keep-feedback-days", self.keep_feedback_days, 1, 3_650, "give 1 to 3650 days")?;
         let train_seconds = in_range("train-deadline-s", self.train_deadline_s, 1, 86_400, "give 1 to 86400 seconds")?;
         let cool_down_hours =
             in_range("retrain-cool-down-hours", self.retrain_cool_down_hours, 1, 8_760, "give 1 to 8760 hours")?;
@@ -158,6 +165,8 @@ impl Raw {
             listen: resolve(&listen)?,
             role: self.role,
             keep_events: Duration::from_secs(keep_events_days * 86_400),
+            keep_feedback: Duration::from_secs(keep_feedback_days * 86_400),
+            token: self.token_file.map(TokenFile::new),
             training: Plan {
                 python: self.train_python.into(),
                 script: self.train_script.into(),
@@ -272,6 +281,7 @@ mod tests {
             (&["--observe-queue-bytes", "5"], "is 5", "4194304"),
             (&["--drift-hours", "200"], "is 200", "168"),
             (&["--keep-events-days", "0"], "is 0", "3650 days"),
+            (&["--keep-feedback-days", "5000"], "is 5000", "3650 days"),
             (&["--noise-percent", "NaN"], "is NaN", "0 to 100"),
             (&["--train-deadline-s", "90000"], "is 90000", "86400 seconds"),
         ];

@@ -115,6 +115,15 @@ pub struct Raw {
     #[arg(long, env = "PERCH_KEEP_EVENTS_DAYS", value_name = "DAYS", default_value_t = 30)]
     pub keep_events_days: u64,
 
+    /// How long what users said to suggestions is kept; the labels that followed stay
+    #[arg(long, env = "PERCH_KEEP_FEEDBACK_DAYS", value_name = "DAYS", default_value_t = 90)]
+    pub keep_feedback_days: u64,
+
+    /// File with the operator's token, which only its owner may read; without it nothing is trained, reloaded, deployed,
+    /// rolled back or challenged by request. A second line holds the token before it while it is rotated
+    #[arg(long, env = "PERCH_TOKEN_FILE", value_name = "FILE")]
+    pub token_file: Option<String>,
+
     /// Interpreter of the training environment
     #[arg(long, env = "PERCH_TRAIN_PYTHON", value_name = "FILE", default_value = ".perch/venv/bin/python")]
     pub train_python: String,

@@ -8,6 +8,7 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
 use super::sql::Marks;
+use super::transaction::Transaction;
 use super::{Store, StoreError};
 
 /// Items of one cell in one slot of time.
@@ -61,6 +62,52 @@ pub struct Dispute {
     pub created_at: i64,
 }
 
+/// Counts and disputes that are written together, once: written again under the same id, they count no second time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CountBatch {
+    id: String,
+    /// Items by cell.
+    pub pairs: Vec<PairRow>,
+    /// Judged items by group.
+    pub groups: Vec<GroupRow>,
+    /// Single rows.
+    pub disputes: Vec<Dispute>,
+}
+
+impl CountBatch {
+    /// A batch that was not written before.
+    #[must_use]
+    pub fn new(pairs: Vec<PairRow>, groups: Vec<GroupRow>, disputes: Vec<Dispute>) -> Self {
+        Self { id: uuid::Uuid::now_v7().to_string(), pairs, groups, disputes }
+    }
+
+    /// How many rows it has.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.pairs.len() + self.groups.len() + self.disputes.len()
+    }
+
+    /// The same rows in two batches that were not written before, for one of which the store does not take a row.
+    #[must_use]
+    pub fn split(mut self) -> [Self; 2] {
+        let half = |rows: usize| rows.div_ceil(2);
+        let single = |rows: usize| rows <= 1;
+        // One kind of rows at a time, so that two batches of one row each come of one pair and one dispute.
+        let (pairs, groups, disputes) = (self.pairs.len(), self.groups.len(), self.disputes.len());
+        let kinds = [pairs, groups, disputes].iter().filter(|rows| **rows > 0).count();
+        if kinds > 1 && single(pairs) && single(groups) && single(disputes) {
+            let pairs = std::mem::take(&mut self.pairs);
+            return [Self::new(pairs, Vec::new(), Vec::new()), Self::new(Vec::new(), self.groups, self.disputes)];
+        }
+        let other = Self::new(
+            self.pairs.split_off(half(pairs)),
+            self.groups.split_off(half(groups)),
+            self.disputes.split_off(half(disputes)),
+        );
+        [Self::new(self.pairs, self.groups, self.disputes), other]
+    }
+}
+
 /// Everything that is kept of a span of time, but users and samples.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Said {
@@ -87,30 +134,38 @@ const CLUSTERS: &str = "SELECT arm, COUNT(*), CAST(SUM(k) AS BIGINT), CAST(SUM(a
      GROUP BY e.arm, e.bucket) AS by_user GROUP BY arm";
 
 impl Store {
-    /// Adds counts, and stores disputes, each once: all of it or nothing.
+    /// Adds counts, and stores disputes, each once: all of it or nothing, and nothing if this batch is stored already.
+    /// When the end of a writing is not seen, since the store stalls, the same batch can be written again.
     ///
     /// # Errors
-    /// When the store does not take it.
-    pub async fn add_said(
-        &self,
-        pairs: &[PairRow],
-        groups: &[GroupRow],
-        disputes: &[Dispute],
-    ) -> Result<(), StoreError> {
+    /// When the store does not take it, or it is not known whether it did.
+    pub async fn add_said(&self, batch: &CountBatch, now: i64) -> Result<(), StoreError> {
         let work = async {
-            let mut transaction = self.pool.begin().await?;
-            for chunk in pairs.chunks(MOST_ROWS) {
-                add_pairs(&mut transaction, self.marks(), chunk).await?;
+            let mut transaction = Transaction::begin(&self.pool, &self.place).await?;
+            if !begin_writing(transaction.connection(), &batch.id, now).await? {
+                return transaction.commit().await;
             }
-            for chunk in groups.chunks(MOST_ROWS) {
-                add_groups(&mut transaction, self.marks(), chunk).await?;
+            for chunk in batch.pairs.chunks(MOST_ROWS) {
+                add_pairs(transaction.connection(), self.marks(), chunk).await?;
             }
-            for chunk in disputes.chunks(MOST_ROWS) {
-                add_disputes(&mut transaction, self.marks(), chunk).await?;
+            for chunk in batch.groups.chunks(MOST_ROWS) {
+                add_groups(transaction.connection(), self.marks(), chunk).await?;
+            }
+            for chunk in batch.disputes.chunks(MOST_ROWS) {
+                add_disputes(transaction.connection(), self.marks(), chunk).await?;
             }
             transaction.commit().await
         };
         self.within(work).await
+    }
+
+    /// Forgets which batches were written before `before` (seconds since 1970). One that is older must not be written again.
+    ///
+    /// # Errors
+    /// When the store does not take it.
+    pub async fn forget_writings(&self, before: i64) -> Result<(), StoreError> {
+        let query = sqlx::query("DELETE FROM writings WHERE written_at < $1").bind(before);
+        self.within(query.execute(&self.pool)).await.map(drop)
     }
 
     /// Forgets what is older than `before` (seconds since 1970), so that the tables have a bound.
@@ -231,7 +286,7 @@ impl Store {
             query = query.bind(left_out.get(at).map_or("", |cohort| cohort.as_str()));
         }
         let rows = self.within(query.fetch_all(&self.pool)).await?;
-        rows.iter().map(read).collect::<Result<_, _>>().map_err(|source| super::error::of(&self.place, source))
+        rows.iter().map(read).collect::<Result<_, _>>().map_err(|cause| self.failed(cause))
     }
 }
 
@@ -242,6 +297,14 @@ fn arm(row: &AnyRow, place: usize) -> Result<Arm, sqlx::Error> {
 
 fn count(row: &AnyRow, place: usize) -> Result<u64, sqlx::Error> {
     row.try_get::<i64, _>(place).map(|n| u64::try_from(n).unwrap_or(0))
+}
+
+/// Marks a batch as written; `false` if it is.
+async fn begin_writing(connection: &mut AnyConnection, id: &str, now: i64) -> Result<bool, sqlx::Error> {
+    let query = sqlx::query(
+        "INSERT INTO writings (writing_id, written_at) VALUES ($1, $2) ON CONFLICT (writing_id) DO NOTHING",
+    );
+    Ok(query.bind(id).bind(now).execute(connection).await?.rows_affected() > 0)
 }
 
 async fn add_pairs(connection: &mut AnyConnection, marks: Marks, rows: &[PairRow]) -> Result<(), sqlx::Error> {

@@ -1,4 +1,8 @@
-//! What was suggested: table `suggestion_events`.
+//! What was suggested: table `suggestion_events`, and what is on its way there.
+
+use std::borrow::Borrow;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sqlx::{AssertSqlSafe, Row};
 
@@ -27,6 +31,33 @@ pub struct SuggestionEvent {
     pub created_at: i64,
 }
 
+/// Events that are not stored yet, by their ids: feedback on one finds it here. Bounded by the queue they wait in.
+#[derive(Debug, Clone, Default)]
+pub struct PendingEvents(Arc<Mutex<HashMap<String, Arc<SuggestionEvent>>>>);
+
+impl PendingEvents {
+    /// Adds one that is about to be stored.
+    pub fn add(&self, event: &Arc<SuggestionEvent>) {
+        self.lock().insert(event.event_id.clone(), Arc::clone(event));
+    }
+
+    /// Takes away those that are stored now, or never will be.
+    pub fn remove(&self, events: &[Arc<SuggestionEvent>]) {
+        let mut pending = self.lock();
+        for event in events {
+            pending.remove(&event.event_id);
+        }
+    }
+
+    fn get(&self, event_id: &str) -> Option<SuggestionEvent> {
+        self.lock().get(event_id).map(|event| SuggestionEvent::clone(event))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<SuggestionEvent>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Events stored in one statement.
 const MOST_ROWS: usize = 500;
 /// Events forgotten in one statement.
@@ -37,7 +68,7 @@ impl Store {
     ///
     /// # Errors
     /// When the store does not take them.
-    pub async fn add_events(&self, events: &[SuggestionEvent]) -> Result<(), StoreError> {
+    pub async fn add_events(&self, events: &[impl Borrow<SuggestionEvent>]) -> Result<(), StoreError> {
         for chunk in events.chunks(MOST_ROWS) {
             let statement = format!(
                 "INSERT INTO suggestion_events (event_id, txn_id, arm, model_version, label, confidence, bucket, \
@@ -46,6 +77,7 @@ impl Store {
             );
             let mut query = sqlx::query(AssertSqlSafe(statement));
             for event in chunk {
+                let event: &SuggestionEvent = event.borrow();
                 query = query
                     .bind(event.event_id.as_str())
                     .bind(event.txn_id)
@@ -62,11 +94,22 @@ impl Store {
         Ok(())
     }
 
-    /// The event of `event_id`, if it was stored.
+    /// The events that are on their way to this store.
+    #[must_use]
+    pub fn pending_events(&self) -> &PendingEvents {
+        &self.pending
+    }
+
+    /// The event of `event_id`, if it was stored or is on its way; then it is stored first, so that what refers to it is never
+    /// without it.
     ///
     /// # Errors
     /// When the store cannot be asked in time.
     pub async fn event(&self, event_id: &str) -> Result<Option<SuggestionEvent>, StoreError> {
+        if let Some(event) = self.pending.get(event_id) {
+            self.add_events(std::slice::from_ref(&event)).await?;
+            return Ok(Some(event));
+        }
         let query = sqlx::query(
             "SELECT event_id, txn_id, arm, model_version, label, confidence, bucket, cohort, created_at \
              FROM suggestion_events WHERE event_id = $1",
@@ -86,7 +129,7 @@ impl Store {
                 created_at: row.try_get(8)?,
             })
         };
-        read().map(Some).map_err(|source| super::error::of(&self.place, source))
+        read().map(Some).map_err(|cause| self.failed(cause))
     }
 
     /// Forgets events older than `before` (seconds since 1970), so that the table has a bound: the oldest ones, a limited

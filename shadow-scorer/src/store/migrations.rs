@@ -9,10 +9,11 @@ use sqlx::{AnyPool, SqlSafeStr};
 use super::place::Place;
 use super::{StoreError, error};
 
-const MIGRATIONS: [(i64, &str, &str); 3] = [
+const MIGRATIONS: [(i64, &str, &str); 4] = [
     (1, "initial", include_str!("../../migrations/0001_initial.sql")),
     (2, "analysis", include_str!("../../migrations/0002_analysis.sql")),
     (3, "arms", include_str!("../../migrations/0003_arms.sql")),
+    (4, "feedback", include_str!("../../migrations/0004_feedback.sql")),
 ];
 
 /// Tries, where another program may be bringing the same SQLite file up to date.

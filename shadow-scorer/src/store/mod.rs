@@ -16,13 +16,17 @@ mod breaker;
 mod error;
 mod events;
 mod feedback;
+mod health;
 mod histories;
 mod labels;
 mod migrations;
 mod place;
+mod pooler;
 mod sql;
 mod timeline;
+mod transaction;
 mod transactions;
+mod waiting;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -31,19 +35,28 @@ use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::{AnyConnection, AnyPool, ConnectOptions as _, Connection};
 
 use breaker::Breaker;
+use health::Health;
 
-pub use analysis::{Dispute, GroupRow, PairRow, Said};
+pub use analysis::{CountBatch, Dispute, GroupRow, PairRow, Said};
 pub use error::StoreError;
-pub use events::SuggestionEvent;
-pub use feedback::{FeedbackRow, Recorded};
+pub use events::{PendingEvents, SuggestionEvent};
+pub use feedback::{FeedbackRow, Recorded, StoredFeedback};
 pub use histories::{LabelledRow, UserRows};
-pub use labels::{LabelSource, NewLabel};
+pub use labels::{CurrentLabel, LabelSource, NewLabel};
 pub use place::Place;
 use sql::Marks;
+pub use sql::without_nul;
 pub use transactions::{NewTransaction, TransactionWithHistory};
+pub use waiting::WaitingFeedback;
+pub(crate) use waiting::Waits;
 
 /// Between two tries of what SQLite does not wait for itself.
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
+
+/// Connections of one scorer at most: for live answers, for observations and for feedback.
+const MOST_CONNECTIONS: u32 = 2 * CONNECTIONS + FEEDBACK_CONNECTIONS;
+const CONNECTIONS: u32 = 8;
+const FEEDBACK_CONNECTIONS: u32 = 4;
 
 /// How the store is used.
 #[derive(Debug, Clone)]
@@ -61,11 +74,19 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            connections: 8,
+            connections: CONNECTIONS,
             statement_timeout: Duration::from_secs(2),
             cached_transactions: 200_000,
             cached_for: Duration::from_secs(300),
         }
+    }
+}
+
+impl Options {
+    /// The connections that feedback has for itself, so that it takes none from live answers.
+    #[must_use]
+    pub fn for_feedback() -> Self {
+        Self { connections: FEEDBACK_CONNECTIONS, ..Self::default() }
     }
 }
 
@@ -76,6 +97,8 @@ pub struct Store {
     place: Place,
     cache: transactions::Cache,
     breaker: Arc<Breaker>,
+    health: Arc<Health>,
+    pending: PendingEvents,
     /// What the breaker's times are counted from.
     begun: Instant,
     timeout: Duration,
@@ -95,7 +118,7 @@ impl Store {
     pub async fn open(url: &str, options: &Options) -> Result<Self, StoreError> {
         let place = Place::parse(url)?;
         place.must_exist()?;
-        Self::connect(place, options).await
+        Self::connect(place, options, Arc::new(Health::new())).await
     }
 
     /// As [`Store::open`], but an SQLite file that is not there is made, with its folder.
@@ -105,41 +128,62 @@ impl Store {
     pub async fn create(url: &str, options: &Options) -> Result<Self, StoreError> {
         let place = Place::parse(url)?;
         place.make_folder()?;
-        Self::connect(place, options).await
+        Self::connect(place, options, Arc::new(Health::new())).await
     }
 
-    /// The same store by connections of its own, which the calling runtime serves; the cache is shared. So work of
+    /// The same store by connections of its own, which the calling runtime serves; the cache, the events that are on their
+    /// way and what is known of the store's writes are shared. So work of
     /// another kind neither waits for these connections nor keeps them waiting, nor does one learn from the other's
     /// overload that the store is away.
     ///
     /// # Errors
     /// As [`Store::open`].
     pub async fn beside(&self, options: &Options) -> Result<Self, StoreError> {
-        let other = Self::connect(self.place.clone(), options).await?;
-        Ok(Self { cache: self.cache.clone(), ..other })
+        let other = Self::connect(self.place.clone(), options, Arc::clone(&self.health)).await?;
+        Ok(Self { cache: self.cache.clone(), pending: self.pending.clone(), ..other })
     }
 
-    async fn connect(place: Place, options: &Options) -> Result<Self, StoreError> {
+    async fn connect(place: Place, options: &Options, health: Arc<Health>) -> Result<Self, StoreError> {
         sqlx::any::install_default_drivers();
         let session = place.session_settings(options.statement_timeout);
         first_connection(&place, &session, options.statement_timeout).await?;
+        let admitting = Arc::clone(&health);
         // A late statement is an error that its caller counts; logged, one that stores many rows is a line of 30 KB.
         let connect = place.connect_url().parse::<AnyConnectOptions>().map_err(|source| error::of(&place, source))?;
         let connect = connect.disable_statement_logging();
-        let pool = AnyPoolOptions::new()
-            .max_connections(options.connections.max(1))
-            .acquire_timeout(options.statement_timeout)
-            .after_connect(move |connection, _| {
-                let session = Arc::clone(&session);
-                Box::pin(async move { apply(&session, connection).await })
+        let pool = |session: Arc<[String]>| {
+            AnyPoolOptions::new()
+                .max_connections(options.connections.max(1))
+                .acquire_timeout(options.statement_timeout)
+                .after_connect(move |connection, _| {
+                    let session = Arc::clone(&session);
+                    Box::pin(async move { apply(&session, connection).await })
+                })
+        };
+        let migrating = pool(place.migration_settings(options.statement_timeout)).max_connections(1);
+        let migrating = migrating.connect_with(connect.clone()).await.map_err(|cause| error::of(&place, cause))?;
+        let migrated = migrations::run(&migrating, &place).await;
+        migrating.close().await;
+        migrated?;
+        let pool = pool(session)
+            .before_acquire(move |_, connection| {
+                let admitted = admitting.admits(connection.age);
+                Box::pin(async move { Ok(admitted) })
             })
             .connect_with(connect)
             .await
-            .map_err(|source| error::of(&place, source))?;
-        migrations::run(&pool, &place).await?;
+            .map_err(|cause| error::of(&place, cause))?;
         let cache = transactions::cache(options);
-        let breaker = Arc::default();
-        Ok(Self { pool, place, cache, breaker, begun: Instant::now(), timeout: options.statement_timeout })
+        Ok(Self {
+            pool,
+            place,
+            cache,
+            breaker: Arc::default(),
+            health,
+            pending: PendingEvents::default(),
+            begun: Instant::now(),
+            timeout: options.statement_timeout,
+        })
     }
 
     /// Where it is, without its password.
@@ -148,12 +192,32 @@ impl Store {
         &self.place
     }
 
-    /// Does it answer?
+    /// Returns nothing if it answers.
     ///
     /// # Errors
     /// When it does not, within the statement timeout.
     pub async fn ping(&self) -> Result<(), StoreError> {
         self.within(sqlx::raw_sql("SELECT 1").execute(&self.pool)).await.map(|_| ())
+    }
+
+    /// Writes a row, to find out whether the store takes writes; [`Store::trouble`] tells until the next probe.
+    ///
+    /// # Errors
+    /// When it takes none, within the statement timeout.
+    pub async fn probe_writes(&self, now: i64) -> Result<(), StoreError> {
+        let query = sqlx::query(
+            "INSERT INTO write_probe (id, probed_at) VALUES (1, $1) \
+             ON CONFLICT (id) DO UPDATE SET probed_at = excluded.probed_at",
+        );
+        self.within(query.bind(now).execute(&self.pool)).await?;
+        self.health.wrote();
+        Ok(())
+    }
+
+    /// Why the store takes no writes, as the last one found out; `None` if it does.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        self.health.said()
     }
 
     /// Waits for writes under way and closes every connection.
@@ -170,9 +234,18 @@ impl Store {
     async fn within<T>(&self, query: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, StoreError> {
         // Twice: once to get a connection (the pool's own limit), once for the answer.
         match tokio::time::timeout(self.timeout.saturating_mul(2), query).await {
-            Ok(answer) => answer.map_err(|source| error::of(&self.place, source)),
+            Ok(answer) => answer.map_err(|cause| self.failed(cause)),
             Err(_) => Err(StoreError::Late { place: self.place.to_string() }),
         }
+    }
+}
+
+impl Store {
+    /// What the driver said, sorted, and remembered where it says that no writes are taken.
+    fn failed(&self, cause: sqlx::Error) -> StoreError {
+        let error = error::of(&self.place, cause);
+        self.health.failed(&error);
+        error
     }
 }
 
@@ -182,6 +255,9 @@ async fn first_connection(place: &Place, session: &[String], limit: Duration) ->
     let told = |said| error::of(place, said);
     let attempt = async {
         let mut connection = AnyConnection::connect(&place.connect_url()).await.map_err(told)?;
+        if place.is_postgres() {
+            pooler::refuse(place, &mut connection).await?;
+        }
         apply(session, &mut connection).await.map_err(told)?;
         loop {
             match apply(place.file_settings(), &mut connection).await.map_err(told) {

@@ -46,8 +46,14 @@ impl Place {
 
     pub(super) fn must_exist(&self) -> Result<(), StoreError> {
         match &self.kind {
-            Kind::Sqlite(path) if !path.is_file() => Err(StoreError::Missing { path: path.display().to_string() }),
-            _ => Ok(()),
+            Kind::Sqlite(path) => match std::fs::metadata(path) {
+                Ok(file) if file.is_file() && file.len() == 0 => {
+                    Err(StoreError::Empty { path: path.display().to_string() })
+                }
+                Ok(file) if file.is_file() => Ok(()),
+                _ => Err(StoreError::Missing { path: path.display().to_string() }),
+            },
+            Kind::Postgres { .. } => Ok(()),
         }
     }
 
@@ -57,7 +63,7 @@ impl Place {
             && folder != Path::new("")
         {
             std::fs::create_dir_all(folder)
-                .map_err(|source| StoreError::NotOpened { place: self.to_string(), source: Box::new(source) })?;
+                .map_err(|source| StoreError::NotOpened { place: self.to_string(), cause: Box::new(source) })?;
         }
         Ok(())
     }
@@ -76,6 +82,13 @@ impl Place {
             Kind::Sqlite(_) => &["PRAGMA journal_mode = WAL"],
             Kind::Postgres { .. } => &[],
         }
+    }
+
+    /// What the connection of migrations is told first: to rewrite a large table, or to wait for another program that does,
+    /// takes longer than any statement of ours may.
+    pub(super) fn migration_settings(&self, statement_timeout: Duration) -> Arc<[String]> {
+        // PostgreSQL reads 0 as no limit.
+        self.session_settings(if self.is_postgres() { Duration::ZERO } else { statement_timeout })
     }
 
     /// What each connection is told first.

@@ -1,5 +1,6 @@
 //! SQL text for several rows or ids at once.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use super::place::Place;
@@ -52,6 +53,12 @@ impl Marks {
             }
         }
     }
+}
+
+/// `text` as every database takes it: PostgreSQL refuses a statement for one NUL character in one of its rows.
+#[must_use]
+pub fn without_nul(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') { Cow::Owned(text.replace('\0', "\u{fffd}")) } else { Cow::Borrowed(text) }
 }
 
 #[cfg(test)]

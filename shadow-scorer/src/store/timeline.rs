@@ -16,7 +16,7 @@ use crate::features::{History, Transaction};
 #[derive(Debug, Default)]
 pub(super) struct Timeline(Vec<Known>);
 
-/// A transaction with every label that it was ever given.
+/// A transaction with the log of its labels.
 #[derive(Debug)]
 pub(super) struct Known {
     pub(super) id: i64,
@@ -47,7 +47,7 @@ impl Store {
             query = query.bind(*user);
         }
         let rows = self.within(query.fetch_all(&self.pool)).await?;
-        from_rows(&rows).map_err(|source| super::error::of(&self.place, source))
+        from_rows(&rows).map_err(|cause| self.failed(cause))
     }
 }
 
@@ -99,12 +99,16 @@ impl Timeline {
 }
 
 impl Known {
-    /// The newest label known at `at`; [`LabelSource`]s win a draw in the order of their names.
+    /// The newest label known at `at`, of those that each source stood by then; [`LabelSource`]s win a draw in the order of
+    /// their names.
     pub(super) fn label_known_at(&self, at: i64) -> Option<&str> {
         debug_assert!(LabelSource::Feedback.as_str() < LabelSource::User.as_str());
-        self.labels
-            .iter()
-            .filter(|label| label.labelled_at <= at)
+        let known = || self.labels.iter().filter(|label| label.labelled_at <= at);
+        let superseded = |label: &PastLabel| {
+            known().any(|other| other.source == label.source && other.labelled_at > label.labelled_at)
+        };
+        known()
+            .filter(|label| !label.label.is_empty() && !superseded(label))
             .max_by(|a, b| a.labelled_at.cmp(&b.labelled_at).then_with(|| b.source.cmp(&a.source)))
             .map(|label| label.label.as_str())
     }

@@ -154,7 +154,7 @@ impl Store {
             self.marks().list(ids.len())
         );
         let rows = self.rows_of(ids, &statement).await?;
-        let failed = |source| super::error::of(&self.place, source);
+        let failed = |cause| self.failed(cause);
         let mut users: Vec<&str> = Vec::new();
         let mut alone: Vec<(i64, Transaction)> = Vec::new();
         for row in &rows {
@@ -194,8 +194,8 @@ impl Store {
 
     /// For each id, the earlier labelled transactions of its user as they were known then, newest first.
     async fn pasts(&self, ids: &[i64]) -> Result<HashMap<i64, Vec<(Normalised, String)>>, StoreError> {
-        // A transaction has at most one label a source, of which the newest counts (feedback at a draw); ranks are
-        // taken over transactions, so that two labels of one do not push another out.
+        // Of each source the newest row known then counts, unless it takes the label back, and of those the newest
+        // (feedback at a draw); ranks are taken over transactions, so that two labels of one do not push another out.
         let statement = format!(
             "SELECT past.for_id, past.merchant, past.label FROM ( \
                SELECT w.id AS for_id, p.merchant AS merchant, l.label AS label, p.occurred_at AS at, p.id AS past_id, \
@@ -203,16 +203,23 @@ impl Store {
                FROM transactions w \
                JOIN transactions p ON p.user_id = w.user_id AND p.occurred_at < w.occurred_at \
                JOIN transaction_labels l ON l.txn_id = p.id AND l.labelled_at <= w.occurred_at \
-               WHERE w.id IN ({}) AND NOT EXISTS ( \
-                 SELECT 1 FROM transaction_labels n WHERE n.txn_id = p.id AND n.labelled_at <= w.occurred_at \
-                   AND (n.labelled_at > l.labelled_at OR (n.labelled_at = l.labelled_at AND n.source < l.source))) \
+               WHERE w.id IN ({}) AND l.label <> '' AND NOT EXISTS ( \
+                 SELECT 1 FROM transaction_labels o WHERE o.txn_id = p.id AND o.source = l.source \
+                   AND o.labelled_at <= w.occurred_at AND o.labelled_at > l.labelled_at) \
+               AND NOT EXISTS ( \
+                 SELECT 1 FROM transaction_labels n WHERE n.txn_id = p.id AND n.source <> l.source \
+                   AND n.labelled_at <= w.occurred_at AND n.label <> '' \
+                   AND (n.labelled_at > l.labelled_at OR (n.labelled_at = l.labelled_at AND n.source < l.source)) \
+                   AND NOT EXISTS ( \
+                     SELECT 1 FROM transaction_labels m WHERE m.txn_id = p.id AND m.source = n.source \
+                       AND m.labelled_at <= w.occurred_at AND m.labelled_at > n.labelled_at)) \
              ) past WHERE past.place <= {MOST_PAST} ORDER BY past.for_id, past.place",
             self.marks().list(ids.len())
         );
         let mut pasts: HashMap<i64, Vec<(Normalised, String)>> = HashMap::new();
         for row in self.rows_of(ids, &statement).await? {
             let read = || Ok((row.try_get(0)?, (Normalised::merchant(row.try_get(1)?), row.try_get(2)?)));
-            let (id, past): (i64, _) = read().map_err(|source| super::error::of(&self.place, source))?;
+            let (id, past): (i64, _) = read().map_err(|cause| self.failed(cause))?;
             pasts.entry(id).or_default().push(past);
         }
         Ok(pasts)

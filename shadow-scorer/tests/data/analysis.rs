@@ -4,7 +4,7 @@ use contract::analysis::{Pair, Taken, Took};
 use contract::evidence::Clusters;
 use contract::names::{Arm, Cohort};
 use shadow_scorer::feedback::{FeedbackRequest, record};
-use shadow_scorer::store::{Dispute, GroupRow, PairRow, Store, SuggestionEvent};
+use shadow_scorer::store::{CountBatch, Dispute, GroupRow, PairRow, Store, SuggestionEvent};
 
 use crate::fixture::{day, each, transaction};
 
@@ -40,7 +40,7 @@ async fn dispute(store: &Store, id: &str, arm: Arm, user: &str, cohort: Cohort) 
         bucket: user.to_owned(),
         created_at: day(2),
     };
-    store.add_said(&[], &[], &[dispute]).await.unwrap();
+    store.add_said(&CountBatch::new(vec![], vec![], vec![dispute]), day(2)).await.unwrap();
 }
 
 async fn say(store: &Store, id: &str, action: &str, label: &str) {
@@ -55,12 +55,12 @@ async fn counts_of_many_writings_add_up_by_cell_and_start_with_their_slot() {
         let (ordinary, beta) = (Cohort::Ordinary, Cohort::Beta);
         let many: Vec<PairRow> =
             (0..1_200).map(|at| pair(600, ordinary, &format!("l{at}"), "x", 1 + i64::from(at == 7))).collect();
-        store.add_said(&many, &[], &[]).await.unwrap();
+        store.add_said(&CountBatch::new(many, vec![], vec![]), day(2)).await.unwrap();
         for _ in 0..2 {
             let pairs =
                 [pair(0, ordinary, "a", "a", 100), pair(600, ordinary, "a", "", 5), pair(600, beta, "a", "", 7)];
             let groups = [group(0, ordinary, 1, 9, 9), group(600, ordinary, 1, 4, 3), group(1_200, beta, 2, 2, 1)];
-            store.add_said(&pairs, &groups, &[]).await.unwrap();
+            store.add_said(&CountBatch::new(pairs.into(), groups.into(), vec![]), day(2)).await.unwrap();
         }
         let all = store.said(600, &[]).await.unwrap();
         assert_eq!(all.pairs.len(), 1_201);

@@ -7,6 +7,8 @@ mod analysis;
 mod backend;
 mod export;
 mod feedback;
+mod poolers;
+mod stalls;
 mod stores;
 mod training;
 mod trouble;

@@ -95,6 +95,37 @@ async fn a_history_holds_what_was_known_then_and_nothing_else() {
     }
 }
 
+/// Case A7: what was known when a transaction happened stays as it was, whatever is corrected or taken back later.
+#[tokio::test]
+async fn a_correction_leaves_the_past_as_it_was() {
+    for fresh in each().await {
+        let store = &fresh.store;
+        let new: Vec<_> = (1..=3).map(|id| transaction(id, "a", day(id * 2), "TARGET T-01")).collect();
+        store.add_transactions(&new).await.unwrap();
+        let feedback = |label: &str, at| self::label(1, LabelSource::Feedback, label, at);
+        store.put_labels(&[feedback("coffee", day(3))]).await.unwrap();
+        let reread = async |id: i64| {
+            // Another handle has a cache of its own.
+            let store = Store::open(&fresh.url, &crate::fixture::options()).await.unwrap();
+            row(&store, id).await.into_iter().map(f32::to_bits).collect::<Vec<_>>()
+        };
+        let before = reread(2).await;
+        assert_eq!(f32::from_bits(before[PAST]), 1.0);
+        store.put_labels(&[feedback("travel", day(5))]).await.unwrap();
+        assert!(reread(2).await == before, "corrected after it");
+        let corrected = reread(3).await;
+        let place = |label: &str| contract::names::SPENDING_LABELS.iter().position(|l| *l == label).unwrap();
+        let share = |label: &str| f32::from_bits(corrected[SHARE + place(label)]);
+        // Of two earlier transactions only the first has a label.
+        assert_eq!((share("travel"), share("coffee")), (1.0, 0.0));
+        store.put_labels(&[feedback("", day(7))]).await.unwrap();
+        assert!(reread(2).await == before && reread(3).await == corrected, "taken back after both");
+        assert_eq!(store.count_labels().await.unwrap(), 0, "and today it has no label");
+        let mut users = store.users().await.unwrap();
+        assert_eq!(users.next_user().await.unwrap(), Some(vec![]), "so none is learnt");
+    }
+}
+
 /// Users with few transactions are read whole, those with many by the transactions asked for.
 #[tokio::test]
 async fn a_user_with_many_transactions_has_the_history_that_training_saw() {
@@ -107,6 +138,13 @@ async fn a_user_with_many_transactions_has_the_history_that_training_saw() {
             let name = |id: i64| if id % 3 == 0 { "coffee" } else { "pets" };
             let labels = ids.map(|id| label(id, LabelSource::User, name(id), day(id / 2 + id % 3)));
             store.put_labels(&labels.collect::<Vec<_>>()).await.unwrap();
+            // Some are corrected some days later, and some of those corrections are taken back again.
+            let some = |step: usize| (first..first + count).step_by(step);
+            let feedback = LabelSource::Feedback;
+            let corrected = some(5).map(|id| label(id, feedback, "travel", day(id / 2 + 3)));
+            store.put_labels(&corrected.collect::<Vec<_>>()).await.unwrap();
+            let taken_back = some(10).map(|id| label(id, feedback, "", day(id / 2 + 6)));
+            store.put_labels(&taken_back.collect::<Vec<_>>()).await.unwrap();
         }
         let mut users = store.users().await.unwrap();
         let mut compared = 0;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use shadow_scorer::store::{NewTransaction, Options, Store, StoreError};
+use shadow_scorer::store::{LabelSource, NewLabel, NewTransaction, Options, Store, StoreError};
 use sqlx::{AnyConnection, Connection, Executor};
 
 use crate::fixture::{day, each, options, postgres, transaction};
@@ -26,6 +26,98 @@ async fn a_file_of_another_kind_is_left_alone() {
     let error = Store::open(&format!("sqlite://{}", path.display()), &options()).await.unwrap_err();
     assert!(matches!(error, StoreError::NotOpened { .. }), "{error:?}");
     assert_eq!(std::fs::read(&path).unwrap(), before);
+}
+
+/// A migration takes as long as it takes, whatever a statement may; and labels from before are there afterwards.
+#[tokio::test]
+async fn a_migration_that_takes_longer_than_a_statement_may_is_done() {
+    for fresh in each().await {
+        fresh.store.add_transactions(&[transaction(1, "a", day(1), "X")]).await.unwrap();
+        let label = NewLabel { txn_id: 1, source: LabelSource::User, label: "pets".into(), labelled_at: day(1) };
+        fresh.store.put_labels(&[label]).await.unwrap();
+        fresh.store.close().await;
+        // As it was before the migration.
+        let mut other = AnyConnection::connect(&fresh.url).await.unwrap();
+        for statement in [
+            "DROP TABLE feedback_waiting",
+            "DROP TABLE writings",
+            "DROP TABLE write_probe",
+            "DROP INDEX feedback_by_user",
+            "ALTER TABLE feedback DROP COLUMN bucket",
+            "ALTER TABLE feedback DROP COLUMN changed_at",
+            "ALTER TABLE feedback DROP COLUMN changes",
+            "DELETE FROM _sqlx_migrations WHERE version = 4",
+        ] {
+            other.execute(statement).await.unwrap();
+        }
+        let on_postgres = fresh.url.starts_with("postgres");
+        if on_postgres {
+            other.execute("BEGIN").await.unwrap();
+            other.execute("LOCK TABLE transaction_labels IN ACCESS EXCLUSIVE MODE").await.unwrap();
+        }
+        let url = fresh.url.clone();
+        let opening = tokio::spawn(async move { Store::open(&url, &impatient()).await });
+        if on_postgres {
+            tokio::time::sleep(impatient().statement_timeout * 4).await;
+            other.execute("ROLLBACK").await.unwrap();
+        }
+        let store = opening.await.unwrap().unwrap();
+        assert_eq!(store.count_labels().await.unwrap(), 1);
+    }
+}
+
+/// Question 5b.
+#[tokio::test]
+async fn a_file_of_0_bytes_is_not_taken_for_a_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("perch.sqlite");
+    std::fs::write(&path, "").unwrap();
+    let url = format!("sqlite://{}", path.display());
+    let error = Store::open(&url, &options()).await.unwrap_err();
+    assert!(matches!(error, StoreError::Empty { .. }), "{error:?}");
+    assert!(error.to_string().contains("0 bytes") && error.to_string().contains("rules-backend seed"), "{error}");
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), 0, "and no table was made in it");
+}
+
+/// Case N3.
+#[tokio::test]
+async fn what_the_database_said_is_part_of_the_message() {
+    for fresh in each().await {
+        let mut other = AnyConnection::connect(&fresh.url).await.unwrap();
+        other.execute("DROP TABLE feedback_waiting").await.unwrap();
+        let error = fresh.store.count_waiting().await.unwrap_err();
+        assert!(matches!(error, StoreError::Failed { .. }), "{error:?}");
+        assert!(error.to_string().contains("feedback_waiting"), "{error}");
+    }
+}
+
+/// Case N5: the scorer's own connections do not fit; it says so and does not panic.
+#[tokio::test]
+async fn a_role_without_a_connection_left_is_named_at_the_start() {
+    if postgres().is_none() {
+        return;
+    }
+    let fresh = each().await.swap_remove(1);
+    fresh.store.close().await;
+    let (server, database) = fresh.url.rsplit_once('/').unwrap();
+    let role = format!("role_of_{database}");
+    let mut admin = AnyConnection::connect(&fresh.url).await.unwrap();
+    let made = format!(
+        "CREATE ROLE {role} LOGIN CONNECTION LIMIT 1; GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}; \
+         GRANT ALL ON SCHEMA public TO {role}"
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(made)).execute(&mut admin).await.unwrap();
+    let (_, address) = server.split_once('@').unwrap();
+    let url = format!("postgres://{role}@{address}/{database}");
+    let folder = tempfile::tempdir().unwrap();
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_shadow-scorer"))
+        .args(["--listen", "127.0.0.1:0", "--store", &url, "--registry"])
+        .arg(folder.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("CONNECTION LIMIT") && !said.contains("panicked"), "{said}");
 }
 
 #[tokio::test]

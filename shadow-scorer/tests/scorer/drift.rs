@@ -145,7 +145,7 @@ async fn drift_asks_for_one_training_per_cool_down_when_it_may() {
     let folder = tempfile::tempdir().unwrap();
     let script = folder.path().join("train.sh");
     let result = r#"{"run_id":"v9","deployed":false,"reason":"too weak","metrics":{"val_f1_macro":0.5}}"#;
-    std::fs::write(&script, format!("echo run >>\"$0.runs\"; echo '{result}'")).unwrap();
+    std::fs::write(&script, format!("echo \"$@\" >>\"$0.runs\"; echo '{result}'")).unwrap();
     let runs = || std::fs::read_to_string(folder.path().join("train.sh.runs")).unwrap_or_default().lines().count();
     let work = folder.path().join("work");
     let mut flags = vec!["--train-python", "/bin/sh", "--train-script", script.to_str().unwrap()];
@@ -170,6 +170,9 @@ async fn drift_asks_for_one_training_per_cool_down_when_it_may() {
     assert_eq!(moved.metric("lm_ml_train_runs_total{status=\"rejected\"}").await, 1.0);
     moved.app.retrain_if_moved(now + DAY).await;
     assert_eq!(runs(), 2);
+    // Case N1: only what the operator asks for may deploy.
+    let asked = std::fs::read_to_string(folder.path().join("train.sh.runs")).unwrap();
+    assert!(asked.lines().all(|line| line.contains("--deploy challenger")), "{asked}");
 }
 
 /// Two users ask about the payments of a hundred and twenty: habits moved, but it is two users' habits.

@@ -3,15 +3,15 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use contract::frame;
-use http::StatusCode;
+use http::{Method, StatusCode};
 use serde_json::{Value, json};
-use shadow_scorer::store::{Options, Store, SuggestionEvent};
+use shadow_scorer::store::{FeedbackRow, Options, Store, SuggestionEvent};
 
 use crate::batch::{Batch, Seen};
-use crate::scorer::{Answer, Place, Scorer};
+use crate::scorer::{Answer, Place, Protocol, Scorer};
 
 async fn say(scorer: &Scorer, body: &str) -> Answer {
-    scorer.post("/ml/suggestions/feedback", body.to_owned()).await
+    scorer.post_as_stranger("/ml/suggestions/feedback", body.to_owned()).await
 }
 
 /// `lm_ml_predictions_total`: accepted, not accepted.
@@ -58,11 +58,83 @@ async fn arm_and_version_come_from_what_was_served_and_each_answer_counts_once()
 }
 
 #[tokio::test]
-async fn feedback_on_nothing_that_is_known_is_taken_for_no_side() {
+async fn feedback_on_nothing_that_is_known_waits_and_gives_no_label() {
     let scorer = Scorer::start(&[]).await;
     let said = say(&scorer, r#"{"txn_id":4,"action":"accept","label":"pets","event_id":"made-up"}"#).await.json();
-    assert_eq!((&said["new"], &said["labelled"], &said["arm"]), (&json!(true), &json!(true), &Value::Null));
+    assert_eq!((&said["new"], &said["labelled"], &said["arm"]), (&json!(true), &json!(false), &Value::Null));
+    assert_eq!(said["waiting"], json!(true));
     assert_eq!(predictions(&scorer).await, (0.0, 0.0));
+}
+
+/// It is joined by itself, wherever the event was stored from, and counted then.
+#[tokio::test]
+async fn feedback_that_waits_is_joined_and_counted_by_itself() {
+    let scorer = Scorer::start(&[]).await;
+    let body = r#"{"txn_id":4,"action":"accept","label":"groceries","event_id":"of-another-scorer"}"#;
+    assert_eq!(say(&scorer, body).await.json()["waiting"], json!(true));
+    assert_eq!(predictions(&scorer).await, (0.0, 0.0));
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let event = SuggestionEvent {
+        event_id: "of-another-scorer".into(),
+        txn_id: 4,
+        arm: "candidate".into(),
+        model_version: "v1".into(),
+        label: "groceries".into(),
+        confidence: 0.5,
+        bucket: "00000000000000aa".into(),
+        cohort: "none".into(),
+        created_at: i64::try_from(now).unwrap(),
+    };
+    scorer.app.store.add_events(&[event]).await.unwrap();
+    scorer.metric_becomes("lm_ml_predictions_total{accepted=\"True\"}", 1.0).await;
+    assert_eq!(scorer.metric("perch_scorer_feedback_waited_total{outcome=\"joined\"}").await, 1.0);
+    assert_eq!(scorer.app.store.count_labels().await.unwrap(), 1);
+    let again = say(&scorer, body).await.json();
+    assert_eq!((&again["new"], &again["arm"]), (&json!(false), &json!("candidate")));
+}
+
+/// Where the gateway says who sends it, feedback on another user's suggestion is refused.
+#[tokio::test]
+async fn the_gateways_pseudonym_must_be_that_of_the_event() {
+    let scorer = Scorer::start(&[]).await;
+    let batch = Batch::new().with(&Seen { user: 7, ..Seen::model(&[(4, Some("groceries"))]) });
+    assert_eq!(scorer.post(frame::PATH, batch.bytes()).await.status, StatusCode::OK);
+    let body = r#"{"txn_id":4,"action":"accept","label":"groceries","event_id":"event-4"}"#;
+    for (bucket, status) in [
+        ("0000000000000008", StatusCode::FORBIDDEN),
+        ("me", StatusCode::BAD_REQUEST),
+        ("0000000000000007", StatusCode::OK),
+    ] {
+        let headers = [("x-perch-bucket", bucket)];
+        let path = "/ml/suggestions/feedback";
+        let answer = scorer.send(Method::POST, path, &headers, body.into(), Protocol::H1).await;
+        assert_eq!(answer.status, status, "{bucket}: {}", answer.text());
+    }
+}
+
+/// Case N2.
+#[tokio::test]
+async fn old_feedback_is_forgotten_by_itself() {
+    let place = Place::new().await.with_champion();
+    let store = Store::open(&place.store_url(), &Options::default()).await.unwrap();
+    let row = FeedbackRow {
+        key: "event:old".into(),
+        event_id: Some("old".into()),
+        txn_id: 4,
+        action: "accept".into(),
+        label: "pets".into(),
+        arm: "candidate".into(),
+        model_version: "v1".into(),
+        confidence: None,
+        reason: String::new(),
+        bucket: String::new(),
+        received_at: 86_400,
+    };
+    store.record_feedback(&row).await.unwrap();
+    let _scorer = Scorer::start_in(place, &["--keep-feedback-days", "7"]).await;
+    while store.feedback("event:old").await.unwrap().is_some() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 #[tokio::test]
@@ -77,7 +149,7 @@ async fn what_cannot_be_taken_says_why() {
         assert_eq!(answer.status, status);
         assert!(answer.text().contains(named), "{}", answer.text());
     }
-    scorer.app.store.close().await;
+    scorer.app.feedback_store.close().await;
     let answer = say(&scorer, r#"{"txn_id":4,"action":"accept","label":"x"}"#).await;
     assert_eq!((answer.status, answer.header("x-perch-unavailable")), (StatusCode::SERVICE_UNAVAILABLE, Some("store")));
     assert_eq!(scorer.metric("perch_scorer_store_failures_total{user=\"feedback\"}").await, 1.0);

@@ -12,7 +12,9 @@ mod models;
 mod observe;
 mod program;
 mod server;
+mod store;
 mod swaps;
+mod token;
 mod training;
 mod whole_loop;
 

@@ -1,4 +1,5 @@
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,6 +15,7 @@ use shadow_scorer::http::{App, bind, serve};
 use shadow_scorer::model::Loaded;
 use shadow_scorer::settings::Raw;
 use shadow_scorer::store::{NewTransaction, Options, Store};
+use sqlx::Connection as _;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -31,7 +33,12 @@ pub(crate) struct Scorer {
 /// A folder with a store of twenty transactions, and a registry.
 pub(crate) struct Place {
     folder: TempDir,
+    /// Another store than the one in the folder.
+    store: Option<String>,
 }
+
+/// The operator's token of [`Place`].
+pub(crate) const TOKEN: &str = "operators-token-of-the-tests";
 
 /// What the small model says of [`Place`]'s transactions, by the digit that their ids end with.
 pub(crate) fn label_of(id: i64) -> &'static str {
@@ -46,15 +53,39 @@ pub(crate) const IDS: std::ops::Range<i64> = 1..21;
 
 impl Place {
     pub(crate) async fn new() -> Self {
-        let place = Self { folder: tempfile::tempdir().unwrap() };
+        let place = Self { folder: tempfile::tempdir().unwrap(), store: None };
         let store = Store::create(&place.store_url(), &Options::default()).await.unwrap();
         let transactions: Vec<NewTransaction> = IDS.map(transaction).collect();
         store.add_transactions(&transactions).await.unwrap();
         store.close().await;
+        std::fs::write(place.token_file(), TOKEN).unwrap();
+        std::fs::set_permissions(place.token_file(), PermissionsExt::from_mode(0o600)).unwrap();
         place
     }
 
+    pub(crate) fn token_file(&self) -> std::path::PathBuf {
+        self.folder.path().join("token")
+    }
+
+    /// As [`Place::new`], with a database of its own on the PostgreSQL server of the tests, if there is one.
+    pub(crate) async fn on_postgres() -> Option<Self> {
+        let server = std::env::var("PERCH_TEST_POSTGRES_URL").ok().filter(|url| !url.is_empty())?;
+        let mut place = Self::new().await;
+        let name = format!("s{}", uuid::Uuid::new_v4().simple());
+        let mut connection = sqlx::AnyConnection::connect(&server).await.unwrap();
+        sqlx::raw_sql(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut connection).await.unwrap();
+        let url = format!("{}/{name}", server.rsplit_once('/').unwrap().0);
+        let store = Store::create(&url, &Options::default()).await.unwrap();
+        store.add_transactions(&IDS.map(transaction).collect::<Vec<_>>()).await.unwrap();
+        store.close().await;
+        place.store = Some(url);
+        Some(place)
+    }
+
     pub(crate) fn store_url(&self) -> String {
+        if let Some(url) = &self.store {
+            return url.clone();
+        }
         format!("sqlite://{}", self.folder.path().join("perch.sqlite").display())
     }
 
@@ -112,9 +143,11 @@ impl Scorer {
 
     pub(crate) async fn start_in(place: Place, flags: &[&str]) -> Self {
         let (store, registry) = (place.store_url(), place.registry().display().to_string());
+        let token = place.token_file().display().to_string();
         let own = ["--listen", "127.0.0.1:0", "--store", &store, "--registry", &registry];
+        let token: &[&str] = if place.token_file().exists() { &["--token-file", &token] } else { &[] };
         let at_once: &[&str] = if flags.contains(&"--drain-notice-ms") { &[] } else { &["--drain-notice-ms", "0"] };
-        let raw = Raw::try_parse_from([&["shadow-scorer"], &own[..], at_once, flags].concat()).unwrap();
+        let raw = Raw::try_parse_from([&["shadow-scorer"], &own[..], token, at_once, flags].concat()).unwrap();
         let settings = raw.check(|_| None).unwrap();
         let listener = bind(settings.listen).await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -138,7 +171,14 @@ impl Scorer {
         self.post("/ml/suggestions", body.to_owned()).await
     }
 
+    /// As the operator, who shows the token.
     pub(crate) async fn post(&self, path: &str, body: impl Into<Bytes>) -> Answer {
+        let token = format!("Bearer {TOKEN}");
+        self.send(Method::POST, path, &[("authorization", &token)], body.into(), Protocol::H1).await
+    }
+
+    /// As anybody.
+    pub(crate) async fn post_as_stranger(&self, path: &str, body: impl Into<Bytes>) -> Answer {
         self.send(Method::POST, path, &[], body.into(), Protocol::H1).await
     }
 

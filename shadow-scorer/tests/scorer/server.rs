@@ -74,6 +74,23 @@ async fn connections_beyond_the_limit_wait_for_their_turn() {
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
 
+/// Case 1a: who holds every connection, idle or asking again and again, keeps nobody out.
+#[tokio::test]
+async fn whoever_holds_all_connections_keeps_nobody_out() {
+    let scorer = Scorer::start(&["--connections", "8", "--read-timeout-ms", "600000"]).await;
+    let mut held = Vec::new();
+    for number in 0..8 {
+        let mut one = TcpStream::connect(scorer.address).await.unwrap();
+        if number % 2 == 0 {
+            one.write_all(b"GET /healthz HTTP/1.1\r\nhost: s\r\n\r\n").await.unwrap();
+        }
+        held.push(one);
+    }
+    let asking = async { scorer.get("/healthz").await.status };
+    let status = tokio::time::timeout(Duration::from_secs(60), asking).await.expect("nobody else is served");
+    assert_eq!(status, StatusCode::OK);
+}
+
 #[tokio::test]
 async fn at_the_end_readiness_goes_first_and_a_request_under_way_is_answered() {
     let mut scorer = Scorer::start(&["--drain-notice-ms", "500"]).await;

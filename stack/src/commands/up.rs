@@ -52,9 +52,10 @@ fn show(stack: &Stack) -> anyhow::Result<()> {
     if stack.parts().contains(&Part::Prometheus) {
         say!("  Prometheus   {}", stack.url(Part::Prometheus));
     }
+    let token = stack.console_token()?;
+    say!("  the token    {}  (what trains, deploys or rolls back a model asks for it)", token.display());
     if stack.parts().contains(&Part::Console) {
-        let token = stack.console_token()?;
-        say!("  console      {}  (to act there: the token in {})", stack.url(Part::Console), token.display());
+        say!("  console      {}  (to act there: the same token)", stack.url(Part::Console));
         let perch = command(&stack.program("perch"));
         say!("  a ramp       {perch} ramp start; {perch} ramp status");
     }

@@ -1,6 +1,16 @@
 // The replaced system's three smoke tests, through the gateway.
 
+import { readFileSync } from 'node:fs';
+
 import { expect, test, type APIRequestContext } from '@playwright/test';
+
+/** The operator's token, which `make up` leaves here; a training is refused without it. */
+const TOKEN_FILE = process.env.PERCH_TOKEN_FILE ?? new URL('../../../.perch/console-token', import.meta.url);
+
+function authorization(): Record<string, string> {
+  const [token] = readFileSync(TOKEN_FILE, 'utf8').trim().split('\n');
+  return { authorization: `Bearer ${token}` };
+}
 
 /** Items compared so far, whatever came of it. */
 async function compared(request: APIRequestContext): Promise<number> {
@@ -24,7 +34,12 @@ test('ML pipeline: status → train(no-data tolerant) → status', async ({ requ
   test.setTimeout(15 * 60_000);
   const before = await status(request);
 
-  const training = await request.post('/ml/v2/train?limit=3000', { timeout: 14 * 60_000 });
+  const stranger = await request.post('/ml/v2/train?limit=3000');
+  expect(stranger.status(), 'nobody trains without the token').toBe(401);
+  const training = await request.post('/ml/v2/train?limit=3000', {
+    headers: authorization(),
+    timeout: 14 * 60_000,
+  });
   const outcome = await training.json();
   if (training.status() === 400) {
     expect(JSON.stringify(outcome), 'nothing else than a want of labels may refuse it').toContain('no data');

@@ -99,7 +99,9 @@ impl Asked {
 /// Lets the scorer take the model that the registry names now.
 async fn reload(stack: &Stack) -> anyhow::Result<()> {
     let url = format!("{}/ml/v2/model/reload", stack.gateway_url());
-    let answer = reqwest::Client::new().post(&url).send().await?;
+    let token = contract::token::Token::from_file(&stack.console_token()?)?;
+    let token = String::from_utf8_lossy(token.current());
+    let answer = reqwest::Client::new().post(&url).bearer_auth(token).send().await?;
     let (status, text) = (answer.status(), answer.text().await?);
     anyhow::ensure!(status.is_success(), "the scorer did not take the new model: {status} {text}");
     Ok(())
