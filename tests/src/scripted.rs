@@ -71,23 +71,22 @@ impl Scripted {
             return Ok(());
         }
         // A worker without traffic may sleep, so it is kept awake.
-        let set = tokio::time::Instant::now();
+        let before = self.scrape().await?.sum(INTERCEPTED, &[]);
+        let (set, mut sent) = (tokio::time::Instant::now(), 0.0);
         while set.elapsed() < COPIES_ARE_YOUNGER {
             self.send(suggest("somebody", question([1]))?).await?;
+            sent += 1.0;
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        self.settled().await
+        self.settled(before + sent).await
     }
 
-    /// Waits until every request so far is counted and every observation of one has reached the scorer.
-    ///
-    /// # Errors
-    /// When Envoy does not answer.
-    async fn settled(&self) -> anyhow::Result<()> {
+    /// Waits until `requests` are counted, and every observation of one has reached the scorer.
+    async fn settled(&self, requests: f64) -> anyhow::Result<()> {
         eventually("all observations are counted", || async {
             let scrape = self.scrape().await?;
             let [intercepted, ended] = [INTERCEPTED, OBSERVATION].map(|metric| scrape.sum(metric, &[]));
-            anyhow::ensure!(intercepted == ended, "{ended} of {intercepted} ended");
+            anyhow::ensure!(intercepted >= requests && intercepted == ended, "{ended} of {requests} ended");
             let [sent, over] = ["sent", "answered"].map(|result| scrape.sum(BATCH, &[("result", result)]));
             anyhow::ensure!(sent == over, "{over} of {sent} batches are answered");
             Ok(())

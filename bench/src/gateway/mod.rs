@@ -13,6 +13,7 @@ mod turns;
 mod variants;
 mod write;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -33,6 +34,9 @@ pub(crate) struct Options {
     /// Only these, by the names in the JSON, and only the first case
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
+    /// Beside the gateways of another checkout that has been built, e.g. of the commit before a change (`before_…`)
+    #[arg(long, value_name = "CHECKOUT")]
+    before: Option<PathBuf>,
 }
 
 /// One way of asking.
@@ -57,7 +61,8 @@ const OTHERS: [Case; 5] = [
 const WORKED: Case = Case { kind: Kind { work_ms: 2, ..FIRST.kind }, protocol: Protocol::H1 };
 
 /// Whom it is asked of, and whom promises are about.
-const PROMISED: [&str; 5] = ["none", "none_again", "mirror", "perch_0", "perch_10"];
+const PROMISED: [&str; 8] =
+    ["none", "none_again", "mirror", "perch_0", "perch_10", "perch_wasm_0", "before_0", "before_wasm_0"];
 
 /// Whom the other cases are asked of.
 const IN_OTHERS: [&str; 3] = ["none", "mirror", "perch_0"];
@@ -107,12 +112,13 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     let application = traffic::application(&kinds).await?;
     let scorer = scorer::start(application, None, &cores).await?;
     let beside = Beside { application, scorer: scorer.address };
+    let before = options.before.as_deref();
 
     let mut measured: Vec<Measured> = cases.into_iter().map(|case| Measured { case, figures: Vec::new() }).collect();
     let mut observed = observed::Observed::default();
     let mut idle = beside::Idle::default();
     for round in 0..ROUNDS {
-        let variants = variants::start(beside, &cores, &options.only).await?;
+        let variants = variants::start(beside, &cores, &options.only, before).await?;
         for measured in &mut measured {
             let Case { kind, protocol } = measured.case;
             eprintln!("round {} of {ROUNDS}: {} bytes, {} items, {protocol:?}", round + 1, kind.bytes, kind.items);
@@ -134,7 +140,7 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
         let promised = PROMISED.map(str::to_owned);
         for round in 0..ROUNDS_OF_COST {
             eprintln!("round {} of {ROUNDS_OF_COST}: what a request costs", round + 1);
-            let variants = variants::start(beside, &cores, &promised).await?;
+            let variants = variants::start(beside, &cores, &promised, before).await?;
             first.round(&variants.iter().collect::<Vec<_>>(), Turns { saturated: 3, steady: 0 }).await?;
             observed.add(&variants).await?;
         }
@@ -181,7 +187,7 @@ impl GatewayCore {
         let application = traffic::application(&[FIRST.kind]).await?;
         let scorer = scorer::start(application, None, cores).await?;
         let beside = Beside { application, scorer: scorer.address };
-        let variants = variants::start(beside, cores, &["perch_0".to_owned()]).await?;
+        let variants = variants::start(beside, cores, &["perch_0".to_owned()], None).await?;
         Ok(Self { variants, _scorer: scorer })
     }
 

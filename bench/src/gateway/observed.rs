@@ -35,7 +35,8 @@ impl Observed {
             let scrape = loop {
                 let scrape = variant.stack.scrape().await?;
                 let batches = |result: BatchOutcome| scrape.sum(BATCH, &[("result", result.as_str())]);
-                let answered = batches(BatchOutcome::Answered) + batches(BatchOutcome::Failed);
+                let over = [BatchOutcome::Answered, BatchOutcome::Failed, BatchOutcome::Mismatched];
+                let answered: f64 = over.into_iter().map(batches).sum();
                 if scrape.sum(INTERCEPTED, &[]) > 0.0
                     && scrape.sum(INTERCEPTED, &[]) == scrape.sum(OBSERVATION, &[])
                     && batches(BatchOutcome::Sent) <= answered

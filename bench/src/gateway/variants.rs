@@ -2,8 +2,10 @@
 //! has anything to do.
 
 use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use contract::ports::Part;
 use contract::switch::Share;
 use serde_json::json;
@@ -29,7 +31,7 @@ pub(crate) struct Beside {
 }
 
 /// Name, label and what the gateway is; the first is what the others are compared with.
-const ALL: [(&str, &str, Kind); 11] = [
+const ALL: [(&str, &str, Kind); 18] = [
     ("none", "no filter", Kind::Plain),
     ("none_again", "no filter, a second one", Kind::Plain),
     ("nothing", "a Wasm filter that does nothing", Kind::Nothing),
@@ -41,6 +43,13 @@ const ALL: [(&str, &str, Kind); 11] = [
     ("perch_body", "Perch, native, share 0 %, identity from the body", Kind::PerchBody),
     ("perch_wasm_0", "Perch, WebAssembly, share 0 %", Kind::Perch(Module::Wasm, 0)),
     ("perch_wasm_10", "Perch, WebAssembly, share 10 %", Kind::Perch(Module::Wasm, 10)),
+    ("perch_wasm_100", "Perch, WebAssembly, share 100 %", Kind::Perch(Module::Wasm, 100)),
+    ("before_0", "Perch before, native, share 0 %", Kind::Before(Module::Native, 0)),
+    ("before_10", "Perch before, native, share 10 %", Kind::Before(Module::Native, 10)),
+    ("before_100", "Perch before, native, share 100 %", Kind::Before(Module::Native, 100)),
+    ("before_wasm_0", "Perch before, WebAssembly, share 0 %", Kind::Before(Module::Wasm, 0)),
+    ("before_wasm_10", "Perch before, WebAssembly, share 10 %", Kind::Before(Module::Wasm, 10)),
+    ("before_wasm_100", "Perch before, WebAssembly, share 100 %", Kind::Before(Module::Wasm, 100)),
 ];
 
 /// Which of the filter's two.
@@ -58,19 +67,27 @@ enum Kind {
     Lua,
     Perch(Module, u32),
     PerchBody,
+    /// Of another checkout.
+    Before(Module, u32),
 }
 
-/// Starts those whose key `wanted` holds; all where it is empty.
+/// Starts those whose key `wanted` holds; all where it is empty, with those of the checkout `before` where there is one.
 ///
 /// # Errors
 /// When one does not start.
-pub(crate) async fn start(beside: Beside, cores: &Cores, wanted: &[String]) -> Result<Vec<Variant>> {
+pub(crate) async fn start(
+    beside: Beside,
+    cores: &Cores,
+    wanted: &[String],
+    before: Option<&Path>,
+) -> Result<Vec<Variant>> {
     let mut started = Vec::new();
     for (key, label, kind) in ALL {
-        if !wanted.is_empty() && !wanted.iter().any(|name| name == key) {
+        let of_before = matches!(kind, Kind::Before(..));
+        if !wanted.is_empty() && !wanted.iter().any(|name| name == key) || of_before && before.is_none() {
             continue;
         }
-        let stack = build(kind, beside)?.start().await.with_context(|| format!("starting the gateway {key:?}"))?;
+        let stack = build(kind, beside, before)?.start().await.with_context(|| format!("starting the gateway {key:?}"))?;
         let pid = stack.pid(Part::Gateway).context("no Envoy")?;
         machine::pin(pid, &cores.gateway)?;
         started.push(Variant { key, label, stack, pid });
@@ -78,8 +95,9 @@ pub(crate) async fn start(beside: Beside, cores: &Cores, wanted: &[String]) -> R
     Ok(started)
 }
 
-fn build(kind: Kind, beside: Beside) -> Result<Builder> {
+fn build(kind: Kind, beside: Beside, before: Option<&Path>) -> Result<Builder> {
     match kind {
+        Kind::Before(module, percent) => of_checkout(beside, before.context("no checkout")?, module, percent),
         Kind::Plain => plain(beside, |text| text),
         Kind::Nothing => {
             let module = json!(builder(beside)?.place().wasm_filter());
@@ -114,6 +132,48 @@ fn perch(beside: Beside, module: Module) -> Result<Builder> {
     };
     // As in production: Envoy watches the scorer that it calls.
     Ok(builder.module(module).scorer_checks(true))
+}
+
+/// The gateway of another checkout, with its modules and as its `stack render` renders it, at the addresses of ours. Its
+/// observations are of its own frame: where that is another one, the scorer refuses them, which costs the gateway less.
+fn of_checkout(beside: Beside, checkout: &Path, module: Module, percent: u32) -> Result<Builder> {
+    let file = match module {
+        Module::Native => "target/libperch_filter.so",
+        Module::Wasm => "target/perch_filter.wasm",
+    };
+    let program = checkout.join("target/release/stack");
+    ensure!(
+        program.exists() && checkout.join(file).exists(),
+        "{} has not been built: run `make setup build` there",
+        checkout.display()
+    );
+    let dir = checkout.join(format!("target/bench/{module:?}-{percent}"));
+    // Stand for those that are not known yet.
+    let (admin, gateway) = ("65001", "65002");
+    let rendered = Command::new(program)
+        .args(["render", "--all"])
+        .arg(&dir)
+        .current_dir(checkout)
+        .env("PERCH_FILTER", checkout.join(file))
+        .env("PERCH_SALT", "perch-bench-of-another-checkout")
+        .env("SUGGEST_USE_MODEL_CANARY", format!("{percent}%"))
+        .env("PERCH_RULES_PORT", beside.application.port().to_string())
+        .env("PERCH_SCORER_PORT", beside.scorer.port().to_string())
+        .env("PERCH_ADMIN_PORT", admin)
+        .env("PERCH_GATEWAY_PORT", gateway)
+        .output()
+        .context("rendering the other checkout's configuration")?;
+    ensure!(rendered.status.success(), "its `stack render`: {}", String::from_utf8_lossy(&rendered.stderr));
+    let path = dir.join("run/envoy.yaml");
+    let theirs = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    Ok(builder(beside)?.no_filter().edit_config(move |ours| {
+        let mut ports = ours.split("port_value: ").skip(1).map(|rest| rest.split('}').next().unwrap_or_default());
+        let (our_admin, our_gateway) = (ports.next().unwrap_or_default(), ports.next().unwrap_or_default());
+        let log = ("          access_log:\n", "          route_config:\n");
+        without(&theirs, log)
+            .replace(&format!("port_value: {admin}"), &format!("port_value: {our_admin}"))
+            .replace(&format!("port_value: {gateway}"), &format!("port_value: {our_gateway}"))
+    }))
 }
 
 /// What the rendered configuration says of the application's route, up to its closing brace.
@@ -151,7 +211,11 @@ const LUA: &str = r#"
 
 /// The rendered configuration takes headers that only Perch may set out of every request, with the filter and without.
 fn without_our_headers(text: &str) -> String {
-    let (begin, end) = ("          early_header_mutation_extensions:\n", "          route_config:\n");
+    without(text, ("          early_header_mutation_extensions:\n", "          route_config:\n"))
+}
+
+/// `text` without what stands from the first of the two on to the second.
+fn without(text: &str, (begin, end): (&str, &str)) -> String {
     match (text.find(begin), text.find(end)) {
         (Some(begin), Some(end)) if begin < end => [&text[..begin], &text[end..]].concat(),
         _ => text.to_owned(),
