@@ -110,6 +110,9 @@ impl Client {
     }
 }
 
+/// Names and values, sorted.
+pub type Headers = Vec<(String, Vec<u8>)>;
+
 /// A whole answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
@@ -145,7 +148,7 @@ impl Answer {
     /// Status, headers and body as far as they are the application's: without Perch's own headers and those that every proxy
     /// adds.
     #[must_use]
-    pub fn of_the_application(&self) -> (u16, Vec<(String, Vec<u8>)>, &[u8]) {
+    pub fn of_the_application(&self) -> (u16, Headers, &[u8]) {
         const ADDED: [&str; 6] =
             ["date", "server", "x-envoy-upstream-service-time", "transfer-encoding", "content-length", "connection"];
         let headers = self.headers.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()));

@@ -87,7 +87,8 @@ pub(crate) async fn start(
         if !wanted.is_empty() && !wanted.iter().any(|name| name == key) || of_before && before.is_none() {
             continue;
         }
-        let stack = build(kind, beside, before)?.start().await.with_context(|| format!("starting the gateway {key:?}"))?;
+        let stack =
+            build(kind, beside, before)?.start().await.with_context(|| format!("starting the gateway {key:?}"))?;
         let pid = stack.pid(Part::Gateway).context("no Envoy")?;
         machine::pin(pid, &cores.gateway)?;
         started.push(Variant { key, label, stack, pid });

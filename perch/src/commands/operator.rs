@@ -61,7 +61,7 @@ pub(crate) struct Shown {
 impl Shown {
     /// The token; `None` where no file is named and `make up` left none, which is for the other program to refuse.
     pub(crate) fn token(&self) -> anyhow::Result<Option<Token>> {
-        let usual = || Some(Path::new(STATE).join(OPERATOR_FILE)).filter(|file| file.is_file());
+        let usual = || Some(state_of_this_machine()?.join(OPERATOR_FILE)).filter(|file| file.is_file());
         let file = self.token_file.clone().or_else(usual);
         Ok(file.as_deref().map(Token::from_file).transpose()?)
     }

@@ -25,9 +25,8 @@ pub(super) fn stripped(Gateway { url, dump, .. }: Gateway<'_>) -> Finding {
     };
     let strips = |fields: &Map<String, Value>| {
         let early = fields.get("early_header_mutation_extensions").map(all).unwrap_or_default();
-        let text = |fields: &Map<String, Value>, name| {
-            fields.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
-        };
+        let text =
+            |fields: &Map<String, Value>, name| fields.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
         early.iter().any(|matcher| {
             text(matcher, "prefix") == headers::PREFIX || text(matcher, "regex").contains(SPELLED_BOTH_WAYS)
         })

@@ -162,7 +162,7 @@ impl Trainer {
     #[must_use]
     pub fn judged_only(&self) -> Self {
         let plan = Plan { deploy: Deploy::Challenger, ..Plan::clone(&self.plan) };
-        Self { plan: Arc::new(plan), turn: Arc::clone(&self.turn) }
+        Self { plan: Arc::new(plan), ..self.clone() }
     }
 
     /// Trains on the labels in `store`, on the newest `limit` of them if given.

@@ -21,8 +21,8 @@ async fn one_odd_label_does_not_stop_the_analysis() {
         let long: String = (0..3_000_u32).map(|at| char::from(b'a' + u8::try_from(at * at % 26).unwrap())).collect();
         for event_id in ["od\0d", long.as_str()] {
             let item = json!({ "txn_id": "4", "event_id": event_id, "candidates": [{ "label": "travel", "confidence": 0.7 }] });
-            let answer = json!({ "items": [item] }).to_string().into_bytes();
-            let batch = Batch::new().with(&Seen { answer, ..Seen::rules(&[]) });
+            let baseline = json!({ "items": [item] }).to_string().into_bytes();
+            let batch = Batch::new().with(&Seen { baseline, ..Seen::rules(&[]) });
             assert_eq!(scorer.post(frame::PATH, batch.bytes()).await.status, StatusCode::OK);
         }
         let begun = Instant::now();

@@ -47,10 +47,10 @@ fn numbered(number: u64) -> anyhow::Result<Request<e2e::channel_body::ChannelBod
 /// Sends requests `from` to `to` over 16 connections; each is answered 200.
 async fn send_numbered(gateway: &Scripted, next: Arc<AtomicU64>, to: u64) -> anyhow::Result<()> {
     let mut clients = tokio::task::JoinSet::new();
-    for connection in 0..16 {
+    for protocol in BOTH.into_iter().cycle().take(16) {
         let (next, address) = (next.clone(), gateway.address());
         clients.spawn(async move {
-            let mut client = Client::connect(address, BOTH[connection % 2]).await?;
+            let mut client = Client::connect(address, protocol).await?;
             loop {
                 let number = next.fetch_add(1, Ordering::Relaxed);
                 if number >= to {

@@ -281,8 +281,14 @@ mod tests {
         let (action, judgements) = (Action::Hold, vec![judgement]);
         let decision = Decision { at_ms: 0, action, set_share: None, reasons: Vec::new(), judgements };
         let report = Report { decision: Some(decision), ..Report::default() };
-        let standing =
-            Standing { report: Some(report), age_ms: Some(0), silent: false, last_change: None, waiting: Vec::new() };
+        let standing = Standing {
+            report: Some(report),
+            age_ms: Some(0),
+            silent: false,
+            last_change: None,
+            waiting: Vec::new(),
+            damage: None,
+        };
         let agreement = figures(&standing, None, None).into_iter().find(|figure| figure.name == "Agreement").unwrap();
         assert_eq!((agreement.value.as_deref(), agreement.note.as_str()), (Some("90.0 %"), "89.0 % – 91.0 %"));
     }
