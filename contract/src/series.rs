@@ -74,9 +74,12 @@ pub const QUEUE: &str = "perch_scorer_queue_observations";
 /// Observations that may wait before more are shed.
 pub const QUEUE_LIMIT: &str = "perch_scorer_queue_limit_observations";
 /// Time from the request's first byte at the gateway to the answer's last, in seconds, as the filter measured it:
-/// label `arm` is `rule`, `model` or `fallback` (a canary user whom the rules answered). On a busy worker a sample of the
+/// label `arm` is `baseline`, `candidate` or `fallback` (a canary user whose candidate failed). On a busy worker a sample of the
 /// answers: its shares and percentiles say what all do, its count does not.
 pub const ANSWER_LATENCY: &str = "perch_scorer_answer_latency_seconds";
+/// Time of each side's own response, in seconds, as the filter measured it: label `side` is `baseline` (the application's,
+/// from the request's first byte on) or `candidate` (from the call to the scorer on; of canary users only).
+pub const RESPONSE_LATENCY: &str = "perch_scorer_response_latency_seconds";
 /// Upper edges of the buckets of [`ANSWER_LATENCY`], in seconds. The guard's latency budget must be one of them, since
 /// only there a histogram says exactly how many answers were slower.
 pub const ANSWER_LATENCY_EDGES: [f64; 13] =
@@ -178,6 +181,7 @@ pub const SCORER: &[Series] = &[
     gauge(QUEUE, &[], "Observations that wait for a thread."),
     gauge(QUEUE_LIMIT, &[], "Observations that may wait before more are shed."),
     histogram(ANSWER_LATENCY, &["arm"], "Time of an answer at the gateway, in seconds, by who gave it."),
+    histogram(RESPONSE_LATENCY, &["side"], "Time of each side's own response at the gateway, in seconds."),
     counter(JUDGED_REQUESTS, &[], "Compared requests with at least one judged item."),
     counter(AGREEMENT, &[], "Sum over those requests of the share of their judged items that agree."),
     counter(AGREEMENT_SQUARES, &[], "Sum over those requests of that share squared."),

@@ -146,7 +146,7 @@ const promises = [
   }),
   stat({
     title: 'Canary requests that the model answered, one day',
-    description: 'Promise: 99.5 %. The others got the rules. No data while nobody is in the canary.',
+    description: 'Promise: 99.5 %. The others were given the baseline. No data while nobody is in the canary.',
     unit: 'percentunit',
     steps: [
       { value: null, color: 'red' },
@@ -220,20 +220,39 @@ const verdicts = [
 const canaryHealth = [
   stacked({
     title: 'Fallbacks by reason',
-    description: 'Canary requests a second that the rules answered because the model did not.',
+    description: 'Canary requests a second that were given the baseline because the candidate failed.',
     unit: 'reqps',
     min: 0,
     queries: [{ expr: rate('lm_ml_fallback_total', 'reason'), legend: '{{reason}}' }],
   }),
+  stacked({
+    title: 'Passed through by reason',
+    description:
+      'Canary requests a second that were given the baseline for a reason of the application or the client: an error, an empty list, a client that left. None counts against the candidate.',
+    unit: 'reqps',
+    min: 0,
+    queries: [{ expr: rate('perch_passed_through_total', 'reason'), legend: '{{reason}}' }],
+  }),
   lines({
     title: 'Latency by arm',
     description:
-      'From the first byte of the request at the gateway to the last of the answer. "fallback": canary users who waited for the model and got the rules.',
+      'From the first byte of the request at the gateway to the last of the answer. "fallback": canary users who were given the baseline because the candidate failed.',
     unit: 's',
     min: 0,
     queries: [
       { expr: quantile(0.5, 'perch_scorer_answer_latency_seconds', 'arm'), legend: '{{arm}} p50' },
       { expr: quantile(0.99, 'perch_scorer_answer_latency_seconds', 'arm'), legend: '{{arm}} p99' },
+    ],
+  }),
+  lines({
+    title: 'Latency by side',
+    description:
+      "Each side's own response at the gateway: the application's from the request's first byte, the candidate's from the call on (canary users only).",
+    unit: 's',
+    min: 0,
+    queries: [
+      { expr: quantile(0.5, 'perch_scorer_response_latency_seconds', 'side'), legend: '{{side}} p50' },
+      { expr: quantile(0.99, 'perch_scorer_response_latency_seconds', 'side'), legend: '{{side}} p99' },
     ],
   }),
 ];
@@ -259,7 +278,7 @@ const accounting = [
   }),
   stacked({
     title: 'Identity by source',
-    description: 'Where users are known from. "none" always gets the rules.',
+    description: 'Where users are known from. "none" is always given the baseline.',
     unit: 'reqps',
     min: 0,
     queries: [{ expr: rate('perch_identity_total', 'source'), legend: '{{source}}' }],

@@ -67,6 +67,13 @@ impl Place {
         self.root.join("target/libperch_filter.so")
     }
 
+    /// The WebAssembly module that fails where Envoy calls it within one of its own calls: `setup/build-filter drill` puts
+    /// it there, for tests.
+    #[must_use]
+    pub fn drilled_wasm_filter(&self) -> PathBuf {
+        self.root.join("target/perch_filter_drill.wasm")
+    }
+
     /// The native module whose callbacks fail now and then: `setup/build-filter drill` puts it there, for tests.
     #[must_use]
     pub fn drilled_filter(&self) -> PathBuf {

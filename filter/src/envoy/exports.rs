@@ -6,7 +6,7 @@
 //! that comes while it is borrowed all the same is kept until it is free: nothing is lost, and nothing panics.
 #![allow(unsafe_code)]
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use crate::envoy::abi::Envoy;
 use crate::plugin::host::{Flow, Host, Level};
@@ -16,6 +16,8 @@ thread_local! {
     static WORKER: RefCell<Worker> = RefCell::default();
     /// Contexts that ended while the worker was borrowed.
     static ENDED: RefCell<Vec<u32>> = const { RefCell::new(Vec::new()) };
+    /// A host call is under way that may end the stream.
+    static WITHIN: Cell<bool> = const { Cell::new(false) };
 }
 
 /// What a callback returns to let the stream go on.
@@ -43,7 +45,9 @@ fn returned(flow: Flow) -> u32 {
         Flow::Continue => CONTINUE,
         Flow::Hold => STOP,
         Flow::Replace(replacement) => {
+            WITHIN.set(true);
             replacement.apply(&Envoy::new());
+            WITHIN.set(false);
             CONTINUE
         }
     }
@@ -124,13 +128,20 @@ extern "C" fn proxy_on_http_call_response(context: u32, token: u32, headers: usi
         // The call was the root context's; the response is the stream's, which is the effective context since.
         if Envoy::new().act_for(stream).is_ok() && flow != Flow::Hold {
             returned(flow);
+            WITHIN.set(true);
             Envoy::new().resume();
+            WITHIN.set(false);
         }
     }
 }
 
 #[unsafe(no_mangle)]
+#[allow(clippy::panic)]
 extern "C" fn proxy_on_delete(context: u32) {
+    // A failure on purpose, in a build for tests.
+    if cfg!(feature = "drill") && WITHIN.get() {
+        panic!("a drill");
+    }
     let free = WORKER.with(|worker| worker.try_borrow_mut().is_ok());
     if free {
         worker((), |worker| worker.deleted(&Envoy::new(), context));

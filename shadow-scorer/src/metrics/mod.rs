@@ -222,13 +222,7 @@ impl Metrics {
                 "Observations drawn for a second question that was not asked, since there was other work.",
             )?,
             events_dropped: declare.counter_of(series::EVENTS_DROPPED)?,
-            response_seconds: declare.histograms(
-                "perch_scorer_response_latency_seconds",
-                "Time of each side's own response at the gateway, in seconds: the application's, and the candidate's for \
-                 canary users.",
-                &["side"],
-                SLOW,
-            )?,
+            response_seconds: declare.histograms_of(series::RESPONSE_LATENCY, SLOW)?,
             store_failures: declare.counters_of(series::STORE_FAILURES)?,
             feedback_waited: declare.counters(
                 "perch_scorer_feedback_waited_total",

@@ -13,6 +13,7 @@ use e2e::real::{Real, TRANSACTIONS};
 use e2e::scripted::{MODEL_LABEL, RULES_LABEL, Scripted, good_answer, items, model_script, with_observer};
 use e2e::upstream::{Received, Script};
 use serde_json::json;
+use stack::Builder;
 
 /// Resident memory of Envoy, in KiB.
 fn memory(gateway: &Scripted) -> anyhow::Result<u64> {
@@ -148,22 +149,25 @@ async fn clients_that_send_garbage_change_nothing_for_the_others() -> anyhow::Re
     .await
 }
 
-/// A replacement that is larger than Envoy's buffers makes Envoy answer for the filter from within its own call, and reset
-/// the stream there.
-#[tokio::test]
-async fn a_stream_that_ends_inside_a_call_of_the_filters_ends_nothing_else() -> anyhow::Result<()> {
-    let small = |config: String| {
-        config.replace("per_connection_buffer_limit_bytes: 2097152", "per_connection_buffer_limit_bytes: 16384")
-    };
-    let gateway = Scripted::start(|builder| builder.share(Share::ALL).concurrency(1).edit_config(small)).await?;
-    ensure!(
-        gateway.stack.gateway_config()?.contains("per_connection_buffer_limit_bytes: 16384"),
-        "the limit is elsewhere"
-    );
+/// The gateway's listener buffers 16 KiB: a response that waits, or a replacement, that is larger makes Envoy answer in its
+/// place and reset the stream, from within the filter's own call.
+async fn small_buffers(module: impl FnOnce(Builder) -> Builder) -> anyhow::Result<Scripted> {
+    const USUAL: &str = "per_connection_buffer_limit_bytes: 2097152";
+    let small = |config: String| config.replace(USUAL, "per_connection_buffer_limit_bytes: 16384");
+    let gateway =
+        Scripted::start(|builder| module(builder).share(Share::ALL).concurrency(1).edit_config(small)).await?;
+    let config = gateway.stack.gateway_config()?;
+    ensure!(!config.contains(USUAL) && config.contains("limit_bytes: 16384"), "the limit is not where it was");
+    Ok(gateway)
+}
+
+/// `count` requests for each pair of sizes, some of whose clients leave. What clients get is Envoy's error where a buffer is
+/// too small, which the doctor tells the operator.
+async fn beyond_the_buffers(gateway: &Scripted, count: usize) -> anyhow::Result<()> {
     let padded = |label: &'static str, size: usize| {
         move |request: &Received| {
             let mut body = items(request, label);
-            body.resize(size, b' ');
+            body.resize(size.max(body.len()), b' ');
             body
         }
     };
@@ -171,8 +175,7 @@ async fn a_stream_that_ends_inside_a_call_of_the_filters_ends_nothing_else() -> 
         let (ours, theirs) = (padded(RULES_LABEL, baseline), padded(MODEL_LABEL, candidate));
         gateway.rules.answers_with(move |request| Script::json(200, ours(request)).trickled(1_000, Duration::ZERO));
         gateway.scorer.answers_with(with_observer(move |request| model_script(200, theirs(request))));
-        for number in 0..20 {
-            // The client may get Envoy's error here: the operator's buffers are too small, as the doctor says.
+        for number in 0..count {
             let _ = gateway.send(suggest("ann", question([88]))?).await;
             if number % 4 == 0 {
                 let mut client = Raw::connect(gateway.address()).await?;
@@ -183,6 +186,13 @@ async fn a_stream_that_ends_inside_a_call_of_the_filters_ends_nothing_else() -> 
     }
     gateway.rules.answers_with(|request| Script::json(200, items(request, RULES_LABEL)));
     gateway.scorer.answers_with(with_observer(good_answer));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_stream_that_ends_inside_a_call_of_the_filters_ends_nothing_else() -> anyhow::Result<()> {
+    let gateway = small_buffers(|builder| builder).await?;
+    beyond_the_buffers(&gateway, 20).await?;
     let answer = gateway.send(suggest("ann", question([88]))?).await?;
     assert_eq!((answer.status.as_u16(), answer.arm()), (200, "candidate"), "Envoy and the filter live");
     eventually("every request is accounted for", || async {
@@ -193,4 +203,28 @@ async fn a_stream_that_ends_inside_a_call_of_the_filters_ends_nothing_else() -> 
         Ok(())
     })
     .await
+}
+
+#[tokio::test]
+async fn a_filter_that_fails_inside_a_call_of_its_own_does_not_end_envoy() -> anyhow::Result<()> {
+    for module in [stack::place::Place::drilled_wasm_filter, stack::place::Place::drilled_filter] {
+        let gateway = small_buffers(|builder| {
+            let module = module(builder.place());
+            builder.module(module)
+        })
+        .await
+        .context("with the modules that `setup/build-filter drill` makes")?;
+        let pid = gateway.stack.pid(stack::Part::Gateway);
+        beyond_the_buffers(&gateway, 40).await?;
+        eventually("clients are served again", || async {
+            let answer = gateway.send(suggest("ann", question([88]))?).await?;
+            ensure!(answer.status == 200, "{}", answer.status);
+            Ok(())
+        })
+        .await?;
+        assert_eq!(gateway.stack.pid(stack::Part::Gateway), pid);
+        let log = gateway.stack.log(stack::Part::Gateway);
+        ensure!(log.contains("a drill"), "nothing failed, so this has shown nothing: {log}");
+    }
+    Ok(())
 }
