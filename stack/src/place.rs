@@ -67,8 +67,8 @@ impl Place {
         self.root.join("target/libperch_filter.so")
     }
 
-    /// The WebAssembly module that fails where Envoy calls it within one of its own calls: `setup/build-filter drill` puts
-    /// it there, for tests.
+    /// The WebAssembly module that fails after Envoy has called it within one of its own calls: `setup/build-filter drill`
+    /// puts it there, for tests.
     #[must_use]
     pub fn drilled_wasm_filter(&self) -> PathBuf {
         self.root.join("target/perch_filter_drill.wasm")

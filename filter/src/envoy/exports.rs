@@ -1,9 +1,11 @@
 //! What Envoy calls. Only callbacks with something to do are exported: Envoy enters the VM for no other.
 //!
 //! A worker's VM runs on one thread, but Envoy may call it again within one of its own host calls: seen on 1.40, a body
-//! beyond the buffer limit resets the stream from inside the call, and the stream's end is told at once. So what can lead
-//! there (a replaced body, a response that goes on) is done when the worker is not borrowed any more, and a stream's end
-//! that comes while it is borrowed all the same is kept until it is free: nothing is lost, and nothing panics.
+//! beyond the buffer limit makes Envoy answer in its place and end the stream from inside the call. A trap in such an inner
+//! callback is the end of Envoy itself (seen on 1.40 too: SIGSEGV), where any other costs one VM. So inner callbacks do
+//! nothing that could fail: they return at once, and a stream's end is a number in memory that is there already, dealt with
+//! at the beginning of the next callback. Host calls that can lead there (a replaced body, a response that goes on) are
+//! made when the worker is not borrowed any more.
 #![allow(unsafe_code)]
 
 use std::cell::{Cell, RefCell};
@@ -12,12 +14,15 @@ use crate::envoy::abi::Envoy;
 use crate::plugin::host::{Flow, Host, Level};
 use crate::plugin::worker::Worker;
 
+/// Streams that may end within one host call without memory being asked for: it is one in all that is known.
+const RESERVED: usize = 64;
+
 thread_local! {
     static WORKER: RefCell<Worker> = RefCell::default();
-    /// Contexts that ended while the worker was borrowed.
-    static ENDED: RefCell<Vec<u32>> = const { RefCell::new(Vec::new()) };
-    /// A host call is under way that may end the stream.
+    /// A host call is under way that may end streams.
     static WITHIN: Cell<bool> = const { Cell::new(false) };
+    /// Contexts that ended within such a call.
+    static ENDED: RefCell<Vec<u32>> = RefCell::new(Vec::with_capacity(RESERVED));
 }
 
 /// What a callback returns to let the stream go on.
@@ -27,16 +32,32 @@ const CONTINUE: u32 = 0;
 const STOP: u32 = 1;
 
 fn worker<T>(idle: T, act: impl FnOnce(&mut Worker) -> T) -> T {
-    WORKER.with(|worker| match worker.try_borrow_mut() {
-        Ok(mut worker) => {
-            let result = act(&mut worker);
-            while let Some(context) = ENDED.with_borrow_mut(Vec::pop) {
-                worker.deleted(&Envoy::new(), context);
-            }
-            result
+    if WITHIN.get() {
+        return idle;
+    }
+    WORKER.with(|worker| {
+        let Ok(mut worker) = worker.try_borrow_mut() else { return idle };
+        while let Some(context) = ENDED.with_borrow_mut(Vec::pop) {
+            drill();
+            worker.deleted(&Envoy::new(), context);
         }
-        Err(_) => idle,
+        act(&mut worker)
     })
+}
+
+/// A failure on purpose in a build for tests, in no other.
+#[allow(clippy::panic)]
+fn drill() {
+    if cfg!(feature = "drill") {
+        panic!("a drill");
+    }
+}
+
+/// Makes a host call that may end streams.
+fn within(call: impl FnOnce()) {
+    WITHIN.set(true);
+    call();
+    WITHIN.set(false);
 }
 
 /// What a callback of a response returns; a body is replaced on the way.
@@ -45,9 +66,7 @@ fn returned(flow: Flow) -> u32 {
         Flow::Continue => CONTINUE,
         Flow::Hold => STOP,
         Flow::Replace(replacement) => {
-            WITHIN.set(true);
-            replacement.apply(&Envoy::new());
-            WITHIN.set(false);
+            within(|| replacement.apply(&Envoy::new()));
             CONTINUE
         }
     }
@@ -128,24 +147,16 @@ extern "C" fn proxy_on_http_call_response(context: u32, token: u32, headers: usi
         // The call was the root context's; the response is the stream's, which is the effective context since.
         if Envoy::new().act_for(stream).is_ok() && flow != Flow::Hold {
             returned(flow);
-            WITHIN.set(true);
-            Envoy::new().resume();
-            WITHIN.set(false);
+            within(|| Envoy::new().resume());
         }
     }
 }
 
 #[unsafe(no_mangle)]
-#[allow(clippy::panic)]
 extern "C" fn proxy_on_delete(context: u32) {
-    // A failure on purpose, in a build for tests.
-    if cfg!(feature = "drill") && WITHIN.get() {
-        panic!("a drill");
-    }
-    let free = WORKER.with(|worker| worker.try_borrow_mut().is_ok());
-    if free {
-        worker((), |worker| worker.deleted(&Envoy::new(), context));
-    } else {
+    if WITHIN.get() || WORKER.with(|worker| worker.try_borrow_mut().is_err()) {
         ENDED.with_borrow_mut(|ended| ended.push(context));
+    } else {
+        worker((), |worker| worker.deleted(&Envoy::new(), context));
     }
 }
