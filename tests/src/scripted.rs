@@ -217,15 +217,15 @@ pub async fn shares_known(stack: &Stack) -> anyhow::Result<()> {
             // The filter was refused.
             return Ok(());
         }
-        let told = scrape.sum(ADMIN_TOLD, &[("envoy_cluster_name", "perch_admin")]);
-        anyhow::ensure!(told >= f64::from(stack.concurrency()), "{told} of {}", stack.concurrency());
+        let [told, asked] = ["completed", "active"].map(|what| {
+            scrape.sum(&format!("envoy_cluster_upstream_rq_{what}"), &[("envoy_cluster_name", "perch_admin")])
+        });
+        // A request counts as completed before the filter has read what came.
+        anyhow::ensure!(told >= f64::from(stack.concurrency()) && asked == 0.0, "{told} of {}", stack.concurrency());
         Ok(())
     })
     .await
 }
-
-/// Requests to Envoy's admin interface that were answered.
-const ADMIN_TOLD: &str = "envoy_cluster_upstream_rq_completed";
 
 /// An observation as it reached the scorer.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -301,7 +301,7 @@ async fn an_alert_that_cannot_be_written_down_does_not_keep_the_next_one_from_ro
     std::fs::create_dir(&lock).unwrap();
     let answer = console.post(HOOK_TOKEN, both.to_string()).await;
     assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
-    assert!(answer.text().await.unwrap().contains("the share is 0% on every gateway"));
+    assert!(answer.text().await.unwrap().contains("the share is 0 % on every gateway"));
     assert_eq!(console.gateway.share(), "0");
 }
 
