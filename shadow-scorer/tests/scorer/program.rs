@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use shadow_scorer::model::{Caller, Folder, Lock};
 
-use crate::scorer::Place;
+use crate::scorer::{Place, TOKEN};
 
 fn command(place: &Place, listen: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_shadow-scorer"));
@@ -113,16 +113,21 @@ async fn a_termination_signal_ends_it_while_a_change_waits_for_the_registry_case
     let place = Place::new().await.with_champion();
     let registry = place.registry().canonicalize().unwrap();
     let _held = Lock::take(&Folder::new(&registry), &Caller::always()).unwrap();
-    let mut running = Running::start(command(&place, "127.0.0.1:0").args(["--drain-ms", "0"]));
+    let mut command = command(&place, "127.0.0.1:0");
+    command.args(["--drain-ms", "0", "--token-file"]).arg(place.token_file());
+    let mut running = Running::start(&mut command);
     let said = running.until("listening on");
     let address = said.split_once("listening on ").unwrap().1.split_once(',').unwrap().0;
     let mut client = TcpStream::connect(address).unwrap();
-    client.write_all(b"POST /ml/v2/model/rollback HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n").unwrap();
+    let head = "POST /ml/v2/model/rollback HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n";
+    client.write_all(format!("{head}authorization: Bearer {TOKEN}\r\n\r\n").as_bytes()).unwrap();
     let open = format!("/proc/{}/fd", running.child.id());
     let waits = |fd: std::io::Result<std::fs::DirEntry>| {
         fd.is_ok_and(|fd| std::fs::read_link(fd.path()).is_ok_and(|to| to == registry.join(".lock")))
     };
+    let begun = std::time::Instant::now();
     while !std::fs::read_dir(&open).unwrap().any(waits) {
+        assert!(begun.elapsed() < std::time::Duration::from_secs(30), "it does not wait for the lock");
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
     rustix::process::kill_process(rustix::process::Pid::from_child(&running.child), rustix::process::Signal::TERM)
