@@ -128,13 +128,22 @@ async fn model_is_there(stack: &Stack) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Waits until Envoy's runtime holds `share`: it takes the next request on.
+/// Waits until `share` holds: in Envoy's runtime, from which the native module takes it at once, and in the WebAssembly
+/// module's workers, of which those that sleep at share 0 are woken by requests.
 async fn set_share(stack: &Stack, share: Share) -> anyhow::Result<()> {
     stack.set_share(share).await?;
     let end = Instant::now() + Duration::from_secs(5);
     while stack.share().await? != Some(share) {
         anyhow::ensure!(Instant::now() < end, "Envoy does not hold {}={share}", switch::RUNTIME_KEY);
         tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let url = format!("{}/ml/suggestions", stack.gateway_url());
+    // Each over a connection of its own, so that they reach every worker.
+    let http = reqwest::Client::builder().pool_max_idle_per_host(0).build()?;
+    let set = Instant::now();
+    while !stack.native() && set.elapsed() < Duration::from_nanos(filter::decision::shares::STALE_NS) {
+        http.post(&url).body("{}").send().await.context("waking the gateway's workers")?;
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
     Ok(())
 }

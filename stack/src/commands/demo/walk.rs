@@ -38,8 +38,8 @@ impl Walk {
     /// One step up.
     pub(crate) async fn step(&mut self, stack: &Stack, share: Share, promises: &mut Promises) -> anyhow::Result<()> {
         say!("\nShare {share}: {} requests of {} users", self.traffic.total(), self.traffic.users);
-        self.counts = counts::settled(stack).await?;
         set_share(stack, share).await?;
+        self.counts = counts::settled(stack).await?;
         let replies = self.traffic.drive(&stack.gateway_url(), "sending", async |_| Ok(())).await?;
         let tally = Tally::of(replies);
         self.show(stack, share, &tally, promises).await?;
@@ -88,8 +88,8 @@ impl Walk {
     /// To 0 at once.
     pub(crate) async fn roll_back(&mut self, stack: &Stack, promises: &mut Promises) -> anyhow::Result<()> {
         say!("\nRollback to 0 %");
-        self.counts = counts::settled(stack).await?;
         set_share(stack, Share::OFF).await?;
+        self.counts = counts::settled(stack).await?;
         let replies = self.traffic.drive(&stack.gateway_url(), "sending", async |_| Ok(())).await?;
         let tally = Tally::of(replies);
         self.show(stack, Share::OFF, &tally, promises).await?;
