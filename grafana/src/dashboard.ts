@@ -211,7 +211,7 @@ const verdicts = [
   }),
   stacked({
     title: 'Why items have no verdict',
-    description: '"abstained" and "no_label" are a side with nothing to say. Everything else is a fault: see VerdictsMissing.',
+    description: '"no_label" is a side with nothing to say. Everything else is a fault: see VerdictsMissing. Labels that abstain are not in here: perch_compare_abstained_total counts them.',
     min: 0,
     queries: [{ expr: rate('perch_not_compared_total', 'reason'), legend: '{{reason}}' }],
   }),

@@ -124,10 +124,8 @@ fn shortened_rules_are_still_rules() {
 /// What Envoy itself exports; `prometheus_live.rs` finds each in a real one.
 const ENVOY: &[Series] = &[
     envoy("envoy_http_downstream_rq_xx", &["envoy_http_conn_manager_prefix", "envoy_response_code_class"]),
-    envoy("envoy_wasm_perch_observe_vm_reload_success", &[]),
-    envoy("envoy_wasm_perch_observe_vm_reload_failure", &[]),
-    envoy("envoy_wasm_perch_model_vm_reload_success", &[]),
-    envoy("envoy_wasm_perch_model_vm_reload_failure", &[]),
+    envoy("envoy_wasm_perch_vm_reload_success", &[]),
+    envoy("envoy_wasm_perch_vm_reload_failure", &[]),
 ];
 
 /// What Prometheus makes itself.

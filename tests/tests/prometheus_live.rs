@@ -155,8 +155,8 @@ perch_guard_check_verdict{{check="agreement",verdict="pass"}} 1
     .await
 }
 
-/// What fires (`true`) or is about to, but for the replaced system's alert: it counts abstentions as disagreement, so that
-/// it fires on the demo's traffic whatever happens.
+/// What fires (`true`) or is about to, but for the replaced system's alert: it counts items that were not compared as
+/// disagreement, so that it fires beside every other.
 async fn alerts(prometheus: SocketAddr) -> anyhow::Result<BTreeMap<String, bool>> {
     let mut alerts = server::alerts(prometheus).await?;
     alerts.remove("SuggestAgreementDrop");
@@ -259,8 +259,8 @@ async fn killing_a_part_makes_exactly_its_alerts_fire_and_its_return_ends_them()
         (Part::Alertmanager, &["AlertmanagerDown"]),
         (Part::Console, &["GuardSilent"]),
         (Part::Gateway, &["GatewayDown"]),
-        // The canary's users are still served by the model, whose answers nobody can compare.
-        (Part::Rules, &["ClientErrorsHigh", "VerdictsMissing"]),
+        // The application answers the canary's users too: nobody is served, and there is nothing to compare.
+        (Part::Rules, &["ClientErrorsHigh", "NothingToCompare"]),
         (Part::Scorer, &["FallbackRateHigh", "ModelUnavailable", "ScorerDown", "VerdictsMissing"]),
     ];
     for (part, expected) in cases {
