@@ -81,6 +81,21 @@ impl Scripted {
         self.settled(before + sent).await
     }
 
+    /// Writes the disk layer as a ConfigMap mount does: a new directory, then the link is renamed over the old one.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write_disk_layer(&self, version: &str, share: Share) -> anyhow::Result<()> {
+        let link = self.stack.runtime_link();
+        let parent = link.parent().context("the link has no parent")?;
+        let dir = parent.join(version);
+        std::fs::create_dir_all(dir.join("perch"))?;
+        std::fs::write(dir.join("perch").join(RUNTIME_KEY), share.to_runtime())?;
+        let fresh = parent.join("fresh");
+        std::os::unix::fs::symlink(version, &fresh)?;
+        Ok(std::fs::rename(fresh, link)?)
+    }
+
     /// Waits until `requests` are counted, and every observation of one has reached the scorer.
     async fn settled(&self, requests: f64) -> anyhow::Result<()> {
         eventually("all observations are counted", || async {

@@ -1,7 +1,7 @@
 //! The gateways that are compared: one Envoy each, with one worker, all on the same core, of which only the measured one
 //! has anything to do.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::Command;
 
@@ -31,7 +31,7 @@ pub(crate) struct Beside {
 }
 
 /// Name, label and what the gateway is; the first is what the others are compared with.
-const ALL: [(&str, &str, Kind); 18] = [
+const ALL: [(&str, &str, Kind); 19] = [
     ("none", "no filter", Kind::Plain),
     ("none_again", "no filter, a second one", Kind::Plain),
     ("nothing", "a Wasm filter that does nothing", Kind::Nothing),
@@ -44,6 +44,7 @@ const ALL: [(&str, &str, Kind); 18] = [
     ("perch_wasm_0", "Perch, WebAssembly, share 0 %", Kind::Perch(Module::Wasm, 0)),
     ("perch_wasm_10", "Perch, WebAssembly, share 10 %", Kind::Perch(Module::Wasm, 10)),
     ("perch_wasm_100", "Perch, WebAssembly, share 100 %", Kind::Perch(Module::Wasm, 100)),
+    ("perch_refused", "Perch, WebAssembly, share 100 %, no scorer there", Kind::Refused),
     ("before_0", "Perch before, native, share 0 %", Kind::Before(Module::Native, 0)),
     ("before_10", "Perch before, native, share 10 %", Kind::Before(Module::Native, 10)),
     ("before_100", "Perch before, native, share 100 %", Kind::Before(Module::Native, 100)),
@@ -67,6 +68,8 @@ enum Kind {
     Lua,
     Perch(Module, u32),
     PerchBody,
+    /// Everybody is in the canary, and nobody listens where the scorer should be.
+    Refused,
     /// Of another checkout.
     Before(Module, u32),
 }
@@ -110,6 +113,11 @@ fn build(kind: Kind, beside: Beside, before: Option<&Path>) -> Result<Builder> {
         }),
         Kind::Lua => plain(beside, move |text| with_shadow(&with_filter(&text, LUA), beside.application)),
         Kind::Perch(module, percent) => Ok(perch(beside, module)?.share(Share::percent(percent))),
+        Kind::Refused => {
+            // Bound and given up: nobody listens there.
+            let scorer = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+            Ok(perch(Beside { scorer, ..beside }, Module::Wasm)?.share(Share::ALL))
+        }
         Kind::PerchBody => {
             Ok(perch(beside, Module::Native)?.filter_config(&json!({ "identity": [{ "body": "/user_id" }] })))
         }

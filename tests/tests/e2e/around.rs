@@ -411,8 +411,9 @@ async fn spellings_with_underscores_of_our_headers_are_refused() -> anyhow::Resu
     Ok(())
 }
 
-#[tokio::test]
-async fn after_a_rollback_nobody_is_given_the_candidate_not_even_who_waits_for_it() -> anyhow::Result<()> {
+/// Nobody is given the candidate once a layer of the runtime has said so and, for what the workers are not told of at once, two seconds have
+/// passed in which nobody came; not even who has waited for it since before.
+async fn rolls_back(disk: bool) -> anyhow::Result<()> {
     let deadline = json!({"scorer": {"deadline_ms": 30_000}});
     let gateway = Scripted::start(|builder| builder.share(Share::ALL).filter_config(&deadline)).await?;
     let gate = e2e::upstream::Gate::closed();
@@ -425,9 +426,18 @@ async fn after_a_rollback_nobody_is_given_the_candidate_not_even_who_waits_for_i
         Ok(())
     })
     .await?;
-    gateway.stack.admin().set_runtime(RUNTIME_KEY, &Share::OFF.to_runtime()).await?;
-    // Nobody comes meanwhile.
-    if !gateway.stack.native() {
+    if disk {
+        gateway.write_disk_layer("1", Share::OFF)?;
+        eventually("Envoy follows the link", || async {
+            let share = gateway.stack.share().await?;
+            ensure!(share == Some(Share::OFF), "{share:?}");
+            Ok(())
+        })
+        .await?;
+    } else {
+        gateway.stack.admin().set_runtime(RUNTIME_KEY, &Share::OFF.to_runtime()).await?;
+    }
+    if disk || !gateway.stack.native() {
         tokio::time::sleep(e2e::scripted::COPIES_ARE_YOUNGER).await;
     }
     gate.open();
@@ -439,4 +449,14 @@ async fn after_a_rollback_nobody_is_given_the_candidate_not_even_who_waits_for_i
     }
     assert_eq!(gateway.scrape().await?.sum(PASSED_THROUGH, &[("reason", "rolled_back")]), 1.0);
     Ok(())
+}
+
+#[tokio::test]
+async fn after_a_rollback_nobody_is_given_the_candidate_not_even_who_waits_for_it() -> anyhow::Result<()> {
+    rolls_back(false).await
+}
+
+#[tokio::test]
+async fn after_a_rollback_on_disk_nobody_is_given_the_candidate_not_even_who_waits_for_it() -> anyhow::Result<()> {
+    rolls_back(true).await
 }

@@ -183,23 +183,11 @@ async fn a_user_without_an_identity_gets_the_rules_at_every_share() -> anyhow::R
     Ok(())
 }
 
-/// Writes the disk layer as a ConfigMap mount does: a new directory, then the link is renamed over the old one.
-fn write_disk_layer(gateway: &Scripted, version: &str, value: &str) -> anyhow::Result<()> {
-    let link = gateway.stack.runtime_link();
-    let parent = link.parent().ok_or_else(|| anyhow::anyhow!("the link has no parent"))?;
-    let dir = parent.join(version);
-    std::fs::create_dir_all(dir.join("perch"))?;
-    std::fs::write(dir.join("perch").join(RUNTIME_KEY), value)?;
-    let fresh = parent.join("fresh");
-    std::os::unix::fs::symlink(version, &fresh)?;
-    Ok(std::fs::rename(fresh, link)?)
-}
-
 #[tokio::test]
 async fn what_the_disk_layer_says_holds_without_a_restart_and_after_one() -> anyhow::Result<()> {
     let mut gateway = Scripted::start(|builder| builder).await?;
     assert_eq!(gateway.send(suggest("ann", question([88]))?).await?.arm(), "baseline");
-    write_disk_layer(&gateway, "1", &Share::ALL.to_runtime())?;
+    gateway.write_disk_layer("1", Share::ALL)?;
     eventually("Envoy follows the link", || async {
         let answer = gateway.send(suggest("ann", question([88]))?).await?;
         ensure!(answer.arm() == "candidate", "the {} answers", answer.arm());
