@@ -68,7 +68,7 @@ enum Kind {
     Lua,
     Perch(Module, u32),
     PerchBody,
-    /// Everybody is in the canary, and nobody listens where the scorer should be.
+    /// Share 100 %, and connections to the scorer are refused.
     Refused,
     /// Of another checkout.
     Before(Module, u32),
@@ -114,7 +114,7 @@ fn build(kind: Kind, beside: Beside, before: Option<&Path>) -> Result<Builder> {
         Kind::Lua => plain(beside, move |text| with_shadow(&with_filter(&text, LUA), beside.application)),
         Kind::Perch(module, percent) => Ok(perch(beside, module)?.share(Share::percent(percent))),
         Kind::Refused => {
-            // Bound and given up: nobody listens there.
+            // A port that was free a moment ago refuses connections.
             let scorer = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
             Ok(perch(Beside { scorer, ..beside }, Module::Wasm)?.scorer_checks(false).share(Share::ALL))
         }
