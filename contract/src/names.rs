@@ -236,11 +236,17 @@ label_values! {
         DroppedBufferFull => "dropped_buffer_full",
         /// Dropped: the response's body is over the limit.
         DroppedBodyLimit => "dropped_body_limit",
-        /// Dropped: the stream ended before its request and its response had passed whole.
-        DroppedIncomplete => "dropped_incomplete",
+        /// The stream ended before its request and its response had passed whole: the client left, or the application
+        /// broke off. Nothing was dropped, and clients can cause it at will.
+        Incomplete => "incomplete",
         /// Skipped: the observation sample left it out.
         SkippedSampling => "skipped_sampling",
     }
+}
+
+impl Outcome {
+    /// The outcomes in which Perch lost an observation that it should have taken.
+    pub const DROPPED: [Self; 2] = [Self::DroppedBufferFull, Self::DroppedBodyLimit];
 }
 
 label_values! {

@@ -37,6 +37,8 @@ enum Command {
     Status,
     /// Walk a rollout on the real thing: 0 → 10 % → 50 % → 100 %, a scorer killed under load, and back to 0, then by the guard
     Demo(commands::demo::Options),
+    /// Hold everything under traffic, ill-behaved clients included, and fail where an alert fires or the guard stops a rollout
+    Soak(commands::soak::Options),
 }
 
 fn main() -> ExitCode {
@@ -65,5 +67,6 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Down => commands::down::run().map(|()| ExitCode::SUCCESS),
         Command::Status => commands::status::run().await,
         Command::Demo(options) => commands::demo::run(options).await,
+        Command::Soak(options) => commands::soak::run(options).await,
     }
 }

@@ -5,10 +5,11 @@
 //!
 //! - observed, when request and response passed whole;
 //! - skipped, when the sample leaves it out: nothing is copied;
-//! - dropped, when the response is over its limit, when the worker has no room for another copy, or when the stream ends
-//!   before both have ended (a client that goes away, a reset upstream, a response that does not wait for its request).
+//! - dropped, when the response is over its limit or when the worker has no room for another copy;
+//! - incomplete, when the stream ends before both have ended (a client that goes away, a reset upstream, a response that
+//!   does not wait for its request).
 //!
-//! The first reason to drop is the one that counts, and frees the copy at once.
+//! The first reason to give up is the one that counts, and frees the copy at once.
 
 use contract::bucket::Bucket;
 use contract::frame::{Encoding, NOT_TIMED, Observation};
@@ -138,7 +139,7 @@ impl Exchange {
             self.paid = self.paid.saturating_add(length);
             if !whole {
                 // The copy is not what passed.
-                self.lose(Outcome::DroppedIncomplete, budget);
+                self.lose(Outcome::Incomplete, budget);
             }
         }
     }
@@ -183,7 +184,7 @@ impl Exchange {
         let outcome = match self.lost {
             Some(lost) => lost,
             None if self.complete() => Outcome::Observed,
-            None => Outcome::DroppedIncomplete,
+            None => Outcome::Incomplete,
         };
         let candidate = canary.and_then(Canary::candidate);
         let observation = (outcome == Outcome::Observed).then(|| Observation {
@@ -318,7 +319,7 @@ mod tests {
         exchange.request_over();
         exchange.response(200, Encoding::Identity, None, &mut Budget::new(0));
         let ended = exchange.end(None, Some(1_000));
-        assert_eq!((ended.outcome, ended.served, ended.observation), (Outcome::DroppedIncomplete, None, None));
+        assert_eq!((ended.outcome, ended.served, ended.observation), (Outcome::Incomplete, None, None));
     }
 
     #[test]

@@ -200,10 +200,8 @@ fn tags(Gateway { url, scrape, .. }: Gateway<'_>) -> Finding {
 fn accounted(Gateway { url, scrape, .. }: Gateway<'_>) -> Finding {
     let intercepted = scrape.sum(names::INTERCEPTED, &[]);
     let outcomes = scrape.sum(names::OBSERVATION, &[]);
-    let dropped: f64 = [Outcome::DroppedBufferFull, Outcome::DroppedBodyLimit]
-        .iter()
-        .map(|outcome| scrape.sum(names::OBSERVATION, &[("outcome", outcome.as_str())]))
-        .sum();
+    let dropped: f64 =
+        Outcome::DROPPED.iter().map(|outcome| scrape.sum(names::OBSERVATION, &[("outcome", outcome.as_str())])).sum();
     if dropped > 0.01 * intercepted.max(1.0) {
         return Finding::of(
             Level::Warn,

@@ -13,20 +13,21 @@ use super::StoreError;
 
 /// Shortest time between two moments from which on new connections are made: where all servers are read-only, each
 /// write would otherwise be a connection of its own.
-const RENEW_EVERY_MS: u64 = 1_000;
+const RENEW_EVERY: Duration = Duration::from_secs(1);
 
 /// Shared by all who use one store.
 #[derive(Debug)]
 pub(super) struct Health {
     begun: Instant,
-    /// Connections older than this moment (ms since `begun`) are closed; 0 for none.
-    renewed_at_ms: AtomicU64,
+    /// Connections older than this moment (ns since `begun`) are closed; 0 for none. A connection's first write can fail
+    /// within the millisecond in which it was made, so that nothing coarser tells it from the next one.
+    renewed_at_ns: AtomicU64,
     trouble: Mutex<Option<String>>,
 }
 
 impl Health {
     pub(super) fn new() -> Self {
-        Self { begun: Instant::now(), renewed_at_ms: AtomicU64::new(0), trouble: Mutex::new(None) }
+        Self { begun: Instant::now(), renewed_at_ns: AtomicU64::new(0), trouble: Mutex::new(None) }
     }
 
     /// Remembers an error that says that no writes are taken.
@@ -35,7 +36,7 @@ impl Health {
             return;
         }
         if matches!(error, StoreError::ReadOnly { .. }) {
-            self.renew(self.now_ms());
+            self.renew(self.now_ns());
         }
         let before = self.trouble().replace(error.to_string());
         if before.is_none() {
@@ -57,26 +58,30 @@ impl Health {
 
     /// Returns `true` if a connection of this age may be used.
     pub(super) fn admits(&self, age: Duration) -> bool {
-        let renewed = self.renewed_at_ms.load(Ordering::Relaxed);
-        let made = self.now_ms().saturating_sub(u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
-        renewed == 0 || made >= renewed
+        let renewed = self.renewed_at_ns.load(Ordering::Relaxed);
+        let made = self.now_ns().saturating_sub(nanoseconds(age));
+        renewed == 0 || made > renewed
     }
 
-    fn renew(&self, now_ms: u64) {
-        let before = self.renewed_at_ms.load(Ordering::Relaxed);
-        if before == 0 || now_ms.saturating_sub(before) >= RENEW_EVERY_MS {
-            self.renewed_at_ms.fetch_max(now_ms, Ordering::Relaxed);
+    fn renew(&self, now_ns: u64) {
+        let before = self.renewed_at_ns.load(Ordering::Relaxed);
+        if before == 0 || now_ns.saturating_sub(before) >= nanoseconds(RENEW_EVERY) {
+            self.renewed_at_ns.fetch_max(now_ns, Ordering::Relaxed);
         }
     }
 
-    fn now_ms(&self) -> u64 {
+    fn now_ns(&self) -> u64 {
         // From 1 on, since 0 stands for no moment.
-        u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1)
+        nanoseconds(self.begun.elapsed()).saturating_add(1)
     }
 
     fn trouble(&self) -> std::sync::MutexGuard<'_, Option<String>> {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn nanoseconds(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

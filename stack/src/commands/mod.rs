@@ -4,6 +4,7 @@ pub(crate) mod check;
 pub(crate) mod demo;
 pub(crate) mod down;
 pub(crate) mod render;
+pub(crate) mod soak;
 pub(crate) mod status;
 pub(crate) mod up;
 

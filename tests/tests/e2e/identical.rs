@@ -171,7 +171,7 @@ async fn active(gateway: &Scripted) -> anyhow::Result<f64> {
 
 /// A stream that ends half way is counted as incomplete, and nothing of it stays: not in Envoy, not at the rules.
 async fn nothing_is_left(gateway: &Scripted, before: &stack::Scrape) -> anyhow::Result<()> {
-    let incomplete = [("outcome", "dropped_incomplete")];
+    let incomplete = [("outcome", "incomplete")];
     let expected = [(INTERCEPTED, &[][..], 1.0), (OBSERVATION, &incomplete[..], 1.0)];
     gateway.moves(before, &[INTERCEPTED, OBSERVATION, SOURCE], &expected).await?;
     eventually("nothing is under way", || async {
@@ -224,7 +224,7 @@ async fn a_client_that_leaves_half_way_through_its_answer_leaves_nothing_behind(
     // An answer over the limit is known to be lost to observation before its client leaves.
     eventually("the request is accounted for", || async {
         let scrape = gateway.scrape().await?;
-        let lost = scrape.sum(OBSERVATION, &limit) + scrape.sum(OBSERVATION, &[("outcome", "dropped_incomplete")]);
+        let lost = scrape.sum(OBSERVATION, &limit) + scrape.sum(OBSERVATION, &[("outcome", "incomplete")]);
         ensure!(lost == 1.0 && scrape.sum(INTERCEPTED, &[]) - before.sum(INTERCEPTED, &[]) == 1.0, "{lost} lost");
         ensure!(gateway.rules.open() == 0, "{} at the rules", gateway.rules.open());
         Ok(())

@@ -116,7 +116,7 @@ async fn rules_that_break_off_break_off_for_the_client_too() -> anyhow::Result<(
     gateway.rules.answers(Script::new(200, vec![b'a'; 50_000]).cut_after(20_000, e2e::upstream::Cut::Reset));
     let answer = gateway.send(suggest("ann", question([88]))?).await;
     ensure!(answer.is_err(), "half an answer looks whole: {:?}", answer.map(|answer| answer.body.len()));
-    let incomplete = [("outcome", "dropped_incomplete")];
+    let incomplete = [("outcome", "incomplete")];
     gateway.moves(&before, &[OBSERVATION, SOURCE], &[(OBSERVATION, &incomplete, 1.0)]).await
 }
 

@@ -131,14 +131,11 @@ impl Seen<'_> {
         Some(Items { agree: of(Agree::True)?, differ: of(Agree::False)? })
     }
 
-    /// Observations due: skipped requests are none.
+    /// Observations due: neither skipped requests nor those whose client left, which clients could cause at will.
     fn dropped(&self) -> Option<Part> {
         let of = |outcome: Outcome| self.counted(names::OBSERVATION, &[("outcome", outcome.as_str())]);
         let observed = of(Outcome::Observed)?;
-        let dropped: f64 = [Outcome::DroppedBufferFull, Outcome::DroppedBodyLimit, Outcome::DroppedIncomplete]
-            .into_iter()
-            .filter_map(of)
-            .sum();
+        let dropped: f64 = Outcome::DROPPED.into_iter().filter_map(of).sum();
         Some(Part { all: observed + dropped, part: dropped })
     }
 
@@ -195,6 +192,7 @@ lm_ml_predict_requests_total{available="False"} 5
 perch_observation_total{outcome="observed"} 98
 perch_observation_total{outcome="dropped_buffer_full"} 2
 perch_observation_total{outcome="skipped_sampling"} 50
+perch_observation_total{outcome="incomplete"} 900
 perch_identity_total{source="header"} 90
 perch_identity_total{source="none"} 10
 perch_scorer_judged_requests_total 50

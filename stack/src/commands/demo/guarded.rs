@@ -108,7 +108,7 @@ async fn reload(stack: &Stack) -> anyhow::Result<()> {
 }
 
 /// The guard, by the operator's own command.
-struct Guard {
+pub(crate) struct Guard {
     program: PathBuf,
     folder: PathBuf,
     runtime: PathBuf,
@@ -118,9 +118,9 @@ struct Guard {
 
 /// What the guard last said.
 #[derive(Debug, Default)]
-struct Seen {
-    share: Option<f64>,
-    stopped: Option<String>,
+pub(crate) struct Seen {
+    pub(crate) share: Option<f64>,
+    pub(crate) stopped: Option<String>,
     agreement: Option<Judged>,
     last_change: Option<(u64, String)>,
 }
@@ -133,7 +133,7 @@ struct Judged {
 }
 
 impl Guard {
-    fn of(stack: &Stack) -> Self {
+    pub(crate) fn of(stack: &Stack) -> Self {
         Self {
             program: stack.program("perch"),
             folder: stack.guard_folder(),
@@ -144,7 +144,7 @@ impl Guard {
     }
 
     /// `perch` with these arguments; what it prints.
-    async fn perch(&self, arguments: &[&str]) -> anyhow::Result<String> {
+    pub(crate) async fn perch(&self, arguments: &[&str]) -> anyhow::Result<String> {
         let mut command = tokio::process::Command::new(&self.program);
         command
             .args(arguments)
@@ -159,7 +159,12 @@ impl Guard {
     }
 
     async fn start(&self, reason: &str, baseline: &str) -> anyhow::Result<()> {
-        std::fs::write(&self.plan, format!("{PLAN}{baseline}\n"))?;
+        self.start_by(&format!("{PLAN}{baseline}\n"), reason).await
+    }
+
+    /// Starts a ramp by `plan`, in YAML.
+    pub(crate) async fn start_by(&self, plan: &str, reason: &str) -> anyhow::Result<()> {
+        std::fs::write(&self.plan, plan)?;
         let plan = self.plan.display().to_string();
         self.perch(&["ramp", "start", "--plan", &plan, "--reason", reason]).await.map(drop)
     }
@@ -197,7 +202,7 @@ impl Guard {
         }
     }
 
-    async fn look(&self) -> anyhow::Result<Seen> {
+    pub(crate) async fn look(&self) -> anyhow::Result<Seen> {
         let text = self.perch(&["ramp", "status", "--json"]).await?;
         let all: Value = serde_json::from_str(&text).context("what `perch ramp status --json` prints")?;
         Ok(Seen::of(&all))
@@ -227,7 +232,7 @@ impl Seen {
         }
     }
 
-    fn words(&self) -> String {
+    pub(crate) fn words(&self) -> String {
         let share = self.share.map_or_else(|| "unknown".to_owned(), |share| format!("{} %", share * 100.0));
         format!("share {share}, {}", self.stopped.as_deref().unwrap_or("not stopped"))
     }

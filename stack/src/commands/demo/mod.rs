@@ -1,13 +1,13 @@
 //! `stack demo`: a rollout on the real thing, with what an operator would want to see at each step, and a verdict: the exit
 //! code says whether every promise held.
 
-mod counts;
-mod guarded;
+pub(super) mod counts;
+pub(super) mod guarded;
 mod latency;
-mod models;
-mod promises;
-mod tally;
-mod traffic;
+pub(super) mod models;
+pub(super) mod promises;
+pub(super) mod tally;
+pub(super) mod traffic;
 mod walk;
 
 use std::process::ExitCode;
@@ -111,7 +111,7 @@ async fn plain_gateway(stack: &Stack) -> anyhow::Result<Stack> {
 }
 
 /// Without a model every canary request would fall back, and the demo would show nothing.
-async fn model_is_there(stack: &Stack) -> anyhow::Result<()> {
+pub(super) async fn model_is_there(stack: &Stack) -> anyhow::Result<()> {
     let url = format!("{}/ml/v2/model/status", stack.gateway_url());
     let status: serde_json::Value = reqwest::get(&url).await?.json().await.with_context(|| format!("asking {url}"))?;
     let meta = |key: &str| status.pointer(&format!("/meta/{key}")).cloned().unwrap_or_default();
