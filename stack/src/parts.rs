@@ -104,7 +104,9 @@ fn envoy(stack: &Stack, config: &Path) -> Result<Command, Error> {
         .arg("--config-path")
         .arg(config)
         .args(["--concurrency", &stack.settings.concurrency.to_string()])
-        // Several Envoys share this machine, and none is ever replaced hot.
+        // Several Envoys share this machine, and none is ever replaced hot. What an old listener has is closed soon, as it
+        // would be after minutes.
+        .args(["--drain-strategy", "immediate", "--drain-time-s", "1"])
         .args(["--disable-hot-restart", "--log-level", "warning", "--component-log-level", "wasm:info"]);
     Ok(command)
 }

@@ -7,11 +7,11 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
-use super::variants::Variant;
+use super::variants::{self, Beside, Variant};
 use crate::figures::Rounds;
 use crate::load::{Crowd, Protocol, Seen, Target};
-use crate::machine;
-use crate::traffic::Exchange;
+use crate::machine::{self, Cores};
+use crate::traffic::{Exchange, Kind};
 
 /// How long, each.
 const LENGTH: Duration = Duration::from_secs(10);
@@ -26,6 +26,48 @@ pub(crate) async fn model_alone(scorer: SocketAddr, exchanges: &Arc<Vec<Exchange
     let kept_up = Crowd::connect(target, exchanges.clone(), 16).await?.steady(rate, LENGTH, &mut seen).await?;
     ensure!(kept_up, "the scorer cannot keep {rate:.0} requests a second up");
     Ok([seen.percentile(0.5), seen.percentile(0.99)])
+}
+
+/// What a canary user waits for whose candidate never responds, in ms.
+#[derive(Debug)]
+pub(crate) struct Frozen {
+    /// The filter's build.
+    pub(crate) build: &'static str,
+    /// What the application takes.
+    pub(crate) work_ms: u32,
+    pub(crate) p50: f64,
+    pub(crate) p99: f64,
+    pub(crate) slowest: f64,
+}
+
+/// Clients that wait at the same time.
+const WAITING: usize = 16;
+
+/// Each build of the filter, with applications of each kind.
+///
+/// # Errors
+/// When a response is not the application's.
+pub(crate) async fn frozen(beside: Beside, cores: &Cores, kinds: &[Kind]) -> Result<Vec<Frozen>> {
+    let mut found = Vec::new();
+    for (build, stack, _silent) in variants::frozen(beside, cores).await? {
+        for kind in kinds {
+            let target = Target { address: stack.gateway(), protocol: Protocol::H1 };
+            let mut crowd = Crowd::connect(target, Arc::new(kind.exchanges()), WAITING).await?;
+            crowd.once().await?;
+            let mut seen = Seen::default();
+            crowd.saturate(LENGTH / 2, &mut seen).await?;
+            ensure!(seen.model.is_empty(), "a scorer that is frozen has responded");
+            let [p50, p99, slowest] = [0.5, 0.99, 1.0].map(|share| seen.percentile(share) / 1e3);
+            found.push(Frozen { build, work_ms: kind.work_ms, p50, p99, slowest });
+        }
+    }
+    Ok(found)
+}
+
+impl Frozen {
+    pub(crate) fn json(&self) -> Value {
+        json!({ "build": self.build, "work_ms": self.work_ms, "p50_ms": self.p50, "p99_ms": self.p99, "slowest_ms": self.slowest })
+    }
 }
 
 /// What gateways use while nobody asks them: µs of CPU a second, one figure a round.

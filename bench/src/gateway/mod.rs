@@ -64,6 +64,12 @@ const WORKED: Case = Case { kind: Kind { work_ms: 2, ..FIRST.kind }, protocol: P
 const PROMISED: [&str; 8] =
     ["none", "none_again", "mirror", "perch_0", "perch_10", "perch_wasm_0", "before_0", "before_wasm_0"];
 
+/// Whom the case with an application that takes its time is asked of besides.
+const REFUSED: &str = "perch_refused";
+
+/// Slower than the deadline for the candidate.
+const SLOW: Kind = Kind { work_ms: 400, ..FIRST.kind };
+
 /// Whom the other cases are asked of.
 const IN_OTHERS: [&str; 3] = ["none", "mirror", "perch_0"];
 
@@ -87,6 +93,7 @@ pub(crate) struct Besides {
     /// p50 and p99 in µs of the scorer's own answers.
     pub(crate) model_alone: [f64; 2],
     pub(crate) idle: beside::Idle,
+    pub(crate) frozen: Vec<beside::Frozen>,
 }
 
 /// Rounds, each with new Envoys: many with few turns rather than the other way round, since an Envoy stays as fast or slow
@@ -108,7 +115,7 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
         cases.push(WORKED);
         cases.extend(OTHERS);
     }
-    let kinds: Vec<Kind> = cases.iter().map(|case| case.kind).collect();
+    let kinds: Vec<Kind> = cases.iter().map(|case| case.kind).chain([SLOW]).collect();
     let application = traffic::application(&kinds).await?;
     let scorer = scorer::start(application, None, &cores).await?;
     let beside = Beside { application, scorer: scorer.address };
@@ -125,7 +132,7 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
             let (taken, turns): (fn(&str) -> bool, _) = match measured.case {
                 FIRST if options.quick => (|_| true, Turns { saturated: 5, steady: 0 }),
                 FIRST => (|_| true, Turns { saturated: 3, steady: 3 }),
-                WORKED => (|key| PROMISED.contains(&key), Turns { saturated: 1, steady: 3 }),
+                WORKED => (|key| PROMISED.contains(&key) || key == REFUSED, Turns { saturated: 1, steady: 3 }),
                 _ => (|key| IN_OTHERS.contains(&key), Turns { saturated: 2, steady: 0 }),
             };
             let taking: Vec<_> = variants.iter().filter(|variant| taken(variant.key)).collect();
@@ -154,7 +161,8 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
         .and_then(|first| first.of("perch_10"))
         .map_or(0.0, |figures| 0.1 * figures.steady[0].rate.median());
     let model_alone = beside::model_alone(scorer.address, &Arc::new(FIRST.kind.exchanges()), rate).await?;
-    write::all(&Found { measured, observed, besides: Some(Besides { model_alone, idle }) }, true)
+    let frozen = beside::frozen(beside, &cores, &[FIRST.kind, WORKED.kind, SLOW]).await?;
+    write::all(&Found { measured, observed, besides: Some(Besides { model_alone, idle, frozen }) }, true)
 }
 
 impl Measured {

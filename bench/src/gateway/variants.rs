@@ -90,8 +90,11 @@ pub(crate) async fn start(
         if !wanted.is_empty() && !wanted.iter().any(|name| name == key) || of_before && before.is_none() {
             continue;
         }
+        let gone = (kind == Kind::Refused).then(Healthy::listen).transpose()?;
+        let beside = gone.as_ref().map_or(beside, |gone| Beside { scorer: gone.address, ..beside });
         let stack =
             build(kind, beside, before)?.start().await.with_context(|| format!("starting the gateway {key:?}"))?;
+        drop(gone);
         let pid = stack.pid(Part::Gateway).context("no Envoy")?;
         machine::pin(pid, &cores.gateway)?;
         started.push(Variant { key, label, stack, pid });
@@ -113,15 +116,61 @@ fn build(kind: Kind, beside: Beside, before: Option<&Path>) -> Result<Builder> {
         }),
         Kind::Lua => plain(beside, move |text| with_shadow(&with_filter(&text, LUA), beside.application)),
         Kind::Perch(module, percent) => Ok(perch(beside, module)?.share(Share::percent(percent))),
-        Kind::Refused => {
-            // A port that was free a moment ago refuses connections.
-            let scorer = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-            Ok(perch(Beside { scorer, ..beside }, Module::Wasm)?.scorer_checks(false).share(Share::ALL))
-        }
+        Kind::Refused => Ok(perch(beside, Module::Wasm)?.share(Share::ALL)),
         Kind::PerchBody => {
             Ok(perch(beside, Module::Native)?.filter_config(&json!({ "identity": [{ "body": "/user_id" }] })))
         }
     }
+}
+
+/// A scorer that is healthy until it is gone, from when on its port refuses connections.
+struct Healthy {
+    address: SocketAddr,
+    serving: tokio::task::JoinHandle<std::io::Result<()>>,
+}
+
+impl Healthy {
+    fn listen() -> Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        listener.set_nonblocking(true)?;
+        let (address, listener) = (listener.local_addr()?, tokio::net::TcpListener::from_std(listener)?);
+        let serving = tokio::spawn(async move {
+            loop {
+                let connection = hyper_util::rt::TokioIo::new(listener.accept().await?.0);
+                let well = hyper::service::service_fn(async |_| {
+                    Ok::<_, std::convert::Infallible>(http::Response::new(String::new()))
+                });
+                tokio::spawn(async move {
+                    let server = hyper_util::server::conn::auto::Builder::new(hyper_util::rt::TokioExecutor::new());
+                    let _ = server.serve_connection(connection, well).await;
+                });
+            }
+        });
+        Ok(Self { address, serving })
+    }
+}
+
+impl Drop for Healthy {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+/// Gateways with the whole traffic in the canary whose scorer takes connections and never responds, unwatched, so that each
+/// request waits for it as long as it may. By name.
+///
+/// # Errors
+/// When one does not start.
+pub(crate) async fn frozen(beside: Beside, cores: &Cores) -> Result<Vec<(&'static str, Stack, TcpListener)>> {
+    let mut started = Vec::new();
+    for (name, module) in [("native", Module::Native), ("WebAssembly", Module::Wasm)] {
+        let silent = TcpListener::bind("127.0.0.1:0")?;
+        let beside = Beside { scorer: silent.local_addr()?, ..beside };
+        let stack = perch(beside, module)?.scorer_checks(false).share(Share::ALL).start().await?;
+        machine::pin(stack.pid(Part::Gateway).context("no Envoy")?, &cores.gateway)?;
+        started.push((name, stack, silent));
+    }
+    Ok(started)
 }
 
 fn builder(beside: Beside) -> Result<Builder> {

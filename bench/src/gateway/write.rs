@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use anyhow::Result;
 use serde_json::{Value, json};
 
+use super::beside::Frozen;
 use super::turns::{Figures, SHARES};
 use super::{Besides, Case, Found, Measured};
 use crate::figures::{Rounds, rounded};
@@ -23,6 +24,7 @@ pub(crate) fn all(found: &Found, publish: bool) -> Result<()> {
         "rows": rows,
         "observed": by_key(observed.json()),
         "model_alone": besides.as_ref().map(|besides| besides.model_alone.map(rounded)),
+        "frozen": besides.as_ref().map(|besides| besides.frozen.iter().map(Frozen::json).collect::<Vec<_>>()),
         "idle": besides.as_ref().map(|besides| besides.idle.json()),
         "ratios": measured.first().map(|first| ratios(first, measured, besides.as_ref())),
     });
@@ -241,6 +243,13 @@ fn sentences(first: &Measured, worked: Option<&Measured>, besides: &Besides) -> 
                 spread(&high.p99_rules_vs_none, 2),
             );
         }
+    }
+    text.push_str(
+        "\nA scorer that takes connections and never responds, all users in the canary, 16 of them at once, a deadline of \
+         250 ms:\n\n| filter | the application takes, ms | p50, ms | p99 | slowest |\n|---|---|---|---|---|\n",
+    );
+    for Frozen { build, work_ms, p50, p99, slowest } in &besides.frozen {
+        let _ = writeln!(text, "| {build} | {work_ms} | {p50:.1} | {p99:.1} | {slowest:.1} |");
     }
     if let Some((used, _)) = besides.idle.of("none") {
         let more = |key: &str| besides.idle.of(key).map_or_else(|| "–".to_owned(), |(_, more)| spread(&more, 0));

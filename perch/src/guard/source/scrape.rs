@@ -11,7 +11,7 @@ use super::reading::is_read;
 use super::{INSTANCE, SourceError, in_words};
 
 /// What Envoy is asked to show: the counters of Perch's filter, by their names inside Envoy.
-const GATEWAY_PATH: &str = "/stats/prometheus?filter=wasmcustom";
+const GATEWAY_PATH: &str = "/stats/prometheus?filter=(wasm%7Cdynamicmodules)custom";
 /// Longest line, in bytes; a longer one is left out.
 const LINE_BYTES: usize = 64 * 1024;
 /// Most samples that one program may show.
