@@ -17,6 +17,8 @@ GATEWAY := http://$(PERCH_HOST):$(PERCH_GATEWAY_PORT)
 TRAIN_FLAGS ?= --card models/README.md
 # no: `up` and `demo` without Prometheus and Alertmanager
 MONITORING ?= yes
+# Where `install` puts its links.
+BINDIR ?= $(HOME)/.local/bin
 STACK_FLAGS := $(if $(filter no,$(MONITORING)),--no-monitoring)
 
 ##@ See it
@@ -25,6 +27,7 @@ demo: build data model ## Walk a whole rollout on the real thing, then stop ever
 	$(BIN)/stack demo $(STACK_FLAGS)
 up: build data model ## Start everything and leave it running
 	$(BIN)/stack up $(STACK_FLAGS)
+	@command -v perch >/dev/null || echo "  \`make install\` makes perch a command that works from any folder"
 down: ## Stop what `up` started
 	@if [ -x $(BIN)/stack ]; then $(BIN)/stack down; else echo "nothing is built, so nothing runs"; fi
 status: ## What runs, and how the rollout stands
@@ -47,16 +50,21 @@ ml-status: ## What serves, how it does, whether it drifts
 	@models/ask $(GATEWAY) $(BIN)/shadow-scorer /ml/v2/model/status
 ml-predict: ## One prediction
 	@models/ask $(GATEWAY) $(BIN)/shadow-scorer /ml/v2/predict '{"txn_id": 88}'
-ml-smoke: ## The replaced system's three browser-runner tests, against the running stack
+ml-smoke: ## Three smoke tests of the API, against the running stack
 	setup/run browser
 	cd tests/browser && npx playwright test ml-smoke.spec
 
 ##@ Build
-.PHONY: setup build filter data model
+.PHONY: setup build install filter data model
 setup: ## Install and pin what is missing (setup/README.md)
 	setup/run system wasm envoy monitoring
 build: setup filter ## Everything, optimised
 	cargo build --locked --profile $(PROFILE) --workspace --bins
+install: build ## Make `perch` and `stack` commands, by links in BINDIR
+	@mkdir -p "$(BINDIR)"
+	@for program in perch stack; do ln -sfn "$(CURDIR)/$(BIN)/$$program" "$(BINDIR)/$$program"; done
+	@case ":$$PATH:" in *":$(BINDIR):"*) echo "perch and stack are in $(BINDIR)";; \
+	  *) echo "perch and stack are in $(BINDIR), which is not on your PATH: export PATH=\"$(BINDIR):\$$PATH\"";; esac
 filter: ## The filter's two modules
 	setup/build-filter
 data: ## Demo transactions, if there are none
@@ -70,7 +78,7 @@ model: ## A model, if there is none of today's feature schema
 	else $(MAKE) ml-train TRAIN_FLAGS=--quick; fi
 
 ##@ Check
-.PHONY: test test-rust test-models test-load test-files console-smoke lint
+.PHONY: test test-rust test-models test-load test-files console-smoke lint references
 test: lint test-files test-models test-rust console-smoke ## Everything that CI checks
 lint: ## Format, clippy, documentation, dependencies, scripts
 	setup/run system checks
@@ -101,11 +109,14 @@ console-smoke: ## The console in a browser, with a real guard; screenshots in te
 	setup/run browser
 	$(MAKE) build PROFILE=dev
 	cd tests/browser && npm run --silent check && npx playwright test console.spec
+references: ## Write docs/cli.md, docs/configuration.md and docs/metrics.md, as the code is now
+	$(MAKE) build PROFILE=dev
+	PERCH_WRITE_REFERENCES=1 cargo test --locked --package e2e --test references
 test-load: ## The accounting at full size: 200,000 requests while the scorer dies twice (`test-rust` has a tenth of it)
 	$(MAKE) build model PROFILE=dev
 	PERCH_E2E_FULL=1 cargo test --locked --workspace --test e2e accounting
 
-##@ Measure (each writes target/bench/NAME.json; gateway and system also README's tables)
+##@ Measure (each writes target/bench/NAME.json; gateway and system also docs/benchmarks.md's tables, gateway README's chart)
 .PHONY: bench-gateway bench-scorer bench-system
 bench-gateway: build model ## What a request costs with Perch, without, and with other ways to mirror it
 	$(BIN)/bench gateway

@@ -2,7 +2,7 @@
 //!
 //! The same filter as the WebAssembly module, over the same port ([`filter::plugin::host::Host`]), decision for decision;
 //! what differs is the host. There is no VM to enter, headers and bodies are read where they lie, and what is left of the
-//! filter's price is little more than that of any filter of Envoy's (`filter/COST.md` has the figures). The price is the
+//! filter's price is little more than that of any filter of Envoy's (`docs/benchmarks.md` has the figures). The price is the
 //! sandbox: this code shares Envoy's memory. So all `unsafe` stands in the files that touch Envoy's side, each use with its reason, and
 //! no panic leaves a hook: the stream goes on as if the filter were not there, and its worker begins anew. A trap in the
 //! VM costs every request under way on its worker; a panic here costs none.
