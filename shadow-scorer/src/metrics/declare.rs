@@ -1,19 +1,48 @@
 //! From a name and a help text to a registered metric. Series that others rely on take both from [`contract::series`].
 
+use std::cell::RefCell;
+
 use contract::series::{self, Series};
+use prometheus::proto::MetricType;
 use prometheus::{
     Counter, CounterVec, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts,
     Registry,
 };
 
+/// A metric as it was declared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Declared {
+    /// Its name, for a histogram without suffix.
+    pub name: String,
+    /// Its kind.
+    pub kind: series::Kind,
+    /// Its label names.
+    pub labels: Vec<String>,
+    /// Its help text.
+    pub help: String,
+}
+
 /// Makes a metric and registers it in one step.
 pub(super) struct Declare {
     pub(super) registry: Registry,
+    /// A registry tells only of what has a value; this is all of it.
+    pub(super) declared: RefCell<Vec<Declared>>,
 }
 
 impl Declare {
     fn add<C: prometheus::core::Collector + Clone + 'static>(&self, collector: C) -> prometheus::Result<C> {
         self.registry.register(Box::new(collector.clone()))?;
+        let labels = collector.desc().first().map(|desc| desc.variable_labels.clone()).unwrap_or_default();
+        self.declared.borrow_mut().extend(collector.collect().into_iter().map(|family| Declared {
+            name: family.name().to_owned(),
+            kind: match family.get_field_type() {
+                MetricType::HISTOGRAM => series::Kind::Histogram,
+                MetricType::COUNTER => series::Kind::Counter,
+                _ => series::Kind::Gauge,
+            },
+            labels: labels.clone(),
+            help: family.help().to_owned(),
+        }));
         Ok(collector)
     }
 

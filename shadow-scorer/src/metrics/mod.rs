@@ -7,6 +7,8 @@
 pub mod bounded;
 mod declare;
 
+use std::cell::RefCell;
+
 use contract::names::{Agree, Arm, NotCompared};
 use contract::series;
 use prometheus::{
@@ -15,6 +17,7 @@ use prometheus::{
 };
 
 use self::declare::Declare;
+pub use self::declare::Declared;
 
 /// Content type of the exposition.
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
@@ -47,6 +50,7 @@ pub const CHALLENGED: [&str; 2] = ["champion", "rules"];
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    declared: Vec<Declared>,
 
     /// Macro F1 of the last training.
     pub train_f1: GaugeVec,
@@ -145,7 +149,7 @@ impl Metrics {
     /// # Errors
     /// When two declarations clash, which a test excludes.
     pub fn new() -> prometheus::Result<Self> {
-        let declare = Declare { registry: Registry::new() };
+        let declare = Declare { registry: Registry::new(), declared: RefCell::default() };
         let metrics = Self {
             train_f1: declare.gauges_of(series::TRAIN_F1)?,
             train_runs: declare.counters_of(series::TRAIN_RUNS)?,
@@ -245,6 +249,7 @@ impl Metrics {
                 &["route", "status"],
             )?,
             registry: declare.registry,
+            declared: declare.declared.into_inner(),
         };
         metrics.prime();
         Ok(metrics)
@@ -293,6 +298,12 @@ impl Metrics {
         for arm in [Arm::Baseline.as_str(), Arm::Candidate.as_str(), "fallback"] {
             self.answer_seconds.with_label_values(&[arm]);
         }
+    }
+
+    /// Every metric, with and without a value.
+    #[must_use]
+    pub fn declared(&self) -> &[Declared] {
+        &self.declared
     }
 
     /// The whole exposition, as text.
