@@ -1,5 +1,5 @@
 //! What Perch costs, measured: `bench gateway` sets the gateway beside others, `bench system` asks how far one scorer
-//! reaches. Each writes `target/bench/NAME.json` and a table that README shows.
+//! reaches. Each writes `target/bench/NAME.json` and a table of `docs/benchmarks.md`; `bench chart` draws README's chart.
 //!
 //! | module | what it is |
 //! |---|---|
@@ -8,9 +8,11 @@
 //! | [`machine`] | cores, processes' CPU time and memory, where and when |
 //! | [`figures`] | medians, spreads, percentiles, ratios |
 //! | [`gateway`], [`system`] | the two benchmarks |
+//! | [`chart`] | the gateway's costs as README shows them |
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command that prints what it found")]
 
+mod chart;
 mod figures;
 mod gateway;
 mod load;
@@ -31,6 +33,8 @@ enum What {
     Gateway(gateway::Options),
     /// How far one scorer reaches, with what memory, and how its cost grows.
     System(system::Options),
+    /// README's chart, from a result of `bench gateway`.
+    Chart(chart::Options),
 }
 
 fn main() -> Result<()> {
@@ -41,5 +45,6 @@ fn main() -> Result<()> {
     match what {
         What::Gateway(options) => runtime.block_on(gateway::run(&options)),
         What::System(options) => runtime.block_on(system::run(&options)),
+        What::Chart(options) => chart::run(&options),
     }
 }

@@ -8,11 +8,14 @@ use stack::place::Place;
 
 use crate::machine;
 
-/// Adds where and when to `results`, and writes them to `target/bench/NAME.json`.
+/// Where the tables stand.
+const TABLES: &str = "docs/benchmarks.md";
+
+/// Adds where and when to `results`, writes them to `target/bench/NAME.json` and returns them.
 ///
 /// # Errors
 /// When that cannot be written.
-pub(crate) fn write(name: &str, results: Value) -> Result<()> {
+pub(crate) fn write(name: &str, results: Value) -> Result<Value> {
     let mut all = machine::here_and_now();
     if let (Some(all), Value::Object(results)) = (all.as_object_mut(), results) {
         all.insert("name".to_owned(), name.into());
@@ -21,17 +24,18 @@ pub(crate) fn write(name: &str, results: Value) -> Result<()> {
     let folder = Place::find()?.file("target/bench");
     fs::create_dir_all(&folder)?;
     let path = folder.join(format!("{name}.json"));
-    fs::write(&path, serde_json::to_string_pretty(&all)? + "\n").with_context(|| path.display().to_string())
+    fs::write(&path, serde_json::to_string_pretty(&all)? + "\n").with_context(|| path.display().to_string())?;
+    Ok(all)
 }
 
-/// Puts `table` into README between the marks of that name.
+/// Puts `table` into [`TABLES`] between the marks of that name.
 ///
 /// # Errors
-/// When README has no such marks, or cannot be written.
+/// When that file has no such marks, or cannot be written.
 pub(crate) fn publish(mark: &str, table: &str) -> Result<()> {
-    let path = Place::find()?.file("README.md");
+    let path = Place::find()?.file(TABLES);
     let text = fs::read_to_string(&path)?;
-    let text = between(&text, mark, table).with_context(|| format!("README has no marks <!-- {mark} -->"))?;
+    let text = between(&text, mark, table).with_context(|| format!("{TABLES} has no marks <!-- {mark} -->"))?;
     fs::write(&path, text).with_context(|| path.display().to_string())
 }
 

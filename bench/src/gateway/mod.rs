@@ -28,7 +28,7 @@ use crate::traffic::{self, Kind};
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// What a request costs at saturation and nothing more, for trying something out: README stays as it is
+    /// What a request costs at saturation and nothing more, for trying something out: tables and chart stay as they are
     #[arg(long)]
     quick: bool,
     /// Only these, by the names in the JSON, and only the first case

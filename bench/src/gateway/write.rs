@@ -9,9 +9,10 @@ use super::beside::Frozen;
 use super::turns::{Figures, SHARES};
 use super::{Besides, Case, Found, Measured};
 use crate::figures::{Rounds, rounded};
-use crate::report;
+use crate::{chart, report};
 
-/// Writes `target/bench/gateway.json`, prints the table, and, where `publish` says so, puts it into README.
+/// Writes `target/bench/gateway.json`, prints the table, and, where `publish` says so, puts it into the document and
+/// draws README's chart.
 ///
 /// # Errors
 /// When a file cannot be written.
@@ -28,7 +29,7 @@ pub(crate) fn all(found: &Found, publish: bool) -> Result<()> {
         "idle": besides.as_ref().map(|besides| besides.idle.json()),
         "ratios": measured.first().map(|first| ratios(first, measured, besides.as_ref())),
     });
-    report::write("gateway", results)?;
+    let results = report::write("gateway", results)?;
     let mut table = table(measured);
     if let (Some(first), Some(besides)) = (measured.first(), besides) {
         table.push_str(&sentences(first, worked(measured), besides));
@@ -37,7 +38,11 @@ pub(crate) fn all(found: &Found, publish: bool) -> Result<()> {
     for (key, counts) in observed.json() {
         println!("{key}: {counts}");
     }
-    if publish { report::publish("bench-gateway", &table) } else { Ok(()) }
+    if !publish {
+        return Ok(());
+    }
+    chart::write(&results)?;
+    report::publish("bench-gateway", &table)
 }
 
 fn by_key(pairs: impl Iterator<Item = (&'static str, Value)>) -> Value {

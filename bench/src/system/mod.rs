@@ -29,7 +29,7 @@ use crate::traffic;
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// A fraction of the time, for trying something out: the table in README stays as it is
+    /// A fraction of the time, for trying something out: the table stays as it is
     #[arg(long)]
     quick: bool,
     /// Observations of the run that memory is watched over; the default is an hour of 500 requests a second

@@ -11,7 +11,7 @@ use super::{Found, STEADY_SHARE, Saturated};
 use crate::figures::rounded;
 use crate::report;
 
-/// Writes `target/bench/system.json`, prints the table, and, where `publish` says so, puts it into README.
+/// Writes `target/bench/system.json`, prints the table, and, where `publish` says so, puts it into the document.
 ///
 /// # Errors
 /// When a file cannot be written.
