@@ -266,3 +266,15 @@ fn the_images_are_built_with_the_pinned_compiler() {
         "docker/Dockerfile takes another Rust than {channel}"
     );
 }
+
+#[test]
+fn the_images_are_built_from_every_member_of_the_workspace() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let members = manifest.split("members = [").nth(1).unwrap().split(']').next().unwrap().to_owned();
+    let ignored = fs::read_to_string(root().join(".dockerignore")).unwrap();
+    for member in members.split(',').map(|member| member.trim().trim_matches('"')).filter(|member| !member.is_empty()) {
+        let folder = member.split('/').next().unwrap();
+        let taken = ignored.lines().any(|line| line == format!("!{folder}"));
+        assert!(taken, "cargo needs {folder} to read the workspace, and .dockerignore keeps it from docker/Dockerfile");
+    }
+}
