@@ -22,7 +22,7 @@ const SHOWN: [&str; 9] =
     ["none", "perch_0", "perch_10", "perch_100", "perch_wasm_0", "perch_wasm_10", "perch_wasm_100", "mirror", "lua"];
 
 const ROW: f64 = 24.0;
-const LEFT: f64 = 250.0;
+const LEFT: f64 = 275.0;
 const WIDTH: f64 = 720.0;
 /// Room on the right for the figure.
 const RIGHT: f64 = 60.0;

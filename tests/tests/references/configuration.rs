@@ -98,7 +98,9 @@ fn filter(text: &mut String) {
     for Field { path, of, member } in fields(&declarations, "Document", "") {
         let default = filter_default(&declarations, &path, of, member);
         let range = filter_range(&path, member).unwrap_or_default();
-        let _ = writeln!(text, "| `{path}` | {} | {default} | {range} | {} |", kind(&member.kind), member.help);
+        // The default's column says it for both modules.
+        let help = member.help.split("; where nothing is said").next().unwrap_or_default();
+        let _ = writeln!(text, "| `{path}` | {} | {default} | {range} | {} |", kind(&member.kind), help);
     }
     variants(text, &declarations);
 }
@@ -169,7 +171,7 @@ fn filter_rule(path: &str, value: u64) -> Option<String> {
 
 fn scorer(text: &mut String) {
     text.push_str(
-        "\n## Scorer\n\nFlags of `shadow-scorer`; each has an environment variable, before which the flag goes.\n\n\
+        "\n## Scorer\n\nFlags of `shadow-scorer`; a flag goes before its environment variable.\n\n\
          | flag | variable | value | default | range | meaning |\n|---|---|---|---|---|---|\n",
     );
     for argument in Raw::command().get_arguments() {
@@ -272,5 +274,6 @@ fn plan_rule(folder: &std::path::Path, path: &str, kind: &str) -> Option<String>
     let output = crate::run("perch", &["ramp", "plan", file.to_str().unwrap()]);
     let error = String::from_utf8(output.stderr).unwrap();
     let (_, rule) = error.split_once(&format!("{path} in the plan is "))?.1.split_once(": ")?;
-    Some(rule.trim().trim_start_matches("it must be ").to_owned())
+    let rule = rule.trim().trim_start_matches("it must be ");
+    Some(rule.split(", not a percentage").next().unwrap_or_default().to_owned())
 }
