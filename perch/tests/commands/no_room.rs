@@ -42,7 +42,10 @@ impl System {
             }
             let value = held.lock().unwrap().clone();
             if asked.line.starts_with("GET /stats/prometheus") {
-                assert!(asked.line.ends_with("?filter=(wasm%7Cdynamicmodules)custom"), "case 8: Envoy shows what is asked for only");
+                assert!(
+                    asked.line.ends_with("?filter=(wasm%7Cdynamicmodules)custom"),
+                    "case 8: Envoy shows what is asked for only"
+                );
                 let canary = 2 * value.parse::<u32>().unwrap();
                 let fallbacks = if fails.load(Ordering::SeqCst) { canary * 3 / 5 } else { 0 };
                 let mut counts = counts.lock().unwrap();
