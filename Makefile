@@ -78,7 +78,7 @@ model: ## A model, if there is none of today's feature schema
 	else $(MAKE) ml-train TRAIN_FLAGS=--quick; fi
 
 ##@ Check
-.PHONY: test test-rust test-models test-load test-files console-smoke lint references
+.PHONY: test test-rust test-models test-load test-soak test-files console-smoke lint references
 test: lint test-files test-models test-rust console-smoke ## Everything that CI checks
 lint: ## Format, clippy, documentation, dependencies, scripts
 	setup/run system checks
@@ -112,6 +112,8 @@ console-smoke: ## The console in a browser, with a real guard; screenshots in te
 references: ## Write docs/cli.md, docs/configuration.md and docs/metrics.md, as the code is now
 	$(MAKE) build PROFILE=dev
 	PERCH_WRITE_REFERENCES=1 cargo test --locked --package e2e --test references
+test-soak: build data model ## 45 minutes under traffic, ill-behaved clients included, while the guard drives a rollout: no alert fires
+	$(BIN)/stack soak
 test-load: ## The accounting at full size: 200,000 requests while the scorer dies twice (`test-rust` has a tenth of it)
 	$(MAKE) build model PROFILE=dev
 	PERCH_E2E_FULL=1 cargo test --locked --workspace --test e2e accounting
@@ -119,7 +121,7 @@ test-load: ## The accounting at full size: 200,000 requests while the scorer die
 ##@ Measure (each writes target/bench/NAME.json; gateway and system also docs/benchmarks.md's tables, gateway README's chart)
 .PHONY: bench-gateway bench-scorer bench-system
 bench-gateway: build model ## What a request costs with Perch, without, and with other ways to mirror it
-	$(BIN)/bench gateway
+	$(BIN)/bench gateway $(BENCH_FLAGS)
 bench-system: build model ## How many gateway cores one scorer core observes, and how its cost grows
 	setup/run training
 	$(BIN)/bench system

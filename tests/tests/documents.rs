@@ -258,12 +258,12 @@ fn only_one_document_says_what_was_replaced() {
 
 #[test]
 fn the_images_are_built_with_the_pinned_compiler() {
-    let pin = fs::read_to_string(root().join("rust-toolchain.toml")).unwrap();
-    let channel = pin.lines().find_map(|line| line.strip_prefix("channel = ")).unwrap().trim_matches('"');
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let version = manifest.lines().find_map(|line| line.strip_prefix("rust-version = ")).unwrap().trim_matches('"');
     let dockerfile = fs::read_to_string(root().join("docker/Dockerfile")).unwrap();
     assert!(
-        dockerfile.contains(&format!("ARG RUST={channel}-")),
-        "docker/Dockerfile takes another Rust than {channel}"
+        dockerfile.contains(&format!("ARG RUST={version}.")),
+        "docker/Dockerfile takes another Rust than {version}"
     );
 }
 

@@ -37,6 +37,9 @@ pub(crate) struct Options {
     /// Beside the gateways of another checkout that has been built, e.g. of the commit before a change (`before_…`)
     #[arg(long, value_name = "CHECKOUT")]
     before: Option<PathBuf>,
+    /// Rounds, each with new Envoys; fewer take less time and tell less
+    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u32).range(3..=99))]
+    rounds: u32,
 }
 
 /// One way of asking.
@@ -96,16 +99,18 @@ pub(crate) struct Besides {
     pub(crate) frozen: Vec<beside::Frozen>,
 }
 
-/// Rounds, each with new Envoys: many with few turns rather than the other way round, since an Envoy stays as fast or slow
-/// as it has started, and since a median of few rounds lies above the spread of as few others by chance alone (of five rounds
-/// once in twelve comparisons, of nine once in sixty-eight).
-const ROUNDS: usize = 9;
+impl Options {
+    /// Rounds after the others that ask what a request costs and nothing more, of those whom promises are about: one Envoy
+    /// differs from the next of the same configuration by more than a turn does from another, so it is their number that
+    /// tells a few percent. Latencies stay those of the rounds before, since a spread grows with its rounds.
+    const fn rounds_of_cost(&self) -> u32 {
+        self.rounds + self.rounds / 3
+    }
+}
 
-/// Rounds after these that ask what a request costs and nothing more, of those whom promises are about: one Envoy differs
-/// from the next of the same configuration by more than a turn does from another, so it is their number that tells a few
-/// percent. Latencies stay those of [`ROUNDS`], since a spread grows with its rounds.
-const ROUNDS_OF_COST: usize = 12;
-
+/// Many rounds with few turns rather than the other way round, since an Envoy stays as fast or slow as it has started, and
+/// since a median of few rounds lies above the spread of as few others by chance alone (of five rounds once in twelve
+/// comparisons, of nine once in sixty-eight).
 pub(crate) async fn run(options: &Options) -> Result<()> {
     let cores = Cores::split()?;
     machine::pin(std::process::id(), &cores.rest)?;
@@ -124,11 +129,12 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     let mut measured: Vec<Measured> = cases.into_iter().map(|case| Measured { case, figures: Vec::new() }).collect();
     let mut observed = observed::Observed::default();
     let mut idle = beside::Idle::default();
-    for round in 0..ROUNDS {
+    let rounds = options.rounds;
+    for round in 0..rounds {
         let variants = variants::start(beside, &cores, &options.only, before).await?;
         for measured in &mut measured {
             let Case { kind, protocol } = measured.case;
-            eprintln!("round {} of {ROUNDS}: {} bytes, {} items, {protocol:?}", round + 1, kind.bytes, kind.items);
+            eprintln!("round {} of {rounds}: {} bytes, {} items, {protocol:?}", round + 1, kind.bytes, kind.items);
             let (taken, turns): (fn(&str) -> bool, _) = match measured.case {
                 FIRST if options.quick => (|_| true, Turns { saturated: 5, steady: 0 }),
                 FIRST => (|_| true, Turns { saturated: 3, steady: 3 }),
@@ -145,8 +151,9 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     }
     if !short && let Some(first) = measured.first_mut() {
         let promised = PROMISED.map(str::to_owned);
-        for round in 0..ROUNDS_OF_COST {
-            eprintln!("round {} of {ROUNDS_OF_COST}: what a request costs", round + 1);
+        let rounds = options.rounds_of_cost();
+        for round in 0..rounds {
+            eprintln!("round {} of {rounds}: what a request costs", round + 1);
             let variants = variants::start(beside, &cores, &promised, before).await?;
             first.round(&variants.iter().collect::<Vec<_>>(), Turns { saturated: 3, steady: 0 }).await?;
             observed.add(&variants).await?;

@@ -3,7 +3,7 @@
 //! `perch status` disagree.
 
 mod ill_behaved;
-mod queries;
+pub(super) mod queries;
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ use super::demo::guarded::Guard;
 use super::demo::promises::Promises;
 use super::demo::tally::{Tally, listed, millis};
 use super::demo::traffic::Traffic;
-use super::demo::{model_is_there, models};
+use super::demo::{NO_ALERT, model_is_there, models};
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -36,7 +36,6 @@ const USERS: u32 = 2_000;
 const TRANSACTIONS: u64 = 89_843;
 
 const NO_ERRORS: &str = "no well-behaved client met an error";
-const NO_ALERT: &str = "no alert fired";
 const NOT_STOPPED: &str = "the guard neither rolled back nor froze";
 const FINISHED: &str = "the guard took the model to 100 %";
 

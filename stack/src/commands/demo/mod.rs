@@ -24,6 +24,8 @@ use promises::Promises;
 use traffic::Traffic;
 use walk::Walk;
 
+pub(super) const NO_ALERT: &str = "no alert fired";
+
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// Users in the traffic
@@ -98,6 +100,8 @@ async fn walked(stack: &mut Stack, options: &Options) -> anyhow::Result<Promises
     guarded::act(stack, &few, &mut promises).await?;
     if stack.parts().contains(&Part::Prometheus) {
         counts::dashboards(stack).await?;
+        let fired = super::soak::queries::fired(stack).await?;
+        promises.check(NO_ALERT, fired.is_empty(), fired.join(", "));
     }
     Ok(promises)
 }
