@@ -126,6 +126,9 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     let beside = Beside { application, scorer: scorer.address };
     let before = options.before.as_deref();
 
+    let frozen =
+        if short { Vec::new() } else { beside::frozen(beside, &cores, &[FIRST.kind, WORKED.kind, SLOW]).await? };
+
     let mut measured: Vec<Measured> = cases.into_iter().map(|case| Measured { case, figures: Vec::new() }).collect();
     let mut observed = observed::Observed::default();
     let mut idle = beside::Idle::default();
@@ -168,7 +171,6 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
         .and_then(|first| first.of("perch_10"))
         .map_or(0.0, |figures| 0.1 * figures.steady[0].rate.median());
     let model_alone = beside::model_alone(scorer.address, &Arc::new(FIRST.kind.exchanges()), rate).await?;
-    let frozen = beside::frozen(beside, &cores, &[FIRST.kind, WORKED.kind, SLOW]).await?;
     write::all(&Found { measured, observed, besides: Some(Besides { model_alone, idle, frozen }) }, true)
 }
 
