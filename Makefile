@@ -112,7 +112,7 @@ console-smoke: ## The console in a browser, with a real guard; screenshots in te
 references: ## Write docs/cli.md, docs/configuration.md and docs/metrics.md, as the code is now
 	$(MAKE) build PROFILE=dev
 	PERCH_WRITE_REFERENCES=1 cargo test --locked --package e2e --test references
-test-soak: build data model ## 45 minutes under traffic, ill-behaved clients included, while the guard drives a rollout: no alert fires
+test-soak: build data model ## 45 minutes under load, with some ill-behaved clients, while the guard drives a rollout; fails if an alert fires
 	$(BIN)/stack soak
 test-load: ## The accounting at full size: 200,000 requests while the scorer dies twice (`test-rust` has a tenth of it)
 	$(MAKE) build model PROFILE=dev

@@ -67,7 +67,7 @@ struct Bar<'a> {
 }
 
 /// # Errors
-/// When there is no such result, or a file cannot be written.
+/// When the result cannot be read, or a file cannot be written.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let usual = || Ok::<_, anyhow::Error>(Place::find()?.file("target/bench/gateway.json"));
     let path = options.from.clone().map_or_else(usual, Ok)?;

@@ -37,7 +37,7 @@ enum Command {
     Status,
     /// Walk a rollout on the real thing: 0 → 10 % → 50 % → 100 %, a scorer killed under load, and back to 0, then by the guard
     Demo(commands::demo::Options),
-    /// Hold everything under traffic, ill-behaved clients included, and fail where an alert fires or the guard stops a rollout
+    /// Run everything under load, with some ill-behaved clients, and fail if an alert fires or the guard stops the rollout
     Soak(commands::soak::Options),
 }
 

@@ -6,6 +6,10 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+/// Bodies that ask for nothing the application could answer.
+pub const GARBAGE: [&str; 7] =
+    ["not JSON", "", "{\"txn_ids\":[]}", "{\"txn_ids\":[\"bad\"]}", "{\"txn_ids\":null}", "[[[[[[[[", "\u{0}\u{1}"];
+
 /// A plain TCP connection.
 #[derive(Debug)]
 pub struct Raw {

@@ -41,7 +41,7 @@ pub(crate) struct Frozen {
 }
 
 /// Clients that wait at the same time.
-const WAITING: usize = 16;
+pub(crate) const WAITING: usize = 16;
 
 /// Each build of the filter, with applications of each kind.
 ///

@@ -67,7 +67,7 @@ const WORKED: Case = Case { kind: Kind { work_ms: 2, ..FIRST.kind }, protocol: P
 const PROMISED: [&str; 8] =
     ["none", "none_again", "mirror", "perch_0", "perch_10", "perch_wasm_0", "before_0", "before_wasm_0"];
 
-/// Whom the case with an application that takes its time is asked of besides.
+/// Measured too in the case with an application that takes its time.
 const REFUSED: &str = "perch_refused";
 
 /// Slower than the deadline for the candidate.
@@ -100,7 +100,7 @@ pub(crate) struct Besides {
 }
 
 impl Options {
-    /// Rounds after the others that ask what a request costs and nothing more, of those whom promises are about: one Envoy
+    /// Further rounds, which measure only the CPU of a request, and only of the gateways in [`PROMISED`]: one Envoy
     /// differs from the next of the same configuration by more than a turn does from another, so it is their number that
     /// tells a few percent. Latencies stay those of the rounds before, since a spread grows with its rounds.
     const fn rounds_of_cost(&self) -> u32 {

@@ -156,8 +156,11 @@ impl Drop for Healthy {
     }
 }
 
-/// Gateways with the whole traffic in the canary whose scorer takes connections and never responds, unwatched, so that each
-/// request waits for it as long as it may. By name.
+/// The deadline of [`frozen`]'s gateways for the candidate, in ms; the filter's own default.
+pub(crate) const DEADLINE_MS: u32 = 250;
+
+/// Gateways with all users in the canary, by the filter's build. Their scorer accepts connections and never responds; without
+/// Envoy's checks of it, each request waits for the whole deadline.
 ///
 /// # Errors
 /// When one does not start.
@@ -166,7 +169,9 @@ pub(crate) async fn frozen(beside: Beside, cores: &Cores) -> Result<Vec<(&'stati
     for (name, module) in [("native", Module::Native), ("WebAssembly", Module::Wasm)] {
         let silent = TcpListener::bind("127.0.0.1:0")?;
         let beside = Beside { scorer: silent.local_addr()?, ..beside };
-        let stack = perch(beside, module)?.scorer_checks(false).share(Share::ALL).start().await?;
+        let deadline = json!({ "scorer": { "deadline_ms": DEADLINE_MS } });
+        let builder = perch(beside, module)?.scorer_checks(false).share(Share::ALL).filter_config(&deadline);
+        let stack = builder.start().await?;
         machine::pin(stack.pid(Part::Gateway).context("no Envoy")?, &cores.gateway)?;
         started.push((name, stack, silent));
     }

@@ -5,8 +5,9 @@ use std::fmt::Write as _;
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::beside::Frozen;
+use super::beside::{Frozen, WAITING};
 use super::turns::{Figures, SHARES};
+use super::variants::DEADLINE_MS;
 use super::{Besides, Case, Found, Measured};
 use crate::figures::{Rounds, rounded};
 use crate::{chart, report};
@@ -249,9 +250,10 @@ fn sentences(first: &Measured, worked: Option<&Measured>, besides: &Besides) -> 
             );
         }
     }
-    text.push_str(
-        "\nA scorer that takes connections and never responds, all users in the canary, 16 of them at once, a deadline of \
-         250 ms:\n\n| filter | the application takes, ms | p50, ms | p99 | slowest |\n|---|---|---|---|---|\n",
+    let _ = write!(
+        text,
+        "\nA scorer that accepts connections and never responds, all users in the canary, {WAITING} of them at once, a deadline \
+         of {DEADLINE_MS} ms:\n\n| filter | the application takes, ms | p50, ms | p99 | slowest |\n|---|---|---|---|---|\n"
     );
     for Frozen { build, work_ms, p50, p99, slowest } in &besides.frozen {
         let _ = writeln!(text, "| {build} | {work_ms} | {p50:.1} | {p99:.1} | {slowest:.1} |");

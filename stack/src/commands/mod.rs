@@ -8,6 +8,7 @@ pub(crate) mod soak;
 pub(crate) mod status;
 pub(crate) mod up;
 
+use anyhow::Context as _;
 use contract::switch::{self, Share};
 use stack::ports::Ports;
 use stack::{Builder, Error};
@@ -29,6 +30,19 @@ pub(crate) fn deployment() -> Result<Builder, Error> {
         .scorer_checks(true)
         .monitoring(true)
         .guard(true))
+}
+
+/// As [`deployment`], in a folder of its own with a copy of the champion, emptied first: logs, series and alerts of an earlier
+/// run would pass for this one's.
+fn isolated(name: &str) -> anyhow::Result<Builder> {
+    let builder = deployment()?;
+    let dir = builder.place().state().join(name);
+    if dir.exists() {
+        std::fs::remove_dir_all(&dir).with_context(|| format!("clearing {}", dir.display()))?;
+    }
+    let registry = dir.join("registry");
+    demo::models::copy_champion(&builder.place().file("models/registry"), &registry)?;
+    Ok(builder.dir(dir).registry(registry).share(Share::OFF))
 }
 
 fn start_share() -> Result<Share, Error> {

@@ -1,5 +1,5 @@
-//! `stack soak`: everything held under traffic while the guard drives a rollout and some clients misbehave. It fails where
-//! an alert fires, the guard stops, a well-behaved client meets an error, or the replaced system's queries and
+//! `stack soak`: the whole stack under load, with some ill-behaved clients, while the guard drives a rollout. It fails if an
+//! alert fires, the guard stops the rollout, a well-behaved client meets an error, or the `lm_*` dashboard queries and
 //! `perch status` disagree.
 
 mod ill_behaved;
@@ -8,10 +8,8 @@ pub(super) mod queries;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
 use clap::Args;
 use contract::ports::Part;
-use contract::switch::Share;
 use stack::Stack;
 
 use self::ill_behaved::IllBehaved;
@@ -19,7 +17,7 @@ use super::demo::guarded::Guard;
 use super::demo::promises::Promises;
 use super::demo::tally::{Tally, listed, millis};
 use super::demo::traffic::Traffic;
-use super::demo::{NO_ALERT, model_is_there, models};
+use super::demo::{NO_ALERT, model_is_there};
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -40,15 +38,7 @@ const NOT_STOPPED: &str = "the guard neither rolled back nor froze";
 const FINISHED: &str = "the guard took the model to 100 %";
 
 pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
-    let builder = super::deployment()?;
-    let dir = builder.place().state().join("soak");
-    // Alerts of an earlier run are not this one's.
-    if dir.exists() {
-        std::fs::remove_dir_all(&dir).with_context(|| format!("clearing {}", dir.display()))?;
-    }
-    let registry = dir.join("registry");
-    models::copy_champion(&builder.place().file("models/registry"), &registry)?;
-    let mut stack = builder.dir(dir).registry(registry).share(Share::OFF).prepare()?;
+    let mut stack = super::isolated("soak")?.prepare()?;
     say!("Starting everything; then {} minutes of {} requests a second", options.minutes, options.rate);
     stack.start().await?;
     let outcome = tokio::select! {
@@ -90,20 +80,20 @@ async fn held(stack: &Stack, options: &Options) -> anyhow::Result<Promises> {
         if minute > reported {
             reported = minute;
             say!(
-                "  minute {minute:>3}  {}, rules {}, model {}, fallbacks {}, slowest {} ms, alerts {}",
+                "  minute {minute:>3}  {}, rules {}, model {}, fallbacks {}, slowest {} ms, pending alerts {}",
                 seen.words(),
                 tally.rules,
                 tally.model,
                 listed(&tally.fallbacks),
                 millis(tally.slowest),
-                queries::states(stack).await?
+                queries::pending(stack).await?
             );
         }
     }
     let seen = guard.look().await?;
     promises.check(FINISHED, seen.share == Some(1.0), seen.words());
     say!("\nIll-behaved clients  {}", ill_behaved.finish().await);
-    say!("What the replaced system's queries say ({}), and `perch status`", stack.url(Part::Prometheus));
+    say!("The `lm_*` dashboard queries ({}) and `perch status`", stack.url(Part::Prometheus));
     windows.compare(stack, &mut promises).await?;
     Ok(promises)
 }

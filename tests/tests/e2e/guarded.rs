@@ -9,12 +9,12 @@ use contract::names::{FALLBACK, PASSED_THROUGH};
 use contract::switch::Share;
 use e2e::client::{PATH, question};
 use e2e::load::Load;
-use e2e::raw::{self, Raw};
+use e2e::raw::{self, GARBAGE, Raw};
 use e2e::real::{Real, TRANSACTIONS};
 use serde_json::Value;
 use stack::{Part, Stack};
 
-/// As the plan of weeks that `perch ramp plan` prints, but for its times.
+/// The default plan in seconds instead of weeks, with fewer steps.
 const PLAN: &str = "
 steps: [50%, 100%]
 minimum_time: 4s
@@ -72,14 +72,13 @@ async fn a_rollout_beside_ill_behaved_clients_is_neither_rolled_back_nor_frozen(
     for _ in 0..SLOW {
         slow.spawn(uploads_slowly(real.address(), Arc::clone(&over)));
     }
-    let garbage = ["not JSON", "", "{\"txn_ids\":[]}", "{\"txn_ids\":[\"bad\"]}", "[[[[[[[[", "\u{0}\u{1}"];
     let whole = raw::post(PATH, &[("x-user-id", "leaves")], &question([88]));
     let mut share = None;
     for round in 0..ROUNDS {
         let load = Load::start(real.address(), REQUESTS, 8, TRANSACTIONS);
         // One in twenty sends garbage, and as many leave: in the middle of their request, or before the response.
         for number in 0..usize::try_from(REQUESTS / 20)? {
-            let body = garbage.get(number % garbage.len()).copied().unwrap_or_default();
+            let body = GARBAGE.get(number % GARBAGE.len()).copied().unwrap_or_default();
             let mut client = Raw::connect(real.address()).await?;
             client.write(&raw::post(PATH, &[("x-user-id", &format!("garbage-{number}"))], body.as_bytes())).await?;
             ensure!(client.read(9).await?.starts_with(b"HTTP/1.1 "), "garbage gets no response");

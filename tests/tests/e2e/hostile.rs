@@ -8,7 +8,7 @@ use contract::switch::Share;
 use e2e::client::{PATH, question, suggest};
 use e2e::eventually::eventually;
 use e2e::load::Load;
-use e2e::raw::{self, Raw};
+use e2e::raw::{self, GARBAGE, Raw};
 use e2e::real::{Real, TRANSACTIONS};
 use e2e::scripted::{MODEL_LABEL, RULES_LABEL, Scripted, good_answer, items, model_script, with_observer};
 use e2e::upstream::{Received, Script};
@@ -129,10 +129,8 @@ async fn clients_that_send_garbage_change_nothing_for_the_others() -> anyhow::Re
     const REQUESTS: u64 = 4_000;
     let real = Real::start(|builder| builder.share(Share::ALL).concurrency(2).access_log(false)).await?;
     let load = Load::start(real.address(), REQUESTS, 16, TRANSACTIONS);
-    let garbage =
-        ["not JSON", "", "{\"txn_ids\":[]}", "{\"txn_ids\":[\"bad\"]}", "{\"txn_ids\":null}", "[[[[[[[[", "\u{0}\u{1}"];
     for number in 0..usize::try_from(REQUESTS / 20)? {
-        let body = garbage.get(number % garbage.len()).copied().unwrap_or_default();
+        let body = GARBAGE.get(number % GARBAGE.len()).copied().unwrap_or_default();
         let request = raw::post(PATH, &[("x-user-id", &format!("garbage-{number}"))], body.as_bytes());
         let mut client = Raw::connect(real.address()).await?;
         client.write(&request).await?;

@@ -49,7 +49,8 @@ async fn a_listener_update_in_the_middle_of_calls_ends_neither_envoy_nor_the_fil
             .share(Share::ALL)
             .concurrency(1)
             .filter_config(&json!({"scorer": {"deadline_ms": 20_000}}))
-            .edit_config(move |text| dynamic(&text, &lds).unwrap_or_default())
+            // An error goes where Envoy refuses it, and shows it.
+            .edit_config(move |text| dynamic(&text, &lds).unwrap_or_else(|error| format!("{error:#}")))
     })
     .await?;
     let pid = gateway.stack.pid(stack::Part::Gateway);

@@ -47,18 +47,7 @@ pub(crate) struct Options {
 
 pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let began = Instant::now();
-    let builder = super::deployment()?;
-    let dir = builder.place().state().join("demo");
-    // Each demo is a deployment of its own: earlier logs and series would only confuse.
-    if dir.exists() {
-        std::fs::remove_dir_all(&dir).with_context(|| format!("clearing {}", dir.display()))?;
-    }
-    let registry = dir.join("registry");
-    models::copy_champion(&builder.place().file("models/registry"), &registry)?;
-    let mut stack = builder
-        .dir(dir)
-        .registry(registry)
-        .share(Share::OFF)
+    let mut stack = super::isolated("demo")?
         .monitoring(!options.no_monitoring)
         .env(Part::Console, "PERCH_GUARD_INTERVAL", "1")
         .prepare()?;

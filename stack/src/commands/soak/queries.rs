@@ -11,7 +11,7 @@ use stack::Stack;
 use crate::commands::demo::guarded::Guard;
 use crate::commands::demo::promises::Promises;
 
-const SAME: &str = "the replaced system's queries say what `perch status` says";
+const SAME: &str = "the `lm_*` dashboard queries say what `perch status` says";
 /// Prometheus extrapolates to the edges of a window, and its window and that of two statuses differ by a scrape.
 const TOLERATED: f64 = 0.02;
 
@@ -20,10 +20,10 @@ pub(crate) async fn fired(stack: &Stack) -> anyhow::Result<Vec<String>> {
     names(&ask(stack, "count by (alertname) (count_over_time(ALERTS{alertstate=\"firing\"}[1d]))").await?)
 }
 
-/// The alerts that are pending or fire now, in words.
-pub(crate) async fn states(stack: &Stack) -> anyhow::Result<String> {
-    let names = names(&ask(stack, "ALERTS").await?)?;
-    Ok(if names.is_empty() { "none".to_owned() } else { format!("pending {}", names.join(", ")) })
+/// The alerts that are pending now, in words.
+pub(crate) async fn pending(stack: &Stack) -> anyhow::Result<String> {
+    let names = names(&ask(stack, "ALERTS{alertstate=\"pending\"}").await?)?;
+    Ok(if names.is_empty() { "none".to_owned() } else { names.join(", ") })
 }
 
 fn names(results: &[Value]) -> anyhow::Result<Vec<String>> {
