@@ -13,6 +13,7 @@
 //! | [`analysis`] | what `perch analyse` asks the scorer |
 //! | [`answer`] | where items, ids and labels stand in an answer, and how to read them |
 //! | [`evidence`] | what the guard asks the scorer, counted by user |
+//! | [`percent`] | how percentages are written |
 //! | [`frame`] | the observation batch on the wire |
 //! | [`batch_result`] | what the scorer answers to a batch |
 //! | `token` (where files have an owner) | the operator's token: reading, comparing, rotating |
@@ -27,6 +28,7 @@ pub mod frame;
 pub mod headers;
 pub mod names;
 mod picked;
+pub mod percent;
 pub mod ports;
 pub mod series;
 pub mod switch;

@@ -138,8 +138,8 @@ impl Share {
         })
     }
 
-    /// What Envoy makes of a value in its runtime, however it is written there: `10`, `12.5` (which is 12 %),
-    /// `010` (8 %), a `FractionalPercent` as YAML or JSON. `None` for what it does not take as a share; its default holds
+    /// What Envoy makes of a value in its runtime, however it is written there: `10`, `12.5` (which is 12%),
+    /// `010` (8%), a `FractionalPercent` as YAML or JSON. `None` for what it does not take as a share; its default holds
     /// then, which is off.
     #[must_use]
     pub fn from_runtime(text: &str) -> Option<Self> {
@@ -186,8 +186,8 @@ impl fmt::Display for Share {
         let millionths = self.numerator * (Denominator::Million.value() / self.denominator.value());
         let (whole, part) = (millionths / 10_000, format!("{:04}", millionths % 10_000));
         match part.trim_end_matches('0') {
-            "" => write!(f, "{whole} %"),
-            decimals => write!(f, "{whole}.{decimals} %"),
+            "" => write!(f, "{whole}%"),
+            decimals => write!(f, "{whole}.{decimals}%"),
         }
     }
 }
@@ -241,7 +241,7 @@ mod tests {
         let of = |text| Share::from_variable(text).map(Share::to_runtime);
         assert_eq!(of("0"), Ok("0".into()));
         assert_eq!(of(""), Ok("0".into()));
-        assert_eq!(of("1"), Ok("100".into()), "a bare 1 in Envoy would be 1 %");
+        assert_eq!(of("1"), Ok("100".into()), "a bare 1 in Envoy would be 1%");
         assert_eq!(of("10%"), Ok("10".into()));
         assert_eq!(of("50%"), Ok("50".into()));
         assert_eq!(of("100%"), Ok("100".into()));
@@ -316,7 +316,7 @@ mod tests {
                 })
                 .sum();
             // 200 on average, with a standard deviation of 20.
-            assert!((140.0..260.0).contains(&squares), "{percent} %: {squares}");
+            assert!((140.0..260.0).contains(&squares), "{percent}%: {squares}");
         }
     }
 

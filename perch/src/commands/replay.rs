@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use contract::answer::AnswerSchema;
+use contract::percent::Percent;
 use contract::ports::Part;
 use perch::analysis::report::Report;
 use perch::analysis::{html, text};
@@ -181,7 +182,7 @@ impl Progress {
         }
         self.shown = Some(Instant::now());
         let agreement =
-            tally.agreement().map_or_else(|| "no data".to_owned(), |value| format!("{:.1} %", value * 100.0));
+            tally.agreement().map_or_else(|| "no data".to_owned(), |value| format!("{:.1}", Percent(value)));
         eprint!(
             "\r\u{1b}[K{} compared, {} failed, agreement {agreement}",
             tally.counts.answered,
