@@ -229,7 +229,7 @@ fn label(scale: Scale, value: f64) -> String {
 fn times(span: Span) -> Vec<String> {
     let at = |seconds: u64| {
         let ms = seconds.saturating_mul(1_000);
-        if span.to - span.from > 2 * 86_400 { clock::day(ms) } else { clock::time_of_day(ms, false) }
+        if span.to - span.from > 2 * 86_400 { clock::day(ms) } else { clock::time_of_day(ms) }
     };
     vec![at(span.from), at(span.from.midpoint(span.to)), at(span.to)]
 }
