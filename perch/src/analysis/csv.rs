@@ -2,16 +2,16 @@
 
 use super::report::{Accept, Report};
 
-/// Which table.
+/// A table of the report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Table {
-    /// Every cell of the matrix: rule, model, served, items; an empty label is no opinion
+    /// Every pair of labels: rule (baseline), model (candidate), served, items; empty where an arm gave no label
     Pairs,
-    /// label, both, only_rule, only_model, neither
+    /// Items by label: label, both, only_rule, only_model, neither
     Labels,
-    /// Accept rates by source, over all answers and where the sides disagree
+    /// Accept rates by arm, over all responses and where the arms disagree
     Accept,
-    /// Whose answer people took, by pair of labels that disagree most
+    /// Whose label users accepted, for the most frequent disagreements
     Taken,
 }
 
@@ -36,8 +36,8 @@ fn heading(names: &[&str]) -> Vec<String> {
 fn pairs(report: &Report) -> Rows {
     let mut rows = vec![heading(&["rule", "model", "served", "items"])];
     rows.extend(report.pairs.iter().map(|pair| {
-        let opinion = |label: &Option<String>| label.clone().unwrap_or_default();
-        vec![opinion(&pair.rule), opinion(&pair.model), pair.served.as_str().to_owned(), pair.items.to_string()]
+        let label = |label: &Option<String>| label.clone().unwrap_or_default();
+        vec![label(&pair.rule), label(&pair.model), pair.served.as_str().to_owned(), pair.items.to_string()]
     }));
     rows
 }
@@ -58,7 +58,7 @@ fn accept(report: &Report) -> Rows {
             [("rule", accept.rule), ("model", accept.model)].into_iter().zip(accept.feedbacks)
         {
             let mut row = vec![answers.to_owned(), source.to_owned()];
-            // Empty fields: no data, which is not 0.
+            // No data is an empty field, not 0.
             row.extend(estimate.map_or_else(
                 || vec![String::new(); 4],
                 |one| [one.value, one.interval[0], one.interval[1], one.units].map(|value| value.to_string()).to_vec(),
@@ -83,7 +83,7 @@ fn taken(report: &Report) -> Rows {
     rows
 }
 
-/// A field that a spreadsheet would take for a formula is marked as text: labels come from an application's answers.
+/// A field that a spreadsheet would take for a formula is marked as text: labels come from an application's responses.
 fn quoted(field: &str) -> String {
     let formula = field.starts_with(['=', '+', '-', '@', '\t', '\r']) && field.parse::<f64>().is_err();
     let field = if formula { format!("'{field}") } else { field.to_owned() };
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn awkward_labels_stay_one_field_and_are_no_formula() {
+    fn awkward_labels_stay_one_field_and_are_not_a_formula() {
         assert_eq!(quoted("a,\"b\""), "\"a,\"\"b\"\"\"");
         assert_eq!(quoted("=HYPERLINK()"), "'=HYPERLINK()");
         assert_eq!(quoted("-0.5"), "-0.5");

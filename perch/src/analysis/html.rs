@@ -1,101 +1,107 @@
 //! The figures as one page that needs nothing else: no script, no font, no picture from anywhere.
+//!
+//! The template escapes everything that it is given: labels come from an application's responses.
 
 use contract::percent::Percent;
+use minijinja::value::Serde;
+use minijinja::{Environment, Error, UndefinedBehavior};
+use serde::Serialize;
 
-use super::report::{Accept, Report};
-use super::{chart, text};
+use super::chart::{self, Chart};
+use super::report::{Disagreement, Report};
+use super::text;
 
-const STYLE: &str = include_str!("report.css");
+const TEMPLATE: &str = "report.html";
+
+/// The page as the template takes it.
+#[derive(Serialize)]
+struct Page {
+    style: &'static str,
+    span: String,
+    tiles: [(&'static str, String); 4],
+    mismatch: bool,
+    ratio: String,
+    accept: Chart,
+    effects: [(&'static str, String); 2],
+    taken: Chart,
+    labels: Chart,
+    label_table: Table,
+    heat_map: Chart,
+    disagreements: Table,
+}
+
+#[derive(Serialize)]
+struct Table {
+    heading: &'static [&'static str],
+    rows: Vec<Vec<String>>,
+}
 
 /// The page.
-#[must_use]
-pub fn render(report: &Report) -> String {
-    let tiles = [
-        ("Agreement", text::percent(report.agreement)),
-        ("Cohen's kappa", text::kappa(report.kappa)),
-        ("Accept rate, rules", text::percent(report.accept.rule)),
-        ("Accept rate, model", text::percent(report.accept.model)),
-    ];
-    let tiles: String = tiles
-        .iter()
-        .map(|(name, value)| format!("<div class=\"tile\"><dt>{name}</dt><dd>{}</dd></div>", escape(value)))
-        .collect();
-    let mismatch = report.ratio.as_ref().is_some_and(|ratio| ratio.mismatch);
-    let sections = [
-        section("Accept rate by source", &(chart::accept(report) + &effects(report))),
-        section("Whose answer people took where the sides disagree", &chart::taken(report)),
-        section("Agreement by label", &(chart::labels(report) + &labels(report))),
-        section("What the rules say against what the model says", &chart::heat_map(report)),
-        section("Pairs that disagree most", &pairs(report)),
-    ]
-    .concat();
-    format!(
-        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
-         <meta name=\"color-scheme\" content=\"light dark\"><title>Perch: rules and model compared</title>\
-         <style>{STYLE}</style></head><body><main><h1>Rules and model compared</h1><p>{}</p>\
-         <dl class=\"tiles\">{tiles}</dl><p class=\"{}\">Sample ratio: {}</p>{sections}\
-         <footer>Intervals are at 95%, users or groups of users being the units. Kappa's variance: Fleiss, Cohen &amp; \
-         Everitt 1969, times the design effect of agreement. Rates: Deng, Knoblich &amp; Lu 2018.</footer>\
-         </main></body></html>\n",
-        escape(&text::span(report)),
-        if mismatch { "bad" } else { "plain" },
-        escape(&text::ratio(report)),
-    )
+///
+/// # Errors
+/// When the template is wrong, which a test would show.
+pub fn render(report: &Report) -> Result<String, Error> {
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    // The name's ending makes the environment escape.
+    environment.add_template(TEMPLATE, include_str!("report.html"))?;
+    environment.get_template(TEMPLATE)?.render(Serde(page(report)))
 }
 
-fn section(title: &str, body: &str) -> String {
-    format!("<section><h2>{}</h2>{body}</section>", escape(title))
+fn page(report: &Report) -> Page {
+    Page {
+        style: include_str!("report.css"),
+        span: text::span(report),
+        tiles: [
+            ("Agreement", text::percent(report.agreement)),
+            ("Cohen's kappa", text::kappa(report.kappa)),
+            ("Accept rate, baseline", text::percent(report.accept.rule)),
+            ("Accept rate, candidate", text::percent(report.accept.model)),
+        ],
+        mismatch: report.ratio.as_ref().is_some_and(|ratio| ratio.mismatch),
+        ratio: text::ratio(report),
+        accept: chart::accept(report),
+        effects: [
+            ("All responses", text::effect(&report.accept)),
+            ("Where the arms disagree", text::effect(&report.disputed)),
+        ],
+        taken: chart::taken(report),
+        labels: chart::labels(report),
+        label_table: labels(report),
+        heat_map: chart::heat_map(report),
+        disagreements: disagreements(report),
+    }
 }
 
-fn effects(report: &Report) -> String {
-    let line = |name: &str, accept: &Accept| format!("<li>{name}: {}</li>", escape(&text::effect(accept)));
-    format!("<ul>{}{}</ul>", line("All answers", &report.accept), line("Where they disagree", &report.disputed))
-}
-
-fn labels(report: &Report) -> String {
+fn labels(report: &Report) -> Table {
     let rows = report.labels.iter().map(|label| {
         let counts = [label.both, label.only_rule, label.only_model, label.neither].map(|count| count.to_string());
         std::iter::once(label.label.clone()).chain(counts).collect()
     });
-    table(&["label", "both", "only rules", "only model", "neither"], rows)
+    Table { heading: &["label", "both", "only baseline", "only candidate", "neither"], rows: rows.collect() }
 }
 
-fn pairs(report: &Report) -> String {
-    let rows = report.disagreements.iter().map(|pair| {
-        let samples: Vec<String> = pair
-            .samples
-            .iter()
-            .map(|sample| {
-                let sure = sample.model_confidence.map(|sure| format!(" at {:.0}", Percent(sure))).unwrap_or_default();
-                format!("{} ({} answered, model {}{sure})", sample.item, sample.served.as_str(), sample.model_version)
-            })
-            .collect();
+fn disagreements(report: &Report) -> Table {
+    let row = |pair: &Disagreement| {
+        let samples = pair.samples.iter().map(|sample| {
+            let confidence =
+                sample.model_confidence.map(|confidence| format!(", confidence {:.0}", Percent(confidence)));
+            let model = format!("{}{}", sample.model_version, confidence.unwrap_or_default());
+            format!("{} ({} served, model {model})", sample.item, sample.served.as_str())
+        });
         vec![
             pair.rule.clone(),
             pair.model.clone(),
             pair.items.to_string(),
             format!("{:.1}", Percent(pair.share)),
             text::taken(pair.taken),
-            samples.join("; "),
+            samples.collect::<Vec<_>>().join("; "),
         ]
-    });
-    table(&["rules say", "model says", "items", "share", "people took", "samples"], rows)
-}
-
-fn table(heading: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
-    let cells = |row: &[String]| row.iter().map(|cell| format!("<td>{}</td>", escape(cell))).collect::<String>();
-    let body: String = rows.map(|row| format!("<tr>{}</tr>", cells(&row))).collect();
-    if body.is_empty() {
-        return "<p class=\"none\">no data</p>".to_owned();
+    };
+    Table {
+        heading: &["baseline", "candidate", "items", "share", "users accepted", "samples"],
+        rows: report.disagreements.iter().map(row).collect(),
     }
-    let heading: String = heading.iter().map(|name| format!("<th scope=\"col\">{name}</th>")).collect();
-    format!("<div class=\"scroll\"><table><thead><tr>{heading}</tr></thead><tbody>{body}</tbody></table></div>")
-}
-
-/// Text as HTML shows it: labels come from an application's answers.
-pub(super) fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
 }
 
 #[cfg(test)]
@@ -107,21 +113,21 @@ mod tests {
     use contract::names::Arm;
 
     #[test]
-    fn the_page_has_its_charts_and_asks_nobody_for_anything() {
-        let page = render(&Report::of(analysis(), Some(0.1)));
+    fn the_page_has_its_charts_and_loads_nothing_from_elsewhere() {
+        let page = render(&Report::of(analysis(), Some(0.1))).unwrap();
         assert_eq!(page.matches("<svg").count(), 4);
         for outside in ["http:", "https:", "//", "src=", "<script", "@import", "url("] {
             assert!(!page.contains(outside), "{outside}");
         }
         assert!(page.contains("prefers-color-scheme: dark"));
-        assert!(page.contains("+20.0 points") && page.contains("rules travel, model fuel: 120 items"));
+        assert!(page.contains("+20.0 points") && page.contains("baseline travel, candidate fuel: 120 items"));
     }
 
     #[test]
     fn a_label_is_text_whatever_it_holds() {
         let evil = "<script>alert(1)</script>\"'";
         let pair = Pair { rule: Some(evil.into()), model: Some("a".into()), served: Arm::Baseline, items: 9 };
-        let page = render(&Report::of(Analysis { pairs: vec![pair], ..analysis() }, None));
+        let page = render(&Report::of(Analysis { pairs: vec![pair], ..analysis() }, None)).unwrap();
         assert!(!page.contains("<script") && page.contains("&lt;script&gt;"));
     }
 
@@ -137,7 +143,7 @@ mod tests {
             samples: vec![],
             ..analysis()
         };
-        let page = render(&Report::of(empty, None));
+        let page = render(&Report::of(empty, None)).unwrap();
         assert!(page.matches("no data").count() >= 8 && !page.contains("NaN"), "{page}");
     }
 }

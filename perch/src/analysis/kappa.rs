@@ -1,23 +1,24 @@
-//! Cohen's kappa: agreement beyond what the two sides' habits alone would bring.
+//! Cohen's kappa: agreement beyond what the two arms' label frequencies alone would give.
 //!
-//! `κ = (pₒ − pₑ)/(1 − pₑ)` with pₒ the share of equal labels and pₑ what independent sides with these marginals would
-//! have. Its variance for independent items is that of Fleiss, Cohen & Everitt, "Large sample standard errors of kappa and
-//! weighted kappa", Psychological Bulletin 72 (1969), equation (13). Items of one user are not independent, so the caller
-//! multiplies it by the design effect that was measured for agreement itself (Kish, "Survey sampling", 1965, section 8.2).
+//! `κ = (pₒ − pₑ)/(1 − pₑ)` with pₒ the fraction of equal labels and pₑ what independent arms with these marginals
+//! would have. Its variance for independent items is that of Fleiss, Cohen & Everitt, "Large sample standard errors of
+//! kappa and weighted kappa", Psychological Bulletin 72 (1969), equation (13). Items of one user are not independent,
+//! so the caller multiplies it by the design effect that was measured for agreement itself (Kish, "Survey sampling",
+//! 1965, section 8.2).
 
 use std::collections::BTreeMap;
 
-/// Kappa of a table, with its variance for independent items.
+/// Kappa of a table of labels, with its variance for independent items.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Kappa {
     /// −1..=1.
     pub value: f64,
-    /// Of `value`, as if items were independent.
+    /// The variance of `value` if items were independent.
     pub variance: f64,
 }
 
-/// Kappa of `cells`: (what the rules say, what the model says, items). `None` without items, or where both sides only ever
-/// say one label, which leaves nothing beyond chance.
+/// Kappa of `cells`: (the baseline's label, the candidate's label, items). `None` without items, or if both arms only
+/// ever give one label, which leaves nothing beyond chance.
 #[must_use]
 #[allow(clippy::cast_precision_loss)]
 pub fn of<'a>(cells: impl IntoIterator<Item = (&'a str, &'a str, u64)>) -> Option<Kappa> {

@@ -1,14 +1,16 @@
-//! Which side is better, with proof: what `perch analyse` works out of the scorer's counts ([`contract::analysis`]).
+//! Baseline and candidate compared: what `perch analyse` computes from the scorer's counts ([`contract::analysis`]).
 //!
 //! | module | what it does |
 //! |---|---|
 //! | [`report`] | rates, effects, intervals and tests: the figures |
+//! | [`pairs`] | items by their pair of labels |
 //! | [`kappa`] | agreement beyond chance |
-//! | [`text`], [`csv`], [`html`] | the same figures for a terminal, for other programs, and as one self-contained page |
+//! | [`text`], [`csv`], [`html`] | the figures for a terminal, for other programs, and as one self-contained page |
 
 mod chart;
 pub mod csv;
 pub mod html;
 pub mod kappa;
+pub mod pairs;
 pub mod report;
 pub mod text;

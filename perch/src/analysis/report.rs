@@ -1,9 +1,9 @@
 //! The figures of an analysis.
 //!
-//! Two kinds of intervals, both at 95%. `interval` is that of one look, as a report takes it: the estimate ± 1.96 of its
-//! standard errors, users (or groups of users) being the units ([`crate::stats::clusters`]). `always` holds however often
-//! one looks ([`crate::stats::normal`], [`crate::stats::ratio`]), and is wider: use it when the analysis is run again and
-//! again until it says something.
+//! Two kinds of intervals, both at 95%. `interval` is for a single analysis: the estimate ± 1.96 of its standard
+//! errors, users (or groups of users) being the units ([`crate::stats::clusters`]). `anytime_ci` is a confidence
+//! sequence ([`crate::stats::normal`], [`crate::stats::ratio`]): it is valid at every moment and wider, so it is the
+//! one to read when the analysis is repeated until it shows something.
 
 use std::collections::BTreeMap;
 
@@ -13,6 +13,7 @@ use contract::names::{Arm, Cohort};
 use serde::Serialize;
 
 use super::kappa;
+use super::pairs::LabelPairs;
 use crate::stats::clusters::{Difference, Rate, rate};
 use crate::stats::ratio::{self, Split};
 
@@ -22,104 +23,104 @@ const Z: f64 = 1.959_964;
 const REQUIRED: f64 = 3.688_879;
 /// `ln(1/α)`, α = 1%, from which on a split is a mismatch.
 const MISMATCH: f64 = 4.605_170;
-/// Size of a difference in accept rates that matters, for the bounds that always hold.
+/// Difference in accept rates at which the confidence sequence is narrowest.
 const PRIOR: f64 = 0.05;
-/// Pairs shown, and samples of each.
-const PAIRS: usize = 15;
+/// Disagreements listed, and samples of each.
+const PAIRS: usize = 20;
 const SAMPLES: usize = 3;
 
-/// A figure with the interval in which it lies.
+/// An estimate with its interval.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Estimate {
-    /// The figure.
+    /// The estimate.
     pub value: f64,
-    /// Lower and upper end, at 95% for one look.
+    /// Lower and upper end of the 95% interval for a single analysis.
     pub interval: [f64; 2],
-    /// Users, or groups of users, behind it.
+    /// Users, or groups of users, that it is estimated from.
     pub units: f64,
 }
 
-/// A difference, model minus rules.
+/// A difference, candidate minus baseline.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Effect {
     /// The difference.
     pub value: f64,
-    /// At 95% for one look.
+    /// The 95% interval for a single analysis.
     pub interval: [f64; 2],
-    /// At 95% however often one looks.
-    pub always: [f64; 2],
+    /// The 95% confidence sequence, which is valid at every moment.
+    pub anytime_ci: [f64; 2],
 }
 
-/// Accept rates by the side that gave the answer. `None` while a side has fewer than two users with feedback.
+/// Accept rates by the arm that was served. `None` while an arm has fewer than two users with feedback.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Accept {
-    /// Of the rules' answers.
+    /// Of the baseline.
     pub rule: Option<Estimate>,
-    /// Of the model's answers.
+    /// Of the candidate.
     pub model: Option<Estimate>,
-    /// Model minus rules.
+    /// Candidate minus baseline.
     pub effect: Option<Effect>,
-    /// Feedbacks behind them: on the rules' and on the model's answers.
+    /// Feedback events on baseline and on candidate responses.
     pub feedbacks: [u64; 2],
 }
 
-/// Do users split as the share says?
+/// The sample ratio check: whether users split between the arms as the canary share says.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Ratio {
-    /// The share that should hold, 0 to 1.
+    /// The expected fraction of users in the candidate arm, 0 to 1.
     pub wanted: f64,
-    /// The share that was seen, 0 to 1.
+    /// The observed fraction, 0 to 1.
     pub seen: f64,
-    /// Shares not refuted, however often one looks.
-    pub always: [f64; 2],
-    /// Users counted on the rules' and on the model's side.
+    /// The 95% confidence sequence of the fraction, which is valid at every moment.
+    pub anytime_ci: [f64; 2],
+    /// Users counted in the baseline arm and in the candidate arm.
     pub users: [u64; 2],
-    /// The split cannot be chance (1%): nothing that compares the two sides means anything.
+    /// The split is not chance (at 1%): no comparison of the two arms can be trusted.
     pub mismatch: bool,
 }
 
-/// One label's line.
+/// Items by the arms that gave them one label.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Label {
     /// The label.
     pub label: String,
-    /// Items to which both sides give it.
+    /// Items to which both arms give it.
     pub both: u64,
-    /// Items to which only the rules give it.
+    /// Items to which only the baseline gives it.
     pub only_rule: u64,
-    /// Items to which only the model gives it.
+    /// Items to which only the candidate gives it.
     pub only_model: u64,
     /// All other items.
     pub neither: u64,
 }
 
-/// One pair of labels on which the sides disagree.
+/// A pair of labels on which the arms disagree.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Disagreement {
-    /// What the rules say.
+    /// The baseline's label.
     pub rule: String,
-    /// What the model says.
+    /// The candidate's label.
     pub model: String,
-    /// How often.
+    /// Items with this pair.
     pub items: u64,
-    /// Of all disagreements, 0 to 1.
+    /// Fraction of all disagreements, 0 to 1.
     pub share: f64,
-    /// Whose answer people took.
+    /// Whose label users accepted.
     pub taken: Choices,
-    /// Some of them.
+    /// Sampled items.
     pub samples: Vec<Sample>,
 }
 
-/// How often whose answer was taken.
+/// How often users accepted which label.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Choices {
-    /// The rules'.
+    /// The baseline's.
     pub rule: u64,
-    /// The model's.
+    /// The candidate's.
     pub model: u64,
     /// A third label.
     pub another: u64,
-    /// What was served was rejected, without another label.
+    /// None: the served label was rejected, and no other was named.
     pub nothing: u64,
 }
 
@@ -134,63 +135,63 @@ impl Choices {
         *count = count.saturating_add(taken.times);
     }
 
-    /// All of them.
+    /// The sum of all four.
     #[must_use]
     pub const fn sum(&self) -> u64 {
         self.rule.saturating_add(self.model).saturating_add(self.another).saturating_add(self.nothing)
     }
 }
 
-/// Items by who had an opinion.
+/// Items by comparison and by the arms that gave a label.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Items {
-    /// Both sides have one, and it is the same.
+    /// Both arms gave the same label.
     pub agree: u64,
-    /// Both sides have one, and they differ.
-    pub differ: u64,
-    /// Only the rules have one.
+    /// Both arms gave a label, and the labels differ.
+    pub disagree: u64,
+    /// Only the baseline gave a label.
     pub only_rule: u64,
-    /// Only the model has one.
+    /// Only the candidate gave a label.
     pub only_model: u64,
-    /// Neither has.
+    /// Neither arm gave a label.
     pub neither: u64,
 }
 
-/// The figures.
+/// The figures of an analysis.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Report {
-    /// From when on, in milliseconds since 1970; 0 for everything that is kept.
+    /// Start of the period, in milliseconds since 1970; 0 if it covers everything that the scorer keeps.
     pub since_ms: u64,
-    /// Until when, in milliseconds since 1970.
+    /// End of the period, in milliseconds since 1970.
     pub until_ms: u64,
-    /// Cohorts that were left out.
+    /// Cohorts that are left out.
     pub left_out: Vec<Cohort>,
-    /// Items by who had an opinion.
+    /// Items by comparison.
     pub items: Items,
-    /// Share of equal labels where both have an opinion; units are groups of users.
+    /// Fraction of equal labels where both arms gave one; units are groups of users.
     pub agreement: Option<Estimate>,
     /// Cohen's kappa.
     pub kappa: Option<Estimate>,
     /// Accept rates.
     pub accept: Accept,
-    /// Accept rates where the sides disagree, which is where they can differ.
+    /// Accept rates where the arms disagree, which is where they can differ.
     pub disputed: Accept,
-    /// Whose answer people took where the sides disagree: answered by the rules, by the model.
+    /// Whose label users accepted where the arms disagree: with the baseline served, with the candidate served.
     pub taken: [Choices; 2],
-    /// Sample ratio check; `None` without users, or without one share that holds everywhere.
+    /// Sample ratio check; `None` without users, or while the gateways do not all hold the same share.
     pub ratio: Option<Ratio>,
     /// By label, most frequent first.
     pub labels: Vec<Label>,
-    /// The pairs that disagree most.
+    /// The most frequent disagreements.
     pub disagreements: Vec<Disagreement>,
-    /// Every cell of the matrix, for charts and other programs.
+    /// Every pair of labels, for charts and other programs.
     pub pairs: Vec<Pair>,
-    /// Disagreements whose feedback cannot be told.
+    /// Disagreements that were not stored, so that feedback on them is missing.
     pub disputes_dropped: u64,
 }
 
 impl Report {
-    /// The figures of `analysis`, `wanted` being the share that users should split by, 0 to 1.
+    /// The figures of `analysis`; `wanted` is the fraction of users expected in the candidate arm, 0 to 1.
     #[must_use]
     pub fn of(analysis: Analysis, wanted: Option<f64>) -> Self {
         let mut taken = [Choices::default(); 2];
@@ -230,8 +231,8 @@ fn accept(feedback: &Feedback) -> Accept {
     let effect = Difference::of(feedback, PRIOR).map(|difference| {
         let width = Z * (difference.rule.variance + difference.model.variance).sqrt();
         let value = difference.value();
-        let always = [difference.lower_bound(REQUIRED).max(-1.0), difference.upper_bound(REQUIRED).min(1.0)];
-        Effect { value, interval: [(value - width).max(-1.0), (value + width).min(1.0)], always }
+        let anytime_ci = [difference.lower_bound(REQUIRED).max(-1.0), difference.upper_bound(REQUIRED).min(1.0)];
+        Effect { value, interval: [(value - width).max(-1.0), (value + width).min(1.0)], anytime_ci }
     });
     let of = |clusters: &Clusters| rate(clusters).map(|rate| estimate(rate, 0.0));
     Accept {
@@ -249,10 +250,10 @@ fn ratio_of(analysis: &Analysis, wanted: f64) -> Option<Ratio> {
     let seen = split.share()?;
     let (lower, upper) = ratio::bounds(split, REQUIRED);
     let mismatch = ratio::log_evidence(split, wanted) >= MISMATCH;
-    Some(Ratio { wanted, seen, always: [lower, upper], users: [users.rule, users.model], mismatch })
+    Some(Ratio { wanted, seen, anytime_ci: [lower, upper], users: [users.rule, users.model], mismatch })
 }
 
-/// Both opinions of a cell; `None` where a side has none.
+/// Both labels of a pair; `None` where an arm gave none.
 fn both(pair: &Pair) -> Option<(&str, &str, u64)> {
     Some((pair.rule.as_deref()?, pair.model.as_deref()?, pair.items))
 }
@@ -273,7 +274,7 @@ fn items(pairs: &[Pair]) -> Items {
     for pair in pairs {
         let count = match (&pair.rule, &pair.model) {
             (Some(rule), Some(model)) if rule == model => &mut items.agree,
-            (Some(_), Some(_)) => &mut items.differ,
+            (Some(_), Some(_)) => &mut items.disagree,
             (Some(_), None) => &mut items.only_rule,
             (None, Some(_)) => &mut items.only_model,
             (None, None) => &mut items.neither,
@@ -315,15 +316,9 @@ fn labels(pairs: &[Pair]) -> Vec<Label> {
 
 #[allow(clippy::cast_precision_loss)]
 fn disagreements(analysis: &Analysis) -> Vec<Disagreement> {
-    let mut counts: BTreeMap<(&str, &str), u64> = BTreeMap::new();
-    for (rule, model, items) in analysis.pairs.iter().filter_map(both).filter(|(rule, model, _)| rule != model) {
-        *counts.entry((rule, model)).or_default() += items;
-    }
-    let all: u64 = counts.values().sum();
-    let mut most: Vec<((&str, &str), u64)> = counts.into_iter().collect();
-    most.sort_by_key(|(pair, items)| (std::cmp::Reverse(*items), *pair));
-    most.truncate(PAIRS);
-    let line = |((rule, model), items): ((&str, &str), u64)| {
+    let most = LabelPairs::of(&analysis.pairs).disagreements();
+    let all: u64 = most.iter().map(|(_, _, items)| items).sum();
+    let line = |(rule, model, items): (&str, &str, u64)| {
         let mut taken = Choices::default();
         analysis.taken.iter().filter(|one| one.rule == rule && one.model == model).for_each(|one| taken.add(one));
         let of_pair = |one: &&Sample| one.rule_label == rule && one.model_label == model;
@@ -331,7 +326,7 @@ fn disagreements(analysis: &Analysis) -> Vec<Disagreement> {
         let share = items as f64 / all as f64;
         Disagreement { rule: rule.to_owned(), model: model.to_owned(), items, share, taken, samples }
     };
-    most.into_iter().map(line).collect()
+    most.into_iter().take(PAIRS).map(line).collect()
 }
 
 #[cfg(test)]
@@ -390,9 +385,9 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn items_are_told_apart_by_who_has_an_opinion() {
+    fn items_are_counted_by_the_arms_that_gave_a_label() {
         let report = Report::of(analysis(), None);
-        assert_eq!(report.items, Items { agree: 860, differ: 140, only_rule: 7, only_model: 400, neither: 0 });
+        assert_eq!(report.items, Items { agree: 860, disagree: 140, only_rule: 7, only_model: 400, neither: 0 });
         let coffee = report.labels.iter().find(|label| label.label == "coffee").unwrap();
         assert_eq!((coffee.both, coffee.only_rule, coffee.only_model, coffee.neither), (560, 20, 0, 827));
         let travel = report.labels.iter().find(|label| label.label == "travel").unwrap();
@@ -400,7 +395,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_pairs_that_disagree_most_come_first_with_what_people_took() {
+    fn frequent_disagreements_come_first_with_what_users_accepted() {
         let report = Report::of(analysis(), None);
         let first = &report.disagreements[0];
         assert_eq!((first.rule.as_str(), first.model.as_str(), first.items), ("travel", "fuel", 120));
@@ -410,17 +405,17 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn an_effect_lies_inside_its_intervals_and_the_one_that_always_holds_is_wider() {
+    fn an_effect_lies_inside_its_intervals_and_the_confidence_sequence_is_wider() {
         let effect = Report::of(analysis(), None).accept.effect.unwrap();
         assert!((effect.value - 0.2).abs() < 1e-12, "{effect:?}");
         let [low, high] = effect.interval;
-        let [always_low, always_high] = effect.always;
-        assert!(always_low < low && low < effect.value && effect.value < high && high < always_high, "{effect:?}");
-        assert_eq!(Report::of(analysis(), None).disputed.effect, None, "nobody spoke on the model's side");
+        let [lowest, highest] = effect.anytime_ci;
+        assert!(lowest < low && low < effect.value && effect.value < high && high < highest, "{effect:?}");
+        assert_eq!(Report::of(analysis(), None).disputed.effect, None, "nobody gave feedback on the candidate");
     }
 
     #[test]
-    fn users_that_do_not_split_as_wanted_are_a_mismatch() {
+    fn users_that_do_not_split_as_the_share_says_are_a_mismatch() {
         let of = |wanted| Report::of(analysis(), Some(wanted)).ratio.unwrap();
         assert!(!of(0.1).mismatch);
         assert!(of(0.2).mismatch);

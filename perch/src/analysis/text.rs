@@ -14,23 +14,23 @@ pub fn render(report: &Report, bold: impl Fn(&str) -> String) -> String {
     let mut out = format!("{}  {}\n", bold("Analysis"), span(report));
     overview(report, &mut out);
     line(&mut out, format!("sample ratio   {}", ratio(report)));
-    heading(&mut out, &bold, "Accept rate by source");
+    heading(&mut out, &bold, "Accept rate by arm");
     rates(&report.accept, &mut out);
-    heading(&mut out, &bold, "Accept rate where the sides disagree");
+    heading(&mut out, &bold, "Accept rate where the arms disagree");
     rates(&report.disputed, &mut out);
-    heading(&mut out, &bold, "Whose answer people took where the sides disagree");
-    for (served, choices) in ["rules answered", "model answered"].iter().zip(report.taken) {
+    heading(&mut out, &bold, "Whose label users accepted where the arms disagree");
+    for (served, choices) in ["baseline served ", "candidate served"].iter().zip(report.taken) {
         line(&mut out, format!("{served}  {}", taken(choices)));
     }
     if report.disputes_dropped > 0 {
         let dropped = report.disputes_dropped;
-        line(&mut out, format!("({dropped} disagreements were not stored, so their feedback is not in here)"));
+        line(&mut out, format!("({dropped} disagreements were not stored, so feedback on them is missing here)"));
     }
     by_label(report, &bold, &mut out);
     out
 }
 
-/// What the two sides say of the same items, without what people said to it.
+/// The comparison of the labels alone, without users' feedback.
 #[must_use]
 pub fn compared(report: &Report, bold: impl Fn(&str) -> String) -> String {
     let mut out = String::new();
@@ -50,25 +50,27 @@ fn heading(out: &mut String, bold: &impl Fn(&str) -> String, text: &str) {
 
 fn overview(report: &Report, out: &mut String) {
     let items = report.items;
-    let judged = items.agree + items.differ;
-    line(out, format!("items          {judged} judged: {} agree, {} differ", items.agree, items.differ));
-    let (model, rules, both) = (items.only_rule, items.only_model, items.neither);
-    line(out, format!("               no opinion: model {model}, rules {rules}, both {both}"));
+    let compared = items.agree + items.disagree;
+    line(out, format!("items          {compared} compared: {} agree, {} disagree", items.agree, items.disagree));
+    let (candidate, baseline, both) = (items.only_rule, items.only_model, items.neither);
+    line(out, format!("               no label from: candidate {candidate}, baseline {baseline}, both {both}"));
     line(out, format!("agreement      {}", percent(report.agreement)));
     line(out, format!("kappa          {}", kappa(report.kappa)));
 }
 
 fn by_label(report: &Report, bold: &impl Fn(&str) -> String, out: &mut String) {
     heading(out, bold, "Agreement by label");
-    line(out, format!("{:<24} {:>9} {:>9} {:>10} {:>9}", "label", "both", "only rule", "only model", "neither"));
+    let [label, both, baseline, candidate, neither] = ["label", "both", "only baseline", "only candidate", "neither"];
+    line(out, format!("{label:<24} {both:>9} {baseline:>13} {candidate:>14} {neither:>9}"));
     for label in report.labels.iter().take(LINES) {
-        let (both, rule, model, neither) = (label.both, label.only_rule, label.only_model, label.neither);
-        line(out, format!("{:<24} {both:>9} {rule:>9} {model:>10} {neither:>9}", short(&label.label)));
+        let (both, baseline, candidate) = (label.both, label.only_rule, label.only_model);
+        let (name, neither) = (short(&label.label), label.neither);
+        line(out, format!("{name:<24} {both:>9} {baseline:>13} {candidate:>14} {neither:>9}"));
     }
     more(report.labels.len(), "label", out);
 
-    heading(out, bold, "Pairs that disagree most");
-    line(out, format!("{:<20} {:<20} {:>8} {:>7}  taken, and samples", "rules say", "model says", "items", "share"));
+    heading(out, bold, "Most frequent disagreements");
+    line(out, format!("{:<20} {:<20} {:>8} {:>7}  accepted, and samples", "baseline", "candidate", "items", "share"));
     for pair in report.disagreements.iter().take(LINES) {
         let samples: Vec<&str> = pair.samples.iter().map(|sample| sample.item.as_str()).collect();
         let samples = if samples.is_empty() { String::new() } else { format!("  e.g. {}", samples.join(", ")) };
@@ -76,14 +78,14 @@ fn by_label(report: &Report, bold: &impl Fn(&str) -> String, out: &mut String) {
         let (share, taken) = (pair.share * 100.0, taken(pair.taken));
         line(out, format!("{rule:<20} {model:<20} {:>8} {share:>6.1}%  {taken}{samples}", pair.items));
     }
-    more(report.disagreements.len(), "pair", out);
+    more(report.disagreements.len(), "disagreement", out);
 }
 
-/// From when to when, and who is left out.
+/// The period, and the cohorts that are left out.
 pub(super) fn span(report: &Report) -> String {
     let minutes = report.until_ms.saturating_sub(report.since_ms) / 60_000;
     let length = match minutes {
-        _ if report.since_ms == 0 => "everything that is kept".to_owned(),
+        _ if report.since_ms == 0 => "everything that the scorer keeps".to_owned(),
         0..120 => format!("the last {minutes} min"),
         120..2_880 => format!("the last {} h {} min", minutes / 60, minutes % 60),
         _ => format!("the last {} d {} h", minutes / 1_440, minutes % 1_440 / 60),
@@ -113,9 +115,9 @@ pub(super) fn kappa(estimate: Option<Estimate>) -> String {
 pub(super) fn ratio(report: &Report) -> String {
     let Some(ratio) = &report.ratio else { return "no data".to_owned() };
     let [rule, model] = ratio.users;
-    let verdict = if ratio.mismatch { "MISMATCH: the sides cannot be compared" } else { "as wanted" };
+    let verdict = if ratio.mismatch { "MISMATCH, the arms cannot be compared" } else { "as expected" };
     format!(
-        "{verdict}: {:.2} of users on the model, {:.2} wanted ({model} and {rule} users)",
+        "{verdict}: {:.2} of users in the candidate arm, {:.2} expected ({model} candidate, {rule} baseline)",
         Percent(ratio.seen),
         Percent(ratio.wanted)
     )
@@ -124,41 +126,48 @@ pub(super) fn ratio(report: &Report) -> String {
 fn rates(accept: &Accept, out: &mut String) {
     let [rule, model] = accept.feedbacks;
     let users = |estimate: Option<Estimate>| estimate.map_or(0.0, |estimate| estimate.units);
-    line(out, format!("rules          {}  {rule} feedbacks of {} users", percent(accept.rule), users(accept.rule)));
-    line(out, format!("model          {}  {model} feedbacks of {} users", percent(accept.model), users(accept.model)));
+    line(
+        out,
+        format!("baseline       {}  {rule} feedback events of {} users", percent(accept.rule), users(accept.rule)),
+    );
+    line(
+        out,
+        format!("candidate      {}  {model} feedback events of {} users", percent(accept.model), users(accept.model)),
+    );
     line(out, format!("effect         {}", effect(accept)));
 }
 
 pub(super) fn effect(accept: &Accept) -> String {
     let Some(effect) = accept.effect else {
-        return "no data (each side needs feedback of at least two users)".to_owned();
+        return "no data (each arm needs feedback of at least two users)".to_owned();
     };
-    let ([low, high], [always_low, always_high]) = (effect.interval, effect.always);
+    let ([low, high], [lowest, highest]) = (effect.interval, effect.anytime_ci);
     let verdict = if low > 0.0 {
-        "the model's answers are taken more often"
+        "the candidate is accepted more often"
     } else if high < 0.0 {
-        "the rules' answers are taken more often"
+        "the baseline is accepted more often"
     } else {
-        "no difference shown"
+        "no difference is shown"
     };
     format!(
-        "{:+.1} points [{:+.1}, {:+.1}]; however often one looks [{:+.1}, {:+.1}]: {verdict}",
+        "{:+.1} points [{:+.1}, {:+.1}], anytime-valid [{:+.1}, {:+.1}]: {verdict}",
         effect.value * 100.0,
         low * 100.0,
         high * 100.0,
-        always_low * 100.0,
-        always_high * 100.0
+        lowest * 100.0,
+        highest * 100.0
     )
 }
 
-/// `model 30, rules 10 of 41`.
-pub(super) fn taken(choices: Choices) -> String {
+/// `baseline 10, candidate 30`.
+#[must_use]
+pub fn taken(choices: Choices) -> String {
     if choices.sum() == 0 {
         return "no data".to_owned();
     }
     let parts = [
-        ("rules", choices.rule),
-        ("model", choices.model),
+        ("baseline", choices.rule),
+        ("candidate", choices.model),
         ("another", choices.another),
         ("rejected", choices.nothing),
     ];
@@ -187,15 +196,15 @@ mod tests {
     use contract::evidence::{Clusters, Feedback};
 
     #[test]
-    fn the_words_say_what_the_figures_say() {
+    fn the_text_states_the_figures() {
         let text = render(&Report::of(analysis(), Some(0.2)), str::to_owned);
         for expected in [
-            "1000 judged: 860 agree, 140 differ",
+            "1000 compared: 860 agree, 140 disagree",
             "without cohort beta",
             "MISMATCH",
             "+20.0 points",
-            "the model's answers are taken more often",
-            "rules answered  rules 10, model 30",
+            "the candidate is accepted more often",
+            "baseline served   baseline 10, candidate 30",
             "e.g. 88",
         ] {
             assert!(text.contains(expected), "{expected}\n{text}");

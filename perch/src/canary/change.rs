@@ -1,34 +1,34 @@
-//! What a change of the share does to users, told before it is made.
+//! The effect of a change of the share on users, computed before the change is made.
 
 use contract::bucket::Bucket;
 use contract::switch::{Denominator, Share};
 
-/// Pseudonyms tried where two denominators have to be compared. Both deals are uniform, so 100,000 give each figure to
-/// within 0.5 percentage points.
-const TRIED: u64 = 100_000;
+/// Pseudonyms sampled to compare two denominators. Buckets are uniform, so 100,000 give each fraction to within 0.5
+/// percentage points.
+const SAMPLE: u64 = 100_000;
 
-/// Who moves, as shares of all users, 0.0..=1.0.
+/// Users who change arms, as fractions of all users, 0.0..=1.0.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct Change {
-    /// Users that start to get the model's answer.
+    /// Users who join the candidate arm.
     pub joins: f64,
-    /// Users that stop getting it.
+    /// Users who leave it.
     pub leaves: f64,
-    /// The denominators differ, so users are dealt anew: some may leave although the share grows.
-    pub reshuffles: bool,
+    /// The denominators differ, so users are re-bucketed: some may leave although the share grows.
+    pub rebuckets: bool,
 }
 
 impl Change {
-    /// From one share to another.
+    /// The change from one share to another.
     #[must_use]
     pub fn between(from: Share, to: Share) -> Self {
         if from.denominator() == to.denominator() || trivial(from) || trivial(to) {
             let difference = to.fraction() - from.fraction();
-            return Self { joins: difference.max(0.0), leaves: (-difference).max(0.0), reshuffles: false };
+            return Self { joins: difference.max(0.0), leaves: (-difference).max(0.0), rebuckets: false };
         }
         let (mut joins, mut leaves) = (0_u32, 0_u32);
-        for index in 0..TRIED {
-            // Any fixed spread of values does: Envoy's hash deals them.
+        for index in 0..SAMPLE {
+            // Any fixed spread of values does: a bucket is a hash.
             let bucket = Bucket(index.wrapping_mul(0x9e37_79b9_7f4a_7c15));
             match (from.holds(bucket), to.holds(bucket)) {
                 (false, true) => joins += 1,
@@ -37,17 +37,17 @@ impl Change {
             }
         }
         #[allow(clippy::cast_precision_loss, reason = "100,000 fits")]
-        let of_all = |count: u32| f64::from(count) / TRIED as f64;
-        Self { joins: of_all(joins), leaves: of_all(leaves), reshuffles: true }
+        let of_all = |count: u32| f64::from(count) / SAMPLE as f64;
+        Self { joins: of_all(joins), leaves: of_all(leaves), rebuckets: true }
     }
 }
 
-/// Nobody or everybody: the same users whatever the denominator.
+/// Returns `true` for no users and all users, which are the same with every denominator.
 fn trivial(share: Share) -> bool {
     share.numerator() == 0 || share.numerator() == share.denominator().value()
 }
 
-/// The smallest whole percentage at which the user is in, 1..=100.
+/// The smallest whole percentage at which the user is in the candidate arm, 1..=100.
 #[must_use]
 pub fn joins_at(bucket: Bucket) -> u64 {
     contract::switch::position(bucket, Denominator::Hundred) + 1
@@ -66,26 +66,26 @@ mod tests {
     fn a_ramp_over_whole_percents_only_adds() {
         let change = Change::between(share("10%"), share("50%"));
         assert!((change.joins - 0.4).abs() < 1e-12, "{change:?}");
-        assert!(change.leaves == 0.0 && !change.reshuffles, "{change:?}");
+        assert!(change.leaves == 0.0 && !change.rebuckets, "{change:?}");
     }
 
     #[test]
-    fn another_denominator_deals_anew_and_says_so() {
+    fn another_denominator_rebuckets_users() {
         let change = Change::between(share("10%"), share("10.5%"));
-        assert!(change.reshuffles, "{change:?}");
-        // Independent deals: 10% of all leave the share with probability 0.895, 10.5% join with probability 0.9.
+        assert!(change.rebuckets, "{change:?}");
+        // Independent buckets: 10% of all leave with probability 0.895, 10.5% join with probability 0.9.
         assert!((change.leaves - 0.0895).abs() < 0.01 && (change.joins - 0.0945).abs() < 0.01, "{change:?}");
     }
 
     #[test]
-    fn from_or_to_nobody_nothing_is_reshuffled() {
+    fn from_or_to_no_users_nobody_is_rebucketed() {
         let change = Change::between(Share::OFF, share("0.5%"));
-        assert!(!change.reshuffles && (change.joins - 0.005).abs() < 1e-12, "{change:?}");
+        assert!(!change.rebuckets && (change.joins - 0.005).abs() < 1e-12, "{change:?}");
     }
 
     proptest! {
         #[test]
-        fn a_user_is_in_from_the_share_at_which_it_joins(bucket: u64) {
+        fn a_user_is_in_the_canary_from_its_share_on(bucket: u64) {
             let at = u32::try_from(joins_at(Bucket(bucket))).unwrap();
             prop_assert!((1..=100).contains(&at));
             prop_assert!(Share::percent(at).holds(Bucket(bucket)));

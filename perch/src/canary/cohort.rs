@@ -1,4 +1,4 @@
-//! Cohorts as a gateway is configured with them: read back from Envoy, so that what is told is what holds.
+//! The cohorts in a gateway's configuration, read back from Envoy, so that they are the ones in force.
 
 use contract::bucket::Bucket;
 use contract::names::Cohort;
@@ -7,17 +7,17 @@ use serde_json::Value;
 
 use super::configuration;
 
-/// Who is in which cohort, as the filter's configuration says. The salt, which stands beside it, is not taken.
+/// The members of the cohorts in the filter's configuration, without the salt beside them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Configured {
+pub struct CohortConfig {
     /// Users with a share of their own.
     pub beta: Vec<Member>,
-    /// Users who never get the model's answer.
+    /// Users who are always given the baseline.
     pub opt_out: Vec<Member>,
 }
 
-/// One way to name users.
+/// A rule by which users are members of a cohort.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Member {
@@ -42,9 +42,9 @@ pub enum Member {
 }
 
 impl Member {
-    /// In words.
+    /// One line about the rule.
     #[must_use]
-    pub fn words(&self) -> String {
+    pub fn describe(&self) -> String {
         match self {
             Self::Header { name, values } => format!("header {name} is {}", values.join(" or ")),
             Self::Jwt { payload, claim, values } => format!("claim {claim} of {payload} is {}", values.join(" or ")),
@@ -53,18 +53,19 @@ impl Member {
     }
 }
 
-impl Configured {
-    /// From what Envoy's `/config_dump` says; `None` where no filter of ours is in it.
+impl CohortConfig {
+    /// Reads them from Envoy's `/config_dump`; `None` if it has no filter of Perch.
     ///
     /// # Errors
-    /// When the filter's `cohorts` have a shape that is not known here: nobody could say then who is in one.
+    /// When the filter's `cohorts` have an unknown shape, so that their members are not known.
     pub fn of_config_dump(dump: &Value) -> Option<Result<Self, serde_json::Error>> {
         let mut document = configuration::of_config_dump(dump)?;
         let cohorts = document.remove("cohorts").filter(|cohorts| !cohorts.is_null());
         Some(cohorts.map_or_else(|| Ok(Self::default()), serde_json::from_value))
     }
 
-    /// The cohort in whose list the user stands. A header or a claim may name the user too, which only a request shows.
+    /// The cohort whose list of pseudonyms has the user. A header or a claim can name the user too, but only in a
+    /// request.
     #[must_use]
     pub fn lists(&self, bucket: Bucket) -> Option<Cohort> {
         let name = bucket.to_string();
@@ -81,24 +82,24 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn cohorts_are_found_and_the_salt_is_left() {
+    fn cohorts_are_found_and_the_salt_is_not_read() {
         let cohorts = json!({"beta": [{"header": {"name": "x-group", "values": ["staff"]}}, {"pseudonyms": ["00000000000000ab"]}]});
         let dump = |cohorts: &Value| json!({"configs": [{"salt": "a secret, is it not", "cohorts": cohorts}]});
-        let found = Configured::of_config_dump(&dump(&cohorts)).unwrap().unwrap();
-        assert_eq!(found.beta[0].words(), "header x-group is staff");
+        let found = CohortConfig::of_config_dump(&dump(&cohorts)).unwrap().unwrap();
+        assert_eq!(found.beta[0].describe(), "header x-group is staff");
         assert_eq!(found.lists(Bucket(0xab)), Some(Cohort::Beta));
         assert_eq!(found.lists(Bucket(0xac)), None);
         assert!(!format!("{found:?}").contains("secret"));
-        assert_eq!(Configured::of_config_dump(&dump(&Value::Null)).unwrap().unwrap(), Configured::default());
-        assert!(Configured::of_config_dump(&json!({"configs": []})).is_none());
+        assert_eq!(CohortConfig::of_config_dump(&dump(&Value::Null)).unwrap().unwrap(), CohortConfig::default());
+        assert!(CohortConfig::of_config_dump(&json!({"configs": []})).is_none());
         let strange = json!({"opt_out": [{"stars": ["aries"]}]});
-        assert!(Configured::of_config_dump(&dump(&strange)).unwrap().is_err(), "or an opt-out would go unseen");
+        assert!(CohortConfig::of_config_dump(&dump(&strange)).unwrap().is_err(), "or an opt-out would be missed");
     }
 
     #[test]
-    fn who_is_listed_twice_has_opted_out() {
+    fn a_user_on_both_lists_has_opted_out() {
         let names = vec![Member::Pseudonyms(vec!["00000000000000ab".into()])];
-        let both = Configured { beta: names.clone(), opt_out: names };
+        let both = CohortConfig { beta: names.clone(), opt_out: names };
         assert_eq!(both.lists(Bucket(0xab)), Some(Cohort::OptOut));
     }
 }

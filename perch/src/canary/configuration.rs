@@ -1,22 +1,23 @@
-//! The filter's configuration as a gateway holds it, found in what Envoy's admin interface says under `/config_dump`.
+//! The filter's configuration in a gateway, found in the `/config_dump` of Envoy's admin interface.
 //!
-//! It is one JSON document, which stands there as Envoy was given it: as the text of a `StringValue`, in a `BytesValue` or
-//! as a `Struct`, in the configuration of a WebAssembly plugin or of a dynamic module's filter, once or (in releases whose
-//! WebAssembly module had two filters) twice. So it is told by what it is, wherever it stands: an object with a `salt`.
+//! It is one JSON document in the form that Envoy was given: the text of a `StringValue`, a `BytesValue` or a `Struct`,
+//! in the configuration of a WebAssembly plugin or of a dynamic module's filter, once or (in releases whose WebAssembly
+//! module had two filters) twice. It is recognised by its content, wherever it is: an object with a `salt`.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use contract::bucket::{Salt, SaltTooShort};
 use serde_json::{Map, Value};
 
-/// Listeners that do not serve, or not yet.
+/// States of listeners that do not serve.
 const NOT_SERVING: [&str; 3] = ["draining_state", "error_state", "warming_state"];
-/// Member by which a document is told.
+/// The field by which a document is recognised.
 const SALT: &str = "salt";
 /// Beginnings of a JSON object in base64: `{"`, `{ `, and a brace with a line's end.
 const PACKED: [&str; 4] = ["eyJ", "eyA", "ewo", "ew0"];
 
-/// The filter's configuration; `None` where no filter of ours is configured. Of two, that of the one which finds the user.
+/// The filter's configuration; `None` if no filter of Perch is configured. Of two, that of the filter which finds the
+/// user.
 #[must_use]
 pub fn of_config_dump(dump: &Value) -> Option<Map<String, Value>> {
     let mut found = documents(dump);
@@ -25,16 +26,16 @@ pub fn of_config_dump(dump: &Value) -> Option<Map<String, Value>> {
     (at < found.len()).then(|| found.swap_remove(at))
 }
 
-/// The salt with which a gateway's filter makes pseudonyms; `None` where no filter of ours is configured.
+/// The salt of a gateway's pseudonyms; `None` if no filter of Perch is configured.
 ///
 /// # Errors
-/// When it is one that the filter would refuse.
+/// When it is shorter than the filter accepts.
 pub fn salt(dump: &Value) -> Option<Result<Salt, SaltTooShort>> {
     let document = of_config_dump(dump)?;
     document.get(SALT).and_then(Value::as_str).map(|salt| Salt::new(salt.as_bytes()))
 }
 
-/// Every configuration of a filter of ours, in the dump's order.
+/// Every configuration of a filter of Perch, in the dump's order.
 #[must_use]
 pub fn documents(dump: &Value) -> Vec<Map<String, Value>> {
     let mut found = Vec::new();
@@ -111,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_listener_that_drains_is_not_asked() {
+    fn a_draining_listener_is_ignored() {
         let state = |mark: u64| json!({"listener": json!({"salt": SECRET, "mark": mark}).to_string()});
         let dump = json!({"dynamic_listeners": [{"draining_state": state(1), "active_state": state(2)}]});
         assert_eq!(found(&dump), Some(2));

@@ -1,8 +1,9 @@
-//! A runtime layer's directory, copied with everything in it: other keys, folders of other tools, links.
+//! Copies a runtime layer's directory with everything in it: other keys, folders of other tools, links.
 //!
-//! A link stays a link. One that is relative and leads out of the directory is written out in full where the copy stands
-//! in another folder, so that it leads to where it led. Nothing but files, folders and links can be copied, and only so
-//! many of them: a runtime's values are a few bytes each, and a link to `/` would otherwise copy a whole machine.
+//! A link stays a link. One that is relative and leads out of the directory is written out in full where the copy
+//! stands in another folder, so that it leads to where it led. Nothing but files, folders and links can be copied, and
+//! only so many of them: a runtime's values are a few bytes each, and a link to `/` would otherwise copy a whole
+//! machine.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -85,7 +86,7 @@ impl Copy<'_> {
         Ok(())
     }
 
-    /// What a link in `folder`, `depth` folders inside the layer, says in the copy.
+    /// The target of a copied link in `folder`, which is `depth` folders inside the layer.
     fn target(&self, target: PathBuf, folder: &Path, depth: usize) -> PathBuf {
         let up = target.components().take_while(|step| *step == Component::ParentDir).count();
         if !self.moved || target.is_absolute() || up <= depth {

@@ -1,10 +1,10 @@
 //! Envoy's disk layer: a directory behind a symlink.
 //!
-//! Envoy reads the layer again when the link is moved, not when a file changes, so a change is a whole new directory and
-//! one rename, which is also what a ConfigMap mount does. A reader sees the old directory or the new one.
+//! Envoy reads the layer again when the link is moved, not when a file changes, so a change is a whole new directory
+//! and one rename, which is also what a ConfigMap mount does. A reader sees the old directory or the new one.
 //!
-//! The directory behind the link belongs to whoever made it: other keys, other tools' folders and links in it are carried
-//! over as they are, and it is removed afterwards only if an earlier change made it, which its name says.
+//! The directory behind the link belongs to its creator: other keys, other tools' folders and links in it are copied as
+//! they are, and it is removed afterwards only if an earlier change created it, which its name shows.
 //!
 //! Several layers are changed together in two steps: [`LayerChange::prepare`] does everything that can fail for a layer
 //! and changes nothing, [`LayerChange::carry_out`] moves the link, and [`LayerChange::undo`] moves it back.
@@ -16,9 +16,9 @@ use std::path::{Path, PathBuf};
 
 use super::copy;
 
-/// Subdirectory of the layer that Envoy is told to read.
+/// Subdirectory of the layer that Envoy reads.
 pub(super) const SUBDIRECTORY: &str = "perch";
-/// Beginning of the names of directories that are made here; nothing else is ever removed.
+/// Prefix of the names of directories that are created here; no others are ever removed.
 const LAYER: &str = stack::RUNTIME_LAYER;
 /// Names tried for the new directory before giving up: more mean that something else fills the folder.
 const NAMES: u32 = 100_000;
@@ -27,26 +27,26 @@ const NAMES: u32 = 100_000;
 #[derive(Debug, thiserror::Error)]
 pub enum DiskError {
     /// There is no link.
-    #[error("{} is not the link of a runtime's disk layer: name the one that Envoy's symlink_root names", .0.display())]
+    #[error("{} is not the symlink of a disk layer: name that of Envoy's symlink_root (--runtime LINK)", .0.display())]
     NotALink(PathBuf),
     /// A file operation failed; the layer is as it was.
-    #[error("could not write the runtime's disk layer {} (it is as it was)", .path.display())]
+    #[error("writing {} of the runtime's disk layer, which is unchanged", .path.display())]
     Io {
-        /// What was worked on.
+        /// The file, folder or link.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// Something in the layer cannot be carried over; the layer is as it was.
-    #[error("the runtime's disk layer was left as it was, since {} {what}: take it out of the folder behind the link", .path.display())]
+    /// Something in the layer cannot be copied; the layer is unchanged.
+    #[error("the disk layer is unchanged, since {} {what}: remove it from the folder behind the link", .path.display())]
     Unusable {
-        /// What stands in the way.
+        /// What cannot be copied.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The reason.
         what: &'static str,
     },
-    /// Something else moved the link in between; the layer is as that left it.
-    #[error("{} was moved by something else at the same time: try again", .0.display())]
+    /// Another program changed the link in between; the layer is as it left it.
+    #[error("another program changed the link {} at the same time: try again", .0.display())]
     Moved(PathBuf),
 }
 
@@ -56,12 +56,13 @@ pub(super) fn io_fault(path: &Path) -> impl FnOnce(io::Error) -> DiskError {
     move |source| DiskError::Io { path, source }
 }
 
-/// A change of a layer that is written, but holds only once it is carried out. What was not carried out leaves nothing.
+/// A change of a layer that is written, but takes effect only when it is carried out. Otherwise it leaves nothing
+/// behind.
 #[derive(Debug)]
 pub struct LayerChange {
     link: PathBuf,
     parent: PathBuf,
-    /// What the link says before the change.
+    /// The link's target before the change.
     old: PathBuf,
     /// The new directory's name, in `parent`.
     new: String,
@@ -105,17 +106,17 @@ impl LayerChange {
         values.iter().try_for_each(|(key, value)| write(&folder, key, value))
     }
 
-    /// Moves the link, so that the change holds.
+    /// Moves the link, so that the change takes effect.
     ///
     /// # Errors
-    /// When it cannot be moved, or was moved by something else since the change was prepared; the link is then as it was.
+    /// When it cannot be moved, or another program moved it since the change was prepared; the link is then unchanged.
     pub fn carry_out(&mut self) -> Result<(), DiskError> {
         match fs::read_link(&self.link) {
             Ok(now) if now == self.old => {}
             _ => return Err(DiskError::Moved(self.link.clone())),
         }
         let moved = self.point_to(Path::new(&self.new));
-        // It may have been moved all the same: then there is something to undo.
+        // It may have been moved in spite of an error: then there is something to undo.
         self.carried_out = self.leads_here();
         moved
     }
@@ -123,7 +124,7 @@ impl LayerChange {
     /// Moves the link back to where it was, if it was moved.
     ///
     /// # Errors
-    /// When it cannot be moved; the change then still holds.
+    /// When it cannot be moved; the change is then still in effect.
     pub fn undo(mut self) -> Result<(), DiskError> {
         if self.carried_out {
             self.point_to(&self.old.clone())?;
@@ -132,8 +133,8 @@ impl LayerChange {
         Ok(())
     }
 
-    /// The change stays: removes the directory that was behind the link before, if an earlier change made it and no other
-    /// link leads to it.
+    /// The change stays: removes the directory that was behind the link before, if an earlier change made it and no
+    /// other link leads to it.
     pub fn keep(self) {
         let mut steps = self.old.components();
         let alone =
@@ -141,7 +142,7 @@ impl LayerChange {
         let directory = self.parent.join(&self.old);
         let plain = fs::symlink_metadata(&directory).is_ok_and(|old| old.is_dir());
         if alone && plain && !self.has_another_link(&directory) {
-            // What is left over does no harm.
+            // A directory that remains does no harm.
             let _ = fs::remove_dir_all(directory);
         }
     }
@@ -163,7 +164,7 @@ impl LayerChange {
     /// Makes the link lead to `target` in one step, and waits until that is on disk.
     fn point_to(&self, target: &Path) -> Result<(), DiskError> {
         let moved = self.parent.join(format!("{}.link", self.new));
-        // Left over by a crash: the name is ours.
+        // Left over by a crash: the name is this change's own.
         let _ = fs::remove_file(&moved);
         symlink(target, &moved).map_err(io_fault(&moved))?;
         fs::rename(&moved, &self.link).map_err(|source| {
@@ -193,7 +194,7 @@ pub fn set(link: &Path, values: &[(&str, &str)]) -> Result<(), DiskError> {
     Ok(())
 }
 
-/// The value of `key` in the layer behind `link`; `None` where it has none.
+/// The value of `key` in the layer behind `link`; `None` if it has none.
 #[must_use]
 pub fn get(link: &Path, key: &str) -> Option<String> {
     let folder = link.join(SUBDIRECTORY);
@@ -224,7 +225,8 @@ fn write(folder: &Path, key: &str, value: &str) -> Result<(), DiskError> {
     out.write_all(value.as_bytes()).and_then(|()| out.sync_all()).map_err(io_fault(&file))
 }
 
-/// The files in which Envoy would look for `key`: its name as it is first, then with folders for some or all of its dots.
+/// The files in which Envoy would look for `key`: its name as it is first, then with folders for some or all of its
+/// dots.
 fn spellings(key: &str) -> Vec<PathBuf> {
     let mut found: Vec<String> = vec![String::new()];
     for (at, part) in key.split('.').enumerate() {
@@ -253,7 +255,7 @@ fn fresh(parent: &Path) -> io::Result<String> {
             Err(error) => return Err(error),
         }
     }
-    Err(io::Error::new(io::ErrorKind::AlreadyExists, "the folder is full of old layers"))
+    Err(io::Error::new(io::ErrorKind::AlreadyExists, "the folder has too many old layers"))
 }
 
 #[cfg(test)]

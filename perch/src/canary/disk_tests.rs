@@ -15,7 +15,7 @@ fn layer() -> (tempfile::TempDir, PathBuf) {
     (folder, link)
 }
 
-/// Every file and link below `at`, with what it holds or says.
+/// Every file and link below `at`, with its contents or target.
 fn tree(at: &Path) -> BTreeMap<String, String> {
     fn walk(root: &Path, at: &Path, found: &mut BTreeMap<String, String>) {
         for entry in fs::read_dir(at).unwrap().flatten() {
@@ -70,7 +70,7 @@ fn a_key_is_set_beside_the_others_and_perchs_own_old_directories_go() {
     assert_eq!(get(&link, "a.b").as_deref(), Some("1"));
     let made = fs::read_dir(folder.path()).unwrap().flatten().filter(|entry| is_layer(&entry.file_name()));
     assert_eq!(made.count(), 1, "one layer, and nothing left over");
-    assert!(folder.path().join("0/perch").is_dir(), "somebody else made it");
+    assert!(folder.path().join("0/perch").is_dir(), "another program created it");
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn case_1_everything_but_the_one_key_is_as_before() {
         wanted.insert(format!("perch/{KEY}"), "10".to_owned());
         assert_eq!(tree(&fs::canonicalize(&link).unwrap()), wanted);
         assert_eq!(fs::read_to_string(link.join("perch/linked.key")).unwrap(), "7");
-        assert_eq!(tree(&v1), before, "what others made is theirs");
+        assert_eq!(tree(&v1), before, "directories of others are unchanged");
     }
 }
 
@@ -177,7 +177,7 @@ fn links_that_lead_nowhere_stand_in_no_ones_way() {
 }
 
 #[test]
-fn what_cannot_be_carried_over_changes_nothing_and_is_named() {
+fn a_file_that_cannot_be_copied_is_named_and_nothing_changes() {
     let (folder, link) = layer();
     let socket = folder.path().join("0/perch/socket");
     let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
@@ -219,7 +219,7 @@ fn a_link_that_moved_meanwhile_is_left_where_it_leads() {
 }
 
 #[test]
-fn what_is_no_link_is_named_and_left_alone() {
+fn a_path_that_is_not_a_link_is_named_and_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let error = set(&folder.path().join("nothing"), &[(KEY, "1")]).unwrap_err();
     assert!(error.to_string().contains("nothing"), "{error}");

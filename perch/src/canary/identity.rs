@@ -1,10 +1,10 @@
-//! What the filter takes for a user's identity, so that what is said of a user here is what a gateway does.
+//! A user's identity as the filter reads it, so that an explanation is what a gateway does.
 
 /// Longest identity, in bytes, as in the filter (`filter/src/decision/identity.rs`).
 pub const MAX_IDENTITY_BYTES: usize = 512;
 
-/// The identity that the filter makes of a header's, a cookie's or a claim's text: without blanks around it. `None` where
-/// it takes the text for none: empty, or too long.
+/// The identity in the text of a header, cookie or claim: without the blanks around it. `None` if it is empty or too
+/// long.
 #[must_use]
 pub fn usable(text: &[u8]) -> Option<&[u8]> {
     let text = text.trim_ascii();

@@ -1,4 +1,5 @@
-//! One module a command: options, what it asks for, and how it says what it found.
+//! The commands: one module for each, with its options, its requests and its output. Options that several share are in
+//! [`gateways`], [`operator`], [`prometheus`] and [`scorer`].
 
 pub(crate) mod analyse;
 pub(crate) mod canary;

@@ -1,4 +1,4 @@
-//! Which Prometheus a command asks for alerts.
+//! The Prometheus from which a command reads alerts.
 
 use std::time::Duration;
 
@@ -14,32 +14,32 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// Option of commands that show alerts.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Prometheus {
-    /// Prometheus, for the alerts [default: the local one]
+    /// URL of Prometheus, for the alerts [default: the local one]
     #[arg(id = "prometheus_url", long = "prometheus", value_name = "URL", env = "PERCH_PROMETHEUS")]
     url: Option<String>,
 }
 
-/// One alert that fires.
+/// A firing alert.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Alert {
     /// Its name.
     pub(crate) name: String,
-    /// Its severity, empty where it has none.
+    /// Its severity; empty if it has none.
     pub(crate) severity: String,
-    /// What it says.
+    /// Its summary.
     pub(crate) summary: String,
 }
 
 impl Prometheus {
-    /// The alerts that fire and are not inhibited, as Alertmanager would pass them on; `None` where no Prometheus answers.
+    /// The firing alerts that Alertmanager would not inhibit; `None` if Prometheus cannot be read.
     pub(crate) async fn firing(&self) -> Option<Vec<Alert>> {
         let url = match &self.url {
             Some(url) => url.trim_end_matches('/').to_owned(),
             None => local(Part::Prometheus).ok()?,
         };
         let http = reqwest::Client::builder().timeout(TIMEOUT).no_proxy().build().ok()?;
-        let answer: Value = http.get(format!("{url}/api/v1/alerts")).send().await.ok()?.json().await.ok()?;
-        let alerts = answer.pointer("/data/alerts")?.as_array()?;
+        let response: Value = http.get(format!("{url}/api/v1/alerts")).send().await.ok()?.json().await.ok()?;
+        let alerts = response.pointer("/data/alerts")?.as_array()?;
         let text = |alert: &Value, pointer: &str| {
             alert.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
         };

@@ -1,4 +1,4 @@
-//! Which scorer a command speaks to, and how.
+//! The scorer that a command calls.
 
 use std::time::Duration;
 
@@ -12,21 +12,21 @@ use serde_json::Value;
 
 use super::gateways::local;
 
-/// Longest wait for an answer: a change of models loads and checks one.
+/// Timeout of a request: a change of the model loads and checks one.
 const TIMEOUT: Duration = Duration::from_secs(60);
-/// Longest wait for a connection.
+/// Timeout of the connection.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// Option of every command that speaks to the scorer.
+/// Option of every command that calls the scorer.
 #[derive(Debug, Clone, clap::Args)]
-pub(crate) struct At {
-    /// The shadow-scorer; of several the first is asked [default: the local one]
+pub(crate) struct ScorerUrl {
+    /// URL of the shadow-scorer; of several, the first is called [default: the local one]
     #[arg(id = "scorer_urls", long = "scorer", value_name = "URL", env = "PERCH_SCORERS", value_delimiter = ',')]
     urls: Vec<String>,
 }
 
-impl At {
-    /// A client for it.
+impl ScorerUrl {
+    /// A client for the scorer.
     pub(crate) fn client(&self) -> anyhow::Result<Scorer> {
         let url = match self.urls.first() {
             Some(url) => url.trim_end_matches('/').to_owned(),
@@ -40,9 +40,9 @@ impl At {
 /// A client of one scorer.
 #[derive(Debug, Clone)]
 pub(crate) struct Scorer {
-    /// Where it is.
+    /// Its URL.
     pub(crate) url: String,
-    /// How it is asked.
+    /// The HTTP client.
     pub(crate) http: Client,
 }
 
@@ -50,11 +50,12 @@ impl Scorer {
     /// `GET path` as JSON.
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str, query: &[(&str, String)]) -> anyhow::Result<T> {
         let value = self.exchange(self.http.get(format!("{}{path}", self.url)).query(query), path).await?;
-        serde_json::from_value(value)
-            .with_context(|| format!("the scorer's {path} has another shape: run perch and scorer of one release"))
+        serde_json::from_value(value).with_context(|| {
+            format!("reading {path} of the scorer at {}; run perch and scorer of the same release", self.url)
+        })
     }
 
-    /// `POST path` with a JSON body and, where there is one, the operator's token.
+    /// `POST path` with a JSON body and the operator's token, if there is one.
     pub(crate) async fn post(&self, path: &str, body: &Value, token: Option<&Token>) -> anyhow::Result<Value> {
         let mut request = self.http.post(format!("{}{path}", self.url)).json(body);
         if let Some(token) = token {
@@ -64,20 +65,26 @@ impl Scorer {
     }
 
     async fn exchange(&self, request: RequestBuilder, path: &str) -> anyhow::Result<Value> {
-        let answer = request.send().await.with_context(|| {
-            format!("the scorer at {} does not answer: is it running there (`make up` starts one here)?", self.url)
+        let response = request.send().await.with_context(|| {
+            format!(
+                "calling the scorer at {}; start it there (`make up` starts one here), or correct --scorer URL",
+                self.url
+            )
         })?;
-        let status = answer.status();
-        let ours = answer.headers().contains_key(headers::SCORER);
-        let document: Value = answer.json().await.unwrap_or_default();
-        let said = document.get("error").and_then(Value::as_str).unwrap_or("no reason given");
+        let status = response.status();
+        let is_scorer = response.headers().contains_key(headers::SCORER);
+        let document: Value = response.json().await.unwrap_or_default();
+        let reason = document.get("error").and_then(Value::as_str).unwrap_or("no reason given");
         match status {
-            status if status.is_success() && ours => Ok(document),
-            _ if !ours => bail!("{} is no scorer: what answers there does not say x-perch-scorer", self.url),
+            status if status.is_success() && is_scorer => Ok(document),
+            _ if !is_scorer => bail!(
+                "{} is not a Perch scorer: its response has no x-perch-scorer header; correct --scorer URL",
+                self.url
+            ),
             StatusCode::NOT_FOUND => {
-                bail!("the scorer does not know {path} ({said}): run perch and scorer of one release")
+                bail!("the scorer has no {path} ({reason}); run perch and scorer of the same release")
             }
-            status => bail!("{said} ({status})"),
+            status => bail!("the scorer rejected the request: {reason} ({status})"),
         }
     }
 }

@@ -1,6 +1,6 @@
-//! Lines over time, as paths that a template puts into an SVG of 1000 × 100 units, and in words for who does not see it.
+//! Line charts over time, as paths in an SVG of 1000 × 100 units that a template draws, with a text alternative.
 //!
-//! The plot is stretched to the width that there is; letters are HTML beside it, so they keep their size on a phone.
+//! The plot is stretched to the available width; its labels are HTML beside it, so they keep their size on a phone.
 
 use contract::percent::Percent;
 use serde::Serialize;
@@ -10,7 +10,7 @@ use super::prometheus::Points;
 
 const WIDTH: f64 = 1000.0;
 const HEIGHT: f64 = 100.0;
-/// Smallest height of the scale of a share, so that noise does not look like news.
+/// Smallest height of a percentage scale, so that noise does not look like a change.
 const SMALLEST_SPAN: f64 = 0.04;
 
 /// A chart as the template takes it.
@@ -18,52 +18,53 @@ const SMALLEST_SPAN: f64 = 0.04;
 pub(super) struct Chart {
     id: &'static str,
     title: &'static str,
-    /// Does it take the whole width?
+    /// `true` if it takes the whole width of the page.
     whole: bool,
-    /// Why there is nothing to draw.
+    /// The reason why there is nothing to draw.
     empty: Option<String>,
-    legend: Vec<Key>,
+    legend: Vec<LegendEntry>,
     /// Labels of the scale, from top to bottom.
     y: Vec<String>,
     /// Labels of the time, from left to right.
     x: Vec<String>,
-    words: String,
-    paths: Vec<Drawn>,
+    /// The text alternative.
+    description: String,
+    paths: Vec<Path>,
 }
 
 #[derive(Debug, Clone, Serialize)]
-struct Key {
+struct LegendEntry {
     class: &'static str,
     text: &'static str,
 }
 
 #[derive(Debug, Clone, Serialize)]
-struct Drawn {
+struct Path {
     class: &'static str,
     d: String,
 }
 
-/// What a chart's numbers are.
+/// Unit and scale of a chart's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scale {
-    /// 0..=1, shown as percents, on a scale that fits them.
+    /// 0..=1, shown as percentages, on a scale around the values.
     Share,
-    /// Something a second, on a scale from 0.
+    /// Events per second, on a scale from 0.
     Rate,
 }
 
 /// One line.
 #[derive(Debug, Clone)]
 pub(super) struct Line {
-    /// Its looks: `s0`, `s1` or `limit`.
+    /// Its style: `s0`, `s1` or `limit`.
     pub(super) class: &'static str,
-    /// What it is.
+    /// Its name in the legend.
     pub(super) name: &'static str,
     /// Seconds since 1970 and value, in order of time.
     pub(super) points: Points,
 }
 
-/// The times that a chart shows.
+/// The period of a chart.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Span {
     /// Seconds since 1970.
@@ -74,7 +75,7 @@ pub(super) struct Span {
     pub(super) step: u64,
 }
 
-/// A chart of `lines` and, where there is one, the band between two further lines.
+/// A chart of `lines` and, optionally, the band between two further lines.
 pub(super) fn chart(
     id: &'static str,
     title: &'static str,
@@ -86,7 +87,7 @@ pub(super) fn chart(
     let edges = band.iter().flat_map(|(_, lower, upper)| lower.iter().chain(upper.iter()));
     let values = || lines.iter().flat_map(|line| &line.points).chain(edges.clone()).map(|(_, value)| *value);
     if lines.iter().all(|line| line.class == "limit" || line.points.is_empty()) {
-        return nothing(id, title, "No data for this time.".to_owned());
+        return empty(id, title, "No data for this period.".to_owned());
     }
     let axis = Axis::around(scale, values());
     let mut paths = Vec::new();
@@ -94,15 +95,15 @@ pub(super) fn chart(
     if let Some((name, lower, upper)) = band {
         let d = axis.band(span, lower, upper);
         if !d.is_empty() {
-            paths.push(Drawn { class: "band", d });
-            legend.push(Key { class: "band", text: name });
+            paths.push(Path { class: "band", d });
+            legend.push(LegendEntry { class: "band", text: name });
         }
     }
     for line in lines.iter().filter(|line| !line.points.is_empty()) {
-        paths.push(Drawn { class: line.class, d: axis.line(span, &line.points) });
-        legend.push(Key { class: line.class, text: line.name });
+        paths.push(Path { class: line.class, d: axis.line(span, &line.points) });
+        legend.push(LegendEntry { class: line.class, text: line.name });
     }
-    let words: Vec<String> = lines.iter().filter_map(|line| in_words(scale, line)).collect();
+    let descriptions: Vec<String> = lines.iter().filter_map(|line| describe(scale, line)).collect();
     Chart {
         id,
         title,
@@ -111,28 +112,28 @@ pub(super) fn chart(
         legend,
         y: [axis.high, (axis.high + axis.low) / 2.0, axis.low].map(|value| label(scale, value)).to_vec(),
         x: times(span),
-        words: format!("{title}. {}", words.join(" ")),
+        description: format!("{title}. {}", descriptions.join(" ")),
         paths,
     }
 }
 
-/// A chart that says why it has nothing to show.
-pub(super) fn nothing(id: &'static str, title: &'static str, why: String) -> Chart {
+/// A chart without data, and the reason.
+pub(super) fn empty(id: &'static str, title: &'static str, reason: String) -> Chart {
     Chart {
         id,
         title,
         whole: false,
-        empty: Some(why),
+        empty: Some(reason),
         legend: Vec::new(),
         y: Vec::new(),
         x: Vec::new(),
-        words: String::new(),
+        description: String::new(),
         paths: Vec::new(),
     }
 }
 
 impl Chart {
-    /// The same, over the whole width of the page.
+    /// The same chart over the whole width of the page.
     pub(super) fn whole(mut self) -> Self {
         self.whole = true;
         self
@@ -176,7 +177,7 @@ impl Axis {
         let mut last = f64::NEG_INFINITY;
         for (at, value) in points {
             let (x, y) = (Self::x(span, *at), self.y(*value));
-            // A line of no length, which round ends make a dot, so that a point without neighbours is seen.
+            // A line of no length, drawn as a dot by its round ends, so that a point without neighbours is visible.
             let begins = *at - last > gap(span);
             d.push_str(&if begins { format!("M{x:.1} {y:.2}h0") } else { format!("L{x:.1} {y:.2}") });
             last = *at;
@@ -184,7 +185,7 @@ impl Axis {
         d
     }
 
-    /// Closed paths between two lines, where both are known.
+    /// Closed paths between two lines, where both have values.
     fn band(self, span: Span, lower: &Points, upper: &Points) -> String {
         let mut d = String::new();
         let mut run: Vec<(f64, f64, f64)> = Vec::new();
@@ -235,7 +236,7 @@ fn times(span: Span) -> Vec<String> {
 }
 
 /// `Agreement: 90.1% at the end, between 88.9% and 91.0%.`
-fn in_words(scale: Scale, line: &Line) -> Option<String> {
+fn describe(scale: Scale, line: &Line) -> Option<String> {
     let exact = |value: f64| match scale {
         Scale::Share => format!("{:.1}", Percent(value)),
         Scale::Rate => format!("{value:.1}"),
@@ -262,11 +263,15 @@ mod tests {
     fn a_gap_stays_a_gap() {
         let drawn = chart("a", "T", Scale::Share, SPAN, &[line(&[(0.0, 0.8), (10.0, 0.9), (50.0, 0.9)])], None);
         assert_eq!(drawn.paths[0].d.matches('M').count(), 2, "{}", drawn.paths[0].d);
-        assert!(drawn.words.contains("Agreement: 90.0% at the end, between 80.0% and 90.0%."), "{}", drawn.words);
+        assert!(
+            drawn.description.contains("Agreement: 90.0% at the end, between 80.0% and 90.0%."),
+            "{}",
+            drawn.description
+        );
     }
 
     #[test]
-    fn a_band_is_drawn_only_where_both_ends_are_known() {
+    fn a_band_is_drawn_only_where_both_ends_have_values() {
         let lower = vec![(0.0, 0.7), (10.0, 0.7), (20.0, 0.7), (60.0, 0.7)];
         let upper = vec![(0.0, 0.9), (10.0, 0.9), (60.0, 0.9)];
         let band = Some(("interval", &lower, &upper));
@@ -275,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn no_data_is_said_and_not_drawn_as_zero() {
+    fn no_data_is_stated_and_not_drawn_as_zero() {
         let limit = Line { class: "limit", name: "limit", points: vec![(0.0, 0.8)] };
         let drawn = chart("a", "T", Scale::Share, SPAN, &[line(&[]), limit], None);
         assert!(drawn.empty.is_some() && drawn.paths.is_empty());

@@ -1,4 +1,4 @@
-//! Codes that only who has the operator's token can make; the token itself is [`contract::token`]'s.
+//! Message authentication codes keyed by the operator's token ([`contract::token`]).
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use contract::token::Token;
 use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
 
-/// A code that is either shown or checked.
+/// A code, to be issued or verified.
 pub(super) struct Code(Hmac<Sha256>);
 
 impl Code {
@@ -29,15 +29,15 @@ impl Code {
         })
     }
 
-    /// Is `hex` this code? In constant time.
-    pub(super) fn is(self, hex: &str) -> bool {
+    /// Returns `true` if `hex` is this code; takes constant time.
+    pub(super) fn verify(self, hex: &str) -> bool {
         let tag = |text: &[u8]| keyed(b"perch code").chain_update(text).finalize();
         tag(self.hex().as_bytes()) == tag(hex.as_bytes())
     }
 }
 
 fn keyed(key: &[u8]) -> Hmac<Sha256> {
-    // HMAC takes keys of every length; the type cannot say so.
+    // HMAC accepts keys of every length, which the type cannot express.
     Hmac::new_from_slice(key).unwrap_or_else(|_| Hmac::new(&Default::default()))
 }
 
@@ -46,12 +46,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_code_holds_for_its_parts_and_purpose_alone() {
+    fn a_code_is_valid_for_its_parts_and_purpose_only() {
         let token = Token::new("0123456789abcdef").unwrap();
         let code = Code::of(&token, "a", &["x", "y"]).hex();
-        assert!(Code::of(&token, "a", &["x", "y"]).is(&code));
-        assert!(!Code::of(&token, "b", &["x", "y"]).is(&code));
-        assert!(!Code::of(&token, "a", &["xy", ""]).is(&code));
-        assert!(!Code::of(&Token::new("another-token-16").unwrap(), "a", &["x", "y"]).is(&code));
+        assert!(Code::of(&token, "a", &["x", "y"]).verify(&code));
+        assert!(!Code::of(&token, "b", &["x", "y"]).verify(&code));
+        assert!(!Code::of(&token, "a", &["xy", ""]).verify(&code));
+        assert!(!Code::of(&Token::new("another-token-16").unwrap(), "a", &["x", "y"]).verify(&code));
     }
 }

@@ -1,4 +1,4 @@
-//! The deployment: how the guard stands, what was said, what the gateways hold, and a hand on them.
+//! The deployment: the guard's status, the audit log, the gateways' share, and manual overrides.
 
 use contract::switch::Share;
 
@@ -8,12 +8,12 @@ use crate::guard::ledger::{By, Entry, LedgerError};
 use crate::guard::standing::{Standing, StandingError};
 
 impl Console {
-    /// How the guard that leads stands, whichever program it is in.
+    /// The status of the leading guard, whichever program it runs in.
     pub(super) fn standing(&self, now_ms: u64) -> Result<Standing, StandingError> {
         Standing::read(&self.0.settings.folder, now_ms)
     }
 
-    /// The ledger's entries, the newest first.
+    /// The entries of the audit log, the newest first.
     pub(super) fn entries(&self) -> Result<Vec<Entry>, LedgerError> {
         let mut entries = self.0.ledger.read()?;
         entries.reverse();
@@ -23,17 +23,17 @@ impl Console {
     /// The share that all gateways hold.
     ///
     /// # Errors
-    /// In words: one cannot be reached, or they differ.
+    /// When a gateway cannot be reached, or they differ.
     pub(super) async fn share(&self) -> Result<Share, String> {
         let shares: Vec<Share> = self.0.gateways.shares().await.into_iter().collect::<Result<_, String>>()?;
         match shares.split_first() {
             Some((first, others)) if others.iter().all(|other| other == first) => Ok(*first),
             Some(_) => Err("the gateways hold different shares".to_owned()),
-            None => Err("no gateway is known".to_owned()),
+            None => Err("no gateway is configured".to_owned()),
         }
     }
 
-    /// Somebody's hand on the share.
+    /// A manual override of the share.
     pub(super) fn hand(&self, by: By) -> Hand {
         Hand::new(self.0.gateways.clone(), Some(self.0.ledger.clone()), by)
     }

@@ -1,7 +1,7 @@
-//! The forms: signing in and out, and what an operator may do.
+//! The forms: signing in and out, and operators' actions.
 //!
-//! Nothing is done unless three things hold: the form comes from a page of the console, the operator is signed in, and
-//! the form's ticket is of this session and was not used before.
+//! An action needs three things: the form comes from a page of the console, the operator is signed in, and the form's
+//! ticket belongs to this session and was not used before.
 
 use axum::extract::rejection::FormRejection;
 use axum::extract::{Form, Query, State};
@@ -27,19 +27,19 @@ const LONGEST_REASON: usize = 200;
 
 #[derive(Serialize)]
 struct Login {
-    trouble: Option<String>,
+    error: Option<String>,
     name: String,
     hint: &'static str,
 }
 
-const HINT: &str = "It is in the file that this guard was started with (.perch/console-token after make up).";
+const HINT: &str = "The guard was started with the file that holds it (.perch/console-token after make up).";
 
 pub(super) async fn login(State(console): State<Console>, headers: HeaderMap) -> Result<Html<String>, PageError> {
-    console.page(&headers, "login.html", "Sign in", Login { trouble: None, name: String::new(), hint: HINT })
+    console.page(&headers, "login.html", "Sign in", Login { error: None, name: String::new(), hint: HINT })
 }
 
 #[derive(Deserialize)]
-pub(super) struct Shown {
+pub(super) struct Credentials {
     name: String,
     token: String,
 }
@@ -47,104 +47,119 @@ pub(super) struct Shown {
 pub(super) async fn sign_in(
     State(console): State<Console>,
     headers: HeaderMap,
-    form: Result<Form<Shown>, FormRejection>,
+    form: Result<Form<Credentials>, FormRejection>,
 ) -> Response {
-    let shown = match form {
-        Ok(Form(shown)) => shown,
+    let credentials = match form {
+        Ok(Form(credentials)) => credentials,
         Err(rejection) => return rejection.into_response(),
     };
-    if !access::from_here(&headers) {
-        return elsewhere(&console, &headers);
+    if !access::same_origin(&headers) {
+        return foreign_form(&console, &headers);
     }
-    let again = |status, trouble: String| {
-        let view = Login { trouble: Some(trouble), name: shown.name.clone(), hint: HINT };
+    let again = |status, error: String| {
+        let view = Login { error: Some(error), name: credentials.name.clone(), hint: HINT };
         let page = console.page(&headers, "login.html", "Sign in", view);
         page.map_or_else(PageError::into_response, |page| (status, page).into_response())
     };
-    let Some(token) = console.0.settings.operator_token.as_ref().filter(|token| token.is(shown.token.trim())) else {
+    let Some(token) = console.0.settings.operator_token.as_ref().filter(|token| token.is(credentials.token.trim()))
+    else {
         return again(StatusCode::UNAUTHORIZED, "This is not the operator’s token.".to_owned());
     };
     let random = match stack::secret::random_hex() {
         Ok(random) => random,
         Err(error) => return PageError::from(error).into_response(),
     };
-    match Session::open(token, &shown.name, &random, now_ms()) {
-        Ok(value) => with_cookie(see("/".to_owned()), &headers, &value),
+    match Session::open(token, &credentials.name, &random, now_ms()) {
+        Ok(value) => with_cookie(redirect("/".to_owned()), &headers, &value),
         Err(error) => again(StatusCode::BAD_REQUEST, format!("{error}.")),
     }
 }
 
 pub(super) async fn sign_out(State(console): State<Console>, headers: HeaderMap) -> Response {
-    // Whoever makes another sign out does no harm that a session would protect from, but it would be a nuisance.
-    if access::from_here(&headers) {
-        with_cookie(see("/".to_owned()), &headers, "")
+    // Being signed out by another site is harmless, but a nuisance.
+    if access::same_origin(&headers) {
+        with_cookie(redirect("/".to_owned()), &headers, "")
     } else {
-        elsewhere(&console, &headers)
+        foreign_form(&console, &headers)
     }
 }
 
 #[derive(Deserialize)]
-pub(super) struct Asked {
+pub(super) struct Parameters {
     share: Option<String>,
 }
 
 #[derive(Serialize)]
-struct Set {
+struct Preview {
     from: Option<String>,
     to: String,
     value: String,
     unknown: String,
-    moves: String,
+    effect: String,
     warnings: Vec<String>,
 }
 
-/// What setting a share would do, before it is done.
-pub(super) async fn ask(State(console): State<Console>, Query(asked): Query<Asked>, headers: HeaderMap) -> Response {
+/// Shows what setting a share would do, before it is done.
+pub(super) async fn preview(
+    State(console): State<Console>,
+    Query(parameters): Query<Parameters>,
+    headers: HeaderMap,
+) -> Response {
     if access::operator(&console, &headers).is_none() {
-        return see("/login".to_owned());
+        return redirect("/login".to_owned());
     }
-    let to = match share(asked.share.as_deref().unwrap_or_default()) {
+    let to = match share(parameters.share.as_deref().unwrap_or_default()) {
         Ok(share) => share,
-        Err(why) => return console.message(&headers, StatusCode::BAD_REQUEST, "This is no share", &why),
+        Err(why) => return console.message(&headers, StatusCode::BAD_REQUEST, "Not a share", &why),
     };
     let held = console.share().await;
     let mut warnings = Vec::new();
     let report = console.standing(now_ms()).ok().and_then(|standing| standing.report);
     if report.is_some_and(|report| report.phase.is_some_and(|phase| phase != Phase::Watching)) {
-        warnings.push("A ramp is under way: the guard pauses until you resume it.".to_owned());
+        warnings.push("A ramp is in progress: the guard pauses until you resume it.".to_owned());
     }
     let change = held.as_ref().ok().map(|from| Change::between(*from, to));
-    if change.is_some_and(|change| change.reshuffles) {
-        warnings.push("Users are dealt anew: a share that is no whole percentage picks other users.".to_owned());
+    if change.is_some_and(|change| change.rebuckets) {
+        warnings.push(
+            "Users are re-bucketed, because the share’s denominator changes. Between whole percentages it does not."
+                .to_owned(),
+        );
     }
     if console.0.settings.runtime_links.is_empty() {
-        warnings.push("It holds until Envoy restarts: no disk layer is known to this guard.".to_owned());
+        warnings.push(
+            "The change is lost when Envoy restarts: this guard was started without a disk layer (--runtime LINK)."
+                .to_owned(),
+        );
     }
-    let view = Set {
+    let view = Preview {
         from: held.as_ref().ok().map(ToString::to_string),
         to: to.to_string(),
         value: to.to_string(),
         unknown: held.err().unwrap_or_default(),
-        moves: change.map(moves).unwrap_or_default(),
+        effect: change.map(effect).unwrap_or_default(),
         warnings,
     };
     let page = console.page(&headers, "set.html", "Set the share", view);
     page.map_or_else(PageError::into_response, IntoResponse::into_response)
 }
 
-fn moves(change: Change) -> String {
+fn effect(change: Change) -> String {
     let percent = |share: f64| format!("{:.2}", Percent(share));
     match (change.joins > 0.0, change.leaves > 0.0) {
-        (false, false) => "nobody moves.".to_owned(),
-        (true, false) => format!("{} of all users join the model.", percent(change.joins)),
-        (false, true) => format!("{} of all users go back to the rules.", percent(change.leaves)),
+        (false, false) => "no user changes arms.".to_owned(),
+        (true, false) => format!("{} of all users join the candidate arm.", percent(change.joins)),
+        (false, true) => format!("{} of all users return to the baseline arm.", percent(change.leaves)),
         (true, true) => {
-            format!("{} of all users join the model, {} leave it.", percent(change.joins), percent(change.leaves))
+            format!(
+                "{} of all users join the candidate arm, {} leave it.",
+                percent(change.joins),
+                percent(change.leaves)
+            )
         }
     }
 }
 
-/// `10%`, `10`, `0.5%` or `off`. Without a sign it is a percentage too: a form that says "e.g. 10%" asks for one.
+/// `10%`, `10`, `0.5%` or `off`. A number without a sign is a percentage too, since the form asks for one.
 fn share(text: &str) -> Result<Share, String> {
     let text = text.trim();
     if text == "off" {
@@ -155,7 +170,7 @@ fn share(text: &str) -> Result<Share, String> {
 }
 
 #[derive(Deserialize)]
-pub(super) struct Wanted {
+pub(super) struct Action {
     act: String,
     ticket: String,
     #[serde(default)]
@@ -167,46 +182,46 @@ pub(super) struct Wanted {
 pub(super) async fn act(
     State(console): State<Console>,
     headers: HeaderMap,
-    form: Result<Form<Wanted>, FormRejection>,
+    form: Result<Form<Action>, FormRejection>,
 ) -> Response {
-    let wanted = match form {
-        Ok(Form(wanted)) => wanted,
+    let action = match form {
+        Ok(Form(action)) => action,
         Err(rejection) => return rejection.into_response(),
     };
-    if !access::from_here(&headers) {
-        return elsewhere(&console, &headers);
+    if !access::same_origin(&headers) {
+        return foreign_form(&console, &headers);
     }
     let Some(session) = access::operator(&console, &headers) else {
         return console.message(
             &headers,
             StatusCode::UNAUTHORIZED,
             "Sign in",
-            "Nothing was done: you are not signed in, or your session is over.",
+            "Nothing was done: you are not signed in, or your session has expired.",
         );
     };
     let token = console.0.settings.operator_token.as_ref();
-    let Some(key) = token.and_then(|token| session.key(token, &wanted.ticket)) else {
+    let Some(key) = token.and_then(|token| session.key(token, &action.ticket)) else {
         return console.message(
             &headers,
             StatusCode::FORBIDDEN,
             "Nothing was done",
-            "This form is of another session. Open the page again and repeat it.",
+            "This form belongs to another session. Reload the page and try again.",
         );
     };
-    let reason: String = wanted.reason.trim().chars().filter(|c| !c.is_control()).take(LONGEST_REASON).collect();
+    let reason: String = action.reason.trim().chars().filter(|c| !c.is_control()).take(LONGEST_REASON).collect();
     let reason = if reason.is_empty() { "at the console" } else { &reason };
     let mut hand = console.hand(By::Human(session.name)).once(key.clone());
-    let done = match wanted.act.as_str() {
-        "set" => match share(&wanted.share) {
+    let done = match action.act.as_str() {
+        "set" => match share(&action.share) {
             Ok(share) => hand.set(now_ms(), share, reason).await.map(|_| ()),
-            Err(why) => return console.message(&headers, StatusCode::BAD_REQUEST, "This is no share", &why),
+            Err(why) => return console.message(&headers, StatusCode::BAD_REQUEST, "Not a share", &why),
         },
         "rollback" => hand.roll_back(now_ms(), reason).await,
         "pause" => hand.order(now_ms(), What::Pause, reason).await,
         "resume" => hand.order(now_ms(), What::Resume, reason).await,
         "approve" => hand.order(now_ms(), What::Approve, reason).await,
         other => {
-            let text = format!("{other:?} is nothing that can be done here.");
+            let text = format!("{other:?} is not an action of this console.");
             return console.message(&headers, StatusCode::BAD_REQUEST, "Nothing was done", &text);
         }
     };
@@ -214,11 +229,11 @@ pub(super) async fn act(
         Ok(()) => {
             let entries = console.entries().unwrap_or_default();
             let entry = entries.iter().find(|entry| entry.key.as_ref() == Some(&key));
-            see(entry.map_or_else(|| "/".to_owned(), |entry| format!("/?entry={}", entry.number)))
+            redirect(entry.map_or_else(|| "/".to_owned(), |entry| format!("/?entry={}", entry.number)))
         }
         Err(error @ HandError::Done(_)) => {
-            let text = format!("{}: the same form was sent twice. Nothing more was done.", in_words(&error));
-            console.message(&headers, StatusCode::CONFLICT, "Done already", &text)
+            let text = format!("{}: this form was sent twice. Nothing more was done.", in_words(&error));
+            console.message(&headers, StatusCode::CONFLICT, "Already done", &text)
         }
         Err(error) => {
             let text = format!("{}.", in_words(&error));
@@ -232,24 +247,24 @@ pub(super) async fn act(
     }
 }
 
-fn elsewhere(console: &Console, headers: &HeaderMap) -> Response {
+fn foreign_form(console: &Console, headers: &HeaderMap) -> Response {
     console.message(
         headers,
         StatusCode::FORBIDDEN,
         "Nothing was done",
-        "This form did not come from a page of this console.",
+        "This form was not sent from a page of this console.",
     )
 }
 
-/// Go on there, with a GET.
-fn see(path: String) -> Response {
+/// Redirects to `path` with a GET.
+fn redirect(path: String) -> Response {
     let location = HeaderValue::from_str(&path).unwrap_or_else(|_| HeaderValue::from_static("/"));
     (StatusCode::SEE_OTHER, [(LOCATION, location)]).into_response()
 }
 
-fn with_cookie(mut answer: Response, headers: &HeaderMap, value: &str) -> Response {
-    answer.headers_mut().extend(access::cookie(headers, value).map(|cookie| (SET_COOKIE, cookie)));
-    answer
+fn with_cookie(mut response: Response, headers: &HeaderMap, value: &str) -> Response {
+    response.headers_mut().extend(access::cookie(headers, value).map(|cookie| (SET_COOKIE, cookie)));
+    response
 }
 
 #[cfg(test)]
@@ -257,7 +272,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_share_is_read_as_it_is_written_in_a_form() {
+    fn a_share_is_read_as_people_write_it() {
         for (text, expected) in [("10%", "10"), (" 10 ", "10"), ("off", "0"), ("1", "1"), ("100 %", "100")] {
             assert_eq!(share(text).unwrap().to_runtime(), expected, "{text}");
         }

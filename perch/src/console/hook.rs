@@ -1,14 +1,14 @@
-//! Alertmanager's posts: an alert that is labelled so rolls back, once.
+//! Alertmanager's webhook: an alert with the label for it rolls back, once.
 //!
-//! An alert is told from others by its fingerprint and start, so that the repeats of one alert, and a post that is sent
-//! again, do nothing more. An operator's word after the alert's start overrules it: that operator knew, or could have
-//! known, what the alert is about.
+//! An alert is identified by its fingerprint and start, so repeats of an alert and repeated posts have no further
+//! effect. An operator's action after the alert's start overrides the alert: the operator knew, or could have known,
+//! about it.
 //!
-//! A start may be wrong. After a restart of Prometheus and Alertmanager an alert that never ended starts again: until
-//! Alertmanager has posted its end, it is the alert that began before (for a day, should that post be lost). A start may
-//! lie ahead, by a clock that is ahead: what was heard of had begun.
+//! A start may be wrong. After a restart of Prometheus and Alertmanager, an alert that never ended starts again: until
+//! Alertmanager has posted its end, it counts as the earlier alert (for a day, in case that post is lost). A start may
+//! also be in the future, if a clock is ahead: an alert has started when it is first received.
 //!
-//! An alert in a post that cannot be read does not keep the others from being taken; it is named in the answer.
+//! An unreadable alert in a post does not prevent the others from taking effect; the response names it.
 
 use std::collections::BTreeMap;
 
@@ -27,16 +27,16 @@ use crate::guard::hand::HandError;
 use crate::guard::in_words;
 use crate::guard::ledger::{By, Entry, LedgerError, What};
 
-/// Bytes of a post, at most.
+/// Largest post, in bytes.
 pub(super) const BODY_BYTES: usize = 256 * 1024;
 /// Version of Alertmanager's format.
 const VERSION: &str = "4";
 /// Longest fingerprint, start and name, in bytes.
 const LONGEST: usize = 200;
-/// An alert whose end was not posted for so long has ended all the same.
+/// An alert whose end was not posted for this long counts as ended.
 const UNENDED_MS: u64 = 24 * 3_600_000;
 
-/// A post, as far as it is read.
+/// The fields of a post that are read.
 #[derive(Debug, Deserialize)]
 struct Post {
     version: String,
@@ -55,101 +55,101 @@ struct Alert {
     fingerprint: String,
 }
 
-/// An alert that asks for a rollback, or did.
+/// An alert with the label that asks for a rollback.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Wanted {
+struct RollbackAlert {
     name: String,
     reason: String,
     starts_ms: u64,
     fingerprint: String,
-    /// Alertmanager says that it has ended.
+    /// `true` if Alertmanager posted its end.
     ended: bool,
 }
 
-impl Wanted {
+impl RollbackAlert {
     fn key(&self) -> String {
-        format!("{}{}", self.keys(), self.starts_ms)
+        format!("{}{}", self.key_prefix(), self.starts_ms)
     }
 
-    /// How the keys of all alerts with this fingerprint begin.
-    fn keys(&self) -> String {
+    /// The common prefix of the keys of all alerts with this fingerprint.
+    fn key_prefix(&self) -> String {
         format!("alert {} ", self.fingerprint)
     }
 }
 
-/// A post that was not taken.
+/// A post that was rejected.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum HookError {
-    /// Not from Alertmanager.
+    /// Without Alertmanager's token.
     #[error("the bearer token is missing or wrong")]
-    Stranger,
-    /// Not what Alertmanager posts.
-    #[error("this is no post of Alertmanager's: {0}")]
+    Unauthorized,
+    /// Not in Alertmanager's format.
+    #[error("the body is not a post of Alertmanager: {0}")]
     Unreadable(String),
-    /// It could not be written down; Alertmanager tries again.
-    #[error("the alert was not taken")]
+    /// The alert could not be written to the audit log; Alertmanager retries.
+    #[error("acting on the alert")]
     Hand(#[from] HandError),
 }
 
 impl IntoResponse for HookError {
     fn into_response(self) -> Response {
         let status = match self {
-            Self::Stranger => StatusCode::UNAUTHORIZED,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::Unreadable(_) => StatusCode::BAD_REQUEST,
             Self::Hand(_) => StatusCode::SERVICE_UNAVAILABLE,
         };
-        let mut answer = (status, format!("{}\n", in_words(&self))).into_response();
+        let mut response = (status, format!("{}\n", in_words(&self))).into_response();
         if status == StatusCode::UNAUTHORIZED {
-            answer.headers_mut().insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));
         }
-        answer
+        response
     }
 }
 
-/// Takes a post. The answer counts what was done; 200 means that it need not be sent again.
+/// Handles a post. The response counts the rollbacks; 200 tells Alertmanager not to retry.
 pub(super) async fn take(
     State(console): State<Console>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<axum::Json<Value>, HookError> {
     authorize(&console, &headers)?;
-    let (wanted, unreadable) = wanted(&body)?;
+    let (alerts, unreadable) = rollback_alerts(&body)?;
     let (mut rolled_back, mut failed) = (0_u32, None);
-    for wanted in &wanted {
-        let done = if wanted.ended { console.has_ended(wanted).await } else { console.roll_back(wanted).await };
+    for alert in &alerts {
+        let done = if alert.ended { console.record_end(alert).await } else { console.roll_back(alert).await };
         match done {
             Ok(done) => rolled_back += u32::from(done),
-            // The others are taken all the same; those that were need not be taken again.
+            // The other alerts take effect all the same, and do not again when Alertmanager retries.
             Err(error) => failed = Some(error),
         }
     }
-    for why in &unreadable {
-        console.write_down_unreadable(why).await.unwrap_or_else(|error| failed = Some(error.into()));
+    for reason in &unreadable {
+        console.record_unreadable(reason).await.unwrap_or_else(|error| failed = Some(error.into()));
     }
     if let Some(error) = failed {
         return Err(error.into());
     }
-    let mut answer = serde_json::json!({ "rolled_back": rolled_back });
-    if let Some(answer) = answer.as_object_mut().filter(|_| !unreadable.is_empty()) {
-        answer.insert("unreadable".to_owned(), unreadable.into());
+    let mut response = serde_json::json!({ "rolled_back": rolled_back });
+    if let Some(response) = response.as_object_mut().filter(|_| !unreadable.is_empty()) {
+        response.insert("unreadable".to_owned(), unreadable.into());
     }
-    Ok(axum::Json(answer))
+    Ok(axum::Json(response))
 }
 
 fn authorize(console: &Console, headers: &HeaderMap) -> Result<(), HookError> {
-    let shown = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let shown = shown.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
+    let token = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let presented = token.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
     match &console.0.settings.hook_token {
-        Some(token) if token.is(shown) => Ok(()),
-        _ => Err(HookError::Stranger),
+        Some(token) if token.is(presented) => Ok(()),
+        _ => Err(HookError::Unauthorized),
     }
 }
 
-/// The alerts that ask for a rollback, and in words those that do and cannot be read.
-fn wanted(body: &[u8]) -> Result<(Vec<Wanted>, Vec<String>), HookError> {
+/// The alerts that ask for a rollback, and the reasons why others that ask for one cannot be read.
+fn rollback_alerts(body: &[u8]) -> Result<(Vec<RollbackAlert>, Vec<String>), HookError> {
     let post: Post = serde_json::from_slice(body).map_err(|error| HookError::Unreadable(error.to_string()))?;
     if post.version != VERSION {
-        return Err(HookError::Unreadable(format!("version {:?}, {VERSION} is read", post.version)));
+        return Err(HookError::Unreadable(format!("its version is {:?}, but {VERSION:?} is supported", post.version)));
     }
     let (mut found, mut unreadable) = (Vec::new(), Vec::new());
     for (at, alert) in post.alerts.into_iter().enumerate() {
@@ -159,26 +159,27 @@ fn wanted(body: &[u8]) -> Result<(Vec<Wanted>, Vec<String>), HookError> {
         }
         let read = serde_json::from_value(alert).map_err(|error| error.to_string()).and_then(of_alert);
         match read {
-            Ok(wanted) => found.push(wanted),
-            Err(why) => unreadable.push(format!("alerts[{at}]: {why}")),
+            Ok(alert) => found.push(alert),
+            Err(reason) => unreadable.push(format!("alerts[{at}]: {reason}")),
         }
     }
-    // A post of which nothing can be read is an error that Alertmanager logs.
+    // If no alert can be read, the error is for Alertmanager's log.
     if found.is_empty() && !unreadable.is_empty() {
         return Err(HookError::Unreadable(unreadable.join("; ")));
     }
     Ok((found, unreadable))
 }
 
-fn of_alert(alert: Alert) -> Result<Wanted, String> {
+fn of_alert(alert: Alert) -> Result<RollbackAlert, String> {
     let field = |name: &str, text: &str| {
         let good = !text.is_empty() && text.len() <= LONGEST && !text.chars().any(char::is_control);
-        if good { Ok(text.to_owned()) } else { Err(format!("{name} is missing or too long")) }
+        if good { Ok(text.to_owned()) } else { Err(format!("{name} is missing, too long or has control characters")) }
     };
     let name = field("alertname", alert.labels.get("alertname").map_or("", String::as_str))?;
     let fingerprint = field("fingerprint", &alert.fingerprint)?;
     let start = field("startsAt", &alert.starts_at)?;
-    let starts_ms = clock::parse(&start).ok_or_else(|| format!("startsAt is {start:?}, which is not a moment"))?;
+    let starts_ms =
+        clock::parse(&start).ok_or_else(|| format!("startsAt is {start:?}, which is not an RFC 3339 time"))?;
     let ended = match alert.status.as_str() {
         "firing" => false,
         "resolved" => true,
@@ -186,61 +187,62 @@ fn of_alert(alert: Alert) -> Result<Wanted, String> {
     };
     let summary = alert.annotations.get("summary").map_or("", String::as_str);
     let reason: String = summary.chars().filter(|letter| !letter.is_control()).take(LONGEST).collect();
-    Ok(Wanted { name, reason, starts_ms, fingerprint, ended })
+    Ok(RollbackAlert { name, reason, starts_ms, fingerprint, ended })
 }
 
 impl Console {
-    /// Rolls back, unless that was done for this alert, or an operator has spoken since it began.
-    async fn roll_back(&self, wanted: &Wanted) -> Result<bool, HandError> {
+    /// Rolls back, unless that was done for this alert, or an operator has acted since it began.
+    async fn roll_back(&self, alert: &RollbackAlert) -> Result<bool, HandError> {
         let now_ms = now_ms();
-        // Where the log cannot be read, nobody is known to have spoken.
-        let began_ms = began(&self.0.ledger.read().unwrap_or_default(), wanted, now_ms);
-        let mut hand = self.hand(By::Alert(wanted.name.clone())).once(wanted.key()).about(began_ms);
-        match hand.roll_back(now_ms, &wanted.reason).await {
-            // Written down: where the share did not get through, the guard tries again at each look.
+        // If the log cannot be read, no operator is known to have acted.
+        let began_ms = began(&self.0.ledger.read().unwrap_or_default(), alert, now_ms);
+        let mut hand = self.hand(By::Alert(alert.name.clone())).once(alert.key()).about(began_ms);
+        match hand.roll_back(now_ms, &alert.reason).await {
+            // It is in the audit log: where the share was not set, the guard retries at each evaluation.
             Ok(()) | Err(HandError::Sink(_)) => Ok(true),
             Err(HandError::Done(_) | HandError::Overruled(_)) => Ok(false),
             Err(error) => Err(error),
         }
     }
 
-    /// Writes down, once, that an alert asked for a rollback and could not be read: whoever wrote its rule looks here.
-    async fn write_down_unreadable(&self, why: &str) -> Result<(), LedgerError> {
-        let key = format!("unreadable {why}");
+    /// Records once that an alert asked for a rollback and could not be read, for the author of its rule.
+    async fn record_unreadable(&self, reason: &str) -> Result<(), LedgerError> {
+        let key = format!("unreadable {reason}");
         let mut held = self.0.ledger.hold().await?;
         if held.keyed(&key).is_some() {
             return Ok(());
         }
         let what = What::Refused { wanted: "rollback".to_owned() };
-        held.append_keyed(now_ms(), By::Alert("that cannot be read".to_owned()), what, why, &key).map(|_| ())
+        held.append_keyed(now_ms(), By::Alert("that cannot be read".to_owned()), what, reason, &key).map(|_| ())
     }
 
-    /// Writes down that an alert has ended for which something was done or refused. Never rolls back.
-    async fn has_ended(&self, wanted: &Wanted) -> Result<bool, HandError> {
+    /// Records the end of an alert that is in the audit log. Never rolls back.
+    async fn record_end(&self, alert: &RollbackAlert) -> Result<bool, HandError> {
         let mut held = self.0.ledger.hold().await?;
-        if last_of(held.entries(), wanted).is_some_and(|entry| entry.what != What::Ended) {
-            let key = format!("{} ended", wanted.key());
-            held.append_keyed(now_ms(), By::Alert(wanted.name.clone()), What::Ended, "", &key)?;
+        if last_of(held.entries(), alert).is_some_and(|entry| entry.what != What::Ended) {
+            let key = format!("{} ended", alert.key());
+            held.append_keyed(now_ms(), By::Alert(alert.name.clone()), What::Ended, "", &key)?;
         }
         Ok(false)
     }
 }
 
 /// The last entry about alerts with this fingerprint.
-fn last_of<'a>(entries: &'a [Entry], wanted: &Wanted) -> Option<&'a Entry> {
-    let keys = wanted.keys();
-    entries.iter().rev().find(|entry| entry.key.as_deref().is_some_and(|key| key.starts_with(&keys)))
+fn last_of<'a>(entries: &'a [Entry], alert: &RollbackAlert) -> Option<&'a Entry> {
+    let prefix = alert.key_prefix();
+    entries.iter().rev().find(|entry| entry.key.as_deref().is_some_and(|key| key.starts_with(&prefix)))
 }
 
-/// When the alert began, in milliseconds since 1970: with the alert of the same fingerprint that has not ended.
-fn began(entries: &[Entry], wanted: &Wanted, now_ms: u64) -> u64 {
-    let keys = wanted.keys();
-    // An alert that was heard of had begun, whatever its clock says.
-    let start = |entry: &Entry| Some(entry.key.as_deref()?.strip_prefix(&keys)?.parse::<u64>().ok()?.min(entry.at_ms));
+/// When the alert began, in milliseconds since 1970: with the earliest alert of its fingerprint that has not ended.
+fn began(entries: &[Entry], alert: &RollbackAlert, now_ms: u64) -> u64 {
+    let prefix = alert.key_prefix();
+    // An alert has started when it is received, whatever its clock says.
+    let start =
+        |entry: &Entry| Some(entry.key.as_deref()?.strip_prefix(&prefix)?.parse::<u64>().ok()?.min(entry.at_ms));
     let since = |entry: &&Entry| now_ms.saturating_sub(entry.at_ms) <= UNENDED_MS && entry.what != What::Ended;
-    let same = entries.iter().rev().filter(|entry| entry.key.as_deref().is_some_and(|key| key.starts_with(&keys)));
+    let same = entries.iter().rev().filter(|entry| entry.key.as_deref().is_some_and(|key| key.starts_with(&prefix)));
     let before = same.take_while(since).filter_map(start).min();
-    before.map_or(wanted.starts_ms, |before| before.min(wanted.starts_ms))
+    before.map_or(alert.starts_ms, |before| before.min(alert.starts_ms))
 }
 
 #[cfg(test)]
@@ -260,10 +262,10 @@ mod tests {
     }
 
     #[test]
-    fn only_an_alert_that_says_so_asks_for_a_rollback() {
+    fn only_an_alert_with_the_label_asks_for_a_rollback() {
         let alerts = [alert("resolved", "rollback"), alert("firing", "page"), alert("firing", "rollback")].join(",");
-        let found = wanted(post(&alerts).as_bytes()).unwrap();
-        let expected = Wanted {
+        let found = rollback_alerts(post(&alerts).as_bytes()).unwrap();
+        let expected = RollbackAlert {
             name: "FilterReloaded".into(),
             reason: "It crashed".into(),
             starts_ms: 1_795_573_805_123,
@@ -271,11 +273,11 @@ mod tests {
             ended: false,
         };
         assert_eq!(expected.key(), "alert c0ffee 1795573805123");
-        assert_eq!(found, ([Wanted { ended: true, ..expected.clone() }, expected].to_vec(), vec![]));
+        assert_eq!(found, ([RollbackAlert { ended: true, ..expected.clone() }, expected].to_vec(), vec![]));
     }
 
     #[test]
-    fn what_alertmanager_does_not_post_is_refused() {
+    fn a_body_that_is_not_alertmanagers_is_rejected() {
         let odd = [
             String::new(),
             "{}".to_owned(),
@@ -284,12 +286,12 @@ mod tests {
             post(&alert("firing", "rollback")).replace("2026-11", "yesterday"),
         ];
         for body in odd {
-            assert!(matches!(wanted(body.as_bytes()), Err(HookError::Unreadable(_))), "{body}");
+            assert!(matches!(rollback_alerts(body.as_bytes()), Err(HookError::Unreadable(_))), "{body}");
         }
     }
 
     #[test]
-    fn case_16_an_odd_alert_does_not_keep_the_others_from_being_taken() {
+    fn case_16_an_unreadable_alert_does_not_prevent_the_others() {
         let sound = alert("firing", "rollback");
         let odd = [
             sound.replace("FilterReloaded", ""),
@@ -298,18 +300,18 @@ mod tests {
             sound.replace("\"c0ffee\"", "7"),
         ];
         for odd in odd {
-            let (found, unreadable) = wanted(post(&[odd.as_str(), &sound].join(",")).as_bytes()).unwrap();
+            let (found, unreadable) = rollback_alerts(post(&[odd.as_str(), &sound].join(",")).as_bytes()).unwrap();
             assert_eq!((found.len(), unreadable.len()), (1, 1), "{odd}");
         }
-        // What asks for nothing need not be readable.
-        let (found, unreadable) = wanted(post(&format!("{{}},{{\"labels\":5}},{sound}")).as_bytes()).unwrap();
+        // An alert that asks for no rollback need not be readable.
+        let (found, unreadable) = rollback_alerts(post(&format!("{{}},{{\"labels\":5}},{sound}")).as_bytes()).unwrap();
         assert_eq!((found.len(), unreadable.len()), (1, 0));
     }
 
     #[test]
     fn case_66_an_alert_that_starts_again_without_having_ended_began_with_the_first_one() {
         let hour = 3_600_000;
-        let wanted = |starts_ms: u64| Wanted {
+        let alert = |starts_ms: u64| RollbackAlert {
             name: "x".into(),
             reason: String::new(),
             starts_ms,
@@ -328,12 +330,12 @@ mod tests {
         let other = entry(12, What::Rollback, "alert c0ffeefee 1");
         let again = entry(13, What::Refused { wanted: "rollback".into() }, "alert c0ffee 12");
         let ended = entry(14, What::Ended, "alert c0ffee 12 ended");
-        assert_eq!(began(&[], &wanted(50), 60), 50);
-        assert_eq!(began(&[first.clone(), other.clone()], &wanted(50), 60), 10);
-        assert_eq!(began(&[first.clone(), other, again.clone()], &wanted(50), 60), 10);
-        assert_eq!(began(&[first.clone(), again, ended], &wanted(50), 60), 50, "its end was posted");
-        assert_eq!(began(&[first], &wanted(30 * hour), 30 * hour), 30 * hour, "its end was not, for more than a day");
+        assert_eq!(began(&[], &alert(50), 60), 50);
+        assert_eq!(began(&[first.clone(), other.clone()], &alert(50), 60), 10);
+        assert_eq!(began(&[first.clone(), other, again.clone()], &alert(50), 60), 10);
+        assert_eq!(began(&[first.clone(), again, ended], &alert(50), 60), 50, "its end was posted");
+        assert_eq!(began(&[first], &alert(30 * hour), 30 * hour), 30 * hour, "its end was not, for more than a day");
         let ahead = entry(11, What::Rollback, &format!("alert c0ffee {hour}"));
-        assert_eq!(began(&[ahead], &wanted(hour - 5), 60), 11, "case E7: it had begun when it was heard of");
+        assert_eq!(began(&[ahead], &alert(hour - 5), 60), 11, "case E7: it had started when it was received");
     }
 }

@@ -1,4 +1,4 @@
-//! What the console asks Prometheus: lines over time, single figures, alerts.
+//! The console's Prometheus client: series over time, single values, alerts.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::chart::Span;
 use crate::guard::source::{SourceError, get};
 
-/// Largest answer that is read, in bytes.
+/// Largest response that is read, in bytes.
 const LIMIT: usize = 4 * 1024 * 1024;
 
 /// Seconds since 1970 and value, in order of time; only finite values.
@@ -22,49 +22,49 @@ pub(super) struct Prometheus {
     url: String,
 }
 
-/// An alert whose condition holds.
+/// An alert that is pending or firing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Alert {
     /// Its name.
     pub(super) name: String,
-    /// Does it fire, or does it still wait?
+    /// `true` if it is firing, `false` if it is pending.
     pub(super) firing: bool,
-    /// In a sentence.
+    /// Its summary.
     pub(super) summary: String,
 }
 
 #[derive(Deserialize)]
-struct Answer<T> {
+struct Response<T> {
     data: T,
 }
 
 #[derive(Deserialize)]
-struct Lines {
-    result: Vec<LineOf>,
+struct RangeResult {
+    result: Vec<RangeSeries>,
 }
 
 #[derive(Deserialize)]
-struct LineOf {
+struct RangeSeries {
     values: Vec<(f64, String)>,
 }
 
 #[derive(Deserialize)]
-struct Figures {
-    result: Vec<FigureOf>,
+struct InstantResult {
+    result: Vec<InstantSeries>,
 }
 
 #[derive(Deserialize)]
-struct FigureOf {
+struct InstantSeries {
     value: (f64, String),
 }
 
 #[derive(Deserialize)]
 struct Alerts {
-    alerts: Vec<AlertOf>,
+    alerts: Vec<RawAlert>,
 }
 
 #[derive(Deserialize)]
-struct AlertOf {
+struct RawAlert {
     labels: BTreeMap<String, String>,
     #[serde(default)]
     annotations: BTreeMap<String, String>,
@@ -76,35 +76,35 @@ impl Prometheus {
         Self { http, url: url.trim_end_matches('/').to_owned() }
     }
 
-    /// The one line of `query`; empty when there is none.
+    /// The first series of `query` over `span`; empty if there is none.
     pub(super) async fn line(&self, query: &str, span: Span) -> Result<Points, SourceError> {
         let (from, to, step) = (span.from.to_string(), span.to.to_string(), span.step.to_string());
-        let asked = [("query", query), ("start", &from), ("end", &to), ("step", &step)];
-        let answer: Answer<Lines> = self.ask("/api/v1/query_range", &asked).await?;
-        let points = answer.data.result.into_iter().next().map(|line| line.values).unwrap_or_default();
+        let parameters = [("query", query), ("start", &from), ("end", &to), ("step", &step)];
+        let response: Response<RangeResult> = self.get("/api/v1/query_range", &parameters).await?;
+        let points = response.data.result.into_iter().next().map(|line| line.values).unwrap_or_default();
         Ok(points.into_iter().filter_map(|(at, value)| Some((at, finite(&value)?))).collect())
     }
 
-    /// The one figure of `query` now; `None` when there is none.
-    pub(super) async fn figure(&self, query: &str) -> Result<Option<f64>, SourceError> {
-        let answer: Answer<Figures> = self.ask("/api/v1/query", &[("query", query)]).await?;
-        Ok(answer.data.result.first().and_then(|figure| finite(&figure.value.1)))
+    /// The current value of `query`; `None` if there is none.
+    pub(super) async fn value(&self, query: &str) -> Result<Option<f64>, SourceError> {
+        let response: Response<InstantResult> = self.get("/api/v1/query", &[("query", query)]).await?;
+        Ok(response.data.result.first().and_then(|figure| finite(&figure.value.1)))
     }
 
-    /// The alerts whose condition holds and that are not inhibited, those that fire first.
+    /// The pending and firing alerts that Alertmanager would not inhibit, the firing ones first.
     pub(super) async fn alerts(&self) -> Result<Vec<Alert>, SourceError> {
-        let answer: Answer<Alerts> = self.ask("/api/v1/alerts", &[]).await?;
-        let all = answer.data.alerts;
+        let response: Response<Alerts> = self.get("/api/v1/alerts", &[]).await?;
+        let all = response.data.alerts;
         let fires: BTreeSet<String> = all
             .iter()
             .filter(|alert| alert.state == "firing")
             .filter_map(|alert| alert.labels.get("alertname").cloned())
             .collect();
-        let news = |of: &AlertOf| {
+        let news = |of: &RawAlert| {
             let label = |name: &str| of.labels.get(name).map_or("", String::as_str);
             is_news(label("alertname"), label("severity"), fires.iter().map(String::as_str))
         };
-        let alert = |mut of: AlertOf| {
+        let alert = |mut of: RawAlert| {
             let summary = of.annotations.remove("summary").unwrap_or_default();
             Some(Alert { name: of.labels.remove("alertname")?, firing: of.state == "firing", summary })
         };
@@ -114,12 +114,16 @@ impl Prometheus {
         Ok(alerts)
     }
 
-    async fn ask<T: for<'de> Deserialize<'de>>(&self, path: &str, asked: &[(&str, &str)]) -> Result<T, SourceError> {
+    async fn get<T: for<'de> Deserialize<'de>>(
+        &self,
+        path: &str,
+        parameters: &[(&str, &str)],
+    ) -> Result<T, SourceError> {
         let wrong = |what: String| SourceError::Answer { url: self.url.clone(), what };
-        let url = Url::parse_with_params(&format!("{}{path}", self.url), asked)
-            .map_err(|error| wrong(format!("nothing, since its address is wrong: {error}")))?;
+        let url = Url::parse_with_params(&format!("{}{path}", self.url), parameters)
+            .map_err(|error| wrong(format!("nothing, because its URL is invalid: {error}")))?;
         let text = get(&self.http, url.as_str(), LIMIT).await?;
-        serde_json::from_str(&text).map_err(|error| wrong(format!("something else than it should: {error}")))
+        serde_json::from_str(&text).map_err(|error| wrong(format!("unexpected JSON: {error}")))
     }
 }
 

@@ -1,4 +1,4 @@
-//! What is served where, and the headers of every answer.
+//! The routes, and the headers of every response.
 
 use std::time::Duration;
 
@@ -18,14 +18,14 @@ use crate::guard::clock::now_ms;
 
 /// Path of the console's state as JSON.
 pub const STATE_PATH: &str = "/perch/v1/state";
-/// Bytes of a request's body, at most, unless a route says otherwise.
+/// Largest body of a request, in bytes, unless a route sets its own limit.
 const BODY_BYTES: usize = 8 * 1024;
-/// How long an answer may take, the request's body included.
+/// Timeout of a request, its body included.
 const TIME: Duration = Duration::from_secs(60);
-/// Entries of the ledger in the state.
+/// Entries of the audit log in the state.
 const ENTRIES: usize = 20;
 
-/// Nothing but what the console itself serves: no inline script or style, no other host, no frame around it.
+/// Allows only what the console itself serves: no inline script or style, no other host, no frame around it.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
                       form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
@@ -33,7 +33,7 @@ const HEADERS: [(HeaderName, &str); 7] = [
     (header::CONTENT_SECURITY_POLICY, POLICY),
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::X_FRAME_OPTIONS, "DENY"),
-    // With no-referrer browsers would hide the origin of the console's own forms, by which forged ones are told.
+    // With no-referrer browsers would hide the origin of the console's own forms, by which forged ones are recognised.
     (header::REFERRER_POLICY, "same-origin"),
     (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
@@ -45,7 +45,7 @@ const SCRIPT: &str = include_str!("assets/console.js");
 const ICON: &str = include_str!("assets/icon.svg");
 
 pub(super) fn router(console: Console) -> Router {
-    // What people look at, and what acts. Programs ask the rest, by whatever name they know this host.
+    // Pages and actions are for browsers, whose host name is checked. Programs call the other routes by any name.
     let pages = Router::new()
         .route("/", get(pages::overview::show))
         .route("/labels", get(pages::labels::show))
@@ -54,7 +54,7 @@ pub(super) fn router(console: Console) -> Router {
         .route("/audit", get(pages::audit::show))
         .route("/login", get(forms::login).post(forms::sign_in))
         .route("/logout", post(forms::sign_out))
-        .route("/set", get(forms::ask))
+        .route("/set", get(forms::preview))
         .route("/act", post(forms::act))
         .route(STATE_PATH, get(state))
         .route("/assets/console.css", get(|| asset("text/css; charset=utf-8", STYLE)))
@@ -71,17 +71,17 @@ pub(super) fn router(console: Console) -> Router {
         .with_state(console)
 }
 
-/// Around every answer: its time, its headers.
+/// Adds the timeout and the headers to every response.
 async fn frame(request: Request, next: Next) -> Response {
-    let mut answer = match tokio::time::timeout(TIME, next.run(request)).await {
-        Ok(answer) => answer,
+    let mut response = match tokio::time::timeout(TIME, next.run(request)).await {
+        Ok(response) => response,
         Err(_) => (StatusCode::REQUEST_TIMEOUT, "the request took too long\n").into_response(),
     };
     for (name, value) in HEADERS {
-        answer.headers_mut().insert(name, HeaderValue::from_static(value));
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
-    answer.headers_mut().entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-    answer
+    response.headers_mut().entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
 }
 
 async fn metrics(State(console): State<Console>) -> impl IntoResponse {
@@ -92,10 +92,10 @@ async fn state(State(console): State<Console>) -> Result<Json<serde_json::Value>
     let now_ms = now_ms();
     let mut entries = console.entries()?;
     entries.truncate(ENTRIES);
-    Ok(Json(json!({ "at_ms": now_ms, "standing": console.standing(now_ms)?, "entries": entries })))
+    Ok(Json(json!({ "at_ms": now_ms, "guard": console.standing(now_ms)?, "entries": entries })))
 }
 
 async fn asset(kind: &'static str, text: &'static str) -> impl IntoResponse {
-    // Small, and asked for again at each page, so that a new version is never met by old looks.
+    // Small, and revalidated with each page, so that a new version never has an old style sheet.
     ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "no-cache")], text)
 }

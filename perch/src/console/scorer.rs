@@ -1,4 +1,4 @@
-//! What the console asks a scorer: its models, and what the two sides said.
+//! The console's scorer client: the models, and the comparison of both arms.
 
 use contract::analysis::{self, Analysis};
 use reqwest::Url;
@@ -8,9 +8,9 @@ use serde_json::{Map, Value};
 
 use crate::guard::source::{SourceError, get};
 
-/// Largest answer that is read, in bytes.
+/// Largest response that is read, in bytes.
 const LIMIT: usize = 4 * 1024 * 1024;
-/// Where the replaced system had it.
+/// Path of the models' status.
 const STATUS_PATH: &str = "/ml/v2/model/status";
 
 /// A scorer.
@@ -24,19 +24,19 @@ pub(super) struct Scorer {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Models {
-    /// The model that serves; what is shown of it.
+    /// The manifest of the serving model.
     pub(super) meta: Option<Map<String, Value>>,
-    /// The model that is judged beside it.
+    /// The manifest of the challenger.
     pub(super) challenger: Option<Map<String, Value>>,
-    /// The version that a rollback goes back to.
+    /// The version to which a rollback returns.
     pub(super) previous: Option<String>,
-    /// What the registry holds.
+    /// The versions in the registry.
     pub(super) versions: Vec<String>,
-    /// What was not loaded, and why.
+    /// The models that were not loaded, with the reasons.
     pub(super) refused: Vec<Refused>,
 }
 
-/// A model that was not loaded.
+/// A rejected model.
 #[derive(Debug, Deserialize)]
 pub(super) struct Refused {
     pub(super) alias: String,
@@ -50,27 +50,27 @@ impl Scorer {
     }
 
     pub(super) async fn models(&self) -> Result<Models, SourceError> {
-        self.ask(STATUS_PATH, &[]).await
+        self.get(STATUS_PATH, &[]).await
     }
 
-    /// What the two sides said since that moment.
+    /// The comparison of both arms since `since_ms`.
     pub(super) async fn analysis(&self, since_ms: u64) -> Result<Analysis, SourceError> {
-        let found: Analysis = self.ask(analysis::PATH, &[(analysis::SINCE, &since_ms.to_string())]).await?;
+        let found: Analysis = self.get(analysis::PATH, &[(analysis::SINCE, &since_ms.to_string())]).await?;
         if found.version == analysis::VERSION {
             return Ok(found);
         }
-        let what = format!("an analysis of version {}, {} is read", found.version, analysis::VERSION);
+        let what = format!("an analysis of version {}, but perch reads {}", found.version, analysis::VERSION);
         Err(SourceError::Answer { url: self.url.clone(), what })
     }
 
-    async fn ask<T: DeserializeOwned>(&self, path: &str, asked: &[(&str, &str)]) -> Result<T, SourceError> {
+    async fn get<T: DeserializeOwned>(&self, path: &str, parameters: &[(&str, &str)]) -> Result<T, SourceError> {
         let wrong = |what: String| SourceError::Answer { url: self.url.clone(), what };
         let mut url = Url::parse(&format!("{}{path}", self.url))
-            .map_err(|error| wrong(format!("nothing, since its address is wrong: {error}")))?;
-        if !asked.is_empty() {
-            url.query_pairs_mut().extend_pairs(asked);
+            .map_err(|error| wrong(format!("nothing, because its URL is invalid: {error}")))?;
+        if !parameters.is_empty() {
+            url.query_pairs_mut().extend_pairs(parameters);
         }
         let text = get(&self.http, url.as_str(), LIMIT).await?;
-        serde_json::from_str(&text).map_err(|error| wrong(format!("something else than it should: {error}")))
+        serde_json::from_str(&text).map_err(|error| wrong(format!("unexpected JSON: {error}")))
     }
 }

@@ -1,4 +1,4 @@
-//! The accept loop: HTTP/1.1, with a bound on everything that a client can make last.
+//! The accept loop: HTTP/1.1, with a limit on everything that a client can prolong.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,18 +11,18 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Connections at once; more wait. A console has a handful of readers, Prometheus and Alertmanager.
+/// Concurrent connections; further ones wait. A console has a handful of readers, Prometheus and Alertmanager.
 const CONNECTIONS: usize = 128;
-/// How long a request's head may take, and so how long a connection may stay open without one.
+/// Timeout of a request's head, and so of an idle connection.
 const HEAD_TIME: Duration = Duration::from_secs(15);
-/// Bytes of a request's head, at most.
+/// Largest head of a request, in bytes.
 const HEAD_BYTES: usize = 16 * 1024;
-/// Headers of a request, at most.
+/// Most headers of a request.
 const HEADERS: usize = 64;
-/// How long requests under way may last once the console stops.
+/// Timeout of the requests in progress when the console stops.
 const DRAIN: Duration = Duration::from_secs(5);
 
-/// Serves until `stop` is ready and requests under way have ended, or had their time.
+/// Serves until `stop` is ready and the requests in progress have ended or timed out.
 pub(super) async fn run(listener: TcpListener, router: Router, stop: impl Future<Output = ()>) {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).max_buf_size(HEAD_BYTES).max_headers(HEADERS);
@@ -33,13 +33,13 @@ pub(super) async fn run(listener: TcpListener, router: Router, stop: impl Future
         tokio::select! {
             biased;
             () = &mut stop => break,
-            (stream, place) = accept(&listener, &room) => {
+            (stream, permit) = accept(&listener, &room) => {
                 let service = TowerToHyperService::new(router.clone());
                 let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
                 tokio::spawn(async move {
-                    // A connection that breaks is the client's matter.
+                    // A broken connection is the client's problem.
                     let _ = connection.await;
-                    drop(place);
+                    drop(permit);
                 });
             }
         }
@@ -48,14 +48,14 @@ pub(super) async fn run(listener: TcpListener, router: Router, stop: impl Future
     let _ = tokio::time::timeout(DRAIN, graceful.shutdown()).await;
 }
 
-/// The next connection, once there is room for one.
+/// Accepts the next connection when one more is allowed.
 async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> (TcpStream, Option<OwnedSemaphorePermit>) {
-    // The semaphore is never closed; were it, there would be no limit rather than no service.
-    let place = Arc::clone(room).acquire_owned().await.ok();
+    // The semaphore is never closed. If it were, the console would serve without a limit rather than not at all.
+    let permit = Arc::clone(room).acquire_owned().await.ok();
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return (stream, place),
-            // A client that left at once, or no file descriptors: the latter passes only with time.
+            Ok((stream, _)) => return (stream, permit),
+            // The client has left, or there are no file descriptors, which only time can change.
             Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
         }
     }

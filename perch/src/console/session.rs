@@ -1,9 +1,9 @@
-//! Who is at the console: a session in a cookie, and tickets for its forms.
+//! An operator's session in a cookie, and the one-time tickets of its forms.
 //!
-//! Both are signed with the operator's token and kept nowhere, so they outlast a restart of the guard, hold at every
-//! guard that has the same token, and end when the token is changed. A ticket is good for one action: the ledger keeps
-//! the key of each that was used ([`crate::guard::ledger::Entry::key`]), so a form that is sent again is refused, also
-//! after a restart. What another site sends lacks the cookie (`SameSite=Strict`) and a ticket of this session.
+//! Both are signed with the operator's token and stored nowhere, so they survive a restart of the guard, are valid at
+//! every guard with the same token, and end when the token changes. A ticket is valid for one action: the audit log has
+//! the key of each used one ([`crate::guard::ledger::Entry::key`]), so a form that is sent twice is rejected, also
+//! after a restart. A request from another site lacks the cookie (`SameSite=Strict`) and a ticket of this session.
 
 use contract::token::Token;
 
@@ -11,32 +11,32 @@ use super::code::Code;
 
 /// The cookie's name.
 pub(super) const COOKIE: &str = "perch_session";
-/// How long a session lasts, in seconds.
+/// Duration of a session, in seconds.
 pub(super) const LIFETIME: u64 = 12 * 3_600;
 /// Longest name of an operator, in characters.
 pub(super) const LONGEST_NAME: usize = 40;
 const SESSION: &str = "session";
 const TICKET: &str = "ticket";
 
-/// An operator who has shown the token.
+/// A signed-in operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Session {
-    /// As the operator wants to be called in the ledger.
+    /// The operator's name in the audit log.
     pub(super) name: String,
     id: String,
 }
 
-/// A name that nobody can be called by in the ledger.
+/// An unusable name of an operator.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a name has 1 to {LONGEST_NAME} characters, all of which can be seen")]
-pub(super) struct NoName;
+#[error("a name must have 1 to {LONGEST_NAME} printable characters")]
+pub(super) struct InvalidName;
 
 impl Session {
-    /// A session for the operator called `name`, whose token was checked, and its cookie's value.
-    pub(super) fn open(token: &Token, name: &str, random: &str, now_ms: u64) -> Result<String, NoName> {
+    /// The cookie's value of a new session for `name`, whose token the caller has checked.
+    pub(super) fn open(token: &Token, name: &str, random: &str, now_ms: u64) -> Result<String, InvalidName> {
         let name = name.trim();
         if name.is_empty() || name.chars().count() > LONGEST_NAME || name.chars().any(char::is_control) {
-            return Err(NoName);
+            return Err(InvalidName);
         }
         let until = (now_ms / 1_000 + LIFETIME).to_string();
         let name: String = name.bytes().map(|byte| format!("{byte:02x}")).collect();
@@ -44,11 +44,13 @@ impl Session {
         Ok(format!("{until}.{random}.{name}.{code}"))
     }
 
-    /// The session of a cookie's value; `None` when it is over, or was not made here.
+    /// The session of a cookie's value; `None` if it has expired or is not signed with the token.
     pub(super) fn of(token: &Token, cookie: &str, now_ms: u64) -> Option<Self> {
         let mut parts = cookie.splitn(4, '.');
         let (until, random, name, code) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-        if !Code::of(token, SESSION, &[until, random, name]).is(code) || until.parse::<u64>().ok()? <= now_ms / 1_000 {
+        if !Code::of(token, SESSION, &[until, random, name]).verify(code)
+            || until.parse::<u64>().ok()? <= now_ms / 1_000
+        {
             return None;
         }
         let byte = |at: usize| u8::from_str_radix(name.get(at..at + 2)?, 16).ok();
@@ -61,10 +63,10 @@ impl Session {
         format!("{random}.{}", Code::of(token, TICKET, &[&self.id, random]).hex())
     }
 
-    /// The key under which the ledger keeps the use of `ticket`; `None` when it is not one of this session.
+    /// The key of `ticket` in the audit log; `None` if the ticket is not of this session.
     pub(super) fn key(&self, token: &Token, ticket: &str) -> Option<String> {
         let (random, code) = ticket.split_once('.')?;
-        Code::of(token, TICKET, &[&self.id, random]).is(code).then(|| format!("console {random}"))
+        Code::of(token, TICKET, &[&self.id, random]).verify(code).then(|| format!("console {random}"))
     }
 }
 
@@ -77,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_is_its_operators_until_it_is_over() {
+    fn a_session_names_its_operator_until_it_expires() {
         let cookie = Session::open(&token(), " Ada Łovelace ", "r1", 5_000).unwrap();
         let session = Session::of(&token(), &cookie, 6_000).unwrap();
         assert_eq!(session.name, "Ada Łovelace");
@@ -86,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_in_a_cookie_can_be_changed() {
+    fn a_changed_cookie_is_not_a_session() {
         let cookie = Session::open(&token(), "ada", "r1", 5_000).unwrap();
         let parts: Vec<&str> = cookie.split('.').collect();
         let forged = [
@@ -102,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ticket_is_of_one_session() {
+    fn a_ticket_is_valid_in_one_session() {
         let session = |random| {
             let cookie = Session::open(&token(), "ada", random, 0).unwrap();
             Session::of(&token(), &cookie, 1).unwrap()
@@ -115,9 +117,9 @@ mod tests {
     }
 
     #[test]
-    fn a_name_can_be_seen() {
+    fn a_name_is_printable() {
         for wrong in ["", "  ", "a\nb", &"x".repeat(41)] {
-            assert_eq!(Session::open(&token(), wrong, "r", 0), Err(NoName));
+            assert_eq!(Session::open(&token(), wrong, "r", 0), Err(InvalidName));
         }
     }
 }

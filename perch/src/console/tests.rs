@@ -372,8 +372,7 @@ async fn what_the_guard_says_is_shown_and_nothing_in_it_becomes_markup() {
     let ledger = Ledger::in_folder(console.folder.path()).unwrap();
     ledger.hold().await.unwrap().append(1, By::Human("<b>ada</b>".into()), What::Pause, "").unwrap();
     let page = console.get("/").await.text().await.unwrap();
-    for shown in ["<strong>10%</strong>", "12 min at this step", "89.0% – 91.0%", "&lt;b&gt;ada", "&lt;script&gt;"]
-    {
+    for shown in ["<strong>10%</strong>", "12 min at this step", "89.0% – 91.0%", "&lt;b&gt;ada", "&lt;script&gt;"] {
         assert!(page.contains(shown), "{shown} in {page}");
     }
     assert!(page.contains("aria-current=\"step\">10%"), "{page}");

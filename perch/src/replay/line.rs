@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 pub struct Recorded {
     /// Its body, byte for byte as it was recorded.
     pub body: String,
-    /// Who asked, if the log says; anything that tells users apart.
+    /// The user, if the log names one.
     pub user: Option<String>,
 }
 
@@ -25,8 +25,8 @@ pub enum BadLine {
     NotObject,
 }
 
-/// A line's members, as the text that stands there: a number of thirty digits, or a name that comes twice, would not
-/// survive being read and written again.
+/// The members of a line as raw text: a number of thirty digits or a duplicate name would not survive being parsed and
+/// written again.
 #[derive(Deserialize)]
 struct Line<'a> {
     #[serde(borrow)]
@@ -58,7 +58,7 @@ impl Recorded {
     }
 }
 
-/// What a text says; anything else as it is written.
+/// The contents of a JSON string; any other value as it is written.
 fn text(value: &RawValue) -> Cow<'_, str> {
     match serde_json::from_str::<String>(value.get()) {
         Ok(text) => Cow::Owned(text),

@@ -1,10 +1,9 @@
-//! A recorded request log against both sides, before any canary: what `perch replay` counts.
+//! Baseline and candidate compared on recorded requests: what `perch replay` counts.
 //!
-//! The figures are those of an analysis ([`crate::analysis`]), from requests that nobody waits for: the rules are asked
-//! with the header by which an application writes no event, and the scorer's live answers leave none by themselves.
+//! The figures are those of an analysis ([`crate::analysis`]), from requests that no client waits for.
 
+pub mod arms;
 pub mod line;
-pub mod sides;
 mod unpack;
 
 use std::collections::{BTreeMap, HashMap};
@@ -15,29 +14,29 @@ use contract::evidence::{Clusters, Feedback};
 use contract::names::Arm;
 use serde::Serialize;
 
-/// Samples kept.
+/// Most sampled disagreements.
 const SAMPLES: usize = 200;
 
-/// What came of a log so far.
+/// The comparisons of a log so far.
 #[derive(Debug, Default)]
 pub struct Tally {
     pairs: BTreeMap<(Option<String>, Option<String>), u64>,
-    /// Judged and agreed items by user; a request without a user is one of its own.
+    /// Compared and agreeing items by user. Each request without a user counts as a user of its own.
     users: HashMap<String, (u64, u64)>,
     anonymous: Clusters,
     samples: Vec<Sample>,
-    /// How it went.
+    /// Requests by outcome.
     pub counts: Counts,
 }
 
-/// How many.
+/// Requests by outcome.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
-    /// Requests of which both sides answered.
+    /// Requests to which both arms responded.
     pub answered: u64,
-    /// Items that only one side's answer has.
+    /// Items that only one of the two responses has.
     pub unpaired: u64,
-    /// Requests that could not be compared, by side and reason.
+    /// Requests that could not be compared, by arm and reason.
     pub failed: BTreeMap<String, u64>,
 }
 
@@ -50,18 +49,18 @@ impl Counts {
 }
 
 impl Tally {
-    /// Adds a request's two answers.
-    pub fn add(&mut self, user: Option<&str>, rules: &[Item], model: &[Item], schema: &AnswerSchema) {
+    /// Adds the two responses to a request.
+    pub fn add(&mut self, user: Option<&str>, baseline: &[Item], candidate: &[Item], schema: &AnswerSchema) {
         self.counts.answered += 1;
-        let said: HashMap<&str, &Item> = model.iter().map(|item| (item.id.as_str(), item)).collect();
-        let (mut judged, mut agreed, mut paired) = (0, 0, 0);
-        let opinion = |item: &Item| item.label.clone().filter(|label| !schema.abstains(label));
-        for item in rules {
-            let Some(other) = said.get(item.id.as_str()) else { continue };
+        let by_id: HashMap<&str, &Item> = candidate.iter().map(|item| (item.id.as_str(), item)).collect();
+        let (mut compared, mut agreed, mut paired) = (0, 0, 0);
+        let label = |item: &Item| item.label.clone().filter(|label| !schema.abstains(label));
+        for item in baseline {
+            let Some(other) = by_id.get(item.id.as_str()) else { continue };
             paired += 1;
-            let (rule, model) = (opinion(item), opinion(other));
+            let (rule, model) = (label(item), label(other));
             if let (Some(rule), Some(model)) = (&rule, &model) {
-                judged += 1;
+                compared += 1;
                 agreed += u64::from(rule == model);
                 if rule != model && self.samples.len() < SAMPLES {
                     self.samples.push(sample(&item.id, rule, model));
@@ -69,22 +68,22 @@ impl Tally {
             }
             *self.pairs.entry((rule, model)).or_default() += 1;
         }
-        self.counts.unpaired += (rules.len() as u64 - paired) + (model.len() as u64).saturating_sub(paired);
+        self.counts.unpaired += (baseline.len() as u64 - paired) + (candidate.len() as u64).saturating_sub(paired);
         match user {
             Some(user) => {
                 let of = self.users.entry(user.to_owned()).or_default();
-                *of = (of.0 + judged, of.1 + agreed);
+                *of = (of.0 + compared, of.1 + agreed);
             }
-            None => self.anonymous.add(judged, agreed),
+            None => self.anonymous.add(compared, agreed),
         }
     }
 
-    /// A request that could not be compared.
+    /// Counts a request that could not be compared.
     pub fn failed(&mut self, reason: String) {
         *self.counts.failed.entry(reason).or_default() += 1;
     }
 
-    /// Of the items on which both sides have an opinion, how many agree, 0 to 1; `None` without any.
+    /// Fraction of the compared items on which the arms agree, 0 to 1; `None` without any.
     #[must_use]
     #[allow(clippy::cast_precision_loss)]
     pub fn agreement(&self) -> Option<f64> {
@@ -94,11 +93,11 @@ impl Tally {
 
     fn clusters(&self) -> Clusters {
         let mut clusters = self.anonymous;
-        self.users.values().for_each(|(judged, agreed)| clusters.add(*judged, *agreed));
+        self.users.values().for_each(|(compared, agreed)| clusters.add(*compared, *agreed));
         clusters
     }
 
-    /// As the analysis of live traffic has it. Nobody was served and nobody spoke.
+    /// The counts in the form of an analysis of live traffic, without served clients and without feedback.
     #[must_use]
     pub fn analysis(&self, began_ms: u64, now_ms: u64) -> Analysis {
         let pairs = self.pairs.iter().map(|((rule, model), items)| Pair {
@@ -147,15 +146,15 @@ mod tests {
     }
 
     #[test]
-    fn items_are_paired_by_id_and_an_abstention_is_no_disagreement() {
+    fn items_are_paired_by_id_and_an_abstention_is_not_a_disagreement() {
         let mut tally = Tally::default();
         let rules = [item("1", Some("coffee")), item("2", Some("unknown")), item("3", Some("travel")), item("4", None)];
         let model =
             [item("3", Some("pets")), item("1", Some("coffee")), item("2", Some("fees")), item("9", Some("fees"))];
         tally.add(Some("ann"), &rules, &model, &AnswerSchema::default());
-        tally.failed("model: 503".into());
+        tally.failed("candidate: 503".into());
         let report = Report::of(tally.analysis(1, 2), None);
-        assert_eq!(report.items, Items { agree: 1, differ: 1, only_model: 1, only_rule: 0, neither: 0 });
+        assert_eq!(report.items, Items { agree: 1, disagree: 1, only_model: 1, only_rule: 0, neither: 0 });
         assert_eq!((tally.counts.answered, tally.counts.unpaired, tally.counts.failures()), (1, 2, 1));
         assert_eq!(tally.agreement(), Some(0.5));
     }
@@ -172,7 +171,7 @@ mod tests {
             let [low, high] = Report::of(tally.analysis(1, 2), None).agreement.unwrap().interval;
             high - low
         };
-        // Twenty users with a habit each tell less than four hundred users.
+        // Twenty users with a habit each are less evidence than four hundred users.
         assert!(width(|at| format!("u{}", at % 20)) > 3.0 * width(|at| format!("u{at}")));
     }
 

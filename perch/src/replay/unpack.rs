@@ -1,24 +1,24 @@
-//! Response bodies out of their content-encodings, with a bound on what comes out of each.
+//! Decodes response bodies, with a limit on the decoded size.
 
 use async_compression::tokio::bufread::{BrotliDecoder, DeflateDecoder, GzipDecoder, ZlibDecoder, ZstdDecoder};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
-/// What is asked for; an application that packs otherwise, or without being asked, is read too.
+/// The encodings that the request accepts. A response in another known encoding is read too.
 pub(super) const ACCEPTED: &str = "gzip, br, zstd, deflate";
-/// Encodings over each other, at most.
+/// Most nested encodings.
 const MOST_ENCODINGS: usize = 4;
 
-/// A body that cannot be unpacked.
+/// A body that cannot be decoded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum UnpackFault {
-    /// Not in the encoding that its header says, or cut short.
-    #[error("its response is not valid {0}")]
+    /// The body is not valid in the encoding that its header names.
+    #[error("response is not valid {0}")]
     Corrupt(&'static str),
-    /// It is too long when unpacked.
-    #[error("its response is too long when unpacked")]
+    /// The decoded body is too long.
+    #[error("decoded response too long")]
     TooLong,
-    /// An encoding that is not known, or too many over each other.
-    #[error("its response is packed in a way that is not known (content-encoding {0:?})")]
+    /// An unknown encoding, or too many nested ones.
+    #[error("unknown content-encoding {0:?}")]
     Unknown(String),
 }
 
@@ -47,7 +47,7 @@ pub(super) async fn unpack(mut body: Vec<u8>, encodings: &str, limit: usize) -> 
                 decoder.multiple_members(true);
                 read(decoder, "zstd", limit).await?
             }
-            // RFC 9110 says zlib, and notes that some send it bare.
+            // RFC 9110 means zlib, and notes that some servers send raw deflate.
             "deflate" => match read(ZlibDecoder::new(packed), "deflate", limit).await {
                 Err(UnpackFault::Corrupt(_)) => read(DeflateDecoder::new(packed), "deflate", limit).await?,
                 unpacked => unpacked?,

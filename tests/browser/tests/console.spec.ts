@@ -96,7 +96,7 @@ test('an operator sets the share, which pauses the ramp, and lets it go on', asy
   await signIn(page);
   await page.getByLabel('Share of users').fill('25%');
   await page.getByRole('button', { name: 'Set …' }).click();
-  await expect(page.getByRole('main')).toContainText('15.00% of all users join the model.');
+  await expect(page.getByRole('main')).toContainText('15.00% of all users join the candidate arm.');
   await expect(page.getByRole('main')).toContainText('the guard pauses until you resume it');
   await page.getByLabel('Why').fill('the week looked good');
   await page.getByRole('button', { name: 'Set to 25%' }).click();
@@ -167,7 +167,7 @@ test('the page outlives the guard', async ({ guard, page }) => {
   await signIn(page);
   await page.goto('/');
   await guard.kill();
-  const gone = page.getByText('The guard does not answer');
+  const gone = page.getByText('The guard does not respond');
   await expect(gone).toBeVisible({ timeout: 20_000 });
   await guard.launch();
   await expect(gone).toBeHidden({ timeout: 20_000 });
@@ -180,7 +180,7 @@ test('what cannot be known is said to be no data', async ({ guard, page }) => {
   guard.parts.telling = false;
   await page.goto('/');
   await expect(page.locator('#figures')).toContainText('no data');
-  await expect(page.getByText('No history: Prometheus does not answer.').first()).toBeVisible();
+  await expect(page.getByText('No history: Prometheus does not respond.').first()).toBeVisible();
   await expect(page.locator('#figures')).not.toContainText('0.0%');
   await page.goto('/model');
   await expect(page.getByRole('main')).toContainText('No data');

@@ -1,5 +1,5 @@
-// Keeps a page fresh: asks for it again every few seconds and puts what is new in place of what was there. Without this
-// script everything still works; a reload does the same.
+// Refreshes a page: loads it again every few seconds and replaces the parts that changed. Without this script
+// everything still works; a reload does the same.
 'use strict';
 
 const EVERY_MS = 5_000;
@@ -10,16 +10,16 @@ function parts(of) {
   return new Map([...of.querySelectorAll('[data-live]')].map((part) => [part.id, part]));
 }
 
-// Each page has fresh tickets; a form that differs in nothing else stays, so that no press of a button is lost.
+// Each page has fresh tickets; a form that differs in nothing else stays, so that no click is lost.
 function text(part) {
   return part.outerHTML.replaceAll(/name="ticket" value="[^"]*"/g, '');
 }
 
-function exchange(fresh) {
+function replaceParts(fresh) {
   const there = parts(fresh);
   for (const [id, part] of parts(document)) {
     const next = there.get(id);
-    // What somebody works with stays as it is.
+    // The part that has the focus stays as it is.
     if (!next || part.contains(document.activeElement) || text(part) === text(next)) continue;
     part.replaceWith(document.importNode(next, true));
   }
@@ -29,9 +29,10 @@ async function refresh() {
   if (waiting || document.hidden || parts(document).size === 0) return;
   waiting = true;
   try {
-    const answer = await fetch(location.href, { headers: { accept: 'text/html' }, signal: AbortSignal.timeout(20_000) });
-    if (!answer.ok) throw new Error(String(answer.status));
-    exchange(new DOMParser().parseFromString(await answer.text(), 'text/html'));
+    const signal = AbortSignal.timeout(20_000);
+    const response = await fetch(location.href, { headers: { accept: 'text/html' }, signal });
+    if (!response.ok) throw new Error(String(response.status));
+    replaceParts(new DOMParser().parseFromString(await response.text(), 'text/html'));
     if (!gone.hidden) gone.hidden = true;
   } catch {
     if (gone.hidden) gone.hidden = false;

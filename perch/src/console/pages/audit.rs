@@ -6,14 +6,14 @@ use axum::response::Html;
 use serde::{Deserialize, Serialize};
 
 use super::PageError;
-use super::standing::{self, Told};
+use super::standing::{self, EntryRow};
 use crate::console::Console;
 
 /// Entries on a page.
 const PAGE: usize = 50;
 
 #[derive(Debug, Default, Deserialize)]
-pub(in crate::console) struct Asked {
+pub(in crate::console) struct Parameters {
     /// Entries older than this one.
     before: Option<u64>,
 }
@@ -21,26 +21,26 @@ pub(in crate::console) struct Asked {
 #[derive(Serialize)]
 struct Audit {
     count: String,
-    page: Vec<Told>,
+    page: Vec<EntryRow>,
     older: Option<u64>,
     newer: bool,
 }
 
 pub(in crate::console) async fn show(
     State(console): State<Console>,
-    Query(asked): Query<Asked>,
+    Query(parameters): Query<Parameters>,
     headers: HeaderMap,
 ) -> Result<Html<String>, PageError> {
     let entries = console.entries()?;
-    let before = asked.before.unwrap_or(u64::MAX);
+    let before = parameters.before.unwrap_or(u64::MAX);
     let page: Vec<_> = entries.iter().filter(|entry| entry.number < before).take(PAGE).collect();
     let first = page.last().map(|entry| entry.number);
     let count = if entries.len() == 1 { "1 entry".to_owned() } else { format!("{} entries", entries.len()) };
     let view = Audit {
         count,
         older: first.filter(|number| *number > 1),
-        newer: asked.before.is_some(),
-        page: page.into_iter().map(standing::told).collect(),
+        newer: parameters.before.is_some(),
+        page: page.into_iter().map(standing::entry_row).collect(),
     };
     console.page(&headers, "audit.html", "Audit", view)
 }

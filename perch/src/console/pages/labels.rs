@@ -1,30 +1,30 @@
-//! Label by label: where the sides disagree, how often, and on what.
-
-use std::collections::BTreeMap;
+//! Label by label: where the arms disagree, how often, and on what.
 
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
 use axum::response::Html;
-use contract::analysis::{Analysis, Sample, Took};
+use contract::analysis::{Analysis, Sample};
+use contract::percent::Percent;
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
 
 use super::{PageError, Window};
+use crate::analysis::pairs::LabelPairs;
+use crate::analysis::report::{Disagreement, Report};
+use crate::analysis::text;
 use crate::console::{Console, clock};
 use crate::guard::clock::now_ms;
 use crate::guard::in_words;
 
-/// Pairs shown.
-const PAIRS: usize = 20;
 /// Labels in the matrix, the most frequent.
 const LABELS: usize = 24;
 /// Samples shown of one pair.
 const SAMPLES: usize = 50;
-/// How a side without an opinion is shown.
-const NO_OPINION: &str = "no opinion";
+/// How the lack of a label is shown.
+const NO_LABEL: &str = "no label";
 
 #[derive(Debug, Default, Deserialize)]
-pub(in crate::console) struct Asked {
+pub(in crate::console) struct Parameters {
     window: Option<String>,
     rule: Option<String>,
     model: Option<String>,
@@ -34,7 +34,7 @@ pub(in crate::console) struct Asked {
 struct Labels {
     windows: [&'static str; 5],
     shown: &'static str,
-    trouble: Option<String>,
+    error: Option<String>,
     pair: Option<ShownPair>,
     totals: String,
     pairs: Vec<Row>,
@@ -67,6 +67,8 @@ struct Row {
     model: String,
     query: String,
     items: u64,
+    /// Of all disagreements, 0 to 1.
+    fraction: f64,
     percent: String,
     took: String,
 }
@@ -87,7 +89,7 @@ struct MatrixRow {
 struct Cell {
     class: &'static str,
     text: String,
-    /// To the samples of this pair, where it is one of those that disagree most.
+    /// To the samples of this pair, if it is one of the most frequent disagreements.
     link: Option<String>,
     words: String,
 }
@@ -98,89 +100,63 @@ struct ByLabel {
     both: u64,
     only_rule: u64,
     only_model: u64,
+    /// Of the items that both arms labelled, 0 to 1.
+    fraction: f64,
     percent: String,
 }
 
-/// Items by what the rules and what the model say.
-type Pairs = BTreeMap<(String, String), u64>;
-
 pub(in crate::console) async fn show(
     State(console): State<Console>,
-    Query(asked): Query<Asked>,
+    Query(parameters): Query<Parameters>,
     headers: HeaderMap,
 ) -> Result<Html<String>, PageError> {
-    let window = Window::named(asked.window.as_deref(), "24h");
+    let window = Window::named(parameters.window.as_deref(), "24h");
     let since = now_ms().saturating_sub(window.seconds * 1_000);
     let found = match &console.0.scorer {
         Some(scorer) => scorer.analysis(since).await.map_err(|error| in_words(&error)),
         None => Err("this guard was started without a scorer".to_owned()),
     };
-    let (analysis, trouble) = match found {
+    let (analysis, error) = match found {
         Ok(analysis) => (Some(analysis), None),
-        Err(why) => (None, Some(format!("No data: {why}."))),
+        Err(reason) => (None, Some(format!("No data: {reason}."))),
     };
-    console.page(&headers, "labels.html", "Labels", view(window, &asked, analysis.as_ref(), trouble))
+    console.page(&headers, "labels.html", "Labels", view(window, &parameters, analysis, error))
 }
 
-fn view(window: Window, asked: &Asked, analysis: Option<&Analysis>, trouble: Option<String>) -> Labels {
-    let mut pairs = Pairs::new();
-    for pair in analysis.iter().flat_map(|analysis| &analysis.pairs) {
-        let name = |label: &Option<String>| label.clone().unwrap_or_else(|| NO_OPINION.to_owned());
-        *pairs.entry((name(&pair.rule), name(&pair.model))).or_default() += pair.items;
-    }
-    let most = most(&pairs);
-    let differ: u64 = most.iter().map(|(_, _, items)| items).sum();
-    let agree: u64 =
-        pairs.iter().filter(|((rule, model), _)| rule == model && rule != NO_OPINION).map(|(_, n)| n).sum();
-    let pair = asked.rule.as_ref().zip(asked.model.as_ref());
+fn view(window: Window, parameters: &Parameters, analysis: Option<Analysis>, error: Option<String>) -> Labels {
+    let pair = parameters.rule.as_ref().zip(parameters.model.as_ref()).zip(analysis.as_ref());
+    let pair = pair.map(|((rule, model), analysis)| shown_pair(rule, model, &analysis.samples));
+    let report = analysis.map(|analysis| Report::of(analysis, None));
+    let cells = report.as_ref().map(|report| report.pairs.as_slice()).unwrap_or_default();
+    let pairs = LabelPairs::of(cells);
+    let most = report.as_ref().map(|report| report.disagreements.as_slice()).unwrap_or_default();
+    let items = report.as_ref().filter(|_| !pairs.is_empty()).map(|report| report.items);
     Labels {
         windows: Window::names(),
         shown: window.name,
-        trouble,
-        pair: pair.zip(analysis).map(|((rule, model), analysis)| shown_pair(rule, model, &analysis.samples)),
-        totals: if pairs.is_empty() { String::new() } else { format!("{agree} items agree, {differ} differ") },
-        pairs: most.iter().take(PAIRS).map(|pair| row(*pair, differ, analysis)).collect(),
+        error,
+        pair,
+        totals: items.map(|of| format!("{} items agree, {} disagree", of.agree, of.disagree)).unwrap_or_default(),
+        pairs: most.iter().map(row).collect(),
         none: if pairs.is_empty() {
-            "No data: nothing was compared in this time."
+            "No data: nothing was compared in this period."
         } else {
-            "The sides agree on every item."
+            "The arms agree on every item."
         },
-        matrix: (!pairs.is_empty()).then(|| matrix(&pairs, &most)),
+        matrix: (!pairs.is_empty()).then(|| matrix(&pairs, most)),
         by_label: by_label(&pairs),
     }
 }
 
-/// The pairs on which both sides have an opinion and differ, the most frequent first.
-fn most(pairs: &Pairs) -> Vec<(&str, &str, u64)> {
-    let differs = |rule: &str, model: &str| rule != model && rule != NO_OPINION && model != NO_OPINION;
-    let mut most: Vec<_> = pairs
-        .iter()
-        .map(|((rule, model), items)| (rule.as_str(), model.as_str(), *items))
-        .filter(|(rule, model, _)| differs(rule, model))
-        .collect();
-    most.sort_by_key(|pair| std::cmp::Reverse(pair.2));
-    most
-}
-
-fn row((rule, model, items): (&str, &str, u64), differ: u64, analysis: Option<&Analysis>) -> Row {
-    let took = |took: Took| -> u64 {
-        let of_pair = analysis.iter().flat_map(|analysis| &analysis.taken);
-        of_pair.filter(|taken| taken.rule == rule && taken.model == model && taken.took == took).map(|t| t.times).sum()
-    };
-    let words = [(Took::Rule, "rules"), (Took::Model, "model"), (Took::Another, "another"), (Took::Nothing, "neither")];
-    let took: Vec<String> = words
-        .into_iter()
-        .map(|(which, word)| (took(which), word))
-        .filter(|(times, _)| *times > 0)
-        .map(|(times, word)| format!("{word} {times}"))
-        .collect();
+fn row(pair: &Disagreement) -> Row {
     Row {
-        rule: rule.to_owned(),
-        model: model.to_owned(),
-        query: query(rule, model),
-        items,
-        percent: percent(items, differ),
-        took: if took.is_empty() { "no data".to_owned() } else { took.join(", ") },
+        rule: pair.rule.clone(),
+        model: pair.model.clone(),
+        query: query(&pair.rule, &pair.model),
+        items: pair.items,
+        fraction: pair.share,
+        percent: format!("{:.1}", Percent(pair.share)),
+        took: text::taken(pair.taken),
     }
 }
 
@@ -188,11 +164,6 @@ fn query(rule: &str, model: &str) -> String {
     // Only the query is used; a URL knows how to write one.
     let url = Url::parse_with_params("http://console/", [("rule", rule), ("model", model)]);
     url.ok().and_then(|url| url.query().map(str::to_owned)).unwrap_or_default()
-}
-
-#[allow(clippy::cast_precision_loss, reason = "shown with one decimal")]
-fn percent(part: u64, all: u64) -> String {
-    if all == 0 { "0".to_owned() } else { format!("{:.1}", part as f64 / all as f64 * 100.0) }
 }
 
 fn shown_pair(rule: &str, model: &str, samples: &[Sample]) -> ShownPair {
@@ -210,50 +181,36 @@ fn shown_pair(rule: &str, model: &str, samples: &[Sample]) -> ShownPair {
     ShownPair {
         rule: rule.to_owned(),
         model: model.to_owned(),
-        words: "Drawn evenly from all disagreements since the model changed. Users are pseudonyms.".to_owned(),
+        words: "A uniform sample of all disagreements since the model changed. Users are pseudonyms.".to_owned(),
         samples: of_pair.iter().take(SAMPLES).map(shown).collect(),
     }
 }
 
-/// The labels, the most frequent first, and the lack of one last.
-fn labels(pairs: &Pairs) -> Vec<&str> {
-    let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
-    for ((rule, model), items) in pairs {
-        *counts.entry(rule).or_default() += items;
-        *counts.entry(model).or_default() += items;
-    }
-    let mut labels: Vec<(&str, u64)> = counts.into_iter().collect();
-    labels.sort_by(|a, b| (a.0 == NO_OPINION).cmp(&(b.0 == NO_OPINION)).then(b.1.cmp(&a.1)));
-    labels.into_iter().map(|(label, _)| label).collect()
-}
-
-fn matrix(pairs: &Pairs, most: &[(&str, &str, u64)]) -> Matrix {
-    let mut labels = labels(pairs);
+fn matrix(pairs: &LabelPairs<'_>, most: &[Disagreement]) -> Matrix {
+    let mut labels = pairs.labels();
     labels.truncate(LABELS);
-    let largest = most.first().map_or(0, |(_, _, items)| *items);
-    let linked = most.get(..most.len().min(PAIRS)).unwrap_or_default();
-    let cell = |rule: &str, model: &str| {
-        let items = pairs.get(&(rule.to_owned(), model.to_owned())).copied().unwrap_or(0);
-        let differs = rule != model && rule != NO_OPINION && model != NO_OPINION;
-        let link = linked.iter().any(|(r, m, _)| *r == rule && *m == model).then(|| query(rule, model));
+    let name = |label: Option<&str>| label.unwrap_or(NO_LABEL).to_owned();
+    let largest = most.first().map_or(0, |pair| pair.items);
+    let cell = |rule: Option<&str>, model: Option<&str>| {
+        let items = pairs.items(rule, model);
+        let both = rule.zip(model);
+        let linked = both.filter(|(rule, model)| most.iter().any(|pair| pair.rule == *rule && pair.model == *model));
         Cell {
-            class: if rule == model {
-                "same"
-            } else if differs {
-                heat(items, largest)
-            } else {
-                ""
+            class: match both {
+                _ if rule == model => "same",
+                Some(_) => heat(items, largest),
+                None => "",
             },
             text: if items == 0 { String::new() } else { short(items) },
-            link,
-            words: format!("items with samples, rules {rule}, model {model}"),
+            link: linked.map(|(rule, model)| query(rule, model)),
+            words: format!("items with samples, baseline {}, candidate {}", name(rule), name(model)),
         }
     };
-    let row = |rule: &&str| MatrixRow {
-        label: (*rule).to_owned(),
-        cells: labels.iter().map(|model| cell(rule, model)).collect(),
+    let row = |rule: &Option<&str>| MatrixRow {
+        label: name(*rule),
+        cells: labels.iter().map(|model| cell(*rule, *model)).collect(),
     };
-    Matrix { columns: labels.iter().map(|label| (*label).to_owned()).collect(), rows: labels.iter().map(row).collect() }
+    Matrix { columns: labels.iter().map(|label| name(*label)).collect(), rows: labels.iter().map(row).collect() }
 }
 
 /// Four depths, by order of magnitude below the largest: a linear scale would show one pair and nothing else.
@@ -276,43 +233,66 @@ fn short(items: u64) -> String {
     }
 }
 
-fn by_label(pairs: &Pairs) -> Vec<ByLabel> {
-    let count = |which: &dyn Fn(&str, &str) -> bool| -> u64 {
-        pairs.iter().filter(|((rule, model), _)| which(rule, model)).map(|(_, items)| items).sum()
+/// Items that both arms labelled, by label, and the fraction of them on which the arms agree.
+fn by_label(pairs: &LabelPairs<'_>) -> Vec<ByLabel> {
+    let disagreements = pairs.disagreements();
+    let line = |label: &str| {
+        let both = pairs.items(Some(label), Some(label));
+        let (mut only_rule, mut only_model) = (0, 0);
+        for (rule, model, items) in &disagreements {
+            only_rule += if *rule == label { *items } else { 0 };
+            only_model += if *model == label { *items } else { 0 };
+        }
+        let compared = both + only_rule + only_model;
+        #[allow(clippy::cast_precision_loss, reason = "shown with one decimal")]
+        let fraction = both as f64 / compared.max(1) as f64;
+        let percent = format!("{:.1}", Percent(fraction));
+        (compared > 0).then(|| ByLabel { label: label.to_owned(), both, only_rule, only_model, fraction, percent })
     };
-    let of = |label: &str| {
-        let both = count(&|rule, model| rule == label && model == label);
-        let only_rule = count(&|rule, model| rule == label && model != label && model != NO_OPINION);
-        let only_model = count(&|rule, model| model == label && rule != label && rule != NO_OPINION);
-        let percent = percent(both, both + only_rule + only_model);
-        ByLabel { label: label.to_owned(), both, only_rule, only_model, percent }
-    };
-    let judged = |line: &ByLabel| line.both + line.only_rule + line.only_model > 0;
-    labels(pairs).into_iter().filter(|label| *label != NO_OPINION).map(of).filter(judged).collect()
+    pairs.labels().into_iter().flatten().filter_map(line).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use contract::analysis::Pair;
+    use contract::names::Arm;
+
     use super::*;
 
-    fn pairs(all: &[(&str, &str, u64)]) -> Pairs {
-        all.iter().map(|(rule, model, items)| (((*rule).to_owned(), (*model).to_owned()), *items)).collect()
+    fn pairs(all: &[(Option<&str>, Option<&str>, u64)]) -> Vec<Pair> {
+        let pair = |(rule, model, items): &(Option<&str>, Option<&str>, u64)| Pair {
+            rule: rule.map(str::to_owned),
+            model: model.map(str::to_owned),
+            served: Arm::Baseline,
+            items: *items,
+        };
+        all.iter().map(pair).collect()
     }
 
     #[test]
-    fn an_abstention_is_no_disagreement() {
-        let pairs = pairs(&[("a", "a", 5), ("a", "b", 2), (NO_OPINION, "b", 9), ("b", NO_OPINION, 1)]);
-        assert_eq!(most(&pairs), [("a", "b", 2)]);
+    fn an_abstention_is_not_a_disagreement() {
+        let (a, b) = (Some("a"), Some("b"));
+        let pairs = pairs(&[(a, a, 5), (a, b, 2), (None, b, 9), (b, None, 1)]);
+        let pairs = LabelPairs::of(&pairs);
+        assert_eq!(pairs.disagreements(), [("a", "b", 2)]);
         let lines = by_label(&pairs);
         let a = lines.iter().find(|line| line.label == "a").unwrap();
-        assert_eq!((a.both, a.only_rule, a.only_model, a.percent.as_str()), (5, 2, 0, "71.4"));
-        assert_eq!(labels(&pairs).last(), Some(&NO_OPINION));
+        assert_eq!((a.both, a.only_rule, a.only_model, a.percent.as_str()), (5, 2, 0, "71.4%"));
+        assert_eq!(pairs.labels().last(), Some(&None));
     }
 
     #[test]
-    fn only_the_pairs_that_disagree_most_lead_to_samples() {
-        let pairs = pairs(&[("a", "a", 5), ("a", "b.c", 2_500)]);
-        let matrix = matrix(&pairs, &most(&pairs));
+    fn only_frequent_disagreements_link_to_samples() {
+        let pairs = pairs(&[(Some("a"), Some("a"), 5), (Some("a"), Some("b.c"), 2_500)]);
+        let most = Disagreement {
+            rule: "a".into(),
+            model: "b.c".into(),
+            items: 2_500,
+            share: 1.0,
+            taken: Default::default(),
+            samples: vec![],
+        };
+        let matrix = matrix(&LabelPairs::of(&pairs), &[most]);
         let cells: Vec<_> = matrix.rows.iter().flat_map(|row| &row.cells).filter(|cell| cell.link.is_some()).collect();
         assert_eq!(cells.len(), 1);
         assert_eq!((cells[0].link.as_deref(), cells[0].text.as_str()), (Some("rule=a&model=b.c"), "2k"));

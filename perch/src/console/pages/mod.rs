@@ -1,5 +1,5 @@
-//! The pages. Each has a template in `templates/` and a view here that gives it everything ready to be shown: templates
-//! choose no words for figures and count nothing.
+//! The pages. Each has a template in `templates/` and a view here with everything ready to be shown: templates neither
+//! format numbers nor count.
 
 pub(super) mod audit;
 pub(super) mod labels;
@@ -33,7 +33,7 @@ const TEMPLATES: [(&str, &str); 10] = [
     ("message.html", include_str!("../templates/message.html")),
 ];
 
-/// The templates, read. A name that is not there is an error, so that a template and its view cannot drift apart quietly.
+/// Parses the templates. An undefined name is an error, so that a template cannot diverge from its view unnoticed.
 pub(super) fn templates() -> Result<Environment<'static>, ConsoleError> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
@@ -43,7 +43,7 @@ pub(super) fn templates() -> Result<Environment<'static>, ConsoleError> {
     Ok(environment)
 }
 
-/// Something short that stands out.
+/// A short text that stands out.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Chip {
     /// `good`, `warn`, `bad`, or empty.
@@ -58,7 +58,7 @@ impl Chip {
     }
 }
 
-/// A length of time that a page can look back.
+/// A period that a page can show.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Window {
     pub(super) name: &'static str,
@@ -74,10 +74,10 @@ pub(super) const WINDOWS: [Window; 5] = [
 ];
 
 impl Window {
-    /// The window of this name, else the one that is usual.
-    pub(super) fn named(name: Option<&str>, usual: &str) -> Self {
+    /// The window of this name, or else the default one.
+    pub(super) fn named(name: Option<&str>, default: &str) -> Self {
         let find = |name: &str| WINDOWS.into_iter().find(|window| window.name == name);
-        name.and_then(find).or_else(|| find(usual)).unwrap_or(WINDOWS[0])
+        name.and_then(find).or_else(|| find(default)).unwrap_or(WINDOWS[0])
     }
 
     pub(super) fn names() -> [&'static str; 5] {
@@ -88,7 +88,7 @@ impl Window {
 #[derive(Serialize)]
 struct Page<V> {
     title: &'static str,
-    operator: Option<Signed>,
+    operator: Option<SignedIn>,
     can_sign_in: bool,
     now: String,
     #[serde(flatten)]
@@ -96,25 +96,25 @@ struct Page<V> {
 }
 
 #[derive(Serialize)]
-struct Signed {
+struct SignedIn {
     name: String,
     ticket: String,
 }
 
-/// What a page could not be made of.
+/// A page that cannot be shown.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PageError {
-    /// The guard's folder.
-    #[error("the guard's folder")]
+    /// The guard's status cannot be read.
+    #[error("reading the guard's status")]
     Folder(#[from] crate::guard::standing::StandingError),
-    /// The ledger.
-    #[error("the audit log")]
+    /// The audit log cannot be read.
+    #[error("reading the audit log")]
     Ledger(#[from] crate::guard::ledger::LedgerError),
-    /// The kernel gives no random number.
-    #[error("no random number")]
+    /// The kernel provides no random number.
+    #[error("drawing a random number for a session or a form")]
     Random(#[from] stack::Error),
-    /// A template.
-    #[error("a page that cannot be shown")]
+    /// A template fails.
+    #[error("rendering the page")]
     Template(#[from] minijinja::Error),
 }
 
@@ -125,7 +125,7 @@ impl IntoResponse for PageError {
 }
 
 impl Console {
-    /// A page, for whoever calls.
+    /// Renders a page for a caller.
     pub(super) fn page<V: Serialize>(
         &self,
         headers: &HeaderMap,
@@ -134,7 +134,7 @@ impl Console {
         view: V,
     ) -> Result<Html<String>, PageError> {
         let operator = match access::operator(self, headers) {
-            Some(session) => Some(Signed { ticket: self.ticket(&session)?, name: session.name }),
+            Some(session) => Some(SignedIn { ticket: self.ticket(&session)?, name: session.name }),
             None => None,
         };
         let can_sign_in = self.0.settings.operator_token.is_some();
@@ -150,7 +150,7 @@ impl Console {
         Ok(token.map(|token| session.ticket(token, &random)).unwrap_or_default())
     }
 
-    /// A page that says one thing.
+    /// A page with one message.
     pub(super) fn message(&self, headers: &HeaderMap, status: StatusCode, title: &'static str, text: &str) -> Response {
         #[derive(Serialize)]
         struct Message<'a> {

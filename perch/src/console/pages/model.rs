@@ -1,4 +1,4 @@
-//! The models that the scorer serves, judges and keeps.
+//! The champion, the challenger and the registry of the scorer.
 
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -12,8 +12,8 @@ use crate::console::{Console, clock};
 use crate::guard::in_words;
 
 #[derive(Serialize)]
-struct Shown {
-    trouble: Option<String>,
+struct ModelPage {
+    error: Option<String>,
     models: [Model; 2],
     versions: Vec<Version>,
     refused: Vec<Refused>,
@@ -50,14 +50,14 @@ pub(in crate::console) async fn show(
         Some(scorer) => scorer.models().await.map_err(|error| in_words(&error)),
         None => Err("this guard was started without a scorer".to_owned()),
     };
-    let (models, trouble) = match found {
+    let (models, error) = match found {
         Ok(models) => (Some(models), None),
-        Err(why) => (None, Some(format!("No data: {why}."))),
+        Err(reason) => (None, Some(format!("No data: {reason}."))),
     };
-    console.page(&headers, "model.html", "Model", view(models, trouble))
+    console.page(&headers, "model.html", "Model", view(models, error))
 }
 
-fn view(models: Option<Models>, trouble: Option<String>) -> Shown {
+fn view(models: Option<Models>, error: Option<String>) -> ModelPage {
     let known = models.is_some();
     let models = models.unwrap_or_default();
     let version = |meta: &Option<Map<String, Value>>| {
@@ -72,33 +72,33 @@ fn view(models: Option<Models>, trouble: Option<String>) -> Shown {
         models.versions.iter().map(|name| Version { name: name.clone(), roles: roles(name) }).collect();
     // A version's name begins with its date.
     versions.sort_by(|a, b| b.name.cmp(&a.name));
-    let serves = match (&models.meta, known) {
-        (Some(_), _) => Chip::new("good", "serves"),
+    let champion_chip = match (&models.meta, known) {
+        (Some(_), _) => Chip::new("good", "serving"),
         (None, true) => Chip::new("bad", "none"),
         (None, false) => Chip::new("", "no data"),
     };
-    let judged = match (&models.challenger, known) {
-        (Some(_), _) => Chip::new("", "judged"),
+    let challenger_chip = match (&models.challenger, known) {
+        (Some(_), _) => Chip::new("", "evaluated"),
         (None, true) => Chip::new("", "none"),
         (None, false) => Chip::new("", "no data"),
     };
     let none = |text| if known { text } else { "No data." };
-    Shown {
-        trouble,
+    ModelPage {
+        error,
         models: [
             Model {
                 alias: "champion",
                 title: "Champion",
-                chip: serves,
+                chip: champion_chip,
                 facts: facts(models.meta.as_ref()),
-                none: none("There is no model: every user gets the rules’ answers."),
+                none: none("No model is serving: every user gets the baseline."),
             },
             Model {
                 alias: "challenger",
                 title: "Challenger",
-                chip: judged,
+                chip: challenger_chip,
                 facts: facts(models.challenger.as_ref()),
-                none: none("No model is judged beside the one that serves."),
+                none: none("No model is evaluated beside the champion."),
             },
         ],
         versions,
@@ -110,7 +110,7 @@ fn view(models: Option<Models>, trouble: Option<String>) -> Shown {
     }
 }
 
-/// What is shown of a model; what its manifest does not say is left out.
+/// The facts of a manifest that are shown; missing ones are left out.
 fn facts(meta: Option<&Map<String, Value>>) -> Vec<(&'static str, String, bool)> {
     let Some(meta) = meta else { return Vec::new() };
     let at = |path: &[&str]| {
@@ -130,7 +130,7 @@ fn facts(meta: Option<&Map<String, Value>>) -> Vec<(&'static str, String, bool)>
         ("Trained", text(&["created"]).map(|text| text.replace('T', " ").replace("+00:00", "")), false),
         ("Loaded", loaded, false),
         ("Macro F1", number(&["val_f1_macro"], 3), false),
-        ("Rules’ macro F1", number(&["metrics", "rules_f1_macro"], 3), false),
+        ("Baseline’s macro F1", number(&["metrics", "rules_f1_macro"], 3), false),
         ("Accuracy", number(&["metrics", "val_accuracy"], 3), false),
         ("Calibration error", number(&["metrics", "calibration_error"], 4), false),
         ("Classes", number(&["class_count"], 0), false),
@@ -147,7 +147,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn what_is_known_is_shown_and_the_rest_is_left_out() {
+    fn known_facts_are_shown_and_missing_ones_are_left_out() {
         let models: Models = serde_json::from_value(json!({
             "available": true,
             "meta": {"version": "v2", "val_f1_macro": 0.9315, "data_span": {"train": {"from": "2026-05-05T00:06:36+00:00", "to": "2026-09-08T05:01:37+00:00"}}},
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn no_answer_is_not_no_model() {
+    fn no_response_is_not_no_model() {
         assert_eq!(view(None, Some("down".into())).models[0].chip.text, "no data");
         assert_eq!(view(Some(Models::default()), None).models[0].chip.text, "none");
     }

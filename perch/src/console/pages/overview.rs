@@ -1,4 +1,4 @@
-//! The overview: how it stands, why, what may be done, and how it came to be so.
+//! The overview: the state of the rollout, the reasons, an operator's actions, and the history.
 
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
@@ -7,7 +7,7 @@ use contract::names;
 use contract::series::{GUARD_AGREEMENT, GUARD_CHECK_THRESHOLD, GUARD_CHECK_VALUE};
 use serde::{Deserialize, Serialize};
 
-use super::standing::{self, Judged, Step, Told};
+use super::standing::{self, CheckRow, EntryRow, Step};
 use super::{Chip, PageError, Window};
 use crate::console::chart::{self, Chart, Line, Scale, Span, chart};
 use crate::console::prometheus::{Alert, Points, Prometheus};
@@ -24,13 +24,13 @@ pub(super) const SHARE_SEEN: &str = "perch:share_seen:ratio_10m";
 pub(super) const SHARE_WANTED: &str = "perch:share_wanted:ratio";
 pub(super) const MODEL_AVAILABLE: &str = "perch:model_available:ratio_5m";
 
-/// Points of a chart.
+/// Points in a chart.
 const POINTS: u64 = 180;
-/// Entries shown.
+/// Entries of the audit log shown.
 const RECENT: usize = 6;
 
 #[derive(Debug, Default, Deserialize)]
-pub(in crate::console) struct Asked {
+pub(in crate::console) struct Parameters {
     window: Option<String>,
     /// An entry that was just made.
     entry: Option<u64>,
@@ -39,30 +39,30 @@ pub(in crate::console) struct Asked {
 #[derive(Serialize)]
 struct Overview {
     flash: Option<Chip>,
-    stands: Stands,
+    state: RolloutState,
     figures: Vec<Figure>,
     windows: [&'static str; 5],
     shown: &'static str,
     charts: [Chart; 3],
     alerts: Option<Vec<ShownAlert>>,
-    judged: Vec<Judged>,
-    recent: Vec<Told>,
+    checks: Vec<CheckRow>,
+    recent: Vec<EntryRow>,
 }
 
 #[derive(Serialize)]
-struct Stands {
+struct RolloutState {
     share: Option<String>,
     chip: Chip,
-    words: String,
+    summary: String,
     since: String,
     steps: Vec<Step>,
     reasons: Vec<String>,
-    acts: Vec<Offered>,
+    actions: Vec<Action>,
 }
 
-/// Something that an operator may do.
+/// An action that is offered to the operator.
 #[derive(Serialize)]
-struct Offered {
+struct Action {
     act: &'static str,
     text: &'static str,
     danger: bool,
@@ -86,45 +86,50 @@ struct ShownAlert {
 
 pub(in crate::console) async fn show(
     State(console): State<Console>,
-    Query(asked): Query<Asked>,
+    Query(parameters): Query<Parameters>,
     headers: HeaderMap,
 ) -> Result<Html<String>, PageError> {
     let now_ms = now_ms();
     let standing = console.standing(now_ms)?;
     let entries = console.entries()?;
-    let window = Window::named(asked.window.as_deref(), "6h");
+    let window = Window::named(parameters.window.as_deref(), "6h");
     let (charts, (seen, available), alerts) =
-        tokio::join!(charts(&console, window, now_ms), seen(&console), alerts(&console));
-    let flash = asked.entry.and_then(|number| entries.iter().find(|entry| entry.number == number)).map(flash);
+        tokio::join!(charts(&console, window, now_ms), current(&console), alerts(&console));
+    let flash = parameters.entry.and_then(|number| entries.iter().find(|entry| entry.number == number)).map(flash);
     let view = Overview {
         flash,
-        stands: stands(&console, &headers, &standing, now_ms)?,
+        state: rollout_state(&console, &headers, &standing, now_ms)?,
         figures: figures(&standing, seen, available),
         windows: Window::names(),
         shown: window.name,
         charts,
         alerts,
-        judged: standing::judged(&standing),
-        recent: entries.iter().take(RECENT).map(standing::told).collect(),
+        checks: standing::checks(&standing),
+        recent: entries.iter().take(RECENT).map(standing::entry_row).collect(),
     };
     console.page(&headers, "overview.html", "Overview", view)
 }
 
 fn flash(entry: &Entry) -> Chip {
     let tone = if matches!(entry.what, What::Refused { .. }) { "warn" } else { "" };
-    Chip::new(tone, format!("Written down as entry {}: {}", entry.number, entry.words()))
+    Chip::new(tone, format!("Entry {} of the audit log: {}", entry.number, entry.words()))
 }
 
-fn stands(console: &Console, headers: &HeaderMap, standing: &Standing, now_ms: u64) -> Result<Stands, PageError> {
-    let (chip, words) = standing::in_short(standing, now_ms);
+fn rollout_state(
+    console: &Console,
+    headers: &HeaderMap,
+    standing: &Standing,
+    now_ms: u64,
+) -> Result<RolloutState, PageError> {
+    let (chip, summary) = standing::summary(standing, now_ms);
     let report = standing.report.as_ref().filter(|_| !standing.silent);
     let steps = standing::steps(standing);
     let stopped =
         report.is_some_and(|report| report.paused.is_some() || report.latched.is_some() || report.frozen.is_some());
-    let mut acts = Vec::new();
+    let mut actions = Vec::new();
     if let Some(session) = access::operator(console, headers) {
         let mut offer = |act, text, danger| -> Result<(), PageError> {
-            acts.push(Offered { act, text, danger, ticket: console.ticket(&session)? });
+            actions.push(Action { act, text, danger, ticket: console.ticket(&session)? });
             Ok(())
         };
         if stopped {
@@ -137,21 +142,21 @@ fn stands(console: &Console, headers: &HeaderMap, standing: &Standing, now_ms: u
         }
         offer("rollback", "Roll back to 0%", true)?;
     }
-    let reasons = standing::reasons(standing, &words);
-    let under_way = steps.iter().any(|step| !step.place().is_empty());
-    Ok(Stands {
-        share: report.and_then(|report| report.share).map(share_in_words),
+    let reasons = standing::reasons(standing, &summary);
+    let in_progress = steps.iter().any(|step| !step.place().is_empty());
+    Ok(RolloutState {
+        share: report.and_then(|report| report.share).map(share_percent),
         chip,
-        words,
+        summary,
         since: standing::since(standing),
-        steps: if under_way { steps } else { Vec::new() },
+        steps: if in_progress { steps } else { Vec::new() },
         reasons,
-        acts,
+        actions,
     })
 }
 
-/// `10%`, `0.25%`: a share as people read it.
-fn share_in_words(share: f64) -> String {
+/// `10%`, `0.25%`: a share without trailing zeros.
+fn share_percent(share: f64) -> String {
     let percent = share * 100.0;
     let text = format!("{percent:.4}");
     format!("{}%", text.trim_end_matches('0').trim_end_matches('.'))
@@ -167,23 +172,23 @@ fn figures(standing: &Standing, seen: Option<f64>, available: Option<f64>) -> Ve
         let value = judgement.and_then(|judgement| judgement.value);
         Figure { name, value: value.map(|value| standing::figure(check, value)), note }
     };
-    let wanted = standing.report.as_ref().and_then(|report| report.share).map(share_in_words);
+    let wanted = standing.report.as_ref().and_then(|report| report.share).map(share_percent);
     let wanted = wanted.map_or_else(|| "wanted: no data".to_owned(), |wanted| format!("wanted: {wanted} of users"));
     let ten_minutes = format!("of requests in 10 min, {wanted}");
     vec![
         Figure { name: "Share seen", value: seen.map(percent), note: ten_minutes },
         check("Agreement", Check::Agreement, "of requests compared"),
-        check("Accept rate", Check::AcceptRate, "model against rules"),
+        check("Accept rate", Check::AcceptRate, "candidate minus baseline"),
         check("Fallbacks", Check::Fallback, "of canary requests"),
         Figure { name: "Model available", value: available.map(percent), note: "of requests in 5 min".to_owned() },
         check("Dropped", Check::Dropped, "of observations"),
     ]
 }
 
-/// Figures of the moment; `None` without data, and without Prometheus.
-async fn seen(console: &Console) -> (Option<f64>, Option<f64>) {
+/// The current share seen and availability; `None` without data, and without Prometheus.
+async fn current(console: &Console) -> (Option<f64>, Option<f64>) {
     let Some(prometheus) = &console.0.prometheus else { return (None, None) };
-    let (seen, available) = tokio::join!(prometheus.figure(SHARE_SEEN), prometheus.figure(MODEL_AVAILABLE));
+    let (seen, available) = tokio::join!(prometheus.value(SHARE_SEEN), prometheus.value(MODEL_AVAILABLE));
     (seen.ok().flatten(), available.ok().flatten())
 }
 
@@ -196,20 +201,20 @@ async fn alerts(console: &Console) -> Option<Vec<ShownAlert>> {
     Some(alerts.into_iter().map(shown).collect())
 }
 
-const AGREEMENT: (&str, &str) = ("agreement", "Agreement, with the interval that always holds");
-const SHARE: (&str, &str) = ("share", "Share on the model");
-const SOURCES: (&str, &str) = ("sources", "Answers a second, by source");
+const AGREEMENT: (&str, &str) = ("agreement", "Agreement, with its confidence sequence");
+const SHARE: (&str, &str) = ("share", "Share of the candidate");
+const SOURCES: (&str, &str) = ("sources", "Responses per second, by arm");
 
 async fn charts(console: &Console, window: Window, now_ms: u64) -> [Chart; 3] {
-    let empty = |why: &str| {
-        let empty = |(id, title)| chart::nothing(id, title, why.to_owned());
+    let empty = |reason: &str| {
+        let empty = |(id, title)| chart::empty(id, title, reason.to_owned());
         [empty(AGREEMENT).whole(), empty(SHARE), empty(SOURCES)]
     };
     let Some(prometheus) = &console.0.prometheus else {
         return empty("No history: this guard was started without Prometheus.");
     };
     let step = (window.seconds / POINTS).max(5);
-    // Points stay where they are from one look to the next.
+    // Points keep their position from one refresh to the next.
     let to = now_ms / 1_000 / step * step;
     let span = Span { from: to - window.seconds, to, step };
     match lines(prometheus, span).await {
@@ -217,7 +222,7 @@ async fn charts(console: &Console, window: Window, now_ms: u64) -> [Chart; 3] {
             let line = |class, name, points| Line { class, name, points };
             let agreement = [line("s0", "agreement", value), line("limit", "limit", limit)];
             let shares = [line("s0", "seen, of requests", seen), line("s1", "wanted, of users", wanted)];
-            let sources = [line("s0", "model", model), line("s1", "rules", rule)];
+            let sources = [line("s0", "candidate", model), line("s1", "baseline", rule)];
             [
                 chart(AGREEMENT.0, AGREEMENT.1, Scale::Share, span, &agreement, Some(("interval", &lower, &upper)))
                     .whole(),
@@ -225,7 +230,7 @@ async fn charts(console: &Console, window: Window, now_ms: u64) -> [Chart; 3] {
                 chart(SOURCES.0, SOURCES.1, Scale::Rate, span, &sources, None),
             ]
         }
-        Err(_) => empty("No history: Prometheus does not answer."),
+        Err(_) => empty("No history: Prometheus does not respond."),
     }
 }
 
@@ -264,13 +269,13 @@ mod tests {
     use crate::guard::shell::Report;
 
     #[test]
-    fn a_share_is_written_as_people_read_it() {
-        let written = [0.0, 0.1, 0.0025, 1.0, 0.000_001].map(share_in_words);
+    fn a_share_has_no_trailing_zeros() {
+        let written = [0.0, 0.1, 0.0025, 1.0, 0.000_001].map(share_percent);
         assert_eq!(written, ["0%", "10%", "0.25%", "100%", "0.0001%"]);
     }
 
     #[test]
-    fn agreement_is_in_the_headline_also_without_a_baseline() {
+    fn agreement_is_shown_without_a_baseline_too() {
         let judgement = Judgement {
             value: Some(0.9),
             lower: Some(0.89),
@@ -294,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rules_that_are_asked_for_are_there() {
+    fn the_recording_rules_exist() {
         let rules = include_str!("../../../../prometheus/rules/slo.yml");
         for name in [SHARE_SEEN, SHARE_WANTED, MODEL_AVAILABLE] {
             assert!(rules.contains(&format!("record: {name}\n")), "{name}");

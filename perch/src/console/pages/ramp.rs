@@ -1,11 +1,11 @@
-//! The ramp: its plan, where it is, and why.
+//! The ramp: its plan, its current step, and the reasons.
 
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Html;
 use serde::Serialize;
 
-use super::standing::{self, Judged, Step};
+use super::standing::{self, CheckRow, Step};
 use super::{Chip, PageError};
 use crate::console::Console;
 use crate::guard::clock::now_ms;
@@ -16,11 +16,11 @@ use crate::guard::words::percent;
 struct Ramp {
     since: String,
     chip_of: Chip,
-    words: String,
+    summary: String,
     reasons: Vec<String>,
     steps: Vec<Step>,
-    rules: Vec<(&'static str, String)>,
-    judged: Vec<Judged>,
+    gates: Vec<(&'static str, String)>,
+    checks: Vec<CheckRow>,
 }
 
 pub(in crate::console) async fn show(
@@ -29,51 +29,51 @@ pub(in crate::console) async fn show(
 ) -> Result<Html<String>, PageError> {
     let now_ms = now_ms();
     let standing = console.standing(now_ms)?;
-    let (chip_of, words) = standing::in_short(&standing, now_ms);
+    let (chip_of, summary) = standing::summary(&standing, now_ms);
     let view = Ramp {
         since: standing::since(&standing),
-        reasons: standing::reasons(&standing, &words),
+        reasons: standing::reasons(&standing, &summary),
         chip_of,
-        words,
+        summary,
         steps: standing::steps(&standing),
-        rules: standing::plan(&standing).map(|plan| rules(&plan)).unwrap_or_default(),
-        judged: standing::judged(&standing),
+        gates: standing::plan(&standing).map(|plan| gates(&plan)).unwrap_or_default(),
+        checks: standing::checks(&standing),
     };
     console.page(&headers, "ramp.html", "Ramp", view)
 }
 
-/// What the plan rolls back, freezes or holds for.
-fn rules(plan: &Plan) -> Vec<(&'static str, String)> {
-    let does = |on_breach: OnBreach| match on_breach {
+/// The conditions under which the plan rolls back, freezes or holds.
+fn gates(plan: &Plan) -> Vec<(&'static str, String)> {
+    let action = |on_breach: OnBreach| match on_breach {
         OnBreach::Rollback => "rolls back",
         OnBreach::Hold => "holds",
     };
-    let mut rules = Vec::new();
+    let mut gates = Vec::new();
     if let Some(rule) = &plan.agreement {
-        let mut text = format!("{} below its baseline {}", below(rule.tolerated_drop), does(rule.on_breach));
+        let mut text = format!("{} below its baseline {}", below(rule.tolerated_drop), action(rule.on_breach));
         if let Some(floor) = rule.floor {
-            text.push_str(&format!(", and so does less than {}", percent(floor)));
+            text.push_str(&format!(", and so does agreement below {}", percent(floor)));
         }
-        rules.push(("Agreement", text));
+        gates.push(("Agreement", text));
     }
     if let Some(rule) = &plan.accept_rate {
-        let text = format!("{} below the rules’ {}", below(rule.tolerated_drop), does(rule.on_breach));
-        rules.push(("Accept rate", text));
+        let text = format!("{} below the baseline’s {}", below(rule.tolerated_drop), action(rule.on_breach));
+        gates.push(("Accept rate", text));
     }
     if let Some(rule) = &plan.fallback {
-        rules.push(("Fallbacks", format!("more than {} {}", percent(rule.at_most), does(rule.on_breach))));
+        gates.push(("Fallbacks", format!("more than {} {}", percent(rule.at_most), action(rule.on_breach))));
     }
     if let Some(rule) = &plan.latency {
         let text = format!(
-            "more than {} slower than {} {}",
+            "more than {} of responses slower than {} {}",
             percent(rule.slow_at_most),
             in_time(rule.budget_seconds),
-            does(rule.on_breach)
+            action(rule.on_breach)
         );
-        rules.push(("Slow answers", text));
+        gates.push(("Slow responses", text));
     }
-    rules.push(("Sample ratio", "users that do not split as the share says freeze it".to_owned()));
-    rules
+    gates.push(("Sample ratio", "users who do not split as the share says freeze the ramp".to_owned()));
+    gates
 }
 
 fn below(share: f64) -> String {

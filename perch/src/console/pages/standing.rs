@@ -1,4 +1,4 @@
-//! The guard's standing, the checks and the ledger, ready to be shown.
+//! The guard's status, the checks and the audit log, ready to be shown.
 
 use contract::switch::Share;
 use serde::Serialize;
@@ -12,14 +12,17 @@ use crate::guard::standing::Standing;
 use crate::guard::state::{Phase, Stop};
 use crate::guard::words::{count, percent, points, span};
 
-/// The guard in a word, and in a sentence.
-pub(super) fn in_short(standing: &Standing, now_ms: u64) -> (Chip, String) {
+/// The guard's state as a chip, and in a sentence.
+pub(super) fn summary(standing: &Standing, now_ms: u64) -> (Chip, String) {
     let Some(report) = &standing.report else {
-        return (Chip::new("", "No data"), "No guard has ever run here.".to_owned());
+        return (Chip::new("", "No data"), "No guard has run with this folder.".to_owned());
     };
     if standing.silent {
         let ago = span(now_ms.saturating_sub(report.at_ms));
-        return (Chip::new("bad", "Silent"), format!("The guard last spoke {ago} ago. Nobody watches the canary."));
+        return (
+            Chip::new("bad", "Silent"),
+            format!("The guard last reported {ago} ago. Nothing evaluates the canary."),
+        );
     }
     let first = || report.decision.as_ref().and_then(|decision| decision.reasons.first()).cloned().unwrap_or_default();
     let stops = [
@@ -27,7 +30,7 @@ pub(super) fn in_short(standing: &Standing, now_ms: u64) -> (Chip, String) {
         (&report.paused, "warn", "Paused"),
         (&report.frozen, "warn", "Frozen"),
     ];
-    // As the guard weighs them: a pause comes first, since it keeps the guard from acting.
+    // In the guard's order: a pause comes first, since it keeps the guard from acting.
     let paused = report.paused.is_some();
     let stop = stops.into_iter().find(|(stop, _, name)| stop.is_some() && (!paused || *name == "Paused"));
     if let Some((Some(stop), tone, name)) = stop {
@@ -45,24 +48,24 @@ pub(super) fn in_short(standing: &Standing, now_ms: u64) -> (Chip, String) {
     (chip, first())
 }
 
-/// What the guard says beside `in_short`.
-pub(super) fn reasons(standing: &Standing, in_short: &str) -> Vec<String> {
+/// The guard's reasons and problems, without those in `summary`.
+pub(super) fn reasons(standing: &Standing, summary: &str) -> Vec<String> {
     let mut all = Vec::new();
     if let Some(report) = &standing.report {
         let stops = [&report.paused, &report.latched, &report.frozen];
-        let said = |reason: &str| {
+        let is_shown = |reason: &str| {
             let of_stop = |stop: &&Option<Stop>| stop.as_ref().is_some_and(|stop| reason.ends_with(&stop.reason));
-            reason == in_short || stops.iter().any(of_stop)
+            reason == summary || stops.iter().any(of_stop)
         };
         let reasons = report.decision.iter().flat_map(|decision| &decision.reasons);
-        all.extend(reasons.filter(|reason| !said(reason)).cloned());
-        all.extend(report.troubles.iter().map(|trouble| format!("trouble: {trouble}")));
+        all.extend(reasons.filter(|reason| !is_shown(reason)).cloned());
+        all.extend(report.troubles.iter().map(|trouble| format!("problem: {trouble}")));
     }
     all.extend(standing.waiting.iter().map(|entry| format!("waiting for the guard: {}", entry.words())));
     all
 }
 
-/// Since when the ramp is where it is.
+/// The moment at which the ramp entered its current step.
 pub(super) fn since(standing: &Standing) -> String {
     let ms = standing.report.as_ref().map_or(0, |report| report.since_ms);
     if ms == 0 { String::new() } else { format!("since {}", clock::stamp(ms)) }
@@ -75,11 +78,11 @@ pub(super) struct Step {
     share: String,
     /// `done`, `here`, or empty.
     place: &'static str,
-    /// At least so long.
+    /// Minimum time.
     time: String,
-    /// At least so many requests.
+    /// Minimum number of requests.
     requests: String,
-    /// A human lets it go on.
+    /// An operator must approve its end.
     manual: bool,
 }
 
@@ -90,12 +93,12 @@ impl Step {
     }
 }
 
-/// The plan's steps from 0 on; empty without a plan.
+/// The plan's steps from 0% on; empty without a plan.
 pub(super) fn steps(standing: &Standing) -> Vec<Step> {
     let Some(plan) = plan(standing) else { return Vec::new() };
     let report = standing.report.as_ref();
-    let under_way = report.and_then(|report| report.phase).is_some_and(|phase| phase != Phase::Watching);
-    let held = report.and_then(|report| report.share).filter(|_| under_way);
+    let in_progress = report.and_then(|report| report.phase).is_some_and(|phase| phase != Phase::Watching);
+    let held = report.and_then(|report| report.share).filter(|_| in_progress);
     let baseline = Step {
         share: Share::OFF.to_string(),
         place: "",
@@ -125,14 +128,14 @@ pub(super) fn plan(standing: &Standing) -> Option<Plan> {
     standing.report.as_ref()?.plan.clone().and_then(|raw| Plan::check(raw).ok())
 }
 
-/// Does the ramp wait for a human at this step?
+/// Returns `true` if the ramp waits for an operator's approval at this step.
 pub(super) fn waits(steps: &[Step]) -> bool {
     steps.iter().any(|step| step.place == "here" && step.manual)
 }
 
-/// A check, ready to be shown.
+/// A row of the table of checks.
 #[derive(Debug, Serialize)]
-pub(super) struct Judged {
+pub(super) struct CheckRow {
     name: &'static str,
     verdict: Chip,
     value: Option<String>,
@@ -142,12 +145,12 @@ pub(super) struct Judged {
     reason: String,
 }
 
-pub(super) fn judged(standing: &Standing) -> Vec<Judged> {
+pub(super) fn checks(standing: &Standing) -> Vec<CheckRow> {
     let decision = standing.report.as_ref().and_then(|report| report.decision.as_ref());
-    decision.iter().flat_map(|decision| &decision.judgements).map(judgement).collect()
+    decision.iter().flat_map(|decision| &decision.judgements).map(check_row).collect()
 }
 
-fn judgement(of: &Judgement) -> Judged {
+fn check_row(of: &Judgement) -> CheckRow {
     let shown = |value: Option<f64>| value.map(|value| figure(of.check, value));
     let verdict = match of.verdict {
         Verdict::Pass => Chip::new("good", "passes"),
@@ -155,7 +158,7 @@ fn judgement(of: &Judgement) -> Judged {
         Verdict::Open => Chip::new("", "open"),
         Verdict::NoData => Chip::new("", "no data"),
     };
-    Judged {
+    CheckRow {
         name: name(of.check),
         verdict,
         value: shown(of.value),
@@ -166,13 +169,13 @@ fn judgement(of: &Judgement) -> Judged {
     }
 }
 
-/// `12,345 requests`; `None` of nothing, and of what is no sample but a figure.
+/// `12,345 requests`; `None` if the sample is empty, or the check does not have one.
 pub(super) fn sample(of: &Judgement) -> Option<String> {
     let counts = of.sample > 0.0 && !matches!(of.check, Check::F1 | Check::Drift);
     counts.then(|| format!("{} {}", thousands(of.sample), of.unit.as_str()))
 }
 
-/// A count with its thousands apart: `12,345`.
+/// A count with separated thousands: `12,345`.
 fn thousands(number: f64) -> String {
     let digits = count(number);
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
@@ -185,13 +188,13 @@ fn thousands(number: f64) -> String {
     text
 }
 
-/// `89.1% – 90.9%`; `None` when an end is not known.
+/// `89.1% – 90.9%`; `None` if an end is not known.
 pub(super) fn interval(of: &Judgement) -> Option<String> {
     let (lower, upper) = (of.lower?, of.upper?);
     Some(format!("{} – {}", figure(of.check, lower), figure(of.check, upper)))
 }
 
-/// A check's figure in its own unit.
+/// A check's value in its unit.
 pub(super) fn figure(check: Check, value: f64) -> String {
     match check {
         Check::AcceptRate => points(value),
@@ -206,8 +209,8 @@ fn name(check: Check) -> &'static str {
         Check::AcceptRate => "Accept rate",
         Check::SampleRatio => "Sample ratio",
         Check::Fallback => "Fallbacks",
-        Check::Latency => "Slow answers",
-        Check::Availability => "No model to ask",
+        Check::Latency => "Slow responses",
+        Check::Availability => "Model unavailable",
         Check::Dropped => "Dropped",
         Check::Noise => "Noise",
         Check::F1 => "Macro F1",
@@ -215,9 +218,9 @@ fn name(check: Check) -> &'static str {
     }
 }
 
-/// An entry of the ledger, ready to be shown.
+/// A row of the audit log.
 #[derive(Debug, Serialize)]
-pub(super) struct Told {
+pub(super) struct EntryRow {
     number: u64,
     at: String,
     datetime: String,
@@ -228,14 +231,14 @@ pub(super) struct Told {
     reason: String,
 }
 
-pub(super) fn told(entry: &Entry) -> Told {
+pub(super) fn entry_row(entry: &Entry) -> EntryRow {
     let (kind, tone, who) = match &entry.by {
-        By::Human(name) => ("human", "good", name),
+        By::Human(name) => ("operator", "good", name),
         By::Guard(name) => ("guard", "", name),
         By::Alert(name) => ("alert", "warn", name),
     };
     let at = clock::stamp(entry.at_ms);
-    Told {
+    EntryRow {
         number: entry.number,
         datetime: at.replace(' ', "T") + "Z",
         at,
@@ -252,7 +255,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn thousands_are_told_apart() {
+    fn thousands_are_separated() {
         assert_eq!([0.0, 999.0, 1_000.0, 1_234_567.4].map(thousands), ["0", "999", "1,000", "1,234,567"]);
     }
 }

@@ -3,7 +3,7 @@
 use contract::series::ANSWER_LATENCY_EDGES;
 use contract::switch::Share;
 
-use super::Duration;
+use super::TimeSpan;
 use super::raw::{Raw, RawOnBreach, RawStep};
 
 /// Parts of the plan's chance of a false rollback for each check that can roll back; they add up to 1.
@@ -328,8 +328,8 @@ fn at_least(field: &str, value: f64, least: f64) -> Result<f64, PlanError> {
 }
 
 fn time(field: &str, text: &str) -> Result<u64, PlanError> {
-    let read: Result<Duration, _> = text.parse();
-    read.map(Duration::as_ms)
+    let read: Result<TimeSpan, _> = text.parse();
+    read.map(TimeSpan::as_ms)
         .map_err(|_| rule(field, text, "it must be a whole number and a unit, e.g. 30s, 15m, 6h or 2d"))
 }
 

@@ -2,10 +2,10 @@
 //! that breaks a rule, and the error names the field, the rule and the mend.
 
 mod checked;
-mod duration;
+pub mod duration;
 pub mod raw;
 
 pub use checked::{
     AcceptRate, Agreement, Baseline, Fallback, Latency, OnBreach, Plan, PlanError, SampleRatio, Signals, Step,
 };
-use duration::Duration;
+use duration::TimeSpan;
