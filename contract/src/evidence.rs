@@ -9,6 +9,8 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use stats::clusters::Clusters;
+
 /// Path of the scorer's endpoint.
 pub const PATH: &str = "/perch/v1/evidence";
 /// Query parameter: count from here, in milliseconds since 1970.
@@ -52,40 +54,6 @@ pub struct Feedback {
     pub rule: Clusters,
     /// On the model's answers.
     pub model: Clusters,
-}
-
-/// Sums over users, each of whom gave `k` feedbacks of which `a` were accepts: all that a ratio of sums and its
-/// variance by user need.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Clusters {
-    /// Users with at least one feedback.
-    pub users: u64,
-    /// Σ k.
-    pub given: u64,
-    /// Σ a.
-    pub accepted: u64,
-    /// Σ k².
-    pub given_squared: u64,
-    /// Σ a².
-    pub accepted_squared: u64,
-    /// Σ k·a.
-    pub given_accepted: u64,
-}
-
-impl Clusters {
-    /// Adds a user with `given` feedbacks, `accepted` of them accepts. Nothing is added when `given` is 0.
-    pub fn add(&mut self, given: u64, accepted: u64) {
-        if given == 0 {
-            return;
-        }
-        let accepted = accepted.min(given);
-        self.users = self.users.saturating_add(1);
-        self.given = self.given.saturating_add(given);
-        self.accepted = self.accepted.saturating_add(accepted);
-        self.given_squared = self.given_squared.saturating_add(given.saturating_mul(given));
-        self.accepted_squared = self.accepted_squared.saturating_add(accepted.saturating_mul(accepted));
-        self.given_accepted = self.given_accepted.saturating_add(given.saturating_mul(accepted));
-    }
 }
 
 #[cfg(test)]

@@ -19,6 +19,9 @@ use crate::names::{Arm, Cohort};
 
 /// Envoy's runtime key of the canary share.
 pub const RUNTIME_KEY: &str = "suggest.use_model_canary";
+/// Beginning of the names of the directories that Perch makes for a runtime's disk layer; a number follows. What is named
+/// otherwise is not Perch's, and is never removed.
+pub const RUNTIME_LAYER: &str = "perch-layer-";
 /// Envoy's runtime key of the beta cohort's own share, beside [`RUNTIME_KEY`]: a user of the cohort is in when either holds.
 pub const BETA_KEY: &str = "suggest.use_model_beta";
 /// Envoy's runtime key of the share of requests that are observed; 100 by default.

@@ -8,7 +8,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Component, Path, PathBuf};
 
-use super::disk::{DiskError, SUBDIRECTORY, io_fault};
+use super::layer::{DiskError, SUBDIRECTORY, io_fault};
 
 /// Entries of a layer, at most.
 const MOST_ENTRIES: u32 = 10_000;

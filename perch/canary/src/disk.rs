@@ -14,47 +14,15 @@ use std::io::{self, Write};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use super::copy;
+use contract::switch::RUNTIME_LAYER;
 
-/// Subdirectory of the layer that Envoy is told to read.
-pub(super) const SUBDIRECTORY: &str = "perch";
-/// Beginning of the names of directories that are made here; nothing else is ever removed.
-const LAYER: &str = stack::RUNTIME_LAYER;
+use super::copy;
+use super::layer::{SUBDIRECTORY, io_fault};
+
+pub use super::layer::DiskError;
+
 /// Names tried for the new directory before giving up: more mean that something else fills the folder.
 const NAMES: u32 = 100_000;
-
-/// A disk layer that could not be written.
-#[derive(Debug, thiserror::Error)]
-pub enum DiskError {
-    /// There is no link.
-    #[error("{} is not the link of a runtime's disk layer: name the one that Envoy's symlink_root names", .0.display())]
-    NotALink(PathBuf),
-    /// A file operation failed; the layer is as it was.
-    #[error("could not write the runtime's disk layer {} (it is as it was)", .path.display())]
-    Io {
-        /// What was worked on.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// Something in the layer cannot be carried over; the layer is as it was.
-    #[error("the runtime's disk layer was left as it was, since {} {what}: take it out of the folder behind the link", .path.display())]
-    Unusable {
-        /// What stands in the way.
-        path: PathBuf,
-        /// What is wrong with it.
-        what: &'static str,
-    },
-    /// Something else moved the link in between; the layer is as that left it.
-    #[error("{} was moved by something else at the same time: try again", .0.display())]
-    Moved(PathBuf),
-}
-
-/// For `map_err` on a failed file operation on `path`.
-pub(super) fn io_fault(path: &Path) -> impl FnOnce(io::Error) -> DiskError {
-    let path = path.to_path_buf();
-    move |source| DiskError::Io { path, source }
-}
 
 /// A change of a layer that is written, but holds only once it is carried out. What was not carried out leaves nothing.
 #[derive(Debug)]
@@ -239,14 +207,14 @@ fn spellings(key: &str) -> Vec<PathBuf> {
 
 /// Returns `true` if a directory of that name was made here.
 fn is_layer(name: &std::ffi::OsStr) -> bool {
-    let number = name.to_str().and_then(|name| name.strip_prefix(LAYER));
+    let number = name.to_str().and_then(|name| name.strip_prefix(RUNTIME_LAYER));
     number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// Makes a directory with a name that is not taken.
 fn fresh(parent: &Path) -> io::Result<String> {
     for number in 1..NAMES {
-        let name = format!("{LAYER}{number}");
+        let name = format!("{RUNTIME_LAYER}{number}");
         match fs::create_dir(parent.join(&name)) {
             Ok(()) => return Ok(name),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}

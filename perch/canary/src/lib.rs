@@ -10,3 +10,4 @@ pub mod configuration;
 mod copy;
 pub mod disk;
 pub mod identity;
+mod layer;

@@ -3,19 +3,21 @@
 use std::time::Duration;
 
 use contract::switch;
-use reqwest::Client;
+use reqwest::Method;
 use serde_json::Value;
 
-use crate::error::Error;
+use crate::error::ClientError;
+use crate::http::Http;
 use crate::scrape::Scrape;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// Largest response that is read, in bytes: an Envoy of some thousand clusters shows tens of megabytes.
+const LIMIT: usize = 256 * 1024 * 1024;
 
 /// A client of one Envoy's admin interface.
 #[derive(Debug, Clone)]
 pub struct Admin {
-    url: String,
-    http: Client,
+    http: Http,
 }
 
 impl Admin {
@@ -23,35 +25,23 @@ impl Admin {
     ///
     /// # Errors
     /// When no HTTP client can be made.
-    pub fn new(url: impl Into<String>) -> Result<Self, Error> {
-        let http = Client::builder().timeout(TIMEOUT).no_proxy().build().map_err(Error::asking("making a client"))?;
-        Ok(Self { url: url.into(), http })
+    pub fn new(url: &str) -> Result<Self, ClientError> {
+        Ok(Self { http: Http::new(url, TIMEOUT)? })
     }
 
     /// The body of `GET path`.
     ///
     /// # Errors
     /// When Envoy does not answer 200.
-    pub async fn get(&self, path: &str) -> Result<String, Error> {
-        self.exchange(self.http.get(format!("{}{path}", self.url)), &format!("asking Envoy for {path}")).await
-    }
-
-    async fn exchange(&self, request: reqwest::RequestBuilder, doing: &str) -> Result<String, Error> {
-        let response = request.send().await.map_err(Error::asking(doing))?;
-        let status = response.status();
-        let text = response.text().await.map_err(Error::asking(doing))?;
-        if status.is_success() {
-            Ok(text)
-        } else {
-            Err(Error::Asking { doing: doing.into(), why: format!("{status}: {}", text.trim()) })
-        }
+    pub async fn get(&self, path: &str) -> Result<String, ClientError> {
+        self.http.text(self.http.request(Method::GET, path), LIMIT).await
     }
 
     /// All of `/stats/prometheus`.
     ///
     /// # Errors
     /// When Envoy does not answer.
-    pub async fn scrape(&self) -> Result<Scrape, Error> {
+    pub async fn scrape(&self) -> Result<Scrape, ClientError> {
         Ok(Scrape::parse(&self.get("/stats/prometheus").await?))
     }
 
@@ -59,16 +49,16 @@ impl Admin {
     ///
     /// # Errors
     /// When Envoy does not take it.
-    pub async fn set_runtime(&self, key: &str, value: &str) -> Result<(), Error> {
-        let request = self.http.post(format!("{}/runtime_modify?{}={}", self.url, encoded(key), encoded(value)));
-        self.exchange(request, &format!("setting {key}={value}")).await.map(drop)
+    pub async fn set_runtime(&self, key: &str, value: &str) -> Result<(), ClientError> {
+        let path = format!("/runtime_modify?{}={}", encoded(key), encoded(value));
+        self.http.text(self.http.request(Method::POST, &path), LIMIT).await.map(drop)
     }
 
     /// The value of `key` that holds, over all layers; `None` when no layer has it.
     ///
     /// # Errors
     /// When Envoy does not answer, or not with JSON.
-    pub async fn runtime(&self, key: &str) -> Result<Option<String>, Error> {
+    pub async fn runtime(&self, key: &str) -> Result<Option<String>, ClientError> {
         Ok(switch::held(&self.layers().await?, key).map(str::to_owned))
     }
 
@@ -77,7 +67,7 @@ impl Admin {
     ///
     /// # Errors
     /// When Envoy does not answer, or not with JSON.
-    pub async fn admin_layer(&self, key: &str) -> Result<String, Error> {
+    pub async fn admin_layer(&self, key: &str) -> Result<String, ClientError> {
         let runtime = self.layers().await?;
         let values = runtime.get("entries").and_then(|entries| entries.get(key)?.get("layer_values")?.as_array());
         let last = values.and_then(|values| values.last()?.as_str());
@@ -85,17 +75,19 @@ impl Admin {
     }
 
     /// What `/runtime` says of all layers.
-    async fn layers(&self) -> Result<Value, Error> {
+    async fn layers(&self) -> Result<Value, ClientError> {
         let text = self.get("/runtime").await?;
-        serde_json::from_str(&text)
-            .map_err(|error| Error::Asking { doing: "reading Envoy's runtime".into(), why: error.to_string() })
+        serde_json::from_str(&text).map_err(|error| ClientError::Response {
+            url: format!("{}/runtime", self.http.url()),
+            what: format!("with something else than its runtime ({error}): is it Envoy's admin interface?"),
+        })
     }
 
     /// Is `cluster` up, with a host that Envoy would use?
     ///
     /// # Errors
     /// When Envoy does not answer.
-    pub async fn healthy(&self, cluster: &str) -> Result<bool, Error> {
+    pub async fn healthy(&self, cluster: &str) -> Result<bool, ClientError> {
         let text = self.get("/clusters").await?;
         let prefix = format!("{cluster}::");
         Ok(text

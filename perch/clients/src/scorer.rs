@@ -1,76 +1,242 @@
-//! What the console asks a scorer: its models, and what the two sides said.
+//! A shadow-scorer: its models, what the two arms said, evidence by user.
+
+use std::time::Duration;
 
 use contract::analysis::{self, Analysis};
-use reqwest::Url;
+use contract::evidence::{self, Evidence};
+use contract::headers;
+use contract::token::Token;
+use reqwest::{Method, RequestBuilder, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::guard::source::{SourceError, get};
+use crate::error::ClientError;
+use crate::http::{Http, Response};
 
-/// Largest answer that is read, in bytes.
-const LIMIT: usize = 4 * 1024 * 1024;
-/// Where the replaced system had it.
-const STATUS_PATH: &str = "/ml/v2/model/status";
+/// Largest response that is read, in bytes: an analysis has every pair of labels.
+const LIMIT: usize = 32 * 1024 * 1024;
+/// Largest evidence that is read, in bytes.
+const EVIDENCE_LIMIT: usize = 64 * 1024;
+/// Path of the models' status.
+pub const STATUS_PATH: &str = "/ml/v2/model/status";
+const READY_PATH: &str = "/readyz";
 
 /// A scorer.
-#[derive(Debug)]
-pub(super) struct Scorer {
-    http: reqwest::Client,
-    url: String,
+#[derive(Debug, Clone)]
+pub struct Scorer {
+    http: Http,
 }
 
 /// The scorer's models.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Models {
+pub struct Models {
     /// The model that serves; what is shown of it.
-    pub(super) meta: Option<Map<String, Value>>,
+    pub meta: Option<Map<String, Value>>,
     /// The model that is judged beside it.
-    pub(super) challenger: Option<Map<String, Value>>,
+    pub challenger: Option<Map<String, Value>>,
     /// The version that a rollback goes back to.
-    pub(super) previous: Option<String>,
+    pub previous: Option<String>,
     /// What the registry holds.
-    pub(super) versions: Vec<String>,
+    pub versions: Vec<String>,
     /// What was not loaded, and why.
-    pub(super) refused: Vec<Refused>,
+    pub refused: Vec<Refused>,
 }
 
 /// A model that was not loaded.
 #[derive(Debug, Deserialize)]
-pub(super) struct Refused {
-    pub(super) alias: String,
-    pub(super) version: String,
-    pub(super) message: String,
+pub struct Refused {
+    /// The alias that names it.
+    pub alias: String,
+    /// Its version.
+    pub version: String,
+    /// Why not.
+    pub message: String,
+}
+
+/// A call of a scorer that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ScorerError {
+    /// There is no response that could be read.
+    #[error("the scorer at {url} does not respond: is it running there (`make up` starts one here)?")]
+    NoResponse {
+        /// Where it should be.
+        url: String,
+        /// What happened.
+        source: ClientError,
+    },
+    /// Another program responded.
+    #[error("{url} is not a scorer: its response has no header {}", headers::SCORER)]
+    NotAScorer {
+        /// What was called.
+        url: String,
+    },
+    /// It is a scorer of another release.
+    #[error("the scorer does not know {path} ({reason}): run perch and scorer of one release")]
+    UnknownPath {
+        /// What was asked for.
+        path: String,
+        /// What it said.
+        reason: String,
+    },
+    /// It refused.
+    #[error("{reason} ({status})")]
+    Refused {
+        /// What it said.
+        reason: String,
+        /// The status of its response.
+        status: StatusCode,
+    },
+    /// The response is not the one that this program reads.
+    #[error("the scorer's {path} has another shape: run perch and scorer of one release")]
+    Shape {
+        /// What was asked for.
+        path: String,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+    /// The document has a version that this program does not read.
+    #[error("the scorer's {path} has version {found}, this program reads {known}: run perch and scorer of one release")]
+    Version {
+        /// What was asked for.
+        path: &'static str,
+        /// Its version.
+        found: u8,
+        /// The version that is read.
+        known: u8,
+    },
 }
 
 impl Scorer {
-    pub(super) fn new(http: reqwest::Client, url: &str) -> Self {
-        Self { http, url: url.trim_end_matches('/').to_owned() }
+    /// The scorer at `url`, e.g. `http://127.0.0.1:8020`, each call of which may take `timeout`.
+    ///
+    /// # Errors
+    /// When no HTTP client can be made.
+    pub fn new(url: &str, timeout: Duration) -> Result<Self, ClientError> {
+        Ok(Self { http: Http::new(url, timeout)? })
     }
 
-    pub(super) async fn models(&self) -> Result<Models, SourceError> {
-        self.ask(STATUS_PATH, &[]).await
+    /// Where it is.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        self.http.url()
     }
 
-    /// What the two sides said since that moment.
-    pub(super) async fn analysis(&self, since_ms: u64) -> Result<Analysis, SourceError> {
-        let found: Analysis = self.ask(analysis::PATH, &[(analysis::SINCE, &since_ms.to_string())]).await?;
-        if found.version == analysis::VERSION {
-            return Ok(found);
+    /// Its models.
+    ///
+    /// # Errors
+    /// See [`ScorerError`].
+    pub async fn models(&self) -> Result<Models, ScorerError> {
+        self.get(STATUS_PATH, &[]).await
+    }
+
+    /// What the two arms said, by the parameters of [`analysis`].
+    ///
+    /// # Errors
+    /// See [`ScorerError`].
+    pub async fn analysis(&self, parameters: &[(&str, String)]) -> Result<Analysis, ScorerError> {
+        let found: Analysis = self.get(analysis::PATH, parameters).await?;
+        checked(analysis::PATH, found.version, analysis::VERSION).map(|()| found)
+    }
+
+    /// Evidence by user from `since_ms` (since 1970) on.
+    ///
+    /// # Errors
+    /// See [`ScorerError`].
+    pub async fn evidence(&self, since_ms: u64) -> Result<Evidence, ScorerError> {
+        let request = self.http.request(Method::GET, evidence::PATH).query(&[(evidence::SINCE, since_ms)]);
+        let found: Evidence = read(evidence::PATH, self.exchange(request, evidence::PATH, EVIDENCE_LIMIT).await?)?;
+        checked(evidence::PATH, found.version, evidence::VERSION).map(|()| found)
+    }
+
+    /// What it says of itself, ready or not.
+    ///
+    /// # Errors
+    /// When it does not respond, or is another program.
+    pub async fn readiness(&self) -> Result<Value, ScorerError> {
+        let response = self.response(self.http.request(Method::GET, READY_PATH), LIMIT).await?;
+        Ok(serde_json::from_str(&response.body).unwrap_or_default())
+    }
+
+    /// `GET path` as JSON.
+    ///
+    /// # Errors
+    /// See [`ScorerError`].
+    pub async fn get<T: DeserializeOwned>(&self, path: &str, query: &[(&str, String)]) -> Result<T, ScorerError> {
+        read(path, self.exchange(self.http.request(Method::GET, path).query(query), path, LIMIT).await?)
+    }
+
+    /// `POST path` with a JSON body and, where there is one, the operator's token.
+    ///
+    /// # Errors
+    /// See [`ScorerError`].
+    pub async fn post(&self, path: &str, body: &Value, token: Option<&Token>) -> Result<Value, ScorerError> {
+        let mut request = self.http.request(Method::POST, path).json(body);
+        if let Some(token) = token {
+            request = request.bearer_auth(String::from_utf8_lossy(token.current()));
         }
-        let what = format!("an analysis of version {}, {} is read", found.version, analysis::VERSION);
-        Err(SourceError::Answer { url: self.url.clone(), what })
+        self.exchange(request, path, LIMIT).await
     }
 
-    async fn ask<T: DeserializeOwned>(&self, path: &str, asked: &[(&str, &str)]) -> Result<T, SourceError> {
-        let wrong = |what: String| SourceError::Answer { url: self.url.clone(), what };
-        let mut url = Url::parse(&format!("{}{path}", self.url))
-            .map_err(|error| wrong(format!("nothing, since its address is wrong: {error}")))?;
-        if !asked.is_empty() {
-            url.query_pairs_mut().extend_pairs(asked);
+    async fn exchange(&self, request: RequestBuilder, path: &str, limit: usize) -> Result<Value, ScorerError> {
+        let response = self.response(request, limit).await?;
+        let document: Value = serde_json::from_str(&response.body).unwrap_or_default();
+        let reason = || document.get("error").and_then(Value::as_str).unwrap_or("no reason given").to_owned();
+        match response.status {
+            status if status.is_success() => Ok(document),
+            StatusCode::NOT_FOUND => Err(ScorerError::UnknownPath { path: path.to_owned(), reason: reason() }),
+            status => Err(ScorerError::Refused { reason: reason(), status }),
         }
-        let text = get(&self.http, url.as_str(), LIMIT).await?;
-        serde_json::from_str(&text).map_err(|error| wrong(format!("something else than it should: {error}")))
+    }
+
+    /// A scorer's response, whatever its status.
+    async fn response(&self, request: RequestBuilder, limit: usize) -> Result<Response, ScorerError> {
+        let lost = |source| ScorerError::NoResponse { url: self.url().to_owned(), source };
+        let response = self.http.send(request, limit).await.map_err(lost)?;
+        if !response.headers.contains_key(headers::SCORER) {
+            return Err(ScorerError::NotAScorer { url: response.url });
+        }
+        Ok(response)
+    }
+}
+
+fn read<T: DeserializeOwned>(path: &str, document: Value) -> Result<T, ScorerError> {
+    serde_json::from_value(document).map_err(|source| ScorerError::Shape { path: path.to_owned(), source })
+}
+
+fn checked(path: &'static str, found: u8, known: u8) -> Result<(), ScorerError> {
+    if found == known { Ok(()) } else { Err(ScorerError::Version { path, found, known }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::testing::serve;
+
+    async fn scorer(head: &str, body: &str) -> Scorer {
+        let url = serve(format!("HTTP/1.1 {head}\r\nconnection: close\r\n\r\n{body}")).await;
+        Scorer::new(&url, Duration::from_secs(5)).unwrap()
+    }
+
+    #[tokio::test]
+    async fn another_program_is_not_taken_for_a_scorer() {
+        let error = scorer("200 OK", "{}").await.models().await.unwrap_err();
+        assert!(error.to_string().ends_with("is not a scorer: its response has no header x-perch-scorer"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn the_scorers_own_reason_is_passed_on() {
+        let scorer = scorer("503 Service Unavailable\r\nx-perch-scorer: 1", r#"{"error": "the store is down"}"#).await;
+        let error = scorer.models().await.unwrap_err().to_string();
+        assert_eq!(error, "the store is down (503 Service Unavailable)");
+        assert_eq!(scorer.readiness().await.unwrap()["error"], "the store is down");
+    }
+
+    #[tokio::test]
+    async fn evidence_of_another_version_is_not_read() {
+        let body = r#"{"version": 9, "since_ms": 1, "users": {"rule": 1, "model": 1, "sampled_one_in": 1}}"#;
+        let error = scorer("200 OK\r\nx-perch-scorer: 1", body).await.evidence(1).await.unwrap_err().to_string();
+        assert!(error.contains("has version 9, this program reads 1"), "{error}");
     }
 }

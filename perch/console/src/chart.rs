@@ -2,10 +2,10 @@
 //!
 //! The plot is stretched to the width that there is; letters are HTML beside it, so they keep their size on a phone.
 
+use clients::prometheus::{Points, Span};
 use serde::Serialize;
 
 use super::clock;
-use super::prometheus::Points;
 
 const WIDTH: f64 = 1000.0;
 const HEIGHT: f64 = 100.0;
@@ -60,17 +60,6 @@ pub(super) struct Line {
     pub(super) name: &'static str,
     /// Seconds since 1970 and value, in order of time.
     pub(super) points: Points,
-}
-
-/// The times that a chart shows.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Span {
-    /// Seconds since 1970.
-    pub(super) from: u64,
-    /// Seconds since 1970, after `from`.
-    pub(super) to: u64,
-    /// Seconds between two points.
-    pub(super) step: u64,
 }
 
 /// A chart of `lines` and, where there is one, the band between two further lines.

@@ -1,11 +1,11 @@
 //! The deployment: how the guard stands, what was said, what the gateways hold, and a hand on them.
 
 use contract::switch::Share;
+use guard_runtime::hand::Hand;
+use guard_runtime::ledger::{By, Entry, LedgerError};
+use guard_runtime::standing::{Standing, StandingError};
 
 use super::Console;
-use crate::guard::hand::Hand;
-use crate::guard::ledger::{By, Entry, LedgerError};
-use crate::guard::standing::{Standing, StandingError};
 
 impl Console {
     /// How the guard that leads stands, whichever program it is in.

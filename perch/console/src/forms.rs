@@ -8,18 +8,18 @@ use axum::extract::{Form, Query, State};
 use axum::http::header::{LOCATION, SET_COOKIE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
+use canary::change::Change;
+use clients::in_words;
 use contract::switch::Share;
+use guard::state::Phase;
+use guard_runtime::clock::now_ms;
+use guard_runtime::hand::HandError;
+use guard_runtime::ledger::{By, What};
 use serde::{Deserialize, Serialize};
 
 use super::pages::PageError;
 use super::session::Session;
 use super::{Console, access};
-use crate::canary::change::Change;
-use crate::guard::clock::now_ms;
-use crate::guard::hand::HandError;
-use crate::guard::in_words;
-use crate::guard::ledger::{By, What};
-use crate::guard::state::Phase;
 
 /// Longest reason, in characters.
 const LONGEST_REASON: usize = 200;
@@ -63,7 +63,7 @@ pub(super) async fn sign_in(
     let Some(token) = console.0.settings.operator_token.as_ref().filter(|token| token.is(shown.token.trim())) else {
         return again(StatusCode::UNAUTHORIZED, "This is not the operator’s token.".to_owned());
     };
-    let random = match stack::secret::random_hex() {
+    let random = match clients::random_hex() {
         Ok(random) => random,
         Err(error) => return PageError::from(error).into_response(),
     };

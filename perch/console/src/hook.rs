@@ -16,16 +16,16 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use clients::in_words;
 use contract::alerts::{ACTION_LABEL, ACTION_ROLLBACK};
+use guard_runtime::clock::now_ms;
+use guard_runtime::hand::HandError;
+use guard_runtime::ledger::{By, Entry, LedgerError, What};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::Console;
 use super::clock;
-use crate::guard::clock::now_ms;
-use crate::guard::hand::HandError;
-use crate::guard::in_words;
-use crate::guard::ledger::{By, Entry, LedgerError, What};
 
 /// Bytes of a post, at most.
 pub(super) const BODY_BYTES: usize = 256 * 1024;

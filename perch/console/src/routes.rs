@@ -10,11 +10,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use contract::alerts::HOOK_PATH;
+use guard_runtime::clock::now_ms;
 use serde_json::json;
 
 use super::pages::PageError;
 use super::{Console, access, forms, hook, pages};
-use crate::guard::clock::now_ms;
 
 /// Path of the console's state as JSON.
 pub const STATE_PATH: &str = "/perch/v1/state";
@@ -40,9 +40,9 @@ const HEADERS: [(HeaderName, &str); 7] = [
     (HeaderName::from_static("permissions-policy"), "camera=(), geolocation=(), microphone=()"),
 ];
 
-const STYLE: &str = include_str!("assets/console.css");
-const SCRIPT: &str = include_str!("assets/console.js");
-const ICON: &str = include_str!("assets/icon.svg");
+const STYLE: &str = include_str!("../assets/console.css");
+const SCRIPT: &str = include_str!("../assets/console.js");
+const ICON: &str = include_str!("../assets/icon.svg");
 
 pub(super) fn router(console: Console) -> Router {
     // What people look at, and what acts. Programs ask the rest, by whatever name they know this host.

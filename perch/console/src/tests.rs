@@ -3,16 +3,16 @@
 use std::path::Path;
 
 use contract::alerts::HOOK_PATH;
+use guard::decision::{Action, Check, Decision, Judgement, Unit};
+use guard::plan::raw::Raw;
+use guard::state::Phase;
+use guard_runtime::ledger::{By, Ledger, What};
+use guard_runtime::shell::{Report, STATUS_FILE};
+use guard_runtime::testing::Gateway;
 use reqwest::header::{COOKIE, HOST, LOCATION, ORIGIN, SET_COOKIE};
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 
 use super::{Console, Settings, Token, hook};
-use crate::guard::decision::{Action, Check, Decision, Judgement, Unit};
-use crate::guard::ledger::{By, Ledger, What};
-use crate::guard::plan::raw::Raw;
-use crate::guard::shell::{Report, STATUS_FILE};
-use crate::guard::state::Phase;
-use crate::guard::testing::Gateway;
 
 const TOKEN: &str = "operator-token-0123";
 const HOOK_TOKEN: &str = "alertmanager-token-0123";
@@ -353,7 +353,7 @@ async fn what_the_guard_says_is_shown_and_nothing_in_it_becomes_markup() {
         ..Judgement::no_data(Check::Agreement, Unit::Requests, true, "<script>alert(1)</script>")
     };
     let report = Report {
-        at_ms: crate::guard::clock::now_ms(),
+        at_ms: guard_runtime::clock::now_ms(),
         interval_ms: 5_000,
         leading: true,
         phase: Some(Phase::Step),

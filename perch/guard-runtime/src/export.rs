@@ -4,8 +4,8 @@
 use std::fmt::Write;
 
 use contract::series::{self, Kind, Series};
+use guard::decision::{Action, Check, Judgement, Verdict};
 
-use super::decision::{Action, Check, Judgement, Verdict};
 use super::shell::Report;
 
 /// Decisions counted since the program started.
@@ -110,8 +110,8 @@ fn line(out: &mut String, name: &str, labels: &[(&str, &str)], value: f64) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::decision::{Decision, Unit};
     use super::*;
+    use guard::decision::{Decision, Unit};
 
     #[test]
     fn every_declared_series_is_there_and_what_is_unknown_has_no_line() {

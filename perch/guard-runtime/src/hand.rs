@@ -120,7 +120,7 @@ impl Hand {
                     let from = before.first().copied().map(Share::to_runtime);
                     (What::Beta { from, to: share.to_runtime() }, reason.to_owned())
                 }
-                Err(error) => (What::Refused { wanted: share.to_runtime() }, super::source::in_words(error)),
+                Err(error) => (What::Refused { wanted: share.to_runtime() }, clients::in_words(error)),
             };
             if let (Err(source), Ok(_)) = (held.append(now_ms, self.by.clone(), what, reason), &done) {
                 let done = format!("the beta cohort's share is {share} on every gateway");
@@ -204,7 +204,7 @@ impl Hand {
         if let Some(held) = held {
             let (what, reason) = match &done {
                 Ok(()) => (What::Set { from: from.map(Share::to_runtime), to: to.to_runtime() }, reason.to_owned()),
-                Err(error) => (What::Refused { wanted: to.to_runtime() }, super::source::in_words(error)),
+                Err(error) => (What::Refused { wanted: to.to_runtime() }, clients::in_words(error)),
             };
             if let (Err(source), Ok(())) = (self.write(now_ms, held, what, &reason), &done) {
                 return Err(unwritten(to, source));

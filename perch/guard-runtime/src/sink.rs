@@ -2,11 +2,9 @@
 
 use std::path::PathBuf;
 
+use canary::disk::{self, DiskError, LayerChange};
+use clients::{Admin, ClientError, in_words};
 use contract::switch::{BETA_KEY, RUNTIME_KEY, Share};
-use stack::admin::Admin;
-
-use super::source::in_words;
-use crate::canary::disk::{self, DiskError, LayerChange};
 
 /// Something that can be told a share.
 pub trait Sink {
@@ -60,18 +58,19 @@ impl Gateways {
     ///
     /// # Errors
     /// When no HTTP client can be made.
-    pub fn new(urls: &[String], links: Vec<PathBuf>) -> Result<Self, stack::Error> {
+    pub fn new(urls: &[String], links: Vec<PathBuf>) -> Result<Self, ClientError> {
         let admin = |url: &String| {
             let url = url.trim_end_matches('/').to_owned();
-            Ok((url.clone(), Admin::new(url)?))
+            let admin = Admin::new(&url)?;
+            Ok((url, admin))
         };
-        Ok(Self { links, admins: urls.iter().map(admin).collect::<Result<_, stack::Error>>()? })
+        Ok(Self { links, admins: urls.iter().map(admin).collect::<Result<_, ClientError>>()? })
     }
 
     /// What each gateway holds; in words which one cannot be asked.
     pub async fn shares(&self) -> Vec<Result<Share, String>> {
-        self.each(|url, admin| async move {
-            let held = admin.runtime(RUNTIME_KEY).await.map_err(|error| format!("{url}: {error}"));
+        self.each(|_, admin| async move {
+            let held = admin.runtime(RUNTIME_KEY).await.map_err(|error| in_words(&error));
             // What Envoy cannot read as a share is its default, off.
             held.map(|text| text.as_deref().and_then(Share::from_runtime).unwrap_or(Share::OFF))
         })
@@ -98,8 +97,8 @@ impl Gateways {
     /// # Errors
     /// When a gateway cannot be asked, or the share does not hold everywhere in the end.
     pub async fn set_beta(&self, share: Share) -> Result<Vec<Share>, SinkError> {
-        let before = self.each(|url, admin| async move {
-            let held = admin.runtime(BETA_KEY).await.map_err(|error| format!("{url}: {error}"));
+        let before = self.each(|_, admin| async move {
+            let held = admin.runtime(BETA_KEY).await.map_err(|error| in_words(&error));
             held.map(|text| text.as_deref().and_then(Share::from_runtime).unwrap_or(Share::OFF))
         });
         let before = before.await;
@@ -119,9 +118,8 @@ impl Gateways {
         // Whatever can fail for a layer fails here, where nothing has been changed yet.
         let prepared = self.links.iter().map(|link| LayerChange::prepare(link, &[(key, &value)]));
         let mut layers = prepared.collect::<Result<Vec<_>, DiskError>>()?;
-        let admins = self.each(move |url, admin| async move {
-            admin.admin_layer(key).await.map_err(|error| format!("{url}: {error}"))
-        });
+        let admins =
+            self.each(move |_, admin| async move { admin.admin_layer(key).await.map_err(|error| in_words(&error)) });
         let (admins, faults): (Vec<_>, Vec<_>) = admins.await.into_iter().partition(Result::is_ok);
         let faults: Vec<String> = faults.into_iter().filter_map(Result::err).collect();
         if !faults.is_empty() {
@@ -144,11 +142,11 @@ impl Gateways {
             return Ok(());
         }
         let mut left = undo(layers);
-        for ((url, admin), value) in self.admins.iter().zip(admins) {
+        for ((_, admin), value) in self.admins.iter().zip(admins) {
             let Err(error) = admin.set_runtime(key, &value).await else { continue };
             // One that takes no share has nothing to put back.
             if admin.admin_layer(key).await.ok() != Some(value) {
-                left.push(format!("{url}: {error}"));
+                left.push(in_words(&error));
             }
         }
         Err(SinkError::Gateways { share, faults, left })
@@ -183,12 +181,12 @@ impl Gateways {
     async fn fault(url: &str, admin: &Admin, key: &str, share: Share) -> Option<String> {
         let text = share.to_runtime();
         if let Err(error) = admin.set_runtime(key, &text).await {
-            return Some(format!("{url}: {error}"));
+            return Some(in_words(&error));
         }
         match admin.runtime(key).await {
             Ok(held) if held.as_deref().and_then(Share::from_runtime) == Some(share) => None,
             Ok(held) => Some(format!("{url} holds {}", held.unwrap_or_else(|| "nothing".to_owned()))),
-            Err(error) => Some(format!("{url}: {error}")),
+            Err(error) => Some(in_words(&error)),
         }
     }
 }

@@ -5,13 +5,13 @@
 use std::path::Path;
 
 use contract::switch::Share;
+use guard::state::Phase;
+use guard::words::span;
 use serde::Serialize;
 
 use super::file::{self, FileError};
 use super::ledger::{By, Entry, Ledger, LedgerError, What};
 use super::shell::{Report, STATUS_FILE};
-use super::state::Phase;
-use super::words::span;
 
 /// A guard that has not reported for so many of its looks is silent.
 const LOOKS: u64 = 4;

@@ -1,8 +1,9 @@
-//! The guard: moves the share up when the evidence allows it, down when the evidence demands it, and never against an
-//! operator.
+//! The guard's decisions: it moves the share up when the evidence allows it, down when the evidence demands it, and never
+//! against an operator.
 //!
 //! The core ([`Guard`]) is pure: time and observations are arguments, a [`decision::Decision`] comes out, and its state
-//! can be stored between any two looks. Around it a thin shell reads sources, writes sinks and keeps the state.
+//! can be stored between any two looks. What reads sources, writes sinks and keeps the state is the crate
+//! `guard-runtime`.
 //!
 //! | module | what |
 //! |---|---|
@@ -12,14 +13,7 @@
 //! | [`decision`] | what comes out |
 //! | [`ramp`] | the core: from checks to a decision, and an operator's orders |
 //! | [`state`] | what is stored, and what it means |
-//! | [`source`], [`sink`] | what is read, what is written |
-//! | [`ledger`] | the audit log and its lock: one story, in which the last human word holds |
-//! | [`hand`] | how anybody but the guard moves the share |
-//! | [`lease`] | two guards do not duel |
-//! | [`shell`] | one look, from reading to storing |
-//! | [`standing`] | how the guard stands, for who asks |
-//! | [`export`] | the guard's own metrics |
-//! | [`clock`] | the time of day |
+//! | [`words`] | numbers in words |
 //!
 //! # Rules, in order of precedence
 //! 1. A change of the share that the guard did not make pauses it until an operator resumes; it goes on judging and
@@ -31,25 +25,11 @@
 //! 6. What is left advances.
 
 pub mod checks;
-pub mod clock;
 pub mod decision;
-pub mod export;
-mod file;
-pub mod hand;
-pub mod lease;
-pub mod ledger;
 pub mod observation;
 pub mod plan;
 pub mod ramp;
-pub mod shell;
-pub mod sink;
-pub mod source;
-pub mod standing;
 pub mod state;
-#[cfg(test)]
-pub(crate) mod testing;
-pub(crate) mod words;
+pub mod words;
 
-pub use file::FileError;
 pub use ramp::{Guard, Order, OrderError, StateError};
-pub use source::in_words;

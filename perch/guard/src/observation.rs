@@ -3,8 +3,7 @@
 
 use contract::evidence::Evidence;
 use contract::switch::Share;
-
-use crate::stats::moments::Moments;
+use stats::moments::Moments;
 
 /// One look.
 #[derive(Debug, Clone, Default, PartialEq)]

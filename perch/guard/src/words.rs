@@ -1,23 +1,27 @@
 //! Numbers in words.
 
 /// A share as percents with one decimal, two below one percent: `86.1 %`, `0.25 %`.
-pub(crate) fn percent(share: f64) -> String {
+#[must_use]
+pub fn percent(share: f64) -> String {
     let percent = share * 100.0;
     if percent != 0.0 && percent.abs() < 1.0 { format!("{percent:.2} %") } else { format!("{percent:.1} %") }
 }
 
 /// A difference of shares in points: `-2.3 points`.
-pub(crate) fn points(difference: f64) -> String {
+#[must_use]
+pub fn points(difference: f64) -> String {
     format!("{:+.1} points", difference * 100.0)
 }
 
 /// A count without decimals.
-pub(crate) fn count(count: f64) -> String {
+#[must_use]
+pub fn count(count: f64) -> String {
     format!("{count:.0}")
 }
 
 /// A time span, in its largest whole unit but one: `3 h 20 min`.
-pub(crate) fn span(ms: u64) -> String {
+#[must_use]
+pub fn span(ms: u64) -> String {
     let seconds = ms / 1000;
     match seconds {
         0..120 => format!("{seconds} s"),

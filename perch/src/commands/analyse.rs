@@ -2,18 +2,18 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, ensure};
-use contract::analysis::{self, Analysis};
-use contract::evidence::{self, Evidence};
+use anyhow::Context;
+use contract::analysis;
 use contract::names::Cohort;
 use contract::switch::{RUNTIME_KEY, Share};
-use perch::analysis::csv::{self, Table};
-use perch::analysis::report::Report;
-use perch::analysis::{html, text};
-use perch::guard::clock::now_ms;
-use perch::guard::plan::Plan;
-use perch::guard::standing::Standing;
+use guard::plan::Plan;
+use guard_runtime::clock::now_ms;
+use guard_runtime::standing::Standing;
+use report::analysis::csv::{self, Table};
+use report::analysis::report::Report;
+use report::analysis::{html, text};
 
+use super::args::{share, span_ms};
 use super::gateways::Gateways;
 use super::operator::Folder;
 use super::scorer::At;
@@ -45,7 +45,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "COHORT", value_delimiter = ',', value_parser = cohort)]
     leave_out: Vec<Cohort>,
     /// The share that users should split by [default: what the gateways hold]
-    #[arg(long, value_parser = super::canary::share)]
+    #[arg(long, value_parser = share)]
     share: Option<Share>,
     #[command(flatten)]
     scorer: At,
@@ -62,21 +62,6 @@ pub(crate) struct Options {
     /// Write a page with charts
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
-}
-
-/// `90s`, `45m`, `2h`, `7d` in milliseconds.
-pub(crate) fn span_ms(text: &str) -> Result<u64, String> {
-    let fault = || format!("{text:?} is no span of time: give e.g. 90s, 45m, 2h or 7d");
-    let unit = text.chars().last().ok_or_else(fault)?;
-    let ms = match unit {
-        's' => 1_000,
-        'm' => 60_000,
-        'h' => 3_600_000,
-        'd' => 86_400_000,
-        _ => return Err(fault()),
-    };
-    let count: u64 = text.strip_suffix(unit).and_then(|count| count.parse().ok()).ok_or_else(fault)?;
-    count.checked_mul(ms).ok_or_else(fault)
 }
 
 fn cohort(name: &str) -> Result<Cohort, String> {
@@ -96,23 +81,13 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<u8> {
         let names: Vec<&str> = options.leave_out.iter().map(|cohort| cohort.as_str()).collect();
         query.push((analysis::LEAVE_OUT, names.join(",")));
     }
-    let mut found: Analysis = scorer.get(analysis::PATH, &query).await?;
-    ensure!(
-        found.version == analysis::VERSION,
-        "the scorer's analysis is of version {}, this program reads {}: run perch and scorer of one release",
-        found.version,
-        analysis::VERSION
-    );
+    let mut found = scorer.analysis(&query).await?;
     let standing =
         options.folder.path(&options.gateways).map(|folder| Standing::read(&folder, now_ms())).transpose()?;
     let settled = standing.as_ref().map(settled_ms).transpose()?.flatten();
     if let Some(settled) = settled.filter(|settled| *settled > found.since_ms && options.share.is_none()) {
         // Before it users were given arms by another share.
-        found.users = if settled < now_ms() {
-            Some(scorer.get::<Evidence>(evidence::PATH, &[(evidence::SINCE, settled.to_string())]).await?.users)
-        } else {
-            None
-        };
+        found.users = if settled < now_ms() { Some(scorer.evidence(settled).await?.users) } else { None };
     }
     let wanted = match options.share {
         Some(share) => Some(share),
@@ -153,18 +128,4 @@ async fn held(gateways: &Gateways) -> Option<Share> {
     }
     let first = *shares.first()?;
     shares.iter().all(|share| *share == first).then_some(first)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn spans_are_read_and_a_wrong_one_is_named() {
-        assert_eq!(span_ms("90s"), Ok(90_000));
-        assert_eq!(span_ms("2h"), Ok(7_200_000));
-        for wrong in ["", "h", "2", "2 h", "-1h", "2w", "99999999999999999999d", "5€"] {
-            assert!(span_ms(wrong).unwrap_err().contains("2h"), "{wrong}");
-        }
-    }
 }

@@ -1,13 +1,14 @@
 //! `perch canary`: read, move and explain the share.
 
 use anyhow::Context;
+use canary::change::Change;
 use clap::Subcommand;
+use clients::Admin;
 use contract::switch::{RUNTIME_KEY, Share};
-use perch::canary::change::Change;
-use perch::guard::clock::now_ms;
+use guard_runtime::clock::now_ms;
 use serde_json::json;
-use stack::admin::Admin;
 
+use super::args::share;
 use super::explain;
 use super::gateways::{Gateways, MEND};
 use super::operator::Moving;
@@ -35,10 +36,6 @@ pub(crate) enum Command {
     },
     /// A user's pseudonym, and the share at which the user joins
     Explain(explain::Options),
-}
-
-pub(crate) fn share(text: &str) -> Result<Share, String> {
-    if text == "off" { Ok(Share::OFF) } else { Share::from_percent(text).map_err(|error| error.to_string()) }
 }
 
 pub(crate) async fn run(command: Command) -> anyhow::Result<()> {

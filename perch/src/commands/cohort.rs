@@ -1,15 +1,16 @@
 //! `perch cohort`: users whom the share does not deal.
 
 use anyhow::Context;
+use canary::cohort::{Configured, Member};
+use canary::configuration;
 use clap::{Subcommand, ValueEnum};
+use clients::Admin;
 use contract::bucket::Salt;
 use contract::switch::{BETA_KEY, RUNTIME_KEY, Share};
-use perch::canary::cohort::{Configured, Member};
-use perch::canary::configuration;
-use perch::guard::clock::now_ms;
+use guard_runtime::clock::now_ms;
 use serde_json::{Value, json};
-use stack::admin::Admin;
 
+use super::args::share;
 use super::gateways::{Gateways, MEND};
 use super::operator::Moving;
 
@@ -42,7 +43,7 @@ pub(crate) enum Command {
         /// Which cohort; who has opted out has no share
         cohort: WithShare,
         /// Percents of the cohort's users from 0% to 100%, or `off`
-        #[arg(value_parser = super::canary::share)]
+        #[arg(value_parser = share)]
         share: Share,
         #[command(flatten)]
         moving: Moving,

@@ -3,13 +3,11 @@
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, SystemTime};
 
+use clients::{Admin, ClientError, Scrape, in_words};
 use contract::switch::{self, RUNTIME_KEY};
-use perch::doctor::gateway::{self, Gateway};
-use perch::doctor::{Finding, Level, fleet};
+use perch::doctor::{Finding, Gateway, Level, fleet, gateway};
 use reqwest::Client;
 use serde_json::Value;
-use stack::admin::Admin;
-use stack::scrape::Scrape;
 
 use super::gateways::{Gateways, MEND};
 use super::{scorer, terminal};
@@ -44,9 +42,13 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<u8> {
     let mut alike = Vec::new();
     for (url, admin) in options.gateways.clients()? {
         match Said::by(&admin).await {
-            Err(error) => {
-                findings.push(Finding::of(Level::Bad, "gateway", &url, format!("does not answer ({error})"), MEND))
-            }
+            Err(error) => findings.push(Finding::of(
+                Level::Bad,
+                "gateway",
+                &url,
+                format!("does not answer ({})", in_words(&error)),
+                MEND,
+            )),
             Ok(said) => {
                 findings.push(Finding::ok("gateway", &url, "answers"));
                 let Said { dump, runtime, scrape } = &said;
@@ -91,7 +93,7 @@ struct Said {
 }
 
 impl Said {
-    async fn by(admin: &Admin) -> Result<Self, stack::Error> {
+    async fn by(admin: &Admin) -> Result<Self, ClientError> {
         let read = |text: String| serde_json::from_str(&text).unwrap_or(Value::Null);
         Ok(Self {
             dump: read(admin.get("/config_dump").await?),
@@ -163,15 +165,10 @@ async fn scorer_seen(url: &str, admin: &Admin) -> Vec<Finding> {
 
 async fn of_scorer(options: &Options, http: &Client) -> anyhow::Result<Vec<Finding>> {
     let scorer = options.scorer.client()?;
-    let url = &scorer.url;
-    let ready = match http.get(format!("{url}/readyz")).send().await {
-        Ok(answer) if answer.headers().contains_key(contract::headers::SCORER) => {
-            answer.json::<Value>().await.unwrap_or_default()
-        }
-        _ => {
-            let mend = "start it (`make up` does here), or name it with --scorer URL";
-            return Ok(vec![Finding::of(Level::Bad, "scorer", url, "does not answer", mend)]);
-        }
+    let url = scorer.url();
+    let Ok(ready) = scorer.readiness().await else {
+        let mend = "start it (`make up` does here), or name it with --scorer URL";
+        return Ok(vec![Finding::of(Level::Bad, "scorer", url, "does not answer", mend)]);
     };
     let mut findings = fleet::scorer(url, &ready, env!("CARGO_PKG_VERSION"));
     findings.push(fleet::clock(url, clock(http, &format!("{url}/healthz")).await));

@@ -5,11 +5,11 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use canary::change::joins_at;
+use canary::identity::{self, MAX_IDENTITY_BYTES};
 use contract::bucket::{Bucket, Salt};
 use contract::names::{Arm, Cohort};
 use contract::switch::arm;
-use perch::canary::change::joins_at;
-use perch::canary::identity::{self, MAX_IDENTITY_BYTES};
 use serde_json::json;
 
 use super::cohort::Held;

@@ -1,8 +1,8 @@
 //! Which gateways a command speaks to.
 
 use anyhow::Context;
+use clients::Admin;
 use contract::ports::{self, Part};
-use stack::admin::Admin;
 
 /// Options of every command that speaks to gateways.
 #[derive(Debug, clap::Args)]
@@ -33,7 +33,7 @@ impl Gateways {
         self.urls()?
             .into_iter()
             .map(|url| {
-                let admin = Admin::new(url.clone()).with_context(|| format!("gateway {url}"))?;
+                let admin = Admin::new(&url).with_context(|| format!("gateway {url}"))?;
                 Ok((url, admin))
             })
             .collect()

@@ -1,6 +1,7 @@
 //! One module a command: options, what it asks for, and how it says what it found.
 
 pub(crate) mod analyse;
+pub(crate) mod args;
 pub(crate) mod canary;
 pub(crate) mod cohort;
 pub(crate) mod disagreements;

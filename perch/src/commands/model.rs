@@ -1,13 +1,14 @@
 //! `perch model`: what serves, what is judged, and how to move between versions, through the scorer.
 
 use clap::Subcommand;
+use clients::Scorer;
+use clients::scorer::STATUS_PATH;
 use serde_json::{Value, json};
 
 use super::operator::Shown;
-use super::scorer::{At, Scorer};
+use super::scorer::At;
 use super::terminal;
 
-pub(crate) const STATUS: &str = "/ml/v2/model/status";
 const DEPLOY: &str = "/ml/v2/model/deploy";
 const ROLLBACK: &str = "/ml/v2/model/rollback";
 const CHALLENGE: &str = "/ml/v2/model/challenge";
@@ -107,7 +108,7 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<u8> {
 }
 
 async fn ask(scorer: &Scorer) -> anyhow::Result<Value> {
-    scorer.get(STATUS, &[]).await
+    Ok(scorer.get(STATUS_PATH, &[]).await?)
 }
 
 /// A change, told by what served before and serves then.

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 use contract::answer::AnswerSchema;
 use contract::ports::Part;
-use perch::analysis::report::Report;
-use perch::analysis::{html, text};
-use perch::guard::clock::now_ms;
-use perch::replay::Tally;
-use perch::replay::line::Recorded;
-use perch::replay::sides::Sides;
+use guard_runtime::clock::now_ms;
+use report::analysis::report::Report;
+use report::analysis::{html, text};
+use report::replay::Tally;
+use report::replay::line::Recorded;
+use report::replay::sides::Sides;
 use serde_json::json;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt as _, BufReader};
 use tokio::task::JoinSet;
@@ -61,7 +61,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1_000))]
     concurrency: u16,
     /// Time of one answer
-    #[arg(long, value_name = "SPAN", default_value = "10s", value_parser = super::analyse::span_ms)]
+    #[arg(long, value_name = "SPAN", default_value = "10s", value_parser = super::args::span_ms)]
     deadline: u64,
     /// Only so many requests of the log
     #[arg(long, value_name = "N")]
@@ -86,7 +86,7 @@ fn schema(text: &str) -> Result<AnswerSchema, String> {
 pub(crate) async fn run(options: &Options) -> anyhow::Result<u8> {
     let base = options.rules.as_ref().map_or_else(|| local(Part::Rules), |url| Ok(url.clone()))?;
     let rules = format!("{}{}", base.trim_end_matches('/'), options.path);
-    let model = format!("{}{}", options.scorer.client()?.url, options.path);
+    let model = format!("{}{}", options.scorer.client()?.url(), options.path);
     let deadline = Duration::from_millis(options.deadline);
     let sides = Sides::new(&rules, &model, deadline, options.answer.clone().unwrap_or_default())?;
     let began = now_ms();

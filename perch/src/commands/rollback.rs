@@ -1,7 +1,7 @@
 //! `perch rollback`: everybody gets the rules' answers, from the next request on, and the guard keeps it so.
 
 use anyhow::Context;
-use perch::guard::clock::now_ms;
+use guard_runtime::clock::now_ms;
 use serde_json::json;
 
 use super::operator::Moving;

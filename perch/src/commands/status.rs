@@ -5,19 +5,20 @@
 use std::time::Duration;
 
 use anyhow::Context;
-use contract::analysis::{self, Analysis};
+use clients::Scrape;
+use clients::scorer::STATUS_PATH;
+use contract::analysis;
 use contract::names;
 use contract::switch::{BETA_KEY, RUNTIME_KEY, Share};
-use perch::analysis::report::{Estimate, Report};
-use perch::guard::clock::now_ms;
-use perch::guard::standing::Standing;
+use guard_runtime::clock::now_ms;
+use guard_runtime::standing::Standing;
+use report::analysis::report::{Estimate, Report};
 use serde_json::{Map, Value, json};
-use stack::scrape::Scrape;
 
 use super::gateways::{Gateways, MEND};
 use super::operator::Folder;
 use super::prometheus::{Alert, Prometheus};
-use super::{analyse, scorer, terminal};
+use super::{args, scorer, terminal};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -46,7 +47,7 @@ pub(crate) struct Options {
     #[command(flatten)]
     prometheus: Prometheus,
     /// Again and again, so far apart
-    #[arg(long, value_name = "SPAN", value_parser = analyse::span_ms, num_args = 0..=1, default_missing_value = "2s")]
+    #[arg(long, value_name = "SPAN", value_parser = args::span_ms, num_args = 0..=1, default_missing_value = "2s")]
     watch: Option<u64>,
     /// Print JSON, with --watch one line a time
     #[arg(long)]
@@ -106,8 +107,8 @@ impl Status {
         let since = now_ms().saturating_sub(HOUR_MS).to_string();
         let since = [(analysis::SINCE, since)];
         let (lately, model, alerts) = tokio::join!(
-            tokio::time::timeout(PATIENCE, scorer.get::<Analysis>(analysis::PATH, &since)),
-            tokio::time::timeout(PATIENCE, scorer.get::<Value>(super::model::STATUS, &[])),
+            tokio::time::timeout(PATIENCE, scorer.analysis(&since)),
+            tokio::time::timeout(PATIENCE, scorer.get::<Value>(STATUS_PATH, &[])),
             options.prometheus.firing(),
         );
         let (lately, model) = (lately.ok().and_then(Result::ok), model.ok().and_then(Result::ok));
@@ -163,7 +164,7 @@ impl Status {
         }
         lines.push(format!("share seen     {}  of answers came from the model", percent(part(&self.source, "model"))));
         lines.push(format!("agreement      {}  {}", percent(agreement(&self.agree)), list(&self.agree)));
-        lines.push(format!("  last hour    {}", perch::analysis::text::percent(self.lately)));
+        lines.push(format!("  last hour    {}", report::analysis::text::percent(self.lately)));
         let available = percent(part(&self.available, "True"));
         lines.push(format!("available      {available}  of requests on which the model was asked"));
         lines.push(format!("fallbacks      {}", non_zero(&self.fallback)));

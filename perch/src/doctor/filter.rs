@@ -1,12 +1,12 @@
 //! What one gateway says of the filter in it: where it stands, what it may buffer, and whether it runs.
 
+use canary::configuration;
 use contract::headers;
 use contract::names::{self, IdentitySource};
 use serde_json::{Map, Value};
 
-use super::gateway::{Gateway, all};
+use super::config_dump::{Gateway, all};
 use super::{Finding, Level};
-use crate::canary::configuration;
 
 /// Share of requests without an identity from which on something is wrong with the identity.
 const MANY_WITHOUT: f64 = 0.5;

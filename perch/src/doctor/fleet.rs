@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use canary::configuration;
 use contract::frame;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::{Finding, Level};
-use crate::canary::configuration;
 
 /// Clocks further apart than this, in seconds, are said to disagree: answers carry whole seconds, and took some time.
 const APART: i64 = 5;

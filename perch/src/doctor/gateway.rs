@@ -6,22 +6,9 @@ use contract::names::{self, Agree, Outcome};
 use contract::series;
 use contract::switch::{self, RUNTIME_KEY, Share};
 use serde_json::Value;
-use stack::scrape::Scrape;
 
+use super::config_dump::{Gateway, bootstrap};
 use super::{Finding, Level, filter, native};
-
-/// What is to be judged.
-#[derive(Debug, Clone, Copy)]
-pub struct Gateway<'a> {
-    /// Its admin address, for the findings.
-    pub url: &'a str,
-    /// `/config_dump`.
-    pub dump: &'a Value,
-    /// `/runtime`.
-    pub runtime: &'a Value,
-    /// `/stats/prometheus`.
-    pub scrape: &'a Scrape,
-}
 
 /// All findings.
 #[must_use]
@@ -43,28 +30,6 @@ pub fn judge(gateway: Gateway<'_>) -> Vec<Finding> {
     .into_iter()
     .chain(native::hears(gateway))
     .collect()
-}
-
-/// Every object somewhere below `at`.
-fn objects<'a>(at: &'a Value, out: &mut Vec<&'a serde_json::Map<String, Value>>) {
-    match at {
-        Value::Object(fields) => {
-            out.push(fields);
-            fields.values().for_each(|value| objects(value, out));
-        }
-        Value::Array(items) => items.iter().for_each(|item| objects(item, out)),
-        _ => {}
-    }
-}
-
-pub(super) fn all(dump: &Value) -> Vec<&serde_json::Map<String, Value>> {
-    let mut found = Vec::new();
-    objects(dump, &mut found);
-    found
-}
-
-pub(super) fn bootstrap(dump: &Value) -> Option<&Value> {
-    dump.get("configs")?.as_array()?.iter().find_map(|config| config.get("bootstrap"))
 }
 
 /// The admin interface listens on loopback.
@@ -239,6 +204,7 @@ fn batches(Gateway { url, scrape, .. }: Gateway<'_>) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clients::Scrape;
     use serde_json::json;
 
     fn plugin(identity: &str) -> String {

@@ -3,11 +3,13 @@
 //! The checks are pure: [`gateway`] judges what one Envoy says of itself, [`fleet`] what several programs say together.
 //! Asking them is the command's work.
 
+mod config_dump;
 mod filter;
 pub mod fleet;
 pub mod gateway;
 mod native;
 
+pub use config_dump::Gateway;
 use serde::Serialize;
 
 /// How bad it is.

@@ -2,12 +2,46 @@
 //!
 //! A rate over all feedback is a ratio of sums over users, Σa/Σk, and the feedbacks of one user are not independent.
 //! Its variance by the delta method is `Σ(a − p·k)² / (Σk)² · n/(n−1)` over n users: Deng, Knoblich & Lu, "Applying the
-//! delta method in metric analytics", KDD 2018, section 2; with the sums of [`contract::evidence::Clusters`] it is known
+//! delta method in metric analytics", KDD 2018, section 2; with the sums of [`Clusters`] it is known
 //! without the users themselves. It is not taken below that of independent feedbacks, since the first few may all agree.
 
-use contract::evidence::{Clusters, Feedback};
+use serde::{Deserialize, Serialize};
 
 use super::normal;
+
+/// Sums over users, each of whom gave `k` feedbacks of which `a` were accepts: all that a ratio of sums and its
+/// variance by user need.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Clusters {
+    /// Users with at least one feedback.
+    pub users: u64,
+    /// Σ k.
+    pub given: u64,
+    /// Σ a.
+    pub accepted: u64,
+    /// Σ k².
+    pub given_squared: u64,
+    /// Σ a².
+    pub accepted_squared: u64,
+    /// Σ k·a.
+    pub given_accepted: u64,
+}
+
+impl Clusters {
+    /// Adds a user with `given` feedbacks, `accepted` of them accepts. Nothing is added when `given` is 0.
+    pub fn add(&mut self, given: u64, accepted: u64) {
+        if given == 0 {
+            return;
+        }
+        let accepted = accepted.min(given);
+        self.users = self.users.saturating_add(1);
+        self.given = self.given.saturating_add(given);
+        self.accepted = self.accepted.saturating_add(accepted);
+        self.given_squared = self.given_squared.saturating_add(given.saturating_mul(given));
+        self.accepted_squared = self.accepted_squared.saturating_add(accepted.saturating_mul(accepted));
+        self.given_accepted = self.given_accepted.saturating_add(given.saturating_mul(accepted));
+    }
+}
 
 /// A rate with its variance.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -53,8 +87,8 @@ pub struct Difference {
 impl Difference {
     /// `None` while an arm has fewer than two users with feedback.
     #[must_use]
-    pub fn of(feedback: &Feedback, prior: f64) -> Option<Self> {
-        Some(Self { rule: rate(&feedback.rule)?, model: rate(&feedback.model)?, prior })
+    pub fn of(rule: &Clusters, model: &Clusters, prior: f64) -> Option<Self> {
+        Some(Self { rule: rate(rule)?, model: rate(model)?, prior })
     }
 
     /// Model minus rules, −1..=1.
@@ -121,17 +155,17 @@ mod tests {
 
     #[test]
     fn a_few_that_agree_prove_nothing() {
-        let feedback = Feedback { rule: users(1, &[(1, 1), (1, 1)]), model: users(1, &[(1, 0), (1, 0)]) };
-        let difference = Difference::of(&feedback, 0.05).unwrap();
+        let (rule, model) = (users(1, &[(1, 1), (1, 1)]), users(1, &[(1, 0), (1, 0)]));
+        let difference = Difference::of(&rule, &model, 0.05).unwrap();
         assert_eq!(difference.value(), -1.0);
         assert!(difference.log_evidence_below(0.0) < 2.0);
-        assert_eq!(Difference::of(&Feedback::default(), 0.05), None);
+        assert_eq!(Difference::of(&Clusters::default(), &Clusters::default(), 0.05), None);
     }
 
     #[test]
     fn the_bound_is_past_the_threshold_when_the_evidence_suffices() {
-        let feedback = Feedback { rule: users(500, &[(3, 2), (2, 1)]), model: users(400, &[(3, 1), (2, 1)]) };
-        let difference = Difference::of(&feedback, 0.05).unwrap();
+        let (rule, model) = (users(500, &[(3, 2), (2, 1)]), users(400, &[(3, 1), (2, 1)]));
+        let difference = Difference::of(&rule, &model, 0.05).unwrap();
         let upper = difference.upper_bound(5.0);
         assert!(difference.log_evidence_below(upper + 1e-6) > 5.0 && difference.log_evidence_below(upper - 1e-6) < 5.0);
         assert!(difference.lower_bound(5.0) < difference.value() && difference.value() < upper);

@@ -1,9 +1,9 @@
 //! Our numbers against those of published implementations, on recorded streams (`reference/make.py` says which).
 
-use contract::evidence::Clusters;
 use serde::Deserialize;
 
 use super::bounded::{Bets, Side, lower_bound, upper_bound};
+use super::clusters::Clusters;
 use super::moments::Moments;
 use super::{clusters, normal, ratio};
 

@@ -15,7 +15,7 @@ use shadow_scorer::settings::{Raw, SettingsError};
 use crate::declarations::{Declarations, Member};
 
 const FILTER: [&str; 2] = ["filter/src/config/raw.rs", "contract/src/answer.rs"];
-const PLAN: &str = "perch/src/guard/plan/raw.rs";
+const PLAN: &str = "perch/guard/src/plan/raw.rs";
 
 /// Values that no number of a configuration may have, all of which are tried.
 const OUT_OF_RANGE: [&str; 4] = ["0", "-1", "2", "4294967295"];

@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use super::PageError;
 use super::standing::{self, Told};
-use crate::console::Console;
+use crate::Console;
 
 /// Entries on a page.
 const PAGE: usize = 50;
 
 #[derive(Debug, Default, Deserialize)]
-pub(in crate::console) struct Asked {
+pub(crate) struct Asked {
     /// Entries older than this one.
     before: Option<u64>,
 }
@@ -26,7 +26,7 @@ struct Audit {
     newer: bool,
 }
 
-pub(in crate::console) async fn show(
+pub(crate) async fn show(
     State(console): State<Console>,
     Query(asked): Query<Asked>,
     headers: HeaderMap,

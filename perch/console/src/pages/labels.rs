@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
 use axum::response::Html;
+use clients::in_words;
 use contract::analysis::{Analysis, Sample, Took};
+use guard_runtime::clock::now_ms;
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
 
 use super::{PageError, Window};
-use crate::console::{Console, clock};
-use crate::guard::clock::now_ms;
-use crate::guard::in_words;
+use crate::{Console, clock};
 
 /// Pairs shown.
 const PAIRS: usize = 20;
@@ -24,7 +24,7 @@ const SAMPLES: usize = 50;
 const NO_OPINION: &str = "no opinion";
 
 #[derive(Debug, Default, Deserialize)]
-pub(in crate::console) struct Asked {
+pub(crate) struct Asked {
     window: Option<String>,
     rule: Option<String>,
     model: Option<String>,
@@ -104,7 +104,7 @@ struct ByLabel {
 /// Items by what the rules and what the model say.
 type Pairs = BTreeMap<(String, String), u64>;
 
-pub(in crate::console) async fn show(
+pub(crate) async fn show(
     State(console): State<Console>,
     Query(asked): Query<Asked>,
     headers: HeaderMap,
@@ -112,7 +112,9 @@ pub(in crate::console) async fn show(
     let window = Window::named(asked.window.as_deref(), "24h");
     let since = now_ms().saturating_sub(window.seconds * 1_000);
     let found = match &console.0.scorer {
-        Some(scorer) => scorer.analysis(since).await.map_err(|error| in_words(&error)),
+        Some(scorer) => {
+            scorer.analysis(&[(contract::analysis::SINCE, since.to_string())]).await.map_err(|error| in_words(&error))
+        }
         None => Err("this guard was started without a scorer".to_owned()),
     };
     let (analysis, trouble) = match found {

@@ -10,38 +10,13 @@ mod standing;
 
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
+use clients::in_words;
+use guard_runtime::clock::now_ms;
 use minijinja::value::Serde;
-use minijinja::{Environment, UndefinedBehavior};
 use serde::Serialize;
 
 use super::session::Session;
-use super::{Console, ConsoleError, access, clock};
-use crate::guard::clock::now_ms;
-use crate::guard::in_words;
-
-/// The templates, embedded.
-const TEMPLATES: [(&str, &str); 10] = [
-    ("base.html", include_str!("../templates/base.html")),
-    ("parts.html", include_str!("../templates/parts.html")),
-    ("overview.html", include_str!("../templates/overview.html")),
-    ("labels.html", include_str!("../templates/labels.html")),
-    ("ramp.html", include_str!("../templates/ramp.html")),
-    ("model.html", include_str!("../templates/model.html")),
-    ("audit.html", include_str!("../templates/audit.html")),
-    ("login.html", include_str!("../templates/login.html")),
-    ("set.html", include_str!("../templates/set.html")),
-    ("message.html", include_str!("../templates/message.html")),
-];
-
-/// The templates, read. A name that is not there is an error, so that a template and its view cannot drift apart quietly.
-pub(super) fn templates() -> Result<Environment<'static>, ConsoleError> {
-    let mut environment = Environment::new();
-    environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    for (name, text) in TEMPLATES {
-        environment.add_template(name, text)?;
-    }
-    Ok(environment)
-}
+use super::{Console, access, clock};
 
 /// Something short that stands out.
 #[derive(Debug, Clone, Serialize)]
@@ -106,13 +81,13 @@ struct Signed {
 pub(super) enum PageError {
     /// The guard's folder.
     #[error("the guard's folder")]
-    Folder(#[from] crate::guard::standing::StandingError),
+    Folder(#[from] guard_runtime::standing::StandingError),
     /// The ledger.
     #[error("the audit log")]
-    Ledger(#[from] crate::guard::ledger::LedgerError),
+    Ledger(#[from] guard_runtime::ledger::LedgerError),
     /// The kernel gives no random number.
     #[error("no random number")]
-    Random(#[from] stack::Error),
+    Random(#[from] std::io::Error),
     /// A template.
     #[error("a page that cannot be shown")]
     Template(#[from] minijinja::Error),
@@ -145,7 +120,7 @@ impl Console {
 
     /// A fresh ticket for a form of this session.
     pub(super) fn ticket(&self, session: &Session) -> Result<String, PageError> {
-        let random = stack::secret::random_hex()?;
+        let random = clients::random_hex()?;
         let token = self.0.settings.operator_token.as_ref();
         Ok(token.map(|token| session.ticket(token, &random)).unwrap_or_default())
     }

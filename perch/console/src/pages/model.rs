@@ -3,13 +3,13 @@
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Html;
+use clients::in_words;
+use clients::scorer::Models;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{Chip, PageError};
-use crate::console::scorer::Models;
-use crate::console::{Console, clock};
-use crate::guard::in_words;
+use crate::{Console, clock};
 
 #[derive(Serialize)]
 struct Shown {
@@ -42,10 +42,7 @@ struct Refused {
     message: String,
 }
 
-pub(in crate::console) async fn show(
-    State(console): State<Console>,
-    headers: HeaderMap,
-) -> Result<Html<String>, PageError> {
+pub(crate) async fn show(State(console): State<Console>, headers: HeaderMap) -> Result<Html<String>, PageError> {
     let found = match &console.0.scorer {
         Some(scorer) => scorer.models().await.map_err(|error| in_words(&error)),
         None => Err("this guard was started without a scorer".to_owned()),

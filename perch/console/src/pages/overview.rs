@@ -3,21 +3,21 @@
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
 use axum::response::Html;
+use clients::prometheus::{Alert, Points, Span};
+use clients::{ClientError, Prometheus};
 use contract::names;
 use contract::series::{GUARD_AGREEMENT, GUARD_CHECK_THRESHOLD, GUARD_CHECK_VALUE};
+use guard::decision::Check;
+use guard::words::percent;
+use guard_runtime::clock::now_ms;
+use guard_runtime::ledger::{Entry, What};
+use guard_runtime::standing::Standing;
 use serde::{Deserialize, Serialize};
 
 use super::standing::{self, Judged, Step, Told};
 use super::{Chip, PageError, Window};
-use crate::console::chart::{self, Chart, Line, Scale, Span, chart};
-use crate::console::prometheus::{Alert, Points, Prometheus};
-use crate::console::{Console, access};
-use crate::guard::clock::now_ms;
-use crate::guard::decision::Check;
-use crate::guard::ledger::{Entry, What};
-use crate::guard::source::SourceError;
-use crate::guard::standing::Standing;
-use crate::guard::words::percent;
+use crate::chart::{self, Chart, Line, Scale, chart};
+use crate::{Console, access};
 
 /// Recording rules of `prometheus/rules/slo.yml`.
 pub(super) const SHARE_SEEN: &str = "perch:share_seen:ratio_10m";
@@ -30,7 +30,7 @@ const POINTS: u64 = 180;
 const RECENT: usize = 6;
 
 #[derive(Debug, Default, Deserialize)]
-pub(in crate::console) struct Asked {
+pub(crate) struct Asked {
     window: Option<String>,
     /// An entry that was just made.
     entry: Option<u64>,
@@ -84,7 +84,7 @@ struct ShownAlert {
     tone: &'static str,
 }
 
-pub(in crate::console) async fn show(
+pub(crate) async fn show(
     State(console): State<Console>,
     Query(asked): Query<Asked>,
     headers: HeaderMap,
@@ -187,12 +187,15 @@ async fn seen(console: &Console) -> (Option<f64>, Option<f64>) {
     (seen.ok().flatten(), available.ok().flatten())
 }
 
+/// The alerts, those that fire first.
 async fn alerts(console: &Console) -> Option<Vec<ShownAlert>> {
     let shown = |alert: Alert| {
         let (state, tone) = if alert.firing { ("firing", "bad") } else { ("pending", "warn") };
         ShownAlert { name: alert.name, summary: alert.summary, state, tone }
     };
-    let alerts = console.0.prometheus.as_ref()?.alerts().await.ok()?;
+    let mut alerts = console.0.prometheus.as_ref()?.alerts().await.ok()?;
+    alerts.sort_by(|a, b| b.firing.cmp(&a.firing).then_with(|| a.name.cmp(&b.name)));
+    alerts.dedup();
     Some(alerts.into_iter().map(shown).collect())
 }
 
@@ -229,7 +232,7 @@ async fn charts(console: &Console, window: Window, now_ms: u64) -> [Chart; 3] {
     }
 }
 
-async fn lines(prometheus: &Prometheus, span: Span) -> Result<[Points; 8], SourceError> {
+async fn lines(prometheus: &Prometheus, span: Span) -> Result<[Points; 8], ClientError> {
     let of_check = |name: &str| format!("max({name}{{check=\"{}\"}})", Check::Agreement.as_str());
     let bound = |end: &str| format!("max({GUARD_AGREEMENT}{{bound=\"{end}\"}})");
     let source = |arm: names::Source| format!("sum(rate({}{{source=\"{}\"}}[5m]))", names::SOURCE, arm.as_str());
@@ -260,8 +263,8 @@ async fn lines(prometheus: &Prometheus, span: Span) -> Result<[Points; 8], Sourc
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::guard::decision::{Action, Decision, Judgement, Unit};
-    use crate::guard::shell::Report;
+    use guard::decision::{Action, Decision, Judgement, Unit};
+    use guard_runtime::shell::Report;
 
     #[test]
     fn a_share_is_written_as_people_read_it() {

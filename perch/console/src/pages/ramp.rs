@@ -3,14 +3,14 @@
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Html;
+use guard::plan::{OnBreach, Plan};
+use guard::words::percent;
+use guard_runtime::clock::now_ms;
 use serde::Serialize;
 
 use super::standing::{self, Judged, Step};
 use super::{Chip, PageError};
-use crate::console::Console;
-use crate::guard::clock::now_ms;
-use crate::guard::plan::{OnBreach, Plan};
-use crate::guard::words::percent;
+use crate::Console;
 
 #[derive(Serialize)]
 struct Ramp {
@@ -23,10 +23,7 @@ struct Ramp {
     judged: Vec<Judged>,
 }
 
-pub(in crate::console) async fn show(
-    State(console): State<Console>,
-    headers: HeaderMap,
-) -> Result<Html<String>, PageError> {
+pub(crate) async fn show(State(console): State<Console>, headers: HeaderMap) -> Result<Html<String>, PageError> {
     let now_ms = now_ms();
     let standing = console.standing(now_ms)?;
     let (chip_of, words) = standing::in_short(&standing, now_ms);

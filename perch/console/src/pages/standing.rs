@@ -1,16 +1,16 @@
 //! The guard's standing, the checks and the ledger, ready to be shown.
 
 use contract::switch::Share;
+use guard::decision::{Action, Check, Judgement, Verdict};
+use guard::plan::Plan;
+use guard::state::{Phase, Stop};
+use guard::words::{count, percent, points, span};
+use guard_runtime::ledger::{By, Entry};
+use guard_runtime::standing::Standing;
 use serde::Serialize;
 
 use super::Chip;
-use crate::console::clock;
-use crate::guard::decision::{Action, Check, Judgement, Verdict};
-use crate::guard::ledger::{By, Entry};
-use crate::guard::plan::Plan;
-use crate::guard::standing::Standing;
-use crate::guard::state::{Phase, Stop};
-use crate::guard::words::{count, percent, points, span};
+use crate::clock;
 
 /// The guard in a word, and in a sentence.
 pub(super) fn in_short(standing: &Standing, now_ms: u64) -> (Chip, String) {

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use file::{Held, Ledger, LedgerError, Log};
 
-use super::plan::raw::Raw;
+use guard::plan::raw::Raw;
 
 /// One thing that was said or done.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
-use super::super::decision::{Check, Verdict};
-use super::super::sink::Gateways;
-use super::super::source::system::System;
-use super::tests::{Shared, World, ada, serve};
+use guard::decision::{Check, Verdict};
+
 use super::*;
+use crate::sink::Gateways;
+use crate::source::system::System;
+use crate::testing::{Shared, World, ada, serve};
 
 const LOG: &str = "ledger.jsonl";
 const STATE: &str = "state.json";
@@ -216,7 +217,7 @@ async fn case_6b_after_the_log_was_lost_orders_are_carried_out_and_the_ramp_wait
         assert!(report.paused.is_some(), "{}", report.line());
         world.say(ada(), What::Abort).await;
         let report = world.look(&mut shell).await;
-        assert_eq!(report.phase, Some(super::super::state::Phase::Watching));
+        assert_eq!(report.phase, Some(guard::state::Phase::Watching));
     }
     let mut world = World::new().await;
     let mut shell = world.started().await;
@@ -284,7 +285,7 @@ async fn case_6d_what_an_operator_said_last_holds_also_without_the_state() {
     std::fs::remove_file(world.file(STATE)).unwrap();
     let mut shell = world.shell_after_a_term("g1");
     let report = quiet(&mut world, &mut shell, 5).await;
-    assert_eq!((report.phase, report.paused), (Some(super::super::state::Phase::Watching), None));
+    assert_eq!((report.phase, report.paused), (Some(guard::state::Phase::Watching), None));
 }
 
 #[tokio::test]

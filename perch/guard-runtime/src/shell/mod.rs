@@ -18,8 +18,6 @@ mod recovery;
 mod report;
 mod stored;
 #[cfg(test)]
-mod story;
-#[cfg(test)]
 mod tests;
 
 use std::path::{Path, PathBuf};
@@ -27,26 +25,26 @@ use std::time::Duration;
 
 use contract::switch::Share;
 
-pub use report::Report;
+pub use report::{Report, STATUS_FILE};
+
+use clients::in_words;
+use guard::Guard;
+use guard::decision::{Action, Decision};
+use guard::observation::Observation;
+use guard::plan::Plan;
 
 use super::clock::now_ms;
-use super::decision::{Action, Decision};
 use super::file::{self, FileError};
 use super::lease::LeaseFile;
 use super::ledger::{By, Entry, Held, Ledger, LedgerError, What};
-use super::observation::Observation;
-use super::plan::Plan;
-use super::ramp::Guard;
 use super::sink::Sink;
 use super::source::totals::Totals;
-use super::source::{Reading, Source, in_words, reading};
+use super::source::{Reading, Source, reading};
 
 /// A lease outlasts this many looks, so that a slow one does not lose it.
 const LEASE_LOOKS: u32 = 4;
 /// Most entries that are owed to the audit log while it cannot be written.
 const MOST_OWED: usize = 100;
-/// File of the last report, for `perch status`.
-pub const STATUS_FILE: &str = "status.json";
 
 /// A look that could not be finished. Nothing was set.
 #[derive(Debug, thiserror::Error)]
@@ -62,7 +60,7 @@ pub enum ShellError {
     Json(#[from] serde_json::Error),
     /// No number could be drawn that tells this guard from others.
     #[error("drawing this guard's number")]
-    Random(#[from] stack::Error),
+    Random(#[from] std::io::Error),
 }
 
 /// A guard with its sources, sinks and files.
@@ -121,7 +119,7 @@ impl<S: Source, K: Sink> Shell<S, K> {
             source,
             sink,
             ledger: Ledger::in_folder(folder)?,
-            lease: LeaseFile::in_folder(folder, stack::secret::random_hex()?),
+            lease: LeaseFile::in_folder(folder, clients::random_hex()?),
             folder: folder.to_path_buf(),
             me: me.into(),
             interval,

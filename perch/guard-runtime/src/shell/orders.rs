@@ -1,12 +1,13 @@
 //! What operators and alerts have said since the last look.
 
+use clients::in_words;
 use contract::switch::Share;
+use guard::Order;
+use guard::plan::Plan;
 
 use super::super::ledger::{By, Entry, Log, What};
-use super::super::plan::Plan;
-use super::super::ramp::Order;
 use super::super::sink::Sink;
-use super::super::source::{Source, in_words};
+use super::super::source::Source;
 use super::Shell;
 
 impl<S: Source, K: Sink> Shell<S, K> {

@@ -5,12 +5,12 @@
 //! only an operator goes on.
 
 use contract::switch::Share;
+use guard::Guard;
+use guard::plan::Plan;
+use guard::plan::raw::Raw;
+use guard::state::{Phase, Stop};
 
 use super::super::ledger::{By, Entry, What};
-use super::super::plan::Plan;
-use super::super::plan::raw::Raw;
-use super::super::ramp::Guard;
-use super::super::state::{Phase, Stop};
 
 /// What the entries come to.
 #[derive(Debug, Default, PartialEq)]

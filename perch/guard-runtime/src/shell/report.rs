@@ -1,10 +1,12 @@
 //! What an evaluation came to, for logs, metrics, `perch status` and the console.
 
+use guard::decision::{Action, Decision};
+use guard::plan::raw::Raw;
+use guard::state::{Phase, Stop};
 use serde::{Deserialize, Serialize};
 
-use super::super::decision::{Action, Decision};
-use super::super::plan::raw::Raw;
-use super::super::state::{Phase, Stop};
+/// File of the last report, for `perch status`.
+pub const STATUS_FILE: &str = "status.json";
 
 /// What a look came to.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

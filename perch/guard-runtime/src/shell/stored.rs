@@ -1,14 +1,15 @@
 //! The guard's state on disk: its evidence, and the counters that the evidence was counted from.
 
+use clients::in_words;
+use guard::state::State;
+use guard::{Guard, Order};
 use serde::{Deserialize, Serialize};
 
 use super::super::file;
 use super::super::ledger::Entry;
-use super::super::ramp::{Guard, Order};
 use super::super::sink::Sink;
+use super::super::source::Source;
 use super::super::source::totals::Totals;
-use super::super::source::{Source, in_words};
-use super::super::state::State;
 use super::{Shell, ShellError, recovery};
 
 const STATE_FILE: &str = "state.json";

@@ -1,13 +1,13 @@
 //! From series to an observation. The only place that knows which series says what.
 
+use clients::Sample;
 use contract::evidence::Evidence;
 use contract::names::{self, Agree, IdentitySource, Outcome, Source};
 use contract::series;
-use stack::scrape::Sample;
+use guard::observation::{Items, Observation, Part, SeenModel, SeenShare};
+use stats::moments::Moments;
 
-use super::super::observation::{Items, Observation, Part, SeenModel, SeenShare};
 use super::totals::Totals;
-use crate::stats::moments::Moments;
 
 /// Every counter that is read.
 pub const COUNTERS: [&str; 12] = [
@@ -176,7 +176,7 @@ fn has(sample: &Sample, labels: &[(&str, &str)]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use stack::scrape::Scrape;
+    use clients::Scrape;
 
     const BEFORE: &str = "";
     const AFTER: &str = r#"

@@ -4,11 +4,12 @@
 //! thousand clusters shows tens of megabytes. A line with bytes that are not UTF-8 is somebody else's.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use stack::scrape::{Sample, Scrape};
+use clients::{ClientError, Sample, Scrape, in_words};
 
+use super::INSTANCE;
 use super::reading::is_read;
-use super::{INSTANCE, SourceError, in_words};
 
 /// What Envoy is asked to show: the counters of Perch's filter, by their names inside Envoy.
 const GATEWAY_PATH: &str = "/stats/prometheus?filter=(wasm%7Cdynamicmodules)custom";
@@ -26,12 +27,15 @@ pub struct Targets {
 
 impl Targets {
     /// Envoy's admin interfaces at `gateways` and scorers at `scorers`, e.g. `http://127.0.0.1:9901`. One that is named
-    /// twice is read once.
-    #[must_use]
-    pub fn new(http: reqwest::Client, gateways: &[String], scorers: &[String]) -> Self {
+    /// twice is read once; each may take `timeout`.
+    ///
+    /// # Errors
+    /// When no HTTP client can be made.
+    pub fn new(timeout: Duration, gateways: &[String], scorers: &[String]) -> Result<Self, ClientError> {
+        let http = reqwest::Client::builder().timeout(timeout).no_proxy().build().map_err(ClientError::Setup)?;
         let gateways = gateways.iter().map(|url| format!("{url}{GATEWAY_PATH}"));
         let scorers = scorers.iter().map(|url| format!("{url}/metrics"));
-        Self { http, urls: gateways.chain(scorers).collect() }
+        Ok(Self { http, urls: gateways.chain(scorers).collect() })
     }
 
     /// The samples that the guard reads, of every target that answers; which one does not, in `doubts`.
@@ -46,9 +50,9 @@ impl Targets {
         all
     }
 
-    async fn of(&self, url: &str) -> Result<Vec<Sample>, SourceError> {
-        let asking = |source: reqwest::Error| SourceError::Asking { url: url.to_owned(), source };
-        let wrong = |what: String| SourceError::Answer { url: url.to_owned(), what };
+    async fn of(&self, url: &str) -> Result<Vec<Sample>, ClientError> {
+        let asking = |source: reqwest::Error| ClientError::Request { url: url.to_owned(), source };
+        let wrong = |what: String| ClientError::Response { url: url.to_owned(), what };
         let mut response = self.http.get(url).send().await.map_err(asking)?;
         if !response.status().is_success() {
             return Err(wrong(response.status().to_string()));

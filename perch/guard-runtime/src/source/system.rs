@@ -3,19 +3,16 @@
 
 use std::time::Duration;
 
-use contract::evidence::{self, Evidence};
+use clients::{Admin, ClientError, Prometheus, Scorer, in_words};
+use contract::evidence::Evidence;
 use contract::switch::{RUNTIME_KEY, Share};
-use stack::admin::Admin;
+use guard::observation::SeenShare;
 
-use super::super::observation::SeenShare;
-use super::prometheus::Prometheus;
 use super::scrape::Targets;
-use super::{Reading, Source, SourceError, get, in_words};
+use super::{Reading, Source, prometheus};
 
 /// How long a look waits for any one part.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// Largest evidence that is read, in bytes.
-const LIMIT: usize = 64 * 1024;
 
 /// Addresses of the parts, e.g. `http://127.0.0.1:9901`.
 #[derive(Debug, Clone, Default)]
@@ -31,9 +28,8 @@ pub struct Addresses {
 /// The running system.
 #[derive(Debug, Clone)]
 pub struct System {
-    http: reqwest::Client,
     gateways: Vec<(String, Admin)>,
-    scorer: Option<String>,
+    scorer: Option<Scorer>,
     counters: Counters,
 }
 
@@ -48,25 +44,19 @@ impl System {
     ///
     /// # Errors
     /// When no HTTP client can be made.
-    pub fn new(addresses: &Addresses) -> Result<Self, stack::Error> {
-        let http = reqwest::Client::builder()
-            .timeout(TIMEOUT)
-            .no_proxy()
-            .build()
-            .map_err(|error| stack::Error::Asking { doing: "making a client".into(), why: error.to_string() })?;
+    pub fn new(addresses: &Addresses) -> Result<Self, ClientError> {
         let trimmed = |urls: &[String]| urls.iter().map(|url| url.trim_end_matches('/').to_owned()).collect::<Vec<_>>();
         let (gateways, scorers) = (trimmed(&addresses.gateways), trimmed(&addresses.scorers));
         let counters = match &addresses.prometheus {
-            Some(url) => Counters::Prometheus(Prometheus::new(http.clone(), url)),
-            None => Counters::Targets(Targets::new(http.clone(), &gateways, &scorers)),
+            Some(url) => Counters::Prometheus(Prometheus::new(url)?),
+            None => Counters::Targets(Targets::new(TIMEOUT, &gateways, &scorers)?),
         };
-        let admins = gateways.into_iter().map(|url| Ok((url.clone(), Admin::new(url)?)));
-        Ok(Self {
-            http,
-            gateways: admins.collect::<Result<_, stack::Error>>()?,
-            scorer: scorers.first().cloned(),
-            counters,
-        })
+        let scorer = scorers.first().map(|url| Scorer::new(url, TIMEOUT)).transpose()?;
+        let admins = gateways.into_iter().map(|url| {
+            let admin = Admin::new(&url)?;
+            Ok((url, admin))
+        });
+        Ok(Self { gateways: admins.collect::<Result<_, ClientError>>()?, scorer, counters })
     }
 
     async fn share(&self, troubles: &mut Vec<String>) -> SeenShare {
@@ -82,18 +72,8 @@ impl System {
     }
 
     async fn evidence(&self, since_ms: u64, troubles: &mut Vec<String>) -> Option<Evidence> {
-        let url = format!("{}{}?{}={since_ms}", self.scorer.as_ref()?, evidence::PATH, evidence::SINCE);
-        let read = async {
-            let text = get(&self.http, &url, LIMIT).await?;
-            let wrong = |what: String| SourceError::Answer { url: url.clone(), what };
-            let evidence: Evidence = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
-            if evidence.version == evidence::VERSION {
-                Ok(evidence)
-            } else {
-                Err(wrong(format!("evidence of version {}, {} is read", evidence.version, evidence::VERSION)))
-            }
-        };
-        read.await.map_err(|error| troubles.push(in_words(&error))).ok()
+        let read = self.scorer.as_ref()?.evidence(since_ms).await;
+        read.map_err(|error| troubles.push(in_words(&error))).ok()
     }
 }
 
@@ -103,7 +83,7 @@ impl Source for System {
         let share = self.share(&mut troubles).await;
         let samples = match &self.counters {
             Counters::Targets(targets) => targets.samples(&mut doubts).await,
-            Counters::Prometheus(prometheus) => prometheus.samples(&mut doubts).await.unwrap_or_else(|error| {
+            Counters::Prometheus(server) => prometheus::samples(server, &mut doubts).await.unwrap_or_else(|error| {
                 doubts.push(in_words(&error));
                 Vec::new()
             }),

@@ -11,7 +11,7 @@ const END: &str = "<!-- end guard-trials -->";
 
 /// Replaces what is between the marks of the document at `path`, from the repository's root.
 pub(crate) fn write(path: &str, alarms: &[Value], delays: &[Value], coverage: &[Value]) -> Result<(), String> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path);
     let fault = |error: std::io::Error| format!("{}: {error}", path.display());
     let old = std::fs::read_to_string(&path).map_err(fault)?;
     let parts = old.split_once(BEGIN).and_then(|(head, rest)| Some((head, rest.split_once(END)?.1)));

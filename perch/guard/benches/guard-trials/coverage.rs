@@ -1,12 +1,11 @@
 //! How often does an interval ever leave the truth out, looked at all the time? Nominally at most 5 % for both ends
 //! together. And the mean of the evidence against a true hypothesis, which must not exceed 1.
 
-use contract::evidence::{Clusters, Feedback};
-use perch::stats::bounded::{Bets, Side};
-use perch::stats::clusters::Difference;
-use perch::stats::moments::Moments;
-use perch::stats::ratio::{Split, log_evidence};
 use serde_json::{Value, json};
+use stats::bounded::{Bets, Side};
+use stats::clusters::{Clusters, Difference};
+use stats::moments::Moments;
+use stats::ratio::{Split, log_evidence};
 
 use crate::many::many;
 use crate::random::Random;
@@ -101,7 +100,7 @@ fn difference(seed: u64, habits: &Habits) -> Stream {
             continue;
         }
         let [rule, model] = arms;
-        let Some(difference) = Difference::of(&Feedback { rule, model }, 0.05) else { continue };
+        let Some(difference) = Difference::of(&rule, &model, 0.05) else { continue };
         if difference.users() < 100.0 {
             continue;
         }

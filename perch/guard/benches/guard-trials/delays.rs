@@ -5,8 +5,8 @@
 //! variances: `n = ((z₀·σ₀ + z₁·σ₁)/δ)²`. The guard knows neither, looks after every few requests, spends only a part of
 //! its error rate on each check, and holds agreement against a baseline that it learnt, less the tolerated drop.
 
-use perch::guard::decision::Check;
-use perch::guard::plan::Plan;
+use guard::decision::Check;
+use guard::plan::Plan;
 use serde_json::{Value, json};
 
 use crate::many::many;

@@ -1,6 +1,6 @@
 //! Ramps on which nothing is wrong: how many are stopped all the same?
 
-use perch::guard::plan::Plan;
+use guard::plan::Plan;
 use serde_json::{Value, json};
 
 use crate::many::many;

@@ -76,7 +76,7 @@ pub(crate) fn write(results: Value) -> Result<(), String> {
     if let Value::Object(results) = results {
         all.extend(results);
     }
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/bench");
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/bench");
     let path = folder.join("guard-trials.json");
     let fault = |error: std::io::Error| format!("{}: {error}", path.display());
     std::fs::create_dir_all(&folder).map_err(fault)?;

@@ -3,11 +3,11 @@
 
 use contract::evidence::{Clusters, Evidence, Feedback, Users, VERSION};
 use contract::switch::Share;
-use perch::guard::decision::{Action, Check, Verdict};
-use perch::guard::observation::{Observation, Part, SeenModel, SeenShare};
-use perch::guard::plan::Plan;
-use perch::guard::{Guard, Order};
-use perch::stats::moments::Moments;
+use guard::decision::{Action, Check, Verdict};
+use guard::observation::{Observation, Part, SeenModel, SeenShare};
+use guard::plan::Plan;
+use guard::{Guard, Order};
+use stats::moments::Moments;
 
 use crate::random::Random;
 use crate::traffic::{Agreement, Habits, position};

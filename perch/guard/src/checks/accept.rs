@@ -6,13 +6,13 @@
 
 use contract::evidence::Evidence;
 use serde::{Deserialize, Serialize};
+use stats::clusters::Difference;
+use stats::spending::Spending;
 
 use super::{GATE_EVIDENCE, Look, rolls_back};
-use crate::guard::decision::{Check, Judgement, Unit, Verdict};
-use crate::guard::plan::AcceptRate;
-use crate::guard::words::{count, percent, points};
-use crate::stats::clusters::Difference;
-use crate::stats::spending::Spending;
+use crate::decision::{Check, Judgement, Unit, Verdict};
+use crate::plan::AcceptRate;
+use crate::words::{count, percent, points};
 
 /// Size of a difference that matters; the evidence is best for differences of about this size.
 const PRIOR: f64 = 0.05;
@@ -71,7 +71,9 @@ impl State {
             Some(_) => self.spending.spare(),
         };
         self.test = Some(Test { since_ms: evidence.since_ms, users, price });
-        let Some(difference) = Difference::of(&feedback, PRIOR) else { return none("no feedback in both arms yet") };
+        let Some(difference) = Difference::of(&feedback.rule, &feedback.model, PRIOR) else {
+            return none("no feedback in both arms yet");
+        };
         if difference.users() < rule.minimum_users {
             let mut judgement = none("");
             judgement.sample = difference.users();

@@ -15,15 +15,15 @@
 //! and one over items are not the same number.
 
 use serde::{Deserialize, Serialize};
+use stats::bounded::{Bets, Side, lower_bound, upper_bound};
+use stats::moments::Moments;
 
 use super::watch::Watch;
 use super::{GATE_EVIDENCE, Look, rolls_back};
-use crate::guard::decision::{Check, Judgement, Unit, Verdict};
-use crate::guard::observation::{Items, Observation};
-use crate::guard::plan::{Agreement, Baseline};
-use crate::guard::words::{count, percent};
-use crate::stats::bounded::{Bets, Side, lower_bound, upper_bound};
-use crate::stats::moments::Moments;
+use crate::decision::{Check, Judgement, Unit, Verdict};
+use crate::observation::{Items, Observation};
+use crate::plan::{Agreement, Baseline};
+use crate::words::{count, percent};
 
 /// Part of the error rate that the baseline's bound may use.
 const BASELINE_PART: f64 = 0.1;
@@ -277,7 +277,7 @@ fn words(judgement: &Judgement, rolls_back: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::guard::plan::Plan;
+    use crate::plan::Plan;
 
     #[test]
     fn without_a_baseline_agreement_is_said_and_not_judged() {

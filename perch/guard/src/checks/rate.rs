@@ -5,15 +5,15 @@
 //! rollback would not help.
 
 use serde::{Deserialize, Serialize};
+use stats::bounded::{Bets, Side, lower_bound, upper_bound};
+use stats::moments::Moments;
 
 use super::watch::Watch;
 use super::{GATE_EVIDENCE, Look, rolls_back};
-use crate::guard::decision::{Check, Judgement, Unit, Verdict};
-use crate::guard::observation::Part;
-use crate::guard::plan::OnBreach;
-use crate::guard::words::{count, percent};
-use crate::stats::bounded::{Bets, Side, lower_bound, upper_bound};
-use crate::stats::moments::Moments;
+use crate::decision::{Check, Judgement, Unit, Verdict};
+use crate::observation::Part;
+use crate::plan::OnBreach;
+use crate::words::{count, percent};
 
 /// Looks between two starts within a step.
 const RESTART_LOOKS: f64 = 12.0;

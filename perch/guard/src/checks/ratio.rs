@@ -1,18 +1,18 @@
-//! Do users split between the arms as the switch says? See [`crate::stats::ratio`].
+//! Do users split between the arms as the switch says? See [`stats::ratio`].
 //!
 //! Each step is a test of its own, and so is each time that the scorer counts anew or keeps a smaller sample. Without
 //! the scorer's count of users, the gateways' count of requests serves, each as a fraction of a user.
 
 use contract::evidence::Evidence;
 use serde::{Deserialize, Serialize};
+use stats::ratio::{Split, bounds, log_evidence};
+use stats::spending::Spending;
 
 use super::{GATE_EVIDENCE, Look};
-use crate::guard::decision::{Check, Judgement, Unit, Verdict};
-use crate::guard::observation::Part;
-use crate::guard::plan::SampleRatio;
-use crate::guard::words::{count, percent};
-use crate::stats::ratio::{Split, bounds, log_evidence};
-use crate::stats::spending::Spending;
+use crate::decision::{Check, Judgement, Unit, Verdict};
+use crate::observation::Part;
+use crate::plan::SampleRatio;
+use crate::words::{count, percent};
 
 /// Part of the error rate for the tests that are planned, one for each step.
 const PLANNED_PART: f64 = 0.9;

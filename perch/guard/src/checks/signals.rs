@@ -1,13 +1,13 @@
 //! Signals: is something past its limit now? They hold the ramp while it is, and do nothing else.
 
 use serde::{Deserialize, Serialize};
+use stats::bounded::{lower_bound, upper_bound};
 
 use super::{GATE_EVIDENCE, Look};
-use crate::guard::decision::{Check, Judgement, Unit, Verdict};
-use crate::guard::observation::{Observation, Part};
-use crate::guard::plan::Signals;
-use crate::guard::words::{count, percent};
-use crate::stats::bounded::{lower_bound, upper_bound};
+use crate::decision::{Check, Judgement, Unit, Verdict};
+use crate::observation::{Observation, Part};
+use crate::plan::Signals;
+use crate::words::{count, percent};
 
 /// "Now" is the last two to five minutes.
 const HALF_WINDOW_MS: u64 = 150_000;
@@ -109,7 +109,7 @@ impl Limit {
 /// Noise is rare and its sample small, so it is held against its lower bound.
 fn noise(look: Look, seen: &Observation, most: f64) -> Judgement {
     let none = |reason: &str| Judgement::no_data(Check::Noise, Unit::Requests, false, reason);
-    let Some(disagreement) = seen.noise.map(crate::stats::moments::Moments::mirrored) else {
+    let Some(disagreement) = seen.noise.map(stats::moments::Moments::mirrored) else {
         return none("no side is asked twice");
     };
     let Some(value) = disagreement.mean() else { return none("no request was asked twice yet") };

@@ -2,11 +2,10 @@
 //! the bets, which are made once per threshold.
 
 use serde::{Deserialize, Serialize};
-
-use crate::stats::bounded::{Bets, Side};
-use crate::stats::detector::{Alarm, Detector};
-use crate::stats::moments::Moments;
-use crate::stats::spending::Spending;
+use stats::bounded::{Bets, Side};
+use stats::detector::{Alarm, Detector};
+use stats::moments::Moments;
+use stats::spending::Spending;
 
 /// Part of the error rate for the tests that start with a step; the others watch for a change within one.
 const STEPS_PART: f64 = 0.6;

@@ -1,4 +1,4 @@
-//! From judgements to an action, in the order of precedence of [`crate::guard`].
+//! From judgements to an action, in the order of precedence of [`crate`].
 
 use contract::switch::Share;
 

@@ -1,11 +1,11 @@
 use contract::evidence::{Clusters, Evidence, Feedback, Users, VERSION as EVIDENCE_VERSION};
 use contract::switch::Share;
+use stats::moments::Moments;
 
 use super::super::decision::{Action, Check, Decision, Verdict};
 use super::super::observation::{Observation, Part, SeenModel, SeenShare};
 use super::super::plan::Plan;
 use super::*;
-use crate::stats::moments::Moments;
 
 const LOOK_MS: u64 = 5_000;
 const PLAN: &str = "

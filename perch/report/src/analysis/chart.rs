@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::html::escape;
+use super::markup::escape;
 use super::report::{Accept, Choices, Estimate, Report};
 
 /// Width of every chart, in its own units; the page scales it.

@@ -1,5 +1,6 @@
 //! The figures as one page that needs nothing else: no script, no font, no picture from anywhere.
 
+use super::markup::escape;
 use super::report::{Accept, Report};
 use super::{chart, text};
 
@@ -89,11 +90,6 @@ fn table(heading: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
     }
     let heading: String = heading.iter().map(|name| format!("<th scope=\"col\">{name}</th>")).collect();
     format!("<div class=\"scroll\"><table><thead><tr>{heading}</tr></thead><tbody>{body}</tbody></table></div>")
-}
-
-/// Text as HTML shows it: labels come from an application's answers.
-pub(super) fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! The figures of an analysis.
 //!
 //! Two kinds of intervals, both at 95 %. `interval` is that of one look, as a report takes it: the estimate ± 1.96 of its
-//! standard errors, users (or groups of users) being the units ([`crate::stats::clusters`]). `always` holds however often
-//! one looks ([`crate::stats::normal`], [`crate::stats::ratio`]), and is wider: use it when the analysis is run again and
+//! standard errors, users (or groups of users) being the units ([`stats::clusters`]). `always` holds however often
+//! one looks ([`stats::normal`], [`stats::ratio`]), and is wider: use it when the analysis is run again and
 //! again until it says something.
 
 use std::collections::BTreeMap;
@@ -11,10 +11,9 @@ use contract::analysis::{Analysis, Pair, Sample, Taken, Took};
 use contract::evidence::{Clusters, Feedback};
 use contract::names::{Arm, Cohort};
 use serde::Serialize;
-
-use super::kappa;
-use crate::stats::clusters::{Difference, Rate, rate};
-use crate::stats::ratio::{self, Split};
+use stats::clusters::{Difference, Rate, rate};
+use stats::kappa;
+use stats::ratio::{self, Split};
 
 /// Standard errors of a 95 % interval.
 const Z: f64 = 1.959_964;
@@ -227,7 +226,7 @@ fn estimate(rate: Rate, least: f64) -> Estimate {
 }
 
 fn accept(feedback: &Feedback) -> Accept {
-    let effect = Difference::of(feedback, PRIOR).map(|difference| {
+    let effect = Difference::of(&feedback.rule, &feedback.model, PRIOR).map(|difference| {
         let width = Z * (difference.rule.variance + difference.model.variance).sqrt();
         let value = difference.value();
         let always = [difference.lower_bound(REQUIRED).max(-1.0), difference.upper_bound(REQUIRED).min(1.0)];

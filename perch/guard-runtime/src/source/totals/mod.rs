@@ -22,8 +22,8 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use clients::Sample;
 use serde::{Deserialize, Serialize};
-use stack::scrape::Sample;
 
 use shown::{Series, Shown, by_target};
 

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use clients::Sample;
 use serde::{Deserialize, Serialize};
-use stack::scrape::Sample;
 
 use super::super::{INSTANCE, SCRAPED_AT};
 

@@ -10,9 +10,9 @@ use axum::routing::{get, post};
 use contract::switch::RUNTIME_KEY;
 
 /// One gateway.
-pub(crate) struct Gateway {
+pub struct Gateway {
     /// Its admin interface.
-    pub(crate) url: String,
+    pub url: String,
     held: Held,
 }
 
@@ -21,12 +21,12 @@ type Held = Arc<Mutex<BTreeMap<String, String>>>;
 
 impl Gateway {
     /// One that holds `share`, as Envoy's runtime writes it.
-    pub(crate) async fn start(share: &str) -> Self {
+    pub async fn start(share: &str) -> Self {
         Self::serve(share, false).await
     }
 
     /// One that holds `share` and takes no other, as an Envoy without an admin layer.
-    pub(crate) async fn refusing(share: &str) -> Self {
+    pub async fn refusing(share: &str) -> Self {
         Self::serve(share, true).await
     }
 
@@ -59,12 +59,12 @@ impl Gateway {
     }
 
     /// One that nobody can reach.
-    pub(crate) fn gone() -> Self {
+    pub fn gone() -> Self {
         Self { url: "http://127.0.0.1:9".to_owned(), held: Arc::default() }
     }
 
     /// What it holds.
-    pub(crate) fn share(&self) -> String {
+    pub fn share(&self) -> String {
         self.held.lock().unwrap().get(RUNTIME_KEY).cloned().unwrap_or_default()
     }
 }

@@ -1,40 +1,36 @@
 //! Two operators, a guard and alerts move the share at once: the audit log tells one story, and the last human word
 //! holds.
 
-use contract::alerts::{ACTION_LABEL, ACTION_ROLLBACK, HOOK_PATH};
-use serde_json::json;
+#![allow(clippy::unwrap_used, reason = "a test that meets the unexpected fails")]
 
-use super::super::clock::now_ms;
-use super::super::hand::Hand;
-use super::super::sink::Gateways;
-use super::tests::World;
-use super::*;
-use crate::console::{Console, Settings, Token};
+use std::time::Duration;
+
+use console::{Console, Settings, Token};
+use contract::alerts::{ACTION_LABEL, ACTION_ROLLBACK, HOOK_PATH};
+use contract::switch::Share;
+use guard_runtime::clock::now_ms;
+use guard_runtime::hand::Hand;
+use guard_runtime::ledger::{By, What};
+use guard_runtime::testing::World;
+use serde_json::json;
 
 const TOKEN: &str = "0123456789abcdef";
 /// An alert that began before every word of the operators, and one that begins after all of them.
 const ALERTS: [(&str, &str); 2] = [("old", "2020-01-01T00:00:00Z"), ("new", "2099-01-01T00:00:00Z")];
 
-impl World {
-    fn hand(&self, name: &str) -> Hand {
-        let gateways = Gateways::new(&self.addresses.gateways, vec![self.link.clone()]).unwrap();
-        Hand::new(gateways, Some(self.ledger()), By::Human(name.into()))
-    }
-
-    /// Serves the console; where Alertmanager posts.
-    async fn hook(&self) -> String {
-        let console = Console::new(Settings {
-            folder: self.folder.path().join("guard"),
-            gateways: self.addresses.gateways.clone(),
-            runtime_links: vec![self.link.clone()],
-            hook_token: Some(Token::new(TOKEN).unwrap()),
-            ..Settings::default()
-        });
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}{HOOK_PATH}", listener.local_addr().unwrap());
-        tokio::spawn(console.unwrap().serve(listener, std::future::pending()));
-        url
-    }
+/// Serves the console; where Alertmanager posts.
+async fn hook(world: &World) -> String {
+    let console = Console::new(Settings {
+        folder: world.folder.path().join("guard"),
+        gateways: world.addresses.gateways.clone(),
+        runtime_links: vec![world.link.clone()],
+        hook_token: Some(Token::new(TOKEN).unwrap()),
+        ..Settings::default()
+    });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}{HOOK_PATH}", listener.local_addr().unwrap());
+    tokio::spawn(console.unwrap().serve(listener, std::future::pending()));
+    url
 }
 
 async fn operator(mut hand: Hand, percents: [u32; 6]) {
@@ -66,7 +62,7 @@ async fn operators_a_guard_and_alerts_at_once_make_one_story_in_which_the_last_h
     let mut shell = world.started().await;
     world.until_moved(&mut shell).await;
     let before = world.town.lock().unwrap().told.len();
-    let url = world.hook().await;
+    let url = hook(&world).await;
     world.agreement = 0.5;
     let (ada, bob) = (world.hand("ada"), world.hand("bob"));
     let guard = async {
@@ -82,7 +78,7 @@ async fn operators_a_guard_and_alerts_at_once_make_one_story_in_which_the_last_h
         world.look(&mut shell).await;
     }
     assert_eq!(world.share(), "30");
-    assert_eq!(crate::canary::disk::get(&world.link, contract::switch::RUNTIME_KEY).as_deref(), Some("30"));
+    assert_eq!(canary::disk::get(&world.link, contract::switch::RUNTIME_KEY).as_deref(), Some("30"));
     let report = world.look(&mut shell).await;
     assert_eq!(report.paused.unwrap().reason, "ada set the share to 30 %: my last word");
 
@@ -107,31 +103,4 @@ async fn operators_a_guard_and_alerts_at_once_make_one_story_in_which_the_last_h
     assert!(told.len() > before + 12, "everybody had a say: {told:?}");
     let of_alert = |name: &str| sets.iter().filter(|(by, _, _)| **by == By::Alert(name.into())).count();
     assert_eq!((of_alert("old"), of_alert("new")), (0, 1), "an alert rolls back once, and not against a later word");
-}
-
-#[tokio::test]
-async fn a_word_between_reading_the_log_and_looking_is_not_lost() {
-    let mut world = World::new().await;
-    let mut shell = world.started().await;
-    world.until_moved(&mut shell).await;
-    // The alert's rollback has been read; then an operator decides otherwise, and only that share is seen.
-    let alert = {
-        let mut held = world.ledger().hold().await.unwrap();
-        held.append(world.now_ms, By::Alert("old".into()), What::Rollback, "").unwrap();
-        held.log().clone()
-    };
-    world.hand("ada").set(world.now_ms, Share::percent(20), "seen and meant").await.unwrap();
-    world.now_ms += 1_000;
-    let seen = shell.source.look(0).await;
-    let seen = shell.take_in(world.now_ms, seen, &mut Vec::new());
-    shell.guard.see(world.now_ms, &seen);
-    shell.carry_out(world.now_ms, &alert);
-    let decision = shell.guard.judge(world.now_ms, &seen);
-    assert_eq!(decision.action, Action::Rollback);
-    assert_eq!(shell.act(world.now_ms, &decision, &seen, true, &mut Vec::new()).await.unwrap(), Some(false));
-    for _ in 0..5 {
-        world.look(&mut shell).await;
-    }
-    assert_eq!(world.share(), "20");
-    assert!(world.look(&mut shell).await.paused.unwrap().reason.contains("seen and meant"));
 }
