@@ -1,4 +1,4 @@
-//! The shadow-scorer. See the library for what it does; this is flags in, exit code out.
+//! The program: flags in, exit code out.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -6,18 +6,21 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Parser as _;
-use shadow_scorer::http::{App, bind, serve};
-use shadow_scorer::settings::{Raw, Settings, log_lines};
 use tokio::signal::unix::{SignalKind, signal};
+
+use crate::application::Application;
+use crate::http::{App, bind, serve};
+use crate::settings::{Raw, Settings, log_lines};
 
 /// How long threads may block at the end.
 const LAST_WAIT: Duration = Duration::from_secs(1);
 
-fn main() -> ExitCode {
+/// Runs the scorer for `application`, with the flags of the command line, until a signal ends it.
+pub fn run(application: Arc<dyn Application>) -> ExitCode {
     let raw = Raw::parse();
     log_lines::start(raw.log);
     let settings = raw.check(|name| std::env::var(name).ok());
-    match settings.map_err(anyhow::Error::new).and_then(run) {
+    match settings.map_err(anyhow::Error::new).and_then(|settings| serve_until_signal(settings, application)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             log::error!("{error:#}");
@@ -26,7 +29,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(settings: Settings) -> anyhow::Result<()> {
+fn serve_until_signal(settings: Settings, application: Arc<dyn Application>) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(settings.live.threads)
         .thread_name("perch-live")
@@ -36,7 +39,7 @@ fn run(settings: Settings) -> anyhow::Result<()> {
     let done = runtime.block_on(async {
         // The port first: of all that may be wrong it is the cheapest to find out.
         let listener = bind(settings.listen).await?;
-        let app = App::start(settings).await?;
+        let app = App::start(settings, application).await?;
         let mut term = signal(SignalKind::terminate()).context("SIGTERM cannot be waited for")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be waited for")?;
         log::info!(

@@ -2,7 +2,7 @@
 // LICENSE.name-suggestion-index.md) into brands.tsv, from which the demo's transactions are written.
 //
 //   npm install --no-save --ignore-scripts name-suggestion-index@8.0.20260918
-//   node shadow-scorer/data/extract-brands.mjs node_modules/name-suggestion-index > shadow-scorer/data/brands.tsv
+//   node examples/suggestions/data/extract-brands.mjs node_modules/name-suggestion-index > examples/suggestions/data/brands.tsv
 //
 // The same package gives the same bytes: nothing here depends on time, locale or order of objects.
 import { readFileSync } from 'node:fs';

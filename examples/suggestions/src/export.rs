@@ -8,13 +8,16 @@
 
 use std::path::Path;
 
+use scorer_store::Store;
 use serde::Serialize;
+use shadow_scorer::ExportError;
+use shadow_scorer::suggestions::UNKNOWN_LABEL;
 
-use super::npy::Array;
-use super::text::Normalised;
-use super::{SCHEMA, WIDTH, encode};
+use crate::features::text::Normalised;
+use crate::features::{SCHEMA, WIDTH, encode};
+use crate::npy::Array;
 use crate::rules;
-use crate::store::{LabelledRow, Store, StoreError};
+use crate::transactions::{self, LabelledRow};
 
 /// What was written.
 #[derive(Debug, Clone, Serialize)]
@@ -25,23 +28,6 @@ pub struct Summary {
     pub labels: Vec<String>,
 }
 
-/// An export that did not happen.
-#[derive(Debug, thiserror::Error)]
-pub enum ExportError {
-    /// The store did not give its rows.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The folder did not take them.
-    #[error("the rows cannot be written to {folder}: check that there is room and that the folder may be written")]
-    Disk {
-        /// The folder.
-        folder: String,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-}
-
 /// Writes every labelled transaction of `store` to `folder`; `progress` hears (users done, users in all).
 ///
 /// # Errors
@@ -49,7 +35,7 @@ pub enum ExportError {
 pub async fn run(store: &Store, folder: &Path, mut progress: impl FnMut(usize, usize)) -> Result<Summary, ExportError> {
     let disk = |source| ExportError::Disk { folder: folder.display().to_string(), source };
     let mut writer = Writer::create(folder).map_err(disk)?;
-    let mut users = store.users().await?;
+    let mut users = transactions::users(store).await?;
     let total = users.left();
     while let Some(rows) = users.next_user().await? {
         for row in &rows {
@@ -115,7 +101,7 @@ impl Writer {
         self.label.push(label)?;
         let said = rules::suggest(&labelled.transaction, 1);
         let said = said.first().map(|candidate| candidate.label.as_str());
-        let said = said.filter(|label| *label != contract::names::UNKNOWN_LABEL);
+        let said = said.filter(|label| *label != UNKNOWN_LABEL);
         let said = said.map_or(-1, |label| self.number_of(label));
         self.rules.push(said)?;
         self.brand.push(brand(&labelled.transaction.merchant))

@@ -23,10 +23,10 @@ pub struct Declared {
 }
 
 /// Makes a metric and registers it in one step.
-pub(super) struct Declare {
-    pub(super) registry: Registry,
+pub(crate) struct Declare {
+    pub(crate) registry: Registry,
     /// A registry tells only of what has a value; this is all of it.
-    pub(super) declared: RefCell<Vec<Declared>>,
+    pub(crate) declared: RefCell<Vec<Declared>>,
 }
 
 impl Declare {
@@ -46,65 +46,65 @@ impl Declare {
         Ok(collector)
     }
 
-    pub(super) fn counter(&self, name: &str, help: &str) -> prometheus::Result<IntCounter> {
+    pub(crate) fn counter(&self, name: &str, help: &str) -> prometheus::Result<IntCounter> {
         self.add(IntCounter::new(name, help)?)
     }
 
-    pub(super) fn counters(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
+    pub(crate) fn counters(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
         self.add(IntCounterVec::new(Opts::new(name, help), labels)?)
     }
 
-    pub(super) fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
+    pub(crate) fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
         self.add(IntGauge::new(name, help)?)
     }
 
-    pub(super) fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> prometheus::Result<Histogram> {
+    pub(crate) fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> prometheus::Result<Histogram> {
         self.add(Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec()))?)
     }
 
-    pub(super) fn counters_of(&self, name: &str) -> prometheus::Result<IntCounterVec> {
+    pub(crate) fn counters_of(&self, name: &str) -> prometheus::Result<IntCounterVec> {
         let series = shared(name)?;
         self.counters(series.name, series.help, series.labels)
     }
 
-    pub(super) fn counter_of(&self, name: &str) -> prometheus::Result<IntCounter> {
+    pub(crate) fn counter_of(&self, name: &str) -> prometheus::Result<IntCounter> {
         let series = shared(name)?;
         self.counter(series.name, series.help)
     }
 
     /// A counter of what is no whole number.
-    pub(super) fn sum_of(&self, name: &str) -> prometheus::Result<Counter> {
+    pub(crate) fn sum_of(&self, name: &str) -> prometheus::Result<Counter> {
         let series = shared(name)?;
         self.add(Counter::new(series.name, series.help)?)
     }
 
-    pub(super) fn sums_of(&self, name: &str) -> prometheus::Result<CounterVec> {
+    pub(crate) fn sums_of(&self, name: &str) -> prometheus::Result<CounterVec> {
         let series = shared(name)?;
         self.add(CounterVec::new(Opts::new(series.name, series.help), series.labels)?)
     }
 
-    pub(super) fn gauge_of(&self, name: &str) -> prometheus::Result<IntGauge> {
+    pub(crate) fn gauge_of(&self, name: &str) -> prometheus::Result<IntGauge> {
         let series = shared(name)?;
         self.gauge(series.name, series.help)
     }
 
     /// With no labels it is a gauge that can be absent.
-    pub(super) fn gauges_of(&self, name: &str) -> prometheus::Result<GaugeVec> {
+    pub(crate) fn gauges_of(&self, name: &str) -> prometheus::Result<GaugeVec> {
         let series = shared(name)?;
         self.add(GaugeVec::new(Opts::new(series.name, series.help), series.labels)?)
     }
 
     /// Gauges each of which can be absent.
-    pub(super) fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<GaugeVec> {
+    pub(crate) fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<GaugeVec> {
         self.add(GaugeVec::new(Opts::new(name, help), labels)?)
     }
 
-    pub(super) fn histogram_of(&self, name: &str, buckets: &[f64]) -> prometheus::Result<Histogram> {
+    pub(crate) fn histogram_of(&self, name: &str, buckets: &[f64]) -> prometheus::Result<Histogram> {
         let series = shared(name)?;
         self.histogram(series.name, series.help, buckets)
     }
 
-    pub(super) fn histograms(
+    pub(crate) fn histograms(
         &self,
         name: &str,
         help: &str,
@@ -114,7 +114,7 @@ impl Declare {
         self.add(HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), labels)?)
     }
 
-    pub(super) fn histograms_of(&self, name: &str, buckets: &[f64]) -> prometheus::Result<HistogramVec> {
+    pub(crate) fn histograms_of(&self, name: &str, buckets: &[f64]) -> prometheus::Result<HistogramVec> {
         let series = shared(name)?;
         self.histograms(series.name, series.help, series.labels, buckets)
     }

@@ -41,6 +41,8 @@ pub const ENCODINGS: [&str; 6] = ["identity", "gzip", "br", "zstd", "deflate", "
 pub const DECODE_FAULTS: [&str; 3] = ["corrupt", "too_large", "unsupported"];
 /// Who went without the store, in [`Metrics::store_failures`].
 pub const STORE_USERS: [&str; 4] = ["live", "observe", "feedback", "evidence"];
+/// Reasons of [`Metrics::model_refusals`].
+pub const REFUSALS: [&str; 8] = ["missing", "manifest", "hash", "schema", "graph", "reference", "changed", "name"];
 /// Outcomes of [`Metrics::feedback_waited`].
 pub const FEEDBACK_OUTCOMES: [&str; 4] = ["waiting", "joined", "refused", "expired"];
 /// What a challenger's labels are compared with, in [`Metrics::challenger`].
@@ -271,7 +273,7 @@ impl Metrics {
         each(&self.feedback_waited, &FEEDBACK_OUTCOMES);
         self.store_writable.set(1);
         each(&self.model_loads, &["champion", "challenger"]);
-        each(&self.model_refusals, crate::model::Refusal::REASONS);
+        each(&self.model_refusals, &REFUSALS);
         for agree in Agree::ALL {
             self.items.with_label_values(&[agree.as_str()]);
         }

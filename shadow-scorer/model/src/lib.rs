@@ -10,6 +10,7 @@
 //! ```
 //! A version that fails a check is refused with a reason ([`Refusal`]) and what serves goes on serving.
 
+mod feature_schema;
 mod folder;
 mod graph;
 mod loaded;
@@ -21,10 +22,11 @@ mod registry;
 mod scores;
 mod session;
 
+pub use feature_schema::FeatureSchema;
 pub use folder::{Alias, Folder, KEPT};
 pub use loaded::{Loaded, TOLERANCE};
 pub use lock::{Caller, Client, Lock, LockError};
-pub use manifest::{FeatureSchema, Manifest};
+pub use manifest::Manifest;
 pub use refusal::Refusal;
 pub use registry::{ChangeError, Changed, Refused, Registry};
 pub use scores::{Scored, Scores};
@@ -32,5 +34,5 @@ pub use session::{PredictError, Rows, Session};
 
 #[cfg(test)]
 #[path = "../../tests/support/small_model.rs"]
-#[allow(missing_docs, unreachable_pub)]
+#[allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
 pub(crate) mod small_model;

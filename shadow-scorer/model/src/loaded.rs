@@ -1,9 +1,12 @@
 //! A version that passed every check: files, hashes, schema, graph, and the reference rows replayed.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::manifest::{FeatureSchema, Files, Manifest, Reference};
+use scorer_features::Schema;
+
+use super::manifest::{Files, Manifest, Reference};
 use super::refusal::Refusal;
 use super::session::{Rows, Session};
 
@@ -15,6 +18,8 @@ pub const TOLERANCE: f64 = 1e-5;
 pub struct Loaded {
     /// What its folder says.
     pub manifest: Manifest,
+    /// The features that it reads.
+    pub schema: Arc<Schema>,
     /// Stands for the content of its files.
     pub fingerprint: String,
     /// The graph.
@@ -24,15 +29,15 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Loads the version in `folder`, with every check.
+    /// Loads the version in `folder`, which must have been trained on `schema`, with every check.
     ///
     /// # Errors
     /// The first check that failed.
-    pub fn load(folder: &Path, wanted: &FeatureSchema) -> Result<Self, Refusal> {
-        let Files { manifest, fingerprint, model, reference } = Files::read(folder, wanted)?;
-        let session = Session::load(&model, wanted.width, manifest.classes.len())?;
+    pub fn load(folder: &Path, schema: &Arc<Schema>) -> Result<Self, Refusal> {
+        let Files { manifest, fingerprint, model, reference } = Files::read(folder, &schema.as_ref().into())?;
+        let session = Session::load(&model, schema.width, manifest.classes.len())?;
         replay(&session, &reference)?;
-        Ok(Self { manifest, fingerprint, session, loaded: SystemTime::now() })
+        Ok(Self { manifest, schema: Arc::clone(schema), fingerprint, session, loaded: SystemTime::now() })
     }
 
     /// Its version.

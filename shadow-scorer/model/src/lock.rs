@@ -6,12 +6,10 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
-
-use super::folder::Folder;
 
 /// Longest wait for the lock. Work under it takes milliseconds, or the load of one model.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -115,13 +113,13 @@ impl Caller {
 }
 
 impl Lock {
-    /// Takes the lock of `folder` once nothing else holds it, within the caller's patience. Blocks.
+    /// Takes the lock of the registry at `root` once nothing else holds it, within the caller's patience. Blocks.
     ///
     /// # Errors
     /// See [`LockError`].
-    pub fn take(folder: &Folder, caller: &Caller) -> Result<Self, LockError> {
-        fs::create_dir_all(folder.root())?;
-        let path = folder.root().join(".lock");
+    pub fn take(root: &Path, caller: &Caller) -> Result<Self, LockError> {
+        fs::create_dir_all(root)?;
+        let path = root.join(".lock");
         // Opened to write, since some network file systems lock nothing else; never truncated, it is somebody's.
         let file = File::options().write(true).create(true).truncate(false).open(&path)?;
         caller.wait(
@@ -143,22 +141,20 @@ mod tests {
     #[test]
     fn a_lock_that_is_held_is_named_when_patience_ends_case_a11() {
         let root = tempfile::tempdir().unwrap();
-        let folder = Folder::new(root.path());
-        let held = Lock::take(&folder, &Caller::always()).unwrap();
+        let held = Lock::take(root.path(), &Caller::always()).unwrap();
         let hasty = Caller::always().waiting(Duration::from_millis(1));
-        let error = Lock::take(&folder, &hasty).unwrap_err();
+        let error = Lock::take(root.path(), &hasty).unwrap_err();
         assert!(matches!(error, LockError::Held { .. }) && error.to_string().contains(".lock was held"), "{error}");
         drop(held);
-        Lock::take(&folder, &hasty).unwrap();
+        Lock::take(root.path(), &hasty).unwrap();
     }
 
     #[test]
     fn a_client_that_goes_away_ends_the_wait_case_a11() {
         let root = tempfile::tempdir().unwrap();
-        let folder = Folder::new(root.path());
-        let _held = Lock::take(&folder, &Caller::always()).unwrap();
+        let _held = Lock::take(root.path(), &Caller::always()).unwrap();
         let (client, caller) = Client::new();
-        let waiting = thread::spawn(move || Lock::take(&folder, &caller.waiting(Duration::from_secs(3_600))));
+        let waiting = thread::spawn(move || Lock::take(root.path(), &caller.waiting(Duration::from_secs(3_600))));
         drop(client);
         assert!(matches!(waiting.join().unwrap(), Err(LockError::Abandoned)));
     }

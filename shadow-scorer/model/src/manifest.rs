@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
+use super::feature_schema::FeatureSchema;
 use super::refusal::Refusal;
 
 /// File names inside a version's folder.
@@ -20,17 +21,6 @@ pub const MANIFEST: &str = "manifest.json";
 pub const MODEL: &str = "model.onnx";
 /// Rows with their expected outputs.
 pub const REFERENCE: &str = "reference.json";
-
-/// Which features a model was trained on; must equal what this program computes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FeatureSchema {
-    /// The schema's version.
-    pub version: u32,
-    /// Hash over every feature's name, type and range.
-    pub hash: String,
-    /// Values in one row.
-    pub width: usize,
-}
 
 /// Figures from training.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

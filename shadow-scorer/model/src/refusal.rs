@@ -2,8 +2,8 @@
 
 use std::io;
 
+use super::feature_schema::FeatureSchema;
 use super::graph::ADVICE;
-use super::manifest::FeatureSchema;
 
 /// A model refused at load. The last good one goes on.
 #[derive(Debug, thiserror::Error)]
@@ -71,10 +71,7 @@ impl Refusal {
         matches!(reason, "missing" | "manifest" | "hash")
     }
 
-    /// Every [`Refusal::reason`].
-    pub const REASONS: &[&str] = &["missing", "manifest", "hash", "schema", "graph", "reference", "changed", "name"];
-
-    /// The reason as a label value.
+    /// The reason as a label value, one of [`scorer_metrics::REFUSALS`].
     #[must_use]
     pub const fn reason(&self) -> &'static str {
         match self {

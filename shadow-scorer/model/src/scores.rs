@@ -1,21 +1,21 @@
-//! From transactions to labels: rows are encoded once and asked of every model that wants them.
+//! From entities to labels: rows are encoded once and asked of every model that wants them.
 //!
-//! Work goes in chunks with a pause between, so that a request of a thousand transactions does not hold a thread of
+//! Work goes in chunks with a pause between, so that a request of a thousand entities does not hold a thread of
 //! live answers for long, and the rows of a chunk stay in the cache from encoding to prediction.
 
 use std::sync::Arc;
 use std::time::Instant;
 
+use scorer_features::Entity;
+use scorer_metrics::Metrics;
+
 use super::loaded::Loaded;
 use super::session::{PredictError, Rows};
-use crate::features::{self, WIDTH};
-use crate::metrics::Metrics;
-use crate::store::TransactionWithHistory;
 
 /// Rows of one chunk.
 const CHUNK: usize = 64;
 
-/// What one model says of some transactions.
+/// What one model says of some entities.
 #[derive(Debug, Clone)]
 pub struct Scores {
     model: Arc<Loaded>,
@@ -36,7 +36,7 @@ impl Scores {
     /// Asks each of `models` about `found`, in that order. A model that fails says why in its own place.
     pub async fn of(
         models: &[&Arc<Loaded>],
-        found: &[Arc<TransactionWithHistory>],
+        found: &[Arc<dyn Entity>],
         metrics: &Metrics,
     ) -> Vec<Result<Self, PredictError>> {
         Self::watched(models, found, metrics, |_, _| {}).await
@@ -46,19 +46,21 @@ impl Scores {
     /// unless that model failed.
     pub async fn watched(
         models: &[&Arc<Loaded>],
-        found: &[Arc<TransactionWithHistory>],
+        found: &[Arc<dyn Entity>],
         metrics: &Metrics,
         mut watch: impl FnMut(&[f32], &[usize]) + Send,
     ) -> Vec<Result<Self, PredictError>> {
         let room = |model: &Loaded| Vec::with_capacity(found.len() * model.session.classes());
         let mut scores: Vec<Result<Self, PredictError>> =
             models.iter().map(|model| Ok(Self { model: Arc::clone(model), probabilities: room(model) })).collect();
+        // All models of a registry are of one schema.
+        let width = models.first().map_or(0, |model| model.schema.width);
         let mut best = Vec::with_capacity(CHUNK.min(found.len()));
         for (index, chunk) in found.chunks(CHUNK).enumerate() {
             if index > 0 {
                 tokio::task::yield_now().await;
             }
-            let rows = match encoded(chunk) {
+            let rows = match encoded(chunk, width) {
                 Ok(rows) => rows,
                 Err(error) => return models.iter().map(|_| Err(error.clone())).collect(),
             };
@@ -131,23 +133,11 @@ impl Scores {
     }
 }
 
-/// The feature rows of some transactions.
-fn encoded(found: &[Arc<TransactionWithHistory>]) -> Result<Rows, PredictError> {
-    Rows::new(found.len(), WIDTH, |rows| {
-        for (one, row) in found.iter().zip(rows.chunks_exact_mut(WIDTH)) {
-            if let Err(wrong) = features::encode(&one.transaction, &one.history, row) {
-                // The chunks are of the right width by construction.
-                log::error!("{wrong}");
-            }
+/// The feature rows of some entities.
+fn encoded(found: &[Arc<dyn Entity>], width: usize) -> Result<Rows, PredictError> {
+    Rows::new(found.len(), width, |rows| {
+        for (entity, row) in found.iter().zip(rows.chunks_exact_mut(width.max(1))) {
+            entity.write_features(row);
         }
     })
-}
-
-impl Loaded {
-    /// The feature schema that this program computes, which a model must have been trained on.
-    #[must_use]
-    pub fn wanted_schema() -> super::FeatureSchema {
-        let schema = &features::SCHEMA;
-        super::FeatureSchema { version: schema.version, hash: schema.hash().to_owned(), width: schema.width() }
-    }
 }

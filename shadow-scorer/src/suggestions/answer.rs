@@ -37,25 +37,24 @@ pub struct Candidate {
     pub model_version: Option<String>,
 }
 
-impl Candidate {
-    /// A candidate of the rules.
-    #[must_use]
-    pub fn rule(label: &str, confidence: f64, reason: String) -> Self {
-        Self { label: label.to_owned(), confidence, reasons: vec![reason], source: Source::Rule, model_version: None }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_shape_is_the_contracts_and_its_reader_reads_it() {
+        let candidate = Candidate {
+            label: "groceries".into(),
+            confidence: 0.79,
+            reasons: vec!["merchant_prior:costco".into()],
+            source: Source::Rule,
+            model_version: None,
+        };
         let answer = Suggestions {
             items: vec![Item {
                 txn_id: "88".into(),
                 event_id: "00000000-0000-0000-0000-000000000000".into(),
-                candidates: vec![Candidate::rule("groceries", 0.79, "merchant_prior:costco".into())],
+                candidates: vec![candidate],
             }],
         };
         let text = serde_json::to_string(&answer).unwrap();

@@ -13,14 +13,14 @@ const PAUSE_MS: u64 = 1_000;
 
 /// Shared by all who read one store. Times are ms since some moment that all of them mean.
 #[derive(Debug, Default)]
-pub(super) struct Breaker {
+pub(crate) struct Breaker {
     in_a_row: AtomicU32,
     next_try_ms: AtomicU64,
 }
 
 impl Breaker {
     /// May the store be asked? Whoever is told so says afterwards what came of it, unless nobody waits any more.
-    pub(super) fn admits(&self, now_ms: u64) -> bool {
+    pub(crate) fn admits(&self, now_ms: u64) -> bool {
         if self.in_a_row.load(Ordering::Relaxed) < MISSES {
             return true;
         }
@@ -31,12 +31,12 @@ impl Breaker {
     }
 
     /// It answered.
-    pub(super) fn answered(&self) {
+    pub(crate) fn answered(&self) {
         self.in_a_row.store(0, Ordering::Relaxed);
     }
 
     /// It did not.
-    pub(super) fn missed(&self, now_ms: u64) {
+    pub(crate) fn missed(&self, now_ms: u64) {
         let more = |misses: u32| Some(MISSES.min(misses + 1));
         let before = self.in_a_row.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
         if before.is_ok_and(|before| before + 1 >= MISSES) {

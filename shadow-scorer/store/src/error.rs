@@ -133,7 +133,7 @@ pub enum StoreError {
 
 impl StoreError {
     /// Returns `true` if the store itself is out of reach, whatever it is asked.
-    pub(super) const fn is_absence(&self) -> bool {
+    pub(crate) const fn is_absence(&self) -> bool {
         matches!(
             self,
             Self::Missing { .. }
@@ -188,7 +188,7 @@ fn sqlite_code(error: &sqlx::Error) -> Option<u32> {
 }
 
 /// Sorts what the driver said into what an operator can act on.
-pub(super) fn of(place: &Place, cause: sqlx::Error) -> StoreError {
+pub(crate) fn of(place: &Place, cause: sqlx::Error) -> StoreError {
     let here = place.to_string();
     match &cause {
         sqlx::Error::PoolTimedOut => return StoreError::Late { place: here },

@@ -17,7 +17,7 @@ const RENEW_EVERY: Duration = Duration::from_secs(1);
 
 /// Shared by all who use one store.
 #[derive(Debug)]
-pub(super) struct Health {
+pub(crate) struct Health {
     begun: Instant,
     /// Connections older than this moment (ns since `begun`) are closed; 0 for none. A connection's first write can fail
     /// within the millisecond in which it was made, so that nothing coarser tells it from the next one.
@@ -26,12 +26,12 @@ pub(super) struct Health {
 }
 
 impl Health {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { begun: Instant::now(), renewed_at_ns: AtomicU64::new(0), trouble: Mutex::new(None) }
     }
 
     /// Remembers an error that says that no writes are taken.
-    pub(super) fn failed(&self, error: &StoreError) {
+    pub(crate) fn failed(&self, error: &StoreError) {
         if !error.takes_no_writes() {
             return;
         }
@@ -45,19 +45,19 @@ impl Health {
     }
 
     /// Remembers that a write was taken.
-    pub(super) fn wrote(&self) {
+    pub(crate) fn wrote(&self) {
         if self.trouble().take().is_some() {
             log::info!("the store takes writes again");
         }
     }
 
     /// Why no writes are taken, if so.
-    pub(super) fn said(&self) -> Option<String> {
+    pub(crate) fn said(&self) -> Option<String> {
         self.trouble().clone()
     }
 
     /// Returns `true` if a connection of this age may be used.
-    pub(super) fn admits(&self, age: Duration) -> bool {
+    pub(crate) fn admits(&self, age: Duration) -> bool {
         let renewed = self.renewed_at_ns.load(Ordering::Relaxed);
         let made = self.now_ns().saturating_sub(nanoseconds(age));
         renewed == 0 || made > renewed

@@ -1,31 +1,29 @@
-//! Transactions, labels, suggestion events and feedback, on SQLite or PostgreSQL.
+//! Suggestion events, labels, feedback and counts, on SQLite or PostgreSQL, and a cache over the application's entities.
 //!
 //! One [`Store`] over one pool (sqlx's `Any`), one set of migrations, one set of queries: SQL that both take, with
 //! numbered parameters. SQLite is the default, since it needs nothing to be started; PostgreSQL is chosen by URL.
 //!
 //! **Bounds.** The pool is bounded and a caller waits at most [`Options::statement_timeout`] for a connection and as
 //! long again for an answer, then gets [`StoreError::Late`]. PostgreSQL is told the same limit, so that it stops too.
-//! Reads of transactions go through a bounded cache: what a row holds never changes after the fact (see
-//! [`crate::features::History`]), so a hit needs no store at all, and a store that is slow or gone costs only what was
-//! never read. Who serves or observes does not wait for one that has not answered lately ([`StoreError::Away`]).
+//! Entities are read by the application ([`EntityReader`]) through a bounded cache: they never change after the fact, so
+//! a hit needs no store at all, and a store that is slow or gone costs only what was never read. Live responses and
+//! observation work do not wait for one that has not responded lately ([`StoreError::Away`]).
 //!
 //! **User ids** stay inside this module: what it hands out carries none.
 
 mod analysis;
 mod breaker;
+mod entities;
 mod error;
 mod events;
 mod feedback;
 mod health;
-mod histories;
 mod labels;
 mod migrations;
 mod place;
 mod pooler;
 mod sql;
-mod timeline;
 mod transaction;
-mod transactions;
 mod waiting;
 
 use std::sync::Arc;
@@ -38,17 +36,14 @@ use breaker::Breaker;
 use health::Health;
 
 pub use analysis::{CountBatch, Dispute, GroupRow, PairRow, Said};
+pub use entities::{EntityReader, Reading};
 pub use error::StoreError;
 pub use events::{PendingEvents, SuggestionEvent};
 pub use feedback::{FeedbackRow, Recorded, StoredFeedback};
-pub use histories::{LabelledRow, UserRows};
 pub use labels::{CurrentLabel, LabelSource, NewLabel};
 pub use place::Place;
-use sql::Marks;
-pub use sql::without_nul;
-pub use transactions::{NewTransaction, TransactionWithHistory};
-pub use waiting::WaitingFeedback;
-pub(crate) use waiting::Waits;
+pub use sql::{Marks, without_nul};
+pub use waiting::{WaitingFeedback, Waits};
 
 /// Between two tries of what SQLite does not wait for itself.
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
@@ -65,8 +60,8 @@ pub struct Options {
     pub connections: u32,
     /// Longest wait for a connection, and again for an answer.
     pub statement_timeout: Duration,
-    /// Transactions kept in the cache, with their histories (about 400 bytes each).
-    pub cached_transactions: u64,
+    /// Entities kept in the cache.
+    pub cached_entities: u64,
     /// How long one is kept: what was changed by hand in the store shows after this.
     pub cached_for: Duration,
 }
@@ -76,7 +71,7 @@ impl Default for Options {
         Self {
             connections: CONNECTIONS,
             statement_timeout: Duration::from_secs(2),
-            cached_transactions: 200_000,
+            cached_entities: 200_000,
             cached_for: Duration::from_secs(300),
         }
     }
@@ -95,7 +90,8 @@ impl Options {
 pub struct Store {
     pool: AnyPool,
     place: Place,
-    cache: transactions::Cache,
+    cache: entities::Cache,
+    reader: Arc<dyn EntityReader>,
     breaker: Arc<Breaker>,
     health: Arc<Health>,
     pending: PendingEvents,
@@ -111,24 +107,24 @@ impl std::fmt::Debug for Store {
 }
 
 impl Store {
-    /// Opens a store that is there, and brings its tables up to date.
+    /// Opens a store that is there, and brings its tables up to date. `reader` reads the application's entities.
     ///
     /// # Errors
     /// A URL of another kind, no such store, one that is locked, unreachable or newer than this program.
-    pub async fn open(url: &str, options: &Options) -> Result<Self, StoreError> {
+    pub async fn open(url: &str, options: &Options, reader: Arc<dyn EntityReader>) -> Result<Self, StoreError> {
         let place = Place::parse(url)?;
         place.must_exist()?;
-        Self::connect(place, options, Arc::new(Health::new())).await
+        Self::connect(place, options, reader, Arc::new(Health::new())).await
     }
 
     /// As [`Store::open`], but an SQLite file that is not there is made, with its folder.
     ///
     /// # Errors
     /// As [`Store::open`].
-    pub async fn create(url: &str, options: &Options) -> Result<Self, StoreError> {
+    pub async fn create(url: &str, options: &Options, reader: Arc<dyn EntityReader>) -> Result<Self, StoreError> {
         let place = Place::parse(url)?;
         place.make_folder()?;
-        Self::connect(place, options, Arc::new(Health::new())).await
+        Self::connect(place, options, reader, Arc::new(Health::new())).await
     }
 
     /// The same store by connections of its own, which the calling runtime serves; the cache, the events that are on their
@@ -139,11 +135,16 @@ impl Store {
     /// # Errors
     /// As [`Store::open`].
     pub async fn beside(&self, options: &Options) -> Result<Self, StoreError> {
-        let other = Self::connect(self.place.clone(), options, Arc::clone(&self.health)).await?;
+        let other = Self::connect(self.place.clone(), options, Arc::clone(&self.reader), Arc::clone(&self.health)).await?;
         Ok(Self { cache: self.cache.clone(), pending: self.pending.clone(), ..other })
     }
 
-    async fn connect(place: Place, options: &Options, health: Arc<Health>) -> Result<Self, StoreError> {
+    async fn connect(
+        place: Place,
+        options: &Options,
+        reader: Arc<dyn EntityReader>,
+        health: Arc<Health>,
+    ) -> Result<Self, StoreError> {
         sqlx::any::install_default_drivers();
         let session = place.session_settings(options.statement_timeout);
         first_connection(&place, &session, options.statement_timeout).await?;
@@ -173,11 +174,12 @@ impl Store {
             .connect_with(connect)
             .await
             .map_err(|cause| error::of(&place, cause))?;
-        let cache = transactions::cache(options);
+        let cache = entities::cache(options);
         Ok(Self {
             pool,
             place,
             cache,
+            reader,
             breaker: Arc::default(),
             health,
             pending: PendingEvents::default(),
@@ -225,13 +227,23 @@ impl Store {
         self.pool.close().await;
     }
 
+    /// The connections, for an application's own statements.
+    #[must_use]
+    pub const fn pool(&self) -> &AnyPool {
+        &self.pool
+    }
+
     /// How this store's database marks the parameters of statements with many.
-    const fn marks(&self) -> Marks {
+    #[must_use]
+    pub const fn marks(&self) -> Marks {
         Marks::of(&self.place)
     }
 
-    /// `query`, bounded in time, with an error that speaks of this store.
-    async fn within<T>(&self, query: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, StoreError> {
+    /// `query`, bounded in time, with an error that names this store.
+    ///
+    /// # Errors
+    /// What the database said, or [`StoreError::Late`].
+    pub async fn within<T>(&self, query: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, StoreError> {
         // Twice: once to get a connection (the pool's own limit), once for the answer.
         match tokio::time::timeout(self.timeout.saturating_mul(2), query).await {
             Ok(answer) => answer.map_err(|cause| self.failed(cause)),
@@ -242,7 +254,8 @@ impl Store {
 
 impl Store {
     /// What the driver said, sorted, and remembered where it says that no writes are taken.
-    fn failed(&self, cause: sqlx::Error) -> StoreError {
+    #[must_use]
+    pub fn failed(&self, cause: sqlx::Error) -> StoreError {
         let error = error::of(&self.place, cause);
         self.health.failed(&error);
         error

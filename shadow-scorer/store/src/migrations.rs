@@ -10,10 +10,10 @@ use super::place::Place;
 use super::{StoreError, error};
 
 const MIGRATIONS: [(i64, &str, &str); 4] = [
-    (1, "initial", include_str!("../../migrations/0001_initial.sql")),
-    (2, "analysis", include_str!("../../migrations/0002_analysis.sql")),
-    (3, "arms", include_str!("../../migrations/0003_arms.sql")),
-    (4, "feedback", include_str!("../../migrations/0004_feedback.sql")),
+    (1, "initial", include_str!("../migrations/0001_initial.sql")),
+    (2, "analysis", include_str!("../migrations/0002_analysis.sql")),
+    (3, "arms", include_str!("../migrations/0003_arms.sql")),
+    (4, "feedback", include_str!("../migrations/0004_feedback.sql")),
 ];
 
 /// Tries, where another program may be bringing the same SQLite file up to date.
@@ -22,7 +22,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// PostgreSQL's migrations hold a lock, SQLite's do not: there the slower of two programs finds a table made under its
 /// hands, its transaction is undone, and the next try finds nothing left to do.
-pub(super) async fn run(pool: &AnyPool, place: &Place) -> Result<(), StoreError> {
+pub(crate) async fn run(pool: &AnyPool, place: &Place) -> Result<(), StoreError> {
     let migrations = MIGRATIONS
         .iter()
         .map(|(version, name, sql)| {

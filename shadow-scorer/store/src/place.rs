@@ -40,11 +40,11 @@ impl Place {
         Err(wrong())
     }
 
-    pub(super) const fn is_postgres(&self) -> bool {
+    pub(crate) const fn is_postgres(&self) -> bool {
         matches!(self.kind, Kind::Postgres { .. })
     }
 
-    pub(super) fn must_exist(&self) -> Result<(), StoreError> {
+    pub(crate) fn must_exist(&self) -> Result<(), StoreError> {
         match &self.kind {
             Kind::Sqlite(path) => match std::fs::metadata(path) {
                 Ok(file) if file.is_file() && file.len() == 0 => {
@@ -57,7 +57,7 @@ impl Place {
         }
     }
 
-    pub(super) fn make_folder(&self) -> Result<(), StoreError> {
+    pub(crate) fn make_folder(&self) -> Result<(), StoreError> {
         if let Kind::Sqlite(path) = &self.kind
             && let Some(folder) = path.parent()
             && folder != Path::new("")
@@ -68,7 +68,7 @@ impl Place {
         Ok(())
     }
 
-    pub(super) fn connect_url(&self) -> String {
+    pub(crate) fn connect_url(&self) -> String {
         match &self.kind {
             Kind::Sqlite(path) => format!("sqlite://{}?mode=rwc", escaped(path)),
             Kind::Postgres { url, .. } => url.clone(),
@@ -76,7 +76,7 @@ impl Place {
     }
 
     /// What a store's first connection tells it: it stays with the file.
-    pub(super) const fn file_settings(&self) -> &'static [&'static str] {
+    pub(crate) const fn file_settings(&self) -> &'static [&'static str] {
         match self.kind {
             // Readers never wait for a writer; a writer waits its turn.
             Kind::Sqlite(_) => &["PRAGMA journal_mode = WAL"],
@@ -86,13 +86,13 @@ impl Place {
 
     /// What the connection of migrations is told first: to rewrite a large table, or to wait for another program that does,
     /// takes longer than any statement of ours may.
-    pub(super) fn migration_settings(&self, statement_timeout: Duration) -> Arc<[String]> {
+    pub(crate) fn migration_settings(&self, statement_timeout: Duration) -> Arc<[String]> {
         // PostgreSQL reads 0 as no limit.
         self.session_settings(if self.is_postgres() { Duration::ZERO } else { statement_timeout })
     }
 
     /// What each connection is told first.
-    pub(super) fn session_settings(&self, statement_timeout: Duration) -> Arc<[String]> {
+    pub(crate) fn session_settings(&self, statement_timeout: Duration) -> Arc<[String]> {
         let millis = statement_timeout.as_millis();
         match self.kind {
             // NORMAL: a crash of the machine may lose the last moments, never the file.

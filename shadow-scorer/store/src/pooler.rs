@@ -13,7 +13,7 @@ use super::error;
 use super::place::Place;
 
 /// Refuses a place whose connections share sessions. `connection` is one to it.
-pub(super) async fn refuse(place: &Place, connection: &mut AnyConnection) -> Result<(), StoreError> {
+pub(crate) async fn refuse(place: &Place, connection: &mut AnyConnection) -> Result<(), StoreError> {
     let told = |cause| error::of(place, cause);
     let mark = uuid::Uuid::new_v4().to_string();
     // Simple queries: prepared ones are what such a pooler cannot keep.

@@ -12,14 +12,14 @@ use sqlx::{AnyConnection, AnyPool};
 use super::place::Place;
 
 /// An open transaction.
-pub(super) struct Transaction {
+pub(crate) struct Transaction {
     connection: PoolConnection<Any>,
     ended: bool,
 }
 
 impl Transaction {
     /// Begins one; on SQLite it holds the write lock from here on.
-    pub(super) async fn begin(pool: &AnyPool, place: &Place) -> Result<Self, sqlx::Error> {
+    pub(crate) async fn begin(pool: &AnyPool, place: &Place) -> Result<Self, sqlx::Error> {
         let mut this = Self { connection: pool.acquire().await?, ended: false };
         let begin = if place.is_postgres() { "BEGIN" } else { "BEGIN IMMEDIATE" };
         sqlx::raw_sql(begin).execute(&mut *this.connection).await?;
@@ -27,12 +27,12 @@ impl Transaction {
     }
 
     /// What statements run on.
-    pub(super) fn connection(&mut self) -> &mut AnyConnection {
+    pub(crate) fn connection(&mut self) -> &mut AnyConnection {
         &mut self.connection
     }
 
     /// Ends it; all of it is done then.
-    pub(super) async fn commit(mut self) -> Result<(), sqlx::Error> {
+    pub(crate) async fn commit(mut self) -> Result<(), sqlx::Error> {
         sqlx::raw_sql("COMMIT").execute(&mut *self.connection).await?;
         self.ended = true;
         Ok(())

@@ -32,7 +32,7 @@ pub struct WaitingFeedback {
 
 /// What became of feedback that should wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Waits {
+pub enum Waits {
     /// It waits.
     New,
     /// Feedback on this event waits already; the last word took its place.
@@ -45,7 +45,10 @@ const COLUMNS: &str = "w.event_id, w.txn_id, w.action, w.label, w.confidence, w.
 
 impl Store {
     /// Lets feedback wait, unless `most` wait already.
-    pub(crate) async fn let_wait(&self, feedback: &WaitingFeedback, most: u32) -> Result<Waits, StoreError> {
+    ///
+    /// # Errors
+    /// When the store does not take it.
+    pub async fn let_wait(&self, feedback: &WaitingFeedback, most: u32) -> Result<Waits, StoreError> {
         let query = sqlx::query(
             "INSERT INTO feedback_waiting (event_id, txn_id, action, label, confidence, reason, bucket, received_at) \
              SELECT $1, $2, $3, $4, $5, $6, $7, $8 WHERE (SELECT COUNT(*) FROM feedback_waiting) < $9 \
@@ -80,7 +83,10 @@ impl Store {
     }
 
     /// Waiting feedback whose event is stored by now, the oldest first, at most `most`.
-    pub(crate) async fn joinable(&self, most: u32) -> Result<Vec<WaitingFeedback>, StoreError> {
+    ///
+    /// # Errors
+    /// When the store does not respond in time.
+    pub async fn joinable(&self, most: u32) -> Result<Vec<WaitingFeedback>, StoreError> {
         let statement = format!(
             "SELECT {COLUMNS} FROM feedback_waiting w JOIN suggestion_events e ON e.event_id = w.event_id \
              ORDER BY w.received_at LIMIT $1"
@@ -91,7 +97,10 @@ impl Store {
     }
 
     /// Takes away feedback that was joined, unless the user said something newer meanwhile.
-    pub(crate) async fn joined(&self, feedback: &WaitingFeedback) -> Result<(), StoreError> {
+    ///
+    /// # Errors
+    /// When the store does not take it.
+    pub async fn joined(&self, feedback: &WaitingFeedback) -> Result<(), StoreError> {
         let query = sqlx::query(
             "DELETE FROM feedback_waiting WHERE event_id = $1 AND received_at <= $2 AND action = $3 AND label = $4",
         )
@@ -113,7 +122,10 @@ impl Store {
     }
 
     /// Forgets feedback that has waited since before `before` (seconds since 1970); how much.
-    pub(crate) async fn forget_waiting(&self, before: i64) -> Result<u64, StoreError> {
+    ///
+    /// # Errors
+    /// When the store does not take it.
+    pub async fn forget_waiting(&self, before: i64) -> Result<u64, StoreError> {
         let query = sqlx::query("DELETE FROM feedback_waiting WHERE received_at < $1").bind(before);
         Ok(self.within(query.execute(&self.pool)).await?.rows_affected())
     }

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use contract::ports::{self, Part};
-use shadow_scorer::demo::{self, Plan};
-use shadow_scorer::rules::backend::{self, Application};
-use shadow_scorer::store::{Options, Store};
+use scorer_store::Options;
+use suggestions::generator::{self, Plan};
+use suggestions::rules::backend::{self, Application};
+use suggestions::{create_store, export, open_store, transactions};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// The reference application: suggestions from rules over a store of transactions.
@@ -101,7 +102,7 @@ async fn run_server(serve: Serve) -> anyhow::Result<()> {
             ports::address(Part::Rules, |name| std::env::var(name).ok())?.parse().context("PERCH_HOST is no address")?
         }
     };
-    let store = Store::open(&serve.at.store, &Options::default()).await?;
+    let store = open_store(&serve.at.store, &Options::default()).await?;
     let listener = backend::listen(address).await?;
     log::info!("rules backend on http://{}, store {}", listener.local_addr()?, store.place());
     let mut terminate = signal(SignalKind::terminate())?;
@@ -120,15 +121,15 @@ async fn run_server(serve: Serve) -> anyhow::Result<()> {
 async fn run_seed(seed: Seed) -> anyhow::Result<()> {
     let begun = Instant::now();
     let options = Options { statement_timeout: Duration::from_secs(30), ..Options::default() };
-    let store = Store::create(&seed.at.store, &options).await?;
-    let payments = demo::generate(&Plan { seed: seed.seed, users: seed.users, ..Plan::default() });
-    let there = store.count_transactions().await?;
+    let store = create_store(&seed.at.store, &options).await?;
+    let payments = generator::generate(&Plan { seed: seed.seed, users: seed.users, ..Plan::default() });
+    let there = transactions::count(&store).await?;
     if there >= i64::try_from(payments.len())? {
         log::info!("{} has its {there} transactions already", store.place());
         return Ok(());
     }
     let mut progress = Progress::new("transactions");
-    demo::write(&store, &payments, |done, total| progress.show(done, total)).await?;
+    generator::write(&store, &payments, |done, total| progress.show(done, total)).await?;
     store.close().await;
     log::info!("{} transactions of {} users in {:.1} s", payments.len(), seed.users, begun.elapsed().as_secs_f64());
     Ok(())
@@ -137,10 +138,9 @@ async fn run_seed(seed: Seed) -> anyhow::Result<()> {
 async fn run_features(features: Features) -> anyhow::Result<()> {
     let begun = Instant::now();
     let options = Options { statement_timeout: Duration::from_secs(30), ..Options::default() };
-    let store = Store::open(&features.at.store, &options).await?;
+    let store = open_store(&features.at.store, &options).await?;
     let mut progress = Progress::new("users");
-    let summary =
-        shadow_scorer::features::export::run(&store, &features.out, |done, total| progress.show(done, total)).await?;
+    let summary = export::run(&store, &features.out, |done, total| progress.show(done, total)).await?;
     log::info!(
         "{} rows with {} labels in {} after {:.1} s",
         summary.rows,
@@ -184,8 +184,7 @@ impl log::Log for Logger {
     #[allow(clippy::print_stderr)] // this is where log lines go
     fn log(&self, record: &log::Record<'_>) {
         // The level is set once for all; ours and the libraries' warnings are of interest.
-        if record.target().starts_with("shadow_scorer")
-            || record.target().starts_with("rules_backend")
+        if ["rules_backend", "scorer_", "suggestions"].iter().any(|ours| record.target().starts_with(ours))
             || record.level() <= log::Level::Warn
         {
             eprintln!("{}: {}", record.level().as_str().to_ascii_lowercase(), record.args());

@@ -6,16 +6,12 @@
 //!
 //! Two spellings are one merchant if the first two words of their normalised names are the same.
 
-use contract::names::SPENDING_LABELS;
-
-use super::schema::{self, Dense};
+use super::layout::{self, Dense, LABELS};
 use super::text::Normalised;
+use crate::labels::SPENDING_LABELS;
 
 /// Most earlier transactions that a history counts, the newest first: bounds the work for users with long histories.
 pub const MOST_PAST: usize = 200;
-
-/// How many labels a history tells apart.
-pub const LABELS: usize = SPENDING_LABELS.len();
 
 /// Counts of earlier labels, in the order of [`SPENDING_LABELS`]; other labels count in the totals only.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -62,17 +58,17 @@ impl History {
         usize::from(self.overall_total)
     }
 
-    /// Is nothing known of the user?
+    /// Returns `true` if nothing is known of the user.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.overall_total == 0
     }
 
     pub(super) fn write_dense(&self, dense: &mut Dense<'_>) {
-        dense.set(schema::PAST_HERE, f32::from(self.merchant_total));
-        dense.set(schema::PAST, f32::from(self.overall_total));
-        write_shares(&self.merchant, self.merchant_total, schema::SHARE_HERE, dense);
-        write_shares(&self.overall, self.overall_total, schema::SHARE, dense);
+        dense.set(layout::PAST_HERE, f32::from(self.merchant_total));
+        dense.set(layout::PAST, f32::from(self.overall_total));
+        write_shares(&self.merchant, self.merchant_total, layout::SHARE_HERE, dense);
+        write_shares(&self.overall, self.overall_total, layout::SHARE, dense);
     }
 }
 

@@ -1,9 +1,9 @@
 //! What is known of one transaction, and its own features.
 
-use super::schema::{self, Dense};
-use super::{flag, text};
+use super::layout::{self, Dense, flag};
+use super::text;
 
-/// A transaction as the model sees it: no id, no user. `None` is "not known" and becomes what [`schema`] says.
+/// A transaction as the model sees it: no id, no user. `None` is "not known" and becomes what [`super::schema`] says.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Transaction {
     /// As the statement writes it, e.g. `SQ *BLUE BOTTLE 0123 OAKLAND CA`.
@@ -20,9 +20,9 @@ pub struct Transaction {
     pub hour: Option<u8>,
     /// 0 = Monday ..= 6 = Sunday, as UTC: see [`weekday`].
     pub weekday: Option<u8>,
-    /// Does it repeat by itself?
+    /// `true` if it repeats by itself.
     pub subscription: Option<bool>,
-    /// From person to person?
+    /// `true` if it is from person to person.
     pub p2p: Option<bool>,
 }
 
@@ -48,30 +48,30 @@ pub(super) fn write_dense(transaction: &Transaction, dense: &mut Dense<'_>) {
             let amount = amount.clamp(-MOST_AMOUNT, MOST_AMOUNT);
             #[allow(clippy::cast_possible_truncation)] // clamped, and cents are 0..=99
             {
-                dense.set(schema::AMOUNT, amount as f32);
-                dense.set(schema::ABS_AMOUNT, amount.abs() as f32);
-                dense.set(schema::CENTS, ((amount.abs() * 100.0).round() % 100.0) as f32);
+                dense.set(layout::AMOUNT, amount as f32);
+                dense.set(layout::ABS_AMOUNT, amount.abs() as f32);
+                dense.set(layout::CENTS, ((amount.abs() * 100.0).round() % 100.0) as f32);
             }
-            dense.set(schema::IS_CREDIT, flag(amount > 0.0));
+            dense.set(layout::IS_CREDIT, flag(amount > 0.0));
         }
-        None => dense.missing(&[schema::AMOUNT, schema::ABS_AMOUNT, schema::CENTS, schema::IS_CREDIT]),
+        None => dense.missing(&[layout::AMOUNT, layout::ABS_AMOUNT, layout::CENTS, layout::IS_CREDIT]),
     }
-    dense.set_or_missing(schema::MCC, transaction.mcc.filter(|mcc| *mcc <= schema::MOST_MCC).map(f32::from));
-    dense.set_or_missing(schema::HOUR, transaction.hour.filter(|hour| *hour < 24).map(f32::from));
+    dense.set_or_missing(layout::MCC, transaction.mcc.filter(|mcc| *mcc <= layout::MAX_MCC).map(f32::from));
+    dense.set_or_missing(layout::HOUR, transaction.hour.filter(|hour| *hour < 24).map(f32::from));
     let weekday = transaction.weekday.filter(|day| *day < 7);
-    dense.set_or_missing(schema::WEEKDAY, weekday.map(f32::from));
-    dense.set_or_missing(schema::WEEKEND, weekday.map(|day| flag(day >= 5)));
-    dense.set_or_missing(schema::SUBSCRIPTION, transaction.subscription.map(flag));
-    dense.set_or_missing(schema::P2P, transaction.p2p.map(flag));
-    for (place, token) in schema::CHANNELS {
+    dense.set_or_missing(layout::WEEKDAY, weekday.map(f32::from));
+    dense.set_or_missing(layout::WEEKEND, weekday.map(|day| flag(day >= 5)));
+    dense.set_or_missing(layout::SUBSCRIPTION, transaction.subscription.map(flag));
+    dense.set_or_missing(layout::P2P, transaction.p2p.map(flag));
+    for (place, token) in layout::CHANNELS {
         dense.set(place, flag(text::has_token(&transaction.channel, token)));
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{History, WIDTH, encode};
     use super::*;
+    use crate::features::{History, WIDTH, encode};
 
     fn value_of(transaction: &Transaction, place: usize) -> f32 {
         let mut row = vec![0.0; WIDTH];
@@ -90,7 +90,7 @@ mod tests {
     #[test]
     fn what_is_not_known_is_not_a_number() {
         let nothing = Transaction::default();
-        for place in [schema::AMOUNT, schema::MCC, schema::HOUR, schema::WEEKDAY, schema::WEEKEND, schema::P2P] {
+        for place in [layout::AMOUNT, layout::MCC, layout::HOUR, layout::WEEKDAY, layout::WEEKEND, layout::P2P] {
             assert!(value_of(&nothing, place).is_nan(), "{place}");
         }
     }
@@ -98,17 +98,17 @@ mod tests {
     #[test]
     fn amounts_keep_their_sign_and_their_cents() {
         let spent = Transaction { amount: Some(-19.99), ..Transaction::default() };
-        assert!((value_of(&spent, schema::AMOUNT) + 19.99).abs() < 1e-5);
-        assert!((value_of(&spent, schema::ABS_AMOUNT) - 19.99).abs() < 1e-5);
-        assert!((value_of(&spent, schema::CENTS) - 99.0).abs() < 1e-6);
-        assert!(value_of(&spent, schema::IS_CREDIT).abs() < 1e-6);
+        assert!((value_of(&spent, layout::AMOUNT) + 19.99).abs() < 1e-5);
+        assert!((value_of(&spent, layout::ABS_AMOUNT) - 19.99).abs() < 1e-5);
+        assert!((value_of(&spent, layout::CENTS) - 99.0).abs() < 1e-6);
+        assert!(value_of(&spent, layout::IS_CREDIT).abs() < 1e-6);
     }
 
     #[test]
     fn a_channel_may_name_several_ways() {
         let both = Transaction { channel: "ach direct_deposit".into(), ..Transaction::default() };
         let set: Vec<&str> =
-            schema::CHANNELS.iter().filter(|(place, _)| value_of(&both, *place) > 0.5).map(|(_, t)| *t).collect();
+            layout::CHANNELS.iter().filter(|(place, _)| value_of(&both, *place) > 0.5).map(|(_, t)| *t).collect();
         assert_eq!(set, ["ach", "deposit"]);
     }
 }

@@ -122,7 +122,7 @@ impl Brands {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use contract::names::SPENDING_LABELS;
+    use crate::labels::SPENDING_LABELS;
 
     #[test]
     fn every_label_has_someone_to_pay() {

@@ -12,7 +12,9 @@ mod spending;
 mod statement;
 mod user;
 
-use crate::store::{LabelSource, NewLabel, Store, StoreError};
+use scorer_store::{LabelSource, NewLabel, Store, StoreError};
+
+use crate::transactions;
 
 pub use user::Payment;
 
@@ -87,8 +89,8 @@ pub async fn write(
 ) -> Result<(), StoreError> {
     let mut done = 0;
     for step in payments.chunks(STEP) {
-        let transactions: Vec<_> = step.iter().map(|payment| payment.transaction.clone()).collect();
-        store.add_transactions(&transactions).await?;
+        let new: Vec<_> = step.iter().map(|payment| payment.transaction.clone()).collect();
+        transactions::add(store, &new).await?;
         let labels: Vec<NewLabel> = step
             .iter()
             .filter_map(|payment| {
@@ -106,6 +108,8 @@ pub async fn write(
 
 #[cfg(test)]
 mod tests {
+    use shadow_scorer::suggestions::UNKNOWN_LABEL;
+
     use super::*;
     use crate::features::Transaction;
     use crate::rules;
@@ -149,7 +153,7 @@ mod tests {
             };
             labelled += 1;
             let said = &rules::suggest(&transaction, 1)[0].label;
-            opinions += usize::from(said != contract::names::UNKNOWN_LABEL);
+            opinions += usize::from(said != UNKNOWN_LABEL);
             right += usize::from(said == label);
         }
         let (opinions, right) = (opinions * 100 / labelled, right * 100 / labelled);

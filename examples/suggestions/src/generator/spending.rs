@@ -181,7 +181,7 @@ pub(super) const OPINIONS: [(&str, &str, f64); 12] = [
 #[cfg(test)]
 mod tests {
     use super::*;
-    use contract::names::SPENDING_LABELS;
+    use crate::labels::SPENDING_LABELS;
 
     #[test]
     fn habits_cover_every_label_once() {

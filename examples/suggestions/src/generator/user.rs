@@ -4,7 +4,7 @@ use super::brands::Brands;
 use super::dice::Dice;
 use super::spending::{self, HABITS, OPINIONS, Spending};
 use super::statement::{self, CITIES};
-use crate::store::NewTransaction;
+use crate::transactions::NewTransaction;
 
 /// Share of payments at a place the user has gone to before.
 const FAITHFUL: f64 = 0.72;

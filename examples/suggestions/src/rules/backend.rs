@@ -15,11 +15,13 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
+use scorer_store::{Store, StoreError};
 use serde_json::json;
+use shadow_scorer::suggestions::{Item, SuggestRequest, Suggestions};
 use tokio::net::TcpListener;
 
-use super::{Item, SuggestRequest, Suggestions, heuristics};
-use crate::store::{Store, StoreError};
+use super::heuristics;
+use crate::transactions::TransactionWithHistory;
 
 /// Largest request body.
 const MOST_BODY: usize = 32 * 1024 * 1024;
@@ -60,11 +62,12 @@ impl Application {
             Ok(request) => request,
             Err(error) => return refuse(StatusCode::BAD_REQUEST, &error.to_string()),
         };
-        let found = match self.store.transactions(&request.txn_ids).await {
+        let found = match self.store.entities(&request.txn_ids).await {
             Ok(found) => found,
             Err(error) => return unavailable(&error),
         };
-        let items = found.iter().map(|found| Item {
+        let found = found.iter().filter_map(|entity| TransactionWithHistory::of(&**entity));
+        let items = found.map(|found| Item {
             txn_id: found.id.to_string(),
             // Of version 7: ids that are stored in order of time keep a store's index small and its writes together.
             event_id: uuid::Uuid::now_v7().to_string(),

@@ -4,10 +4,13 @@
 //! the label's usual payment, down to 0.40 far from it. The first tier that fires is the top candidate; later tiers
 //! follow below it. `unknown` at 0.40 means that no rule fired: the rules say nothing.
 
-use contract::names::UNKNOWN_LABEL;
+use contract::names::Source;
+use shadow_scorer::suggestions::{Candidate, UNKNOWN_LABEL};
 
-use super::Candidate;
 use crate::features::Transaction;
+
+/// Candidates below this confidence are left out of a response.
+const MIN_CONFIDENCE: f64 = 0.35;
 
 /// Confidence of a rule before the amount shapes it.
 const BASE: f64 = 0.6;
@@ -94,14 +97,18 @@ pub fn suggest(transaction: &Transaction, top_k: usize) -> Vec<Candidate> {
         }
         let ceiling = candidates.last().map_or(1.0, |above| above.confidence - STEP);
         let confidence = shaped(label, transaction.amount).min(ceiling);
-        candidates.push(Candidate::rule(label, confidence, reason));
+        candidates.push(candidate(label, confidence, reason));
     }
     if candidates.is_empty() {
-        candidates.push(Candidate::rule(UNKNOWN_LABEL, UNKNOWN, "no_rule".to_owned()));
+        candidates.push(candidate(UNKNOWN_LABEL, UNKNOWN, "no_rule".to_owned()));
     }
-    candidates.retain(|candidate| candidate.confidence >= super::MIN_CONFIDENCE);
+    candidates.retain(|candidate| candidate.confidence >= MIN_CONFIDENCE);
     candidates.truncate(top_k);
     candidates
+}
+
+fn candidate(label: &str, confidence: f64, reason: String) -> Candidate {
+    Candidate { label: label.to_owned(), confidence, reasons: vec![reason], source: Source::Rule, model_version: None }
 }
 
 /// 0.40..=0.80, two decimals: the base, shaped by the amount against the label's usual payment on a scale of ratios.

@@ -1,6 +1,8 @@
 //! Whole users at once, for training: every labelled transaction with the history it had then.
 
-use super::{Store, StoreError};
+use scorer_store::{Store, StoreError};
+
+use super::timeline::{self, Timeline};
 use crate::features::{History, Transaction};
 
 /// One labelled transaction.
@@ -25,17 +27,15 @@ pub struct UserRows<'a> {
     users: std::vec::IntoIter<String>,
 }
 
-impl Store {
-    /// Begins reading; users come in a fixed order.
-    ///
-    /// # Errors
-    /// When the store cannot be asked in time.
-    pub async fn users(&self) -> Result<UserRows<'_>, StoreError> {
-        let query = sqlx::query_as("SELECT DISTINCT user_id FROM transactions ORDER BY user_id");
-        let users: Vec<(String,)> = self.within(query.fetch_all(&self.pool)).await?;
-        let users: Vec<String> = users.into_iter().map(|(user,)| user).collect();
-        Ok(UserRows { store: self, users: users.into_iter() })
-    }
+/// Begins reading; users come in a fixed order.
+///
+/// # Errors
+/// When the store does not respond in time.
+pub async fn users(store: &Store) -> Result<UserRows<'_>, StoreError> {
+    let query = sqlx::query_as("SELECT DISTINCT user_id FROM transactions ORDER BY user_id");
+    let users: Vec<(String,)> = store.within(query.fetch_all(store.pool())).await?;
+    let users: Vec<String> = users.into_iter().map(|(user,)| user).collect();
+    Ok(UserRows { store, users: users.into_iter() })
 }
 
 impl UserRows<'_> {
@@ -48,11 +48,11 @@ impl UserRows<'_> {
     /// The next user's labelled transactions in order of time; `None` after the last user.
     ///
     /// # Errors
-    /// When the store cannot be asked in time.
+    /// When the store does not respond in time.
     pub async fn next_user(&mut self) -> Result<Option<Vec<LabelledRow>>, StoreError> {
         let Some(user) = self.users.next() else { return Ok(None) };
-        let timelines = self.store.timelines(&[user.as_str()]).await?;
-        let known = timelines.into_iter().flat_map(super::timeline::Timeline::into_histories);
+        let timelines = timeline::read(self.store, &[user.as_str()]).await?;
+        let known = timelines.into_iter().flat_map(Timeline::into_histories);
         let labelled = known.filter_map(|(known, history)| {
             let label = known.label_known_at(i64::MAX)?.to_owned();
             let (id, occurred_at, transaction) = (known.id, known.occurred_at, known.transaction);

@@ -3,11 +3,11 @@
 //! Training reads every user this way, and serving the users of the transactions that it is asked about: one statement
 //! brings all that is needed for every transaction of the user, and whoever asked about one soon asks about another.
 
+use scorer_store::{LabelSource, Store, StoreError};
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
-use super::transactions::{COLUMNS, read};
-use super::{LabelSource, Store, StoreError};
+use super::{COLUMNS, read_row};
 use crate::features::history::Past;
 use crate::features::text::Normalised;
 use crate::features::{History, Transaction};
@@ -33,22 +33,20 @@ struct PastLabel {
     source: String,
 }
 
-impl Store {
-    /// The timelines of `users`, in no particular order; users without transactions have none.
-    pub(super) async fn timelines(&self, users: &[&str]) -> Result<Vec<Timeline>, StoreError> {
-        let statement = format!(
-            "SELECT {COLUMNS}, l.label, l.labelled_at, l.source, t.user_id FROM transactions t \
-             LEFT JOIN transaction_labels l ON l.txn_id = t.id WHERE t.user_id IN ({}) \
-             ORDER BY t.user_id, t.occurred_at, t.id",
-            self.marks().list(users.len())
-        );
-        let mut query = sqlx::query(sqlx::AssertSqlSafe(statement));
-        for user in users {
-            query = query.bind(*user);
-        }
-        let rows = self.within(query.fetch_all(&self.pool)).await?;
-        from_rows(&rows).map_err(|cause| self.failed(cause))
+/// The timelines of `users`, in no particular order; users without transactions have none.
+pub(super) async fn read(store: &Store, users: &[&str]) -> Result<Vec<Timeline>, StoreError> {
+    let statement = format!(
+        "SELECT {COLUMNS}, l.label, l.labelled_at, l.source, t.user_id FROM transactions t \
+         LEFT JOIN transaction_labels l ON l.txn_id = t.id WHERE t.user_id IN ({}) \
+         ORDER BY t.user_id, t.occurred_at, t.id",
+        store.marks().list(users.len())
+    );
+    let mut query = sqlx::query(sqlx::AssertSqlSafe(statement));
+    for user in users {
+        query = query.bind(*user);
     }
+    let rows = store.within(query.fetch_all(store.pool())).await?;
+    from_rows(&rows).map_err(|cause| store.failed(cause))
 }
 
 fn from_rows(rows: &[AnyRow]) -> Result<Vec<Timeline>, sqlx::Error> {
@@ -70,7 +68,7 @@ fn from_rows(rows: &[AnyRow]) -> Result<Vec<Timeline>, sqlx::Error> {
 impl Timeline {
     /// Adds the next row; a transaction with two labels has two.
     fn take(&mut self, row: &AnyRow) -> Result<(), sqlx::Error> {
-        let (id, occurred_at, transaction) = read(row)?;
+        let (id, occurred_at, transaction) = read_row(row)?;
         if self.0.last().is_none_or(|last| last.id != id) {
             let merchant = Normalised::merchant(&transaction.merchant);
             self.0.push(Known { id, occurred_at, transaction, merchant, labels: Vec::new() });

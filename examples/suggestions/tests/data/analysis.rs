@@ -5,6 +5,7 @@ use contract::evidence::Clusters;
 use contract::names::{Arm, Cohort};
 use shadow_scorer::feedback::{FeedbackRequest, record};
 use shadow_scorer::store::{CountBatch, Dispute, GroupRow, PairRow, Store, SuggestionEvent};
+use suggestions::transactions;
 
 use crate::fixture::{day, each, transaction};
 
@@ -84,7 +85,7 @@ async fn counts_of_many_writings_add_up_by_cell_and_start_with_their_slot() {
 async fn it_is_told_whose_answer_people_took() {
     for fresh in each().await {
         let store = &fresh.store;
-        store.add_transactions(&[transaction(1, "a", day(1), "TARGET")]).await.unwrap();
+        transactions::add(store, &[transaction(1, "a", day(1), "TARGET")]).await.unwrap();
         for (id, arm, user) in [
             ("r1", Arm::Baseline, "a"),
             ("r2", Arm::Baseline, "a"),

@@ -9,7 +9,8 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
-use shadow_scorer::rules::backend::{Application, listen, serve};
+use suggestions::rules::backend::{Application, listen, serve};
+use suggestions::transactions;
 use tokio::sync::oneshot;
 
 use crate::fixture::{Fresh, day, each, transaction};
@@ -25,7 +26,7 @@ impl Running {
     async fn start(fresh: Fresh) -> Self {
         let known = [(88, "COSTCO WHSE #1"), (89, "BLUE BOTTLE")];
         let known = known.map(|(id, merchant)| transaction(id, "a", day(id), merchant));
-        fresh.store.add_transactions(&known).await.unwrap();
+        transactions::add(&fresh.store, &known).await.unwrap();
         let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();

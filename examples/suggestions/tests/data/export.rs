@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use shadow_scorer::demo::{self, Plan};
-use shadow_scorer::features::{self, WIDTH, export};
+use suggestions::generator::{self, Plan};
+use suggestions::export;
+use suggestions::features::{self, WIDTH};
 
-use crate::fixture::each;
+use crate::fixture::{each, found};
 
 /// The numbers of a `.npy` file, `size` bytes each.
 fn array<const SIZE: usize>(folder: &Path, name: &str) -> Vec<[u8; SIZE]> {
@@ -22,11 +23,11 @@ fn number<T: TryFrom<i64>>(bytes: [u8; 8]) -> T {
 #[tokio::test]
 async fn exported_rows_and_served_rows_are_equal_bit_by_bit() {
     let plan = Plan { users: 25, payments_per_user: 60.0, ..Plan::default() };
-    let payments = demo::generate(&plan);
+    let payments = generator::generate(&plan);
     let mut exports = Vec::new();
     for fresh in each().await {
         let store = &fresh.store;
-        demo::write(store, &payments, |_, _| {}).await.unwrap();
+        generator::write(store, &payments, |_, _| {}).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         let summary = export::run(store, folder.path(), |_, _| {}).await.unwrap();
         let labelled = payments.iter().filter(|payment| payment.label.is_some()).count();
@@ -38,7 +39,7 @@ async fn exported_rows_and_served_rows_are_equal_bit_by_bit() {
         let values = array::<4>(folder.path(), "values");
         assert_eq!(indptr.last(), Some(&indices.len()));
         let served: HashMap<i64, _> =
-            store.transactions(&ids).await.unwrap().into_iter().map(|served| (served.id, served)).collect();
+            found(store, &ids).await.unwrap().into_iter().map(|served| (served.id, served)).collect();
         let mut with_history = 0;
         for (at, id) in ids.iter().enumerate() {
             let mut exported = vec![0_u32; WIDTH];

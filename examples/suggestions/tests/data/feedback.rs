@@ -6,6 +6,7 @@ use shadow_scorer::feedback::{
     record,
 };
 use shadow_scorer::store::{LabelSource, NewLabel, Recorded, Store, SuggestionEvent};
+use suggestions::transactions;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, Executor};
 
 use crate::fixture::{day, each, transaction};
@@ -29,12 +30,12 @@ async fn say(store: &Store, body: &str) -> Result<Outcome, FeedbackError> {
 }
 
 async fn label(store: &Store) -> Option<String> {
-    let mut users = store.users().await.unwrap();
+    let mut users = transactions::users(store).await.unwrap();
     users.next_user().await.unwrap().unwrap().first().map(|row| row.label.clone())
 }
 
 async fn with_one_transaction(store: &Store) {
-    store.add_transactions(&[transaction(1, "a", day(1), "TARGET"), transaction(2, "b", day(1), "X")]).await.unwrap();
+    transactions::add(store, &[transaction(1, "a", day(1), "TARGET"), transaction(2, "b", day(1), "X")]).await.unwrap();
 }
 
 #[tokio::test]

@@ -3,9 +3,11 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use shadow_scorer::store::{NewTransaction, Options, Store};
+use shadow_scorer::store::{Options, Store, StoreError};
+use suggestions::transactions::{NewTransaction, TransactionWithHistory};
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, Executor};
 use tempfile::TempDir;
+use suggestions::create_store;
 
 /// A store of its own, gone when dropped.
 pub(crate) struct Fresh {
@@ -24,7 +26,7 @@ pub(crate) async fn each() -> Vec<Fresh> {
     let mut all = Vec::new();
     for url in urls().await {
         let (folder, url) = url;
-        let store = Store::create(&url, &options()).await.unwrap();
+        let store = create_store(&url, &options()).await.unwrap();
         all.push(Fresh { store, url, _folder: folder });
     }
     all
@@ -55,6 +57,12 @@ async fn database(server: &str) -> String {
     connection.close().await.unwrap();
     let (base, _) = server.rsplit_once('/').unwrap();
     format!("{base}/{name}")
+}
+
+/// The transactions of `ids`, as the store hands them out.
+pub(crate) async fn found(store: &Store, ids: &[i64]) -> Result<Vec<TransactionWithHistory>, StoreError> {
+    let entities = store.entities(ids).await?;
+    Ok(entities.iter().map(|entity| TransactionWithHistory::of(&**entity).unwrap().clone()).collect())
 }
 
 /// Noon of day `day`.

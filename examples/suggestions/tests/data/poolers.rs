@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use shadow_scorer::store::{Store, StoreError};
+use suggestions::{open_store, transactions};
 
 use crate::fixture::{each, options, postgres};
 
@@ -77,7 +78,7 @@ async fn a_pooler_in_transaction_mode_is_refused_with_what_to_set_and_one_in_ses
     let fresh = each().await.swap_remove(1);
     let folder = tempfile::tempdir().unwrap();
     let refused = async |url: &str| {
-        let error = Store::open(url, &options()).await.unwrap_err();
+        let error = open_store(url, &options()).await.unwrap_err();
         assert!(matches!(error, StoreError::Pooler { .. }), "{error:?}");
         error.to_string()
     };
@@ -91,8 +92,8 @@ async fn a_pooler_in_transaction_mode_is_refused_with_what_to_set_and_one_in_ses
         assert!(refused(&pooler.url).await.contains("pool_mode=session"));
     }
     let pooler = Pooler::start(program, folder.path(), &fresh.url, "session", ignoring).await;
-    let store = Store::open(&pooler.url, &options()).await.unwrap();
-    assert_eq!(store.count_transactions().await.unwrap(), 0);
+    let store = open_store(&pooler.url, &options()).await.unwrap();
+    assert_eq!(transactions::count(&store).await.unwrap(), 0);
     let beside = store.beside(&options()).await.unwrap();
     assert_eq!(beside.count_labels().await.unwrap(), 0);
 }

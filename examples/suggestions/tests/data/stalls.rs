@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use contract::names::{Arm, Cohort};
 use shadow_scorer::store::{CountBatch, Options, PairRow, Store, StoreError, SuggestionEvent};
+use suggestions::{open_store, transactions};
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, Executor};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -113,7 +114,7 @@ async fn until_done<T>(mut work: impl AsyncFnMut() -> Result<T, StoreError>) -> 
 async fn what_is_taken_after_a_begin_that_stalled_is_there_for_everybody() {
     let Some(fresh) = on_postgres().await else { return };
     let proxy = Proxy::start(&fresh.url, "BEGIN", Duration::from_secs(2)).await;
-    let store = Store::open(&proxy.url, &impatient()).await.unwrap();
+    let store = open_store(&proxy.url, &impatient()).await.unwrap();
     let late = store.add_said(&pairs(1), day(2)).await.unwrap_err();
     assert!(matches!(late, StoreError::Late { .. }), "{late:?}");
     proxy.has_passed().await;
@@ -126,7 +127,7 @@ async fn what_is_taken_after_a_begin_that_stalled_is_there_for_everybody() {
 async fn counts_whose_commit_stalled_are_counted_once() {
     let Some(fresh) = on_postgres().await else { return };
     let proxy = Proxy::start(&fresh.url, "COMMIT", Duration::from_secs(2)).await;
-    let store = Store::open(&proxy.url, &impatient()).await.unwrap();
+    let store = open_store(&proxy.url, &impatient()).await.unwrap();
     let batch = pairs(20);
     let late = store.add_said(&batch, day(2)).await.unwrap_err();
     assert!(matches!(late, StoreError::Late { .. }), "{late:?}");
@@ -161,7 +162,7 @@ async fn after_a_failover_one_write_fails_and_the_next_goes_to_the_new_primary()
         let statement = format!("ALTER DATABASE {name} SET default_transaction_read_only = {read_only}");
         admin.execute(AssertSqlSafe(statement)).await.unwrap();
     };
-    let store = Store::open(&fresh.url, &Options { connections: 1, ..Options::default() }).await.unwrap();
+    let store = open_store(&fresh.url, &Options { connections: 1, ..Options::default() }).await.unwrap();
     store.add_events(&[event("e0")]).await.unwrap();
     // Sessions that begin now are the old primary's, which takes no writes.
     set("on").await;
@@ -176,7 +177,7 @@ async fn after_a_failover_one_write_fails_and_the_next_goes_to_the_new_primary()
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    until_done(async || store.count_transactions().await).await;
+    until_done(async || transactions::count(store).await).await;
     // Those that begin from here on are the new one's.
     set("off").await;
     let refused = store.add_events(&[event("e1")]).await.unwrap_err();
@@ -187,6 +188,6 @@ async fn after_a_failover_one_write_fails_and_the_next_goes_to_the_new_primary()
     assert_eq!(store.trouble(), None);
     // A store that takes no writes from the start on says so then.
     set("on").await;
-    let error = Store::open(&fresh.url, &Options::default()).await.unwrap_err();
+    let error = open_store(&fresh.url, &Options::default()).await.unwrap_err();
     assert!(matches!(error, StoreError::ReadOnly { .. }), "{error:?}");
 }

@@ -1,19 +1,19 @@
 //! What is put in comes out, with the history that was known at the time.
 
-use shadow_scorer::features::schema::{PAST, PAST_HERE, SHARE, SHARE_HERE};
-use shadow_scorer::features::{self, WIDTH};
+use suggestions::features::layout::{PAST, PAST_HERE, SHARE, SHARE_HERE};
+use suggestions::features::WIDTH;
 use shadow_scorer::store::{LabelSource, NewLabel, Store, SuggestionEvent};
+use suggestions::{create_store, open_store, transactions};
 
-use crate::fixture::{day, each, transaction};
+use crate::fixture::{day, each, found, transaction};
 
 fn label(txn_id: i64, source: LabelSource, label: &str, labelled_at: i64) -> NewLabel {
     NewLabel { txn_id, source, label: label.to_owned(), labelled_at }
 }
 
 async fn row(store: &Store, id: i64) -> Vec<f32> {
-    let found = store.transactions(&[id]).await.unwrap();
     let mut row = vec![0.0; WIDTH];
-    features::encode(&found[0].transaction, &found[0].history, &mut row).unwrap();
+    store.entities(&[id]).await.unwrap()[0].write_features(&mut row);
     row
 }
 
@@ -22,17 +22,17 @@ async fn transactions_come_in_the_order_asked_and_unknown_ones_are_left_out() {
     for fresh in each().await {
         let store = &fresh.store;
         let new: Vec<_> = (1..=1_200).map(|id| transaction(id, "a", day(id), "COSTCO")).collect();
-        store.add_transactions(&new).await.unwrap();
-        store.add_transactions(&new).await.unwrap();
-        assert_eq!(store.count_transactions().await.unwrap(), 1_200);
+        transactions::add(store, &new).await.unwrap();
+        transactions::add(store, &new).await.unwrap();
+        assert_eq!(transactions::count(store).await.unwrap(), 1_200);
 
         for _ in 0..2 {
             // The second time from the cache.
-            let found = store.transactions(&[7, 99_999, 3, 7]).await.unwrap();
+            let found = found(store, &[7, 99_999, 3, 7]).await.unwrap();
             assert_eq!(found.iter().map(|t| t.id).collect::<Vec<_>>(), [7, 3, 7]);
         }
         let all: Vec<i64> = (1..=1_200).rev().collect();
-        assert_eq!(store.transactions(&all).await.unwrap().len(), 1_200);
+        assert_eq!(found(store, &all).await.unwrap().len(), 1_200);
     }
 }
 
@@ -44,8 +44,8 @@ async fn every_column_comes_back() {
         whole.amount_cents = 123_456_789;
         whole.mcc = Some(5814);
         whole.subscription = Some(true);
-        fresh.store.add_transactions(&[whole.clone()]).await.unwrap();
-        let read = &fresh.store.transactions(&[1]).await.unwrap()[0].transaction;
+        transactions::add(&fresh.store, &[whole.clone()]).await.unwrap();
+        let read = &found(&fresh.store, &[1]).await.unwrap()[0].transaction;
         assert_eq!((&read.merchant, &read.memo), (&whole.merchant, &whole.memo));
         assert_eq!((read.amount, read.mcc), (Some(1_234_567.89), Some(5814)));
         assert_eq!((read.subscription, read.p2p), (Some(true), Some(false)));
@@ -58,8 +58,7 @@ async fn every_column_comes_back() {
 async fn a_history_holds_what_was_known_then_and_nothing_else() {
     for fresh in each().await {
         let store = &fresh.store;
-        store
-            .add_transactions(&[
+        transactions::add(store, &[
                 transaction(1, "a", day(1), "TARGET T-01"),
                 transaction(2, "a", day(2), "SHELL OIL"),
                 transaction(3, "a", day(3), "TARGET T-02"), // labelled too late
@@ -88,7 +87,7 @@ async fn a_history_holds_what_was_known_then_and_nothing_else() {
 
         let row = row(store, 5).await;
         assert_eq!((row[PAST_HERE], row[PAST]), (1.0, 2.0));
-        let place = |label: &str| contract::names::SPENDING_LABELS.iter().position(|l| *l == label).unwrap();
+        let place = |label: &str| suggestions::labels::SPENDING_LABELS.iter().position(|l| *l == label).unwrap();
         assert_eq!(row[SHARE_HERE + place("groceries")], 1.0);
         assert_eq!(row[SHARE + place("transportation.fuel")], 0.5);
         assert_eq!(row[SHARE + place("travel")], 0.0);
@@ -101,12 +100,12 @@ async fn a_correction_leaves_the_past_as_it_was() {
     for fresh in each().await {
         let store = &fresh.store;
         let new: Vec<_> = (1..=3).map(|id| transaction(id, "a", day(id * 2), "TARGET T-01")).collect();
-        store.add_transactions(&new).await.unwrap();
+        transactions::add(store, &new).await.unwrap();
         let feedback = |label: &str, at| self::label(1, LabelSource::Feedback, label, at);
         store.put_labels(&[feedback("coffee", day(3))]).await.unwrap();
         let reread = async |id: i64| {
             // Another handle has a cache of its own.
-            let store = Store::open(&fresh.url, &crate::fixture::options()).await.unwrap();
+            let store = open_store(&fresh.url, &crate::fixture::options()).await.unwrap();
             row(&store, id).await.into_iter().map(f32::to_bits).collect::<Vec<_>>()
         };
         let before = reread(2).await;
@@ -114,14 +113,14 @@ async fn a_correction_leaves_the_past_as_it_was() {
         store.put_labels(&[feedback("travel", day(5))]).await.unwrap();
         assert!(reread(2).await == before, "corrected after it");
         let corrected = reread(3).await;
-        let place = |label: &str| contract::names::SPENDING_LABELS.iter().position(|l| *l == label).unwrap();
+        let place = |label: &str| suggestions::labels::SPENDING_LABELS.iter().position(|l| *l == label).unwrap();
         let share = |label: &str| f32::from_bits(corrected[SHARE + place(label)]);
         // Of two earlier transactions only the first has a label.
         assert_eq!((share("travel"), share("coffee")), (1.0, 0.0));
         store.put_labels(&[feedback("", day(7))]).await.unwrap();
         assert!(reread(2).await == before && reread(3).await == corrected, "taken back after both");
         assert_eq!(store.count_labels().await.unwrap(), 0, "and today it has no label");
-        let mut users = store.users().await.unwrap();
+        let mut users = transactions::users(store).await.unwrap();
         assert_eq!(users.next_user().await.unwrap(), Some(vec![]), "so none is learnt");
     }
 }
@@ -134,7 +133,7 @@ async fn a_user_with_many_transactions_has_the_history_that_training_saw() {
         for (user, first, count) in [("few", 1, 40), ("many", 1_000, 600)] {
             let ids = first..first + count;
             let new = ids.clone().map(|id| transaction(id, user, day(id / 2), if id % 2 == 0 { "A B" } else { "C D" }));
-            store.add_transactions(&new.collect::<Vec<_>>()).await.unwrap();
+            transactions::add(store, &new.collect::<Vec<_>>()).await.unwrap();
             let name = |id: i64| if id % 3 == 0 { "coffee" } else { "pets" };
             let labels = ids.map(|id| label(id, LabelSource::User, name(id), day(id / 2 + id % 3)));
             store.put_labels(&labels.collect::<Vec<_>>()).await.unwrap();
@@ -146,11 +145,11 @@ async fn a_user_with_many_transactions_has_the_history_that_training_saw() {
             let taken_back = some(10).map(|id| label(id, feedback, "", day(id / 2 + 6)));
             store.put_labels(&taken_back.collect::<Vec<_>>()).await.unwrap();
         }
-        let mut users = store.users().await.unwrap();
+        let mut users = transactions::users(store).await.unwrap();
         let mut compared = 0;
         while let Some(rows) = users.next_user().await.unwrap() {
             for trained in rows.iter().step_by(7) {
-                let served = store.transactions(&[trained.id]).await.unwrap();
+                let served = found(store, &[trained.id]).await.unwrap();
                 assert_eq!(served[0].history, trained.history, "transaction {}", trained.id);
                 compared += usize::from(!trained.history.is_empty());
             }
@@ -163,12 +162,12 @@ async fn a_user_with_many_transactions_has_the_history_that_training_saw() {
 async fn a_label_takes_the_place_of_the_same_sources_and_counts_once() {
     for fresh in each().await {
         let store = &fresh.store;
-        store.add_transactions(&[transaction(1, "a", day(1), "X")]).await.unwrap();
+        transactions::add(store, &[transaction(1, "a", day(1), "X")]).await.unwrap();
         store.put_labels(&[label(1, LabelSource::User, "coffee", day(1))]).await.unwrap();
         store.put_labels(&[label(1, LabelSource::User, "travel", day(2))]).await.unwrap();
         store.put_labels(&[label(1, LabelSource::Feedback, "pets", day(3))]).await.unwrap();
         assert_eq!(store.count_labels().await.unwrap(), 1);
-        let mut users = store.users().await.unwrap();
+        let mut users = transactions::users(store).await.unwrap();
         assert_eq!(users.next_user().await.unwrap().unwrap()[0].label, "pets");
         assert_eq!(users.next_user().await.unwrap(), None);
     }
@@ -208,15 +207,15 @@ async fn programs_that_open_one_new_store_at_once_all_succeed() {
             let opening: Vec<_> = (0..6)
                 .map(|_| {
                     let url = url.clone();
-                    tokio::spawn(async move { Store::create(&url, &crate::fixture::options()).await })
+                    tokio::spawn(async move { create_store(&url, &crate::fixture::options()).await })
                 })
                 .collect();
             let mut stores = Vec::new();
             for opened in opening {
                 stores.push(opened.await.unwrap().unwrap_or_else(|error| panic!("round {round}: {error}")));
             }
-            stores[0].add_transactions(&[transaction(1, "a", day(1), "X")]).await.unwrap();
-            assert_eq!(stores[5].count_transactions().await.unwrap(), 1);
+            transactions::add(&stores[0], &[transaction(1, "a", day(1), "X")]).await.unwrap();
+            assert_eq!(transactions::count(&stores[5]).await.unwrap(), 1);
         }
     }
 }

@@ -8,12 +8,13 @@ use serde_json::json;
 use shadow_scorer::feedback::training::{Deploy, Plan};
 use shadow_scorer::feedback::{TrainError, Trainer};
 use shadow_scorer::store::{LabelSource, NewLabel, Store};
+use suggestions::{application, transactions};
 
 use crate::fixture::{day, each, transaction};
 
 async fn with_labels(store: &Store, count: i64) {
     let new: Vec<_> = (1..=count).map(|id| transaction(id, "a", day(id), "COSTCO")).collect();
-    store.add_transactions(&new).await.unwrap();
+    transactions::add(store, &new).await.unwrap();
     let label =
         |txn_id| NewLabel { txn_id, source: LabelSource::User, label: "groceries".into(), labelled_at: day(txn_id) };
     store.put_labels(&(1..=count).map(label).collect::<Vec<_>>()).await.unwrap();
@@ -21,14 +22,17 @@ async fn with_labels(store: &Store, count: i64) {
 
 fn trainer(folder: &Path, script: &str, deadline: Duration) -> Trainer {
     std::fs::write(folder.join("train.sh"), script).unwrap();
-    Trainer::new(Plan {
+    Trainer::new(
+        Plan {
         python: "/bin/sh".into(),
         script: folder.join("train.sh"),
         registry: folder.join("registry"),
         work: folder.join("work"),
         deadline,
         deploy: Deploy::Policy,
-    })
+    },
+        application(),
+    )
 }
 
 const LONG: Duration = Duration::from_secs(60);
@@ -134,14 +138,17 @@ async fn a_missing_environment_says_how_to_make_it() {
     let fresh = each().await.swap_remove(0);
     with_labels(&fresh.store, 120).await;
     let folder = tempfile::tempdir().unwrap();
-    let trainer = Trainer::new(Plan {
+    let trainer = Trainer::new(
+        Plan {
         python: folder.path().join("no-python"),
         script: folder.path().join("no-script"),
         registry: folder.path().join("registry"),
         work: folder.path().join("work"),
         deadline: LONG,
         deploy: Deploy::Challenger,
-    });
+    },
+        application(),
+    );
     let error = trainer.train(&fresh.store, None).await.unwrap_err().to_string();
     assert!(error.contains("no-python") && error.contains("setup/run training"), "{error}");
 }

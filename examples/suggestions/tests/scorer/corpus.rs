@@ -11,7 +11,8 @@ use std::sync::Arc;
 
 use serde_json::json;
 use shadow_scorer::metrics::Metrics;
-use shadow_scorer::model::{Caller, FeatureSchema, Folder, Loaded, Registry, Rows, Session, TOLERANCE};
+use shadow_scorer::features::Schema;
+use shadow_scorer::model::{Caller, Folder, Loaded, Registry, Rows, Session, TOLERANCE};
 
 use crate::small_model::{alias, sha256};
 
@@ -115,8 +116,8 @@ impl Case {
         fs::write(version.join("reference.json"), reference).unwrap();
         fs::write(version.join("manifest.json"), manifest.to_string()).unwrap();
         alias(root.path(), "champion", "v1");
-        let schema = FeatureSchema { version: 1, hash: "abc".into(), width };
-        let registry = Registry::new(Folder::new(root.path()), schema, Arc::new(Metrics::new().unwrap()));
+        let schema = Schema { version: 1, hash: "abc".into(), width, ..Schema::default() };
+        let registry = Registry::new(Folder::new(root.path()), Arc::new(schema), Arc::new(Metrics::new().unwrap()));
         let name = folder.file_name().unwrap().to_string_lossy().into_owned();
         Self { name, width, classes, rows, expected, registry, _root: root }
     }

@@ -8,12 +8,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use contract::frame;
 use http::StatusCode;
 use serde_json::{Value, json};
-use shadow_scorer::demo::{self, Payment, Plan};
-use shadow_scorer::features::WIDTH;
+use suggestions::generator::{self, Payment, Plan};
+use suggestions::features::WIDTH;
 use shadow_scorer::features::drift::{Patience, Reference, Report, Watch};
 use shadow_scorer::metrics::Metrics;
 use shadow_scorer::model::{Alias, Folder, Loaded, Scores};
 use shadow_scorer::store::{Options, Store};
+use suggestions::{application, create_store, open_store};
 
 use crate::batch::{Batch, Seen};
 use crate::scorer::{IDS, Place, Scorer};
@@ -21,14 +22,14 @@ use crate::small_model::alias;
 
 /// The folder of the model that `make model` trained.
 fn trained() -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/registry");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/registry");
     let champion = Folder::new(&root).alias(Alias::Champion).unwrap();
     root.join(champion.expect("no model is trained: run `make model`"))
 }
 
 /// Payments of users that the training did not see.
 fn others(users: u64) -> Vec<Payment> {
-    demo::generate(&Plan { seed: 7, users, ..Plan::default() })
+    generator::generate(&Plan { seed: 7, users, ..Plan::default() })
 }
 
 const DAY: u64 = 86_400;
@@ -37,10 +38,10 @@ const START: u64 = 1_790_553_600;
 
 /// A week in which the payments of the last `days` are asked about, evenly spread, as the champion sees it at its end.
 async fn week(store: &Store, payments: &[Payment], days: i64) -> Report {
-    let model = Arc::new(Loaded::load(&trained(), &Loaded::wanted_schema()).unwrap());
+    let model = Arc::new(Loaded::load(&trained(), &application().schema()).unwrap());
     let manifest = &model.manifest;
     let agreement = manifest.metrics.rest["agreement_with_rules"].as_f64();
-    let reference = Reference::of(&manifest.rest["drift"], agreement, manifest.classes.len());
+    let reference = Reference::of(&model.schema, &manifest.rest["drift"], agreement, manifest.classes.len());
     let watch = Watch::new(reference.expect("run `make ml-train`"), Patience { rows: 500, span: DAY, users: 100 });
 
     let until = payments.last().unwrap().transaction.occurred_at;
@@ -48,7 +49,7 @@ async fn week(store: &Store, payments: &[Payment], days: i64) -> Report {
     let ids: Vec<i64> = recent.filter(|payment| payment.occurred_at > until - days * 86_400).map(|p| p.id).collect();
     let mut found = Vec::new();
     for ids in ids.chunks(500) {
-        found.extend(store.transactions(ids).await.unwrap());
+        found.extend(store.entities(ids).await.unwrap());
     }
     let (mut at, metrics) = (0, Metrics::new().unwrap());
     let seen = |rows: &[f32], classes: &[usize]| {
@@ -66,8 +67,8 @@ async fn a_week_of_the_same_world_moves_nothing() {
     let payments = others(600);
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}", folder.path().join("perch.sqlite").display());
-    let store = Store::create(&url, &Options::default()).await.unwrap();
-    demo::write(&store, &payments, |_, _| {}).await.unwrap();
+    let store = create_store(&url, &Options::default()).await.unwrap();
+    generator::write(&store, &payments, |_, _| {}).await.unwrap();
     // All of the past is looked at again, or what has just happened.
     for days in [180, 7] {
         let report = week(&store, &payments, days).await;
@@ -96,8 +97,8 @@ async fn having_seen(times: i64, flags: &[&str]) -> Scorer {
     for payment in &mut payments {
         payment.transaction.amount_cents *= times;
     }
-    let store = Store::open(&place.store_url(), &Options::default()).await.unwrap();
-    demo::write(&store, &payments, |_, _| {}).await.unwrap();
+    let store = open_store(&place.store_url(), &Options::default()).await.unwrap();
+    generator::write(&store, &payments, |_, _| {}).await.unwrap();
     store.close().await;
 
     // Every row counts here, however slow the machine, and whichever user it is said to be of.

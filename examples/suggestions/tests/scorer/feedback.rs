@@ -6,6 +6,7 @@ use contract::frame;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use shadow_scorer::store::{FeedbackRow, Options, Store, SuggestionEvent};
+use suggestions::open_store;
 
 use crate::batch::{Batch, Seen};
 use crate::scorer::{Answer, Place, Protocol, Scorer};
@@ -116,7 +117,7 @@ async fn the_gateways_pseudonym_must_be_that_of_the_event() {
 #[tokio::test]
 async fn old_feedback_is_forgotten_by_itself() {
     let place = Place::new().await.with_champion();
-    let store = Store::open(&place.store_url(), &Options::default()).await.unwrap();
+    let store = open_store(&place.store_url(), &Options::default()).await.unwrap();
     let row = FeedbackRow {
         key: "event:old".into(),
         event_id: Some("old".into()),
@@ -158,7 +159,7 @@ async fn what_cannot_be_taken_says_why() {
 #[tokio::test]
 async fn events_are_forgotten_once_they_are_old() {
     let place = Place::new().await.with_champion();
-    let store = Store::open(&place.store_url(), &Options::default()).await.unwrap();
+    let store = open_store(&place.store_url(), &Options::default()).await.unwrap();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let event = |days: u64, number: u64| SuggestionEvent {
         event_id: format!("{days}-{number}"),

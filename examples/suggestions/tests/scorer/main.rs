@@ -25,6 +25,6 @@ mod scorer;
 mod batch;
 mod corpus;
 
-#[path = "../support/small_model.rs"]
+#[path = "../../../../shadow-scorer/tests/support/small_model.rs"]
 #[allow(dead_code, unreachable_pub, reason = "shared with the unit tests, each uses a part")]
 mod small_model;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use serde_json::{Value, json};
-use shadow_scorer::model::{Caller, Folder, Lock};
+use shadow_scorer::model::{Caller, Lock};
 
 use crate::scorer::{Place, Scorer};
 use crate::small_model::{Version, alias};
@@ -200,7 +200,7 @@ async fn a_deployment_whose_client_gave_up_does_not_come_true_later_case_a11() {
     let scorer = Arc::new(Scorer::start(&["--registry-poll-ms", "0"]).await);
     let registry = scorer.place.registry();
     scorer.place.version("v2").write(&registry);
-    let held = Lock::take(&Folder::new(&registry), &Caller::always()).unwrap();
+    let held = Lock::take(&registry, &Caller::always()).unwrap();
     let asking = Arc::clone(&scorer);
     let client = tokio::spawn(async move { asking.post("/ml/v2/model/deploy", r#"{"version":"v2"}"#).await.status });
     while open_locks(&registry) < 2 {

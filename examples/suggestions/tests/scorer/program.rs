@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 
-use shadow_scorer::model::{Caller, Folder, Lock};
+use shadow_scorer::model::{Caller, Lock};
 
 use crate::scorer::{Place, TOKEN};
 
@@ -112,7 +112,7 @@ async fn a_termination_signal_ends_it_well() {
 async fn a_termination_signal_ends_it_while_a_change_waits_for_the_registry_case_3b() {
     let place = Place::new().await.with_champion();
     let registry = place.registry().canonicalize().unwrap();
-    let _held = Lock::take(&Folder::new(&registry), &Caller::always()).unwrap();
+    let _held = Lock::take(&registry, &Caller::always()).unwrap();
     let mut command = command(&place, "127.0.0.1:0");
     command.args(["--drain-ms", "0", "--token-file"]).arg(place.token_file());
     let mut running = Running::start(&mut command);

@@ -12,11 +12,12 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 use shadow_scorer::http::{App, bind, serve};
-use shadow_scorer::model::Loaded;
 use shadow_scorer::settings::Raw;
-use shadow_scorer::store::{NewTransaction, Options, Store};
+use shadow_scorer::store::{Options, Store};
+use suggestions::transactions::NewTransaction;
 use sqlx::Connection as _;
 use tempfile::TempDir;
+use suggestions::{application, create_store, transactions};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -54,9 +55,9 @@ pub(crate) const IDS: std::ops::Range<i64> = 1..21;
 impl Place {
     pub(crate) async fn new() -> Self {
         let place = Self { folder: tempfile::tempdir().unwrap(), store: None };
-        let store = Store::create(&place.store_url(), &Options::default()).await.unwrap();
+        let store = create_store(&place.store_url(), &Options::default()).await.unwrap();
         let transactions: Vec<NewTransaction> = IDS.map(transaction).collect();
-        store.add_transactions(&transactions).await.unwrap();
+        transactions::add(&store, &transactions).await.unwrap();
         store.close().await;
         std::fs::write(place.token_file(), TOKEN).unwrap();
         std::fs::set_permissions(place.token_file(), PermissionsExt::from_mode(0o600)).unwrap();
@@ -75,8 +76,8 @@ impl Place {
         let mut connection = sqlx::AnyConnection::connect(&server).await.unwrap();
         sqlx::raw_sql(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut connection).await.unwrap();
         let url = format!("{}/{name}", server.rsplit_once('/').unwrap().0);
-        let store = Store::create(&url, &Options::default()).await.unwrap();
-        store.add_transactions(&IDS.map(transaction).collect::<Vec<_>>()).await.unwrap();
+        let store = create_store(&url, &Options::default()).await.unwrap();
+        transactions::add(&store, &IDS.map(transaction).collect::<Vec<_>>()).await.unwrap();
         store.close().await;
         place.store = Some(url);
         Some(place)
@@ -110,8 +111,8 @@ impl Place {
 }
 
 pub(crate) fn schema() -> Schema {
-    let wanted = Loaded::wanted_schema();
-    Schema(wanted.version, wanted.hash, wanted.width)
+    let wanted = application().schema();
+    Schema(wanted.version, wanted.hash.clone(), wanted.width)
 }
 
 /// Small with cents: coffee; large with cents: groceries; round: a transfer.
@@ -151,7 +152,7 @@ impl Scorer {
         let settings = raw.check(|_| None).unwrap();
         let listener = bind(settings.listen).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let app = App::start(settings).await.unwrap();
+        let app = App::start(settings, application()).await.unwrap();
         let (stop, stopped) = oneshot::channel();
         let serving = serve(listener, Arc::clone(&app), async {
             let _ = stopped.await;

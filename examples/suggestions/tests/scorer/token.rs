@@ -3,6 +3,7 @@
 use http::{Method, StatusCode};
 use serde_json::json;
 use shadow_scorer::store::{Options, Store};
+use suggestions::open_store;
 
 use crate::scorer::{Place, Protocol, Scorer, TOKEN};
 
@@ -74,6 +75,6 @@ async fn feedback_of_a_stranger_makes_no_training_data() {
     let free =
         scorer.post_as_stranger("/ml/suggestions/feedback", r#"{"txn_id":3,"action":"accept","label":"my own"}"#);
     assert_eq!(free.await.status, StatusCode::BAD_REQUEST, "the labels are a closed set");
-    let store = Store::open(&scorer.place.store_url(), &Options::default()).await.unwrap();
+    let store = open_store(&scorer.place.store_url(), &Options::default()).await.unwrap();
     assert_eq!(store.count_labels().await.unwrap(), 0);
 }

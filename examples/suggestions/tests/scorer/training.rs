@@ -2,7 +2,9 @@
 
 use http::StatusCode;
 use serde_json::json;
-use shadow_scorer::store::{LabelSource, NewLabel, NewTransaction, Options, Store};
+use shadow_scorer::store::{LabelSource, NewLabel, Options, Store};
+use suggestions::transactions::NewTransaction;
+use suggestions::{open_store, transactions};
 
 use crate::scorer::{Place, Scorer};
 
@@ -11,9 +13,9 @@ use crate::scorer::{Place, Scorer};
 async fn with_labels(labels: i64, script: &str, flags: &[&str]) -> Scorer {
     let place = Place::new().await.with_champion();
     place.version("v2").write(&place.registry());
-    let store = Store::open(&place.store_url(), &Options::default()).await.unwrap();
+    let store = open_store(&place.store_url(), &Options::default()).await.unwrap();
     let new: Vec<NewTransaction> = (1_000..1_000 + labels).map(transaction).collect();
-    store.add_transactions(&new).await.unwrap();
+    transactions::add(&store, &new).await.unwrap();
     let label = |t: &NewTransaction| NewLabel {
         txn_id: t.id,
         source: LabelSource::Feedback,

@@ -13,9 +13,10 @@ use http_body_util::{BodyExt as _, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
-use shadow_scorer::demo::{self, Payment, Plan};
-use shadow_scorer::rules::backend;
+use suggestions::generator::{self, Payment, Plan};
+use suggestions::rules::backend;
 use shadow_scorer::store::{Options, Store};
+use suggestions::{open_store, transactions};
 
 use crate::batch::{Batch, Seen};
 use crate::scorer::{Place, Scorer};
@@ -30,21 +31,21 @@ const FIRST_ID: i64 = 1_000;
 
 /// Demo payments in the store, whose labels nobody knows but their users.
 async fn with_payments(place: &Place) -> Vec<Payment> {
-    let mut payments = demo::generate(&Plan { users: 60, ..Plan::default() });
+    let mut payments = generator::generate(&Plan { users: 60, ..Plan::default() });
     payments.retain(|payment| payment.label.is_some());
     payments.truncate((REQUESTS + 10) * AT_ONCE);
     for payment in &mut payments {
         payment.transaction.id += FIRST_ID;
     }
-    let store = Store::open(&place.store_url(), &Options::default()).await.unwrap();
+    let store = open_store(&place.store_url(), &Options::default()).await.unwrap();
     let new: Vec<_> = payments.iter().map(|payment| payment.transaction.clone()).collect();
-    store.add_transactions(&new).await.unwrap();
+    transactions::add(&store, &new).await.unwrap();
     payments
 }
 
 /// The reference application over the same store.
 async fn application(place: &Place) -> SocketAddr {
-    let store = Store::open(&place.store_url(), &Options::default()).await.unwrap();
+    let store = open_store(&place.store_url(), &Options::default()).await.unwrap();
     let listener = backend::listen(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(backend::serve(listener, backend::Application::new(store), std::future::pending()));
@@ -88,7 +89,7 @@ async fn say(scorer: &Scorer, answer: &Value, truth: &HashMap<i64, &str>) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn from_traffic_by_feedback_to_a_better_model_and_back() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap();
     let python = root.join(".perch/venv/bin/python");
     assert!(python.exists(), "{} is missing: `setup/run training` makes it", python.display());
     let script = root.join("models/train.py");

@@ -1,18 +1,18 @@
-//! Has what the model sees moved away from what it was trained on?
+//! Drift: how far the rows that a model is given have moved from those that it was trained on.
 //!
 //! For each feature, the population stability index (PSI) between the training distribution, which the manifest holds,
-//! and the last seven days: `Σ (now − then) · ln(now / then)` over the same bins. The merchant's and the memo's hashed
-//! n-grams count as one feature each, by where their mass lies; so does what users filed before, here and overall; and so
-//! do the predicted labels. Below 0.1 nothing has happened; from [`MOVED`] on a feature has moved, and the alert on it
-//! and the guard's signal use the same number.
+//! and the last seven days: `Σ (now − then) · ln(now / then)` over the same bins. The application's [`Layout`] says which
+//! features are compared one by one and which as one, by where their mass lies; the predicted labels are compared too.
+//! Below 0.1 nothing has happened; from [`MOVED`] on a feature has moved, and the alert on it and the guard's signal use
+//! the same number.
 //!
 //! **Edges.** Nothing is said before [`Patience::rows`] rows of [`Patience::users`] users over [`Patience::span`] were
-//! seen (a morning is no sample of a day, and ten users are none of a population), and nothing of hour and weekday before the whole week: "collecting" is a state of its own, not a PSI of 0.
-//! How long a user's history is does not count: it grows by itself with every user that stays, and with it the spread of
-//! each single share, while where the shares' mass lies stays as it was.
+//! seen (a morning is not a sample of a day, nor are ten users one of a population), and nothing of weekly features
+//! before the whole week: "collecting" is a state of its own, not a PSI of 0.
 //!
 //! **Bound.** The window is a ring of hours, each a fixed array of counts, some 700 KiB in all.
 
+mod layout;
 mod reference;
 mod window;
 
@@ -20,6 +20,7 @@ use std::sync::Mutex;
 
 use serde::Serialize;
 
+pub use layout::{Feature, Layout, Mass};
 pub use reference::{NoReference, Reference};
 use window::Window;
 
@@ -96,7 +97,7 @@ impl Watch {
     pub fn add(&self, rows: &[f32], labels: impl IntoIterator<Item = usize>, now: u64) {
         let Ok(mut window) = self.window.lock() else { return };
         let hour = window.hour(now);
-        for (row, label) in rows.chunks_exact(super::WIDTH).zip(labels) {
+        for (row, label) in rows.chunks_exact(self.reference.width.max(1)).zip(labels) {
             self.reference.count(row, label, &mut hour.counts);
             hour.rows += 1;
         }
@@ -154,143 +155,5 @@ impl Report {
             agreement_baseline: None,
             agreement_fell: false,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::demo::{self, Plan};
-    use crate::features::{History, Transaction, WIDTH, encode, schema, transaction};
-
-    /// Rows as they would be served, and what the manifest would say of the same rows.
-    fn rows(seed: u64, scale: f64) -> Vec<f32> {
-        let payments = demo::generate(&Plan { seed, users: 150, ..Plan::default() });
-        let mut rows = vec![0.0; payments.len() * WIDTH];
-        for (row, payment) in rows.chunks_exact_mut(WIDTH).zip(&payments) {
-            let stored = &payment.transaction;
-            #[allow(clippy::cast_precision_loss)]
-            let transaction = Transaction {
-                merchant: stored.merchant.clone(),
-                memo: stored.memo.clone(),
-                amount: Some(stored.amount_cents as f64 / 100.0 * scale),
-                mcc: stored.mcc,
-                channel: stored.channel.clone(),
-                hour: Some(transaction::hour(stored.occurred_at)),
-                weekday: Some(transaction::weekday(stored.occurred_at)),
-                subscription: stored.subscription,
-                p2p: stored.p2p,
-            };
-            encode(&transaction, &History::default(), row).unwrap();
-        }
-        rows
-    }
-
-    fn watch(training: &[f32]) -> Watch {
-        let labels = training.chunks_exact(WIDTH).enumerate().map(|(at, _)| at % 3);
-        let reference = Reference::from_rows(training, labels, 3, Some(0.9));
-        Watch::new(reference, Patience { rows: 500, span: 3_600, users: 100 })
-    }
-
-    /// Spread evenly over `days` from `start`.
-    fn play(watch: &Watch, rows: &[f32], start: u64, days: u64, label: impl Fn(usize) -> usize) -> u64 {
-        let count = rows.len() / WIDTH;
-        for (at, row) in rows.chunks_exact(WIDTH).enumerate() {
-            watch.add(row, [label(at)], start + days * 86_400 * at as u64 / count as u64);
-        }
-        start + days * 86_400
-    }
-
-    const START: u64 = 1_790_000_000;
-
-    #[test]
-    fn a_stable_week_has_no_drift() {
-        let watch = watch(&rows(1, 1.0));
-        let end = play(&watch, &rows(2, 1.0), START, 7, |at| at % 3);
-        let report = watch.report(end - 1, None);
-        assert!(!report.collecting && report.moved.is_empty(), "{:?}", report.psi.first());
-        assert!(report.psi.iter().any(|(name, _)| name == "dow"), "the whole week is there");
-        assert!(!report.asks_for_training());
-    }
-
-    #[test]
-    fn amounts_three_times_as_large_are_named() {
-        let watch = watch(&rows(1, 1.0));
-        let end = play(&watch, &rows(2, 3.0), START, 2, |at| at % 3);
-        let report = watch.report(end, None);
-        assert!(report.moved.iter().all(|name| name.contains("amount")), "{:?}", report.moved);
-        assert!(report.moved.iter().any(|name| name == "abs_amount"), "{:?}", report.psi);
-        assert!(report.asks_for_training());
-    }
-
-    /// Rows of many users stand for rows of few here: what is asked about is the same, only who asks is not.
-    #[test]
-    fn few_users_are_no_population_however_many_rows_they_make_case_a20() {
-        let watch = watch(&rows(1, 1.0));
-        let end = play(&watch, &rows(2, 3.0), START, 2, |at| at % 3);
-        watch.add_agreement(100, 900, end);
-        for users in [1, 10, 99] {
-            let report = watch.report(end, Some(users));
-            assert!(report.collecting && report.moved.is_empty() && report.psi.is_empty(), "{users}: {report:?}");
-            assert!(!report.agreement_fell && !report.asks_for_training(), "{users}: {report:?}");
-        }
-        for users in [Some(100), None] {
-            let report = watch.report(end, users);
-            assert!(!report.moved.is_empty() && report.agreement_fell && report.asks_for_training(), "{users:?}");
-        }
-    }
-
-    #[test]
-    fn other_predictions_are_named() {
-        let watch = watch(&rows(1, 1.0));
-        let end = play(&watch, &rows(2, 1.0), START, 2, |at| usize::from(at % 10 == 0));
-        assert_eq!(watch.report(end, None).moved, [LABEL]);
-    }
-
-    #[test]
-    fn missing_values_are_a_bin_of_their_own() {
-        let mut now = rows(2, 1.0);
-        for row in now.chunks_exact_mut(WIDTH) {
-            row[schema::P2P] = f32::NAN;
-        }
-        let watch = watch(&rows(1, 1.0));
-        let end = play(&watch, &now, START, 2, |at| at % 3);
-        assert_eq!(watch.report(end, None).moved, ["is_p2p"]);
-    }
-
-    #[test]
-    fn too_little_is_no_verdict() {
-        let watch = watch(&rows(1, 1.0));
-        let some = rows(2, 3.0);
-        watch.add(&some[..WIDTH * 400], std::iter::repeat(0), START);
-        watch.add(&some[..WIDTH], [0], START + 7_200);
-        let few = watch.report(START + 7_200, None);
-        assert!(few.collecting && few.psi.is_empty() && !few.asks_for_training());
-        watch.add(&some[..WIDTH * 400], std::iter::repeat(0), START + 7_200);
-        let day = watch.report(START + 7_200, None);
-        assert!(!day.collecting && day.psi.iter().all(|(name, _)| name != "dow" && name != "hour_of_day"));
-    }
-
-    #[test]
-    fn what_is_older_than_the_window_is_forgotten() {
-        let watch = watch(&rows(1, 1.0));
-        let end = play(&watch, &rows(2, 3.0), START, 2, |at| at % 3);
-        assert!(!watch.report(end, None).moved.is_empty());
-        let later = end + 8 * 86_400;
-        assert_eq!(watch.report(later, None).rows, 0);
-        let end = play(&watch, &rows(3, 1.0), later, 2, |at| at % 3);
-        assert!(watch.report(end, None).moved.is_empty());
-        // A clock that is set back must not panic or bring old counts to life.
-        assert!(watch.report(START, None).rows <= watch.report(end, None).rows);
-    }
-
-    #[test]
-    fn agreement_is_held_against_its_baseline() {
-        let watch = watch(&rows(1, 1.0));
-        assert_eq!(watch.report(START, None).agreement, None);
-        watch.add_agreement(850, 150, START);
-        assert!(!watch.report(START, None).agreement_fell, "0.85 of 0.9 is not a tenth less");
-        watch.add_agreement(700, 300, START);
-        assert!(watch.report(START, None).agreement_fell);
     }
 }

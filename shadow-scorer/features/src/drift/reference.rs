@@ -3,83 +3,40 @@
 use serde_json::{Map, Value};
 
 use super::LABEL;
-use crate::features::SCHEMA;
-#[cfg(test)]
-use crate::features::WIDTH;
-use crate::features::history::LABELS;
-use crate::features::schema::{DENSE_WIDTH, Group, MEMO_BINS, MERCHANT_BINS, SHARE, SHARE_HERE};
+use super::layout::{Feature, Layout, Mass};
+use crate::Schema;
 
-/// Blocks over which an n-gram's mass is counted.
-const BLOCKS: usize = 32;
 /// A share never counts as less: an empty bin would be infinitely far away.
 const LEAST: f64 = 1e-4;
 
 /// One feature's bins: `edges.len() + 1` of them and one for missing values; a value belongs to the first bin whose edge
 /// is not below it.
 #[derive(Debug, Clone, PartialEq)]
-struct Named {
-    name: String,
-    /// Its place in a row.
-    place: usize,
+struct FeatureBins {
+    feature: Feature,
     edges: Vec<f32>,
     /// Training's share of each bin, the missing last.
     shares: Vec<f64>,
-    /// Only a whole week is a sample of it.
-    weekly: bool,
 }
 
-/// Features that count as one, by where their mass lies.
-#[derive(Debug, Clone, Copy)]
-struct Together {
-    name: &'static str,
-    /// In the manifest's `drift`.
-    pointer: &'static str,
-    from: usize,
-    width: usize,
-    blocks: usize,
-    /// What a mass of 1 counts: n-grams are whole numbers, shares are not.
-    unit: f32,
+/// Training's share of each block of a [`Mass`].
+#[derive(Debug, Clone, PartialEq)]
+struct MassBlocks {
+    mass: Mass,
+    shares: Vec<f64>,
 }
 
-const TOGETHER: [Together; 4] = [
-    Together {
-        name: "merchant_gram",
-        pointer: "/grams/merchant",
-        from: DENSE_WIDTH,
-        width: MERCHANT_BINS,
-        blocks: BLOCKS,
-        unit: 1.0,
-    },
-    Together {
-        name: "memo_gram",
-        pointer: "/grams/memo",
-        from: DENSE_WIDTH + MERCHANT_BINS,
-        width: MEMO_BINS,
-        blocks: BLOCKS,
-        unit: 1.0,
-    },
-    Together {
-        name: "share_here",
-        pointer: "/history/share_here",
-        from: SHARE_HERE,
-        width: LABELS,
-        blocks: LABELS,
-        unit: 1_000.0,
-    },
-    Together { name: "share", pointer: "/history/share", from: SHARE, width: LABELS, blocks: LABELS, unit: 1_000.0 },
-];
-
-impl Together {
+impl Mass {
     fn count(&self, row: &[f32], counts: &mut [u32]) {
         let mass = row.get(self.from..self.from + self.width).unwrap_or_default();
-        for (block, mass) in mass.chunks((self.width / self.blocks).max(1)).enumerate() {
+        for (block, mass) in mass.chunks(self.width.checked_div(self.blocks).unwrap_or(1).max(1)).enumerate() {
             #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // a count, far below 2^24
             add(counts, block, (mass.iter().sum::<f32>() * self.unit) as u32);
         }
     }
 }
 
-impl Named {
+impl FeatureBins {
     fn bin(&self, value: f32) -> usize {
         if value.is_nan() { self.edges.len() + 1 } else { self.edges.partition_point(|edge| *edge < value) }
     }
@@ -88,11 +45,12 @@ impl Named {
 /// What training looked like.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reference {
-    named: Vec<Named>,
-    /// Training's shares of mass, in the order of [`TOGETHER`].
-    together: [Vec<f64>; TOGETHER.len()],
+    /// Numbers in a row.
+    pub(super) width: usize,
+    features: Vec<FeatureBins>,
+    masses: Vec<MassBlocks>,
     labels: Vec<f64>,
-    /// Share of items on which the rules, where they have an opinion, and the model agreed.
+    /// Share of items on which the baseline, where it has an opinion, and the model agreed.
     pub(super) agreement: Option<f64>,
 }
 
@@ -102,126 +60,79 @@ pub struct Reference {
 pub struct NoReference(String);
 
 impl Reference {
-    /// From a manifest's `drift` and `metrics.agreement_with_rules`; `classes` is how many the model has.
+    /// From a manifest's `drift` and `metrics.agreement_with_rules`, for rows of `schema`; `classes` is how many the
+    /// model has.
     ///
     /// # Errors
     /// Names the part that is missing.
-    pub fn of(drift: &Value, agreement: Option<f64>, classes: usize) -> Result<Self, NoReference> {
+    pub fn of(schema: &Schema, drift: &Value, agreement: Option<f64>, classes: usize) -> Result<Self, NoReference> {
         let missing = |part: &str| NoReference(part.to_owned());
-        let features = drift.get("features").and_then(Value::as_object).ok_or_else(|| missing("features"))?;
-        let named = watched()
-            .map(|(place, name, weekly)| named(features, place, name, weekly).ok_or_else(|| missing(name)))
-            .collect::<Result<_, _>>()?;
+        let Layout { features, masses } = &schema.drift;
+        let given = drift.get("features").and_then(Value::as_object).ok_or_else(|| missing("features"))?;
         let list = |pointer: &str, len: usize| {
             drift.pointer(pointer).and_then(numbers).filter(|list| list.len() == len).ok_or_else(|| missing(pointer))
         };
-        let mut together = [const { Vec::new() }; TOGETHER.len()];
-        for (shares, of) in together.iter_mut().zip(&TOGETHER) {
-            *shares = list(of.pointer, of.blocks)?;
-        }
-        Ok(Self { named, together, labels: list("/labels", classes)?, agreement })
+        let features = features.iter().map(|feature| bins(given, feature).ok_or_else(|| missing(&feature.name)));
+        let features = features.collect::<Result<_, _>>()?;
+        let blocks = |mass: &Mass| Ok(MassBlocks { mass: *mass, shares: list(mass.pointer, mass.blocks)? });
+        let masses = masses.iter().map(blocks).collect::<Result<_, _>>()?;
+        Ok(Self { width: schema.width, features, masses, labels: list("/labels", classes)?, agreement })
     }
 
     /// How many counts there are in all.
     pub(super) fn bins(&self) -> usize {
-        let named = self.named.iter().map(|named| &named.shares);
-        named.chain(&self.together).chain([&self.labels]).map(Vec::len).sum()
+        let features = self.features.iter().map(|bins| &bins.shares);
+        features.chain(self.masses.iter().map(|blocks| &blocks.shares)).chain([&self.labels]).map(Vec::len).sum()
     }
 
     /// Counts a row and its predicted class.
     pub(super) fn count(&self, row: &[f32], label: usize, counts: &mut [u32]) {
         let mut rest = counts;
-        for named in &self.named {
-            let Some((mine, others)) = rest.split_at_mut_checked(named.shares.len()) else { return };
-            add(mine, named.bin(row.get(named.place).copied().unwrap_or(f32::NAN)), 1);
+        for bins in &self.features {
+            let Some((mine, others)) = rest.split_at_mut_checked(bins.shares.len()) else { return };
+            add(mine, bins.bin(row.get(bins.feature.place).copied().unwrap_or(f32::NAN)), 1);
             rest = others;
         }
-        for of in &TOGETHER {
-            let Some((mine, others)) = rest.split_at_mut_checked(of.blocks) else { return };
-            of.count(row, mine);
+        for MassBlocks { mass, .. } in &self.masses {
+            let Some((mine, others)) = rest.split_at_mut_checked(mass.blocks) else { return };
+            mass.count(row, mine);
             rest = others;
         }
         add(rest, label, 1);
     }
 
-    /// PSI of each feature; hour and weekday only of a whole week.
+    /// PSI of each feature; that of a weekly one only of a whole week.
     pub(super) fn compare(&self, counts: &[u64], whole_week: bool) -> Vec<(String, f64)> {
-        let mut found = Vec::with_capacity(self.named.len() + TOGETHER.len() + 1);
+        let mut found = Vec::with_capacity(self.features.len() + self.masses.len() + 1);
         let mut rest = counts;
         let mut take = |shares: &[f64]| {
             let (mine, others) = rest.split_at_checked(shares.len())?;
             rest = others;
             psi(shares, mine)
         };
-        for named in &self.named {
-            let psi = take(&named.shares);
-            if whole_week || !named.weekly {
-                found.extend(psi.map(|psi| (named.name.clone(), psi)));
+        for FeatureBins { feature, shares, .. } in &self.features {
+            let psi = take(shares);
+            if whole_week || !feature.weekly {
+                found.extend(psi.map(|psi| (feature.name.clone(), psi)));
             }
         }
-        for (of, shares) in TOGETHER.iter().zip(&self.together) {
-            found.extend(take(shares).map(|psi| (of.name.to_owned(), psi)));
+        for MassBlocks { mass, shares } in &self.masses {
+            found.extend(take(shares).map(|psi| (mass.name.to_owned(), psi)));
         }
         found.extend(take(&self.labels).map(|psi| (LABEL.to_owned(), psi)));
         found
     }
-
-    /// The distribution of `rows` themselves, as training would write it.
-    #[cfg(test)]
-    pub(super) fn from_rows(
-        rows: &[f32],
-        labels: impl IntoIterator<Item = usize>,
-        classes: usize,
-        agreement: Option<f64>,
-    ) -> Self {
-        let named = watched().map(|(place, name, weekly)| {
-            let mut values: Vec<f32> =
-                rows.chunks_exact(WIDTH).map(|row| row[place]).filter(|value| !value.is_nan()).collect();
-            values.sort_unstable_by(f32::total_cmp);
-            let mut edges: Vec<f32> =
-                (1..10).filter_map(|tenth| values.get(values.len() * tenth / 10).copied()).collect();
-            edges.dedup();
-            Named { name: name.to_owned(), place, shares: vec![0.0; edges.len() + 2], edges, weekly }
-        });
-        let mut reference = Self {
-            named: named.collect(),
-            together: TOGETHER.map(|of| vec![0.0; of.blocks]),
-            labels: vec![0.0; classes],
-            agreement,
-        };
-        let mut counts = vec![0_u32; reference.bins()];
-        for (row, label) in rows.chunks_exact(WIDTH).zip(labels) {
-            reference.count(row, label, &mut counts);
-        }
-        let mut rest = counts.as_slice();
-        let parts = reference.named.iter_mut().map(|named| &mut named.shares);
-        for shares in parts.chain(&mut reference.together).chain([&mut reference.labels]) {
-            let (mine, others) = rest.split_at(shares.len());
-            let sum: u32 = mine.iter().sum();
-            *shares = mine.iter().map(|count| f64::from(*count) / f64::from(sum.max(1))).collect();
-            rest = others;
-        }
-        reference
-    }
 }
 
-/// The features that are watched one by one: place, name, and whether only a whole week is a sample. A history's length
-/// grows by itself with every user that stays, and with it every single share's spread.
-fn watched() -> impl Iterator<Item = (usize, &'static str, bool)> {
-    let dense = SCHEMA.features().iter().take(DENSE_WIDTH).enumerate();
-    dense
-        .filter(|(_, feature)| feature.group != Group::History)
-        .map(|(place, feature)| (place, feature.name.as_str(), feature.group == Group::Time))
-}
-
-fn named(features: &Map<String, Value>, place: usize, name: &str, weekly: bool) -> Option<Named> {
-    let of = features.get(name)?;
+fn bins(given: &Map<String, Value>, feature: &Feature) -> Option<FeatureBins> {
+    let of = given.get(&feature.name)?;
     #[allow(clippy::cast_possible_truncation)] // they were f32 values in training
     let edges: Vec<f32> = numbers(of.get("edges")?)?.into_iter().map(|edge| edge as f32).collect();
     let mut shares = numbers(of.get("shares")?)?;
     shares.push(of.get("missing")?.as_f64()?);
     let ordered = edges.windows(2).all(|pair| matches!(pair, [a, b] if a < b));
-    (ordered && shares.len() == edges.len() + 2).then(|| Named { name: name.to_owned(), place, edges, shares, weekly })
+    let fits = ordered && shares.len() == edges.len() + 2;
+    fits.then(|| FeatureBins { feature: feature.clone(), edges, shares })
 }
 
 fn numbers(value: &Value) -> Option<Vec<f64>> {
@@ -262,24 +173,28 @@ mod tests {
         assert!(psi(&[1.0, 0.0], &[0, 10]).unwrap().is_finite());
     }
 
+    fn schema() -> Schema {
+        let feature = |name: &str, place, weekly| Feature { name: name.into(), place, weekly };
+        let mass = |name, pointer, from| Mass { name, pointer, from, width: 64, blocks: 32, unit: 1.0 };
+        let features = vec![feature("amount", 0, false), feature("dow", 1, true)];
+        let masses = vec![mass("merchant_gram", "/grams/merchant", 2), mass("memo_gram", "/grams/memo", 66)];
+        Schema { width: 130, drift: Layout { features, masses }, ..Schema::default() }
+    }
+
     fn manifest() -> Value {
-        let features: Map<String, Value> = watched()
-            .map(|(_, name, _)| {
-                (name.to_owned(), json!({"edges": [0.5, 2.0], "shares": [0.2, 0.3, 0.4], "missing": 0.1}))
-            })
-            .collect();
-        let (blocks, labels) = (vec![1.0 / 32.0; BLOCKS], vec![1.0 / 21.0; LABELS]);
+        let feature = json!({"edges": [0.5, 2.0], "shares": [0.2, 0.3, 0.4], "missing": 0.1});
+        let blocks = vec![1.0 / 32.0; 32];
         json!({
-            "rows": 10, "features": features, "labels": [0.5, 0.5],
-            "grams": {"merchant": blocks, "memo": blocks}, "history": {"share_here": labels, "share": labels},
+            "rows": 10, "features": {"amount": feature, "dow": feature}, "labels": [0.5, 0.5],
+            "grams": {"merchant": blocks, "memo": blocks},
         })
     }
 
     #[test]
     fn a_manifest_is_read_and_values_fall_where_training_put_them() {
-        let reference = Reference::of(&manifest(), Some(0.9), 2).unwrap();
-        let named = &reference.named[0];
-        let bins = [f32::NEG_INFINITY, 0.5, 0.6, 2.0, 2.1, f32::NAN].map(|value| named.bin(value));
+        let reference = Reference::of(&schema(), &manifest(), Some(0.9), 2).unwrap();
+        let feature = &reference.features[0];
+        let bins = [f32::NEG_INFINITY, 0.5, 0.6, 2.0, 2.1, f32::NAN].map(|value| feature.bin(value));
         assert_eq!(bins, [0, 0, 1, 1, 2, 3]);
     }
 
@@ -287,8 +202,12 @@ mod tests {
     fn what_is_missing_in_a_manifest_is_named() {
         let mut without = manifest();
         without["features"]["amount"] = json!({"edges": [1.0], "shares": [1.0], "missing": 0.0});
-        assert!(Reference::of(&without, None, 2).unwrap_err().to_string().contains("drift.amount"));
-        assert!(Reference::of(&manifest(), None, 3).unwrap_err().to_string().contains("labels"));
-        assert!(Reference::of(&json!({}), None, 3).unwrap_err().to_string().contains("features"));
+        let error = |drift: &Value, classes| Reference::of(&schema(), drift, None, classes).unwrap_err().to_string();
+        assert!(error(&without, 2).contains("drift.amount"));
+        assert!(error(&manifest(), 3).contains("labels"));
+        assert!(error(&json!({}), 3).contains("features"));
+        without = manifest();
+        without["grams"] = json!({"merchant": [1.0]});
+        assert!(error(&without, 2).contains("grams/merchant"));
     }
 }

@@ -4,11 +4,11 @@ use std::io;
 use std::sync::{Arc, MutexGuard};
 
 use super::{Registry, Seen};
-use crate::model::folder::Alias;
-use crate::model::loaded::Loaded;
-use crate::model::lock::{Caller, Lock, LockError};
-use crate::model::policy::{self, Decision};
-use crate::model::refusal::Refusal;
+use crate::folder::Alias;
+use crate::loaded::Loaded;
+use crate::lock::{Caller, Lock, LockError};
+use crate::policy::{self, Decision};
+use crate::refusal::Refusal;
 
 /// A change that did not happen. What served goes on.
 #[derive(Debug, thiserror::Error)]
@@ -137,7 +137,7 @@ impl Registry {
 
     /// The lock first: while it is waited for, looking at the aliases goes on.
     fn turn(&self, caller: &Caller) -> Result<(Lock, MutexGuard<'_, Seen>), ChangeError> {
-        let lock = Lock::take(&self.folder, caller).map_err(|error| match error {
+        let lock = Lock::take(self.folder.root(), caller).map_err(|error| match error {
             LockError::Folder(source) => self.fault(source),
             error => error.into(),
         })?;

@@ -18,15 +18,15 @@ use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::time::{Instant, SystemTime};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use scorer_features::Schema;
+use scorer_metrics::{self as metrics, Metrics};
 
 pub use self::change::{ChangeError, Changed};
 use self::retry::{Retry, Stamp, stamp};
 use super::folder::{Alias, Folder};
 use super::loaded::Loaded;
 use super::lock::{Caller, LockError};
-use super::manifest::FeatureSchema;
 use super::refusal::Refusal;
-use crate::metrics::{self, Metrics};
 
 /// A model that was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +47,7 @@ pub struct Refused {
 #[derive(Debug)]
 pub struct Registry {
     folder: Folder,
-    wanted: FeatureSchema,
+    schema: Arc<Schema>,
     metrics: Arc<Metrics>,
     champion: ArcSwapOption<Loaded>,
     challenger: ArcSwapOption<Loaded>,
@@ -85,12 +85,12 @@ enum Load {
 }
 
 impl Registry {
-    /// A registry at `folder` for models of the feature schema `wanted`. Nothing is loaded yet: see [`Self::reload`].
+    /// A registry at `folder` for models of the feature schema `schema`. Nothing is loaded yet: see [`Self::reload`].
     #[must_use]
-    pub fn new(folder: Folder, wanted: FeatureSchema, metrics: Arc<Metrics>) -> Self {
+    pub fn new(folder: Folder, schema: Arc<Schema>, metrics: Arc<Metrics>) -> Self {
         Self {
             folder,
-            wanted,
+            schema,
             metrics,
             champion: ArcSwapOption::empty(),
             challenger: ArcSwapOption::empty(),
@@ -157,7 +157,7 @@ impl Registry {
     }
 
     fn load(&self, seen: &mut Seen, version: &str) -> Result<Arc<Loaded>, Refusal> {
-        let loaded = Loaded::load(&self.folder.version(version)?, &self.wanted)?;
+        let loaded = Loaded::load(&self.folder.version(version)?, &self.schema)?;
         match seen.fingerprints.get(version) {
             Some(first) if *first != loaded.fingerprint => return Err(Refusal::Changed(version.to_owned())),
             Some(_) => {}

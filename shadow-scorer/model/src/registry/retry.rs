@@ -9,8 +9,8 @@ use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::Refused;
-use crate::model::manifest::{MANIFEST, MODEL, REFERENCE};
-use crate::model::refusal::Refusal;
+use crate::manifest::{MANIFEST, MODEL, REFERENCE};
+use crate::refusal::Refusal;
 
 const FIRST: Duration = Duration::from_secs(2);
 const LONGEST: Duration = Duration::from_secs(60);
@@ -55,7 +55,7 @@ impl Retry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Alias;
+    use crate::Alias;
 
     fn refused(reason: &'static str) -> Vec<Refused> {
         let (version, message) = ("v2".to_owned(), String::new());

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use super::*;
-use crate::model::small_model::{SWAPPED, Schema, Version, alias, edit_manifest, sha256};
-use crate::model::{Client, Lock, Rows};
+use crate::small_model::{SWAPPED, Schema, Version, alias, edit_manifest, sha256};
+use crate::{Client, Lock, Rows};
 
 const WIDTH: usize = 6;
 
@@ -15,8 +15,8 @@ fn schema() -> Schema {
     Schema(1, "abc".into(), WIDTH)
 }
 
-fn wanted() -> FeatureSchema {
-    FeatureSchema { version: 1, hash: "abc".into(), width: WIDTH }
+fn wanted() -> Arc<scorer_features::Schema> {
+    Arc::new(scorer_features::Schema { version: 1, hash: "abc".into(), width: WIDTH, ..Default::default() })
 }
 
 fn registry(root: &Path) -> Registry {
@@ -83,6 +83,7 @@ const DAMAGES: [Damage; 9] = [
 #[test]
 fn a_damaged_version_is_refused_with_its_reason_and_the_champion_goes_on() {
     for (reason, damage) in DAMAGES {
+        assert!(scorer_metrics::REFUSALS.contains(&reason), "{reason}");
         let (root, registry) = with_champion();
         damage(&Version::new("v2", &schema()).write(root.path()));
         alias(root.path(), "champion", "v2");
@@ -265,7 +266,7 @@ fn a_file_that_could_not_be_read_for_a_moment_is_read_again_case_a5() {
 fn while_something_holds_the_lock_changes_end_and_aliases_are_followed_case_a11() {
     let (root, registry) = with_champion();
     Version::new("v2", &schema()).write(root.path());
-    let held = Lock::take(registry.folder(), &Caller::always()).unwrap();
+    let held = Lock::take(registry.folder().root(), &Caller::always()).unwrap();
     let hasty = Caller::always().waiting(std::time::Duration::from_millis(1));
     for error in [
         registry.deploy("v2", false, &hasty).unwrap_err(),
