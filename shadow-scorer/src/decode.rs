@@ -37,7 +37,7 @@ impl DecodeFault {
 
 /// The encoding as a label value.
 #[must_use]
-pub const fn name(encoding: Encoding) -> &'static str {
+pub(crate) const fn name(encoding: Encoding) -> &'static str {
     match encoding {
         Encoding::Identity => "identity",
         Encoding::Gzip => "gzip",
@@ -52,7 +52,7 @@ pub const fn name(encoding: Encoding) -> &'static str {
 ///
 /// # Errors
 /// See [`DecodeFault`].
-pub async fn decode(encoding: Encoding, body: &[u8], limit: usize) -> Result<Cow<'_, [u8]>, DecodeFault> {
+pub(crate) async fn decode(encoding: Encoding, body: &[u8], limit: usize) -> Result<Cow<'_, [u8]>, DecodeFault> {
     let decoded = match encoding {
         Encoding::Identity if body.len() > limit => return Err(DecodeFault::TooLarge(limit)),
         Encoding::Identity => return Ok(Cow::Borrowed(body)),

@@ -8,10 +8,10 @@ use scorer_store::{EntityReader, Options, Reading, Store, StoreError};
 use serde_json::{Map, Value};
 use shadow_scorer::{Application, Exporting};
 
+use crate::export;
 use crate::features::{History, SCHEMA, drift_layout, request};
 use crate::labels::SPENDING_LABELS;
 use crate::transactions::{self, TransactionWithHistory};
-use crate::export;
 
 /// Suggestions of spending labels for transactions.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 /// A number that an array can hold.
-pub trait Element: Copy {
+pub(crate) trait Element: Copy {
     /// numpy's name of the type.
     const DESCR: &'static str;
     /// Appends its bytes, lowest first.
@@ -30,7 +30,7 @@ const HEADER: usize = 128;
 
 /// A one-dimensional array being written. Without [`Array::finish`] the file keeps a length of 0.
 #[derive(Debug)]
-pub struct Array<T> {
+pub(crate) struct Array<T> {
     out: BufWriter<File>,
     len: u64,
     path: PathBuf,
@@ -42,7 +42,7 @@ impl<T: Element> Array<T> {
     ///
     /// # Errors
     /// When the file cannot be made.
-    pub fn create(path: &Path) -> std::io::Result<Self> {
+    pub(crate) fn create(path: &Path) -> std::io::Result<Self> {
         let mut out = BufWriter::with_capacity(1 << 16, File::create(path)?);
         out.write_all(&header(T::DESCR, 0))?;
         Ok(Self { out, len: 0, path: path.to_owned(), of: std::marker::PhantomData })
@@ -52,28 +52,22 @@ impl<T: Element> Array<T> {
     ///
     /// # Errors
     /// When the disk does not take it.
-    pub fn push(&mut self, value: T) -> std::io::Result<()> {
+    pub(crate) fn push(&mut self, value: T) -> std::io::Result<()> {
         self.len += 1;
         value.write(&mut self.out)
     }
 
     /// How many numbers it has.
     #[must_use]
-    pub const fn len(&self) -> u64 {
+    pub(crate) const fn len(&self) -> u64 {
         self.len
-    }
-
-    /// Has it none?
-    #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.len == 0
     }
 
     /// Writes the length, and hands back where the array is.
     ///
     /// # Errors
     /// When the disk does not take it.
-    pub fn finish(mut self) -> std::io::Result<PathBuf> {
+    pub(crate) fn finish(mut self) -> std::io::Result<PathBuf> {
         self.out.flush()?;
         let mut file = self.out.into_inner().map_err(std::io::IntoInnerError::into_error)?;
         file.seek(SeekFrom::Start(0))?;

@@ -77,7 +77,9 @@ async fn answer(mut call: Call) -> Result<Answer, HttpError> {
     let scores = Scores::of(&[&model], &found, &app.metrics).await.pop().transpose()?;
     let least = app.settings.live.min_confidence;
     let items: Vec<Item> = match &scores {
-        Some(scores) => (0..).zip(&found).map(|(row, one)| item(scores, row, one.as_ref(), request.top_k, least)).collect(),
+        Some(scores) => {
+            (0..).zip(&found).map(|(row, one)| item(scores, row, one.as_ref(), request.top_k, least)).collect()
+        }
         None => Vec::new(),
     };
     app.metrics.live_items.inc_by(u64::try_from(items.len()).unwrap_or(u64::MAX));

@@ -75,13 +75,7 @@ impl Noise {
 
 impl Turn {
     /// Asks the model again, which said `first` of the transactions `found`.
-    pub(super) async fn model(
-        self,
-        model: Arc<Loaded>,
-        found: Vec<Arc<dyn Entity>>,
-        least: f32,
-        first: Labels,
-    ) {
+    pub(super) async fn model(self, model: Arc<Loaded>, found: Vec<Arc<dyn Entity>>, least: f32, first: Labels) {
         let Some(Ok(scores)) = Scores::of(&[&model], &found, &self.metrics).await.pop() else { return };
         let label = |row| scores.top(row, least).map(|scored| scored.label.to_owned());
         let again: Labels = (0..).zip(&found).map(|(row, one)| (one.id().to_string(), label(row))).collect();

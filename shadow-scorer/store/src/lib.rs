@@ -135,7 +135,8 @@ impl Store {
     /// # Errors
     /// As [`Store::open`].
     pub async fn beside(&self, options: &Options) -> Result<Self, StoreError> {
-        let other = Self::connect(self.place.clone(), options, Arc::clone(&self.reader), Arc::clone(&self.health)).await?;
+        let other =
+            Self::connect(self.place.clone(), options, Arc::clone(&self.reader), Arc::clone(&self.health)).await?;
         Ok(Self { cache: self.cache.clone(), pending: self.pending.clone(), ..other })
     }
 

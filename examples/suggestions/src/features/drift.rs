@@ -93,7 +93,7 @@ mod tests {
     /// The manifest's `drift` of `rows`, as training would write it; a third of the labels is of each class.
     fn distribution(rows: &[f32]) -> Value {
         let mut manifest = json!({"features": {}, "grams": {}, "history": {}, "labels": vec![1.0 / 3.0; 3]});
-        let Layout { features, masses } = super::layout();
+        let Layout { features, masses } = layout();
         let features: Map<String, Value> = features
             .into_iter()
             .map(|Feature { name, place, .. }| {

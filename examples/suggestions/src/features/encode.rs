@@ -2,9 +2,9 @@
 
 use super::history::History;
 use super::layout::{self, DENSE_WIDTH, Dense, MEMO_BINS, MERCHANT_BINS, WIDTH, flag};
+use super::ngrams;
 use super::text::{self, Normalised};
 use super::transaction::{self, Transaction};
-use super::ngrams;
 
 /// Writes the row of `transaction` into `row`.
 ///

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use suggestions::generator::{self, Plan};
 use suggestions::export;
 use suggestions::features::{self, WIDTH};
+use suggestions::generator::{self, Plan};
 
 use crate::fixture::{each, found};
 

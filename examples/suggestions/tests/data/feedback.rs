@@ -6,8 +6,8 @@ use shadow_scorer::feedback::{
     record,
 };
 use shadow_scorer::store::{LabelSource, NewLabel, Recorded, Store, SuggestionEvent};
-use suggestions::transactions;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, Executor};
+use suggestions::transactions;
 
 use crate::fixture::{day, each, transaction};
 

@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use shadow_scorer::store::{Options, Store, StoreError};
-use suggestions::transactions::{NewTransaction, TransactionWithHistory};
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, Executor};
-use tempfile::TempDir;
 use suggestions::create_store;
+use suggestions::transactions::{NewTransaction, TransactionWithHistory};
+use tempfile::TempDir;
 
 /// A store of its own, gone when dropped.
 pub(crate) struct Fresh {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use shadow_scorer::store::{Store, StoreError};
+use shadow_scorer::store::StoreError;
 use suggestions::{open_store, transactions};
 
 use crate::fixture::{each, options, postgres};

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use contract::names::{Arm, Cohort};
-use shadow_scorer::store::{CountBatch, Options, PairRow, Store, StoreError, SuggestionEvent};
-use suggestions::{open_store, transactions};
+use shadow_scorer::store::{CountBatch, Options, PairRow, StoreError, SuggestionEvent};
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, Executor};
+use suggestions::{open_store, transactions};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -177,7 +177,7 @@ async fn after_a_failover_one_write_fails_and_the_next_goes_to_the_new_primary()
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    until_done(async || transactions::count(store).await).await;
+    until_done(async || transactions::count(&store).await).await;
     // Those that begin from here on are the new one's.
     set("off").await;
     let refused = store.add_events(&[event("e1")]).await.unwrap_err();

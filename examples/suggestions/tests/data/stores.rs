@@ -1,8 +1,8 @@
 //! What is put in comes out, with the history that was known at the time.
 
-use suggestions::features::layout::{PAST, PAST_HERE, SHARE, SHARE_HERE};
-use suggestions::features::WIDTH;
 use shadow_scorer::store::{LabelSource, NewLabel, Store, SuggestionEvent};
+use suggestions::features::WIDTH;
+use suggestions::features::layout::{PAST, PAST_HERE, SHARE, SHARE_HERE};
 use suggestions::{create_store, open_store, transactions};
 
 use crate::fixture::{day, each, found, transaction};
@@ -58,7 +58,9 @@ async fn every_column_comes_back() {
 async fn a_history_holds_what_was_known_then_and_nothing_else() {
     for fresh in each().await {
         let store = &fresh.store;
-        transactions::add(store, &[
+        transactions::add(
+            store,
+            &[
                 transaction(1, "a", day(1), "TARGET T-01"),
                 transaction(2, "a", day(2), "SHELL OIL"),
                 transaction(3, "a", day(3), "TARGET T-02"), // labelled too late
@@ -66,9 +68,10 @@ async fn a_history_holds_what_was_known_then_and_nothing_else() {
                 transaction(5, "a", day(5), "TARGET T-04"),
                 transaction(6, "a", day(5), "TARGET T-05"), // at the same moment
                 transaction(7, "a", day(9), "TARGET T-06"), // in the future
-            ])
-            .await
-            .unwrap();
+            ],
+        )
+        .await
+        .unwrap();
         let user = LabelSource::User;
         store
             .put_labels(&[

@@ -24,13 +24,13 @@ fn trainer(folder: &Path, script: &str, deadline: Duration) -> Trainer {
     std::fs::write(folder.join("train.sh"), script).unwrap();
     Trainer::new(
         Plan {
-        python: "/bin/sh".into(),
-        script: folder.join("train.sh"),
-        registry: folder.join("registry"),
-        work: folder.join("work"),
-        deadline,
-        deploy: Deploy::Policy,
-    },
+            python: "/bin/sh".into(),
+            script: folder.join("train.sh"),
+            registry: folder.join("registry"),
+            work: folder.join("work"),
+            deadline,
+            deploy: Deploy::Policy,
+        },
         application(),
     )
 }
@@ -140,13 +140,13 @@ async fn a_missing_environment_says_how_to_make_it() {
     let folder = tempfile::tempdir().unwrap();
     let trainer = Trainer::new(
         Plan {
-        python: folder.path().join("no-python"),
-        script: folder.path().join("no-script"),
-        registry: folder.path().join("registry"),
-        work: folder.path().join("work"),
-        deadline: LONG,
-        deploy: Deploy::Challenger,
-    },
+            python: folder.path().join("no-python"),
+            script: folder.path().join("no-script"),
+            registry: folder.path().join("registry"),
+            work: folder.path().join("work"),
+            deadline: LONG,
+            deploy: Deploy::Challenger,
+        },
         application(),
     );
     let error = trainer.train(&fresh.store, None).await.unwrap_err().to_string();

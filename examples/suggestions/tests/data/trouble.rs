@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use shadow_scorer::features::Entity;
-use shadow_scorer::store::{LabelSource, NewLabel, Options, Store, StoreError};
+use shadow_scorer::store::{LabelSource, NewLabel, Options, StoreError};
+use sqlx::{AnyConnection, Connection, Executor};
 use suggestions::transactions::NewTransaction;
 use suggestions::{open_store, transactions};
-use sqlx::{AnyConnection, Connection, Executor};
 
 use crate::fixture::{day, each, found, options, postgres, transaction};
 
@@ -218,11 +218,11 @@ async fn a_write_that_another_program_blocks_ends_in_an_error() {
     let mut other = AnyConnection::connect(&fresh.url).await.unwrap();
     other.execute("BEGIN IMMEDIATE").await.unwrap();
     let new: [NewTransaction; 1] = [transaction(1, "a", day(1), "X")];
-    let error = transactions::add(store, &new).await.unwrap_err();
+    let error = transactions::add(&store, &new).await.unwrap_err();
     assert!(matches!(error, StoreError::Locked { .. } | StoreError::Late { .. }), "{error:?}");
-    assert_eq!(transactions::count(store).await.unwrap(), 0, "readers do not wait for a writer");
+    assert_eq!(transactions::count(&store).await.unwrap(), 0, "readers do not wait for a writer");
     other.execute("ROLLBACK").await.unwrap();
-    transactions::add(store, &new).await.unwrap();
+    transactions::add(&store, &new).await.unwrap();
 }
 
 #[tokio::test]
@@ -235,8 +235,8 @@ async fn a_read_that_the_server_holds_up_ends_in_an_error() {
     let mut other = AnyConnection::connect(&fresh.url).await.unwrap();
     other.execute("BEGIN").await.unwrap();
     other.execute("LOCK TABLE transactions IN ACCESS EXCLUSIVE MODE").await.unwrap();
-    let error = found(store, &[1]).await.unwrap_err();
+    let error = found(&store, &[1]).await.unwrap_err();
     assert!(matches!(error, StoreError::Late { .. }), "{error:?}");
     other.execute("ROLLBACK").await.unwrap();
-    assert!(found(store, &[1]).await.unwrap().is_empty(), "the pool is whole again");
+    assert!(found(&store, &[1]).await.unwrap().is_empty(), "the pool is whole again");
 }

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::json;
-use shadow_scorer::metrics::Metrics;
 use shadow_scorer::features::Schema;
+use shadow_scorer::metrics::Metrics;
 use shadow_scorer::model::{Caller, Folder, Loaded, Registry, Rows, Session, TOLERANCE};
 
 use crate::small_model::{alias, sha256};

@@ -8,12 +8,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use contract::frame;
 use http::StatusCode;
 use serde_json::{Value, json};
-use suggestions::generator::{self, Payment, Plan};
-use suggestions::features::WIDTH;
 use shadow_scorer::features::drift::{Patience, Reference, Report, Watch};
 use shadow_scorer::metrics::Metrics;
 use shadow_scorer::model::{Alias, Folder, Loaded, Scores};
 use shadow_scorer::store::{Options, Store};
+use suggestions::features::WIDTH;
+use suggestions::generator::{self, Payment, Plan};
 use suggestions::{application, create_store, open_store};
 
 use crate::batch::{Batch, Seen};

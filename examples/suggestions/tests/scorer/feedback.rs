@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use contract::frame;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
-use shadow_scorer::store::{FeedbackRow, Options, Store, SuggestionEvent};
+use shadow_scorer::store::{FeedbackRow, Options, SuggestionEvent};
 use suggestions::open_store;
 
 use crate::batch::{Batch, Seen};

@@ -13,11 +13,11 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 use shadow_scorer::http::{App, bind, serve};
 use shadow_scorer::settings::Raw;
-use shadow_scorer::store::{Options, Store};
-use suggestions::transactions::NewTransaction;
+use shadow_scorer::store::Options;
 use sqlx::Connection as _;
-use tempfile::TempDir;
+use suggestions::transactions::NewTransaction;
 use suggestions::{application, create_store, transactions};
+use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 

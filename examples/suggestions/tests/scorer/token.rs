@@ -2,7 +2,7 @@
 
 use http::{Method, StatusCode};
 use serde_json::json;
-use shadow_scorer::store::{Options, Store};
+use shadow_scorer::store::Options;
 use suggestions::open_store;
 
 use crate::scorer::{Place, Protocol, Scorer, TOKEN};

@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 use serde_json::json;
-use shadow_scorer::store::{LabelSource, NewLabel, Options, Store};
+use shadow_scorer::store::{LabelSource, NewLabel, Options};
 use suggestions::transactions::NewTransaction;
 use suggestions::{open_store, transactions};
 

@@ -13,9 +13,9 @@ use http_body_util::{BodyExt as _, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
+use shadow_scorer::store::Options;
 use suggestions::generator::{self, Payment, Plan};
 use suggestions::rules::backend;
-use shadow_scorer::store::{Options, Store};
 use suggestions::{open_store, transactions};
 
 use crate::batch::{Batch, Seen};
