@@ -43,32 +43,6 @@ pub const BATCH: &str = "perch_batch_total";
 /// What `label` becomes when it is not in the configured set.
 pub const OTHER_LABEL: &str = "other";
 
-/// The spending labels of the reference application: its rules, its demo transactions and its first model know these,
-/// and they are the default of the configured set. The order is that of a model's history features: append only.
-pub const SPENDING_LABELS: [&str; 21] = [
-    "groceries",
-    "restaurants",
-    "coffee",
-    "shopping",
-    "transportation",
-    "transportation.fuel",
-    "transportation.auto",
-    "travel",
-    "entertainment",
-    "home",
-    "housing",
-    "utilities",
-    "health",
-    "health.insurance",
-    "personal.care",
-    "education",
-    "pets",
-    "fees",
-    "transfers",
-    "income",
-    "cash",
-];
-
 /// What the filter is called in Envoy's configuration, in both builds.
 pub const FILTER: &str = "perch";
 /// The native module's listener to the admin interface.

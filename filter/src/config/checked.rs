@@ -196,8 +196,17 @@ impl Config {
 /// The path of the field comes from where reading stopped. A wrong salt is not repeated: the message goes to a log.
 fn unreadable(error: &serde_path_to_error::Error<serde_json::Error>) -> ConfigError {
     let path = error.path().to_string();
+    let inner = error.inner().to_string();
+    let missing = inner.strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
+    if path == "." && let Some(field) = missing {
+        let mend = match field {
+            "labels" => "list the labels that agreement is counted by; with [] all are counted as \"other\"",
+            _ => "add it to the filter's configuration",
+        };
+        return ConfigError { field: field.to_owned(), rule: "is missing".to_owned(), mend: mend.to_owned() };
+    }
     let field = if path == "." { "configuration".to_owned() } else { path };
-    let rule = if field.starts_with("salt") { "must be a text".to_owned() } else { error.inner().to_string() };
+    let rule = if field.starts_with("salt") { "must be a text".to_owned() } else { inner };
     ConfigError { field, rule, mend: "correct it in the filter's configuration".to_owned() }
 }
 
@@ -210,9 +219,10 @@ mod tests {
     use serde_json::{Value, json};
 
     const SALT: &str = "0123456789abcdef";
+    const LABELS: [&str; 2] = ["coffee", "transportation.fuel"];
 
     fn with(field: &str, value: Value) -> Result<Config, ConfigError> {
-        let mut document = json!({ "salt": SALT });
+        let mut document = json!({ "salt": SALT, "labels": LABELS });
         let mut at = &mut document;
         for step in field.split('.') {
             at = &mut at[step];
@@ -222,14 +232,25 @@ mod tests {
     }
 
     #[test]
-    fn a_salt_is_enough() {
-        let config = Config::parse(json!({ "salt": SALT }).to_string().as_bytes(), Module::Wasm).unwrap();
+    fn a_salt_and_labels_are_enough() {
+        let config = Config::parse(json!({ "salt": SALT, "labels": LABELS }).to_string().as_bytes(), Module::Wasm).unwrap();
         assert!(!config.any_items && !config.tell_application);
         assert_eq!(config.response_types, ["application/json"]);
         assert_eq!(config.identity, [Source::Header("x-user-id".into())]);
         assert_eq!((config.intercept.method.as_str(), config.intercept.path.as_str()), ("POST", "/ml/suggestions"));
-        assert_eq!(config.labels.len(), contract::names::SPENDING_LABELS.len());
+        assert_eq!(config.labels, LABELS);
         assert!(!format!("{config:?}").contains(SALT));
+    }
+
+    #[test]
+    fn a_field_that_is_required_is_named_with_what_to_give() {
+        for (document, field, fix) in [
+            (json!({ "salt": SALT }), "labels", "list the labels"),
+            (json!({ "labels": LABELS }), "salt", "add it"),
+        ] {
+            let error = Config::parse(document.to_string().as_bytes(), Module::Wasm).unwrap_err();
+            assert!(error.field == field && error.to_string().contains(&format!("{field}: is missing; {fix}")), "{error}");
+        }
     }
 
     #[test]
@@ -311,7 +332,7 @@ mod tests {
     #[test]
     fn batches_are_as_long_as_the_module_likes_unless_their_length_is_given() {
         let of = |limits: Value, module| {
-            let document = json!({ "salt": SALT, "limits": limits }).to_string();
+            let document = json!({ "salt": SALT, "labels": LABELS, "limits": limits }).to_string();
             Config::parse(document.as_bytes(), module).map(|config| config.limits.batch_bytes)
         };
         for module in [Module::Wasm, Module::Native] {
@@ -329,7 +350,7 @@ mod tests {
 
     #[test]
     fn what_is_not_json_or_more_than_one_is_refused() {
-        for text in ["", "{", "[]", "null", r#"{"salt":"0123456789abcdef"} x"#] {
+        for text in ["", "{", "[]", "null", r#"{"salt":"0123456789abcdef","labels":[]} x"#] {
             assert!(Config::parse(text.as_bytes(), Module::Wasm).is_err(), "{text}");
         }
     }

@@ -1,4 +1,4 @@
-//! The configuration as it is written. Everything but `salt` has a default; an unknown field is a mistake.
+//! The configuration as it is written. Everything but `salt` and `labels` has a default; an unknown field is a mistake.
 
 use contract::answer::AnswerSchema;
 use serde::Deserialize;
@@ -35,7 +35,6 @@ pub struct Document {
     #[serde(default)]
     pub answer: AnswerSchema,
     /// Labels that agreement is counted by; others count as `other`.
-    #[serde(default = "default_labels")]
     pub labels: Vec<String>,
     /// Where the scorer is.
     #[serde(default)]
@@ -209,8 +208,4 @@ fn default_response_types() -> Vec<String> {
 
 const fn default_identity_body() -> usize {
     64 * 1024
-}
-
-fn default_labels() -> Vec<String> {
-    contract::names::SPENDING_LABELS.iter().map(|label| (*label).to_owned()).collect()
 }

@@ -22,6 +22,8 @@ pub(crate) const ROOT: u32 = 1;
 pub(crate) const OBSERVE_CLUSTER: &str = "perch_scorer_observe";
 pub(crate) const LIVE_CLUSTER: &str = "perch_scorer_live";
 pub(crate) const ADMIN_CLUSTER: &str = "perch_admin";
+/// Labels that agreement is counted by, unless a test says otherwise.
+const LABELS: [&str; 3] = ["groceries", "coffee", "transportation.fuel"];
 
 /// A client's request.
 #[derive(Debug, Clone)]
@@ -138,6 +140,9 @@ impl Gateway {
         let mut gateway = Self::bare();
         let mut document: serde_json::Value = serde_json::from_str(overrides).unwrap();
         document["salt"] = "perch-frozen-vectors".into();
+        if document.get("labels").is_none() {
+            document["labels"] = serde_json::json!(LABELS);
+        }
         assert!(gateway.configured(&document.to_string()), "{:?}", gateway.host.log());
         gateway
     }

@@ -213,8 +213,8 @@ pub(crate) fn any_step() -> impl Strategy<Value = Step> {
         ]
     };
     let json = prop_oneof![
-        Just(br#"{"salt":"0123456789abcdef","identity":[{"body":"/u"}]}"#.to_vec()),
-        Just(br#"{"salt":"0123456789abcdef","items":"any"}"#.to_vec()),
+        Just(br#"{"salt":"0123456789abcdef","labels":["coffee"],"identity":[{"body":"/u"}]}"#.to_vec()),
+        Just(br#"{"salt":"0123456789abcdef","labels":["coffee"],"items":"any"}"#.to_vec()),
         proptest::collection::vec(any::<u8>(), 0..30),
     ];
     prop_oneof![

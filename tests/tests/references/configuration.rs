@@ -141,9 +141,6 @@ fn shown(expression: &str) -> String {
     if plain.contains("headers::DEMO_IDENTITY") {
         return format!("`[{{\"header\": \"{}\"}}]`", contract::headers::DEMO_IDENTITY);
     }
-    if plain.contains("names::SPENDING_LABELS") {
-        return "the demo's".to_owned();
-    }
     match plain {
         "None" => String::new(),
         "Vec::new()" => "`[]`".to_owned(),
@@ -158,7 +155,7 @@ fn filter_range(path: &str, member: &Member) -> Option<String> {
 }
 
 fn filter_rule(path: &str, value: u64) -> Option<String> {
-    let mut document = json!({ "salt": "0123456789abcdef" });
+    let mut document = json!({ "salt": "0123456789abcdef", "labels": [] });
     let mut at = &mut document;
     for step in path.split('.') {
         at = &mut at[step];
