@@ -1,204 +1,407 @@
-//! The port for what happens on Envoy's main thread, where no stream is: ticks and answers to batches.
-#![allow(unsafe_code)]
+//! One filter configuration: what it does on Envoy's main thread, and what its workers leave to it.
 
 use std::cell::RefCell;
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
-use filter::pairs::Pairs;
-use filter::plugin::host::{Body, Call, Host, Level, Map, Refused};
+use contract::names::FAILURES;
+use filter::config::{Config, Module};
+use filter::decision::shares::Shares;
+use filter::metrics;
+use filter::pairs;
+use filter::plugin::filter::Filter;
+use filter::plugin::host::{Call, Host, Level, Payload};
 
-use crate::abi::{self, Address, Bytes, Header};
+use crate::abi::{self, Address};
+use crate::main_thread::{self, Envoy, OnMain};
 use crate::place::Place;
 use crate::received::Received;
-use crate::sending::Leaving;
-use crate::stream::{NOT_HERE, log, now_ns, token};
+use crate::runtime;
+use crate::scheduler::ToMain;
+use crate::sending::{Begun, Leaving, Sending};
+use crate::stream::{self, attribute};
+use crate::ticker::Ticker;
 
-/// Envoy's side of a configuration.
-#[derive(Debug)]
-pub(crate) struct Envoy(Address);
+/// What the main thread is asked to do.
+const TICK: u64 = 1;
+const SEND: u64 = 2;
+const ASK: u64 = 3;
+/// Send the next piece of a batch, or piece by piece the rest of it.
+const GO_ON: u64 = 4;
+const HURRY: u64 = 5;
 
-// SAFETY: the address is handed to Envoy only: for calls on its main thread, for counters, which are atomic and in a list
-// that does not change any more, on any thread while the configuration is there.
-unsafe impl Send for Envoy {}
-// SAFETY: as above.
-unsafe impl Sync for Envoy {}
+/// Ticks that are further apart come too late for the rest of a batch, which no requests have asked for: the scorer does not
+/// wait long for a body.
+const REST_WAITS_MS: u32 = 1_000;
+
+/// The shares are renewed that often, in ms, while one is above 0 or traffic flows, besides whenever somebody has set one.
+const RENEWED_MS: u32 = 1_000;
+/// Time for the admin interface's answer.
+const ASKED_MS: u32 = 1_000;
 
 thread_local! {
-    /// Calls that were over within the call that began them.
-    static AT_ONCE: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Notes a call that nobody knows of yet.
-pub(crate) fn note_at_once(call: u64) {
-    AT_ONCE.with_borrow_mut(|calls| calls.push(call));
-}
-
-impl Envoy {
-    pub(crate) const fn new(config: Address) -> Self {
-        Self(config)
-    }
-
-    /// While Envoy makes the configuration.
-    pub(crate) fn define(&self, name: &str) -> Option<u32> {
-        let mut id = 0;
-        // SAFETY: the name lives until the call returns, `id` is of the type that Envoy writes.
-        let result = unsafe {
-            abi::envoy_dynamic_module_callback_http_filter_config_define_counter(
-                self.0,
-                Bytes::of(name.as_bytes()),
-                std::ptr::null(),
-                0,
-                &raw mut id,
-            )
-        };
-        (result == abi::SUCCESS).then(|| u32::try_from(id).ok()).flatten()
-    }
-
-    pub(crate) fn increment(&self, counter: u32, by: u64) -> bool {
-        let Ok(counter) = usize::try_from(counter) else { return false };
-        // SAFETY: no labels; the configuration is there while its hooks run.
-        let result = unsafe {
-            abi::envoy_dynamic_module_callback_http_filter_config_increment_counter(
-                self.0,
-                counter,
-                std::ptr::null(),
-                0,
-                by,
-            )
-        };
-        result == abi::SUCCESS
-    }
-
-    /// Begins a call; Envoy's number for it, where there is one to wait for.
-    pub(crate) fn call(&self, call: &Call<'_>) -> Option<u64> {
-        let headers: Vec<Header> = Pairs::new(call.headers).iter().map(Header::of).collect();
-        let mut number = 0;
-        AT_ONCE.with_borrow_mut(Vec::clear);
-        // SAFETY: everything is `call`'s or a local, and lives until the call returns.
-        let result = unsafe {
-            abi::envoy_dynamic_module_callback_http_filter_config_http_callout(
-                self.0,
-                &raw mut number,
-                Bytes::of(call.cluster.as_bytes()),
-                headers.as_ptr(),
-                headers.len(),
-                Bytes::of(call.body.bytes()),
-                u64::from(call.timeout_ms),
-            )
-        };
-        let over = AT_ONCE.with_borrow(|calls| calls.contains(&number));
-        (result == abi::SUCCESS && !over).then_some(number)
-    }
-
-    /// Begins to send a batch with its first piece; Envoy's number for it, unless it is over already.
-    pub(crate) fn begin(&self, batch: &Leaving, piece: &[u8], last: bool) -> Option<u64> {
-        let headers: Vec<Header> = Pairs::new(&batch.headers).iter().map(Header::of).collect();
-        let mut number = 0;
-        // SAFETY: everything is `batch`'s or a local, and lives until the call returns.
-        let result = unsafe {
-            abi::envoy_dynamic_module_callback_http_filter_config_start_http_stream(
-                self.0,
-                &raw mut number,
-                Bytes::of(batch.cluster.as_bytes()),
-                headers.as_ptr(),
-                headers.len(),
-                Bytes::of(piece),
-                last,
-                u64::from(batch.timeout_ms),
-            )
-        };
-        (result == abi::SUCCESS).then_some(number)
-    }
-
-    /// Sends another piece. `false` where nobody waits for it any more.
-    pub(crate) fn go_on(&self, call: u64, piece: &[u8], last: bool) -> bool {
-        // SAFETY: the piece lives until the call returns.
-        unsafe {
-            abi::envoy_dynamic_module_callback_http_filter_config_stream_send_data(self.0, call, Bytes::of(piece), last)
-        }
-    }
+    /// On the main thread: every configuration. On no other is there one.
+    static CONFIGURED: RefCell<Vec<Weak<Plugin>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// See the module.
-pub(crate) struct OnMain<'a> {
-    place: &'a Arc<Place>,
-    received: Option<Received<'a>>,
+#[derive(Debug)]
+pub(crate) struct Plugin {
+    config: Config,
+    /// Envoy's numbers of the counters, by name.
+    pub(crate) counters: HashMap<String, u32>,
+    envoy: Envoy,
+    to_main: Arc<ToMain>,
+    ticker: Mutex<Option<Ticker>>,
+    places: Mutex<Vec<Arc<Place>>>,
+    sending: Sending,
+    asking: Mutex<Asking>,
+    ended: AtomicBool,
 }
 
-impl<'a> OnMain<'a> {
-    /// For the filter on one worker; `received` is what a call was answered with.
-    pub(crate) const fn new(place: &'a Arc<Place>, received: Option<Received<'a>>) -> Self {
-        Self { place, received }
+/// The question to the admin interface about what the runtime holds.
+#[derive(Debug, Default)]
+struct Asking {
+    /// Envoy's number of the one under way.
+    call: Option<u64>,
+    /// Something has changed since it was asked.
+    again: bool,
+    /// When the shares were renewed last, or that was tried.
+    at: Option<Instant>,
+    /// That the shares cannot be read is in the log.
+    warned: bool,
+}
+
+/// Main thread: the runtime is another.
+pub(crate) fn runtime_changed() {
+    let plugins: Vec<_> = CONFIGURED.with_borrow(|plugins| plugins.iter().filter_map(Weak::upgrade).collect());
+    if let Some(plugin) = plugins.iter().find(|plugin| !plugin.ended())
+        && !runtime::renew(None)
+    {
+        // Not at once: Envoy is in the middle of a request of its admin interface.
+        plugin.to_main.ask(ASK);
+    }
+    for plugin in &plugins {
+        plugin.tell_workers();
+        if runtime::known().shares.any_canary() {
+            plugin.tick_after(RENEWED_MS);
+        }
     }
 }
 
-impl Host for OnMain<'_> {
-    const SHARES_BY_CALL: bool = false;
-    const CALLS_END_WITH_STREAM: bool = true;
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is kept in them changes in one step each: it is whole whoever panicked.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
-    fn now_ns(&self) -> u64 {
-        now_ns()
+impl Plugin {
+    /// For the configuration at `config`, while Envoy makes it on its main thread.
+    ///
+    /// # Errors
+    /// Says what is wrong, and how to mend it.
+    pub(crate) fn new(config: Address, document: &[u8]) -> Result<Arc<Self>, String> {
+        let checked = Config::parse(document, Module::Native).map_err(|error| error.to_string())?;
+        if checked.reads_metadata() {
+            return Err(
+                "a claim of a JWT cannot be read by the native module, to which Envoy shows no nested metadata: \
+                        let jwt_authn copy it into a header (claim_to_headers) and name that, or run the WebAssembly \
+                        module"
+                    .into(),
+            );
+        }
+        let envoy = Envoy::new(config);
+        let defined = metrics::names(&checked.labels).into_iter().map(|name| {
+            let counter = envoy.define(&name).ok_or_else(|| format!("Envoy defines no counter {name:?}"))?;
+            Ok((name, counter))
+        });
+        let counters = defined.collect::<Result<_, String>>()?;
+        let to_main = ToMain::new(config).ok_or("Envoy has no scheduler for it")?;
+        let plugin = Arc::new(Self {
+            config: checked,
+            counters,
+            envoy,
+            to_main: Arc::new(to_main),
+            ticker: Mutex::default(),
+            places: Mutex::default(),
+            sending: Sending::default(),
+            asking: Mutex::default(),
+            ended: AtomicBool::new(false),
+        });
+        CONFIGURED.with_borrow_mut(|plugins| {
+            plugins.retain(|plugin| plugin.strong_count() > 0);
+            plugins.push(Arc::downgrade(&plugin));
+        });
+        // Once Envoy can be asked, where that is needed.
+        plugin.to_main.ask(if runtime::renew(None) { TICK } else { ASK });
+        Ok(plugin)
     }
 
-    fn log(&self, level: Level, line: &str) {
-        log(level, line);
+    /// A filter for a worker that has none: a new one, or one that begins anew.
+    pub(crate) fn filter(&self, host: &impl Host) -> Option<Filter> {
+        let filter = Filter::new(host, self.config.clone());
+        let mut filter = filter
+            .inspect_err(|refused| {
+                stream::log(Level::Error, &format!("perch: Envoy defines no counters (status {})", refused.0));
+            })
+            .ok()?;
+        tell(&mut filter);
+        Some(filter)
     }
 
-    fn headers<T>(&self, map: Map, _: &mut Vec<u8>, read: impl FnOnce(Pairs<'_>) -> T) -> Result<T, Refused> {
-        match (map, self.received) {
-            (Map::Call, Some(received)) => Ok(received.headers(read)),
-            _ => Err(NOT_HERE),
+    /// A worker thread has it now.
+    pub(crate) fn placed(&self, place: &Arc<Place>) {
+        locked(&self.places).push(Arc::clone(place));
+    }
+
+    /// Envoy has done away with the configuration.
+    pub(crate) fn ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    /// A tick will come, once, so much later at the latest. Returns `false` where the system has no thread for it.
+    pub(crate) fn tick_after(&self, ms: u32) -> bool {
+        let mut ticker = locked(&self.ticker);
+        if ticker.is_none() && !self.ended() {
+            let to_main = Arc::clone(&self.to_main);
+            *ticker = Ticker::start(move || to_main.ask(TICK));
+        }
+        ticker.as_ref().map(|ticker| ticker.ask(Duration::from_millis(u64::from(ms)))).is_some()
+    }
+
+    /// Leaves a call to the main thread, which is asked to look unless it does so anyway.
+    pub(crate) fn leave(&self, leaving: Leaving, ask: bool) {
+        self.sending.leave(leaving);
+        if ask {
+            self.to_main.ask(SEND);
         }
     }
 
-    fn set_header(&self, _: Map, _: &str, _: &[u8]) -> Result<(), Refused> {
-        Err(NOT_HERE)
+    /// A worker is done with a request, its `requests`th.
+    pub(crate) fn request_over(&self, requests: u32) {
+        if self.sending.due(requests) {
+            self.to_main.ask(GO_ON);
+        }
     }
 
-    fn add_header(&self, _: Map, _: &str, _: &[u8]) -> Result<(), Refused> {
-        Err(NOT_HERE)
+    /// Is the request whose headers are at `stream` one that the filter is about? All other traffic of the gateway passes
+    /// at this price.
+    pub(crate) fn intercepts(&self, stream: Address) -> bool {
+        let intercept = &self.config.intercept;
+        attribute(stream, abi::REQUEST_PATH, |path| intercept.is_path(path)).unwrap_or(false)
+            && attribute(stream, abi::REQUEST_METHOD, |method| intercept.is_method(method)).unwrap_or(false)
     }
 
-    fn remove_header(&self, _: Map, _: &[u8]) -> Result<(), Refused> {
-        Err(NOT_HERE)
+    /// A callback has panicked. Any thread.
+    pub(crate) fn failed(&self) {
+        if let Some(counter) = self.counters.get(FAILURES) {
+            self.envoy.increment(*counter, 1);
+        }
     }
 
-    fn body(&self, body: Body, length: usize, out: &mut Vec<u8>) -> Result<(), Refused> {
-        match (body, &self.received) {
-            (Body::Call, Some(received)) => {
-                received.write_body(length, out);
-                Ok(())
+    /// Main thread: adds to a counter.
+    pub(crate) fn increment(&self, counter: u32, by: u64) -> bool {
+        self.envoy.increment(counter, by)
+    }
+
+    /// Main thread: what it was asked to do.
+    pub(crate) fn asked(self: &Arc<Self>, event: u64) {
+        // A worker on the same core may be in the middle of a request: that one first.
+        std::thread::yield_now();
+        match event {
+            TICK => self.tick(),
+            ASK => self.renew(),
+            // A rest that goes by itself is on its way without it.
+            GO_ON if !self.sending.hurried() => self.go_on(),
+            HURRY => self.go_on(),
+            _ => {}
+        }
+        self.send();
+    }
+
+    fn go_on(&self) {
+        if self.sending.go_on(&self.envoy) {
+            self.to_main.ask(HURRY);
+        }
+    }
+
+    fn tick(self: &Arc<Self>) {
+        let places = locked(&self.places).clone();
+        let ticking = || places.iter().filter(|place| place.period_ms() > 0);
+        // First, so that a worker that fails here takes no tick of another's away; one too many ends by itself.
+        if let Some(soonest) = ticking().map(|place| place.period_ms()).min() {
+            self.tick_after(soonest);
+        }
+        if self.sending.hurry() {
+            self.to_main.ask(HURRY);
+        }
+        let due = |asking: &Asking| {
+            asking.at.is_none_or(|at| at.elapsed() >= Duration::from_millis(u64::from(RENEWED_MS) * 9 / 10))
+        };
+        if due(&locked(&self.asking)) {
+            self.renew();
+        }
+        if runtime::known().shares.any_canary() {
+            // Also while nobody comes.
+            self.tick_after(RENEWED_MS);
+        }
+        for place in ticking() {
+            match &mut *place.filter() {
+                Some(filter) => filter.tick(&OnMain::new(place, None)),
+                // It began anew after a failure, and nothing waits in it. It asks for ticks again when something does.
+                None => place.rests(),
             }
-            _ => Err(NOT_HERE),
         }
     }
 
-    fn property(&self, _: &[u8], _: &mut Vec<u8>) -> Result<(), Refused> {
-        Err(NOT_HERE)
+    /// Reads the shares, and asks the admin interface for those that are not whole numbers.
+    fn renew(&self) {
+        locked(&self.asking).at = Some(Instant::now());
+        if !runtime::renew(None) {
+            self.ask_for_shares();
+        }
+        self.tell_workers();
     }
 
-    fn replace_response(&self, _: &[u8]) -> Result<(), Refused> {
-        Err(NOT_HERE)
+    /// Asks the admin interface what the runtime holds that is not a whole number.
+    fn ask_for_shares(&self) {
+        {
+            let mut asking = locked(&self.asking);
+            asking.again = asking.call.is_some();
+            if asking.again || self.ended() {
+                return;
+            }
+        }
+        let mut headers = Vec::new();
+        pairs::write(&mut headers, &[(b":method", b"GET"), (b":path", b"/runtime"), (b":authority", b"perch")]);
+        let cluster = &self.config.scorer.admin_cluster;
+        // Unlocked: it may be over within, and then says so.
+        let body = Payload::Lent(&[]);
+        let call = self.envoy.call(&Call { cluster, headers: &headers, body, timeout_ms: ASKED_MS });
+        locked(&self.asking).call = call;
+        if call.is_none() {
+            self.told(None);
+        }
     }
 
-    fn call(&self, call: &Call<'_>) -> Result<u32, Refused> {
-        // Made when the worker is free again: whoever holds this calls `Plugin::send` next.
-        Ok(token(self.place, call, false))
+    /// What the admin interface says, if anything.
+    fn told(&self, runtime: Option<&[u8]>) {
+        let listing = runtime.and_then(Shares::from_listing);
+        let understood = listing.is_some();
+        runtime::renew(listing);
+        self.tell_workers();
+        if runtime::known().shares.any_canary() {
+            self.tick_after(RENEWED_MS);
+        }
+        let warned = std::mem::replace(&mut locked(&self.asking).warned, !understood);
+        if !understood && !warned {
+            let cluster = &self.config.scorer.admin_cluster;
+            stream::log(
+                Level::Warn,
+                &format!(
+                    "perch: a share of Envoy's runtime is absent, or not a whole number of percents, and Envoy's admin \
+                     interface, the cluster {cluster:?}, does not tell which: until it does, every client is given the \
+                     baseline. Set it, or name the cluster in scorer.admin_cluster"
+                ),
+            );
+        }
     }
 
-    fn act_for(&self, _: u32) -> Result<(), Refused> {
-        Err(NOT_HERE)
+    /// Main thread: a question to the admin interface is over. `received` is what came, if anything.
+    pub(crate) fn shares_told(self: &Arc<Self>, call: u64, received: Option<Received<'_>>) {
+        if locked(&self.asking).call.take_if(|asked| *asked == call).is_some() {
+            let runtime = received.map(|received| {
+                let mut body = Vec::new();
+                received.write_body(received.length(), &mut body);
+                body
+            });
+            self.told(runtime.as_deref());
+            if std::mem::take(&mut locked(&self.asking).again) {
+                self.ask_for_shares();
+            }
+            return;
+        }
+        // Within the call that began it: whoever made it takes it for failed.
+        main_thread::note_at_once(call);
     }
 
-    fn tick_every(&self, ms: u32) -> Result<(), Refused> {
-        self.place.tick_every(ms)
+    fn tell_workers(&self) {
+        for place in locked(&self.places).clone() {
+            if let Some(filter) = &mut *place.filter() {
+                tell(filter);
+            }
+        }
     }
 
-    fn define(&self, name: &str) -> Result<u32, Refused> {
-        self.place.plugin.counters.get(name).copied().ok_or(NOT_HERE)
+    /// Envoy does away with the configuration: whatever is under way will not be answered any more.
+    pub(crate) fn end(&self) {
+        self.ended.store(true, Ordering::Release);
+        drop(locked(&self.ticker).take());
+        self.sending.end();
+        for place in std::mem::take(&mut *locked(&self.places)) {
+            if let Some(mut filter) = place.filter().take() {
+                filter.close(&OnMain::new(&place, None));
+            }
+        }
     }
 
-    fn increment(&self, counter: u32, by: u64) -> Result<(), Refused> {
-        if self.place.plugin.increment(counter, by) { Ok(()) } else { Err(NOT_HERE) }
+    fn send(self: &Arc<Self>) {
+        loop {
+            match self.sending.begin(&self.envoy, self.config.limits.flush_ms > REST_WAITS_MS) {
+                Begun::Nothing => return,
+                Begun::Whole => {}
+                Begun::Partly { hurried: true } => return self.to_main.ask(HURRY),
+                Begun::Partly { hurried: false } => {
+                    // For when no requests follow that ask for the rest.
+                    self.tick_after(self.config.limits.flush_ms);
+                    return;
+                }
+                Begun::Failed(leaving) => self.over(&leaving.place, leaving.token, None),
+            }
+        }
+    }
+
+    /// Main thread: the headers of the answer to a batch.
+    pub(crate) fn answer_headers(&self, call: u64, received: Received<'_>) {
+        self.sending.headers(call, received);
+    }
+
+    /// Main thread: a part of the body of that answer.
+    pub(crate) fn answer_body(&self, call: u64, received: Received<'_>) {
+        // One byte more than is read tells that it is too long.
+        self.sending.body(call, received, self.config.limits.response_bytes.saturating_add(1));
+    }
+
+    /// Main thread: a batch is answered, or will not be.
+    pub(crate) fn batch_over(self: &Arc<Self>, call: u64, answered: bool) {
+        if let Some(flight) = self.sending.over(call) {
+            if answered {
+                flight.received(|received| self.over(&flight.place, flight.token, Some(received)));
+            } else {
+                self.over(&flight.place, flight.token, None);
+            }
+        }
+        self.send();
+    }
+
+    fn over(&self, place: &Arc<Place>, token: u32, received: Option<Received<'_>>) {
+        let headers = received.map_or(0, |received| received.headers.len());
+        let length = received.map_or(0, Received::length);
+        let host = OnMain::new(place, received);
+        if let Some(filter) = &mut *place.filter() {
+            filter.call_over(&host, token, headers, length);
+        }
+    }
+}
+
+/// A worker's copy of the shares is renewed.
+fn tell(filter: &mut Filter) {
+    let known = runtime::known();
+    match known.at_ns {
+        Some(at_ns) => filter.renew_shares(known.shares, at_ns),
+        // A canary that is off is off, whatever else is not known.
+        None if !known.shares.any_canary() => filter.renew_shares(known.shares, 0),
+        None => {}
     }
 }
