@@ -1,71 +1,23 @@
-//! The port, faked.
+//! The port, faked: the filter in a VM, and a host that returns any status to any call where a test asks for it.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use contract::answer;
-use contract::frame::{Batch, PATH};
-use filter::pairs::{self, Pairs};
-use filter::plugin::host::{Body, Call, Host, Level, Map, Refused};
+use contract::switch::{BETA_KEY, OBSERVE_KEY, RUNTIME_KEY};
+use filter::pairs::Pairs;
+use filter::plugin::host::{
+    BatchCall, Batches, Body, Call, CallResponse, Callouts, Clock, Level, Log, Map, Messages, Refused, Stats, Timers,
+};
+use filter::plugin::replacement::Flow;
+use filter::plugin::worker::{Configuration, Worker};
 
+use super::gateway::{ADMIN_CLUSTER, Envoy};
+use super::messages::{CallSeen, Headers, Observed, Response};
+
+/// The filter's root context.
+const ROOT: u32 = 1;
 const NOT_FOUND: u32 = 1;
 const BAD_ARGUMENT: u32 = 2;
-
-/// A header map.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Headers(Vec<(Vec<u8>, Vec<u8>)>);
-
-impl Headers {
-    pub(crate) fn of(headers: &[(&str, &str)]) -> Self {
-        Self(headers.iter().map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec())).collect())
-    }
-
-    pub(crate) fn read(bytes: &[u8]) -> Self {
-        Self(Pairs::new(bytes).iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect())
-    }
-
-    pub(crate) fn set(&mut self, name: &str, value: &str) {
-        self.put(name.as_bytes(), value.as_bytes());
-    }
-
-    pub(crate) fn remove(&mut self, name: &str) {
-        self.0.retain(|(found, _)| found != name.as_bytes());
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    fn put(&mut self, name: &[u8], value: &[u8]) {
-        self.0.retain(|(found, _)| found != name);
-        self.0.push((name.to_vec(), value.to_vec()));
-    }
-
-    pub(crate) fn get(&self, name: &str) -> Option<String> {
-        let found = self.0.iter().find(|(found, _)| found == name.as_bytes())?;
-        Some(String::from_utf8_lossy(&found.1).into_owned())
-    }
-
-    fn write(&self, out: &mut Vec<u8>) {
-        let borrowed: Vec<(&[u8], &[u8])> = self.0.iter().map(|(n, v)| (n.as_slice(), v.as_slice())).collect();
-        pairs::write(out, &borrowed);
-    }
-
-    pub(crate) fn texts(&self) -> Vec<(String, String)> {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        self.0.iter().map(|(name, value)| (text(name), text(value))).collect()
-    }
-}
-
-/// A call that the filter made.
-#[derive(Debug, Clone)]
-pub(crate) struct CallSeen {
-    pub(crate) token: u32,
-    pub(crate) cluster: String,
-    pub(crate) path: String,
-    pub(crate) headers: Vec<(String, String)>,
-    pub(crate) body: Vec<u8>,
-}
 
 #[derive(Debug, Default)]
 struct Stream {
@@ -92,10 +44,10 @@ struct State {
     log: Vec<String>,
     calls: Vec<CallSeen>,
     next_token: u32,
-    observed: (u64, u64),
+    observed: Observed,
     refuse: Option<(&'static str, u32)>,
-    moods: Vec<u32>,
-    mood: usize,
+    statuses: Vec<u32>,
+    next_status: usize,
     /// In place of any header map.
     raw_map: Option<Vec<u8>>,
 }
@@ -107,9 +59,9 @@ impl State {
         {
             return Err(Refused(status));
         }
-        if !self.moods.is_empty() {
-            self.mood += 1;
-            let status = self.moods[self.mood % self.moods.len()];
+        if !self.statuses.is_empty() {
+            self.next_status += 1;
+            let status = self.statuses[self.next_status % self.statuses.len()];
             if status != 0 {
                 return Err(Refused(status));
             }
@@ -126,12 +78,11 @@ impl State {
             Map::Request => self.stream().map(|stream| &mut stream.request),
             Map::Response => self.stream().and_then(|stream| stream.response.as_mut()),
             Map::ResponseTrailers => self.stream().map(|stream| &mut stream.trailers),
-            Map::Call => Some(&mut self.reply),
         }
     }
 }
 
-/// See the module.
+/// The host.
 #[derive(Debug, Default)]
 pub(crate) struct FakeHost(RefCell<State>);
 
@@ -215,8 +166,8 @@ impl FakeHost {
         self.0.borrow_mut().refuse = refuse;
     }
 
-    pub(crate) fn moody(&self, statuses: Vec<u32>) {
-        self.0.borrow_mut().moods = statuses;
+    pub(crate) fn set_statuses(&self, statuses: Vec<u32>) {
+        self.0.borrow_mut().statuses = statuses;
     }
 
     pub(crate) fn set_raw_map(&self, bytes: &[u8]) {
@@ -240,36 +191,116 @@ impl FakeHost {
     }
 
     /// Observations and served items of all batches that the filter tried to send.
-    pub(crate) fn observed(&self) -> (u64, u64) {
+    pub(crate) fn observed(&self) -> Observed {
         self.0.borrow().observed
     }
 }
 
-impl Host for FakeHost {
-    const SHARES_BY_CALL: bool = true;
-    const CALLS_END_WITH_STREAM: bool = false;
-
-    fn now_ns(&self) -> u64 {
-        self.0.borrow().now_ns
+impl FakeHost {
+    fn http_call(&self, cluster: &str, headers: &[u8], body: &[u8]) -> Result<u32, Refused> {
+        let mut state = self.0.borrow_mut();
+        let headers = Headers::read(headers);
+        let path = headers.get(":path").unwrap_or_default();
+        state.observed.count(&path, body);
+        state.check("call")?;
+        state.next_token += 4;
+        let token = state.next_token;
+        let (cluster, headers, body) = (cluster.to_owned(), headers.texts(), body.to_vec());
+        state.calls.push(CallSeen { token, cluster, path, headers, body });
+        Ok(token)
     }
 
-    fn log(&self, _: Level, line: &str) {
-        self.0.borrow_mut().log.push(line.to_owned());
-    }
-
-    fn headers<T>(&self, map: Map, scratch: &mut Vec<u8>, read: impl FnOnce(Pairs<'_>) -> T) -> Result<T, Refused> {
+    fn map<T>(
+        &self,
+        scratch: &mut Vec<u8>,
+        find: impl FnOnce(&mut State) -> Option<&mut Headers>,
+        read: impl FnOnce(Pairs<'_>) -> T,
+    ) -> Result<T, Refused> {
         scratch.clear();
         {
             let mut state = self.0.borrow_mut();
             state.check("headers")?;
             if let Some(raw) = &state.raw_map {
                 scratch.extend_from_slice(raw);
-            } else if let Some(headers) = state.map(map) {
+            } else if let Some(headers) = find(&mut state) {
                 headers.write(scratch);
             }
             // As in Envoy: a map that is not there reads as an empty one.
         }
         Ok(read(Pairs::new(scratch)))
+    }
+
+    fn chunk(&self, length: usize, out: &mut Vec<u8>) -> Result<(), Refused> {
+        let mut state = self.0.borrow_mut();
+        state.check("body")?;
+        out.extend_from_slice(&state.chunk[..length.min(state.chunk.len())]);
+        Ok(())
+    }
+}
+
+/// The response to a call, as the host shows it.
+pub(crate) struct Reply<'a> {
+    pub(crate) host: &'a FakeHost,
+    pub(crate) length: usize,
+}
+
+impl CallResponse for Reply<'_> {
+    fn length(&self) -> usize {
+        self.length
+    }
+
+    fn headers<T>(&self, scratch: &mut Vec<u8>, read: impl FnOnce(Pairs<'_>) -> T) -> Result<T, Refused> {
+        self.host.map(scratch, |state| Some(&mut state.reply), read)
+    }
+
+    fn body(&self, length: usize, out: &mut Vec<u8>) -> Result<(), Refused> {
+        self.host.chunk(length, out)
+    }
+}
+
+impl Clock for FakeHost {
+    fn now_ns(&self) -> u64 {
+        self.0.borrow().now_ns
+    }
+}
+
+impl Log for FakeHost {
+    fn log(&self, _: Level, line: &str) {
+        self.0.borrow_mut().log.push(line.to_owned());
+    }
+}
+
+impl Batches for FakeHost {
+    fn send_batch(&self, call: &BatchCall<'_>) -> Result<u32, Refused> {
+        self.http_call(call.cluster, call.headers, call.body)
+    }
+}
+
+impl Callouts for FakeHost {
+    fn call(&self, call: &Call<'_>) -> Result<u32, Refused> {
+        self.http_call(call.cluster, call.headers, call.body)
+    }
+}
+
+impl Configuration for FakeHost {
+    fn configuration(&self, length: usize, out: &mut Vec<u8>) -> Result<(), Refused> {
+        self.chunk(length, out)
+    }
+}
+
+impl Timers for FakeHost {
+    fn tick_every(&self, ms: u32) -> Result<(), Refused> {
+        let mut state = self.0.borrow_mut();
+        state.check("tick_every")?;
+        // The period is that of the root context, whichever of its contexts acts.
+        state.period = ms;
+        Ok(())
+    }
+}
+
+impl Messages for FakeHost {
+    fn headers<T>(&self, map: Map, scratch: &mut Vec<u8>, read: impl FnOnce(Pairs<'_>) -> T) -> Result<T, Refused> {
+        self.map(scratch, |state| state.map(map), read)
     }
 
     fn set_header(&self, map: Map, name: &str, value: &[u8]) -> Result<(), Refused> {
@@ -283,28 +314,25 @@ impl Host for FakeHost {
         let mut state = self.0.borrow_mut();
         state.check("add_header")?;
         // As in Envoy: one that is there stays.
-        state.map(map).ok_or(Refused(BAD_ARGUMENT))?.0.push((name.as_bytes().to_vec(), value.to_vec()));
+        state.map(map).ok_or(Refused(BAD_ARGUMENT))?.add(name.as_bytes(), value);
         Ok(())
     }
 
     fn remove_header(&self, map: Map, name: &[u8]) -> Result<(), Refused> {
         let mut state = self.0.borrow_mut();
         state.check("remove_header")?;
-        state.map(map).ok_or(Refused(BAD_ARGUMENT))?.0.retain(|(found, _)| found != name);
+        state.map(map).ok_or(Refused(BAD_ARGUMENT))?.drop_all(name);
         Ok(())
     }
 
     fn body(&self, body: Body, length: usize, out: &mut Vec<u8>) -> Result<(), Refused> {
+        if body == Body::Request {
+            return self.chunk(length, out);
+        }
         let mut state = self.0.borrow_mut();
         state.check("body")?;
-        let shown = match body {
-            Body::Response | Body::Held => {
-                let stream = state.stream().ok_or(Refused(NOT_FOUND))?;
-                let from = if body == Body::Response { stream.held } else { 0 };
-                stream.buffer[from..].to_vec()
-            }
-            Body::Request | Body::Call | Body::Configuration => state.chunk.clone(),
-        };
+        let stream = state.stream().ok_or(Refused(NOT_FOUND))?;
+        let shown = &stream.buffer[if body == Body::Response { stream.held } else { 0 }..];
         out.extend_from_slice(&shown[..length.min(shown.len())]);
         Ok(())
     }
@@ -322,32 +350,6 @@ impl Host for FakeHost {
         Ok(())
     }
 
-    fn call(&self, call: &Call<'_>) -> Result<u32, Refused> {
-        let mut state = self.0.borrow_mut();
-        let headers = Headers::read(call.headers);
-        if headers.get(":path").as_deref() == Some(PATH) {
-            let batch = Batch::parse(call.body.bytes()).unwrap();
-            for seen in batch.observations.iter() {
-                state.observed.0 += 1;
-                if seen.success() {
-                    let (_, body) = seen.given();
-                    state.observed.1 += answer::read(body, &batch.schema).map_or(1, |items| items.len() as u64);
-                }
-            }
-        }
-        state.check("call")?;
-        state.next_token += 4;
-        let token = state.next_token;
-        state.calls.push(CallSeen {
-            token,
-            cluster: call.cluster.to_owned(),
-            path: headers.get(":path").unwrap_or_default(),
-            headers: headers.texts(),
-            body: call.body.bytes().to_vec(),
-        });
-        Ok(token)
-    }
-
     fn act_for(&self, context: u32) -> Result<(), Refused> {
         let mut state = self.0.borrow_mut();
         state.check("act_for")?;
@@ -357,15 +359,9 @@ impl Host for FakeHost {
         state.acting = context;
         Ok(())
     }
+}
 
-    fn tick_every(&self, ms: u32) -> Result<(), Refused> {
-        let mut state = self.0.borrow_mut();
-        state.check("tick_every")?;
-        // The period is that of the root context, whichever of its contexts acts.
-        state.period = ms;
-        Ok(())
-    }
-
+impl Stats for FakeHost {
     fn define(&self, name: &str) -> Result<u32, Refused> {
         let mut state = self.0.borrow_mut();
         state.check("define")?;
@@ -380,5 +376,159 @@ impl Host for FakeHost {
         let counter = state.counters.get_mut(counter as usize).ok_or(Refused(NOT_FOUND))?;
         counter.1 += by;
         Ok(())
+    }
+}
+
+/// One worker's VM.
+#[derive(Debug, Default)]
+pub(crate) struct Vm {
+    pub(crate) worker: Worker,
+    pub(crate) host: FakeHost,
+    /// Streams whose response waits.
+    held: BTreeMap<u32, bool>,
+}
+
+impl Vm {
+    /// Every host call returns the next of these statuses, over and over.
+    pub(crate) fn statuses(&self, statuses: Vec<u32>) {
+        self.host.set_statuses(statuses);
+    }
+
+    fn flows(&mut self, stream: u32, flow: &Flow) {
+        self.held.insert(stream, *flow == Flow::Hold);
+        if let Flow::Replace(replacement) = flow {
+            self.host.enter(stream);
+            replacement.apply(&self.host);
+        }
+        if *flow != Flow::Hold {
+            self.host.goes(stream);
+        }
+    }
+}
+
+impl Envoy for Vm {
+    fn start(document: &str) -> (Self, bool) {
+        let mut vm = Self::default();
+        vm.host.enter(ROOT);
+        vm.host.set_chunk(document.as_bytes());
+        vm.worker.created(ROOT, 0);
+        let accepted = vm.worker.configured(&vm.host, ROOT, document.len());
+        (vm, accepted)
+    }
+
+    /// The admin interface answers what the filter has asked, if it has.
+    fn set_share(&mut self, percent: u32) {
+        let entry = |key: &str, value: u32| format!(r#""{key}":{{"final_value":"{value}"}}"#);
+        let entries = [entry(RUNTIME_KEY, percent), entry(BETA_KEY, 0), entry(OBSERVE_KEY, 100)].join(",");
+        let listing = format!(r#"{{"layers":[],"entries":{{{entries}}}}}"#);
+        if let Some(call) = self.calls().into_iter().rfind(|call| call.cluster == ADMIN_CLUSTER) {
+            self.reply(call.token, &Response::of(200, &[], listing.as_bytes()));
+        }
+    }
+
+    fn request_headers(&mut self, stream: u32, headers: Headers, end: bool) {
+        self.host.stream(stream, headers);
+        self.worker.created(stream, ROOT);
+        self.host.enter(stream);
+        self.worker.request_headers(&self.host, stream, end);
+    }
+
+    fn request_body(&mut self, stream: u32, chunk: &[u8], end: bool) {
+        self.host.enter(stream);
+        self.host.set_chunk(chunk);
+        self.worker.request_body(&self.host, stream, chunk.len(), end);
+    }
+
+    fn request_trailers(&mut self, stream: u32) {
+        self.host.enter(stream);
+        self.worker.request_trailers(&self.host, stream);
+    }
+
+    fn response_headers(&mut self, stream: u32, headers: Headers, trailers: Headers, end: bool) {
+        self.host.respond(stream, headers, trailers);
+        self.host.enter(stream);
+        let flow = self.worker.response_headers(&self.host, stream, end);
+        self.flows(stream, &flow);
+    }
+
+    fn response_body(&mut self, stream: u32, chunk: &[u8], end: bool) {
+        self.host.enter(stream);
+        // What does not wait is shown by itself, what waits with all that came.
+        let length = self.host.comes(stream, chunk);
+        let flow = self.worker.response_body(&self.host, stream, length, end);
+        self.flows(stream, &flow);
+    }
+
+    fn response_trailers(&mut self, stream: u32) {
+        self.host.enter(stream);
+        let flow = self.worker.response_trailers(&self.host, stream);
+        self.flows(stream, &flow);
+    }
+
+    fn held(&self, stream: u32) -> bool {
+        self.held.get(&stream) == Some(&true)
+    }
+
+    fn given(&self, stream: u32) -> (Headers, Vec<u8>, Headers) {
+        self.host.given(stream)
+    }
+
+    fn request(&self, stream: u32) -> Headers {
+        self.host.request_headers(stream)
+    }
+
+    fn end(&mut self, stream: u32) {
+        self.host.enter(stream);
+        self.worker.deleted(&self.host, stream);
+        self.host.drop_stream(stream);
+    }
+
+    fn reply(&mut self, token: u32, reply: &Response) {
+        self.host.take_call(token);
+        self.host.enter(ROOT);
+        self.host.set_reply(reply.headers.clone());
+        self.host.set_chunk(&reply.body);
+        let shown = Reply { host: &self.host, length: reply.body.len() };
+        let came = (reply.headers.len() > 0).then_some(&shown);
+        if let Some((stream, flow)) = self.worker.call_over(&self.host, ROOT, token, came) {
+            assert!(self.held(stream), "what goes on must have waited");
+            self.flows(stream, &flow);
+        }
+    }
+
+    fn calls(&self) -> Vec<CallSeen> {
+        self.host.calls()
+    }
+
+    fn tick(&mut self) {
+        if self.host.period() > 0 {
+            self.host.enter(ROOT);
+            self.worker.tick(&self.host, ROOT);
+        }
+    }
+
+    fn stop(&mut self) {
+        self.host.enter(ROOT);
+        self.worker.deleted(&self.host, ROOT);
+    }
+
+    fn wait_ms(&self, ms: u64) {
+        self.host.wait_ms(ms);
+    }
+
+    fn refuse(&self, refused: Option<(&'static str, u32)>) {
+        self.host.refuse(refused);
+    }
+
+    fn counters(&self) -> BTreeMap<String, u64> {
+        self.host.counters()
+    }
+
+    fn log(&self) -> Vec<String> {
+        self.host.log()
+    }
+
+    fn observed(&self) -> Observed {
+        self.host.observed()
     }
 }
