@@ -3,43 +3,26 @@
 //! The main thread may share a core with a worker, whose clients wait for as long as it runs. So a large batch goes in
 //! pieces. While there is traffic its requests say when the next one goes, a few requests after the one before; what is still
 //! there at a tick, or when another batch waits, goes one piece after the other, and between two of them whoever wants the
-//! core has it. One batch is sent at a time; answers come for as many as the filter's limits let be under way.
-#![allow(unsafe_code)]
+//! core has it. One batch is sent at a time; responses come for as many as the filter's limits let be under way.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use filter::pairs::{self, Pairs};
+use filter::plugin::host::{Call, CallResponse, Refused};
 
-use crate::abi::{Bytes, Header};
-use crate::main_thread::Envoy;
-use crate::place::Place;
-use crate::plugin::locked;
-use crate::received::Received;
+use crate::envoy::response::Response;
+use crate::outbox::{Batch, locked};
+use crate::shared::Shared;
 
 /// Most bytes that are sent in one go.
 const PIECE: usize = 32 * 1024;
-/// Requests of a worker from one piece to the next: with answers of 1 KiB a batch is away before the next one is full.
-const BETWEEN: u32 = 16;
 
-/// A batch that waits for the main thread.
+/// A batch whose response is awaited, and what has come of that.
 #[derive(Debug)]
-pub(crate) struct Leaving {
-    pub(crate) place: Arc<Place>,
-    /// What the worker knows it by.
-    pub(crate) token: u32,
-    pub(crate) cluster: String,
-    /// As [`filter::pairs::write`] writes them.
-    pub(crate) headers: Vec<u8>,
-    pub(crate) body: Arc<Vec<u8>>,
-    pub(crate) timeout_ms: u32,
-}
-
-/// Whose a call under way is, and what has come of its answer.
-#[derive(Debug)]
-pub(crate) struct Flight {
-    pub(crate) place: Arc<Place>,
+pub(crate) struct AwaitedResponse {
+    /// The worker's number, and what it knows the batch by.
+    pub(crate) worker: usize,
     pub(crate) token: u32,
     /// As [`filter::pairs::write`] writes them; empty until they come.
     headers: Vec<u8>,
@@ -48,7 +31,7 @@ pub(crate) struct Flight {
 
 /// The batch of which not all is sent.
 #[derive(Debug)]
-struct Partly {
+struct PartialBatch {
     call: u64,
     body: Arc<Vec<u8>>,
     sent: usize,
@@ -56,153 +39,149 @@ struct Partly {
     hurried: bool,
 }
 
-/// What the main thread is at.
 #[derive(Debug, Default)]
-enum At {
+enum Progress {
     #[default]
-    Nothing,
+    Idle,
     /// In a call to Envoy, which may call back within.
     Calling,
-    Batch(Partly),
+    Partial(PartialBatch),
 }
 
 /// See the module. No lock is held while Envoy is called.
 #[derive(Debug, Default)]
-pub(crate) struct Sending {
-    /// The filter's own limits bound them: what is sent and not answered counts towards them.
-    waiting: Mutex<VecDeque<Leaving>>,
-    at: Mutex<At>,
-    /// A batch is not sent whole yet.
-    rests: AtomicBool,
+pub(crate) struct BatchSender {
+    progress: Mutex<Progress>,
     /// By Envoy's number.
-    under_way: Mutex<HashMap<u64, Flight>>,
+    awaited: Mutex<HashMap<u64, AwaitedResponse>>,
+    /// Calls that ended within the call to Envoy that begins them.
+    ended_at_once: Mutex<Vec<u64>>,
 }
 
-/// What came of [`Sending::begin`].
+/// What came of [`BatchSender::begin`].
 #[derive(Debug)]
-pub(crate) enum Begun {
+pub(crate) enum Begin {
     /// Nothing waits, or another batch is not sent whole yet.
     Nothing,
     /// The whole of a batch.
     Whole,
-    /// A batch, of which [`Sending::go_on`] sends the rest, and at once where it says so.
-    Partly { hurried: bool },
-    /// The call could not be made.
-    Failed(Leaving),
+    /// A batch, of which [`BatchSender::send_piece`] sends the rest, and at once where it says so.
+    Partial { hurried: bool },
+    /// The call could not be made, or failed at once.
+    Failed(Batch),
 }
 
-impl Sending {
-    /// Any thread: leaves a batch to the main thread.
-    pub(crate) fn leave(&self, leaving: Leaving) {
-        locked(&self.waiting).push_back(leaving);
-    }
-
-    /// Main thread: begins to send the next batch, whose rest is to wait for no request where it is to be `hurried`.
-    pub(crate) fn begin(&self, envoy: &Envoy, hurried: bool) -> Begun {
-        if !matches!(*locked(&self.at), At::Nothing) {
-            return Begun::Nothing;
+/// All functions are the main thread's.
+impl BatchSender {
+    /// Begins to send the next batch, whose rest is to wait for no request where it is to be `hurried`.
+    pub(crate) fn begin(&self, shared: &Shared, hurried: bool) -> Begin {
+        if !matches!(*locked(&self.progress), Progress::Idle) {
+            return Begin::Nothing;
         }
-        let Some(leaving) = locked(&self.waiting).pop_front() else { return Begun::Nothing };
-        *locked(&self.at) = At::Calling;
-        let (piece, whole) = piece(&leaving.body, 0);
-        let (call, sent) = (envoy.begin(&leaving, piece, whole), piece.len());
-        *locked(&self.at) = At::Nothing;
-        let Some(call) = call else { return Begun::Failed(leaving) };
-        let Leaving { place, token, body, .. } = leaving;
-        locked(&self.under_way).insert(call, Flight { place, token, headers: Vec::new(), body: Vec::new() });
+        let Some(batch) = shared.outbox.pop() else { return Begin::Nothing };
+        *locked(&self.progress) = Progress::Calling;
+        let (piece, whole) = piece(&batch.body, 0);
+        let (cluster, headers, timeout_ms) = (&batch.cluster, &batch.headers, batch.timeout_ms);
+        let call = shared.envoy.start_call(&Call { cluster, headers, body: piece, timeout_ms }, whole);
+        let sent = piece.len();
+        *locked(&self.progress) = Progress::Idle;
+        let ended = std::mem::take(&mut *locked(&self.ended_at_once));
+        let Some(call) = call.filter(|call| !ended.contains(call)) else { return Begin::Failed(batch) };
+        let Batch { worker, token, body, .. } = batch;
+        let awaited = AwaitedResponse { worker, token, headers: Vec::new(), body: Vec::new() };
+        locked(&self.awaited).insert(call, awaited);
         if whole {
-            return Begun::Whole;
+            return Begin::Whole;
         }
-        let hurried = hurried || self.another_waits();
-        self.stand_at(Some(Partly { call, body, sent, hurried }));
-        Begun::Partly { hurried }
+        let hurried = hurried || !shared.outbox.is_empty();
+        self.set_partial(shared, Some(PartialBatch { call, body, sent, hurried }));
+        Begin::Partial { hurried }
     }
 
-    /// A worker that has had `requests` of them asks: is another piece due?
-    pub(crate) fn due(&self, requests: u32) -> bool {
-        requests.is_multiple_of(BETWEEN) && self.rests.load(Ordering::Relaxed)
-    }
-
-    /// Main thread: sends the next piece of the batch that is being sent. Is the one after it to be sent at once?
-    pub(crate) fn go_on(&self, envoy: &Envoy) -> bool {
-        let Some(Partly { call, body, sent, hurried }) = self.partly() else { return false };
+    /// Sends the next piece of the batch that is being sent. Returns `true` if the one after it is to be sent at once.
+    pub(crate) fn send_piece(&self, shared: &Shared) -> bool {
+        let Some(PartialBatch { call, body, sent, hurried }) = self.take_partial() else { return false };
         let (piece, last) = piece(&body, sent);
         let sent = sent + piece.len();
-        // The scorer may have answered, or be gone, before it has all, and that may show within this.
-        let more = envoy.go_on(call, piece, last) && !last && locked(&self.under_way).contains_key(&call);
-        let hurried = hurried || self.another_waits();
-        self.stand_at(more.then_some(Partly { call, body, sent, hurried }));
+        // The scorer may have responded, or be gone, before it has all, and that may show within this.
+        let more = shared.envoy.send_data(call, piece, last) && !last && locked(&self.awaited).contains_key(&call);
+        let hurried = hurried || !shared.outbox.is_empty();
+        self.set_partial(shared, more.then_some(PartialBatch { call, body, sent, hurried }));
         more && hurried
     }
 
-    /// Main thread: no request need ask for the rest any more. Is there one for which nobody has said so?
+    /// No request need ask for the rest any more. Returns `true` if there is one for which nobody has said so.
     pub(crate) fn hurry(&self) -> bool {
-        match &mut *locked(&self.at) {
-            At::Batch(partly) => !std::mem::replace(&mut partly.hurried, true),
-            At::Nothing | At::Calling => false,
+        match &mut *locked(&self.progress) {
+            Progress::Partial(partial) => !std::mem::replace(&mut partial.hurried, true),
+            Progress::Idle | Progress::Calling => false,
         }
     }
 
-    /// Does the rest go without being asked for?
+    /// Returns `true` if the rest goes without being asked for.
     pub(crate) fn hurried(&self) -> bool {
-        matches!(&*locked(&self.at), At::Batch(Partly { hurried: true, .. }))
+        matches!(&*locked(&self.progress), Progress::Partial(PartialBatch { hurried: true, .. }))
     }
 
-    fn another_waits(&self) -> bool {
-        !locked(&self.waiting).is_empty()
+    fn set_partial(&self, shared: &Shared, partial: Option<PartialBatch>) {
+        shared.outbox.set_partial(partial.is_some());
+        *locked(&self.progress) = partial.map_or(Progress::Idle, Progress::Partial);
     }
 
-    fn stand_at(&self, partly: Option<Partly>) {
-        self.rests.store(partly.is_some(), Ordering::Relaxed);
-        *locked(&self.at) = partly.map_or(At::Nothing, At::Batch);
-    }
-
-    fn partly(&self) -> Option<Partly> {
-        let mut at = locked(&self.at);
-        match std::mem::replace(&mut *at, At::Calling) {
-            At::Batch(partly) => Some(partly),
+    fn take_partial(&self) -> Option<PartialBatch> {
+        let mut progress = locked(&self.progress);
+        match std::mem::replace(&mut *progress, Progress::Calling) {
+            Progress::Partial(partial) => Some(partial),
             other => {
-                *at = other;
+                *progress = other;
                 None
             }
         }
     }
 
-    /// Main thread: the headers of an answer.
-    pub(crate) fn headers(&self, call: u64, received: Received<'_>) {
-        if let Some(flight) = locked(&self.under_way).get_mut(&call) {
-            flight.headers.clear();
-            received.headers(|headers| pairs::write(&mut flight.headers, &headers.iter().collect::<Vec<_>>()));
+    /// The headers of a response.
+    pub(crate) fn response_headers(&self, call: u64, response: Response<'_>) {
+        if let Some(awaited) = locked(&self.awaited).get_mut(&call) {
+            awaited.headers.clear();
+            response.headers(|headers| pairs::write(&mut awaited.headers, &headers.iter().collect::<Vec<_>>()));
         }
     }
 
-    /// Main thread: a part of an answer's body, of which `most` bytes at most are kept.
-    pub(crate) fn body(&self, call: u64, received: Received<'_>, most: usize) {
-        if let Some(flight) = locked(&self.under_way).get_mut(&call) {
-            received.write_body(most.saturating_sub(flight.body.len()), &mut flight.body);
+    /// A part of a response's body, of which `most` bytes at most are kept.
+    pub(crate) fn response_body(&self, call: u64, response: Response<'_>, most: usize) {
+        if let Some(awaited) = locked(&self.awaited).get_mut(&call) {
+            response.write_body(most.saturating_sub(awaited.body.len()), &mut awaited.body);
         }
     }
 
-    /// Main thread: a call is over, answered or not. Whose it was, with what has come.
-    pub(crate) fn over(&self, call: u64) -> Option<Flight> {
-        locked(&self.under_way).remove(&call)
+    /// A call is over, with a response or without: whose it was, with what has come.
+    pub(crate) fn over(&self, call: u64) -> Option<AwaitedResponse> {
+        let awaited = locked(&self.awaited).remove(&call);
+        if awaited.is_none() && matches!(*locked(&self.progress), Progress::Calling) {
+            locked(&self.ended_at_once).push(call);
+        }
+        awaited
     }
 
-    /// Whatever waits or is under way will not be answered any more.
-    pub(crate) fn end(&self) {
-        locked(&self.waiting).clear();
-        self.stand_at(None);
-        locked(&self.under_way).clear();
+    /// Whatever is under way will get no response any more.
+    pub(crate) fn end(&self, shared: &Shared) {
+        self.set_partial(shared, None);
+        locked(&self.awaited).clear();
     }
 }
 
-impl Flight {
-    /// Shows what has come to `see`.
-    pub(crate) fn received(&self, see: impl FnOnce(Received<'_>)) {
-        let headers: Vec<Header> = Pairs::new(&self.headers).iter().map(Header::of).collect();
-        let body = [Bytes::of(&self.body)];
-        // SAFETY: all of it is the flight's, which is lent for as long as `see` takes.
-        see(unsafe { Received::new(&headers, &body) });
+impl CallResponse for AwaitedResponse {
+    fn length(&self) -> usize {
+        self.body.len()
+    }
+
+    fn headers<T>(&self, _: &mut Vec<u8>, read: impl FnOnce(Pairs<'_>) -> T) -> Result<T, Refused> {
+        Ok(read(Pairs::new(&self.headers)))
+    }
+
+    fn body(&self, length: usize, out: &mut Vec<u8>) -> Result<(), Refused> {
+        out.extend_from_slice(self.body.get(..length).unwrap_or(&self.body));
+        Ok(())
     }
 }
 

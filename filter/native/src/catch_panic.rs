@@ -4,17 +4,24 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use filter::plugin::host::Level;
 
-use crate::plugin::Plugin;
-use crate::stream;
+use crate::envoy;
+use crate::fault_injection::{Place, fail_here};
+use crate::shared::Shared;
 
-/// What `hook` comes to, or `otherwise` where it panics, which is logged and, where there is a plugin, counted.
-pub(crate) fn survived<T>(plugin: Option<&Plugin>, otherwise: T, hook: impl FnOnce() -> T) -> T {
-    catch_unwind(AssertUnwindSafe(hook)).unwrap_or_else(|panic| {
-        let why = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-        stream::log(Level::Error, &format!("perch: the filter failed: {}", why.unwrap_or("no reason given")));
-        if let Some(plugin) = plugin {
-            plugin.failed();
-        }
-        otherwise
-    })
+/// What `hook` comes to; `None` where it panics, which is logged and, where there is a configuration, counted.
+pub(crate) fn catch_panic<T>(shared: Option<&Shared>, hook: impl FnOnce() -> T) -> Option<T> {
+    let hook = || {
+        fail_here(Place::Hook);
+        hook()
+    };
+    catch_unwind(AssertUnwindSafe(hook))
+        .inspect_err(|panic| {
+            let text = panic.downcast_ref::<&str>().copied();
+            let why = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+            envoy::log(Level::Error, &format!("perch: the filter failed: {}", why.unwrap_or("no reason given")));
+            if let Some(shared) = shared {
+                shared.count_failure();
+            }
+        })
+        .ok()
 }

@@ -1,36 +1,22 @@
-//! One filter configuration: what it does on Envoy's main thread, and what its workers leave to it.
+//! One filter configuration on Envoy's main thread: what its workers leave to it, and what it does for all of them.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, Weak};
 
-use contract::names::FAILURES;
-use filter::config::{Config, Module};
 use filter::decision::shares::Shares;
-use filter::metrics;
 use filter::pairs;
-use filter::plugin::filter::Filter;
-use filter::plugin::host::{Call, Host, Level, Payload};
+use filter::plugin::host::{Call, CallResponse, Level};
 
-use crate::abi::{self, Address};
-use crate::main_thread::{self, Envoy, OnMain};
-use crate::place::Place;
-use crate::received::Received;
-use crate::runtime;
-use crate::scheduler::ToMain;
-use crate::sending::{Begun, Leaving, Sending};
-use crate::stream::{self, attribute};
-use crate::ticker::Ticker;
-
-/// What the main thread is asked to do.
-const TICK: u64 = 1;
-const SEND: u64 = 2;
-const ASK: u64 = 3;
-/// Send the next piece of a batch, or piece by piece the rest of it.
-const GO_ON: u64 = 4;
-const HURRY: u64 = 5;
+use crate::abi::Address;
+use crate::batch_sender::{BatchSender, Begin};
+use crate::envoy::response::Response;
+use crate::envoy::{log, now_ns};
+use crate::outbox::locked;
+use crate::shared::{Event, Shared};
+use crate::shares::KnownShares;
+use crate::stream_state::conclude_others;
+use crate::worker::Worker;
+use crate::worker_host::WorkerHost;
 
 /// Ticks that are further apart come too late for the rest of a batch, which no requests have asked for: the scorer does not
 /// wait long for a body.
@@ -38,266 +24,210 @@ const REST_WAITS_MS: u32 = 1_000;
 
 /// The shares are renewed that often, in ms, while one is above 0 or traffic flows, besides whenever somebody has set one.
 const RENEWED_MS: u32 = 1_000;
-/// Time for the admin interface's answer.
-const ASKED_MS: u32 = 1_000;
+/// Shorter than that by what a timer may come early.
+const RENEWAL_DUE_NS: u64 = RENEWED_MS as u64 * 900_000;
+/// Time for the admin interface's response.
+const QUESTION_MS: u32 = 1_000;
 
 thread_local! {
     /// On the main thread: every configuration. On no other is there one.
-    static CONFIGURED: RefCell<Vec<Weak<Plugin>>> = const { RefCell::new(Vec::new()) };
+    static CONFIGURATIONS: RefCell<Vec<Weak<MainThread>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// See the module.
+/// See the module. It owns the workers; nothing of theirs leads back to it.
 #[derive(Debug)]
-pub(crate) struct Plugin {
-    config: Config,
-    /// Envoy's numbers of the counters, by name.
-    pub(crate) counters: HashMap<String, u32>,
-    envoy: Envoy,
-    to_main: Arc<ToMain>,
-    ticker: Mutex<Option<Ticker>>,
-    places: Mutex<Vec<Arc<Place>>>,
-    sending: Sending,
-    asking: Mutex<Asking>,
-    ended: AtomicBool,
+pub(crate) struct MainThread {
+    pub(crate) shared: Arc<Shared>,
+    workers: Mutex<Vec<Arc<Worker>>>,
+    sender: BatchSender,
+    question: Mutex<SharesQuestion>,
 }
 
 /// The question to the admin interface about what the runtime holds.
 #[derive(Debug, Default)]
-struct Asking {
+struct SharesQuestion {
+    /// It is being asked: what is over now is over within.
+    asking: bool,
+    ended_at_once: Vec<u64>,
     /// Envoy's number of the one under way.
     call: Option<u64>,
     /// Something has changed since it was asked.
     again: bool,
     /// When the shares were renewed last, or that was tried.
-    at: Option<Instant>,
+    at_ns: Option<u64>,
     /// That the shares cannot be read is in the log.
     warned: bool,
 }
 
+/// Every configuration that there is, on the main thread.
+fn configurations() -> Vec<Arc<MainThread>> {
+    CONFIGURATIONS.with_borrow(|all| all.iter().filter_map(Weak::upgrade).collect())
+}
+
 /// Main thread: the runtime is another.
 pub(crate) fn runtime_changed() {
-    let plugins: Vec<_> = CONFIGURED.with_borrow(|plugins| plugins.iter().filter_map(Weak::upgrade).collect());
-    if let Some(plugin) = plugins.iter().find(|plugin| !plugin.ended())
-        && !runtime::renew(None)
-    {
-        // Not at once: Envoy is in the middle of a request of its admin interface.
-        plugin.to_main.ask(ASK);
-    }
-    for plugin in &plugins {
-        plugin.tell_workers();
-        if runtime::known().shares.any_canary() {
-            plugin.tick_after(RENEWED_MS);
+    for main in configurations() {
+        if !main.shared.renew_shares(None) {
+            // Not at once: Envoy is in the middle of a request of its admin interface.
+            main.shared.schedule(Event::RenewShares);
         }
+        main.renew_copies();
     }
 }
 
-pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What is kept in them changes in one step each: it is whole whoever panicked.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Plugin {
-    /// For the configuration at `config`, while Envoy makes it on its main thread.
+/// Every function but [`MainThread::worker`] is the main thread's.
+impl MainThread {
+    /// For the configuration at `config`.
     ///
     /// # Errors
-    /// Says what is wrong, and how to mend it.
-    pub(crate) fn new(config: Address, document: &[u8]) -> Result<Arc<Self>, String> {
-        let checked = Config::parse(document, Module::Native).map_err(|error| error.to_string())?;
-        if checked.reads_metadata() {
-            return Err(
-                "a claim of a JWT cannot be read by the native module, to which Envoy shows no nested metadata: \
-                        let jwt_authn copy it into a header (claim_to_headers) and name that, or run the WebAssembly \
-                        module"
-                    .into(),
-            );
-        }
-        let envoy = Envoy::new(config);
-        let defined = metrics::names(&checked.labels).into_iter().map(|name| {
-            let counter = envoy.define(&name).ok_or_else(|| format!("Envoy defines no counter {name:?}"))?;
-            Ok((name, counter))
+    /// Says what is wrong, and how to fix it.
+    ///
+    /// # Safety
+    /// `config` was handed to the hook that is running, which is the one that makes a configuration. [`MainThread::end`] is
+    /// called in the hook that ends it.
+    #[allow(unsafe_code)]
+    pub(crate) unsafe fn new(config: Address, document: &[u8]) -> Result<Arc<Self>, String> {
+        // What another configuration knows holds for this one: a canary goes on while one takes the other's place.
+        let known = configurations().last().map_or(KnownShares::UNKNOWN, |main| main.shared.known_shares());
+        // SAFETY: as the caller says.
+        let shared = unsafe { Shared::new(config, document, known) }?;
+        let main = Arc::new(Self {
+            shared: Arc::new(shared),
+            workers: Mutex::default(),
+            sender: BatchSender::default(),
+            question: Mutex::default(),
         });
-        let counters = defined.collect::<Result<_, String>>()?;
-        let to_main = ToMain::new(config).ok_or("Envoy has no scheduler for it")?;
-        let plugin = Arc::new(Self {
-            config: checked,
-            counters,
-            envoy,
-            to_main: Arc::new(to_main),
-            ticker: Mutex::default(),
-            places: Mutex::default(),
-            sending: Sending::default(),
-            asking: Mutex::default(),
-            ended: AtomicBool::new(false),
-        });
-        CONFIGURED.with_borrow_mut(|plugins| {
-            plugins.retain(|plugin| plugin.strong_count() > 0);
-            plugins.push(Arc::downgrade(&plugin));
-        });
+        CONFIGURATIONS.with_borrow_mut(|all| all.push(Arc::downgrade(&main)));
         // Once Envoy can be asked, where that is needed.
-        plugin.to_main.ask(if runtime::renew(None) { TICK } else { ASK });
-        Ok(plugin)
+        main.shared.schedule(if main.shared.renew_shares(None) { Event::Tick } else { Event::RenewShares });
+        Ok(main)
     }
 
-    /// A filter for a worker that has none: a new one, or one that begins anew.
-    pub(crate) fn filter(&self, host: &impl Host) -> Option<Filter> {
-        let filter = Filter::new(host, self.config.clone());
-        let mut filter = filter
-            .inspect_err(|refused| {
-                stream::log(Level::Error, &format!("perch: Envoy defines no counters (status {})", refused.0));
-            })
-            .ok()?;
-        tell(&mut filter);
-        Some(filter)
+    /// Any thread: the worker of this thread, made when it is first asked for.
+    pub(crate) fn worker(&self) -> Arc<Worker> {
+        Worker::of_this_thread(&self.shared).unwrap_or_else(|| {
+            let mut workers = locked(&self.workers);
+            let worker = Arc::new(Worker::new(Arc::clone(&self.shared), workers.len()));
+            workers.push(Arc::clone(&worker));
+            worker.enter_this_thread();
+            worker
+        })
     }
 
-    /// A worker thread has it now.
-    pub(crate) fn placed(&self, place: &Arc<Place>) {
-        locked(&self.places).push(Arc::clone(place));
-    }
-
-    /// Envoy has done away with the configuration.
-    pub(crate) fn ended(&self) -> bool {
-        self.ended.load(Ordering::Acquire)
-    }
-
-    /// A tick will come, once, so much later at the latest. Returns `false` where the system has no thread for it.
-    pub(crate) fn tick_after(&self, ms: u32) -> bool {
-        let mut ticker = locked(&self.ticker);
-        if ticker.is_none() && !self.ended() {
-            let to_main = Arc::clone(&self.to_main);
-            *ticker = Ticker::start(move || to_main.ask(TICK));
-        }
-        ticker.as_ref().map(|ticker| ticker.ask(Duration::from_millis(u64::from(ms)))).is_some()
-    }
-
-    /// Leaves a call to the main thread, which is asked to look unless it does so anyway.
-    pub(crate) fn leave(&self, leaving: Leaving, ask: bool) {
-        self.sending.leave(leaving);
-        if ask {
-            self.to_main.ask(SEND);
-        }
-    }
-
-    /// A worker is done with a request, its `requests`th.
-    pub(crate) fn request_over(&self, requests: u32) {
-        if self.sending.due(requests) {
-            self.to_main.ask(GO_ON);
-        }
-    }
-
-    /// Is the request whose headers are at `stream` one that the filter is about? All other traffic of the gateway passes
-    /// at this price.
-    pub(crate) fn intercepts(&self, stream: Address) -> bool {
-        let intercept = &self.config.intercept;
-        attribute(stream, abi::REQUEST_PATH, |path| intercept.is_path(path)).unwrap_or(false)
-            && attribute(stream, abi::REQUEST_METHOD, |method| intercept.is_method(method)).unwrap_or(false)
-    }
-
-    /// A callback has panicked. Any thread.
-    pub(crate) fn failed(&self) {
-        if let Some(counter) = self.counters.get(FAILURES) {
-            self.envoy.increment(*counter, 1);
-        }
-    }
-
-    /// Main thread: adds to a counter.
-    pub(crate) fn increment(&self, counter: u32, by: u64) -> bool {
-        self.envoy.increment(counter, by)
-    }
-
-    /// Main thread: what it was asked to do.
-    pub(crate) fn asked(self: &Arc<Self>, event: u64) {
+    /// What it was asked to do.
+    pub(crate) fn scheduled(&self, event: u64) {
         // A worker on the same core may be in the middle of a request: that one first.
         std::thread::yield_now();
-        match event {
-            TICK => self.tick(),
-            ASK => self.renew(),
+        match Event::from_number(event) {
+            Some(Event::Tick) => self.tick(),
+            Some(Event::RenewShares) => self.renew(),
             // A rest that goes by itself is on its way without it.
-            GO_ON if !self.sending.hurried() => self.go_on(),
-            HURRY => self.go_on(),
-            _ => {}
+            Some(Event::NextPiece) if !self.sender.hurried() => self.send_piece(),
+            Some(Event::Rest) => self.send_piece(),
+            Some(Event::NextPiece | Event::Send) | None => {}
         }
         self.send();
     }
 
-    fn go_on(&self) {
-        if self.sending.go_on(&self.envoy) {
-            self.to_main.ask(HURRY);
-        }
-    }
-
-    fn tick(self: &Arc<Self>) {
-        let places = locked(&self.places).clone();
-        let ticking = || places.iter().filter(|place| place.period_ms() > 0);
+    fn tick(&self) {
+        let workers = locked(&self.workers).clone();
+        let ticking = || workers.iter().filter(|worker| worker.period_ms() > 0);
         // First, so that a worker that fails here takes no tick of another's away; one too many ends by itself.
-        if let Some(soonest) = ticking().map(|place| place.period_ms()).min() {
-            self.tick_after(soonest);
+        if let Some(soonest) = ticking().map(|worker| worker.period_ms()).min() {
+            self.shared.tick_after(soonest);
         }
-        if self.sending.hurry() {
-            self.to_main.ask(HURRY);
+        if self.sender.hurry() {
+            self.shared.schedule(Event::Rest);
         }
-        let due = |asking: &Asking| {
-            asking.at.is_none_or(|at| at.elapsed() >= Duration::from_millis(u64::from(RENEWED_MS) * 9 / 10))
-        };
-        if due(&locked(&self.asking)) {
+        let at_ns = locked(&self.question).at_ns;
+        if at_ns.is_none_or(|at_ns| now_ns().saturating_sub(at_ns) >= RENEWAL_DUE_NS) {
             self.renew();
-        }
-        if runtime::known().shares.any_canary() {
+        } else if self.shared.known_shares().any_canary() {
             // Also while nobody comes.
-            self.tick_after(RENEWED_MS);
+            self.shared.tick_after(RENEWED_MS);
         }
-        for place in ticking() {
-            match &mut *place.filter() {
-                Some(filter) => filter.tick(&OnMain::new(place, None)),
+        for worker in ticking() {
+            let host = WorkerHost::on_main(worker);
+            match &mut *worker.filter() {
+                Some(filter) => {
+                    conclude_others(worker, filter, &host);
+                    filter.tick(&host);
+                }
                 // It began anew after a failure, and nothing waits in it. It asks for ticks again when something does.
-                None => place.rests(),
+                None => drop(worker.tick_every(0)),
             }
         }
     }
 
     /// Reads the shares, and asks the admin interface for those that are not whole numbers.
     fn renew(&self) {
-        locked(&self.asking).at = Some(Instant::now());
-        if !runtime::renew(None) {
+        locked(&self.question).at_ns = Some(now_ns());
+        if !self.shared.renew_shares(None) {
             self.ask_for_shares();
         }
-        self.tell_workers();
+        self.renew_copies();
     }
 
     /// Asks the admin interface what the runtime holds that is not a whole number.
     fn ask_for_shares(&self) {
         {
-            let mut asking = locked(&self.asking);
-            asking.again = asking.call.is_some();
-            if asking.again || self.ended() {
+            let mut question = locked(&self.question);
+            question.again = question.asking || question.call.is_some();
+            if question.again || self.shared.ended() {
                 return;
             }
+            question.asking = true;
         }
         let mut headers = Vec::new();
         pairs::write(&mut headers, &[(b":method", b"GET"), (b":path", b"/runtime"), (b":authority", b"perch")]);
-        let cluster = &self.config.scorer.admin_cluster;
+        let cluster = &self.shared.config.scorer.admin_cluster;
         // Unlocked: it may be over within, and then says so.
-        let body = Payload::Lent(&[]);
-        let call = self.envoy.call(&Call { cluster, headers: &headers, body, timeout_ms: ASKED_MS });
-        locked(&self.asking).call = call;
-        if call.is_none() {
-            self.told(None);
+        let call = self.shared.envoy.call(&Call { cluster, headers: &headers, body: b"", timeout_ms: QUESTION_MS });
+        let failed = {
+            let mut question = locked(&self.question);
+            let ended = std::mem::take(&mut question.ended_at_once);
+            question.asking = false;
+            question.call = call.filter(|call| !ended.contains(call));
+            question.call.is_none()
+        };
+        if failed {
+            self.shares_listed(None);
+        }
+    }
+
+    /// A call to the admin interface is over; `response` is what came, if anything.
+    pub(crate) fn call_over(&self, call: u64, response: Option<Response<'_>>) {
+        {
+            let mut question = locked(&self.question);
+            if question.call != Some(call) {
+                if question.asking {
+                    question.ended_at_once.push(call);
+                }
+                return;
+            }
+            question.call = None;
+        }
+        let listing = response.map(|response| {
+            let mut body = Vec::new();
+            response.write_body(response.length(), &mut body);
+            body
+        });
+        self.shares_listed(listing.as_deref());
+        if std::mem::take(&mut locked(&self.question).again) {
+            self.ask_for_shares();
         }
     }
 
     /// What the admin interface says, if anything.
-    fn told(&self, runtime: Option<&[u8]>) {
-        let listing = runtime.and_then(Shares::from_listing);
+    fn shares_listed(&self, listing: Option<&[u8]>) {
+        let listing = listing.and_then(Shares::from_listing);
         let understood = listing.is_some();
-        runtime::renew(listing);
-        self.tell_workers();
-        if runtime::known().shares.any_canary() {
-            self.tick_after(RENEWED_MS);
-        }
-        let warned = std::mem::replace(&mut locked(&self.asking).warned, !understood);
+        self.shared.renew_shares(listing);
+        self.renew_copies();
+        let warned = std::mem::replace(&mut locked(&self.question).warned, !understood);
         if !understood && !warned {
-            let cluster = &self.config.scorer.admin_cluster;
-            stream::log(
+            let cluster = &self.shared.config.scorer.admin_cluster;
+            log(
                 Level::Warn,
                 &format!(
                     "perch: a share of Envoy's runtime is absent, or not a whole number of percents, and Envoy's admin \
@@ -308,100 +238,81 @@ impl Plugin {
         }
     }
 
-    /// Main thread: a question to the admin interface is over. `received` is what came, if anything.
-    pub(crate) fn shares_told(self: &Arc<Self>, call: u64, received: Option<Received<'_>>) {
-        if locked(&self.asking).call.take_if(|asked| *asked == call).is_some() {
-            let runtime = received.map(|received| {
-                let mut body = Vec::new();
-                received.write_body(received.length(), &mut body);
-                body
-            });
-            self.told(runtime.as_deref());
-            if std::mem::take(&mut locked(&self.asking).again) {
-                self.ask_for_shares();
+    /// Each worker's copy of the shares becomes what is known now, and is kept young.
+    fn renew_copies(&self) {
+        let known = self.shared.known_shares();
+        for worker in locked(&self.workers).clone() {
+            if let Some(filter) = &mut *worker.filter() {
+                known.copy_to(filter);
             }
-            return;
         }
-        // Within the call that began it: whoever made it takes it for failed.
-        main_thread::note_at_once(call);
-    }
-
-    fn tell_workers(&self) {
-        for place in locked(&self.places).clone() {
-            if let Some(filter) = &mut *place.filter() {
-                tell(filter);
-            }
+        if known.any_canary() {
+            self.shared.tick_after(RENEWED_MS);
         }
     }
 
-    /// Envoy does away with the configuration: whatever is under way will not be answered any more.
-    pub(crate) fn end(&self) {
-        self.ended.store(true, Ordering::Release);
-        drop(locked(&self.ticker).take());
-        self.sending.end();
-        for place in std::mem::take(&mut *locked(&self.places)) {
-            if let Some(mut filter) = place.filter().take() {
-                filter.close(&OnMain::new(&place, None));
-            }
-        }
-    }
-
-    fn send(self: &Arc<Self>) {
+    fn send(&self) {
         loop {
-            match self.sending.begin(&self.envoy, self.config.limits.flush_ms > REST_WAITS_MS) {
-                Begun::Nothing => return,
-                Begun::Whole => {}
-                Begun::Partly { hurried: true } => return self.to_main.ask(HURRY),
-                Begun::Partly { hurried: false } => {
+            match self.sender.begin(&self.shared, self.shared.config.limits.flush_ms > REST_WAITS_MS) {
+                Begin::Nothing => return,
+                Begin::Whole => {}
+                Begin::Partial { hurried: true } => return self.shared.schedule(Event::Rest),
+                Begin::Partial { hurried: false } => {
                     // For when no requests follow that ask for the rest.
-                    self.tick_after(self.config.limits.flush_ms);
+                    self.shared.tick_after(self.shared.config.limits.flush_ms);
                     return;
                 }
-                Begun::Failed(leaving) => self.over(&leaving.place, leaving.token, None),
+                Begin::Failed(batch) => self.batch_answered(batch.worker, batch.token, None::<&Response<'_>>),
             }
         }
     }
 
-    /// Main thread: the headers of the answer to a batch.
-    pub(crate) fn answer_headers(&self, call: u64, received: Received<'_>) {
-        self.sending.headers(call, received);
+    fn send_piece(&self) {
+        if self.sender.send_piece(&self.shared) {
+            self.shared.schedule(Event::Rest);
+        }
     }
 
-    /// Main thread: a part of the body of that answer.
-    pub(crate) fn answer_body(&self, call: u64, received: Received<'_>) {
+    /// The headers of the response to a batch.
+    pub(crate) fn batch_headers(&self, call: u64, response: Response<'_>) {
+        self.sender.response_headers(call, response);
+    }
+
+    /// A part of the body of that response.
+    pub(crate) fn batch_body(&self, call: u64, response: Response<'_>) {
         // One byte more than is read tells that it is too long.
-        self.sending.body(call, received, self.config.limits.response_bytes.saturating_add(1));
+        self.sender.response_body(call, response, self.shared.config.limits.response_bytes.saturating_add(1));
     }
 
-    /// Main thread: a batch is answered, or will not be.
-    pub(crate) fn batch_over(self: &Arc<Self>, call: u64, answered: bool) {
-        if let Some(flight) = self.sending.over(call) {
-            if answered {
-                flight.received(|received| self.over(&flight.place, flight.token, Some(received)));
-            } else {
-                self.over(&flight.place, flight.token, None);
-            }
+    /// A batch has its whole response, or will not get one.
+    pub(crate) fn batch_over(&self, call: u64, whole: bool) {
+        if let Some(awaited) = self.sender.over(call) {
+            self.batch_answered(awaited.worker, awaited.token, whole.then_some(&awaited));
         }
         self.send();
     }
 
-    fn over(&self, place: &Arc<Place>, token: u32, received: Option<Received<'_>>) {
-        let headers = received.map_or(0, |received| received.headers.len());
-        let length = received.map_or(0, Received::length);
-        let host = OnMain::new(place, received);
-        if let Some(filter) = &mut *place.filter() {
-            filter.call_over(&host, token, headers, length);
+    fn batch_answered(&self, worker: usize, token: u32, response: Option<&impl CallResponse>) {
+        let Some(worker) = locked(&self.workers).get(worker).map(Arc::clone) else { return };
+        if let Some(filter) = &mut *worker.filter() {
+            filter.call_over(&WorkerHost::on_main(&worker), token, response);
         }
     }
-}
 
-/// A worker's copy of the shares is renewed.
-fn tell(filter: &mut Filter) {
-    let known = runtime::known();
-    match known.at_ns {
-        Some(at_ns) => filter.renew_shares(known.shares, at_ns),
-        // A canary that is off is off, whatever else is not known.
-        None if !known.shares.any_canary() => filter.renew_shares(known.shares, 0),
-        None => {}
+    /// Envoy does away with the configuration: whatever is under way will get no response any more.
+    pub(crate) fn end(&self) {
+        self.shared.end();
+        self.sender.end(&self.shared);
+        for worker in std::mem::take(&mut *locked(&self.workers)) {
+            let host = WorkerHost::on_main(&worker);
+            let filter = worker.filter().take();
+            if let Some(mut filter) = filter {
+                conclude_others(&worker, &mut filter, &host);
+                filter.close(&host);
+            }
+        }
+        self.shared.outbox.clear();
+        self.shared.envoy.close();
+        CONFIGURATIONS.with_borrow_mut(|all| all.retain(|main| !std::ptr::eq(main.as_ptr(), self)));
     }
 }

@@ -39,7 +39,7 @@ fn worker<T>(idle: T, act: impl FnOnce(&mut Worker) -> T) -> T {
     WORKER.with(|worker| {
         let Ok(mut worker) = worker.try_borrow_mut() else { return idle };
         while let Some(context) = ENDED.with_borrow_mut(Vec::pop) {
-            drill();
+            fail_on_purpose();
             worker.deleted(&Envoy::new(), context);
         }
         act(&mut worker)
@@ -48,9 +48,9 @@ fn worker<T>(idle: T, act: impl FnOnce(&mut Worker) -> T) -> T {
 
 /// A failure on purpose in a build for tests, in no other.
 #[allow(clippy::panic)]
-fn drill() {
-    if cfg!(feature = "drill") {
-        panic!("a drill");
+fn fail_on_purpose() {
+    if cfg!(feature = "fault-injection") {
+        panic!("an injected failure");
     }
 }
 

@@ -112,6 +112,13 @@ impl Filter {
         self.counters.tick(host, more, self.shares.kept_young());
     }
 
+    /// The response to a stream's call never comes, or comes to nobody.
+    pub fn forget_call(&mut self, stream: &Stream) {
+        if let Some((token, _)) = stream.canary.as_ref().and_then(|canary| canary.canary.under_way()) {
+            self.calls.retain(|call| call.token != token);
+        }
+    }
+
     /// A request and its response have passed, or their stream is over: counts it and hands the observation on. To be
     /// called once.
     pub fn conclude(&mut self, host: &impl Host, stream: &mut Stream) {

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use contract::switch::{BETA_KEY, OBSERVE_KEY, RUNTIME_KEY};
-use filter::pairs::Pairs;
+use filter::pairs::{self, Pairs};
 use filter::plugin::host::{
     BatchCall, Batches, Body, Call, CallResponse, Callouts, Clock, Level, Log, Map, Messages, Refused, Stats, Timers,
 };
@@ -199,7 +199,11 @@ impl FakeHost {
 impl FakeHost {
     fn http_call(&self, cluster: &str, headers: &[u8], body: &[u8]) -> Result<u32, Refused> {
         let mut state = self.0.borrow_mut();
-        let headers = Headers::read(headers);
+        let mut read = Headers::default();
+        for (name, value) in Pairs::new(headers).iter() {
+            read.add(name, value);
+        }
+        let headers = read;
         let path = headers.get(":path").unwrap_or_default();
         state.observed.count(&path, body);
         state.check("call")?;
@@ -223,7 +227,7 @@ impl FakeHost {
             if let Some(raw) = &state.raw_map {
                 scratch.extend_from_slice(raw);
             } else if let Some(headers) = find(&mut state) {
-                headers.write(scratch);
+                pairs::write(scratch, &headers.borrowed());
             }
             // As in Envoy: a map that is not there reads as an empty one.
         }

@@ -2,7 +2,6 @@
 
 use contract::answer;
 use contract::frame::{Batch, PATH};
-use filter::pairs::{self, Pairs};
 
 /// A header map.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -11,10 +10,6 @@ pub(crate) struct Headers(Vec<(Vec<u8>, Vec<u8>)>);
 impl Headers {
     pub(crate) fn of(headers: &[(&str, &str)]) -> Self {
         Self(headers.iter().map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec())).collect())
-    }
-
-    pub(crate) fn read(bytes: &[u8]) -> Self {
-        Self(Pairs::new(bytes).iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect())
     }
 
     pub(crate) fn set(&mut self, name: &str, value: &str) {
@@ -49,10 +44,6 @@ impl Headers {
     pub(crate) fn get(&self, name: &str) -> Option<String> {
         let found = self.0.iter().find(|(found, _)| found == name.as_bytes())?;
         Some(String::from_utf8_lossy(&found.1).into_owned())
-    }
-
-    pub(crate) fn write(&self, out: &mut Vec<u8>) {
-        pairs::write(out, &self.borrowed());
     }
 
     pub(crate) fn texts(&self) -> Vec<(String, String)> {
