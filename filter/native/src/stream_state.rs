@@ -192,10 +192,11 @@ impl StreamState {
             }
             return None;
         };
-        if self.generation.get() != worker.generation() {
+        // What was known goes with the filter that knew it: after a failure, and where the configuration has ended.
+        let Some(filter) = filter.as_mut().filter(|_| self.generation.get() == worker.generation()) else {
             *known = None;
-        }
-        let filter = filter.as_mut()?;
+            return None;
+        };
         let result = act(worker, filter, known.as_mut()?);
         self.conclude(worker, filter, &mut known);
         Some(result)

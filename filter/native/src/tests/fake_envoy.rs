@@ -268,7 +268,19 @@ impl NativeModule {
         StreamHandle { instance: self.instance, stream }
     }
 
-    /// What is left of the configuration: `true` for nothing.
+    /// A handle on the configuration's calls for [`NativeModule::within`].
+    pub(crate) fn batches(&self) -> BatchHandle {
+        BatchHandle { config: self.address(0).addr(), configured: self.configured() }
+    }
+
+    /// A stream of Envoy's that a test's own thread drives; its address.
+    pub(crate) fn add_stream(&self, stream: u32) -> usize {
+        let request = Headers::of(&[(":method", "POST"), (":path", "/ml/suggestions"), ("x-user-id", "u1")]);
+        self.state(|state| state.streams.insert(stream, Stream { request, ..Stream::default() }));
+        self.address(stream).addr()
+    }
+
+    /// Returns `true` if nothing is left of the configuration.
     pub(crate) fn is_gone(&self) -> bool {
         self.main.strong_count() == 0 && self.shared.strong_count() == 0
     }
@@ -284,6 +296,23 @@ impl NativeModule {
     /// The address that the module keeps a configuration by, for another thread.
     pub(crate) fn configured(&self) -> usize {
         self.configured.expose_provenance()
+    }
+}
+
+/// See [`NativeModule::batches`].
+#[derive(Clone, Copy)]
+pub(crate) struct BatchHandle {
+    config: usize,
+    configured: usize,
+}
+
+impl BatchHandle {
+    /// The connection breaks by which a batch is sent.
+    pub(crate) fn reset(self, call: u64) {
+        let config = std::ptr::without_provenance_mut(self.config);
+        at(config, |state| state.calls.retain(|known| u64::from(known.seen.token) != call));
+        let configured = std::ptr::with_exposed_provenance_mut(self.configured);
+        hooks::envoy_dynamic_module_on_http_filter_config_http_stream_reset(config, configured, call, RESET);
     }
 }
 
