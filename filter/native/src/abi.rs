@@ -1,5 +1,5 @@
-//! What Envoy's dynamic module ABI, version 0.2, says of HTTP filters, as far as Perch uses it: types, numbers, and functions
-//! of Envoy that the module calls. [`crate::envoy`] makes safe calls of them.
+//! What Envoy's dynamic module ABI, version 0.2, says of HTTP filters, as far as Perch uses it: types, numbers, and
+//! functions of Envoy that the module calls. [`crate::envoy`] makes safe calls of them.
 #![allow(unsafe_code)]
 
 use std::ffi::c_void;

@@ -1,5 +1,5 @@
-//! Envoy's word that somebody has changed its runtime: the access log of its admin interface. Envoy writes it on the main
-//! thread, when a request has been carried out and before its response is sent.
+//! Envoy's word that somebody has changed its runtime: the access log of its admin interface. Envoy writes it on the
+//! main thread, when a request has been carried out and before its response is sent.
 #![allow(unsafe_code)]
 
 use crate::abi::{Address, Bytes};
@@ -13,8 +13,8 @@ const CHANGED: &[u8] = b"/runtime_modify";
 /// Envoy wants something to hold for a logger and its configuration; there is nothing to keep in either.
 static NOTHING: u8 = 0;
 
-// SAFETY, for every hook: the name is the ABI's, and nothing else in the process has it; the addresses are those that the
-// ABI says, good for the time of the hook. Those that only return cannot panic.
+// SAFETY, for every hook: the name is the ABI's, and nothing else in the process has it; the addresses are those that
+// the ABI says, good for the time of the hook. Those that only return cannot panic.
 
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn envoy_dynamic_module_on_access_logger_config_new(

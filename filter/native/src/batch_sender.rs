@@ -1,9 +1,10 @@
 //! Batches' way from Envoy's main thread to the scorer.
 //!
 //! The main thread may share a core with a worker, whose clients wait for as long as it runs. So a large batch goes in
-//! pieces. While there is traffic its requests say when the next one goes, a few requests after the one before; what is still
-//! there at a tick, or when another batch waits, goes one piece after the other, and between two of them whoever wants the
-//! core has it. One batch is sent at a time; responses come for as many as the filter's limits let be under way.
+//! pieces. While there is traffic its requests say when the next one goes, a few requests after the one before; what is
+//! still there at a tick, or when another batch waits, goes one piece after the other, and between two of them whoever
+//! wants the core has it. One batch is sent at a time; responses come for as many as the filter's limits let be under
+//! way.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};

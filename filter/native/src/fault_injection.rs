@@ -1,5 +1,5 @@
-//! Failures on purpose, to see that no client pays for one: in the real Envoy in a build with the feature `fault-injection`,
-//! in a unit test where it says so. Any other build has none.
+//! Failures on purpose, to see that no client pays for one: in the real Envoy in a build with the feature
+//! `fault-injection`, in a unit test where it says so. Any other build has none.
 
 /// Where a failure can be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

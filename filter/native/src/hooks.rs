@@ -1,6 +1,7 @@
 //! What Envoy calls, and something happens (the other hooks are in [`crate::unused_hooks`] and [`crate::admin_hooks`]).
 //!
-//! Each is guarded as a whole ([`catch_panic`]): no panic leaves a hook. The stream goes on as if the filter were not there.
+//! Each is guarded as a whole ([`catch_panic`]): no panic leaves a hook. The stream goes on as if the filter were not
+//! there.
 #![allow(unsafe_code)]
 
 use std::rc::Rc;
@@ -19,8 +20,8 @@ use crate::stream_state::StreamState;
 /// What Envoy keeps for us of a configuration; nothing where it was refused.
 type Configured = Option<Arc<MainThread>>;
 
-// SAFETY, for every hook: the name is the ABI's, and nothing else in the process has it; the addresses are those that the
-// ABI says, good for the time of the hook.
+// SAFETY, for every hook: the name is the ABI's, and nothing else in the process has it; the addresses are those that
+// the ABI says, good for the time of the hook.
 
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn envoy_dynamic_module_on_program_init() -> *const std::ffi::c_char {
@@ -33,11 +34,11 @@ pub(crate) extern "C" fn envoy_dynamic_module_on_http_filter_config_new(
     _name: Bytes,
     document: Bytes,
 ) -> Address {
-    // Always taken, as far as Envoy is concerned: it would refuse its whole configuration, and not start. Without one of
-    // ours every request is left alone, so the clients are given the baseline, and the reason is in the log.
+    // Always taken, as far as Envoy is concerned: it would refuse its whole configuration, and not start. Without one
+    // of ours every request is left alone, so the clients are given the baseline, and the reason is in the log.
     let configured: Configured = catch_panic(None, || {
-        // SAFETY: the document is Envoy's for the time of the hook, which is the one that makes a configuration; Envoy ends
-        // it by the hook that follows.
+        // SAFETY: the document is Envoy's for the time of the hook, which is the one that makes a configuration; Envoy
+        // ends it by the hook that follows.
         unsafe { MainThread::new(config, document.read()) }
             .inspect_err(|error| {
                 log(
@@ -165,7 +166,8 @@ pub(crate) extern "C" fn envoy_dynamic_module_on_http_filter_new(configured: Add
 
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn envoy_dynamic_module_on_http_filter_destroy(stream: Address) {
-    // SAFETY: what `filter_new` made, for the last time that Envoy uses it; a hook that is running has a count of its own.
+    // SAFETY: what `filter_new` made, for the last time that Envoy uses it; a hook that is running has a count of its
+    // own.
     let state = unsafe { Rc::from_raw(stream.cast::<StreamState>()) };
     if catch_panic(state.shared(), || state.end()).is_none() {
         state.abandon();
@@ -173,8 +175,8 @@ pub(crate) extern "C" fn envoy_dynamic_module_on_http_filter_destroy(stream: Add
     catch_panic(None, || drop(state));
 }
 
-/// A hook of a stream: what `act` comes to. `otherwise`, with the stream left alone from there on, where it panics, or Envoy
-/// names no stream.
+/// A hook of a stream: what `act` comes to. `otherwise`, with the stream left alone from there on, where it panics, or
+/// Envoy names no stream.
 ///
 /// # Safety
 /// `envoy` was handed to the hook that is running, and `stream` is what `filter_new` made, and not destroyed.
@@ -185,8 +187,8 @@ unsafe fn on_stream<T>(
     act: impl FnOnce(&StreamState, Stream<'_>) -> T,
 ) -> T {
     let stream = stream.cast_const().cast::<StreamState>();
-    // SAFETY: it came from `Rc::into_raw`, and Envoy's count of it is there. Ours keeps it where Envoy ends the stream within.
-    // All of a stream's hooks run on one thread.
+    // SAFETY: it came from `Rc::into_raw`, and Envoy's count of it is there. Ours keeps it where Envoy ends the stream
+    // within. All of a stream's hooks run on one thread.
     let (state, envoy) = unsafe {
         Rc::increment_strong_count(stream);
         (Rc::from_raw(stream), Stream::new(envoy))

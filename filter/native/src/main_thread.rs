@@ -18,11 +18,12 @@ use crate::stream_state::conclude_others;
 use crate::worker::Worker;
 use crate::worker_host::WorkerHost;
 
-/// Ticks that are further apart come too late for the rest of a batch, which no requests have asked for: the scorer does not
-/// wait long for a body.
+/// Ticks that are further apart come too late for the rest of a batch, which no requests have asked for: the scorer
+/// does not wait long for a body.
 const REST_WAITS_MS: u32 = 1_000;
 
-/// The shares are renewed that often, in ms, while one is above 0 or traffic flows, besides whenever somebody has set one.
+/// The shares are renewed that often, in ms, while one is above 0 or traffic flows, besides whenever somebody has set
+/// one.
 const RENEWED_MS: u32 = 1_000;
 /// Shorter than that by what a timer may come early.
 const RENEWAL_DUE_NS: u64 = RENEWED_MS as u64 * 900_000;
@@ -83,8 +84,8 @@ impl MainThread {
     /// Says what is wrong, and how to fix it.
     ///
     /// # Safety
-    /// `config` was handed to the hook that is running, which is the one that makes a configuration. [`MainThread::end`] is
-    /// called in the hook that ends it.
+    /// `config` was handed to the hook that is running, which is the one that makes a configuration.
+    /// [`MainThread::end`] is called in the hook that ends it.
     #[allow(unsafe_code)]
     pub(crate) unsafe fn new(config: Address, document: &[u8]) -> Result<Arc<Self>, String> {
         // What another configuration knows holds for this one: a canary goes on while one takes the other's place.

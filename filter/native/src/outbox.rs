@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Requests of a worker from one piece of a batch to the next: with responses of 1 KiB a batch is away before the next one is
-/// full.
+/// Requests of a worker from one piece of a batch to the next: with responses of 1 KiB a batch is away before the next
+/// one is full.
 const BETWEEN: u32 = 16;
 
 /// A batch that waits for the main thread.
@@ -62,8 +62,8 @@ impl Outbox {
     }
 }
 
-/// The value behind a lock, whether or not somebody panicked with it: each value that is kept so changes in one step, and is
-/// whole at any time.
+/// The value behind a lock, whether or not somebody panicked with it: each value that is kept so changes in one step,
+/// and is whole at any time.
 pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -65,8 +65,8 @@ impl Shared {
     /// Says what is wrong, and how to fix it.
     ///
     /// # Safety
-    /// `config` was handed to the hook that is running, which is the one that makes a configuration. [`Shared::end`] is called
-    /// in the hook that ends it.
+    /// `config` was handed to the hook that is running, which is the one that makes a configuration. [`Shared::end`] is
+    /// called in the hook that ends it.
     #[allow(unsafe_code)]
     pub(crate) unsafe fn new(config: Address, document: &[u8], shares: KnownShares) -> Result<Self, String> {
         let checked = Config::parse(document, Module::Native).map_err(|error| error.to_string())?;

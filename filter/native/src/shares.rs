@@ -1,8 +1,8 @@
-//! The shares that Envoy's runtime holds, which modules are shown on the main thread only, and only where they are whole
-//! numbers: of the others its admin interface is asked (see [`crate::main_thread`]). Each worker has a copy of its own
-//! ([`filter::decision::shares`]), which the main thread renews: before a change by the admin interface is answered (see
-//! [`crate::admin_hooks`]), so that such a change holds from the next request on, and every second while a share is above 0
-//! or traffic flows, for layers that change by themselves.
+//! The shares that Envoy's runtime holds, which modules are shown on the main thread only, and only where they are
+//! whole numbers: of the others its admin interface is asked (see [`crate::main_thread`]). Each worker has a copy of
+//! its own ([`filter::decision::shares`]), which the main thread renews: before a change by the admin interface is
+//! answered (see [`crate::admin_hooks`]), so that such a change holds from the next request on, and every second while
+//! a share is above 0 or traffic flows, for layers that change by themselves.
 
 use contract::switch::{BETA_KEY, OBSERVE_KEY, RUNTIME_KEY, Share};
 use filter::decision::shares::Shares;
@@ -27,8 +27,8 @@ impl KnownShares {
         self.shares.any_canary()
     }
 
-    /// Main thread: reads what is a whole number, and what is not from `listing`, which is what the admin interface says under
-    /// `/runtime`. Returns `true` if all is known now.
+    /// Main thread: reads what is a whole number, and what is not from `listing`, which is what the admin interface
+    /// says under `/runtime`. Returns `true` if all is known now.
     pub(crate) fn renew(&mut self, listing: Option<Shares>) -> bool {
         let at_ns = now_ns();
         let mut all = true;

@@ -1,8 +1,8 @@
 //! One stream on its way through the filter, from its first hook to its last.
 //!
-//! Envoy may call a hook within one of its own calls: of the same stream, also the one that ends it, and of others of the
-//! same worker, whose calls fail when a connection does. Such a hook leaves its stream alone from there on, and what was
-//! known of that is concluded when the callback is over that was running.
+//! Envoy may call a hook within one of its own calls: of the same stream, also the one that ends it, and of others of
+//! the same worker, whose calls fail when a connection does. Such a hook leaves its stream alone from there on, and
+//! what was known of that is concluded when the callback is over that was running.
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -104,8 +104,8 @@ impl StreamState {
     }
 
     pub(crate) fn request_body(&self, envoy: EnvoyStream<'_>, end: bool) {
-        // Most requests are those of a baseline user: of their bodies nothing is wanted but the end, and for that nobody
-        // need hold the filter.
+        // Most requests are those of a baseline user: of their bodies nothing is wanted but the end, and for that
+        // nobody need hold the filter.
         let unseen = self
             .known
             .try_borrow_mut()
@@ -140,8 +140,8 @@ impl StreamState {
         self.go(envoy, &flow)
     }
 
-    /// A call is over; `response` is what came, if anything. A response that waits and no longer has a reason to is made
-    /// ready to go on: it is not held any more.
+    /// A call is over; `response` is what came, if anything. A response that waits and no longer has a reason to is
+    /// made ready to go on: it is not held any more.
     pub(crate) fn call_over(&self, envoy: EnvoyStream<'_>, call: u64, response: Option<Response<'_>>) {
         let Some(token) = self.calls.over(call) else { return };
         let flow = self.callback(envoy, None, |filter, host, stream| match filter.live_call(token) {

@@ -1,5 +1,5 @@
-//! Asks for ticks. Envoy's modules have no timers where HTTP filters live, so a thread waits instead; it sleeps for good
-//! while nobody asks, and an idle gateway does not wake.
+//! Asks for ticks. Envoy's modules have no timers where HTTP filters live, so a thread waits instead; it sleeps for
+//! good while nobody asks, and an idle gateway does not wake.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;

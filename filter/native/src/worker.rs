@@ -104,8 +104,8 @@ impl Worker {
         });
     }
 
-    /// What the worker's streams share, for the main thread. After a panic in a callback, whose stream went on without it, it
-    /// begins anew: what was known may be half changed.
+    /// What the worker's streams share, for the main thread. After a panic in a callback, whose stream went on without
+    /// it, it begins anew: what was known may be half changed.
     pub(crate) fn filter(&self) -> MutexGuard<'_, Option<Filter>> {
         self.filter.lock().unwrap_or_else(|poisoned| {
             let mut filter = poisoned.into_inner();
@@ -146,7 +146,8 @@ impl Worker {
 
     /// Streams that are to be concluded now.
     pub(crate) fn take_unconcluded(&self) -> Vec<Stream> {
-        if self.any_unconcluded.swap(false, Ordering::Relaxed) {
+        if self.any_unconcluded.load(Ordering::Relaxed) {
+            self.any_unconcluded.store(false, Ordering::Relaxed);
             std::mem::take(&mut locked(&self.unconcluded))
         } else {
             Vec::new()

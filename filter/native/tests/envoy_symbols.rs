@@ -1,7 +1,7 @@
-//! The ABI as this module declares it beside the Envoy that `setup/run envoy` pins: every function that the module calls is
-//! one that Envoy has, every hook that Envoy looks for is there, and no other, and the version is that of Envoy's ABI. What
-//! Envoy's binary does not show are the types of parameters: those the end-to-end tests exercise. Its header would, but no
-//! package registry that the set-up uses has it in this version (`docs/decisions.md`).
+//! The ABI as this module declares it beside the Envoy that `setup/run envoy` pins: every function that the module
+//! calls is one that Envoy has, every hook that Envoy looks for is there, and no other, and the version is that of
+//! Envoy's ABI. What Envoy's binary does not show are the types of parameters: those the end-to-end tests exercise. Its
+//! header would, but no package registry that the set-up uses has it in this version (`docs/decisions.md`).
 
 // A test's own mistake may end the test.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
@@ -25,8 +25,8 @@ fn envoy() -> Option<Vec<u8>> {
     None
 }
 
-/// Runs of letters, digits and underscores that begin with the prefix. The linker puts constant strings one after the other,
-/// so that a run may hold several names, and the beginning of something else.
+/// Runs of letters, digits and underscores that begin with the prefix. The linker puts constant strings one after the
+/// other, so that a run may hold several names, and the beginning of something else.
 fn runs(binary: &[u8]) -> Vec<String> {
     let prefix = PREFIX.as_bytes();
     let mut runs = Vec::new();
@@ -80,7 +80,8 @@ fn the_module_has_all_hooks_that_the_pinned_envoy_looks_for_and_no_other() {
 fn the_version_is_that_of_the_pinned_envoys_abi() {
     let Some(binary) = envoy() else { return };
     let source = include_str!("../src/abi.rs");
-    let version = source.split("VERSION: &std::ffi::CStr = c\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
+    let after = source.split("VERSION: &std::ffi::CStr = c\"").nth(1).unwrap();
+    let version = after.split('"').next().unwrap();
     assert!(version.starts_with('v'), "{version}");
     assert!(binary.windows(version.len()).any(|window| window == version.as_bytes()), "Envoy is not of {version}");
 }

@@ -33,8 +33,9 @@ impl Filter {
         canary.canary.called(made, at_ns);
     }
 
-    /// Envoy did not take the call: there is no such cluster, no healthy host, or a circuit breaker is open, and it does
-    /// not say which. Where calls are under way and the scorer answered the last one, it is not the host that lacks.
+    /// Envoy did not take the call: there is no such cluster, no healthy host, or a circuit breaker is open, and it
+    /// does not say which. Where calls are under way and the scorer answered the last one, it is not the host that
+    /// lacks.
     fn not_sent(&self, host: &impl Log, refused: Refused) -> FallbackReason {
         const BAD_ARGUMENT: u32 = 2;
         if refused.0 == BAD_ARGUMENT {
@@ -75,8 +76,8 @@ impl Filter {
         });
         let now_ns = host.now_ns();
         let (reached, judged) = read.unwrap_or_else(|| {
-            // Envoy also breaks a call off when its time is up in the middle of the response. Its timers count from when
-            // its event loop last looked at the clock, so the last tenth of the time counts as late too.
+            // Envoy also breaks a call off when its time is up in the middle of the response. Its timers count from
+            // when its event loop last looked at the clock, so the last tenth of the time counts as late too.
             let nearly_ns = u64::from(self.config.scorer.deadline_ms) * 900_000;
             let late = now_ns.saturating_sub(call.at_ns) >= nearly_ns;
             (false, Err(if late { FallbackReason::Deadline } else { FallbackReason::Reset }))

@@ -53,8 +53,8 @@ impl Counters {
         }
     }
 
-    /// A tick: hands the increments over. Where there was nothing to do, here or elsewhere, the next one comes `later`, or
-    /// none.
+    /// A tick: hands the increments over. Where there was nothing to do, here or elsewhere, the next one comes `later`,
+    /// or none.
     pub fn tick(&mut self, host: &(impl Timers + Stats), more: bool, later: bool) {
         if self.ledger.moved() {
             self.flush(host);

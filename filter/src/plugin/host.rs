@@ -1,6 +1,6 @@
-//! The port: what the filter wants of its host, in small traits, so that a callback is handed no more than there is in it:
-//! where no stream is, none can be written to. Envoy answers each call with a status, and any status but "ok" is a value
-//! here. Nothing else of the crate knows the host.
+//! The port: what the filter wants of its host, in small traits, so that a callback is handed no more than there is in
+//! it: where no stream is, none can be written to. Envoy answers each call with a status, and any status but "ok" is a
+//! value here. Nothing else of the crate knows the host.
 
 use std::sync::Arc;
 
@@ -104,7 +104,8 @@ pub trait Stats {
 
 /// Request and response of the stream whose callback it is.
 pub trait Messages {
-    /// Shows a whole header map to `read`, which changes nothing of the stream's meanwhile. `scratch` may be written to.
+    /// Shows a whole header map to `read`, which changes nothing of the stream's meanwhile. `scratch` may be written
+    /// to.
     ///
     /// # Errors
     /// Where there is none.
@@ -116,8 +117,8 @@ pub trait Messages {
     /// Where there is no such map, e.g. since the headers are on their way already.
     fn set_header(&self, map: Map, name: &str, value: &[u8]) -> Result<(), Refused>;
 
-    /// Adds a header that is known not to be there: Envoy need not look for it, for which it would first make an index of
-    /// the whole map.
+    /// Adds a header that is known not to be there: Envoy need not look for it, for which it would first make an index
+    /// of the whole map.
     ///
     /// # Errors
     /// As [`Messages::set_header`].
@@ -182,8 +183,8 @@ pub trait CallResponse {
     fn body(&self, length: usize, out: &mut Vec<u8>) -> Result<(), Refused>;
 }
 
-/// What Envoy does for the filter in every callback. No function of a host panics, whatever Envoy's status; `out` is only
-/// written to on success.
+/// What Envoy does for the filter in every callback. No function of a host panics, whatever Envoy's status; `out` is
+/// only written to on success.
 pub trait Host: Clock + Log + Batches + Timers + Stats {}
 
 impl<T: Clock + Log + Batches + Timers + Stats> Host for T {}

@@ -1,5 +1,5 @@
-//! Callbacks to decisions to host calls: the glue, over the port of [`host`] so that native tests can be the host. A module uses
-//! those above it in this table at most.
+//! Callbacks to decisions to host calls: the glue, over the port of [`host`] so that native tests can be the host. A
+//! module uses those above it in this table at most.
 //!
 //! | module | what it is |
 //! |---|---|

@@ -29,11 +29,11 @@ pub struct Replacement {
 }
 
 impl Replacement {
-    /// Puts the body in place, and makes the headers true of it. Where the host does not take the body, the application's
-    /// response stays as it is.
+    /// Puts the body in place, and makes the headers true of it. Where the host does not take the body, the
+    /// application's response stays as it is.
     ///
-    /// The host may call the filter within this, and be done with the stream when it returns: nothing of the filter's may
-    /// be borrowed meanwhile.
+    /// The host may call the filter within this, and be done with the stream when it returns: nothing of the filter's
+    /// may be borrowed meanwhile.
     pub fn apply(&self, host: &impl Messages) {
         if self.put(host).is_err() {
             let _ = host.set_header(Map::Response, headers::ARM, Arm::Baseline.as_str().as_bytes());

@@ -1,5 +1,5 @@
-//! A request on its way to the application. It passes on at once, always; its body is copied as it passes where somebody
-//! needs it.
+//! A request on its way to the application. It passes on at once, always; its body is copied as it passes where
+//! somebody needs it.
 
 use contract::bucket::Bucket;
 use contract::headers;

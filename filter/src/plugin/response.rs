@@ -1,4 +1,5 @@
-//! The application's response on its way to the client: passed on, held until the candidate's is there, or replaced by it.
+//! The application's response on its way to the client: passed on, held until the candidate's is there, or replaced by
+//! it.
 
 use contract::headers;
 use contract::names::{Arm, PassedThrough};
@@ -150,7 +151,8 @@ impl Filter {
         flow
     }
 
-    /// Returns `true` if the user is still in the canary: a share that was lowered meanwhile holds for those who wait too.
+    /// Returns `true` if the user is still in the canary: a share that was lowered meanwhile holds for those who wait
+    /// too.
     fn in_canary(&self, host: &impl Clock, stream: &Stream) -> bool {
         let arm = stream.exchange.bucket().map(|bucket| self.shares.arm(bucket, stream.exchange.cohort()));
         arm == Some(Arm::Candidate) && !self.shares.stale(host.now_ns())

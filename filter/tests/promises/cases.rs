@@ -1,5 +1,5 @@
-//! The filter's promises, whatever Envoy it is in: whole requests through it, and the central promise as a property. The
-//! filter's own tests run them over a faked port, the native module's over faked callbacks of Envoy's.
+//! The filter's promises, whatever Envoy it is in: whole requests through it, and the central promise as a property.
+//! The filter's own tests run them over a faked port, the native module's over faked callbacks of Envoy's.
 
 use std::io::Write;
 

@@ -1,5 +1,5 @@
-//! The filter's promises on a fake host: those of every Envoy ([`cases`]), and those of a VM, which renews its shares by
-//! calls and is held to a host that calls it in any order, with any bytes, and returns any status.
+//! The filter's promises on a fake host: those of every Envoy ([`cases`]), and those of a VM, which renews its shares
+//! by calls and is held to a host that calls it in any order, with any bytes, and returns any status.
 
 // A test's own mistake may end the test.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]

@@ -91,16 +91,20 @@ pub(crate) fn any_step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => (context.clone(), root.clone()).prop_map(|(context, root)| Step::Created { context, root }),
         1 => (root.clone(), json).prop_map(|(root, json)| Step::Configured { root, json }),
-        4 => (context.clone(), any::<bool>(), any_map()).prop_map(|(context, end, map)| Step::RequestHeaders { context, end, map }),
+        4 => (context.clone(), any::<bool>(), any_map())
+            .prop_map(|(context, end, map)| Step::RequestHeaders { context, end, map }),
         4 => (context.clone(), 0_usize..40, any::<bool>(), chunk())
             .prop_map(|(context, length, end, chunk)| Step::RequestBody { context, length, end, chunk }),
         1 => context.clone().prop_map(|context| Step::RequestTrailers { context }),
-        3 => (context.clone(), any::<bool>(), any_map()).prop_map(|(context, end, map)| Step::ResponseHeaders { context, end, map }),
+        3 => (context.clone(), any::<bool>(), any_map())
+            .prop_map(|(context, end, map)| Step::ResponseHeaders { context, end, map }),
         3 => (context.clone(), 0_usize..80, any::<bool>(), chunk())
             .prop_map(|(context, length, end, chunk)| Step::ResponseBody { context, length, end, chunk }),
         1 => context.clone().prop_map(|context| Step::ResponseTrailers { context }),
         3 => (root.clone(), 0_u32..40, 0_usize..3, 0_usize..80, any_map(), chunk())
-            .prop_map(|(root, token, headers, length, map, chunk)| Step::Called { root, token, headers, length, map, chunk }),
+            .prop_map(|(root, token, headers, length, map, chunk)| {
+                Step::Called { root, token, headers, length, map, chunk }
+            }),
         2 => root.prop_map(|root| Step::Tick { root }),
         1 => (1_u32..9).prop_map(|context| Step::Deleted { context }),
         1 => (0_u64..10_000).prop_map(|ms| Step::Wait { ms }),

@@ -15,16 +15,16 @@ pub(crate) struct Configuration {
     closed: AtomicBool,
 }
 
-// SAFETY: the address is handed to Envoy only, while it is not closed: for calls on its main thread, for counters, which are
-// atomic and in a list that does not change any more, on any thread.
+// SAFETY: the address is handed to Envoy only, while it is not closed: for calls on its main thread, for counters,
+// which are atomic and in a list that does not change any more, on any thread.
 unsafe impl Send for Configuration {}
 // SAFETY: as above.
 unsafe impl Sync for Configuration {}
 
 impl Configuration {
     /// # Safety
-    /// `address` was handed to the hook that makes a configuration, and [`Configuration::close`] is called in the hook that
-    /// ends it. Until then Envoy keeps the object that it leads to.
+    /// `address` was handed to the hook that makes a configuration, and [`Configuration::close`] is called in the hook
+    /// that ends it. Until then Envoy keeps the object that it leads to.
     pub(crate) const unsafe fn new(address: Address) -> Self {
         Self { address, closed: AtomicBool::new(false) }
     }
@@ -42,8 +42,8 @@ impl Configuration {
     pub(crate) fn define(&self, name: &str) -> Option<u32> {
         let address = self.address()?;
         let mut id = 0;
-        // SAFETY: the address is good, as `new` was promised; the name lives until the call returns; there are no labels;
-        // `id` is of the type that Envoy writes.
+        // SAFETY: the address is good, as `new` was promised; the name lives until the call returns; there are no
+        // labels; `id` is of the type that Envoy writes.
         let result = unsafe {
             abi::envoy_dynamic_module_callback_http_filter_config_define_counter(
                 address,
@@ -77,8 +77,8 @@ impl Configuration {
         let address = self.address()?;
         let headers: Vec<Header> = Pairs::new(call.headers).iter().map(Header::of).collect();
         let mut number = 0;
-        // SAFETY: the address is good, as `new` was promised; everything else is `call`'s or a local, and lives until the
-        // call returns; `number` is of the type that Envoy writes.
+        // SAFETY: the address is good, as `new` was promised; everything else is `call`'s or a local, and lives until
+        // the call returns; `number` is of the type that Envoy writes.
         let result = unsafe {
             abi::envoy_dynamic_module_callback_http_filter_config_http_callout(
                 address,
@@ -93,8 +93,8 @@ impl Configuration {
         (result == abi::SUCCESS).then_some(number)
     }
 
-    /// Main thread: begins a call whose body is `call.body`, and what [`Configuration::send_data`] sends after it unless that
-    /// is the `last`; Envoy's number for it. It may be over within.
+    /// Main thread: begins a call whose body is `call.body`, and what [`Configuration::send_data`] sends after it
+    /// unless that is the `last`; Envoy's number for it. It may be over within.
     pub(crate) fn start_call(&self, call: &Call<'_>, last: bool) -> Option<u64> {
         let address = self.address()?;
         let headers: Vec<Header> = Pairs::new(call.headers).iter().map(Header::of).collect();

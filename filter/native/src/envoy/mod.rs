@@ -45,7 +45,8 @@ pub(crate) fn log(level: Level, line: &str) {
 
 /// Main thread: a value of Envoy's runtime, where it is a whole number.
 pub(crate) fn runtime_integer(key: &str) -> Option<u64> {
-    /// What Envoy is asked for a value by where there is none, or one that is not a whole number: no value that anybody sets.
+    /// What Envoy is asked for a value by where there is none, or one that is not a whole number: no value that anybody
+    /// sets.
     const NONE: u64 = u64::MAX;
     // SAFETY: the key lives until the call returns.
     let value = unsafe { abi::envoy_dynamic_module_callback_get_runtime_int(Bytes::of(key.as_bytes()), NONE) };
@@ -58,8 +59,8 @@ pub(crate) fn runtime_integer(key: &str) -> Option<u64> {
 /// `logged` was handed to the hook that is running on this thread.
 pub(crate) unsafe fn is_logged_path(logged: Address, prefix: &[u8]) -> bool {
     let mut path = Bytes::NONE;
-    // SAFETY: the request's address is good in this hook; the name lives until the call returns; a null count is allowed,
-    // and says that it is not wanted.
+    // SAFETY: the request's address is good in this hook; the name lives until the call returns; a null count is
+    // allowed, and says that it is not wanted.
     let found = unsafe {
         abi::envoy_dynamic_module_callback_access_logger_get_header_value(
             logged,

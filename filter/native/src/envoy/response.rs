@@ -89,8 +89,8 @@ pub(crate) fn append<'a>(chunks: impl Iterator<Item = &'a [u8]>, mut length: usi
     length
 }
 
-/// Shows `see` the `count` values that `fill` writes at the address it is given; `None` when it says that it could not. A
-/// list of at most `FEW` stands on the stack.
+/// Shows `see` the `count` values that `fill` writes at the address it is given; `None` when it says that it could not.
+/// A list of at most `FEW` stands on the stack.
 ///
 /// # Safety
 /// When `fill` says that it could, it has written them all.

@@ -7,8 +7,8 @@ use crate::abi::{self, Address};
 #[derive(Debug)]
 pub(crate) struct Scheduler(Address);
 
-// SAFETY: Envoy's schedulers may be used from any thread, and by several at once: they hold a dispatcher, whose `post` is
-// made for that, and a weak reference to the object that they are for.
+// SAFETY: Envoy's schedulers may be used from any thread, and by several at once: they hold a dispatcher, whose `post`
+// is made for that, and a weak reference to the object that they are for.
 unsafe impl Send for Scheduler {}
 // SAFETY: as above.
 unsafe impl Sync for Scheduler {}

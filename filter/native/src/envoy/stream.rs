@@ -32,9 +32,9 @@ pub(crate) struct Stream<'hook> {
     hook: PhantomData<&'hook ()>,
 }
 
-// SAFETY, for every call below: the address is good for as long as `'hook`, as `new` was promised, also where Envoy is done
-// with the stream in the middle of a hook, since it puts off its deletion until no hook runs; names, values and bodies that
-// are handed over live until the call returns.
+// SAFETY, for every call below: the address is good for as long as `'hook`, as `new` was promised, also where Envoy is
+// done with the stream in the middle of a hook, since it puts off its deletion until no hook runs; names, values and
+// bodies that are handed over live until the call returns.
 
 impl Stream<'_> {
     /// `None` for a null address.
@@ -76,8 +76,8 @@ impl Stream<'_> {
         let map = number(map);
         // SAFETY: see above.
         let count = unsafe { abi::envoy_dynamic_module_callback_http_get_headers_size(self.address(), map) };
-        // SAFETY: see above; Envoy writes as many as it has just counted, since no header came or went, and keeps names and
-        // values until the hook ends or a header is set, which nothing does that only reads.
+        // SAFETY: see above; Envoy writes as many as it has just counted, since no header came or went, and keeps names
+        // and values until the hook ends or a header is set, which nothing does that only reads.
         unsafe {
             response::listed::<_, _, FEW_HEADERS>(
                 count,
@@ -113,15 +113,15 @@ impl Stream<'_> {
         unsafe { abi::envoy_dynamic_module_callback_http_get_body_size(self.address(), kind) }
     }
 
-    /// Appends the first `length` bytes of a body to `out`, or fewer where there are fewer. Returns `false` where there is no
-    /// such body.
+    /// Appends the first `length` bytes of a body to `out`, or fewer where there are fewer. Returns `false` where there
+    /// is no such body.
     pub(crate) fn body(self, body: Body, length: usize, out: &mut Vec<u8>) -> bool {
         match body {
             Body::Request => self.append(abi::REQUEST_BODY, length, out).is_some(),
             Body::Response => self.append(abi::RESPONSE_BODY, length, out).is_some(),
             Body::Held => {
-                // With the trailers nothing passes; with the first piece of the body nothing waits. The caller looks at what
-                // came.
+                // With the trailers nothing passes; with the first piece of the body nothing waits. The caller looks at
+                // what came.
                 let lacks = self.append(abi::HELD_RESPONSE_BODY, length, out).unwrap_or(length);
                 let _ = self.append(abi::RESPONSE_BODY, lacks, out);
                 true
@@ -133,8 +133,8 @@ impl Stream<'_> {
     fn append(self, kind: u32, length: usize, out: &mut Vec<u8>) -> Option<usize> {
         // SAFETY: see above.
         let count = unsafe { abi::envoy_dynamic_module_callback_http_get_body_chunks_size(self.address(), kind) };
-        // SAFETY: see above; Envoy writes as many as it has just counted, since nothing came, and keeps the bytes until the
-        // hook ends or the body is changed, which nothing does here.
+        // SAFETY: see above; Envoy writes as many as it has just counted, since nothing came, and keeps the bytes until
+        // the hook ends or the body is changed, which nothing does here.
         unsafe {
             response::listed::<Bytes, _, FEW_PIECES>(
                 count,
@@ -144,8 +144,8 @@ impl Stream<'_> {
         }
     }
 
-    /// Puts `body` in place of all that waits of the response, and of what passes in this callback. Returns `false` where there
-    /// is none. Envoy may call hooks of the stream within, also the one that ends it.
+    /// Puts `body` in place of all that waits of the response, and of what passes in this callback. Returns `false`
+    /// where there is none. Envoy may call hooks of the stream within, also the one that ends it.
     pub(crate) fn replace_response(self, body: &[u8]) -> bool {
         let drain = |kind| {
             // SAFETY: see above.

@@ -230,8 +230,8 @@ fn a_share_that_is_not_a_whole_number_is_asked_for() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
-    // Whatever happens to the requests, and wherever the module fails: nobody waits, no hook panics, and nothing is left when
-    // all is destroyed.
+    // Whatever happens to the requests, and wherever the module fails: nobody waits, no hook panics, and nothing is
+    // left when all is destroyed.
     #[test]
     fn failures_leave_nobody_waiting_and_nothing_behind(
         plans in proptest::collection::vec(any_plan(), 1..8), hook in any::<bool>(), after in 0_u32..120,

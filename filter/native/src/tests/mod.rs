@@ -1,5 +1,6 @@
-//! The module in a faked Envoy ([`fake_envoy`]): the promises of the filter, which its own tests share, and those of this
-//! module: no hook's failure costs a client anything, hooks within hooks are harmless, nothing is left when all is destroyed.
+//! The module in a faked Envoy ([`fake_envoy`]): the promises of the filter, which its own tests share, and those of
+//! this module: no hook's failure costs a client anything, hooks within hooks are harmless, nothing is left when all is
+//! destroyed.
 
 // A test's own mistake may end the test.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
