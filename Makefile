@@ -101,7 +101,7 @@ test-models: ## The training's own tests
 test-rust: ## Unit, property and end-to-end tests, on SQLite and PostgreSQL and with both of the filter's modules, with a model that is trained if there is none
 	setup/run training postgres
 	$(MAKE) build model PROFILE=dev
-	setup/build-filter drill
+	setup/build-filter fault-injection
 	cargo test --locked --workspace --no-run
 	shadow-scorer/tests/with-postgres cargo test --locked --workspace
 	PERCH_FILTER=$(CURDIR)/target/libperch_filter.so shadow-scorer/tests/with-postgres cargo test --locked --workspace --test e2e

@@ -69,17 +69,17 @@ impl Place {
         self.root.join("target/libperch_filter.so")
     }
 
-    /// The WebAssembly module that fails after Envoy has called it within one of its own calls: `setup/build-filter drill`
-    /// puts it there, for tests.
+    /// The WebAssembly module that fails after Envoy has called it within one of its own calls, as
+    /// `setup/build-filter fault-injection` makes it for tests.
     #[must_use]
-    pub fn drilled_wasm_filter(&self) -> PathBuf {
-        self.root.join("target/perch_filter_drill.wasm")
+    pub fn fault_injection_wasm_filter(&self) -> PathBuf {
+        self.root.join("target/perch_filter_fault_injection.wasm")
     }
 
-    /// The native module whose callbacks fail now and then: `setup/build-filter drill` puts it there, for tests.
+    /// The native module whose callbacks fail now and then: `setup/build-filter fault-injection` puts it there, for tests.
     #[must_use]
-    pub fn drilled_filter(&self) -> PathBuf {
-        self.root.join("target/libperch_filter_drill.so")
+    pub fn fault_injection_filter(&self) -> PathBuf {
+        self.root.join("target/libperch_filter_fault_injection.so")
     }
 
     /// Envoy: `PERCH_ENVOY`, or where setup puts it.

@@ -10,8 +10,9 @@
 
 use std::cell::{Cell, RefCell};
 
-use crate::envoy::abi::Envoy;
-use crate::plugin::host::{Flow, Host, Level};
+use crate::envoy::abi::{Envoy, Response};
+use crate::plugin::host::{Level, Log, Messages};
+use crate::plugin::replacement::Flow;
 use crate::plugin::worker::Worker;
 
 /// Streams that may end within one host call without memory being asked for: it is one in all that is known.
@@ -38,7 +39,7 @@ fn worker<T>(idle: T, act: impl FnOnce(&mut Worker) -> T) -> T {
     WORKER.with(|worker| {
         let Ok(mut worker) = worker.try_borrow_mut() else { return idle };
         while let Some(context) = ENDED.with_borrow_mut(Vec::pop) {
-            drill();
+            fail_on_purpose();
             worker.deleted(&Envoy::new(), context);
         }
         act(&mut worker)
@@ -47,9 +48,9 @@ fn worker<T>(idle: T, act: impl FnOnce(&mut Worker) -> T) -> T {
 
 /// A failure on purpose in a build for tests, in no other.
 #[allow(clippy::panic)]
-fn drill() {
-    if cfg!(feature = "drill") {
-        panic!("a drill");
+fn fail_on_purpose() {
+    if cfg!(feature = "fault-injection") {
+        panic!("an injected failure");
     }
 }
 
@@ -142,7 +143,8 @@ extern "C" fn proxy_on_response_trailers(context: u32, _trailers: u32) -> u32 {
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_http_call_response(context: u32, token: u32, headers: usize, length: usize, _trailers: usize) {
-    let goes_on = worker(None, |worker| worker.call_over(&Envoy::new(), context, token, headers, length));
+    let response = Response::new(headers, length);
+    let goes_on = worker(None, |worker| worker.call_over(&Envoy::new(), context, token, response.as_ref()));
     if let Some((stream, flow)) = goes_on {
         // The call was the root context's; the response is the stream's, which is the effective context since.
         if Envoy::new().act_for(stream).is_ok() && flow != Flow::Hold {

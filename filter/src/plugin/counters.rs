@@ -5,7 +5,7 @@
 
 use crate::decision::accounting::Ledger;
 use crate::metrics::{self, Stat};
-use crate::plugin::host::{Host, Refused};
+use crate::plugin::host::{Refused, Stats, Timers};
 
 /// The slow tick, in ms: how often the copy of the shares is renewed.
 const SLOW_MS: u32 = 1_000;
@@ -25,7 +25,7 @@ impl Counters {
     ///
     /// # Errors
     /// When the host does not define one.
-    pub fn define(host: &impl Host, labels: &[String], flush_ms: u32) -> Result<Self, Refused> {
+    pub fn define(host: &impl Stats, labels: &[String], flush_ms: u32) -> Result<Self, Refused> {
         let ids = metrics::names(labels).iter().map(|name| host.define(name)).collect::<Result<_, _>>()?;
         Ok(Self { ledger: Ledger::new(labels.to_vec()), ids, flush_ms: flush_ms.min(SLOW_MS), period_ms: 0 })
     }
@@ -47,15 +47,15 @@ impl Counters {
     }
 
     /// Starts the fast tick if something waits here or, as `more` says, elsewhere.
-    pub fn wake(&mut self, host: &impl Host, more: bool) {
+    pub fn wake(&mut self, host: &impl Timers, more: bool) {
         if self.period_ms != self.flush_ms && (more || self.ledger.moved()) {
             self.tick_every(host, self.flush_ms);
         }
     }
 
-    /// A tick: hands the increments over. Where there was nothing to do, here or elsewhere, the next one comes `later`, or
-    /// none.
-    pub fn tick(&mut self, host: &impl Host, more: bool, later: bool) {
+    /// A tick: hands the increments over. Where there was nothing to do, here or elsewhere, the next one comes `later`,
+    /// or none.
+    pub fn tick(&mut self, host: &(impl Timers + Stats), more: bool, later: bool) {
         if self.ledger.moved() {
             self.flush(host);
         } else if !more {
@@ -64,12 +64,12 @@ impl Counters {
     }
 
     /// Hands the increments over.
-    pub fn flush(&mut self, host: &impl Host) {
+    pub fn flush(&mut self, host: &impl Stats) {
         let ids = &self.ids;
         self.ledger.flush(|place, by| ids.get(place).is_some_and(|id| host.increment(*id, by).is_ok()));
     }
 
-    fn tick_every(&mut self, host: &impl Host, ms: u32) {
+    fn tick_every(&mut self, host: &impl Timers, ms: u32) {
         if self.period_ms != ms && host.tick_every(ms).is_ok() {
             self.period_ms = ms;
         }

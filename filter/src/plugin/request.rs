@@ -1,12 +1,13 @@
-//! A request on its way to the application. It passes on at once, always; its body is copied as it passes where somebody
-//! needs it.
+//! A request on its way to the application. It passes on at once, always; its body is copied as it passes where
+//! somebody needs it.
 
 use contract::bucket::Bucket;
 use contract::headers;
 use contract::names::{Arm, Cohort, IdentitySource, PassedThrough};
 
-use super::filter::{CanaryStream, Filter, Stream, Upload};
-use super::host::{Body, Host, Map};
+use super::filter::Filter;
+use super::host::{Body, Map, Messages, StreamHost};
+use super::stream::{CanaryStream, Stream, Upload};
 use crate::config::Config;
 use crate::decision::canary::Canary;
 use crate::decision::cohort::Named;
@@ -25,7 +26,7 @@ const PASSED_ON: [&[u8]; 6] =
     [b"content-type", b"content-encoding", b"accept", b"traceparent", b"tracestate", b"x-request-id"];
 
 /// What a request's headers say.
-struct Begun {
+struct RequestFacts {
     sampled: bool,
     length: Option<usize>,
     user: Option<(Bucket, Cohort, Arm)>,
@@ -37,11 +38,11 @@ struct Begun {
     acceptable: bool,
 }
 
-impl Begun {
+impl RequestFacts {
     /// # Errors
     /// Gives `spare` back where the request is not intercepted.
     fn read(
-        host: &impl Host,
+        host: &impl Messages,
         config: &Config,
         shares: &ShareCopy,
         request: Pairs<'_>,
@@ -93,11 +94,12 @@ impl Begun {
 impl Filter {
     /// A request's headers; `end` says that there is no body. `context` is the stream's number. `None` where the filter
     /// has nothing to do with it.
-    pub fn request_headers(&mut self, host: &impl Host, context: u32, end: bool) -> Option<Stream> {
+    pub fn request_headers(&mut self, host: &impl StreamHost, context: u32, end: bool) -> Option<Stream> {
         let spare = self.pool.take();
         let (config, shares) = (&self.config, &self.shares);
-        let read =
-            host.headers(Map::Request, &mut self.scratch, |headers| Begun::read(host, config, shares, headers, spare));
+        let read = host.headers(Map::Request, &mut self.scratch, |headers| {
+            RequestFacts::read(host, config, shares, headers, spare)
+        });
         let begun = match read.ok()? {
             Ok(begun) => begun,
             Err(spare) => {
@@ -106,8 +108,6 @@ impl Filter {
             }
         };
         if self.counters.asleep() {
-            // The copy of the shares is old: the next request shall find a young one.
-            self.ask_for_shares(host);
             self.counters.wake(host, true);
         }
         self.counters.count(Stat::Intercepted);
@@ -140,7 +140,14 @@ impl Filter {
     }
 
     /// `length` bytes of a request's body, the last ones where `end` says so.
-    pub fn request_body(&mut self, host: &impl Host, context: u32, stream: &mut Stream, length: usize, end: bool) {
+    pub fn request_body(
+        &mut self,
+        host: &impl StreamHost,
+        context: u32,
+        stream: &mut Stream,
+        length: usize,
+        end: bool,
+    ) {
         if let Some(upload) = &stream.upload {
             let read = |out: &mut Vec<u8>| host.body(Body::Request, length, out).is_ok();
             let lost = match self.uploads.append(upload.id, length, read) {
@@ -158,7 +165,7 @@ impl Filter {
     }
 
     /// A request's body is whole: it ended, or its trailers came.
-    pub fn request_over(&mut self, host: &impl Host, context: u32, stream: &mut Stream) {
+    pub fn request_over(&mut self, host: &impl StreamHost, context: u32, stream: &mut Stream) {
         stream.exchange.request_over();
         let Some(upload) = stream.upload.take() else { return };
         let Some(body) = self.uploads.take(upload.id) else {
@@ -200,7 +207,7 @@ impl Filter {
 
     fn user_known(
         &mut self,
-        host: &impl Host,
+        host: &impl StreamHost,
         stream: &mut Stream,
         (bucket, cohort, arm): (Bucket, Cohort, Arm),
         call_headers: Option<Vec<u8>>,

@@ -1,11 +1,13 @@
-//! The application's response on its way to the client: passed on, held until the candidate's is there, or replaced by it.
+//! The application's response on its way to the client: passed on, held until the candidate's is there, or replaced by
+//! it.
 
 use contract::headers;
 use contract::names::{Arm, PassedThrough};
 
-use super::filter::{Filter, Stream};
-use super::host::{Body, Flow, Host, Map};
-use super::replacement::Replacement;
+use super::filter::Filter;
+use super::host::{Body, Clock, Map, Messages, StreamHost};
+use super::replacement::{Flow, Replacement};
+use super::stream::Stream;
 use crate::decision::baseline;
 use crate::decision::canary::Fate;
 use crate::decision::heads::ResponseHead;
@@ -17,7 +19,7 @@ const UNPACKED: usize = 8;
 impl Filter {
     /// The headers of the application's response, or of one that Envoy gives in its place; `end` says that there is no
     /// body.
-    pub fn response_headers(&mut self, host: &impl Host, stream: &mut Stream, end: bool) -> Flow {
+    pub fn response_headers(&mut self, host: &impl StreamHost, stream: &mut Stream, end: bool) -> Flow {
         if stream.upload.is_some() {
             // The application did not wait for the request's end.
             self.give_up(stream, PassedThrough::RequestIncomplete);
@@ -57,7 +59,7 @@ impl Filter {
     }
 
     /// `length` more bytes of the response's body, the last ones where `end` says so.
-    pub fn response_body(&mut self, host: &impl Host, stream: &mut Stream, length: usize, end: bool) -> Flow {
+    pub fn response_body(&mut self, host: &impl StreamHost, stream: &mut Stream, length: usize, end: bool) -> Flow {
         let Some(canary) = stream.canary.as_mut().filter(|canary| canary.canary.holds()) else {
             let pool = &mut self.pool;
             let read = |out: &mut Vec<u8>| {
@@ -88,7 +90,7 @@ impl Filter {
     }
 
     /// The response's trailers: its body is whole.
-    pub fn response_trailers(&mut self, host: &impl Host, stream: &mut Stream) -> Flow {
+    pub fn response_trailers(&mut self, host: &impl StreamHost, stream: &mut Stream) -> Flow {
         self.response_ended(host, stream);
         match &stream.canary {
             Some(canary) if canary.canary.holds() => {
@@ -99,18 +101,18 @@ impl Filter {
         }
     }
 
-    fn response_ended(&mut self, host: &impl Host, stream: &mut Stream) {
+    fn response_ended(&mut self, host: &impl Clock, stream: &mut Stream) {
         let now_ns = stream.exchange.timed().then(|| host.now_ns());
         stream.exchange.response_over(now_ns);
     }
 
-    fn response_whole(&mut self, host: &impl Host, stream: &mut Stream) -> Flow {
+    fn response_whole(&mut self, host: &impl StreamHost, stream: &mut Stream) -> Flow {
         let waits = stream.canary.as_mut().is_some_and(|canary| !canary.canary.response_whole());
         if waits { Flow::Hold } else { self.goes_on(host, stream) }
     }
 
     /// A response that waited goes on: as it is where its fate is known already, else with the body that is chosen now.
-    pub(super) fn goes_on(&mut self, host: &impl Host, stream: &mut Stream) -> Flow {
+    pub(super) fn goes_on(&mut self, host: &impl StreamHost, stream: &mut Stream) -> Flow {
         let in_canary = self.in_canary(host, stream);
         let Some(canary) = &mut stream.canary else { return Flow::Continue };
         let held = canary.canary.held();
@@ -149,14 +151,15 @@ impl Filter {
         flow
     }
 
-    /// Returns `true` if the user is still in the canary: a share that was lowered meanwhile holds for those who wait too.
-    fn in_canary(&self, host: &impl Host, stream: &Stream) -> bool {
+    /// Returns `true` if the user is still in the canary: a share that was lowered meanwhile holds for those who wait
+    /// too.
+    fn in_canary(&self, host: &impl Clock, stream: &Stream) -> bool {
         let arm = stream.exchange.bucket().map(|bucket| self.shares.arm(bucket, stream.exchange.cohort()));
         arm == Some(Arm::Candidate) && !self.shares.stale(host.now_ns())
     }
 
     /// What waited and passes now is copied like what passes by itself.
-    fn copy_held(&mut self, host: &impl Host, stream: &mut Stream, held: usize) {
+    fn copy_held(&mut self, host: &impl Messages, stream: &mut Stream, held: usize) {
         let pool = &mut self.pool;
         stream.exchange.pass(held, &mut self.budget, |out| {
             pool.lend(out);

@@ -1,142 +1,13 @@
-//! What may happen, made up at random: whole requests with their fates ([`Plan`]), and single callbacks with any bytes
-//! ([`Step`]).
+//! Single callbacks of a VM, made up at random, with any bytes.
 
 use filter::pairs;
-use filter::plugin::host::Flow;
+use filter::plugin::replacement::Flow;
 use proptest::prelude::*;
 
-use super::{Gateway, LIVE_CLUSTER, OBSERVE_CLUSTER, Request, Response, judge};
-
-/// One request and its fate.
-#[derive(Debug, Clone)]
-pub(crate) struct Plan {
-    identified: bool,
-    other_path: bool,
-    body: usize,
-    cut: bool,
-    trailers: bool,
-    scorer: u8,
-    /// The scorer's reply comes after the application's response.
-    late: bool,
-    refused: bool,
-    application: u8,
-    observer: u8,
-    left: bool,
-}
-
-/// See [`Plan`].
-pub(crate) fn any_plan() -> impl Strategy<Value = Plan> {
-    let request = (any::<bool>(), prop::bool::weighted(0.1), 0_usize..80, prop::bool::weighted(0.1), any::<bool>());
-    let scorer = (0_u8..9, any::<bool>(), prop::bool::weighted(0.15));
-    let rest = (0_u8..12, 0_u8..5, prop::bool::weighted(0.1));
-    (request, scorer, rest).prop_map(|(request, scorer, rest)| Plan {
-        identified: request.0,
-        other_path: request.1,
-        body: request.2,
-        cut: request.3 && request.2 > 0,
-        trailers: request.4,
-        scorer: scorer.0,
-        late: scorer.1,
-        refused: scorer.2,
-        application: rest.0,
-        observer: rest.1,
-        left: rest.2,
-    })
-}
+use super::fake_host::{FakeHost, Reply, Vm};
+use super::messages::Headers;
 
 const ONE: &[u8] = br#"{"items":[{"txn_id":1,"candidates":[{"label":"coffee"}]}]}"#;
-const TWO: &[u8] = br#"{"items":[{"txn_id":1,"candidates":[]},{"txn_id":2}]}"#;
-
-impl Gateway {
-    /// Plays it, up to what happens later by itself.
-    pub(crate) fn play(&mut self, plan: &Plan) {
-        let mut request = Request::of("u1", &vec![b'x'; plan.body]);
-        if !plan.identified {
-            request = request.without("x-user-id");
-        }
-        if plan.other_path {
-            request = request.with(":path", "/other");
-        }
-        if plan.cut {
-            request = request.cut(plan.body / 2);
-        }
-        if plan.trailers {
-            request = request.trailed().without("content-length");
-        }
-        if plan.refused {
-            self.refuse("call", 10);
-        }
-        let index = self.send(&request);
-        self.allow();
-        let calls = self.calls_to(LIVE_CLUSTER);
-        let live = calls.last().map(|call| call.token);
-        if !plan.late {
-            self.scorer(plan.scorer, live);
-        }
-        if plan.left {
-            self.end(index);
-        } else {
-            self.application(plan.application, index);
-        }
-        if plan.late {
-            self.scorer(plan.scorer, live);
-        }
-        if plan.observer == 3 {
-            self.refuse("call", 10);
-        }
-        if plan.observer != 4 {
-            self.tick();
-        }
-        self.allow();
-        if let Some(call) = self.calls_to(OBSERVE_CLUSTER).pop() {
-            match plan.observer {
-                0 => self.reply(call.token, &Response::failed()),
-                1 => self.reply(call.token, &Response::of(503, &[], b"overflow")),
-                2 => self.reply(call.token, &judge(&call)),
-                _ => {}
-            }
-        }
-        if !self.held(index) && plan.application.is_multiple_of(2) {
-            self.end(index);
-        }
-    }
-
-    fn scorer(&mut self, how: u8, token: Option<u32>) {
-        let Some(token) = token else { return };
-        let signed = [("x-perch-scorer", "1")];
-        let reply = match how {
-            0 => Response::failed(),
-            1 => Response::of(503, &[], b"no healthy upstream"),
-            2 => Response::of(200, &signed, b"garbage"),
-            3 => Response::of(200, &signed, &[b' '; 300]),
-            4 => return,
-            5 => Response::of(200, &signed, TWO),
-            6 => Response::of(400, &signed, b"{}"),
-            _ => Response::of(200, &signed, ONE),
-        };
-        self.reply(token, &reply);
-    }
-
-    fn application(&mut self, how: u8, index: usize) {
-        let response = match how {
-            0 => Response::of(500, &[], b"oops"),
-            1 => Response::json(TWO).with("x-perch-fallback", "reset").with("x-perch-arm", "candidate"),
-            2 => return self.respond_half(index, &Response::json(ONE)),
-            3 => Response::json(&[b' '; 250]),
-            4 => Response::json(b"garbage"),
-            5 => Response::of(204, &[], b""),
-            6 => Response::json(ONE).trailed(&[("digest", "x")]),
-            7 => Response::json(br#"{"items":[]}"#),
-            8 => Response::json(ONE).with("content-encoding", "gzip"),
-            9 => {
-                self.respond_half(index, &Response::json(TWO));
-                Response::of(502, &[], b"upstream reset")
-            }
-            _ => Response::json(ONE),
-        };
-        self.respond(index, &response);
-    }
-}
 
 /// One callback.
 #[derive(Debug, Clone)]
@@ -220,30 +91,34 @@ pub(crate) fn any_step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => (context.clone(), root.clone()).prop_map(|(context, root)| Step::Created { context, root }),
         1 => (root.clone(), json).prop_map(|(root, json)| Step::Configured { root, json }),
-        4 => (context.clone(), any::<bool>(), any_map()).prop_map(|(context, end, map)| Step::RequestHeaders { context, end, map }),
+        4 => (context.clone(), any::<bool>(), any_map())
+            .prop_map(|(context, end, map)| Step::RequestHeaders { context, end, map }),
         4 => (context.clone(), 0_usize..40, any::<bool>(), chunk())
             .prop_map(|(context, length, end, chunk)| Step::RequestBody { context, length, end, chunk }),
         1 => context.clone().prop_map(|context| Step::RequestTrailers { context }),
-        3 => (context.clone(), any::<bool>(), any_map()).prop_map(|(context, end, map)| Step::ResponseHeaders { context, end, map }),
+        3 => (context.clone(), any::<bool>(), any_map())
+            .prop_map(|(context, end, map)| Step::ResponseHeaders { context, end, map }),
         3 => (context.clone(), 0_usize..80, any::<bool>(), chunk())
             .prop_map(|(context, length, end, chunk)| Step::ResponseBody { context, length, end, chunk }),
         1 => context.clone().prop_map(|context| Step::ResponseTrailers { context }),
         3 => (root.clone(), 0_u32..40, 0_usize..3, 0_usize..80, any_map(), chunk())
-            .prop_map(|(root, token, headers, length, map, chunk)| Step::Called { root, token, headers, length, map, chunk }),
+            .prop_map(|(root, token, headers, length, map, chunk)| {
+                Step::Called { root, token, headers, length, map, chunk }
+            }),
         2 => root.prop_map(|root| Step::Tick { root }),
         1 => (1_u32..9).prop_map(|context| Step::Deleted { context }),
         1 => (0_u64..10_000).prop_map(|ms| Step::Wait { ms }),
     ]
 }
 
-impl Gateway {
+impl Vm {
     /// One callback as it comes, whatever came before.
     pub(crate) fn raw(&mut self, step: &Step) {
         let Self { worker, host, .. } = self;
         match step {
             Step::Created { context, root } => {
-                host.stream(*context, super::Headers::default());
-                host.respond(*context, super::Headers::default(), super::Headers::default());
+                host.stream(*context, Headers::default());
+                host.respond(*context, Headers::default(), Headers::default());
                 worker.created(*context, *root);
             }
             Step::Configured { root, json } => {
@@ -283,7 +158,8 @@ impl Gateway {
                 host.enter(*root);
                 host.set_raw_map(map);
                 host.set_chunk(chunk);
-                if let Some((context, flow)) = worker.call_over(host, *root, *token, *headers, *length) {
+                let reply = (*headers > 0).then_some(Reply { host, length: *length });
+                if let Some((context, flow)) = worker.call_over(host, *root, *token, reply.as_ref()) {
                     flows(host, context, &flow);
                 }
             }
@@ -300,7 +176,7 @@ impl Gateway {
     }
 }
 
-fn flows(host: &super::FakeHost, context: u32, flow: &Flow) {
+fn flows(host: &FakeHost, context: u32, flow: &Flow) {
     if let Flow::Replace(replacement) = flow {
         replacement.apply(host);
     }

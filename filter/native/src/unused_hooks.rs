@@ -7,7 +7,7 @@ macro_rules! nothing_to_do {
     ($($name:ident($($argument:ident: $kind:ty),*);)*) => {
         $(
             #[unsafe(no_mangle)]
-            extern "C" fn $name($($argument: $kind),*) {}
+            pub(crate) extern "C" fn $name($($argument: $kind),*) {}
         )*
     };
 }
@@ -32,13 +32,16 @@ nothing_to_do! {
 
 /// No settings by route: a route's own are refused, as what is not understood.
 #[unsafe(no_mangle)]
-extern "C" fn envoy_dynamic_module_on_http_filter_per_route_config_new(_name: Bytes, _document: Bytes) -> Address {
+pub(crate) extern "C" fn envoy_dynamic_module_on_http_filter_per_route_config_new(
+    _name: Bytes,
+    _document: Bytes,
+) -> Address {
     std::ptr::null_mut()
 }
 
-/// Envoy's own answers are observed as they pass, like any other.
+/// Envoy's own responses are observed as they pass, like any other.
 #[unsafe(no_mangle)]
-extern "C" fn envoy_dynamic_module_on_http_filter_local_reply(
+pub(crate) extern "C" fn envoy_dynamic_module_on_http_filter_local_reply(
     _envoy: Address,
     _stream: Address,
     _status: u32,
