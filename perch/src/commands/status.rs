@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use contract::analysis::{self, Analysis};
 use contract::names;
-use contract::switch::{BETA_KEY, RUNTIME_KEY, Share};
+use contract::share::{BETA_KEY, RUNTIME_KEY, Share};
 use perch::analysis::report::{Estimate, Report};
 use perch::guard::clock::now_ms;
 use perch::guard::standing::Standing;
