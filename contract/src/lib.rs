@@ -26,7 +26,7 @@ pub mod evidence;
 pub mod frame;
 pub mod headers;
 pub mod names;
-mod json_select;
+pub mod json_select;
 pub mod ports;
 pub mod series;
 pub mod share;
