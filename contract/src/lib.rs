@@ -19,15 +19,15 @@
 
 pub mod alerts;
 pub mod analysis;
-pub mod response;
 pub mod batch_result;
 pub mod bucket;
 pub mod evidence;
 pub mod frame;
 pub mod headers;
-pub mod names;
 pub mod json_select;
+pub mod names;
 pub mod ports;
+pub mod response;
 pub mod series;
 pub mod share;
 #[cfg(unix)]

@@ -211,7 +211,10 @@ mod tests {
         assert_eq!(read_default(r#"{"items":{}}"#), Err(ResponseError::WrongType));
         assert_eq!(read_default(r#"{"items":[{"txn_id":1.5}]}"#), Err(ResponseError::WrongType));
         assert_eq!(read_default(r#"{"items":[{"txn_id":1,"candidates":"x"}]}"#), Err(ResponseError::WrongType));
-        assert_eq!(read_default(r#"{"items":[{"txn_id":1,"candidates":[{"label":7}]}]}"#), Err(ResponseError::WrongType));
+        assert_eq!(
+            read_default(r#"{"items":[{"txn_id":1,"candidates":[{"label":7}]}]}"#),
+            Err(ResponseError::WrongType)
+        );
         assert_eq!(read_default(r#"{"items":[]}"#), Ok(vec![]));
     }
 

@@ -152,8 +152,7 @@ impl<'a> Visitor<'a> for EntryWalker<'_, '_, 'a> {
         self.places.record(depth, &JsonValue::Other, &JsonValue::Absent);
         loop {
             let places = &mut *self.places;
-            let wanted =
-                MemberName(|name: &str| places.follow(depth, |pointer| pointer.name(depth) == Some(name)));
+            let wanted = MemberName(|name: &str| places.follow(depth, |pointer| pointer.name(depth) == Some(name)));
             match map.next_key_seed(wanted)? {
                 Some(true) => map.next_value_seed(self.deeper())?,
                 Some(false) => drop(map.next_value::<IgnoredAny>()?),

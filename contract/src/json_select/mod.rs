@@ -74,9 +74,9 @@ fn walk<'a>(text: &'a [u8], walker: impl DeserializeSeed<'a, Value = ()>) -> Res
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::borrow::Cow;
     use serde::de::IgnoredAny;
     use serde_json::Value;
+    use std::borrow::Cow;
 
     fn parse(pointer: &str) -> Pointer<'_> {
         Pointer::parse(pointer).unwrap()

@@ -77,7 +77,8 @@ mod tests {
 
     #[test]
     fn an_index_is_written_in_one_way() {
-        for (step, index) in [("0", Some(0)), ("10", Some(10)), ("01", None), ("00", None), ("+1", None), ("-1", None)] {
+        for (step, index) in [("0", Some(0)), ("10", Some(10)), ("01", None), ("00", None), ("+1", None), ("-1", None)]
+        {
             assert_eq!(Pointer::parse(&format!("/{step}")).unwrap().index(0), index, "{step}");
         }
         for step in ["", "-", "1.0", "1e0", " 1", "18446744073709551616"] {

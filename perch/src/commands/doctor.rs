@@ -53,7 +53,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<u8> {
                 findings.extend(gateway::judge(Gateway { url: &url, dump, runtime, scrape }));
                 findings.extend(from_outside(&url).await);
                 findings.push(fleet::clock(&url, clock(&http, &format!("{url}/ready")).await));
-                alike.push(fleet::Alike::of(&url, dump, share::held(runtime, RUNTIME_KEY)));
+                alike.push(fleet::Alike::of(&url, dump, share::runtime_value(runtime, RUNTIME_KEY)));
                 findings.extend(scorer_seen(&url, &admin).await);
             }
         }
