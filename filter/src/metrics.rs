@@ -5,9 +5,11 @@
 //! the first scrape; ids are kept, and no name is looked up for a request.
 
 use contract::names::{
-    ABSTAINED, Agree, Arm, BATCH, BatchOutcome, COMPARE, FAILURES, FALLBACK, FallbackReason, IDENTITY, INTERCEPTED,
-    IdentitySource, LABEL_COMPARE, NOT_COMPARED, NotCompared, OBSERVATION, OTHER_LABEL, Outcome, PASSED_THROUGH,
-    PREDICT_REQUESTS, PassedThrough, SHARE_STALE, SOURCE, Source,
+    Agree, Arm, BatchOutcome, FallbackReason, IdentitySource, NotCompared, OTHER_LABEL, Outcome, PassedThrough, Source,
+};
+use contract::series::{
+    ABSTAINED, BATCH, COMPARE, FAILURES, FALLBACK, IDENTITY, INTERCEPTED, LABEL_COMPARE, NOT_COMPARED, OBSERVATION,
+    PASSED_THROUGH, PREDICT_REQUESTS, SHARE_STALE, SOURCE,
 };
 
 /// The two values of the label `available`, in the order of their stats.

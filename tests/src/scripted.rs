@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use contract::response::{self, ResponseSchema};
 use contract::batch_result::{self, BatchResult};
 use contract::frame::{self, Batch, Encoding};
 use contract::headers;
-use contract::names::{Agree, Arm, BATCH, Cohort, INTERCEPTED, NotCompared, OBSERVATION};
+use contract::names::{Agree, Arm, Cohort, NotCompared};
+use contract::response::{self, ResponseSchema};
+use contract::series::{BATCH, INTERCEPTED, OBSERVATION};
 use contract::share::{RUNTIME_KEY, Share};
 use http::Request;
 use serde_json::{Value, json};

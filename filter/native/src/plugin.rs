@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use contract::names::FAILURES;
+use contract::series::FAILURES;
 use filter::config::{Config, Module};
 use filter::decision::shares::Shares;
 use filter::metrics;

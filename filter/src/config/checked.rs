@@ -1,7 +1,7 @@
 //! The configuration as it is used.
 
-use contract::response::ResponseSchema;
 use contract::bucket::Salt;
+use contract::response::ResponseSchema;
 
 use super::{members, raw, rules};
 use crate::decision::cohort::Cohorts;

@@ -7,10 +7,10 @@
 //! where none comes they count as not compared. So each item is in True, False, None or abstained, whatever becomes of
 //! the scorer.
 
-use contract::response;
 use contract::batch_result::{self, BatchResult};
 use contract::frame::{self, Encoding};
 use contract::names::{Agree, Arm, BatchOutcome, NotCompared};
+use contract::response;
 
 use super::observation::Batch;
 use crate::metrics::{self, Stat};

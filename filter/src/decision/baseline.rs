@@ -1,9 +1,9 @@
 //! Whether the application's response is one that a candidate's may replace. What is not is given to the client as it is,
 //! and is never evidence against the candidate.
 
-use contract::response::{self, ResponseSchema, Fault};
 use contract::frame::Encoding;
 use contract::names::PassedThrough;
+use contract::response::{self, Fault, ResponseSchema};
 
 use super::heads::ResponseHead;
 use crate::decode::decode;

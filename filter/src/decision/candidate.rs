@@ -5,9 +5,9 @@
 //! a sentence in the body otherwise, and nothing at all (no headers) when the connection broke. Such a response lacks
 //! the header by which the scorer signs its own, and only then are status and sentence read as Envoy's.
 
-use contract::response::{self, ResponseSchema, Fault};
 use contract::frame::Encoding;
 use contract::names::{FallbackReason, Unavailable};
+use contract::response::{self, Fault, ResponseSchema};
 
 use super::heads::ResponseHead;
 

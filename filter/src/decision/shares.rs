@@ -34,7 +34,8 @@ impl Shares {
     pub fn from_listing(runtime: &[u8]) -> Option<Self> {
         // Another server may answer with JSON too.
         let runtime = share::listing(runtime).filter(|runtime| runtime.get("entries").is_some())?;
-        let share = |key: &str, default| share::runtime_value(&runtime, key).and_then(Share::from_runtime).unwrap_or(default);
+        let share =
+            |key: &str, default| share::runtime_value(&runtime, key).and_then(Share::from_runtime).unwrap_or(default);
         Some(Self {
             canary: share(RUNTIME_KEY, Self::DEFAULT.canary),
             beta: share(BETA_KEY, Self::DEFAULT.beta),

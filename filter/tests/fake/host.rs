@@ -3,8 +3,8 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use contract::response;
 use contract::frame::{Batch, PATH};
+use contract::response;
 use filter::pairs::{self, Pairs};
 use filter::plugin::host::{Body, Call, Host, Level, Map, Refused};
 

@@ -9,10 +9,10 @@ pub(crate) use plan::{any_plan, any_step};
 
 use std::collections::BTreeMap;
 
-use contract::response;
 use contract::batch_result::{self, BatchResult};
 use contract::frame::Batch;
 use contract::names::{Arm, NotCompared};
+use contract::response;
 use contract::share::{BETA_KEY, OBSERVE_KEY, RUNTIME_KEY};
 use filter::plugin::host::Flow;
 use filter::plugin::worker::Worker;

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
-use contract::response::ResponseSchema;
 use contract::ports::Part;
+use contract::response::ResponseSchema;
 use perch::analysis::report::Report;
 use perch::analysis::{html, text};
 use perch::guard::clock::now_ms;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use contract::analysis::{self, Analysis};
 use contract::names;
+use contract::series;
 use contract::share::{BETA_KEY, RUNTIME_KEY, Share};
 use perch::analysis::report::{Estimate, Report};
 use perch::guard::clock::now_ms;
@@ -112,16 +113,16 @@ impl Status {
         );
         let (lately, model) = (lately.ok().and_then(Result::ok), model.ok().and_then(Result::ok));
         Ok(Self {
-            source: counts(names::SOURCE, "source", &strings(names::Source::ALL, names::Source::as_str)),
-            agree: counts(names::COMPARE, "agree", &strings(names::Agree::ALL, names::Agree::as_str)),
-            available: counts(names::PREDICT_REQUESTS, "available", &["True", "False"]),
+            source: counts(series::SOURCE, "source", &strings(names::Source::ALL, names::Source::as_str)),
+            agree: counts(series::COMPARE, "agree", &strings(names::Agree::ALL, names::Agree::as_str)),
+            available: counts(series::PREDICT_REQUESTS, "available", &["True", "False"]),
             fallback: counts(
-                names::FALLBACK,
+                series::FALLBACK,
                 "reason",
                 &strings(names::FallbackReason::ALL, names::FallbackReason::as_str),
             ),
-            outcome: counts(names::OBSERVATION, "outcome", &strings(names::Outcome::ALL, names::Outcome::as_str)),
-            intercepted: scrapes.iter().map(|scrape| scrape.sum(names::INTERCEPTED, &[])).sum(),
+            outcome: counts(series::OBSERVATION, "outcome", &strings(names::Outcome::ALL, names::Outcome::as_str)),
+            intercepted: scrapes.iter().map(|scrape| scrape.sum(series::INTERCEPTED, &[])).sum(),
             shares,
             lately: lately.and_then(|analysis| Report::of(analysis, None).agreement),
             model,

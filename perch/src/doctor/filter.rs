@@ -1,7 +1,8 @@
 //! What one gateway says of the filter in it: where it stands, what it may buffer, and whether it runs.
 
 use contract::headers;
-use contract::names::{self, IdentitySource};
+use contract::names::IdentitySource;
+use contract::series;
 use serde_json::{Map, Value};
 
 use super::gateway::{Gateway, all};
@@ -117,7 +118,7 @@ pub(super) fn admin_cluster(Gateway { url, dump, .. }: Gateway<'_>) -> Finding {
 
 /// The filter runs, and never failed.
 pub(super) fn filter(Gateway { url, scrape, .. }: Gateway<'_>) -> Finding {
-    if scrape.get(names::INTERCEPTED, &[]).is_none() {
+    if scrape.get(series::INTERCEPTED, &[]).is_none() {
         return Finding::of(
             Level::Bad,
             "filter",
@@ -137,7 +138,7 @@ pub(super) fn filter(Gateway { url, scrape, .. }: Gateway<'_>) -> Finding {
             "a trap cost the requests in flight each time: report it with Envoy's log",
         );
     }
-    let failures = scrape.sum(names::FAILURES, &[]);
+    let failures = scrape.sum(series::FAILURES, &[]);
     if failures > 0.0 {
         return Finding::of(
             Level::Warn,
@@ -152,8 +153,8 @@ pub(super) fn filter(Gateway { url, scrape, .. }: Gateway<'_>) -> Finding {
 
 /// Most requests say who the user is.
 pub(super) fn identity(Gateway { url, scrape, .. }: Gateway<'_>) -> Finding {
-    let all: f64 = scrape.sum(names::IDENTITY, &[]);
-    let without = scrape.sum(names::IDENTITY, &[("source", IdentitySource::Missing.as_str())]);
+    let all: f64 = scrape.sum(series::IDENTITY, &[]);
+    let without = scrape.sum(series::IDENTITY, &[("source", IdentitySource::Missing.as_str())]);
     if all < ENOUGH {
         return Finding::of(
             Level::Unknown,

@@ -10,9 +10,9 @@ mod unpack;
 use std::collections::{BTreeMap, HashMap};
 
 use contract::analysis::{self, Analysis, Pair, Sample};
-use contract::response::{ResponseSchema, Item};
 use contract::evidence::{Clusters, Feedback};
 use contract::names::Arm;
+use contract::response::{Item, ResponseSchema};
 use serde::Serialize;
 
 /// Samples kept.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use contract::response::{self, ResponseSchema, Item};
+use contract::response::{self, Item, ResponseSchema};
 use reqwest::Client;
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_ENCODING};
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
-use contract::names::{FALLBACK, PASSED_THROUGH, PREDICT_REQUESTS, SOURCE};
+use contract::series::{FALLBACK, PASSED_THROUGH, PREDICT_REQUESTS, SOURCE};
 use contract::share::{RUNTIME_KEY, Share};
 use e2e::client::{Client, PATH, Protocol, post, question, suggest};
 use e2e::eventually::eventually;

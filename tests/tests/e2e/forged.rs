@@ -1,7 +1,7 @@
 //! Headers of Perch's that a client or an upstream makes up move nobody, whether the filter lives or not.
 
 use contract::headers;
-use contract::names::{FALLBACK, SOURCE};
+use contract::series::{FALLBACK, SOURCE};
 use contract::share::Share;
 use e2e::client::{Answer, Client, Protocol, question, suggest};
 use e2e::scripted::{Scripted, items};

@@ -4,7 +4,7 @@ use axum::extract::{Query, State};
 use axum::http::HeaderMap;
 use axum::response::Html;
 use contract::names;
-use contract::series::{GUARD_AGREEMENT, GUARD_CHECK_THRESHOLD, GUARD_CHECK_VALUE};
+use contract::series::{self, GUARD_AGREEMENT, GUARD_CHECK_THRESHOLD, GUARD_CHECK_VALUE};
 use serde::{Deserialize, Serialize};
 
 use super::standing::{self, Judged, Step, Told};
@@ -232,7 +232,7 @@ async fn charts(console: &Console, window: Window, now_ms: u64) -> [Chart; 3] {
 async fn lines(prometheus: &Prometheus, span: Span) -> Result<[Points; 8], SourceError> {
     let of_check = |name: &str| format!("max({name}{{check=\"{}\"}})", Check::Agreement.as_str());
     let bound = |end: &str| format!("max({GUARD_AGREEMENT}{{bound=\"{end}\"}})");
-    let source = |arm: names::Source| format!("sum(rate({}{{source=\"{}\"}}[5m]))", names::SOURCE, arm.as_str());
+    let source = |arm: names::Source| format!("sum(rate({}{{source=\"{}\"}}[5m]))", series::SOURCE, arm.as_str());
     let queries = [
         of_check(GUARD_CHECK_VALUE),
         bound("lower"),

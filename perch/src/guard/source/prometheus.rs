@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use contract::names;
+use contract::series;
 use contract::series;
 use serde::Deserialize;
 use stack::scrape::Sample;
@@ -78,7 +78,7 @@ impl Prometheus {
 fn query() -> String {
     let histogram = histogram();
     let read: Vec<&str> = COUNTERS.into_iter().chain(GAUGES).chain(histogram.iter().map(String::as_str)).collect();
-    let times = [names::INTERCEPTED, series::JUDGED_REQUESTS]
+    let times = [series::INTERCEPTED, series::JUDGED_REQUESTS]
         .map(|series| format!("label_replace(timestamp({series}), \"{MARK}\", \"{SCRAPED_AT}\", \"\", \"\")"));
     format!("{{__name__=~\"{}\"}} or {}", read.join("|"), times.join(" or "))
 }
