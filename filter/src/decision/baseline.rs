@@ -3,7 +3,7 @@
 
 use contract::frame::Encoding;
 use contract::names::PassedThrough;
-use contract::response::{self, Fault, ResponseSchema};
+use contract::response::{self, ResponseError, ResponseSchema};
 
 use super::heads::ResponseHead;
 use crate::decode::decode;
@@ -84,8 +84,8 @@ pub fn items(
     match response::read(&body, schema) {
         Ok(items) if items.is_empty() => Err(PassedThrough::NoItems),
         Ok(items) => Ok(items.into_iter().map(|item| item.id).collect()),
-        Err(Fault::NoItems) => Err(PassedThrough::NoItems),
-        Err(Fault::NotJson | Fault::WrongType) => Err(PassedThrough::Unreadable),
+        Err(ResponseError::NoItems) => Err(PassedThrough::NoItems),
+        Err(ResponseError::NotJson | ResponseError::WrongType) => Err(PassedThrough::Unreadable),
     }
 }
 

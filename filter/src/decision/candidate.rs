@@ -7,7 +7,7 @@
 
 use contract::frame::Encoding;
 use contract::names::{FallbackReason, Unavailable};
-use contract::response::{self, Fault, ResponseSchema};
+use contract::response::{self, ResponseError, ResponseSchema};
 
 use super::heads::ResponseHead;
 
@@ -56,9 +56,9 @@ pub fn judge(
             model_version: head.model_version.filter(|value| plain(value)).map(<[u8]>::to_vec),
             body,
         }),
-        Err(Fault::NotJson) => Err(FallbackReason::NotJson),
-        Err(Fault::NoItems) => Err(FallbackReason::NoItems),
-        Err(Fault::WrongType) => Err(FallbackReason::WrongType),
+        Err(ResponseError::NotJson) => Err(FallbackReason::NotJson),
+        Err(ResponseError::NoItems) => Err(FallbackReason::NoItems),
+        Err(ResponseError::WrongType) => Err(FallbackReason::WrongType),
     }
 }
 

@@ -66,7 +66,7 @@ impl Filter {
         stream: Option<&mut Stream>,
     ) -> Option<Flow> {
         let limit = self.config.limits.candidate_bytes;
-        let schema = &self.config.answer;
+        let schema = &self.config.response;
         let read = |headers: pairs::Pairs<'_>| {
             let head = ResponseHead::read(headers);
             let mut body = Vec::new();

@@ -101,7 +101,7 @@ impl Filter {
             ],
         );
         Ok(Self {
-            buffer: Buffer::new(config.answer_json.clone(), bounds),
+            buffer: Buffer::new(config.response_json.clone(), bounds),
             budget: Budget::new(config.limits.pending_bytes),
             waiting: Budget::new(config.limits.canary_bytes),
             uploads: Uploads::new(config.limits.canary_bytes),

@@ -61,8 +61,8 @@ impl Begun {
                 let cohort = config.cohorts.of(bucket, named);
                 (Some((bucket, cohort, shares.arm(bucket, cohort))), from, None)
             }
-            Search::AskBody if small && !encoded => (None, IdentitySource::Missing, Some(named)),
-            Search::AskBody | Search::Missing => (None, IdentitySource::Missing, None),
+            Search::NeedsBody if small && !encoded => (None, IdentitySource::Missing, Some(named)),
+            Search::NeedsBody | Search::Missing => (None, IdentitySource::Missing, None),
         };
         let may_be_asked = user.is_some_and(|(_, _, arm)| arm == Arm::Candidate) || (body.is_some() && shares.any());
         let call_headers = if may_be_asked {
@@ -220,7 +220,7 @@ impl Filter {
         match call_headers {
             Some(call_headers) if arm == Arm::Candidate => {
                 stream.canary = Some(canary(call_headers, acceptable));
-                if self.config.tell_application {
+                if self.config.arm_request_header {
                     let _ = host.set_header(Map::Request, headers::ARM, arm.as_str().as_bytes());
                 }
             }

@@ -123,7 +123,7 @@ impl Filter {
             let whole = host.body(Body::Held, held, &mut body).is_ok() && body.len() == held;
             let decoded = self.config.limits.held_bytes.saturating_mul(UNPACKED);
             let items = if whole {
-                baseline::items(&body, stream.exchange.encoding(), &self.config.answer, decoded)
+                baseline::items(&body, stream.exchange.encoding(), &self.config.response, decoded)
             } else {
                 Err(PassedThrough::Unreadable)
             };

@@ -3,8 +3,9 @@
 use anyhow::Context;
 use clap::{Subcommand, ValueEnum};
 use contract::bucket::Salt;
+use contract::cohorts::{Cohorts, Member};
 use contract::share::{BETA_KEY, RUNTIME_KEY, Share};
-use perch::canary::cohort::{Configured, Member};
+use perch::canary::cohort;
 use perch::canary::configuration;
 use perch::guard::clock::now_ms;
 use serde_json::{Value, json};
@@ -74,7 +75,7 @@ pub(crate) struct Held {
     /// The beta cohort's own.
     pub(crate) beta: Share,
     /// Who is in which; `None` where the filter is not there.
-    pub(crate) configured: Option<Configured>,
+    pub(crate) configured: Option<Cohorts>,
     /// What its filter makes pseudonyms with; `None` where the filter is not there.
     pub(crate) salt: Option<Salt>,
 }
@@ -86,7 +87,7 @@ impl Held {
         let share = |text: Option<String>| text.as_deref().and_then(Share::from_runtime).unwrap_or(Share::OFF);
         let dump: Value = serde_json::from_str(&admin.get("/config_dump").await.with_context(fault)?)
             .with_context(|| format!("gateway {url}: its configuration cannot be read"))?;
-        let configured = Configured::of_config_dump(&dump).transpose().with_context(|| {
+        let configured = cohort::of_config_dump(&dump).transpose().with_context(|| {
             format!("gateway {url}: its filter's `cohorts` cannot be read: run perch and filter of one release")
         })?;
         Ok(Self {
@@ -126,7 +127,7 @@ fn words(members: &[Member]) -> String {
     if members.is_empty() {
         return "nobody is named (`cohorts` in the filter's configuration)".to_owned();
     }
-    members.iter().map(Member::words).collect::<Vec<_>>().join("; ")
+    members.iter().map(Member::to_string).collect::<Vec<_>>().join("; ")
 }
 
 async fn set(share: Share, moving: &Moving, json: bool) -> anyhow::Result<()> {

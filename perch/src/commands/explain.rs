@@ -9,6 +9,7 @@ use contract::bucket::{Bucket, Salt};
 use contract::names::{Arm, Cohort};
 use contract::share::arm;
 use perch::canary::change::joins_at;
+use perch::canary::cohort;
 use perch::canary::identity::{self, MAX_IDENTITY_BYTES};
 use serde_json::json;
 
@@ -68,7 +69,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
         let held = Held::by(&url, &admin).await?;
         // What the gateway's filter hashes with goes before what somebody thinks that it does.
         let bucket = user.zip(held.salt.or(named)).map(|(user, salt)| Bucket::of(user, &salt));
-        let listed = bucket.and_then(|bucket| held.configured.as_ref()?.lists(bucket));
+        let listed = bucket.and_then(|bucket| cohort::listing(held.configured.as_ref()?, bucket));
         gateways.push(Explained { url, held, bucket, listed });
     }
     let salt = named.or_else(|| gateways.iter().find_map(|gateway| gateway.held.salt));

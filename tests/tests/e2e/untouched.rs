@@ -56,7 +56,7 @@ async fn a_query_does_not_take_a_request_out() -> anyhow::Result<()> {
 async fn another_route_can_be_intercepted_instead() -> anyhow::Result<()> {
     let config = serde_json::json!({
         "intercept": {"method": "PUT", "path": "/api/labels"},
-        "answer": {"items": "/result/rows", "id": "/key", "label": "/tag", "abstain": []},
+        "response": {"items": "/result/rows", "id": "/key", "label": "/tag", "abstain": []},
     });
     let gateway = Scripted::start(|builder| builder.share(Share::ALL).filter_config(&config)).await?;
     let body = r#"{"result":{"rows":[{"key":1,"tag":"a"}]}}"#;

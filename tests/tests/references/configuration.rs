@@ -14,7 +14,7 @@ use shadow_scorer::settings::{Raw, SettingsError};
 
 use crate::declarations::{Declarations, Member};
 
-const FILTER: [&str; 2] = ["filter/src/config/raw.rs", "contract/src/response.rs"];
+const FILTER: [&str; 3] = ["filter/src/config/raw.rs", "contract/src/cohorts.rs", "contract/src/response.rs"];
 const PLAN: &str = "perch/src/guard/plan/raw.rs";
 
 /// Values that no number of a configuration may have, all of which are tried.
@@ -99,7 +99,7 @@ fn filter(text: &mut String) {
         let default = filter_default(&declarations, &path, of, member);
         let range = filter_range(&path, member).unwrap_or_default();
         // The default's column says it for both modules.
-        let help = member.help.split("; where nothing is said").next().unwrap_or_default();
+        let help = member.help.split("; by default").next().unwrap_or_default();
         let _ = writeln!(text, "| `{path}` | {} | {default} | {range} | {} |", kind(&member.kind), help);
     }
     variants(text, &declarations);
