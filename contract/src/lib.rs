@@ -7,11 +7,11 @@
 //! | [`headers`] | request and response headers that Perch writes |
 //! | [`names`] | metric names, label names and the closed sets of label values |
 //! | [`series`] | every series that alerts, dashboards or the guard read, by program |
-//! | [`switch`] | the canary share: `SUGGEST_USE_MODEL_CANARY`, Envoy's runtime key, and who is in at a share |
+//! | [`share`] | the canary share: `SUGGEST_USE_MODEL_CANARY`, Envoy's runtime key, and who is in at a share |
 //! | [`bucket`] | identity → salted pseudonym, the value that Envoy hashes |
 //! | [`alerts`] | where alerts are posted, and which of them ask for a rollback |
 //! | [`analysis`] | what `perch analyse` asks the scorer |
-//! | [`answer`] | where items, ids and labels stand in an answer, and how to read them |
+//! | [`response`] | where items, ids and labels stand in an answer, and how to read them |
 //! | [`evidence`] | what the guard asks the scorer, counted by user |
 //! | [`percent`] | how percentages are written |
 //! | [`frame`] | the observation batch on the wire |
@@ -20,17 +20,17 @@
 
 pub mod alerts;
 pub mod analysis;
-pub mod answer;
 pub mod batch_result;
 pub mod bucket;
 pub mod evidence;
 pub mod frame;
 pub mod headers;
+mod json_select;
 pub mod names;
-mod picked;
 pub mod percent;
 pub mod ports;
+pub mod response;
 pub mod series;
-pub mod switch;
+pub mod share;
 #[cfg(unix)]
 pub mod token;

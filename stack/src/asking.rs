@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use contract::bucket::{Bucket, Salt};
 use contract::ports::Part;
-use contract::switch::{self, Share};
+use contract::share::{self, Share};
 
 use crate::admin::Admin;
 use crate::builder::Side;
@@ -89,7 +89,7 @@ impl Stack {
     /// # Errors
     /// When Envoy does not take it.
     pub async fn set_share(&self, share: Share) -> Result<(), Error> {
-        self.admin.set_runtime(switch::RUNTIME_KEY, &share.to_runtime()).await
+        self.admin.set_runtime(share::RUNTIME_KEY, &share.to_runtime()).await
     }
 
     /// The share that Envoy holds; `None` for a value that is no share, which Envoy treats as off.
@@ -97,7 +97,7 @@ impl Stack {
     /// # Errors
     /// When Envoy does not answer.
     pub async fn share(&self) -> Result<Option<Share>, Error> {
-        Ok(self.admin.runtime(switch::RUNTIME_KEY).await?.as_deref().and_then(Share::from_runtime))
+        Ok(self.admin.runtime(share::RUNTIME_KEY).await?.as_deref().and_then(Share::from_runtime))
     }
 
     /// Envoy's metrics.

@@ -7,7 +7,7 @@
 
 use std::sync::Mutex;
 
-use contract::switch::{BETA_KEY, OBSERVE_KEY, RUNTIME_KEY, Share};
+use contract::share::{BETA_KEY, OBSERVE_KEY, RUNTIME_KEY, Share};
 use filter::decision::shares::Shares;
 
 use crate::abi::{self, Bytes};

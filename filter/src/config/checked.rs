@@ -1,6 +1,6 @@
 //! The configuration as it is used.
 
-use contract::answer::AnswerSchema;
+use contract::response::ResponseSchema;
 use contract::bucket::Salt;
 
 use super::{members, raw, rules};
@@ -89,7 +89,7 @@ pub struct Config {
     /// The application is told in a request header that its response may be replaced.
     pub tell_application: bool,
     /// How responses are read.
-    pub answer: AnswerSchema,
+    pub answer: ResponseSchema,
     /// The same as JSON, to go with every batch.
     pub answer_json: String,
     /// At most [`MAX_LABELS`], each once.

@@ -1,6 +1,6 @@
 //! The configuration as it is written. Everything but `salt` has a default; an unknown field is a mistake.
 
-use contract::answer::AnswerSchema;
+use contract::response::ResponseSchema;
 use serde::Deserialize;
 
 /// The document.
@@ -33,7 +33,7 @@ pub struct Document {
     pub tell_application: bool,
     /// How responses are read.
     #[serde(default)]
-    pub answer: AnswerSchema,
+    pub answer: ResponseSchema,
     /// Labels that agreement is counted by; others count as `other`.
     #[serde(default = "default_labels")]
     pub labels: Vec<String>,

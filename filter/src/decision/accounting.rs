@@ -7,7 +7,7 @@
 //! where none comes they count as not compared. So each item is in True, False, None or abstained, whatever becomes of
 //! the scorer.
 
-use contract::answer;
+use contract::response;
 use contract::batch_result::{self, BatchResult};
 use contract::frame::{self, Encoding};
 use contract::names::{Agree, Arm, BatchOutcome, NotCompared};
@@ -141,7 +141,7 @@ impl Sent {
         for observation in parsed.observations.iter().filter(|observation| observation.success()) {
             match observation.given() {
                 (Encoding::Identity, body) => {
-                    sent.items += answer::count(body, &parsed.schema).map_or(1, |items| items as u64);
+                    sent.items += response::count(body, &parsed.schema).map_or(1, |items| items as u64);
                 }
                 _ => sent.unread += 1,
             }
@@ -152,7 +152,7 @@ impl Sent {
 
     /// Returns `true` if `result` has a place for each item that was sent, and for nothing else.
     fn fits(&self, result: &BatchResult) -> bool {
-        let packed = self.unread.saturating_mul(answer::MAX_ITEMS as u64);
+        let packed = self.unread.saturating_mul(response::MAX_ITEMS as u64);
         let items = result.items();
         result.observations == self.observations
             && u64::from(result.available) + u64::from(result.unavailable) == self.asked_for

@@ -1,7 +1,7 @@
 //! Whether the application's response is one that a candidate's may replace. What is not is given to the client as it is,
 //! and is never evidence against the candidate.
 
-use contract::answer::{self, AnswerSchema, Fault};
+use contract::response::{self, ResponseSchema, Fault};
 use contract::frame::Encoding;
 use contract::names::PassedThrough;
 
@@ -77,11 +77,11 @@ fn is_of(value: &[u8], types: &[String]) -> bool {
 pub fn items(
     body: &[u8],
     encoding: Encoding,
-    schema: &AnswerSchema,
+    schema: &ResponseSchema,
     decoded_bytes: usize,
 ) -> Result<Vec<String>, PassedThrough> {
     let body = decode(encoding, body, decoded_bytes).ok_or(PassedThrough::Unreadable)?;
-    match answer::read(&body, schema) {
+    match response::read(&body, schema) {
         Ok(items) if items.is_empty() => Err(PassedThrough::NoItems),
         Ok(items) => Ok(items.into_iter().map(|item| item.id).collect()),
         Err(Fault::NoItems) => Err(PassedThrough::NoItems),
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn items_are_read_or_the_reason_is_told() {
-        let schema = AnswerSchema::default();
+        let schema = ResponseSchema::default();
         let read = |body: &[u8]| items(body, Encoding::Identity, &schema, 1_000);
         assert_eq!(read(br#"{"items":[{"txn_id":7},{"txn_id":"8"}]}"#), Ok(vec!["7".into(), "8".into()]));
         assert_eq!(read(br#"{"items":[]}"#), Err(PassedThrough::NoItems));

@@ -5,7 +5,7 @@
 //! a sentence in the body otherwise, and nothing at all (no headers) when the connection broke. Such a response lacks
 //! the header by which the scorer signs its own, and only then are status and sentence read as Envoy's.
 
-use contract::answer::{self, AnswerSchema, Fault};
+use contract::response::{self, ResponseSchema, Fault};
 use contract::frame::Encoding;
 use contract::names::{FallbackReason, Unavailable};
 
@@ -35,7 +35,7 @@ pub fn judge(
     body: Vec<u8>,
     length: usize,
     limit: usize,
-    schema: &AnswerSchema,
+    schema: &ResponseSchema,
 ) -> Result<Candidate, FallbackReason> {
     if !head.scorer {
         return Err(of_envoy(head, &body));
@@ -49,7 +49,7 @@ pub fn judge(
     if head.encoding != Encoding::Identity {
         return Err(FallbackReason::NotJson);
     }
-    match answer::read(&body, schema) {
+    match response::read(&body, schema) {
         Ok(items) if items.is_empty() => Err(FallbackReason::NoItems),
         Ok(items) => Ok(Candidate {
             items: items.into_iter().map(|item| item.id).collect(),
@@ -127,7 +127,7 @@ mod tests {
         let mut bytes = Vec::new();
         write(&mut bytes, &headers.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes())).collect::<Vec<_>>());
         let head = ResponseHead::read(Pairs::new(&bytes));
-        let good = judge(&head, body.to_vec(), body.len(), 1_000, &AnswerSchema::default())?;
+        let good = judge(&head, body.to_vec(), body.len(), 1_000, &ResponseSchema::default())?;
         assert_eq!((good.body.as_slice(), good.items), (body, vec!["88".to_owned()]));
         Ok(good.model_version)
     }

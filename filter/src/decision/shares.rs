@@ -6,7 +6,7 @@
 
 use contract::bucket::Bucket;
 use contract::names::{Arm, Cohort};
-use contract::switch::{self, BETA_KEY, OBSERVE_KEY, RUNTIME_KEY, Share};
+use contract::share::{self, BETA_KEY, OBSERVE_KEY, RUNTIME_KEY, Share};
 
 /// A copy is renewed when it is this old, in ns.
 pub const RENEW_NS: u64 = 900_000_000;
@@ -33,8 +33,8 @@ impl Shares {
     #[must_use]
     pub fn from_listing(runtime: &[u8]) -> Option<Self> {
         // Another server may answer with JSON too.
-        let runtime = switch::listing(runtime).filter(|runtime| runtime.get("entries").is_some())?;
-        let share = |key: &str, default| switch::held(&runtime, key).and_then(Share::from_runtime).unwrap_or(default);
+        let runtime = share::listing(runtime).filter(|runtime| runtime.get("entries").is_some())?;
+        let share = |key: &str, default| share::held(&runtime, key).and_then(Share::from_runtime).unwrap_or(default);
         Some(Self {
             canary: share(RUNTIME_KEY, Self::DEFAULT.canary),
             beta: share(BETA_KEY, Self::DEFAULT.beta),
@@ -96,7 +96,7 @@ impl ShareCopy {
     pub fn arm(&self, bucket: Bucket, cohort: Cohort) -> Arm {
         // The common case by far, for which nothing need be hashed.
         if self.shares.any_canary() {
-            switch::arm(bucket, cohort, self.shares.canary, self.shares.beta)
+            share::arm(bucket, cohort, self.shares.canary, self.shares.beta)
         } else {
             Arm::Baseline
         }
@@ -115,7 +115,7 @@ impl ShareCopy {
     #[must_use]
     pub fn observes(&self, request_id: Option<&[u8]>) -> bool {
         self.shares.observe == Share::ALL
-            || request_id.is_some_and(|request_id| switch::sampled(request_id, self.shares.observe))
+            || request_id.is_some_and(|request_id| share::sampled(request_id, self.shares.observe))
     }
 }
 

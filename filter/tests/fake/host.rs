@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use contract::answer;
+use contract::response;
 use contract::frame::{Batch, PATH};
 use filter::pairs::{self, Pairs};
 use filter::plugin::host::{Body, Call, Host, Level, Map, Refused};
@@ -331,7 +331,7 @@ impl Host for FakeHost {
                 state.observed.0 += 1;
                 if seen.success() {
                     let (_, body) = seen.given();
-                    state.observed.1 += answer::read(body, &batch.schema).map_or(1, |items| items.len() as u64);
+                    state.observed.1 += response::read(body, &batch.schema).map_or(1, |items| items.len() as u64);
                 }
             }
         }

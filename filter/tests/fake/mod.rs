@@ -9,11 +9,11 @@ pub(crate) use plan::{any_plan, any_step};
 
 use std::collections::BTreeMap;
 
-use contract::answer;
+use contract::response;
 use contract::batch_result::{self, BatchResult};
 use contract::frame::Batch;
 use contract::names::{Arm, NotCompared};
-use contract::switch::{BETA_KEY, OBSERVE_KEY, RUNTIME_KEY};
+use contract::share::{BETA_KEY, OBSERVE_KEY, RUNTIME_KEY};
 use filter::plugin::host::Flow;
 use filter::plugin::worker::Worker;
 
@@ -451,7 +451,7 @@ pub(crate) fn judge(call: &CallSeen) -> Response {
         if seen.assigned == Arm::Baseline {
             result.available += 1;
         }
-        match answer::read(seen.given().1, &batch.schema) {
+        match response::read(seen.given().1, &batch.schema) {
             Ok(items) => result.agree_true += u32::try_from(items.len()).unwrap(),
             Err(_) => *result.not_compared.entry(NotCompared::Unreadable).or_default() += 1,
         }

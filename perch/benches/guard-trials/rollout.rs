@@ -2,7 +2,7 @@
 //! decides is done.
 
 use contract::evidence::{Clusters, Evidence, Feedback, Users, VERSION};
-use contract::switch::Share;
+use contract::share::Share;
 use perch::guard::decision::{Action, Check, Verdict};
 use perch::guard::observation::{Observation, Part, SeenModel, SeenShare};
 use perch::guard::plan::Plan;

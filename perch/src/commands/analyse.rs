@@ -6,7 +6,7 @@ use anyhow::{Context, ensure};
 use contract::analysis::{self, Analysis};
 use contract::evidence::{self, Evidence};
 use contract::names::Cohort;
-use contract::switch::{RUNTIME_KEY, Share};
+use contract::share::{RUNTIME_KEY, Share};
 use perch::analysis::csv::{self, Table};
 use perch::analysis::report::Report;
 use perch::analysis::{html, text};

@@ -3,7 +3,7 @@
 use anyhow::Context;
 use clap::Subcommand;
 use contract::percent::Percent;
-use contract::switch::{RUNTIME_KEY, Share};
+use contract::share::{RUNTIME_KEY, Share};
 use perch::canary::change::Change;
 use perch::guard::clock::now_ms;
 use serde_json::json;

@@ -3,7 +3,7 @@
 use anyhow::Context;
 use clap::{Subcommand, ValueEnum};
 use contract::bucket::Salt;
-use contract::switch::{BETA_KEY, RUNTIME_KEY, Share};
+use contract::share::{BETA_KEY, RUNTIME_KEY, Share};
 use perch::canary::cohort::{Configured, Member};
 use perch::canary::configuration;
 use perch::guard::clock::now_ms;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use contract::bucket::{Bucket, Salt};
 use contract::names::{Arm, Cohort};
-use contract::switch::arm;
+use contract::share::arm;
 use perch::canary::change::joins_at;
 use perch::canary::identity::{self, MAX_IDENTITY_BYTES};
 use serde_json::json;

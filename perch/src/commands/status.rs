@@ -8,7 +8,7 @@ use anyhow::Context;
 use contract::analysis::{self, Analysis};
 use contract::names;
 use contract::percent::Percent;
-use contract::switch::{BETA_KEY, RUNTIME_KEY, Share};
+use contract::share::{BETA_KEY, RUNTIME_KEY, Share};
 use perch::analysis::report::{Estimate, Report};
 use perch::guard::clock::now_ms;
 use perch::guard::standing::Standing;

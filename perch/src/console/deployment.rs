@@ -1,6 +1,6 @@
 //! The deployment: how the guard stands, what was said, what the gateways hold, and a hand on them.
 
-use contract::switch::Share;
+use contract::share::Share;
 
 use super::Console;
 use crate::guard::hand::Hand;

@@ -9,7 +9,7 @@ use axum::http::header::{LOCATION, SET_COOKIE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
 use contract::percent::Percent;
-use contract::switch::Share;
+use contract::share::Share;
 use serde::{Deserialize, Serialize};
 
 use super::pages::PageError;

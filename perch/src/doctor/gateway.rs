@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use contract::names::{self, Agree, Outcome};
 use contract::series;
-use contract::switch::{self, RUNTIME_KEY, Share};
+use contract::share::{self, RUNTIME_KEY, Share};
 use serde_json::Value;
 use stack::scrape::Scrape;
 
@@ -129,7 +129,7 @@ fn layers(Gateway { url, dump, .. }: Gateway<'_>) -> Finding {
 /// What is held is a share, and a restart would not change it.
 fn share(Gateway { url, dump, runtime, .. }: Gateway<'_>) -> Finding {
     let entry = runtime.get("entries").and_then(|entries| entries.get(RUNTIME_KEY));
-    let Some(held) = switch::held(runtime, RUNTIME_KEY) else {
+    let Some(held) = share::held(runtime, RUNTIME_KEY) else {
         return Finding::of(
             Level::Warn,
             "share",

@@ -8,7 +8,7 @@
 //! The share goes up only when there is room to write that down. Down, and off, needs no disk. What could not be written
 //! all the same is an error that says what was done.
 
-use contract::switch::Share;
+use contract::share::Share;
 
 use super::ledger::{By, Entry, Held, Ledger, LedgerError, What};
 use super::sink::{Gateways, Sink, SinkError};

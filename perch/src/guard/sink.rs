@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use contract::switch::{BETA_KEY, RUNTIME_KEY, Share};
+use contract::share::{BETA_KEY, RUNTIME_KEY, Share};
 use stack::admin::Admin;
 
 use super::source::in_words;

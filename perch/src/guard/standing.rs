@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use contract::switch::Share;
+use contract::share::Share;
 use serde::Serialize;
 
 use super::file::{self, FileError};

@@ -4,7 +4,7 @@ use anyhow::ensure;
 use contract::names::{
     ABSTAINED, COMPARE, FALLBACK, INTERCEPTED, NOT_COMPARED, OBSERVATION, PASSED_THROUGH, PREDICT_REQUESTS, SOURCE,
 };
-use contract::switch::Share;
+use contract::share::Share;
 use e2e::eventually::eventually;
 use e2e::load::{ITEMS, Load, Tally};
 use e2e::real::{Real, TRANSACTIONS};

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
 use contract::names::{FALLBACK, PASSED_THROUGH, PREDICT_REQUESTS, SOURCE};
-use contract::switch::{RUNTIME_KEY, Share};
+use contract::share::{RUNTIME_KEY, Share};
 use e2e::client::{Client, PATH, Protocol, post, question, suggest};
 use e2e::eventually::eventually;
 use e2e::scripted::{MODEL_LABEL, RULES_LABEL, Scripted, good_answer, items, model_script, with_observer};

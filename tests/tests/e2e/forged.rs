@@ -2,7 +2,7 @@
 
 use contract::headers;
 use contract::names::{FALLBACK, SOURCE};
-use contract::switch::Share;
+use contract::share::Share;
 use e2e::client::{Answer, Client, Protocol, question, suggest};
 use e2e::scripted::{Scripted, items};
 use e2e::upstream::Script;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use contract::names::IDENTITY;
-use contract::switch::Share;
+use contract::share::Share;
 use e2e::channel_body::{self, ChannelBody};
 use e2e::client::{Client, Protocol, post, question};
 use e2e::eventually::eventually;

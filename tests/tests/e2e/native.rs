@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use contract::names::{FAILURES, INTERCEPTED, OBSERVATION, Outcome};
-use contract::switch::{OBSERVE_KEY, Share};
+use contract::share::{OBSERVE_KEY, Share};
 use e2e::client::{question, suggest};
 use e2e::eventually::eventually;
 use e2e::load::Load;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::ensure;
 use contract::frame;
 use contract::names::{Arm, BATCH, COMPARE, INTERCEPTED, NOT_COMPARED, NotCompared, OBSERVATION, PREDICT_REQUESTS};
-use contract::switch::{OBSERVE_KEY, Share};
+use contract::share::{OBSERVE_KEY, Share};
 use e2e::changes::Change;
 use e2e::client::{Client, PATH, Protocol, post, question, suggest};
 use e2e::eventually::eventually;
@@ -76,7 +76,7 @@ async fn every_response_of_the_candidate_is_observed_with_its_own_baseline() -> 
         assert_eq!(done??.status, 200);
     }
     let ids = |body: &[u8]| {
-        let items = contract::answer::read(body, &contract::answer::AnswerSchema::default()).unwrap_or_default();
+        let items = contract::response::read(body, &contract::response::ResponseSchema::default()).unwrap_or_default();
         items.into_iter().map(|item| item.id).collect::<Vec<_>>()
     };
     for seen in observed(&gateway, 200).await? {

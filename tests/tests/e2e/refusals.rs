@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::path::Path;
 
 use anyhow::{Context as _, ensure};
-use contract::switch::Share;
+use contract::share::Share;
 use e2e::client::{question, suggest};
 use e2e::real::{self, Real};
 use e2e::scripted::Scripted;

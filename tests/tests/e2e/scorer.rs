@@ -2,7 +2,7 @@
 
 use anyhow::ensure;
 use contract::names::{ABSTAINED, COMPARE, NOT_COMPARED, PREDICT_REQUESTS, SOURCE};
-use contract::switch::Share;
+use contract::share::Share;
 use e2e::client::{get, question, suggest};
 use e2e::eventually::eventually;
 use e2e::real::Real;

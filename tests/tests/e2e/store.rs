@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, ensure};
 use contract::names::{FALLBACK, FallbackReason};
-use contract::switch::Share;
+use contract::share::Share;
 use e2e::client::{question, suggest};
 use e2e::eventually::eventually;
 use e2e::load::Load;

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use anyhow::ensure;
 use contract::headers;
 use contract::names::{COMPARE, INTERCEPTED, OBSERVATION, SOURCE};
-use contract::switch::Share;
+use contract::share::Share;
 use e2e::client::{Client, PATH, Protocol, get, post, question, suggest};
 use e2e::scripted::Scripted;
 use e2e::upstream::Script;

@@ -14,7 +14,7 @@ use shadow_scorer::settings::{Raw, SettingsError};
 
 use crate::declarations::{Declarations, Member};
 
-const FILTER: [&str; 2] = ["filter/src/config/raw.rs", "contract/src/answer.rs"];
+const FILTER: [&str; 2] = ["filter/src/config/raw.rs", "contract/src/response.rs"];
 const PLAN: &str = "perch/src/guard/plan/raw.rs";
 
 /// Values that no number of a configuration may have, all of which are tried.
@@ -89,7 +89,7 @@ fn variants(text: &mut String, declarations: &Declarations) {
 
 fn filter(text: &mut String) {
     let mut declarations = read(&FILTER);
-    // Of contract/src/answer.rs only the schema is configuration.
+    // Of contract/src/response.rs only the schema is configuration.
     declarations.enums.retain(|name, _| ["Source", "Member", "Items"].contains(&name.as_str()));
     text.push_str(
         "\n## Filter\n\nOne JSON document in Envoy's configuration; an unknown field is refused. `filter/README.md` says how \

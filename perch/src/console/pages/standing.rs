@@ -1,6 +1,6 @@
 //! The guard's standing, the checks and the ledger, ready to be shown.
 
-use contract::switch::Share;
+use contract::share::Share;
 use serde::Serialize;
 
 use super::Chip;

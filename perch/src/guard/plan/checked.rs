@@ -1,7 +1,7 @@
 //! A plan that keeps the rules.
 
 use contract::series::ANSWER_LATENCY_EDGES;
-use contract::switch::Share;
+use contract::share::Share;
 
 use super::Duration;
 use super::raw::{Raw, RawOnBreach, RawStep};

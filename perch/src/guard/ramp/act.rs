@@ -1,6 +1,6 @@
 //! From judgements to an action, in the order of precedence of [`crate::guard`].
 
-use contract::switch::Share;
+use contract::share::Share;
 
 use super::super::checks::rolls_back;
 use super::super::decision::{Action, Check, Judgement, Verdict};

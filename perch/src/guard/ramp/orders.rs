@@ -1,6 +1,6 @@
 //! An operator's word to the guard.
 
-use contract::switch::Share;
+use contract::share::Share;
 
 use super::super::observation::Observation;
 use super::super::plan::Plan;

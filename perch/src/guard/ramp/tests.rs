@@ -1,5 +1,5 @@
 use contract::evidence::{Clusters, Evidence, Feedback, Users, VERSION as EVIDENCE_VERSION};
-use contract::switch::Share;
+use contract::share::Share;
 
 use super::super::decision::{Action, Check, Decision, Verdict};
 use super::super::observation::{Observation, Part, SeenModel, SeenShare};

@@ -1,6 +1,6 @@
 //! What operators and alerts have said since the last look.
 
-use contract::switch::Share;
+use contract::share::Share;
 
 use super::super::ledger::{By, Entry, Log, What};
 use super::super::plan::Plan;

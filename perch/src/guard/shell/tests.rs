@@ -7,7 +7,7 @@ use axum::Router;
 use axum::extract::{Query, State as Extracted};
 use axum::routing::{get, post};
 use contract::evidence::{self, Clusters, Evidence, Feedback, Users};
-use contract::switch::{BETA_KEY, RUNTIME_KEY};
+use contract::share::{BETA_KEY, RUNTIME_KEY};
 use tempfile::TempDir;
 
 use super::super::decision::{Check, Verdict};

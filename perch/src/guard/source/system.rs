@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use contract::evidence::{self, Evidence};
-use contract::switch::{RUNTIME_KEY, Share};
+use contract::share::{RUNTIME_KEY, Share};
 use stack::admin::Admin;
 
 use super::super::observation::SeenShare;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use contract::names;
 use contract::ports::Part;
-use contract::switch::Share;
+use contract::share::Share;
 use serde_json::Value;
 use stack::Stack;
 

@@ -3,18 +3,18 @@
 //! An answer comes from outside, and a tree of all its values takes many times its length in memory (an empty array is
 //! two bytes of text and dozens in a tree), where Perch wants an id and a label of each item.
 
-mod down;
-mod path;
-mod within;
+mod list;
+mod pointer;
+mod entry;
 
 use std::borrow::Cow;
 use std::fmt::{Display, Formatter, Result as Written};
 
 use serde::de::{DeserializeSeed, Error};
 
-use self::down::{Down, Pick};
-pub(crate) use self::path::Path;
-use self::within::Sought;
+use self::list::{Down, Pick};
+pub(crate) use self::pointer::Path;
+use self::entry::Sought;
 
 /// What stands at a place.
 #[derive(Debug, Clone, PartialEq)]

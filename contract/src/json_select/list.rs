@@ -4,8 +4,8 @@ use std::fmt::{Formatter, Result as Written};
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::path::Path;
-use super::within::{Name, Sought, Within};
+use super::pointer::Path;
+use super::entry::{Name, Sought, Within};
 use super::{Found, List};
 
 /// What is looked for, and what was found.

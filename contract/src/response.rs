@@ -7,8 +7,8 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-pub use crate::picked::Found;
-use crate::picked::{Integer, List, Path, pick};
+pub use crate::json_select::Found;
+use crate::json_select::{Integer, List, Path, pick};
 
 /// Most items that are read of one answer; the rest of a longer one counts as [`Fault::WrongType`].
 pub const MAX_ITEMS: usize = 10_000;
@@ -16,7 +16,7 @@ pub const MAX_ITEMS: usize = 10_000;
 /// JSON pointers (RFC 6901) into an answer; `id` and `label` start at an item.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct AnswerSchema {
+pub struct ResponseSchema {
     /// The array of items.
     pub items: String,
     /// An item's id: a string or an integer.
@@ -27,7 +27,7 @@ pub struct AnswerSchema {
     pub abstain: Vec<String>,
 }
 
-impl Default for AnswerSchema {
+impl Default for ResponseSchema {
     fn default() -> Self {
         Self {
             items: "/items".into(),
@@ -50,7 +50,7 @@ pub struct SchemaError {
     pub example: &'static str,
 }
 
-impl AnswerSchema {
+impl ResponseSchema {
     /// Checks the pointers' form.
     ///
     /// # Errors
@@ -103,7 +103,7 @@ pub enum Fault {
 ///
 /// # Errors
 /// See [`Fault`].
-pub fn read(body: &[u8], schema: &AnswerSchema) -> Result<Vec<Item>, Fault> {
+pub fn read(body: &[u8], schema: &ResponseSchema) -> Result<Vec<Item>, Fault> {
     read_with(body, schema, [], |item, []| item)
 }
 
@@ -113,7 +113,7 @@ pub fn read(body: &[u8], schema: &AnswerSchema) -> Result<Vec<Item>, Fault> {
 /// See [`Fault`].
 pub fn read_with<'a, R, const N: usize>(
     body: &'a [u8],
-    schema: &AnswerSchema,
+    schema: &ResponseSchema,
     besides: [&str; N],
     mut make: impl FnMut(Item, [Found<'a>; N]) -> R,
 ) -> Result<Vec<R>, Fault> {
@@ -131,7 +131,7 @@ pub fn read_with<'a, R, const N: usize>(
 ///
 /// # Errors
 /// See [`Fault`].
-pub fn count(body: &[u8], schema: &AnswerSchema) -> Result<usize, Fault> {
+pub fn count(body: &[u8], schema: &ResponseSchema) -> Result<usize, Fault> {
     entries(body, schema, &[], |_, _, _| ()).map(|items| items.len())
 }
 
@@ -143,7 +143,7 @@ enum Id<'a> {
 
 fn entries<'a, R>(
     body: &'a [u8],
-    schema: &AnswerSchema,
+    schema: &ResponseSchema,
     besides: &[&str],
     mut make: impl FnMut(Id<'a>, Option<Cow<'a, str>>, &mut [Found<'a>]) -> R,
 ) -> Result<Vec<R>, Fault> {
@@ -176,7 +176,7 @@ mod tests {
     use super::*;
 
     fn read_default(body: &str) -> Result<Vec<Item>, Fault> {
-        read(body.as_bytes(), &AnswerSchema::default())
+        read(body.as_bytes(), &ResponseSchema::default())
     }
 
     #[test]
@@ -203,7 +203,7 @@ mod tests {
 
     #[test]
     fn a_pointer_without_its_slash_is_named() {
-        let schema = AnswerSchema { label: "label".into(), ..AnswerSchema::default() };
+        let schema = ResponseSchema { label: "label".into(), ..ResponseSchema::default() };
         assert!(schema.check().unwrap_err().to_string().contains("answer.label"));
     }
 }

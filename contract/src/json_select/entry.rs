@@ -5,7 +5,7 @@ use std::fmt::{Formatter, Result as Written};
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::path::Path;
+use super::pointer::Path;
 use super::{Found, Integer};
 
 /// The places in an entry.

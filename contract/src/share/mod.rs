@@ -8,7 +8,7 @@
 //! For one denominator a growing share only ever adds users. Another denominator deals the users anew, so whole
 //! percents are always written over 100 and only a share that is not a whole percent takes a finer one.
 
-mod notation;
+mod runtime;
 
 use std::fmt;
 
@@ -143,7 +143,7 @@ impl Share {
     /// then, which is off.
     #[must_use]
     pub fn from_runtime(text: &str) -> Option<Self> {
-        notation::read(text)
+        runtime::read(text)
     }
 
     /// The value to write under [`RUNTIME_KEY`].

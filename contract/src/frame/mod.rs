@@ -1,7 +1,7 @@
 //! The observation batch on the wire, filter → scorer: one definition for both.
 //!
 //! ```text
-//! batch   magic "PRCH" · version u8 · 0 u8 · schema length u16 · schema (JSON of AnswerSchema) · record*
+//! batch   magic "PRCH" · version u8 · 0 u8 · schema length u16 · schema (JSON of ResponseSchema) · record*
 //! record  length u32 (of what follows) · flags u8 · baseline encoding u8 · baseline status u16
 //!         · duration µs u32 · baseline duration µs u32 · candidate duration µs u32 · bucket u64
 //!         · baseline length u32 · candidate length u32 · baseline · candidate
@@ -10,7 +10,7 @@
 //! second pass; [`Batch::parse`] borrows from the received bytes. The reader checks every length before it is used: the
 //! scorer takes bytes from the network.
 
-use crate::answer::AnswerSchema;
+use crate::response::ResponseSchema;
 use crate::bucket::Bucket;
 use crate::names::{Arm, Cohort};
 
@@ -237,7 +237,7 @@ pub enum FrameError {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Batch<'a> {
     /// How to read the answers.
-    pub schema: AnswerSchema,
+    pub schema: ResponseSchema,
     /// The observations, in the order in which their requests ended.
     pub observations: Vec<Observation<'a>>,
 }
@@ -259,8 +259,8 @@ impl<'a> Batch<'a> {
         reader.u8()?;
         let schema_length = usize::from(reader.u16()?);
         let schema_json = reader.take(schema_length)?;
-        let schema: AnswerSchema = if schema_json.is_empty() {
-            AnswerSchema::default()
+        let schema: ResponseSchema = if schema_json.is_empty() {
+            ResponseSchema::default()
         } else {
             serde_json::from_slice(schema_json).map_err(|error| FrameError::Schema(error.to_string()))?
         };
@@ -398,7 +398,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_is_read(parts in proptest::collection::vec(any_parts(), 0..8)) {
-            let schema = AnswerSchema { abstain: vec!["unknown".into(), "none".into()], ..AnswerSchema::default() };
+            let schema = ResponseSchema { abstain: vec!["unknown".into(), "none".into()], ..ResponseSchema::default() };
             let written: Vec<Observation<'_>> = parts.iter().map(|p| Observation {
                 assigned: arm(p.assigned), served: arm(p.served), fallback: p.fallback, bucket: p.bucket.map(Bucket),
                 cohort: p.cohort, status: p.status, duration_us: p.durations.0, baseline_us: p.durations.1,
