@@ -7,6 +7,7 @@
 //! | [`names`] | names of parts, and the closed sets of label values |
 //! | [`series`] | every metric that alerts, dashboards or the guard read: name, kind, labels, help |
 //! | [`share`] | the canary share: its runtime keys, its notations, and who is in the canary |
+//! | [`percent`] | how percentages are written |
 //! | [`bucket`] | from identity to pseudonym, which is the user's bucket |
 //! | [`cohorts`] | the cohorts of the filter's configuration |
 //! | [`alerts`] | where Alertmanager posts, and which alerts request a rollback |
@@ -28,6 +29,7 @@ pub mod frame;
 pub mod headers;
 pub mod json_select;
 pub mod names;
+pub mod percent;
 pub mod ports;
 pub mod response;
 pub mod series;

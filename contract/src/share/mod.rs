@@ -20,7 +20,7 @@
 //! let share = Share::from_percent("12.5%").unwrap();
 //! assert_eq!(share.to_runtime(), r#"{"numerator":1250,"denominator":"TEN_THOUSAND"}"#);
 //! assert_eq!(Share::from_runtime(&share.to_runtime()), Some(share));
-//! assert_eq!(share.to_string(), "12.5 %");
+//! assert_eq!(share.to_string(), "12.5%");
 //! ```
 //!
 //! For one denominator a growing share only ever adds users. Another denominator re-buckets them, so whole percentages are
@@ -59,7 +59,7 @@ mod tests {
         let of = |text| Share::from_variable(text).map(Share::to_runtime);
         assert_eq!(of("0"), Ok("0".into()));
         assert_eq!(of(""), Ok("0".into()));
-        assert_eq!(of("1"), Ok("100".into()), "a bare 1 in Envoy would be 1 %");
+        assert_eq!(of("1"), Ok("100".into()), "a bare 1 in Envoy would be 1%");
         assert_eq!(of("10%"), Ok("10".into()));
         assert_eq!(of("50%"), Ok("50".into()));
         assert_eq!(of("100%"), Ok("100".into()));
@@ -134,7 +134,7 @@ mod tests {
                 })
                 .sum();
             // 200 on average, with a standard deviation of 20.
-            assert!((140.0..260.0).contains(&squares), "{percent} %: {squares}");
+            assert!((140.0..260.0).contains(&squares), "{percent}%: {squares}");
         }
     }
 

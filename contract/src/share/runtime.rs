@@ -11,7 +11,7 @@ use super::value::{Denominator, Share};
 const LARGEST: f64 = 18_446_744_073_709_551_616.0;
 
 impl Share {
-    /// The share that Envoy reads out of a runtime value, however it is written: `10`, `12.5` (which is 12 %), `010` (8 %),
+    /// The share that Envoy reads out of a runtime value, however it is written: `10`, `12.5` (which is 12%), `010` (8%),
     /// a `FractionalPercent` as YAML or JSON. `None` where Envoy does not take the value as a share and its default applies.
     #[must_use]
     pub fn from_runtime(text: &str) -> Option<Self> {

@@ -72,7 +72,7 @@ impl Share {
     }
 
     /// The value of [`START_VARIABLE`]: `0` or empty is off, `1` is all, `N%` is a percentage (`docs/names.md` says where
-    /// these come from). A bare `1` means 1 % to Envoy, so this is the only place that translates it.
+    /// these come from). A bare `1` means 1% to Envoy, so this is the only place that translates it.
     ///
     /// # Errors
     /// For any other text; the error names it.
@@ -139,8 +139,8 @@ impl fmt::Display for Share {
         let millionths = self.numerator * (Denominator::Million.value() / self.denominator.value());
         let (whole, part) = (millionths / 10_000, format!("{:04}", millionths % 10_000));
         match part.trim_end_matches('0') {
-            "" => write!(f, "{whole} %"),
-            decimals => write!(f, "{whole}.{decimals} %"),
+            "" => write!(f, "{whole}%"),
+            decimals => write!(f, "{whole}.{decimals}%"),
         }
     }
 }

@@ -73,7 +73,7 @@ mod tests {
     fn another_denominator_deals_anew_and_says_so() {
         let change = Change::between(share("10%"), share("10.5%"));
         assert!(change.reshuffles, "{change:?}");
-        // Independent deals: 10 % of all leave the share with probability 0.895, 10.5 % join with probability 0.9.
+        // Independent deals: 10% of all leave the share with probability 0.895, 10.5% join with probability 0.9.
         assert!((change.leaves - 0.0895).abs() < 0.01 && (change.joins - 0.0945).abs() < 0.01, "{change:?}");
     }
 

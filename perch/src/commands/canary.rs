@@ -2,6 +2,7 @@
 
 use anyhow::Context;
 use clap::Subcommand;
+use contract::percent::Percent;
 use contract::share::{RUNTIME_KEY, Share};
 use perch::canary::change::Change;
 use perch::guard::clock::now_ms;
@@ -115,9 +116,9 @@ async fn set(wanted: Share, moving: &Moving, json: bool) -> anyhow::Result<()> {
     }
     println!("{from} → {wanted} on {}", many(urls.len(), "gateway"));
     println!(
-        "  {:.2} % of all users join the candidate's arm, {:.2} % leave it",
-        change.joins * 100.0,
-        change.leaves * 100.0
+        "  {:.2} of all users join the candidate's arm, {:.2} leave it",
+        Percent(change.joins),
+        Percent(change.leaves)
     );
     if change.reshuffles {
         println!(

@@ -23,7 +23,7 @@ Examples:
 
 Who is in a cohort is configuration of the filter (`cohorts`, see envoy/README.md): a header that your authentication sets,
 a verified claim, or a list of pseudonyms. A user of the beta cohort is in as soon as the share or the cohort's own share
-has the user; who has opted out never is. `perch canary set off` and `perch rollback` take the beta share to 0 % as well.
+has the user; who has opted out never is. `perch canary set off` and `perch rollback` take the beta share to 0% as well.
 
 Exit codes: 0 done, 1 it could not be done, or holds only on some gateways, 2 the command line is wrong";
 

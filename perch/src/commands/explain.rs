@@ -104,7 +104,7 @@ fn json(bucket: Option<Bucket>, gateways: &[Explained]) -> serde_json::Value {
 
 fn print(bucket: Option<Bucket>, gateways: &[Explained]) {
     match bucket {
-        Some(bucket) => println!("bucket {bucket}, joins at {} %", joins_at(bucket)),
+        Some(bucket) => println!("bucket {bucket}, joins at {}%", joins_at(bucket)),
         None => println!(
             "no identity (it is 1 to {MAX_IDENTITY_BYTES} bytes without the blanks around it): the baseline at every share"
         ),
@@ -113,7 +113,7 @@ fn print(bucket: Option<Bucket>, gateways: &[Explained]) {
         println!("{}  {} at {}", gateway.url, gateway.arm().as_str(), gateway.held.share);
         let Some(here) = gateway.bucket else { continue };
         if bucket != Some(here) {
-            println!("  its filter has another salt: there it is bucket {here}, which joins at {} %", joins_at(here));
+            println!("  its filter has another salt: there it is bucket {here}, which joins at {}%", joins_at(here));
         }
         match gateway.listed {
             Some(Cohort::OptOut) => println!("  has opted out, so the baseline answers at every share"),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
+use contract::percent::Percent;
 use contract::ports::Part;
 use contract::response::ResponseSchema;
 use perch::analysis::report::Report;
@@ -181,7 +182,7 @@ impl Progress {
         }
         self.shown = Some(Instant::now());
         let agreement =
-            tally.agreement().map_or_else(|| "no data".to_owned(), |value| format!("{:.1} %", value * 100.0));
+            tally.agreement().map_or_else(|| "no data".to_owned(), |value| format!("{:.1}", Percent(value)));
         eprint!(
             "\r\u{1b}[K{} compared, {} failed, agreement {agreement}",
             tally.counts.answered,

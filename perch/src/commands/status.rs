@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use contract::analysis::{self, Analysis};
 use contract::names;
+use contract::percent::Percent;
 use contract::series;
 use contract::share::{BETA_KEY, RUNTIME_KEY, Share};
 use perch::analysis::report::{Estimate, Report};
@@ -221,7 +222,7 @@ fn agreement(counts: &Counts) -> Option<f64> {
 }
 
 fn percent(value: Option<f64>) -> String {
-    value.map_or_else(|| "no data".into(), |value| format!("{:.2} %", value * 100.0))
+    value.map_or_else(|| "no data".into(), |value| format!("{:.2}", Percent(value)))
 }
 
 fn list(counts: &Counts) -> String {

@@ -8,6 +8,7 @@ use axum::extract::{Form, Query, State};
 use axum::http::header::{LOCATION, SET_COOKIE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
+use contract::percent::Percent;
 use contract::share::Share;
 use serde::{Deserialize, Serialize};
 
@@ -132,7 +133,7 @@ pub(super) async fn ask(State(console): State<Console>, Query(asked): Query<Aske
 }
 
 fn moves(change: Change) -> String {
-    let percent = |share: f64| format!("{:.2} %", share * 100.0);
+    let percent = |share: f64| format!("{:.2}", Percent(share));
     match (change.joins > 0.0, change.leaves > 0.0) {
         (false, false) => "nobody moves.".to_owned(),
         (true, false) => format!("{} of all users join the model.", percent(change.joins)),
@@ -143,7 +144,7 @@ fn moves(change: Change) -> String {
     }
 }
 
-/// `10%`, `10`, `0.5 %` or `off`. Without a sign it is a percentage too: a form that says "e.g. 10%" asks for one.
+/// `10%`, `10`, `0.5%` or `off`. Without a sign it is a percentage too: a form that says "e.g. 10%" asks for one.
 fn share(text: &str) -> Result<Share, String> {
     let text = text.trim();
     if text == "off" {

@@ -2,6 +2,7 @@
 
 use contract::headers;
 use contract::names::IdentitySource;
+use contract::percent::Percent;
 use contract::series;
 use serde_json::{Map, Value};
 
@@ -166,13 +167,13 @@ pub(super) fn identity(Gateway { url, scrape, .. }: Gateway<'_>) -> Finding {
     }
     let share = without / all;
     if share <= MANY_WITHOUT {
-        return Finding::ok("identity", url, format!("{:.1} % of requests say who the user is", (1.0 - share) * 100.0));
+        return Finding::ok("identity", url, format!("{:.1} of requests say who the user is", Percent(1.0 - share)));
     }
     Finding::of(
         Level::Warn,
         "identity",
         url,
-        format!("{:.1} % of requests say no user, who are given the baseline at every share", share * 100.0),
+        format!("{:.1} of requests say no user, who are given the baseline at every share", Percent(share)),
         "name where your authentication leaves the user in the filter's `identity`, and put the filter after it",
     )
 }

@@ -65,7 +65,7 @@ pub struct State {
 pub enum Phase {
     /// No ramp: the guard judges and tells, and moves nothing.
     Watching,
-    /// At 0 %, learning what agreement is when nothing is wrong.
+    /// At 0%, learning what agreement is when nothing is wrong.
     Baseline,
     /// At a step of the plan.
     Step,

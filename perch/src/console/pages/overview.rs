@@ -135,7 +135,7 @@ fn stands(console: &Console, headers: &HeaderMap, standing: &Standing, now_ms: u
         if standing::waits(&steps) {
             offer("approve", "Approve the next step", false)?;
         }
-        offer("rollback", "Roll back to 0 %", true)?;
+        offer("rollback", "Roll back to 0%", true)?;
     }
     let reasons = standing::reasons(standing, &words);
     let under_way = steps.iter().any(|step| !step.place().is_empty());
@@ -150,11 +150,11 @@ fn stands(console: &Console, headers: &HeaderMap, standing: &Standing, now_ms: u
     })
 }
 
-/// `10 %`, `0.25 %`: a share as people read it.
+/// `10%`, `0.25%`: a share as people read it.
 fn share_in_words(share: f64) -> String {
     let percent = share * 100.0;
     let text = format!("{percent:.4}");
-    format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
+    format!("{}%", text.trim_end_matches('0').trim_end_matches('.'))
 }
 
 fn figures(standing: &Standing, seen: Option<f64>, available: Option<f64>) -> Vec<Figure> {
@@ -266,7 +266,7 @@ mod tests {
     #[test]
     fn a_share_is_written_as_people_read_it() {
         let written = [0.0, 0.1, 0.0025, 1.0, 0.000_001].map(share_in_words);
-        assert_eq!(written, ["0 %", "10 %", "0.25 %", "100 %", "0.0001 %"]);
+        assert_eq!(written, ["0%", "10%", "0.25%", "100%", "0.0001%"]);
     }
 
     #[test]
@@ -290,7 +290,7 @@ mod tests {
             damage: None,
         };
         let agreement = figures(&standing, None, None).into_iter().find(|figure| figure.name == "Agreement").unwrap();
-        assert_eq!((agreement.value.as_deref(), agreement.note.as_str()), (Some("90.0 %"), "89.0 % – 91.0 %"));
+        assert_eq!((agreement.value.as_deref(), agreement.note.as_str()), (Some("90.0%"), "89.0% – 91.0%"));
     }
 
     #[test]

@@ -348,7 +348,7 @@ async fn the_last_human_word_holds_against_the_guard_and_an_alert() {
     let mut shell = world.started().await;
     world.until_moved(&mut shell).await;
     world.agreement = 0.5;
-    // Between two looks: an alert asks for a rollback, then an operator sets 20 %.
+    // Between two looks: an alert asks for a rollback, then an operator sets 20%.
     world.say(By::Alert("agreement".into()), What::Rollback).await;
     world.say(ada(), What::Set { from: Some("10".into()), to: "20".into() }).await;
     world.town.lock().unwrap().runtime = "20".into();
@@ -394,7 +394,7 @@ async fn a_change_past_the_ledger_is_found_and_written_down() {
     world.until_moved(&mut shell).await;
     world.town.lock().unwrap().runtime = "30".into();
     let report = world.look(&mut shell).await;
-    assert!(report.paused.unwrap().reason.contains("by hand from 10 % to 30 %"));
+    assert!(report.paused.unwrap().reason.contains("by hand from 10% to 30%"));
     world.look(&mut shell).await;
     assert_eq!(world.entries().await.last().unwrap(), "g1 found 10>30");
     assert_eq!(world.entries().await.len(), 3);

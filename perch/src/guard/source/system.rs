@@ -134,6 +134,6 @@ mod tests {
         assert_eq!(agreed(&[(&a, ten), (&b, ten)], 2), SeenShare::Is(ten));
         assert_eq!(agreed(&[(&a, ten)], 2), SeenShare::Unknown);
         assert_eq!(agreed(&[], 0), SeenShare::Unknown);
-        assert_eq!(agreed(&[(&a, ten), (&b, five)], 2), SeenShare::Differs("a holds 10 %, b holds 5 %".into()));
+        assert_eq!(agreed(&[(&a, ten), (&b, five)], 2), SeenShare::Differs("a holds 10%, b holds 5%".into()));
     }
 }

@@ -73,7 +73,7 @@ impl Counts {
         }
         let percent = 100.0 * same / (same + other);
         let why = nonzero(&self.none);
-        format!("{percent:.1} % of {:.0} items with two opinions; without a verdict {none:.0}{why}", same + other)
+        format!("{percent:.1}% of {:.0} items with two opinions; without a verdict {none:.0}{why}", same + other)
     }
 
     /// Do the books balance? If not, what does not.

@@ -164,7 +164,7 @@ fn progress(label: &str, done: u32, total: u32) {
         return;
     }
     let percent = u64::from(done) * 100 / u64::from(total.max(1));
-    eprint!("\r\x1b[K  {label} {percent} %");
+    eprint!("\r\x1b[K  {label} {percent}%");
     if done == total {
         eprint!("\r\x1b[K");
     }
