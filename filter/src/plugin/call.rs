@@ -5,7 +5,7 @@ use contract::names::{Arm, FallbackReason};
 
 use super::filter::{CanaryStream, Filter, Stream};
 use super::host::{Body, Call, Flow, Host, Level, Map, Payload, Refused};
-use crate::decision::canary::Fate;
+use crate::decision::canary::CanaryOutcome;
 use crate::decision::candidate;
 use crate::decision::heads::ResponseHead;
 use crate::metrics::Stat;
@@ -24,7 +24,7 @@ impl Filter {
     /// Asks the candidate, where it is to be asked, with the request's whole body. The deadline counts from here.
     pub(super) fn ask(&mut self, host: &impl Host, context: u32, stream: &mut Stream, body: &[u8]) {
         let Some(bucket) = stream.exchange.bucket() else { return };
-        let Some(canary) = stream.canary.as_mut().filter(|canary| canary.canary.to_be_asked()) else { return };
+        let Some(canary) = stream.canary.as_mut().filter(|canary| canary.canary.needs_call()) else { return };
         pairs::append(&mut canary.call_headers, headers::BUCKET.as_bytes(), &bucket.digits());
         let call = Call {
             cluster: &self.config.scorer.live_cluster,
@@ -111,13 +111,13 @@ impl Filter {
         {
             self.calls.retain(|call| call.token != token);
         }
-        match canary.canary.over() {
-            Fate::Candidate => self.counters.count(Stat::Predict(true)),
-            Fate::Fallback(reason) => {
+        match canary.canary.finish() {
+            CanaryOutcome::Candidate => self.counters.count(Stat::Predict(true)),
+            CanaryOutcome::Fallback(reason) => {
                 self.counters.count(Stat::Predict(false));
                 self.counters.count(Stat::Fallback(reason));
             }
-            Fate::PassedThrough(reason) => self.counters.count(Stat::PassedThrough(reason)),
+            CanaryOutcome::PassedThrough(reason) => self.counters.count(Stat::PassedThrough(reason)),
         }
         self.pool.put(std::mem::take(&mut canary.call_headers));
         Some(canary)
@@ -131,7 +131,8 @@ impl Filter {
         } else {
             host.set_header(Map::Response, headers::ARM, arm)
         };
-        if let Some(Fate::Fallback(reason)) = stream.canary.as_ref().and_then(|canary| canary.canary.fate()) {
+        if let Some(CanaryOutcome::Fallback(reason)) = stream.canary.as_ref().and_then(|canary| canary.canary.outcome())
+        {
             let _ = host.set_header(Map::Response, headers::FALLBACK, reason.as_str().as_bytes());
         }
     }

@@ -5,7 +5,7 @@ use contract::frame;
 use crate::config::Config;
 use crate::decision::budget::Budget;
 use crate::decision::canary::Canary;
-use crate::decision::cohort::Named;
+use crate::decision::cohort::CohortMatch;
 use crate::decision::exchange::Exchange;
 use crate::decision::heads::ResponseHead;
 use crate::decision::observation::{Bounds, Buffer};
@@ -71,7 +71,7 @@ pub(super) struct Upload {
     /// Longest body that is copied, in bytes.
     pub(super) limit: usize,
     /// The user is looked for in the body; what the headers say of cohorts.
-    pub(super) identity: Option<Named>,
+    pub(super) identity: Option<CohortMatch>,
 }
 
 /// A user who is in the canary, or may be once the body has said who it is.
@@ -135,7 +135,7 @@ impl Filter {
         self.send(host, true);
         self.ask_for_shares(host);
         let more = self.buffer.waiting() || self.asking.is_some();
-        self.counters.tick(host, more, self.shares.kept_young());
+        self.counters.tick(host, more, self.shares.renews_when_idle());
     }
 
     /// A request and its response have passed, or their stream is over: counts it and hands the observation on. To be
@@ -177,7 +177,7 @@ impl Filter {
     pub fn call_over(&mut self, host: &impl Host, token: u32, headers: usize, length: usize) {
         if self.asking.is_some_and(|(asked, _)| asked == token) {
             self.shares_told(host, headers, length);
-        } else if let Some(batch) = self.buffer.landed(token) {
+        } else if let Some(batch) = self.buffer.completed(token) {
             let read = |headers: Pairs<'_>| {
                 let head = ResponseHead::read(headers);
                 (head.scorer, head.status)
@@ -187,7 +187,7 @@ impl Filter {
             let mut body = self.pool.take();
             let most = self.config.limits.response_bytes;
             let whole = length <= most && host.body(Body::Call, length, &mut body).is_ok();
-            self.counters.ledger().answered(&batch, scorer && whole, status, &body);
+            self.counters.pending().batch_result(&batch, scorer && whole, status, &body);
             self.pool.put(body);
             self.buffer.recycle(batch);
             self.send(host, false);
@@ -198,7 +198,7 @@ impl Filter {
     /// The filter ends: whatever waits or is under way will not be answered any more.
     pub fn close(&mut self, host: &impl Host) {
         for batch in self.buffer.drain() {
-            self.counters.ledger().failed(&batch);
+            self.counters.pending().batch_failed(&batch);
         }
         self.counters.flush(host);
     }
@@ -223,7 +223,7 @@ impl Filter {
                     self.buffer.sent(token, batch);
                 }
                 Err(_) => {
-                    self.counters.ledger().failed(&batch);
+                    self.counters.pending().batch_failed(&batch);
                     self.buffer.recycle(batch);
                 }
             }

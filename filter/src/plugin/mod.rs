@@ -9,7 +9,7 @@
 //! | `response` | the application's response on its way to the client: passed, held, replaced |
 //! | [`call`] | calls to the scorer for canary users, and what their responses lead to |
 //! | [`replacement`] | a candidate's body in the application's response |
-//! | [`counters`] | the ledger's way to Envoy's counters, and when to tick |
+//! | [`counters`] | from pending counts to Envoy's counters, and when to tick |
 //! | [`pool`] | buffers that are used again |
 
 pub mod call;

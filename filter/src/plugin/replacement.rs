@@ -4,7 +4,7 @@ use contract::headers;
 use contract::names::Arm;
 
 use super::host::{Host, Map, Refused};
-use crate::decision::baseline::OF_THE_BODY;
+use crate::decision::baseline::BODY_HEADERS;
 
 /// What replaces the body of a response that waits.
 #[derive(Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ impl Replacement {
 
     fn put(&self, host: &impl Host) -> Result<(), Refused> {
         host.replace_response(&self.body)?;
-        for name in OF_THE_BODY {
+        for name in BODY_HEADERS {
             let _ = host.remove_header(Map::Response, name.as_bytes());
             if self.trailers {
                 let _ = host.remove_header(Map::ResponseTrailers, name.as_bytes());

@@ -9,7 +9,7 @@ use super::filter::{CanaryStream, Filter, Stream, Upload};
 use super::host::{Body, Host, Map};
 use crate::config::Config;
 use crate::decision::canary::Canary;
-use crate::decision::cohort::Named;
+use crate::decision::cohort::CohortMatch;
 use crate::decision::exchange::Exchange;
 use crate::decision::heads::RequestHead;
 use crate::decision::identity::{self, Search};
@@ -31,7 +31,7 @@ struct Begun {
     user: Option<(Bucket, Cohort, Arm)>,
     from: IdentitySource,
     /// The user may be found in the body; what the headers say of cohorts.
-    body: Option<Named>,
+    body: Option<CohortMatch>,
     /// Of the call to the scorer, where there may be one.
     call_headers: Option<Vec<u8>>,
     acceptable: bool,
@@ -52,7 +52,7 @@ impl Begun {
             return Err(spare);
         }
         let property = |path: &[u8], out: &mut Vec<u8>| host.property(path, out).is_ok();
-        let named = config.cohorts.named(request, property);
+        let named = config.cohorts.matches(request, property);
         let encoded =
             head.content_encoding.is_some_and(|value| Encoding::from_header(Some(value)) != Encoding::Identity);
         let small = head.content_length.is_none_or(|length| length <= config.limits.identity_body_bytes);
@@ -131,8 +131,8 @@ impl Filter {
         } else if let Some(canary) = &mut stream.canary {
             let limit = self.config.limits.body_bytes;
             if begun.length.is_some_and(|length| length > limit) {
-                canary.canary.leave(PassedThrough::RequestTooLarge);
-            } else if canary.canary.to_be_asked() {
+                canary.canary.pass_through(PassedThrough::RequestTooLarge);
+            } else if canary.canary.needs_call() {
                 stream.upload = Some(Upload { id: self.uploads.begin(self.pool.take()), limit, identity: None });
             }
         }
@@ -168,7 +168,7 @@ impl Filter {
         if let Some(named) = upload.identity {
             let bucket = identity::in_body(&self.config.identity, &body, &self.config.salt);
             self.counters.count(Stat::Identity(bucket.map_or(IdentitySource::Missing, |_| IdentitySource::Body)));
-            let headers = stream.canary.take().map(|canary| (canary.call_headers, canary.canary.to_be_asked()));
+            let headers = stream.canary.take().map(|canary| (canary.call_headers, canary.canary.needs_call()));
             if let Some(bucket) = bucket {
                 let cohort = self.config.cohorts.of(bucket, named);
                 let arm = self.shares.arm(bucket, cohort);
@@ -194,7 +194,7 @@ impl Filter {
             self.counters.count(Stat::Identity(IdentitySource::Missing));
             stream.canary = None;
         } else if let Some(canary) = &mut stream.canary {
-            canary.canary.leave(reason);
+            canary.canary.pass_through(reason);
         }
     }
 
@@ -233,7 +233,7 @@ impl Filter {
 fn canary(call_headers: Vec<u8>, acceptable: bool) -> Box<CanaryStream> {
     let mut canary = Canary::default();
     if !acceptable {
-        canary.leave(PassedThrough::NotAcceptable);
+        canary.pass_through(PassedThrough::NotAcceptable);
     }
     Box::new(CanaryStream { canary, call_headers })
 }
