@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clients::{Admin, Scrape};
 use contract::bucket::{Bucket, Salt};
 use contract::ports::Part;
-use contract::switch::{self, Share};
+use contract::share::{self, Share};
 
 use crate::builder::Side;
 use crate::error::Error;
@@ -88,7 +88,7 @@ impl Stack {
     /// # Errors
     /// When Envoy does not take it.
     pub async fn set_share(&self, share: Share) -> Result<(), Error> {
-        Ok(self.admin.set_runtime(switch::RUNTIME_KEY, &share.to_runtime()).await?)
+        Ok(self.admin.set_runtime(share::RUNTIME_KEY, &share.to_runtime()).await?)
     }
 
     /// The share that Envoy holds; `None` for a value that is no share, which Envoy treats as off.
@@ -96,7 +96,7 @@ impl Stack {
     /// # Errors
     /// When Envoy does not answer.
     pub async fn share(&self) -> Result<Option<Share>, Error> {
-        Ok(self.admin.runtime(switch::RUNTIME_KEY).await?.as_deref().and_then(Share::from_runtime))
+        Ok(self.admin.runtime(share::RUNTIME_KEY).await?.as_deref().and_then(Share::from_runtime))
     }
 
     /// Envoy's metrics.

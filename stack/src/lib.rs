@@ -2,7 +2,7 @@
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), stack::Error> {
-//! use contract::switch::Share;
+//! use contract::share::Share;
 //!
 //! let stack = stack::Stack::builder()?.share(Share::percent(10)).concurrency(2).start().await?;
 //! stack.set_share(Share::percent(50)).await?;

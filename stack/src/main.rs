@@ -35,7 +35,7 @@ enum Command {
     Down,
     /// Show what runs, and since when
     Status,
-    /// Walk a rollout on the real thing: 0 → 10 % → 50 % → 100 %, a scorer killed under load, and back to 0, then by the guard
+    /// Walk a rollout on the real thing: 0 → 10% → 50% → 100%, a scorer killed under load, and back to 0, then by the guard
     Demo(commands::demo::Options),
     /// Run everything under load, with some ill-behaved clients, and fail if an alert fires or the guard stops the rollout
     Soak(commands::soak::Options),

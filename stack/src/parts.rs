@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use contract::ports::Part;
-use contract::switch::RUNTIME_LAYER;
+use contract::share::RUNTIME_LAYER;
 
 use crate::error::Error;
 use crate::place::Place;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use contract::names::FAILURES;
+use contract::series::FAILURES;
 use filter::config::{Config, Module};
 use filter::metrics;
 

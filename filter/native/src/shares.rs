@@ -4,7 +4,7 @@
 //! answered (see [`crate::admin_hooks`]), so that such a change holds from the next request on, and every second while
 //! a share is above 0 or traffic flows, for layers that change by themselves.
 
-use contract::switch::{BETA_KEY, OBSERVE_KEY, RUNTIME_KEY, Share};
+use contract::share::{BETA_KEY, OBSERVE_KEY, RUNTIME_KEY, Share};
 use filter::decision::shares::Shares;
 use filter::plugin::filter::Filter;
 

@@ -1,11 +1,11 @@
-//! What Envoy calls. Only callbacks with something to do are exported: Envoy enters the VM for no other.
+//! The functions that Envoy calls. Only callbacks with something to do are exported, since Envoy enters the VM for each.
 //!
-//! A worker's VM runs on one thread, but Envoy may call it again within one of its own host calls: seen on 1.40, a body
-//! beyond the buffer limit makes Envoy answer in its place and end the stream from inside the call. A trap in such an inner
-//! callback is the end of Envoy itself (seen on 1.40 too: SIGSEGV), where any other costs one VM. So inner callbacks do
-//! nothing that could fail: they return at once, and a stream's end is a number in memory that is there already, dealt with
-//! at the beginning of the next callback. Host calls that can lead there (a replaced body, a response that goes on) are
-//! made when the worker is not borrowed any more.
+//! A worker's VM runs on one thread, but Envoy may call it again within one of its own host calls: on 1.40, a body above the
+//! buffer limit makes Envoy send a response of its own and end the stream from inside the call. A trap in such an inner
+//! callback crashes Envoy itself (on 1.40 by SIGSEGV), where any other costs one VM. So inner callbacks do nothing that
+//! could fail: they return at once, and the end of a stream is only recorded, in memory reserved beforehand, and processed
+//! at the beginning of the next callback. Host calls that can lead there (replacing a body, resuming a response) are made
+//! when the worker is no longer borrowed.
 #![allow(unsafe_code)]
 
 use std::cell::{Cell, RefCell};
@@ -93,9 +93,9 @@ extern "C" fn proxy_on_context_create(context: u32, root: u32) {
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_configure(context: u32, length: usize) -> u32 {
-    // Always taken, as far as Envoy is concerned: it refuses its whole configuration, and does not start, when a plugin
-    // refuses its own, whatever the failure policy. A root context without a configuration leaves every request alone,
-    // so the clients get the rules, and the reason is in the log.
+    // Envoy is always told that the configuration is accepted: it refuses its own whole configuration, and does not start,
+    // when a plugin refuses its own, whatever the failure policy. A root context without a configuration leaves every
+    // request alone, so clients get the baseline, and the reason is in the log.
     worker(false, |worker| worker.configured(&Envoy::new(), context, length));
     1
 }

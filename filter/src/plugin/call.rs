@@ -7,7 +7,7 @@ use super::filter::Filter;
 use super::host::{Call, CallResponse, Level, Log, Map, Messages, Refused, StreamHost};
 use super::replacement::Flow;
 use super::stream::{CanaryStream, LiveCall, Stream};
-use crate::decision::canary::Fate;
+use crate::decision::canary::CanaryOutcome;
 use crate::decision::candidate;
 use crate::decision::heads::ResponseHead;
 use crate::metrics::Stat;
@@ -17,7 +17,7 @@ impl Filter {
     /// Asks the candidate, where it is to be asked, with the request's whole body. The deadline counts from here.
     pub(super) fn ask(&mut self, host: &impl StreamHost, context: u32, stream: &mut Stream, body: &[u8]) {
         let Some(bucket) = stream.exchange.bucket() else { return };
-        let Some(canary) = stream.canary.as_mut().filter(|canary| canary.canary.to_be_asked()) else { return };
+        let Some(canary) = stream.canary.as_mut().filter(|canary| canary.canary.needs_call()) else { return };
         pairs::append(&mut canary.call_headers, headers::BUCKET.as_bytes(), &bucket.digits());
         let call = Call {
             cluster: &self.config.scorer.live_cluster,
@@ -60,7 +60,7 @@ impl Filter {
         stream: Option<&mut Stream>,
     ) -> Option<Flow> {
         let limit = self.config.limits.candidate_bytes;
-        let schema = &self.config.answer;
+        let schema = &self.config.response;
         let scratch = &mut self.scratch;
         let read = response.and_then(|response| {
             let read = |headers: pairs::Pairs<'_>| {
@@ -104,13 +104,13 @@ impl Filter {
         // Who the user is was never known: there was no arm.
         stream.exchange.bucket()?;
         self.waiting.give(stream_bytes(&canary));
-        match canary.canary.over() {
-            Fate::Candidate => self.counters.count(Stat::Predict(true)),
-            Fate::Fallback(reason) => {
+        match canary.canary.finish() {
+            CanaryOutcome::Candidate => self.counters.count(Stat::Predict(true)),
+            CanaryOutcome::Fallback(reason) => {
                 self.counters.count(Stat::Predict(false));
                 self.counters.count(Stat::Fallback(reason));
             }
-            Fate::PassedThrough(reason) => self.counters.count(Stat::PassedThrough(reason)),
+            CanaryOutcome::PassedThrough(reason) => self.counters.count(Stat::PassedThrough(reason)),
         }
         self.pool.put(std::mem::take(&mut canary.call_headers));
         Some(canary)
@@ -124,7 +124,8 @@ impl Filter {
         } else {
             host.set_header(Map::Response, headers::ARM, arm)
         };
-        if let Some(Fate::Fallback(reason)) = stream.canary.as_ref().and_then(|canary| canary.canary.fate()) {
+        if let Some(CanaryOutcome::Fallback(reason)) = stream.canary.as_ref().and_then(|canary| canary.canary.outcome())
+        {
             let _ = host.set_header(Map::Response, headers::FALLBACK, reason.as_str().as_bytes());
         }
     }

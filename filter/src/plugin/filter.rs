@@ -70,7 +70,7 @@ impl Filter {
             ],
         );
         Ok(Self {
-            buffer: Buffer::new(config.answer_json.clone(), bounds),
+            buffer: Buffer::new(config.response_json.clone(), bounds),
             budget: Budget::new(config.limits.pending_bytes),
             waiting: Budget::new(config.limits.canary_bytes),
             uploads: Uploads::new(config.limits.canary_bytes),
@@ -109,7 +109,7 @@ impl Filter {
         self.to_time = TIMED_A_TICK;
         self.send(host, true);
         let more = self.buffer.waiting() || self.asking.is_some();
-        self.counters.tick(host, more, self.shares.kept_young());
+        self.counters.tick(host, more, self.shares.renews_when_idle());
     }
 
     /// The response to a stream's call never comes, or comes to nobody.
@@ -158,7 +158,7 @@ impl Filter {
     pub fn call_over(&mut self, host: &impl Host, token: u32, response: Option<&impl CallResponse>) {
         if self.asking.is_some_and(|(asked, _)| asked == token) {
             self.shares_told(host, response);
-        } else if let Some(batch) = self.buffer.landed(token) {
+        } else if let Some(batch) = self.buffer.completed(token) {
             let read = |headers: Pairs<'_>| {
                 let head = ResponseHead::read(headers);
                 (head.scorer, head.status)
@@ -170,7 +170,7 @@ impl Filter {
                 let length = response.length();
                 length <= self.config.limits.response_bytes && response.body(length, &mut body).is_ok()
             });
-            self.counters.ledger().answered(&batch, scorer && whole, status, &body);
+            self.counters.pending().batch_result(&batch, scorer && whole, status, &body);
             self.pool.put(body);
             self.buffer.recycle(batch);
             self.send(host, false);
@@ -181,7 +181,7 @@ impl Filter {
     /// The filter ends: whatever waits or is under way will not be answered any more.
     pub fn close(&mut self, host: &impl Stats) {
         for batch in self.buffer.drain() {
-            self.counters.ledger().failed(&batch);
+            self.counters.pending().batch_failed(&batch);
         }
         self.counters.flush(host);
     }
@@ -206,7 +206,7 @@ impl Filter {
                     self.buffer.sent(token, batch);
                 }
                 Err(_) => {
-                    self.counters.ledger().failed(&batch);
+                    self.counters.pending().batch_failed(&batch);
                     self.buffer.recycle(batch);
                 }
             }

@@ -4,7 +4,7 @@ use contract::headers;
 use contract::names::Arm;
 
 use super::host::{Map, Messages, Refused};
-use crate::decision::baseline::OF_THE_BODY;
+use crate::decision::baseline::BODY_HEADERS;
 
 /// How a response goes on.
 #[derive(Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ impl Replacement {
 
     fn put(&self, host: &impl Messages) -> Result<(), Refused> {
         host.replace_response(&self.body)?;
-        for name in OF_THE_BODY {
+        for name in BODY_HEADERS {
             let _ = host.remove_header(Map::Response, name.as_bytes());
             if self.trailers {
                 let _ = host.remove_header(Map::ResponseTrailers, name.as_bytes());

@@ -10,7 +10,7 @@ use super::host::{Body, Map, Messages, StreamHost};
 use super::stream::{CanaryStream, Stream, Upload};
 use crate::config::Config;
 use crate::decision::canary::Canary;
-use crate::decision::cohort::Named;
+use crate::decision::cohort::CohortMatch;
 use crate::decision::exchange::Exchange;
 use crate::decision::heads::RequestHead;
 use crate::decision::identity::{self, Search};
@@ -32,7 +32,7 @@ struct RequestFacts {
     user: Option<(Bucket, Cohort, Arm)>,
     from: IdentitySource,
     /// The user may be found in the body; what the headers say of cohorts.
-    body: Option<Named>,
+    body: Option<CohortMatch>,
     /// Of the call to the scorer, where there may be one.
     call_headers: Option<Vec<u8>>,
     acceptable: bool,
@@ -53,7 +53,7 @@ impl RequestFacts {
             return Err(spare);
         }
         let property = |path: &[u8], out: &mut Vec<u8>| host.property(path, out).is_ok();
-        let named = config.cohorts.named(request, property);
+        let named = config.cohorts.matches(request, property);
         let encoded =
             head.content_encoding.is_some_and(|value| Encoding::from_header(Some(value)) != Encoding::Identity);
         let small = head.content_length.is_none_or(|length| length <= config.limits.identity_body_bytes);
@@ -62,8 +62,8 @@ impl RequestFacts {
                 let cohort = config.cohorts.of(bucket, named);
                 (Some((bucket, cohort, shares.arm(bucket, cohort))), from, None)
             }
-            Search::AskBody if small && !encoded => (None, IdentitySource::Missing, Some(named)),
-            Search::AskBody | Search::Missing => (None, IdentitySource::Missing, None),
+            Search::NeedsBody if small && !encoded => (None, IdentitySource::Missing, Some(named)),
+            Search::NeedsBody | Search::Missing => (None, IdentitySource::Missing, None),
         };
         let may_be_asked = user.is_some_and(|(_, _, arm)| arm == Arm::Candidate) || (body.is_some() && shares.any());
         let call_headers = if may_be_asked {
@@ -131,8 +131,8 @@ impl Filter {
         } else if let Some(canary) = &mut stream.canary {
             let limit = self.config.limits.body_bytes;
             if begun.length.is_some_and(|length| length > limit) {
-                canary.canary.leave(PassedThrough::RequestTooLarge);
-            } else if canary.canary.to_be_asked() {
+                canary.canary.pass_through(PassedThrough::RequestTooLarge);
+            } else if canary.canary.needs_call() {
                 stream.upload = Some(Upload { id: self.uploads.begin(self.pool.take()), limit, identity: None });
             }
         }
@@ -175,7 +175,7 @@ impl Filter {
         if let Some(named) = upload.identity {
             let bucket = identity::in_body(&self.config.identity, &body, &self.config.salt);
             self.counters.count(Stat::Identity(bucket.map_or(IdentitySource::Missing, |_| IdentitySource::Body)));
-            let headers = stream.canary.take().map(|canary| (canary.call_headers, canary.canary.to_be_asked()));
+            let headers = stream.canary.take().map(|canary| (canary.call_headers, canary.canary.needs_call()));
             if let Some(bucket) = bucket {
                 let cohort = self.config.cohorts.of(bucket, named);
                 let arm = self.shares.arm(bucket, cohort);
@@ -201,7 +201,7 @@ impl Filter {
             self.counters.count(Stat::Identity(IdentitySource::Missing));
             stream.canary = None;
         } else if let Some(canary) = &mut stream.canary {
-            canary.canary.leave(reason);
+            canary.canary.pass_through(reason);
         }
     }
 
@@ -227,7 +227,7 @@ impl Filter {
         match call_headers {
             Some(call_headers) if arm == Arm::Candidate => {
                 stream.canary = Some(canary(call_headers, acceptable));
-                if self.config.tell_application {
+                if self.config.arm_request_header {
                     let _ = host.set_header(Map::Request, headers::ARM, arm.as_str().as_bytes());
                 }
             }
@@ -240,7 +240,7 @@ impl Filter {
 fn canary(call_headers: Vec<u8>, acceptable: bool) -> Box<CanaryStream> {
     let mut canary = Canary::default();
     if !acceptable {
-        canary.leave(PassedThrough::NotAcceptable);
+        canary.pass_through(PassedThrough::NotAcceptable);
     }
     Box::new(CanaryStream { canary, call_headers })
 }

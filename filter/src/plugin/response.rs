@@ -1,7 +1,6 @@
 //! The application's response on its way to the client: passed on, held until the candidate's is there, or replaced by
 //! it.
 
-use contract::headers;
 use contract::names::{Arm, PassedThrough};
 
 use super::filter::Filter;
@@ -9,9 +8,8 @@ use super::host::{Body, Clock, Map, Messages, StreamHost};
 use super::replacement::{Flow, Replacement};
 use super::stream::Stream;
 use crate::decision::baseline;
-use crate::decision::canary::Fate;
-use crate::decision::heads::ResponseHead;
-use crate::pairs::Pairs;
+use crate::decision::canary::CanaryOutcome;
+use crate::decision::heads::{ResponseHead, perch_headers};
 
 /// A response unpacks to at most so many times its limit.
 const UNPACKED: usize = 8;
@@ -29,10 +27,10 @@ impl Filter {
         let canary = stream.canary.is_some();
         let read = host.headers(Map::Response, &mut self.scratch, |headers| {
             let head = ResponseHead::read(headers);
-            let strange = if head.ours { of_ours(headers) } else { Vec::new() };
+            let strange = if head.perch { perch_headers(headers) } else { Vec::new() };
             let replaceable =
                 if canary { baseline::replaceable(&head, end, &config.response_types, held_bytes) } else { Ok(()) };
-            ((head.status, head.encoding, head.content_length, head.ours), strange, replaceable)
+            ((head.status, head.encoding, head.content_length, head.perch), strange, replaceable)
         });
         let known = read.is_ok();
         let ((status, encoding, length, ours), strange, replaceable) = read.unwrap_or((
@@ -77,7 +75,7 @@ impl Filter {
         canary.canary.hold(if room { length } else { 0 });
         if !room {
             // It goes on as it is, and what waited with it.
-            canary.canary.release(if fits { PassedThrough::Shed } else { PassedThrough::TooLarge });
+            canary.canary.pass_through(if fits { PassedThrough::Shed } else { PassedThrough::TooLarge });
             let held = canary.canary.held().saturating_add(length);
             self.copy_held(host, stream, held);
             Self::write_baseline(host, stream, false);
@@ -118,19 +116,19 @@ impl Filter {
         let held = canary.canary.held();
         let mut flow = Flow::Continue;
         if canary.canary.holds() && !in_canary {
-            canary.canary.release(PassedThrough::RolledBack);
+            canary.canary.pass_through(PassedThrough::RolledBack);
         }
         if canary.canary.holds() {
             let mut body = self.pool.take();
             let whole = host.body(Body::Held, held, &mut body).is_ok() && body.len() == held;
             let decoded = self.config.limits.held_bytes.saturating_mul(UNPACKED);
             let items = if whole {
-                baseline::items(&body, stream.exchange.encoding(), &self.config.answer, decoded)
+                baseline::items(&body, stream.exchange.encoding(), &self.config.response, decoded)
             } else {
                 Err(PassedThrough::Unreadable)
             };
             let fate = canary.canary.choose(items.as_deref().map_err(|reason| *reason), self.config.any_items);
-            if let (Fate::Candidate, Some((candidate, _))) = (fate, canary.canary.candidate()) {
+            if let (CanaryOutcome::Candidate, Some((candidate, _))) = (fate, canary.canary.candidate()) {
                 flow = Flow::Replace(Box::new(Replacement {
                     body: candidate.body.clone(),
                     model_version: candidate.model_version.clone(),
@@ -166,15 +164,4 @@ impl Filter {
             host.body(Body::Held, held, out).is_ok()
         });
     }
-}
-
-/// The names of all headers of Perch's.
-#[cold]
-fn of_ours(headers: Pairs<'_>) -> Vec<Vec<u8>> {
-    headers
-        .iter()
-        .map(|(name, _)| name)
-        .filter(|name| name.starts_with(headers::PREFIX.as_bytes()))
-        .map(<[u8]>::to_vec)
-        .collect()
 }

@@ -1,7 +1,7 @@
 //! What is kept of one intercepted request, and of the call that is made for it.
 
 use crate::decision::canary::Canary;
-use crate::decision::cohort::Named;
+use crate::decision::cohort::CohortMatch;
 use crate::decision::exchange::Exchange;
 use crate::decision::uploads::UploadId;
 
@@ -22,7 +22,7 @@ pub(super) struct Upload {
     /// Longest body that is copied, in bytes.
     pub(super) limit: usize,
     /// The user is looked for in the body; what the headers say of cohorts.
-    pub(super) identity: Option<Named>,
+    pub(super) identity: Option<CohortMatch>,
 }
 
 /// A user who is in the canary, or may be once the body has said who it is.

@@ -265,7 +265,7 @@ fn a_search_may_find_other_items() {
 
 #[test]
 fn the_application_is_told_only_where_that_is_configured() {
-    for (config, told) in [("{}", None), (r#"{"tell_application":true}"#, Some("candidate"))] {
+    for (config, told) in [("{}", None), (r#"{"arm_request_header":true}"#, Some("candidate"))] {
         let mut gateway = Gateway::start(config, 100);
         let request = gateway.send(&Request::of("u1", BODY));
         assert_eq!(gateway.request_header(request, "x-perch-arm").as_deref(), told);

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use contract::answer;
+use contract::response;
 use contract::batch_result::{self, BatchResult};
 use contract::frame::Batch;
 use contract::names::{Arm, NotCompared};

@@ -1,6 +1,6 @@
 //! Requests, responses, and what the filter asks for, as both fakes of Envoy hold them.
 
-use contract::answer;
+use contract::response;
 use contract::frame::{Batch, PATH};
 
 /// A header map.

@@ -1,7 +1,7 @@
 //! What a change of the share does to users, told before it is made.
 
 use contract::bucket::Bucket;
-use contract::switch::{Denominator, Share};
+use contract::share::{Denominator, Share};
 
 /// Pseudonyms tried where two denominators have to be compared. Both deals are uniform, so 100,000 give each figure to
 /// within 0.5 percentage points.
@@ -50,7 +50,7 @@ fn trivial(share: Share) -> bool {
 /// The smallest whole percentage at which the user is in, 1..=100.
 #[must_use]
 pub fn joins_at(bucket: Bucket) -> u64 {
-    contract::switch::position(bucket, Denominator::Hundred) + 1
+    contract::share::position(bucket, Denominator::Hundred) + 1
 }
 
 #[cfg(test)]
@@ -73,7 +73,7 @@ mod tests {
     fn another_denominator_deals_anew_and_says_so() {
         let change = Change::between(share("10%"), share("10.5%"));
         assert!(change.reshuffles, "{change:?}");
-        // Independent deals: 10 % of all leave the share with probability 0.895, 10.5 % join with probability 0.9.
+        // Independent deals: 10% of all leave the share with probability 0.895, 10.5% join with probability 0.9.
         assert!((change.leaves - 0.0895).abs() < 0.01 && (change.joins - 0.0945).abs() < 0.01, "{change:?}");
     }
 

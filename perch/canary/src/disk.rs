@@ -14,7 +14,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use contract::switch::RUNTIME_LAYER;
+use contract::share::RUNTIME_LAYER;
 
 use super::copy;
 use super::layer::{SUBDIRECTORY, io_fault};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use contract::switch;
+use contract::share;
 use reqwest::Method;
 use serde_json::Value;
 
@@ -59,7 +59,7 @@ impl Admin {
     /// # Errors
     /// When Envoy does not answer, or not with JSON.
     pub async fn runtime(&self, key: &str) -> Result<Option<String>, ClientError> {
-        Ok(switch::held(&self.layers().await?, key).map(str::to_owned))
+        Ok(share::runtime_value(&self.layers().await?, key).map(str::to_owned))
     }
 
     /// The value of `key` in the admin layer, which is the last one; empty when it has none. Setting that value with
@@ -71,7 +71,7 @@ impl Admin {
         let runtime = self.layers().await?;
         let values = runtime.get("entries").and_then(|entries| entries.get(key)?.get("layer_values")?.as_array());
         let last = values.and_then(|values| values.last()?.as_str());
-        Ok(last.or_else(|| switch::held(&runtime, key)).unwrap_or_default().to_owned())
+        Ok(last.or_else(|| share::runtime_value(&runtime, key)).unwrap_or_default().to_owned())
     }
 
     /// What `/runtime` says of all layers.

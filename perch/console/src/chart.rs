@@ -3,6 +3,7 @@
 //! The plot is stretched to the width that there is; letters are HTML beside it, so they keep their size on a phone.
 
 use clients::prometheus::{Points, Span};
+use contract::percent::Percent;
 use serde::Serialize;
 
 use super::clock;
@@ -208,7 +209,7 @@ fn gap(span: Span) -> f64 {
 
 fn label(scale: Scale, value: f64) -> String {
     match scale {
-        Scale::Share => format!("{:.0} %", value * 100.0),
+        Scale::Share => format!("{:.0}", Percent(value)),
         Scale::Rate if value >= 10.0 => format!("{value:.0}"),
         Scale::Rate => format!("{value:.1}"),
     }
@@ -225,7 +226,7 @@ fn times(span: Span) -> Vec<String> {
 /// `Agreement: 90.1% at the end, between 88.9% and 91.0%.`
 fn in_words(scale: Scale, line: &Line) -> Option<String> {
     let exact = |value: f64| match scale {
-        Scale::Share => format!("{:.1} %", value * 100.0),
+        Scale::Share => format!("{:.1}", Percent(value)),
         Scale::Rate => format!("{value:.1}"),
     };
     let (_, last) = line.points.last()?;
@@ -250,7 +251,7 @@ mod tests {
     fn a_gap_stays_a_gap() {
         let drawn = chart("a", "T", Scale::Share, SPAN, &[line(&[(0.0, 0.8), (10.0, 0.9), (50.0, 0.9)])], None);
         assert_eq!(drawn.paths[0].d.matches('M').count(), 2, "{}", drawn.paths[0].d);
-        assert!(drawn.words.contains("Agreement: 90.0 % at the end, between 80.0 % and 90.0 %."), "{}", drawn.words);
+        assert!(drawn.words.contains("Agreement: 90.0% at the end, between 80.0% and 90.0%."), "{}", drawn.words);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The deployment: how the guard stands, what was said, what the gateways hold, and a hand on them.
 
-use contract::switch::Share;
+use contract::share::Share;
 use guard_runtime::hand::Hand;
 use guard_runtime::ledger::{By, Entry, LedgerError};
 use guard_runtime::standing::{Standing, StandingError};

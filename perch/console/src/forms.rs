@@ -10,11 +10,12 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
 use canary::change::Change;
 use clients::in_words;
-use contract::switch::Share;
+use contract::share::Share;
 use guard::state::Phase;
 use guard_runtime::clock::now_ms;
 use guard_runtime::hand::HandError;
 use guard_runtime::ledger::{By, What};
+use contract::percent::Percent;
 use serde::{Deserialize, Serialize};
 
 use super::pages::PageError;
@@ -132,7 +133,7 @@ pub(super) async fn ask(State(console): State<Console>, Query(asked): Query<Aske
 }
 
 fn moves(change: Change) -> String {
-    let percent = |share: f64| format!("{:.2} %", share * 100.0);
+    let percent = |share: f64| format!("{:.2}", Percent(share));
     match (change.joins > 0.0, change.leaves > 0.0) {
         (false, false) => "nobody moves.".to_owned(),
         (true, false) => format!("{} of all users join the model.", percent(change.joins)),
@@ -143,7 +144,7 @@ fn moves(change: Change) -> String {
     }
 }
 
-/// `10%`, `10`, `0.5 %` or `off`. Without a sign it is a percentage too: a form that says "e.g. 10%" asks for one.
+/// `10%`, `10`, `0.5%` or `off`. Without a sign it is a percentage too: a form that says "e.g. 10%" asks for one.
 fn share(text: &str) -> Result<Share, String> {
     let text = text.trim();
     if text == "off" {

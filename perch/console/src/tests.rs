@@ -117,7 +117,7 @@ async fn an_operator_acts_once_with_each_form_and_it_is_written_down() {
     let again = console.act(&cookie, &fields.replace("25%25", "50%25")).await;
     assert_eq!(again.status(), StatusCode::CONFLICT);
     assert_eq!(console.gateway.share(), "25");
-    assert_eq!(console.ledger(), [(By::Human("ada".into()), "set the share from 10 % to 25 %".into())]);
+    assert_eq!(console.ledger(), [(By::Human("ada".into()), "set the share from 10% to 25%".into())]);
 }
 
 #[tokio::test]
@@ -132,7 +132,7 @@ async fn a_session_outlasts_a_restart_and_a_used_form_stays_used() {
     assert_eq!(answer.status(), StatusCode::SEE_OTHER);
     assert_eq!(console.gateway.share(), "0");
     let words: Vec<String> = console.ledger().into_iter().map(|(_, what)| what).collect();
-    assert_eq!(words, ["paused the guard", "rolled back", "set the share from 10 % to 0 %"]);
+    assert_eq!(words, ["paused the guard", "rolled back", "set the share from 10% to 0%"]);
 }
 
 #[tokio::test]
@@ -203,7 +203,7 @@ async fn an_alert_rolls_back_once() {
     assert_eq!(answer.text().await.unwrap(), r#"{"rolled_back":1}"#);
     assert_eq!(console.gateway.share(), "0");
     let by = || By::Alert("FilterReloaded".into());
-    let story = [(by(), "rolled back".to_owned()), (by(), "set the share from 50 % to 0 %".to_owned())];
+    let story = [(by(), "rolled back".to_owned()), (by(), "set the share from 50% to 0%".to_owned())];
     assert_eq!(console.ledger(), story);
 
     console.restart().await;
@@ -301,7 +301,7 @@ async fn an_alert_that_cannot_be_written_down_does_not_keep_the_next_one_from_ro
     std::fs::create_dir(&lock).unwrap();
     let answer = console.post(HOOK_TOKEN, both.to_string()).await;
     assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
-    assert!(answer.text().await.unwrap().contains("the share is 0 % on every gateway"));
+    assert!(answer.text().await.unwrap().contains("the share is 0% on every gateway"));
     assert_eq!(console.gateway.share(), "0");
 }
 
@@ -372,10 +372,9 @@ async fn what_the_guard_says_is_shown_and_nothing_in_it_becomes_markup() {
     let ledger = Ledger::in_folder(console.folder.path()).unwrap();
     ledger.hold().await.unwrap().append(1, By::Human("<b>ada</b>".into()), What::Pause, "").unwrap();
     let page = console.get("/").await.text().await.unwrap();
-    for shown in ["<strong>10 %</strong>", "12 min at this step", "89.0 % – 91.0 %", "&lt;b&gt;ada", "&lt;script&gt;"]
-    {
+    for shown in ["<strong>10%</strong>", "12 min at this step", "89.0% – 91.0%", "&lt;b&gt;ada", "&lt;script&gt;"] {
         assert!(page.contains(shown), "{shown} in {page}");
     }
-    assert!(page.contains("aria-current=\"step\">10 %"), "{page}");
+    assert!(page.contains("aria-current=\"step\">10%"), "{page}");
     assert!(!page.contains("<script>alert") && !page.contains("<b>ada"), "{page}");
 }

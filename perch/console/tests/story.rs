@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use console::{Console, Settings, Token};
 use contract::alerts::{ACTION_LABEL, ACTION_ROLLBACK, HOOK_PATH};
-use contract::switch::Share;
+use contract::share::Share;
 use guard_runtime::clock::now_ms;
 use guard_runtime::hand::Hand;
 use guard_runtime::ledger::{By, What};
@@ -78,9 +78,9 @@ async fn operators_a_guard_and_alerts_at_once_make_one_story_in_which_the_last_h
         world.look(&mut shell).await;
     }
     assert_eq!(world.share(), "30");
-    assert_eq!(canary::disk::get(&world.link, contract::switch::RUNTIME_KEY).as_deref(), Some("30"));
+    assert_eq!(canary::disk::get(&world.link, contract::share::RUNTIME_KEY).as_deref(), Some("30"));
     let report = world.look(&mut shell).await;
-    assert_eq!(report.paused.unwrap().reason, "ada set the share to 30 %: my last word");
+    assert_eq!(report.paused.unwrap().reason, "ada set the share to 30%: my last word");
 
     let entries = world.ledger().read().unwrap();
     let numbers: Vec<u64> = entries.iter().map(|entry| entry.number).collect();

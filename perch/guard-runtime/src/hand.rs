@@ -8,7 +8,7 @@
 //! The share goes up only when there is room to write that down. Down, and off, needs no disk. What could not be written
 //! all the same is an error that says what was done.
 
-use contract::switch::Share;
+use contract::share::Share;
 
 use super::ledger::{By, Entry, Held, Ledger, LedgerError, What};
 use super::sink::{Gateways, Sink, SinkError};
@@ -338,7 +338,7 @@ mod tests {
         std::fs::create_dir(folder.path().join("ledger.lock")).unwrap();
         let error = hand.roll_back(7, "wrong labels").await.unwrap_err();
         assert!(matches!(error, HandError::Unwritten { .. }));
-        assert!(error.to_string().starts_with("the share is 0 % on every gateway, but"), "case 6c: {error}");
+        assert!(error.to_string().starts_with("the share is 0% on every gateway, but"), "case 6c: {error}");
         assert_eq!(one.share(), "0");
         assert!(story(&ledger).is_empty());
     }

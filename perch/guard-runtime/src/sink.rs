@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use canary::disk::{self, DiskError, LayerChange};
 use clients::{Admin, ClientError, in_words};
-use contract::switch::{BETA_KEY, RUNTIME_KEY, Share};
+use contract::share::{BETA_KEY, RUNTIME_KEY, Share};
 
 /// Something that can be told a share.
 pub trait Sink {

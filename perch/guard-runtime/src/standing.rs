@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use contract::switch::Share;
+use contract::share::Share;
 use guard::state::Phase;
 use guard::words::span;
 use serde::Serialize;
@@ -109,7 +109,7 @@ impl Standing {
 fn ramp(report: &Report) -> Option<String> {
     match report.phase? {
         Phase::Watching => Some("none is under way".to_owned()),
-        Phase::Baseline => Some("learning the baseline at 0 %".to_owned()),
+        Phase::Baseline => Some("learning the baseline at 0%".to_owned()),
         Phase::Step => {
             let next = report.next.as_deref().and_then(Share::from_runtime);
             Some(next.map_or_else(|| "at its last step".to_owned(), |share| format!("under way, next is {share}")))
@@ -219,7 +219,7 @@ mod tests {
         assert!(!standing.taken(number));
         let text = text(&standing, 12 * MINUTE);
         assert!(text.contains("waiting ada rolled back: wrong labels (60 s ago): no guard has taken it yet"), "{text}");
-        assert!(text.contains("last change ada set the share from 10 % to 0 %: wrong labels"), "{text}");
+        assert!(text.contains("last change ada set the share from 10% to 0%: wrong labels"), "{text}");
         assert!(!text.contains("lunch"), "{text}");
     }
 }

@@ -156,7 +156,7 @@ pub enum Action {
     Hold,
     /// Stay, and let nothing but a human go on.
     Freeze,
-    /// To 0 %, latched.
+    /// To 0%, latched.
     Rollback,
 }
 

@@ -19,7 +19,7 @@
 //! 1. A change of the share that the guard did not make pauses it until an operator resumes; it goes on judging and
 //!    telling.
 //! 2. After a rollback it is latched: the share stays at 0 until an operator resumes.
-//! 3. A breached guardrail rolls back, also while frozen. At 0 % there is nothing to roll back, so it freezes.
+//! 3. A breached guardrail rolls back, also while frozen. At 0% there is nothing to roll back, so it freezes.
 //! 4. A sample ratio mismatch, or another model under the ramp, freezes: the share stays, and only an operator goes on.
 //! 5. Missing data, a signal past its limit, too little time or too few requests hold.
 //! 6. What is left advances.

@@ -2,7 +2,7 @@
 //! reads); what could not be read is `None`, which is not 0.
 
 use contract::evidence::Evidence;
-use contract::switch::Share;
+use contract::share::Share;
 use stats::moments::Moments;
 
 /// One look.

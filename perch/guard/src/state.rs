@@ -1,6 +1,6 @@
 //! What the guard remembers. It is stored after every look, so a guard that restarts goes on as if it had not.
 
-use contract::switch::Share;
+use contract::share::Share;
 use serde::{Deserialize, Serialize};
 
 use super::checks::{accept, agreement, rate, ratio, signals};
@@ -65,7 +65,7 @@ pub struct State {
 pub enum Phase {
     /// No ramp: the guard judges and tells, and moves nothing.
     Watching,
-    /// At 0 %, learning what agreement is when nothing is wrong.
+    /// At 0%, learning what agreement is when nothing is wrong.
     Baseline,
     /// At a step of the plan.
     Step,
@@ -112,7 +112,7 @@ impl State {
 
 /// A share as Envoy's runtime writes it.
 mod share_text {
-    use contract::switch::Share;
+    use contract::share::Share;
     use serde::de::Error;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 

@@ -1,10 +1,11 @@
 //! Numbers in words.
 
-/// A share as percents with one decimal, two below one percent: `86.1 %`, `0.25 %`.
+use contract::percent::Percent;
+
+/// A share as [`Percent`] writes it.
 #[must_use]
 pub fn percent(share: f64) -> String {
-    let percent = share * 100.0;
-    if percent != 0.0 && percent.abs() < 1.0 { format!("{percent:.2} %") } else { format!("{percent:.1} %") }
+    Percent(share).to_string()
 }
 
 /// A difference of shares in points: `-2.3 points`.
@@ -37,9 +38,9 @@ mod tests {
 
     #[test]
     fn numbers_read_well() {
-        assert_eq!(percent(0.8612), "86.1 %");
-        assert_eq!(percent(0.0025), "0.25 %");
-        assert_eq!(percent(0.0), "0.0 %");
+        assert_eq!(percent(0.8612), "86.1%");
+        assert_eq!(percent(0.0025), "0.25%");
+        assert_eq!(percent(0.0), "0.0%");
         assert_eq!(points(-0.0234), "-2.3 points");
         assert_eq!(span(90_000), "90 s");
         assert_eq!(span(12_000_000), "3 h 20 min");

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use contract::analysis;
 use contract::names::Cohort;
-use contract::switch::{RUNTIME_KEY, Share};
+use contract::share::{RUNTIME_KEY, Share};
 use guard::plan::Plan;
 use guard_runtime::clock::now_ms;
 use guard_runtime::standing::Standing;

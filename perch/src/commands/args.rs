@@ -1,6 +1,6 @@
 //! How values of arguments are read that several commands take.
 
-use contract::switch::Share;
+use contract::share::Share;
 
 /// A share: percents of the users, or `off`.
 pub(crate) fn share(text: &str) -> Result<Share, String> {

@@ -4,8 +4,9 @@ use anyhow::Context;
 use canary::change::Change;
 use clap::Subcommand;
 use clients::Admin;
-use contract::switch::{RUNTIME_KEY, Share};
+use contract::share::{RUNTIME_KEY, Share};
 use guard_runtime::clock::now_ms;
+use contract::percent::Percent;
 use serde_json::json;
 
 use super::args::share;
@@ -112,9 +113,9 @@ async fn set(wanted: Share, moving: &Moving, json: bool) -> anyhow::Result<()> {
     }
     println!("{from} → {wanted} on {}", many(urls.len(), "gateway"));
     println!(
-        "  {:.2} % of all users join the candidate's arm, {:.2} % leave it",
-        change.joins * 100.0,
-        change.leaves * 100.0
+        "  {:.2} of all users join the candidate's arm, {:.2} leave it",
+        Percent(change.joins),
+        Percent(change.leaves)
     );
     if change.reshuffles {
         println!(

@@ -1,12 +1,13 @@
 //! `perch cohort`: users whom the share does not deal.
 
 use anyhow::Context;
-use canary::cohort::{Configured, Member};
+use canary::cohort;
 use canary::configuration;
 use clap::{Subcommand, ValueEnum};
 use clients::Admin;
 use contract::bucket::Salt;
-use contract::switch::{BETA_KEY, RUNTIME_KEY, Share};
+use contract::cohorts::{Cohorts, Member};
+use contract::share::{BETA_KEY, RUNTIME_KEY, Share};
 use guard_runtime::clock::now_ms;
 use serde_json::{Value, json};
 
@@ -23,7 +24,7 @@ Examples:
 
 Who is in a cohort is configuration of the filter (`cohorts`, see envoy/README.md): a header that your authentication sets,
 a verified claim, or a list of pseudonyms. A user of the beta cohort is in as soon as the share or the cohort's own share
-has the user; who has opted out never is. `perch canary set off` and `perch rollback` take the beta share to 0 % as well.
+has the user; who has opted out never is. `perch canary set off` and `perch rollback` take the beta share to 0% as well.
 
 Exit codes: 0 done, 1 it could not be done, or holds only on some gateways, 2 the command line is wrong";
 
@@ -75,7 +76,7 @@ pub(crate) struct Held {
     /// The beta cohort's own.
     pub(crate) beta: Share,
     /// Who is in which; `None` where the filter is not there.
-    pub(crate) configured: Option<Configured>,
+    pub(crate) configured: Option<Cohorts>,
     /// What its filter makes pseudonyms with; `None` where the filter is not there.
     pub(crate) salt: Option<Salt>,
 }
@@ -87,7 +88,7 @@ impl Held {
         let share = |text: Option<String>| text.as_deref().and_then(Share::from_runtime).unwrap_or(Share::OFF);
         let dump: Value = serde_json::from_str(&admin.get("/config_dump").await.with_context(fault)?)
             .with_context(|| format!("gateway {url}: its configuration cannot be read"))?;
-        let configured = Configured::of_config_dump(&dump).transpose().with_context(|| {
+        let configured = cohort::of_config_dump(&dump).transpose().with_context(|| {
             format!("gateway {url}: its filter's `cohorts` cannot be read: run perch and filter of one release")
         })?;
         Ok(Self {
@@ -127,7 +128,7 @@ fn words(members: &[Member]) -> String {
     if members.is_empty() {
         return "nobody is named (`cohorts` in the filter's configuration)".to_owned();
     }
-    members.iter().map(Member::words).collect::<Vec<_>>().join("; ")
+    members.iter().map(Member::to_string).collect::<Vec<_>>().join("; ")
 }
 
 async fn set(share: Share, moving: &Moving, json: bool) -> anyhow::Result<()> {

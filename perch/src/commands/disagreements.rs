@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use contract::analysis::Sample;
+use contract::percent::Percent;
 use serde::{Deserialize, Serialize};
 
 use super::scorer::At;
@@ -73,7 +74,7 @@ fn text(kept: &Kept, each: usize) -> String {
     for ((rule, model), samples) in pairs {
         lines.push(terminal::bold(&format!("\nrules {rule}, model {model}  ({} kept)", samples.len())));
         for sample in samples.iter().take(each) {
-            let sure = sample.model_confidence.map(|sure| format!(", {:.0} % sure", sure * 100.0)).unwrap_or_default();
+            let sure = sample.model_confidence.map(|sure| format!(", {:.0} sure", Percent(sure))).unwrap_or_default();
             let user = sample.user.as_deref().map(|user| format!("  user {user}")).unwrap_or_default();
             lines.push(format!("  item {:<12} {} answered{sure}{user}", sample.item, sample.served.as_str()));
         }

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, SystemTime};
 
 use clients::{Admin, ClientError, Scrape, in_words};
-use contract::switch::{self, RUNTIME_KEY};
+use contract::share::{self, RUNTIME_KEY};
 use perch::doctor::{Finding, Gateway, Level, fleet, gateway};
 use reqwest::Client;
 use serde_json::Value;
@@ -55,7 +55,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<u8> {
                 findings.extend(gateway::judge(Gateway { url: &url, dump, runtime, scrape }));
                 findings.extend(from_outside(&url).await);
                 findings.push(fleet::clock(&url, clock(&http, &format!("{url}/ready")).await));
-                alike.push(fleet::Alike::of(&url, dump, switch::held(runtime, RUNTIME_KEY)));
+                alike.push(fleet::Alike::of(&url, dump, share::runtime_value(runtime, RUNTIME_KEY)));
                 findings.extend(scorer_seen(&url, &admin).await);
             }
         }

@@ -9,7 +9,8 @@ use canary::change::joins_at;
 use canary::identity::{self, MAX_IDENTITY_BYTES};
 use contract::bucket::{Bucket, Salt};
 use contract::names::{Arm, Cohort};
-use contract::switch::arm;
+use contract::share::arm;
+use canary::cohort;
 use serde_json::json;
 
 use super::cohort::Held;
@@ -68,7 +69,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
         let held = Held::by(&url, &admin).await?;
         // What the gateway's filter hashes with goes before what somebody thinks that it does.
         let bucket = user.zip(held.salt.or(named)).map(|(user, salt)| Bucket::of(user, &salt));
-        let listed = bucket.and_then(|bucket| held.configured.as_ref()?.lists(bucket));
+        let listed = bucket.and_then(|bucket| cohort::listing(held.configured.as_ref()?, bucket));
         gateways.push(Explained { url, held, bucket, listed });
     }
     let salt = named.or_else(|| gateways.iter().find_map(|gateway| gateway.held.salt));
@@ -103,7 +104,7 @@ fn json(bucket: Option<Bucket>, gateways: &[Explained]) -> serde_json::Value {
 
 fn print(bucket: Option<Bucket>, gateways: &[Explained]) {
     match bucket {
-        Some(bucket) => println!("bucket {bucket}, joins at {} %", joins_at(bucket)),
+        Some(bucket) => println!("bucket {bucket}, joins at {}%", joins_at(bucket)),
         None => println!(
             "no identity (it is 1 to {MAX_IDENTITY_BYTES} bytes without the blanks around it): the baseline at every share"
         ),
@@ -112,7 +113,7 @@ fn print(bucket: Option<Bucket>, gateways: &[Explained]) {
         println!("{}  {} at {}", gateway.url, gateway.arm().as_str(), gateway.held.share);
         let Some(here) = gateway.bucket else { continue };
         if bucket != Some(here) {
-            println!("  its filter has another salt: there it is bucket {here}, which joins at {} %", joins_at(here));
+            println!("  its filter has another salt: there it is bucket {here}, which joins at {}%", joins_at(here));
         }
         match gateway.listed {
             Some(Cohort::OptOut) => println!("  has opted out, so the baseline answers at every share"),

@@ -18,7 +18,7 @@ Examples:
   perch model status                     what serves, with its F1, and what was refused
   perch model list                       every version in the registry
   perch model challenge 20261125-0100    judge a version beside the champion, without serving it
-  perch model deploy 20261125-0100       let it serve, if the policy allows (F1 ≥ 0.72, or 2 % better)
+  perch model deploy 20261125-0100       let it serve, if the policy allows (F1 ≥ 0.72, or 2% better)
   perch model rollback                   back to the version that served before; repeated, it stays there
 
 Deploy, rollback and challenge show the scorer the operator's token (--token-file).

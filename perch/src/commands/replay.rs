@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
-use contract::answer::AnswerSchema;
+use contract::percent::Percent;
 use contract::ports::Part;
 use guard_runtime::clock::now_ms;
 use report::analysis::report::Report;
@@ -13,6 +13,7 @@ use report::analysis::{html, text};
 use report::replay::Tally;
 use report::replay::line::Recorded;
 use report::replay::sides::Sides;
+use contract::response::ResponseSchema;
 use serde_json::json;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt as _, BufReader};
 use tokio::task::JoinSet;
@@ -68,7 +69,7 @@ pub(crate) struct Options {
     limit: Option<u64>,
     /// How answers are read, as in the filter's configuration [default: that of /ml/suggestions]
     #[arg(long, value_name = "JSON", value_parser = schema)]
-    answer: Option<AnswerSchema>,
+    answer: Option<ResponseSchema>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -77,8 +78,8 @@ pub(crate) struct Options {
     html: Option<PathBuf>,
 }
 
-fn schema(text: &str) -> Result<AnswerSchema, String> {
-    let schema: AnswerSchema = serde_json::from_str(text).map_err(|error| error.to_string())?;
+fn schema(text: &str) -> Result<ResponseSchema, String> {
+    let schema: ResponseSchema = serde_json::from_str(text).map_err(|error| error.to_string())?;
     schema.check().map_err(|error| error.to_string())?;
     Ok(schema)
 }
@@ -152,7 +153,7 @@ async fn replay(options: &Options, sides: &Sides, mut log: impl AsyncBufRead + U
     Ok(tally)
 }
 
-type Asked = (Option<String>, Result<(Vec<contract::answer::Item>, Vec<contract::answer::Item>), String>);
+type Asked = (Option<String>, Result<(Vec<contract::response::Item>, Vec<contract::response::Item>), String>);
 
 /// Takes one answer in.
 async fn land(tally: &mut Tally, under_way: &mut JoinSet<Asked>, sides: &Sides) {
@@ -181,7 +182,7 @@ impl Progress {
         }
         self.shown = Some(Instant::now());
         let agreement =
-            tally.agreement().map_or_else(|| "no data".to_owned(), |value| format!("{:.1} %", value * 100.0));
+            tally.agreement().map_or_else(|| "no data".to_owned(), |value| format!("{:.1}", Percent(value)));
         eprint!(
             "\r\u{1b}[K{} compared, {} failed, agreement {agreement}",
             tally.counts.answered,

@@ -17,15 +17,15 @@ pub(crate) struct Options {
 }
 
 const AFTER_HELP: &str = "\
-Needs no running guard. One that runs, or is started later, stays at 0 % until `perch ramp resume` or `perch ramp start`.
+Needs no running guard. One that runs, or is started later, stays at 0% until `perch ramp resume` or `perch ramp start`.
 
 Examples:
   perch rollback --reason 'fuel is labelled as groceries'
   perch rollback --gateway http://10.0.0.4:9901 --gateway http://10.0.0.5:9901
 
 Exit codes:
-  0  every gateway holds 0 %
-  1  one was not reached (the others hold 0 %), or it could not be written down; the message says which";
+  0  every gateway holds 0%
+  1  one was not reached (the others hold 0%), or it could not be written down; the message says which";
 
 pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
     let moving = &options.moving;
@@ -35,7 +35,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
         println!("{}", json!({"to": 0.0, "gateways": urls, "warnings": moving.warnings()}));
         return Ok(());
     }
-    println!("0 % on every gateway; the guard keeps it so until `perch ramp resume`");
+    println!("0% on every gateway; the guard keeps it so until `perch ramp resume`");
     for warning in moving.warnings() {
         println!("  {warning}");
     }

@@ -9,10 +9,12 @@ use clients::Scrape;
 use clients::scorer::STATUS_PATH;
 use contract::analysis;
 use contract::names;
-use contract::switch::{BETA_KEY, RUNTIME_KEY, Share};
+use contract::share::{BETA_KEY, RUNTIME_KEY, Share};
 use guard_runtime::clock::now_ms;
 use guard_runtime::standing::Standing;
 use report::analysis::report::{Estimate, Report};
+use contract::percent::Percent;
+use contract::series;
 use serde_json::{Map, Value, json};
 
 use super::gateways::{Gateways, MEND};
@@ -113,16 +115,16 @@ impl Status {
         );
         let (lately, model) = (lately.ok().and_then(Result::ok), model.ok().and_then(Result::ok));
         Ok(Self {
-            source: counts(names::SOURCE, "source", &strings(names::Source::ALL, names::Source::as_str)),
-            agree: counts(names::COMPARE, "agree", &strings(names::Agree::ALL, names::Agree::as_str)),
-            available: counts(names::PREDICT_REQUESTS, "available", &["True", "False"]),
+            source: counts(series::SOURCE, "source", &strings(names::Source::ALL, names::Source::as_str)),
+            agree: counts(series::COMPARE, "agree", &strings(names::Agree::ALL, names::Agree::as_str)),
+            available: counts(series::PREDICT_REQUESTS, "available", &["True", "False"]),
             fallback: counts(
-                names::FALLBACK,
+                series::FALLBACK,
                 "reason",
                 &strings(names::FallbackReason::ALL, names::FallbackReason::as_str),
             ),
-            outcome: counts(names::OBSERVATION, "outcome", &strings(names::Outcome::ALL, names::Outcome::as_str)),
-            intercepted: scrapes.iter().map(|scrape| scrape.sum(names::INTERCEPTED, &[])).sum(),
+            outcome: counts(series::OBSERVATION, "outcome", &strings(names::Outcome::ALL, names::Outcome::as_str)),
+            intercepted: scrapes.iter().map(|scrape| scrape.sum(series::INTERCEPTED, &[])).sum(),
             shares,
             lately: lately.and_then(|analysis| Report::of(analysis, None).agreement),
             model,
@@ -221,7 +223,7 @@ fn agreement(counts: &Counts) -> Option<f64> {
 }
 
 fn percent(value: Option<f64>) -> String {
-    value.map_or_else(|| "no data".into(), |value| format!("{:.2} %", value * 100.0))
+    value.map_or_else(|| "no data".into(), |value| format!("{:.2}", Percent(value)))
 }
 
 fn list(counts: &Counts) -> String {

@@ -2,7 +2,9 @@
 
 use canary::configuration;
 use contract::headers;
-use contract::names::{self, IdentitySource};
+use contract::names::IdentitySource;
+use contract::percent::Percent;
+use contract::series;
 use serde_json::{Map, Value};
 
 use super::config_dump::{Gateway, all};
@@ -117,7 +119,7 @@ pub(super) fn admin_cluster(Gateway { url, dump, .. }: Gateway<'_>) -> Finding {
 
 /// The filter runs, and never failed.
 pub(super) fn filter(Gateway { url, scrape, .. }: Gateway<'_>) -> Finding {
-    if scrape.get(names::INTERCEPTED, &[]).is_none() {
+    if scrape.get(series::INTERCEPTED, &[]).is_none() {
         return Finding::of(
             Level::Bad,
             "filter",
@@ -137,7 +139,7 @@ pub(super) fn filter(Gateway { url, scrape, .. }: Gateway<'_>) -> Finding {
             "a trap cost the requests in flight each time: report it with Envoy's log",
         );
     }
-    let failures = scrape.sum(names::FAILURES, &[]);
+    let failures = scrape.sum(series::FAILURES, &[]);
     if failures > 0.0 {
         return Finding::of(
             Level::Warn,
@@ -152,8 +154,8 @@ pub(super) fn filter(Gateway { url, scrape, .. }: Gateway<'_>) -> Finding {
 
 /// Most requests say who the user is.
 pub(super) fn identity(Gateway { url, scrape, .. }: Gateway<'_>) -> Finding {
-    let all: f64 = scrape.sum(names::IDENTITY, &[]);
-    let without = scrape.sum(names::IDENTITY, &[("source", IdentitySource::Missing.as_str())]);
+    let all: f64 = scrape.sum(series::IDENTITY, &[]);
+    let without = scrape.sum(series::IDENTITY, &[("source", IdentitySource::Missing.as_str())]);
     if all < ENOUGH {
         return Finding::of(
             Level::Unknown,
@@ -165,13 +167,13 @@ pub(super) fn identity(Gateway { url, scrape, .. }: Gateway<'_>) -> Finding {
     }
     let share = without / all;
     if share <= MANY_WITHOUT {
-        return Finding::ok("identity", url, format!("{:.1} % of requests say who the user is", (1.0 - share) * 100.0));
+        return Finding::ok("identity", url, format!("{:.1} of requests say who the user is", Percent(1.0 - share)));
     }
     Finding::of(
         Level::Warn,
         "identity",
         url,
-        format!("{:.1} % of requests say no user, who are given the baseline at every share", share * 100.0),
+        format!("{:.1} of requests say no user, who are given the baseline at every share", Percent(share)),
         "name where your authentication leaves the user in the filter's `identity`, and put the filter after it",
     )
 }

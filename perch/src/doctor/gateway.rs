@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use contract::names::{self, Agree, Outcome};
 use contract::series;
-use contract::switch::{self, RUNTIME_KEY, Share};
+use contract::share::{self, RUNTIME_KEY, Share};
 use serde_json::Value;
 
 use super::config_dump::{Gateway, bootstrap};
@@ -94,7 +94,7 @@ fn layers(Gateway { url, dump, .. }: Gateway<'_>) -> Finding {
 /// What is held is a share, and a restart would not change it.
 fn share(Gateway { url, dump, runtime, .. }: Gateway<'_>) -> Finding {
     let entry = runtime.get("entries").and_then(|entries| entries.get(RUNTIME_KEY));
-    let Some(held) = switch::held(runtime, RUNTIME_KEY) else {
+    let Some(held) = share::runtime_value(runtime, RUNTIME_KEY) else {
         return Finding::of(
             Level::Warn,
             "share",
@@ -140,9 +140,9 @@ fn tags(Gateway { url, scrape, .. }: Gateway<'_>) -> Finding {
         }
     }
     let values = [
-        (names::COMPARE, "agree", Agree::ALL.iter().map(|value| value.as_str()).collect::<Vec<_>>()),
-        (names::SOURCE, "source", names::Source::ALL.iter().map(|value| value.as_str()).collect()),
-        (names::OBSERVATION, "outcome", Outcome::ALL.iter().map(|value| value.as_str()).collect()),
+        (series::COMPARE, "agree", Agree::ALL.iter().map(|value| value.as_str()).collect::<Vec<_>>()),
+        (series::SOURCE, "source", names::Source::ALL.iter().map(|value| value.as_str()).collect()),
+        (series::OBSERVATION, "outcome", Outcome::ALL.iter().map(|value| value.as_str()).collect()),
     ];
     for (name, label, all) in values {
         if !wrong.contains(&name) && all.iter().any(|value| scrape.get(name, &[(label, value)]).is_none()) {
@@ -163,10 +163,10 @@ fn tags(Gateway { url, scrape, .. }: Gateway<'_>) -> Finding {
 
 /// Every request has an outcome.
 fn accounted(Gateway { url, scrape, .. }: Gateway<'_>) -> Finding {
-    let intercepted = scrape.sum(names::INTERCEPTED, &[]);
-    let outcomes = scrape.sum(names::OBSERVATION, &[]);
+    let intercepted = scrape.sum(series::INTERCEPTED, &[]);
+    let outcomes = scrape.sum(series::OBSERVATION, &[]);
     let dropped: f64 =
-        Outcome::DROPPED.iter().map(|outcome| scrape.sum(names::OBSERVATION, &[("outcome", outcome.as_str())])).sum();
+        Outcome::DROPPED.iter().map(|outcome| scrape.sum(series::OBSERVATION, &[("outcome", outcome.as_str())])).sum();
     if dropped > 0.01 * intercepted.max(1.0) {
         return Finding::of(
             Level::Warn,
@@ -187,7 +187,7 @@ fn accounted(Gateway { url, scrape, .. }: Gateway<'_>) -> Finding {
 
 /// The scorer understands what the filter sends.
 fn batches(Gateway { url, scrape, .. }: Gateway<'_>) -> Finding {
-    let of = |result: &str| scrape.sum(names::BATCH, &[("result", result)]);
+    let of = |result: &str| scrape.sum(series::BATCH, &[("result", result)]);
     let (answered, failed) = (of("answered"), of("failed") + of("mismatched"));
     if failed > 0.0 && failed >= answered {
         return Finding::of(
@@ -242,15 +242,15 @@ mod tests {
             text += &format!("{}{{{}}} 0\n", series.name, labels.join(","));
         }
         for value in Agree::ALL {
-            text += &format!("{}{{agree=\"{}\"}} 1\n", names::COMPARE, value.as_str());
+            text += &format!("{}{{agree=\"{}\"}} 1\n", series::COMPARE, value.as_str());
         }
         for value in names::Source::ALL {
-            text += &format!("{}{{source=\"{}\"}} 1\n", names::SOURCE, value.as_str());
+            text += &format!("{}{{source=\"{}\"}} 1\n", series::SOURCE, value.as_str());
         }
         for value in Outcome::ALL {
-            text += &format!("{}{{outcome=\"{}\"}} 0\n", names::OBSERVATION, value.as_str());
+            text += &format!("{}{{outcome=\"{}\"}} 0\n", series::OBSERVATION, value.as_str());
         }
-        text + &format!("{}{{source=\"header\"}} 95\n{}{{source=\"none\"}} 5\n", names::IDENTITY, names::IDENTITY)
+        text + &format!("{}{{source=\"header\"}} 95\n{}{{source=\"none\"}} 5\n", series::IDENTITY, series::IDENTITY)
     }
 
     fn judged(dump: &Value, runtime: &Value, text: &str) -> Vec<Finding> {

@@ -24,7 +24,7 @@
 //! as used in Howard et al., Ann. Stat. 49 (2021), Theorem 4. It is the better one when values lie close together (many
 //! items per request).
 //!
-//! Half of the wealth goes to each, over stakes c from almost all down to 0.2 % in a geometric grid. "Above m" is
+//! Half of the wealth goes to each, over stakes c from almost all down to 0.2% in a geometric grid. "Above m" is
 //! "below 1 − m" of the complements.
 //!
 //! # Confidence sequence
@@ -34,7 +34,7 @@ use super::moments::Moments;
 
 /// Largest stake. At 1 a single worst value would lose everything for good.
 const LARGEST_STAKE: f64 = 0.98;
-/// From one stake to the next smaller one; a bet off by the root of it still grows at 95 % of the best rate.
+/// From one stake to the next smaller one; a bet off by the root of it still grows at 95% of the best rate.
 const STAKE_RATIO: f64 = 2.0;
 /// Number of stakes.
 const STAKES: u32 = 10;

@@ -1,7 +1,7 @@
 use contract::analysis::{Analysis, PATH, Pair, VERSION};
 use contract::evidence::{Clusters, Evidence, Feedback, Users};
 use contract::names::Arm;
-use contract::switch::RUNTIME_KEY;
+use contract::share::RUNTIME_KEY;
 
 use crate::run::perch;
 use crate::server::{Server, of_scorer};
@@ -78,7 +78,7 @@ fn a_sample_ratio_mismatch_has_an_exit_code_of_its_own() {
 
 #[test]
 fn after_a_change_of_the_share_the_ratio_counts_from_there() {
-    // Half of the users met the model before the share went down to 10 %. Case A19: for 20 seconds more their observations
+    // Half of the users met the model before the share went down to 10%. Case A19: for 20 seconds more their observations
     // may arrive.
     let all = serde_json::to_value(analysis(Users { rule: 1_000, model: 1_000, sampled_one_in: 1 })).unwrap();
     let evidence = Evidence {

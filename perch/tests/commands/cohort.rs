@@ -1,12 +1,12 @@
 //! `cohort`, and what `canary explain` tells of it.
 
-use contract::switch::{BETA_KEY, RUNTIME_KEY};
+use contract::share::{BETA_KEY, RUNTIME_KEY};
 use serde_json::json;
 
 use crate::run::perch;
 use crate::server::Server;
 
-/// user-42 under the salt of the frozen vectors; position 31, so in from 32 % on.
+/// user-42 under the salt of the frozen vectors; position 31, so in from 32% on.
 const SALT: &str = "perch-frozen-vectors";
 const BUCKET: &str = "cc343e210017e385";
 
@@ -24,7 +24,7 @@ fn gateway(opt_out: &[&str]) -> Server {
 fn shares_and_members_are_shown_and_the_salt_is_not() {
     let gateway = gateway(&[BUCKET]);
     let ran = perch(&["cohort", "get", "--gateway", &gateway.url]);
-    for expected in ["share 10 %, beta 50 %", "header x-user-group is staff", "1 pseudonyms"] {
+    for expected in ["share 10%, beta 50%", "header x-user-group is staff", "1 pseudonyms"] {
         assert!(ran.out.contains(expected), "{expected}: {ran:?}");
     }
     let json = perch(&["cohort", "get", "--json", "--gateway", &gateway.url]);
@@ -36,7 +36,7 @@ fn shares_and_members_are_shown_and_the_salt_is_not() {
 fn the_cohorts_share_is_set_beside_the_share_and_off_takes_it_along() {
     let gateway = gateway(&[]);
     let ran = perch(&["cohort", "set", "beta", "100%", "--gateway", &gateway.url]);
-    assert!(ran.code == 0 && ran.out.contains("50 % → 100 %"), "{ran:?}");
+    assert!(ran.code == 0 && ran.out.contains("50% → 100%"), "{ran:?}");
     let share = |key: &str| {
         let get = perch(&["cohort", "get", "--json", "--gateway", &gateway.url]);
         get.json()["gateways"][0][key].as_f64().unwrap()
@@ -63,9 +63,9 @@ fn explain_tells_what_a_cohort_changes() {
         perch(&[&["canary", "explain", "user-42", "--salt", &file, "--gateway", &gateway.url], more].concat())
     };
     let ordinary = explain(&gateway(&[]), &[]);
-    assert!(ordinary.out.starts_with(&format!("bucket {BUCKET}, joins at 32 %\n")), "{ordinary:?}");
+    assert!(ordinary.out.starts_with(&format!("bucket {BUCKET}, joins at 32%\n")), "{ordinary:?}");
     assert!(
-        ordinary.out.contains("baseline at 10 %") && ordinary.out.contains("candidate in the beta cohort"),
+        ordinary.out.contains("baseline at 10%") && ordinary.out.contains("candidate in the beta cohort"),
         "{ordinary:?}"
     );
     let out = explain(&gateway(&[BUCKET]), &["--json"]);
@@ -123,7 +123,7 @@ fn the_salt_that_a_gateway_has_decides_what_it_does() {
     let gateway = native(&[BUCKET], SALT);
     // Without a file, and with another deployment's.
     let ran = perch(&["canary", "explain", "user-42", "--gateway", &gateway.url]);
-    assert!(ran.out.starts_with(&format!("bucket {BUCKET}, joins at 32 %\n")), "{ran:?}");
+    assert!(ran.out.starts_with(&format!("bucket {BUCKET}, joins at 32%\n")), "{ran:?}");
     assert!(ran.out.contains("has opted out"), "{ran:?}");
     let other = explain_by("another salt of sixteen", "user-42", &gateway).json();
     assert_ne!(other["bucket"], BUCKET);

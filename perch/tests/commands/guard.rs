@@ -4,7 +4,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use contract::switch::{BETA_KEY, RUNTIME_KEY};
+use contract::share::{BETA_KEY, RUNTIME_KEY};
 
 use crate::run::{perch, perch_of};
 use crate::server::{Server, plain};
@@ -103,17 +103,17 @@ fn whoever_moves_the_share_is_in_the_audit_log_and_a_rollback_shows_why() {
     let at = ["--gateway", &gateway.server.url, "--folder", &folder, "--as", "ada"];
 
     let set = perch(&[&["canary", "set", "10%", "--reason", "week one"], &at[..]].concat());
-    assert!(set.code == 0 && set.out.starts_with("0 % → 10 % on 1 gateway"), "{set:?}");
+    assert!(set.code == 0 && set.out.starts_with("0% → 10% on 1 gateway"), "{set:?}");
     assert!(set.out.contains("no disk layer was named"), "{set:?}");
     assert_eq!(gateway.share(), "10");
 
     let back = perch(&[&["rollback", "--reason", "wrong labels"], &at[..]].concat());
-    assert!(back.code == 0 && back.out.starts_with("0 % on every gateway"), "{back:?}");
+    assert!(back.code == 0 && back.out.starts_with("0% on every gateway"), "{back:?}");
     assert_eq!(gateway.share(), "0");
 
     let status = perch(&["ramp", "status", "--folder", &folder]);
     assert!(status.out.contains("ada rolled back: wrong labels"), "{status:?}");
-    assert!(status.out.contains("ada set the share from 10 % to 0 %: wrong labels"), "{status:?}");
+    assert!(status.out.contains("ada set the share from 10% to 0%: wrong labels"), "{status:?}");
     let log = std::fs::read_to_string(format!("{folder}/ledger.jsonl")).unwrap();
     assert_eq!(log.lines().count(), 3, "{log}");
 
@@ -138,7 +138,7 @@ fn the_guard_takes_orders_refuses_what_makes_no_sense_and_ends_when_told() {
     assert!(status.out.contains("paused") && status.out.contains("ada: lunch"), "{status:?}");
     *gateway.share.lock().unwrap() = "10".to_owned();
     let refused = order(&["start"]);
-    assert!(refused.code == 1 && refused.err.contains("a ramp starts from 0 %"), "{refused:?}");
+    assert!(refused.code == 1 && refused.err.contains("a ramp starts from 0%"), "{refused:?}");
 
     let (code, log) = guard.end();
     assert_eq!(code, 0, "{log}");

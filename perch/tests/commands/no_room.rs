@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use contract::switch::{BETA_KEY, RUNTIME_KEY};
+use contract::share::{BETA_KEY, RUNTIME_KEY};
 use serde_json::json;
 
 use crate::run::{Ran, perch};
@@ -136,10 +136,10 @@ fn case_6c_what_is_said_is_what_was_done() {
     assert!(set.code == 1 && set.err.contains("no gateway was changed"), "{set:?}");
     assert_eq!(system.share(), "10");
     let less = ran(without_room(&[&["canary", "set", "5%"], &at[..]].concat()));
-    assert!(less.code == 1 && less.err.contains("the share is 5 % on every gateway, but"), "{less:?}");
+    assert!(less.code == 1 && less.err.contains("the share is 5% on every gateway, but"), "{less:?}");
     assert_eq!(system.share(), "5");
     let back = ran(without_room(&[&["rollback"], &at[..]].concat()));
-    assert!(back.code == 1 && back.err.contains("the share is 0 % on every gateway, but"), "{back:?}");
+    assert!(back.code == 1 && back.err.contains("the share is 0% on every gateway, but"), "{back:?}");
     assert_eq!(system.share(), "0");
     let order = ran(without_room(&["ramp", "pause", "--wait", "1", "--folder", &folder]));
     assert!(order.code == 1 && order.err.contains("the order was not given"), "{order:?}");

@@ -1,6 +1,6 @@
 //! `status`: what is not known is "no data", never 0.
 
-use contract::switch::RUNTIME_KEY;
+use contract::share::RUNTIME_KEY;
 use serde_json::{Value, json};
 
 use crate::run::{perch, perch_of};
@@ -40,11 +40,11 @@ fn everything_is_there_in_words_and_in_json() {
     let ran = perch(&[&["status"], &at[..]].concat());
     assert_eq!(ran.code, 0, "{ran:?}");
     for expected in [
-        "share wanted   10 %",
-        "share seen     10.00 %",
-        "agreement      75.00 %",
+        "share wanted   10%",
+        "share seen     10.00%",
+        "agreement      75.00%",
         "last hour    no data",
-        "available      99.00 %",
+        "available      99.00%",
         "fallbacks      deadline 3",
         "under way    5 of them",
         "model          v7, macro F1 0.8123",
@@ -98,11 +98,11 @@ fn the_guard_of_the_programs_checkout_is_known_from_everywhere() {
 #[test]
 fn case_2_a_share_is_what_envoy_makes_of_it() {
     for (text, share, shown) in [
-        ("12.5", 0.12, "12 % (suggest.use_model_canary is \"12.5\", of which Envoy makes that)"),
-        ("1e1", 0.1, "10 %"),
-        ("010", 0.08, "8 %"),
-        ("{numerator: 50, denominator: TEN_THOUSAND}", 0.005, "0.5 %"),
-        ("10%", 0.0, "0 % (suggest.use_model_canary is \"10%\", which Envoy does not take as a share"),
+        ("12.5", 0.12, "12% (suggest.use_model_canary is \"12.5\", of which Envoy makes that)"),
+        ("1e1", 0.1, "10%"),
+        ("010", 0.08, "8%"),
+        ("{numerator: 50, denominator: TEN_THOUSAND}", 0.005, "0.5%"),
+        ("10%", 0.0, "0% (suggest.use_model_canary is \"10%\", which Envoy does not take as a share"),
     ] {
         let gateway = Server::gateway(&[(RUNTIME_KEY, text)], "");
         let get = |more: &[&str]| perch(&[&["canary", "get", "--gateway", &gateway.url], more].concat());

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use contract::answer::AnswerSchema;
+use contract::response::ResponseSchema;
 use contract::batch_result::BatchResult;
 use contract::frame::{Batch, FrameError, NOT_TIMED, Observation};
 use contract::names::{Arm, NotCompared};
@@ -230,7 +230,7 @@ impl Work {
     fn ask_again(
         &self,
         observation: &Observation<'_>,
-        schema: &AnswerSchema,
+        schema: &ResponseSchema,
         items: &[ServedItem],
         predictions: &Predictions,
     ) {

@@ -62,7 +62,7 @@ mod tests {
             text,
             r#"{"items":[{"txn_id":"88","event_id":"00000000-0000-0000-0000-000000000000","candidates":[{"label":"groceries","confidence":0.79,"reasons":["merchant_prior:costco"],"source":"rule"}]}]}"#
         );
-        let read = contract::answer::read(text.as_bytes(), &contract::answer::AnswerSchema::default()).unwrap();
+        let read = contract::response::read(text.as_bytes(), &contract::response::ResponseSchema::default()).unwrap();
         assert_eq!((read[0].id.as_str(), read[0].label.as_deref()), ("88", Some("groceries")));
     }
 }

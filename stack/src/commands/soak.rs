@@ -35,7 +35,7 @@ const TRANSACTIONS: u64 = 89_843;
 
 const NO_ERRORS: &str = "no well-behaved client met an error";
 const NOT_STOPPED: &str = "the guard neither rolled back nor froze";
-const FINISHED: &str = "the guard took the model to 100 %";
+const FINISHED: &str = "the guard took the model to 100%";
 
 pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let mut stack = super::isolated("soak")?.prepare()?;
@@ -98,7 +98,7 @@ async fn held(stack: &Stack, options: &Options) -> anyhow::Result<Promises> {
     Ok(promises)
 }
 
-/// The ramp takes about half of the time; the rest is spent at 100 %.
+/// The ramp takes about half of the time; the rest is spent at 100%.
 fn plan(minutes: u32) -> String {
     let step = (minutes * 60 / 8).max(10);
     format!(

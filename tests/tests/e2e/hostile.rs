@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use contract::names::{FAILURES, FALLBACK, INTERCEPTED, OBSERVATION, PASSED_THROUGH, PREDICT_REQUESTS};
-use contract::switch::Share;
+use contract::series::{FAILURES, FALLBACK, INTERCEPTED, OBSERVATION, PASSED_THROUGH, PREDICT_REQUESTS};
+use contract::share::Share;
 use e2e::client::{PATH, question, suggest};
 use e2e::eventually::eventually;
 use e2e::load::Load;

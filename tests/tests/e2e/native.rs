@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use contract::names::{FAILURES, INTERCEPTED, OBSERVATION, Outcome};
-use contract::switch::{OBSERVE_KEY, Share};
+use contract::names::Outcome;
+use contract::series::{FAILURES, INTERCEPTED, OBSERVATION};
+use contract::share::{OBSERVE_KEY, Share};
 use e2e::client::{question, suggest};
 use e2e::eventually::eventually;
 use e2e::load::Load;

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use contract::answer::{AnswerSchema, read};
+use contract::response::{ResponseSchema, read};
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
@@ -58,7 +58,7 @@ async fn known_ids_are_answered_each_with_an_event_of_its_own() {
         let running = Running::start(fresh).await;
         let (status, body) = running.post("/ml/suggestions", r#"{"txn_ids":[88,"89",404]}"#).await;
         assert_eq!(status, StatusCode::OK);
-        let items = read(&body, &AnswerSchema::default()).unwrap();
+        let items = read(&body, &ResponseSchema::default()).unwrap();
         let labels: Vec<_> = items.iter().map(|item| (item.id.as_str(), item.label.as_deref())).collect();
         assert_eq!(labels, [("88", Some("groceries")), ("89", Some("unknown"))]);
         let answer: Value = serde_json::from_slice(&body).unwrap();

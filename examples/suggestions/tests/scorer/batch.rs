@@ -1,5 +1,5 @@
 use bytes::Bytes;
-use contract::answer::AnswerSchema;
+use contract::response::ResponseSchema;
 use contract::bucket::Bucket;
 use contract::frame::{self, Encoding, NOT_TIMED, Observation};
 use contract::names::{Arm, Cohort};
@@ -73,7 +73,7 @@ pub(crate) fn answer(items: &[(i64, Option<&str>)]) -> Value {
 impl Batch {
     pub(crate) fn new() -> Self {
         let mut bytes = Vec::new();
-        frame::start(&mut bytes, &serde_json::to_string(&AnswerSchema::default()).unwrap());
+        frame::start(&mut bytes, &serde_json::to_string(&ResponseSchema::default()).unwrap());
         Self { bytes }
     }
 

@@ -74,7 +74,7 @@ fn a_failure_is_counted() {
     let request = gateway.send(&Request::of("u1", BODY));
     gateway.respond(request, &Response::json(BASELINE));
     assert_eq!(gateway.given(request).1, BASELINE);
-    assert_eq!(gateway.count(contract::names::FAILURES), 1);
+    assert_eq!(gateway.count(contract::series::FAILURES), 1);
 }
 
 #[test]
@@ -215,9 +215,9 @@ fn a_share_that_is_not_a_whole_number_is_asked_for() {
     gateway.tick();
     let call = gateway.calls_to(super::gateway::ADMIN_CLUSTER).remove(0);
     let entries = [
-        (contract::switch::RUNTIME_KEY, "100"),
-        (contract::switch::BETA_KEY, "0"),
-        (contract::switch::OBSERVE_KEY, "100"),
+        (contract::share::RUNTIME_KEY, "100"),
+        (contract::share::BETA_KEY, "0"),
+        (contract::share::OBSERVE_KEY, "100"),
     ]
     .map(|(key, value)| format!(r#""{key}":{{"final_value":"{value}"}}"#))
     .join(",");

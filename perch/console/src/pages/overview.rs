@@ -6,7 +6,7 @@ use axum::response::Html;
 use clients::prometheus::{Alert, Points, Span};
 use clients::{ClientError, Prometheus};
 use contract::names;
-use contract::series::{GUARD_AGREEMENT, GUARD_CHECK_THRESHOLD, GUARD_CHECK_VALUE};
+use contract::series::{self, GUARD_AGREEMENT, GUARD_CHECK_THRESHOLD, GUARD_CHECK_VALUE};
 use guard::decision::Check;
 use guard::words::percent;
 use guard_runtime::clock::now_ms;
@@ -135,7 +135,7 @@ fn stands(console: &Console, headers: &HeaderMap, standing: &Standing, now_ms: u
         if standing::waits(&steps) {
             offer("approve", "Approve the next step", false)?;
         }
-        offer("rollback", "Roll back to 0 %", true)?;
+        offer("rollback", "Roll back to 0%", true)?;
     }
     let reasons = standing::reasons(standing, &words);
     let under_way = steps.iter().any(|step| !step.place().is_empty());
@@ -150,11 +150,11 @@ fn stands(console: &Console, headers: &HeaderMap, standing: &Standing, now_ms: u
     })
 }
 
-/// `10 %`, `0.25 %`: a share as people read it.
+/// `10%`, `0.25%`: a share as people read it.
 fn share_in_words(share: f64) -> String {
     let percent = share * 100.0;
     let text = format!("{percent:.4}");
-    format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
+    format!("{}%", text.trim_end_matches('0').trim_end_matches('.'))
 }
 
 fn figures(standing: &Standing, seen: Option<f64>, available: Option<f64>) -> Vec<Figure> {
@@ -235,7 +235,7 @@ async fn charts(console: &Console, window: Window, now_ms: u64) -> [Chart; 3] {
 async fn lines(prometheus: &Prometheus, span: Span) -> Result<[Points; 8], ClientError> {
     let of_check = |name: &str| format!("max({name}{{check=\"{}\"}})", Check::Agreement.as_str());
     let bound = |end: &str| format!("max({GUARD_AGREEMENT}{{bound=\"{end}\"}})");
-    let source = |arm: names::Source| format!("sum(rate({}{{source=\"{}\"}}[5m]))", names::SOURCE, arm.as_str());
+    let source = |arm: names::Source| format!("sum(rate({}{{source=\"{}\"}}[5m]))", series::SOURCE, arm.as_str());
     let queries = [
         of_check(GUARD_CHECK_VALUE),
         bound("lower"),
@@ -269,7 +269,7 @@ mod tests {
     #[test]
     fn a_share_is_written_as_people_read_it() {
         let written = [0.0, 0.1, 0.0025, 1.0, 0.000_001].map(share_in_words);
-        assert_eq!(written, ["0 %", "10 %", "0.25 %", "100 %", "0.0001 %"]);
+        assert_eq!(written, ["0%", "10%", "0.25%", "100%", "0.0001%"]);
     }
 
     #[test]
@@ -293,7 +293,7 @@ mod tests {
             damage: None,
         };
         let agreement = figures(&standing, None, None).into_iter().find(|figure| figure.name == "Agreement").unwrap();
-        assert_eq!((agreement.value.as_deref(), agreement.note.as_str()), (Some("90.0 %"), "89.0 % – 91.0 %"));
+        assert_eq!((agreement.value.as_deref(), agreement.note.as_str()), (Some("90.0%"), "89.0% – 91.0%"));
     }
 
     #[test]

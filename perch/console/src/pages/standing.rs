@@ -1,6 +1,6 @@
 //! The guard's standing, the checks and the ledger, ready to be shown.
 
-use contract::switch::Share;
+use contract::share::Share;
 use guard::decision::{Action, Check, Judgement, Verdict};
 use guard::plan::Plan;
 use guard::state::{Phase, Stop};
@@ -71,7 +71,7 @@ pub(super) fn since(standing: &Standing) -> String {
 /// A step of the plan.
 #[derive(Debug, Serialize)]
 pub(super) struct Step {
-    /// E.g. `10 %`.
+    /// E.g. `10%`.
     share: String,
     /// `done`, `here`, or empty.
     place: &'static str,
@@ -185,7 +185,7 @@ fn thousands(number: f64) -> String {
     text
 }
 
-/// `89.1 % – 90.9 %`; `None` when an end is not known.
+/// `89.1% – 90.9%`; `None` when an end is not known.
 pub(super) fn interval(of: &Judgement) -> Option<String> {
     let (lower, upper) = (of.lower?, of.upper?);
     Some(format!("{} – {}", figure(of.check, lower), figure(of.check, upper)))

@@ -93,7 +93,7 @@ pub enum What {
     Approve,
     /// Order: no more ramp.
     Abort,
-    /// Order: back to 0 %, latched.
+    /// Order: back to 0%, latched.
     Rollback,
     /// Something was wanted and not done, since an operator had spoken meanwhile, or because it made no sense.
     Refused {

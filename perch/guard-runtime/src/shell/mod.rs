@@ -23,7 +23,7 @@ mod tests;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use contract::switch::Share;
+use contract::share::Share;
 
 pub use report::{Report, STATUS_FILE};
 

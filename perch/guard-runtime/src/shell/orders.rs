@@ -1,7 +1,7 @@
 //! What operators and alerts have said since the last look.
 
 use clients::in_words;
-use contract::switch::Share;
+use contract::share::Share;
 use guard::Order;
 use guard::plan::Plan;
 

@@ -4,7 +4,7 @@
 //! there, and what operators have said since. So the guard goes on watching over them, frozen: a breach rolls back, and
 //! only an operator goes on.
 
-use contract::switch::Share;
+use contract::share::Share;
 use guard::Guard;
 use guard::plan::Plan;
 use guard::plan::raw::Raw;

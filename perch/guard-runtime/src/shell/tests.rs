@@ -1,7 +1,7 @@
 //! The shell in a small deployment.
 
 use canary::disk;
-use contract::switch::RUNTIME_KEY;
+use contract::share::RUNTIME_KEY;
 use guard::decision::{Check, Verdict};
 
 use super::*;

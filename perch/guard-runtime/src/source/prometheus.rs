@@ -6,7 +6,6 @@
 
 use clients::prometheus::{Prometheus, Vector};
 use clients::{ClientError, Sample};
-use contract::names;
 use contract::series;
 
 use super::SCRAPED_AT;
@@ -33,7 +32,7 @@ pub async fn samples(prometheus: &Prometheus, doubts: &mut Vec<String>) -> Resul
 fn query() -> String {
     let histogram = histogram();
     let read: Vec<&str> = COUNTERS.into_iter().chain(GAUGES).chain(histogram.iter().map(String::as_str)).collect();
-    let times = [names::INTERCEPTED, series::JUDGED_REQUESTS]
+    let times = [series::INTERCEPTED, series::JUDGED_REQUESTS]
         .map(|series| format!("label_replace(timestamp({series}), \"{MARK}\", \"{SCRAPED_AT}\", \"\", \"\")"));
     format!("{{__name__=~\"{}\"}} or {}", read.join("|"), times.join(" or "))
 }

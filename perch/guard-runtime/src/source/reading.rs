@@ -2,7 +2,7 @@
 
 use clients::Sample;
 use contract::evidence::Evidence;
-use contract::names::{self, Agree, IdentitySource, Outcome, Source};
+use contract::names::{Agree, IdentitySource, Outcome, Source};
 use contract::series;
 use guard::observation::{Items, Observation, Part, SeenModel, SeenShare};
 use stats::moments::Moments;
@@ -11,12 +11,12 @@ use super::totals::Totals;
 
 /// Every counter that is read.
 pub const COUNTERS: [&str; 12] = [
-    names::COMPARE,
-    names::SOURCE,
-    names::FALLBACK,
-    names::PREDICT_REQUESTS,
-    names::OBSERVATION,
-    names::IDENTITY,
+    series::COMPARE,
+    series::SOURCE,
+    series::FALLBACK,
+    series::PREDICT_REQUESTS,
+    series::OBSERVATION,
+    series::IDENTITY,
     series::JUDGED_REQUESTS,
     series::AGREEMENT,
     series::AGREEMENT_SQUARES,
@@ -67,9 +67,9 @@ pub fn observation(
     doubts: Vec<String>,
 ) -> Observation {
     let seen = Seen { samples, totals };
-    let models = seen.counted(names::SOURCE, &[("source", Source::Model.as_str())]);
-    let rules = seen.counted(names::SOURCE, &[("source", Source::Rule.as_str())]);
-    let fallbacks = seen.counted(names::FALLBACK, &[]);
+    let models = seen.counted(series::SOURCE, &[("source", Source::Model.as_str())]);
+    let rules = seen.counted(series::SOURCE, &[("source", Source::Rule.as_str())]);
+    let fallbacks = seen.counted(series::FALLBACK, &[]);
     let canary = models.zip(fallbacks).map(|(models, fallbacks)| Part { all: models + fallbacks, part: fallbacks });
     let latency = |arms: &[&str]| budget_seconds.and_then(|budget| seen.slow(arms, budget));
     Observation {
@@ -81,14 +81,14 @@ pub fn observation(
         assigned: canary.zip(rules).map(|(canary, rules)| {
             // The rules' answers to canary users are among `rules`; users without an identity are in no arm.
             let nobody = [("source", IdentitySource::Missing.as_str())];
-            let unidentified = seen.counted(names::IDENTITY, &nobody).unwrap_or(0.0);
+            let unidentified = seen.counted(series::IDENTITY, &nobody).unwrap_or(0.0);
             let others = (rules - canary.part - unidentified).max(0.0);
             Part { all: canary.all + others, part: canary.all }
         }),
         canary_slow: latency(&["candidate", "fallback"]),
         rule_slow: latency(&["baseline"]),
         dropped: seen.dropped(),
-        unavailable: seen.share_of(names::PREDICT_REQUESTS, &[("available", "False")]),
+        unavailable: seen.share_of(series::PREDICT_REQUESTS, &[("available", "False")]),
         evidence,
         model: seen.model(),
         f1: seen.gauges(series::MODEL_F1).map(|sample| sample.value).min_by(f64::total_cmp),
@@ -127,13 +127,13 @@ impl Seen<'_> {
     }
 
     fn items(&self) -> Option<Items> {
-        let of = |agree: Agree| self.counted(names::COMPARE, &[("agree", agree.as_str())]);
+        let of = |agree: Agree| self.counted(series::COMPARE, &[("agree", agree.as_str())]);
         Some(Items { agree: of(Agree::True)?, differ: of(Agree::False)? })
     }
 
     /// Observations due: neither skipped requests nor those whose client left, which clients could cause at will.
     fn dropped(&self) -> Option<Part> {
-        let of = |outcome: Outcome| self.counted(names::OBSERVATION, &[("outcome", outcome.as_str())]);
+        let of = |outcome: Outcome| self.counted(series::OBSERVATION, &[("outcome", outcome.as_str())]);
         let observed = of(Outcome::Observed)?;
         let dropped: f64 = Outcome::DROPPED.into_iter().filter_map(of).sum();
         Some(Part { all: observed + dropped, part: dropped })

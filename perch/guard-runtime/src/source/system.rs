@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clients::{Admin, ClientError, Prometheus, Scorer, in_words};
 use contract::evidence::Evidence;
-use contract::switch::{RUNTIME_KEY, Share};
+use contract::share::{RUNTIME_KEY, Share};
 use guard::observation::SeenShare;
 
 use super::scrape::Targets;
@@ -114,6 +114,6 @@ mod tests {
         assert_eq!(agreed(&[(&a, ten), (&b, ten)], 2), SeenShare::Is(ten));
         assert_eq!(agreed(&[(&a, ten)], 2), SeenShare::Unknown);
         assert_eq!(agreed(&[], 0), SeenShare::Unknown);
-        assert_eq!(agreed(&[(&a, ten), (&b, five)], 2), SeenShare::Differs("a holds 10 %, b holds 5 %".into()));
+        assert_eq!(agreed(&[(&a, ten), (&b, five)], 2), SeenShare::Differs("a holds 10%, b holds 5%".into()));
     }
 }

@@ -7,7 +7,7 @@ use axum::Router;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post};
-use contract::switch::RUNTIME_KEY;
+use contract::share::RUNTIME_KEY;
 
 /// One gateway.
 pub struct Gateway {

@@ -12,7 +12,7 @@ use axum::routing::{get, post};
 use clients::Scrape;
 use contract::evidence::{self, Clusters, Evidence, Feedback, Users};
 use contract::headers;
-use contract::switch::{BETA_KEY, RUNTIME_KEY, Share};
+use contract::share::{BETA_KEY, RUNTIME_KEY, Share};
 use guard::plan::Plan;
 use guard::plan::raw::Raw;
 use tempfile::TempDir;

@@ -26,7 +26,7 @@ fn tables(alarms: &[Value], delays: &[Value], coverage: &[Value]) -> String {
     out.push_str("|---|---|---|---|---|---|---|\n");
     for row in alarms {
         out.push_str(&format!(
-            "| {} | {} | {:.2} % | {:.1} % | {:.2} % | {:.1} % | {:.0} |\n",
+            "| {} | {} | {:.2}% | {:.1}% | {:.2}% | {:.1}% | {:.0} |\n",
             text(row, "trial"),
             number(row, "rollouts"),
             100.0 * number(row, "false_rollback_rate"),
@@ -40,7 +40,7 @@ fn tables(alarms: &[Value], delays: &[Value], coverage: &[Value]) -> String {
     out.push_str("|---|---|---|---|---|---|---|---|\n");
     for row in delays {
         out.push_str(&format!(
-            "| {} | {} | {:.1} % | {:.0} | {:.0} | {} | {:.0} | {:.2} |\n",
+            "| {} | {} | {:.1}% | {:.0} | {:.0} | {} | {:.0} | {:.2} |\n",
             text(row, "trial"),
             number(row, "trials"),
             100.0 * number(row, "caught"),
@@ -54,7 +54,7 @@ fn tables(alarms: &[Value], delays: &[Value], coverage: &[Value]) -> String {
     out.push_str("\n| interval | streams | covers the truth at every look | at least |\n|---|---|---|---|\n");
     for row in coverage {
         out.push_str(&format!(
-            "| {} | {} | {:.2} % | {:.0} % |\n",
+            "| {} | {} | {:.2}% | {:.0}% |\n",
             text(row, "trial"),
             number(row, "streams"),
             100.0 * number(row, "coverage"),

@@ -1,4 +1,4 @@
-//! How often does an interval ever leave the truth out, looked at all the time? Nominally at most 5 % for both ends
+//! How often does an interval ever leave the truth out, looked at all the time? Nominally at most 5% for both ends
 //! together. And the mean of the evidence against a true hypothesis, which must not exceed 1.
 
 use serde_json::{Value, json};

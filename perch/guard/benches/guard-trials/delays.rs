@@ -1,7 +1,7 @@
 //! Something is wrong: how much does it take to say so, beside the smallest sample that a test of fixed size needs?
 //!
 //! The optimum is a one-sided test (two-sided for the split) of the true value before against the true value after, with
-//! the plan's whole error rate of 1 % and a power of 90 %, looked at once, by someone who knows both values and the
+//! the plan's whole error rate of 1% and a power of 90%, looked at once, by someone who knows both values and the
 //! variances: `n = ((z₀·σ₀ + z₁·σ₁)/δ)²`. The guard knows neither, looks after every few requests, spends only a part of
 //! its error rate on each check, and holds agreement against a baseline that it learnt, less the tolerated drop.
 
@@ -13,7 +13,7 @@ use crate::many::many;
 use crate::rollout::{End, Memory, Outcome, World, run};
 use crate::traffic::{Agreement, Habits};
 
-/// Upper quantiles of the normal distribution: 1 %, 0.5 % and 10 %.
+/// Upper quantiles of the normal distribution: 1%, 0.5% and 10%.
 const Z_ONE_SIDED: f64 = 2.326_347_874;
 const Z_TWO_SIDED: f64 = 2.575_829_304;
 const Z_POWER: f64 = 1.281_551_566;
@@ -73,7 +73,7 @@ pub(crate) fn rows(trials: u64, seed: u64) -> Result<Vec<Value>, String> {
         counts,
     };
     let accept = Trial {
-        name: "accept rate 0.60 -> 0.50 at 50 %",
+        name: "accept rate 0.60 -> 0.50 at 50%",
         unit: "users with feedback",
         // Two arms of equal size: twice the sample of one, whose variance is that of both.
         optimum: 2.0 * fixed(Z_ONE_SIDED, 2.0 * 0.6 * 0.4, 0.6 * 0.4 + 0.5 * 0.5, 0.1),
@@ -84,7 +84,7 @@ pub(crate) fn rows(trials: u64, seed: u64) -> Result<Vec<Value>, String> {
     let (wanted, lost) = (0.5, 0.2);
     let share = wanted * (1.0 - lost) / (1.0 - wanted * lost);
     let ratio = Trial {
-        name: "a fifth of the model arm's events lost at 50 %",
+        name: "a fifth of the model arm's events lost at 50%",
         unit: "users",
         optimum: fixed(Z_TWO_SIDED, wanted * (1.0 - wanted), share * (1.0 - share), wanted - share),
         expected: |end| *end == End::Froze,

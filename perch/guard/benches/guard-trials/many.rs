@@ -43,5 +43,5 @@ fn progress(name: &str, done: u64, count: u64) {
     let mut err = std::io::stderr().lock();
     let end = if std::io::stderr().is_terminal() && done < count { "\r" } else { "\n" };
     // Progress that cannot be shown is no reason to stop.
-    let _ = write!(err, "{name}: {percent} %{end}");
+    let _ = write!(err, "{name}: {percent}%{end}");
 }

@@ -27,7 +27,7 @@ pub(crate) fn print(alarms: &[Value], delays: &[Value], coverage: &[Value]) {
     println!("{:<52} {:>9} {:>10} {:>9} {:>9} {:>9}", "", "rollouts", "rolled back", "frozen", "completed", "requests");
     for row in alarms {
         println!(
-            "{:<52} {:>9} {:>9.2} % {:>7.2} % {:>7.1} % {:>9.0}",
+            "{:<52} {:>9} {:>9.2}% {:>7.2}% {:>7.1}% {:>9.0}",
             text(row, "trial"),
             number(row, "rollouts"),
             100.0 * number(row, "false_rollback_rate"),
@@ -36,11 +36,11 @@ pub(crate) fn print(alarms: &[Value], delays: &[Value], coverage: &[Value]) {
             number(row, "mean_requests"),
         );
     }
-    println!("\nSomething wrong: what it takes to say so, beside a test of fixed size (1 %, power 90 %)");
+    println!("\nSomething wrong: what it takes to say so, beside a test of fixed size (1%, power 90%)");
     println!("{:<52} {:>8} {:>8} {:>8} {:>8} {:>7}", "", "mean", "median", "p90", "optimum", "ratio");
     for row in delays {
         println!(
-            "{:<52} {:>8.0} {:>8.0} {:>8.0} {:>8.0} {:>7.2}  {}, caught {:.1} %",
+            "{:<52} {:>8.0} {:>8.0} {:>8.0} {:>8.0} {:>7.2}  {}, caught {:.1}%",
             text(row, "trial"),
             number(row, "mean"),
             number(row, "median"),
@@ -51,10 +51,10 @@ pub(crate) fn print(alarms: &[Value], delays: &[Value], coverage: &[Value]) {
             100.0 * number(row, "caught"),
         );
     }
-    println!("\nCoverage of each interval, looked at all the time (nominal 95 %)");
+    println!("\nCoverage of each interval, looked at all the time (nominal 95%)");
     for row in coverage {
         println!(
-            "{:<52} {:>8.2} %   mean evidence against the truth {:.3}",
+            "{:<52} {:>8.2}%   mean evidence against the truth {:.3}",
             text(row, "trial"),
             100.0 * number(row, "coverage"),
             number(row, "mean_evidence_against_the_truth"),

@@ -2,7 +2,7 @@
 //! decides is done.
 
 use contract::evidence::{Clusters, Evidence, Feedback, Users, VERSION};
-use contract::switch::Share;
+use contract::share::Share;
 use guard::decision::{Action, Check, Verdict};
 use guard::observation::{Observation, Part, SeenModel, SeenShare};
 use guard::plan::Plan;

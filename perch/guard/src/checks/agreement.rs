@@ -1,6 +1,6 @@
 //! Has agreement fallen?
 //!
-//! Before the first step agreement is learnt at 0 %: its baseline is the lower end of its confidence sequence, so that
+//! Before the first step agreement is learnt at 0%: its baseline is the lower end of its confidence sequence, so that
 //! chance in the baseline cannot roll a ramp back. From then on the threshold is fixed: the baseline less the tolerated
 //! drop, or the floor if that is higher. A breach is evidence that agreement is below the threshold; to advance it must
 //! be shown, on the step's own requests, to be above it.
@@ -170,7 +170,7 @@ impl State {
             // Nothing can be judged, but what agreement is can be said.
             let here = totals.since(*self.shown_from.get_or_insert(totals));
             let bounds = look.in_words && here.count > 0.0;
-            let reason = "no baseline to hold agreement against: start a ramp at 0 %, or give baseline.agreement";
+            let reason = "no baseline to hold agreement against: start a ramp at 0%, or give baseline.agreement";
             return Judgement {
                 value: here.mean(),
                 lower: bounds.then(|| lower_bound(here, GATE_EVIDENCE)),
@@ -288,7 +288,7 @@ mod tests {
             let seen = Observation { items: Some(Items { agree, differ }), ..Observation::default() };
             state.judge(Look { now_ms: 0, share: Some(0.0), in_words: true }, &seen, &rule)
         };
-        assert_eq!((look(0.0, 0.0).value, look(0.0, 0.0).lower), (None, None), "no data is not 0 %");
+        assert_eq!((look(0.0, 0.0).value, look(0.0, 0.0).lower), (None, None), "no data is not 0%");
         for _ in 0..50 {
             look(0.0, 0.0);
         }

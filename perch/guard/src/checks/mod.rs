@@ -32,7 +32,7 @@ pub struct Look {
     pub in_words: bool,
 }
 
-/// Evidence, as a logarithm, that a gate or a shown interval asks for at either end: it errs in 5 % of ramps.
+/// Evidence, as a logarithm, that a gate or a shown interval asks for at either end: it errs in 5% of ramps.
 pub const GATE_EVIDENCE: f64 = 2.995_732_273_553_991;
 
 /// Does a breach of this check roll back?

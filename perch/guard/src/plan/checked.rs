@@ -1,7 +1,7 @@
 //! A plan that keeps the rules.
 
 use contract::series::ANSWER_LATENCY_EDGES;
-use contract::switch::Share;
+use contract::share::Share;
 
 use super::Duration;
 use super::raw::{Raw, RawOnBreach, RawStep};
@@ -49,7 +49,7 @@ pub struct Step {
     pub manual: bool,
 }
 
-/// The time at 0 %.
+/// The time at 0%.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Baseline {
     /// Given agreement, 0..1, instead of a learnt one.
@@ -63,7 +63,7 @@ pub struct Baseline {
 /// What a breach does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnBreach {
-    /// Back to 0 %, latched.
+    /// Back to 0%, latched.
     Rollback,
     /// Stay.
     Hold,
@@ -305,14 +305,14 @@ fn share(field: &str, value: f64) -> Result<f64, PlanError> {
     if (0.0..1.0).contains(&value) {
         return Ok(value);
     }
-    Err(rule(field, value, "it must be a share from 0 up to 1, not a percentage: write 0.05 for 5 %"))
+    Err(rule(field, value, "it must be a share from 0 up to 1, not a percentage: write 0.05 for 5%"))
 }
 
 fn open_share(field: &str, value: f64) -> Result<f64, PlanError> {
     if value > 0.0 && value < 1.0 {
         return Ok(value);
     }
-    Err(rule(field, value, "it must be a share between 0 and 1, not a percentage: write 0.05 for 5 %"))
+    Err(rule(field, value, "it must be a share between 0 and 1, not a percentage: write 0.05 for 5%"))
 }
 
 fn at_least(field: &str, value: f64, least: f64) -> Result<f64, PlanError> {
@@ -355,7 +355,7 @@ mod tests {
     fn the_shortest_plan_is_the_seeds_ramp() {
         let plan = Plan::parse("").unwrap();
         let shares: Vec<String> = plan.steps.iter().map(|step| step.share.to_string()).collect();
-        assert_eq!(shares, ["1 %", "5 %", "10 %", "25 %", "50 %", "100 %"]);
+        assert_eq!(shares, ["1%", "5%", "10%", "25%", "50%", "100%"]);
         assert_eq!(plan.steps[0].minimum_ms, 172_800_000);
         assert_eq!(Plan::parse("{}").unwrap(), plan);
     }

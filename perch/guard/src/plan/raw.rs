@@ -78,7 +78,7 @@ pub struct RawFullStep {
     pub manual: bool,
 }
 
-/// The time at 0 % before the first step, when agreement is learnt.
+/// The time at 0% before the first step, when agreement is learnt.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawBaseline {
@@ -100,7 +100,7 @@ impl Default for RawBaseline {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RawOnBreach {
-    /// Back to 0 %.
+    /// Back to 0%.
     Rollback,
     /// Stay where it is.
     Hold,

@@ -1,6 +1,6 @@
 //! From judgements to an action, in the order of precedence of [`crate`].
 
-use contract::switch::Share;
+use contract::share::Share;
 
 use super::super::checks::rolls_back;
 use super::super::decision::{Action, Check, Judgement, Verdict};
@@ -25,7 +25,7 @@ impl Guard {
         }
         if let Some(stop) = &self.state.latched {
             reasons.push(format!("rolled back {} ago: {}", span(now_ms.saturating_sub(stop.at_ms)), stop.reason));
-            // Until the gateways have confirmed 0 %, also when they differ or one cannot be reached.
+            // Until the gateways have confirmed 0%, also when they differ or one cannot be reached.
             let done = self.state.expected == Some(Share::OFF);
             return if done { hold } else { (Action::Rollback, Some(Share::OFF)) };
         }

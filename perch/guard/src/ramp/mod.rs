@@ -8,7 +8,7 @@ mod tests;
 pub use orders::{Order, OrderError};
 
 use contract::evidence::Evidence;
-use contract::switch::Share;
+use contract::share::Share;
 
 use super::checks::Look;
 use super::checks::rate::Limit;

@@ -1,6 +1,6 @@
 //! An operator's word to the guard.
 
-use contract::switch::Share;
+use contract::share::Share;
 
 use super::super::observation::Observation;
 use super::super::plan::Plan;
@@ -10,25 +10,25 @@ use super::Guard;
 /// An operator's word.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Order {
-    /// Start a ramp with this plan, from 0 %.
+    /// Start a ramp with this plan, from 0%.
     Start(Box<Plan>),
     /// Do not act until resumed.
     Pause(String),
-    /// Go on: after a pause with the share that is there, after a freeze with a fresh step, after a rollback from 0 %.
+    /// Go on: after a pause with the share that is there, after a freeze with a fresh step, after a rollback from 0%.
     Resume,
     /// Let the ramp leave a step that waits for a human.
     Approve,
     /// No more ramp: watch only. The share stays.
     Abort(String),
-    /// Back to 0 %, latched.
+    /// Back to 0%, latched.
     Rollback(String),
 }
 
 /// An order that cannot be carried out now.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OrderError {
-    /// A ramp starts from 0 %.
-    #[error("a ramp starts from 0 %, but the share is {0}: set it to 0 first")]
+    /// A ramp starts from 0%.
+    #[error("a ramp starts from 0%, but the share is {0}: set it to 0 first")]
     NotAtZero(Share),
     /// Nothing is known of the gateways yet.
     #[error("the gateways' share is not known yet: try again when they can be reached")]

@@ -1,5 +1,5 @@
 use contract::evidence::{Clusters, Evidence, Feedback, Users, VERSION as EVIDENCE_VERSION};
-use contract::switch::Share;
+use contract::share::Share;
 use stats::moments::Moments;
 
 use super::super::decision::{Action, Check, Decision, Verdict};
@@ -165,7 +165,7 @@ fn a_drop_in_agreement_rolls_back_with_value_bound_threshold_and_sample() {
     assert!(judgement.value.unwrap() < 0.81);
     assert!(judgement.upper.unwrap() < judgement.threshold.unwrap());
     assert!(judgement.sample > 100.0);
-    assert!(decision.reasons[0].starts_with("agreement has fallen: 80.0 % of"), "{:?}", decision.reasons);
+    assert!(decision.reasons[0].starts_with("agreement has fallen: 80.0% of"), "{:?}", decision.reasons);
 }
 
 #[test]
@@ -259,7 +259,7 @@ fn a_change_by_hand_pauses_and_a_breach_is_told_but_not_acted_on() {
     }
     assert_eq!(world.share, Share::percent(20), "the last human word holds");
     let reasons = world.look().reasons;
-    assert!(reasons[0].contains("by hand from 10 % to 20 %"), "{reasons:?}");
+    assert!(reasons[0].contains("by hand from 10% to 20%"), "{reasons:?}");
     assert!(reasons[1].starts_with("would act: agreement has fallen"), "{reasons:?}");
     world.order(Order::Resume).unwrap();
     assert_eq!(world.until_moved(50).action, Action::Rollback);

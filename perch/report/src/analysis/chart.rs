@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::markup::escape;
+use contract::percent::Percent;
 use super::report::{Accept, Choices, Estimate, Report};
 
 /// Width of every chart, in its own units; the page scales it.
@@ -38,7 +39,7 @@ fn rect(out: &mut String, (x, y): (f64, f64), (width, height): (f64, f64), class
     );
 }
 
-/// Accept rates as points with their intervals, on one axis from 0 to 100 %.
+/// Accept rates as points with their intervals, on one axis from 0 to 100%.
 pub(super) fn accept(report: &Report) -> String {
     let mut out = String::new();
     let end = WIDTH - 60.0;
@@ -48,7 +49,7 @@ pub(super) fn accept(report: &Report) -> String {
     for tick in 0..=4 {
         let share = f64::from(tick) / 4.0;
         let _ = write!(out, "<line x1=\"{0:.1}\" x2=\"{0:.1}\" y1=\"6\" y2=\"{bottom:.1}\" class=\"grid\"/>", x(share));
-        text(&mut out, x(share), bottom + 16.0, "tick middle", &format!("{:.0} %", share * 100.0));
+        text(&mut out, x(share), bottom + 16.0, "tick middle", &format!("{:.0}", Percent(share)));
     }
     let mut y = 22.0;
     for (name, accept) in lines {
@@ -61,7 +62,7 @@ pub(super) fn accept(report: &Report) -> String {
             y += LINE;
         }
     }
-    svg("Accept rates by source with 95 % intervals", bottom + 24.0, &out)
+    svg("Accept rates by source with 95% intervals", bottom + 24.0, &out)
 }
 
 fn whisker(out: &mut String, estimate: Estimate, x: impl Fn(f64) -> f64, y: f64, class: &str) {
@@ -73,7 +74,7 @@ fn whisker(out: &mut String, estimate: Estimate, x: impl Fn(f64) -> f64, y: f64,
         x(high)
     );
     let _ = write!(out, "<circle cx=\"{:.1}\" cy=\"{y:.1}\" r=\"6\" class=\"{class}\"/>", x(estimate.value));
-    text(out, x(high) + 10.0, y + 4.0, "tick", &format!("{:.1} %", estimate.value * 100.0));
+    text(out, x(high) + 10.0, y + 4.0, "tick", &format!("{:.1}", Percent(estimate.value)));
 }
 
 /// What the rules say (down) against what the model says (across), darker for more.

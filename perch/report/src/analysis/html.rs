@@ -1,6 +1,7 @@
 //! The figures as one page that needs nothing else: no script, no font, no picture from anywhere.
 
 use super::markup::escape;
+use contract::percent::Percent;
 use super::report::{Accept, Report};
 use super::{chart, text};
 
@@ -34,7 +35,7 @@ pub fn render(report: &Report) -> String {
          <meta name=\"color-scheme\" content=\"light dark\"><title>Perch: rules and model compared</title>\
          <style>{STYLE}</style></head><body><main><h1>Rules and model compared</h1><p>{}</p>\
          <dl class=\"tiles\">{tiles}</dl><p class=\"{}\">Sample ratio: {}</p>{sections}\
-         <footer>Intervals are at 95 %, users or groups of users being the units. Kappa's variance: Fleiss, Cohen &amp; \
+         <footer>Intervals are at 95%, users or groups of users being the units. Kappa's variance: Fleiss, Cohen &amp; \
          Everitt 1969, times the design effect of agreement. Rates: Deng, Knoblich &amp; Lu 2018.</footer>\
          </main></body></html>\n",
         escape(&text::span(report)),
@@ -66,7 +67,7 @@ fn pairs(report: &Report) -> String {
             .samples
             .iter()
             .map(|sample| {
-                let sure = sample.model_confidence.map(|sure| format!(" at {:.0} %", sure * 100.0)).unwrap_or_default();
+                let sure = sample.model_confidence.map(|sure| format!(" at {:.0}", Percent(sure))).unwrap_or_default();
                 format!("{} ({} answered, model {}{sure})", sample.item, sample.served.as_str(), sample.model_version)
             })
             .collect();
@@ -74,7 +75,7 @@ fn pairs(report: &Report) -> String {
             pair.rule.clone(),
             pair.model.clone(),
             pair.items.to_string(),
-            format!("{:.1} %", pair.share * 100.0),
+            format!("{:.1}", Percent(pair.share)),
             text::taken(pair.taken),
             samples.join("; "),
         ]

@@ -1,6 +1,6 @@
 //! The figures of an analysis.
 //!
-//! Two kinds of intervals, both at 95 %. `interval` is that of one look, as a report takes it: the estimate ± 1.96 of its
+//! Two kinds of intervals, both at 95%. `interval` is that of one look, as a report takes it: the estimate ± 1.96 of its
 //! standard errors, users (or groups of users) being the units ([`stats::clusters`]). `always` holds however often
 //! one looks ([`stats::normal`], [`stats::ratio`]), and is wider: use it when the analysis is run again and
 //! again until it says something.
@@ -15,11 +15,11 @@ use stats::clusters::{Difference, Rate, rate};
 use stats::kappa;
 use stats::ratio::{self, Split};
 
-/// Standard errors of a 95 % interval.
+/// Standard errors of a 95% interval.
 const Z: f64 = 1.959_964;
-/// `ln(1/α)` for either end of an interval of 95 %.
+/// `ln(1/α)` for either end of an interval of 95%.
 const REQUIRED: f64 = 3.688_879;
-/// `ln(1/α)`, α = 1 %, from which on a split is a mismatch.
+/// `ln(1/α)`, α = 1%, from which on a split is a mismatch.
 const MISMATCH: f64 = 4.605_170;
 /// Size of a difference in accept rates that matters, for the bounds that always hold.
 const PRIOR: f64 = 0.05;
@@ -32,7 +32,7 @@ const SAMPLES: usize = 3;
 pub struct Estimate {
     /// The figure.
     pub value: f64,
-    /// Lower and upper end, at 95 % for one look.
+    /// Lower and upper end, at 95% for one look.
     pub interval: [f64; 2],
     /// Users, or groups of users, behind it.
     pub units: f64,
@@ -43,9 +43,9 @@ pub struct Estimate {
 pub struct Effect {
     /// The difference.
     pub value: f64,
-    /// At 95 % for one look.
+    /// At 95% for one look.
     pub interval: [f64; 2],
-    /// At 95 % however often one looks.
+    /// At 95% however often one looks.
     pub always: [f64; 2],
 }
 
@@ -73,7 +73,7 @@ pub struct Ratio {
     pub always: [f64; 2],
     /// Users counted on the rules' and on the model's side.
     pub users: [u64; 2],
-    /// The split cannot be chance (1 %): nothing that compares the two sides means anything.
+    /// The split cannot be chance (1%): nothing that compares the two sides means anything.
     pub mismatch: bool,
 }
 

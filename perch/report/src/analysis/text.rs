@@ -1,6 +1,7 @@
 //! The figures as tables for a terminal.
 
 use contract::names::Cohort;
+use contract::percent::Percent;
 
 use super::report::{Accept, Choices, Estimate, Report};
 
@@ -73,7 +74,7 @@ fn by_label(report: &Report, bold: &impl Fn(&str) -> String, out: &mut String) {
         let samples = if samples.is_empty() { String::new() } else { format!("  e.g. {}", samples.join(", ")) };
         let (rule, model) = (short(&pair.rule), short(&pair.model));
         let (share, taken) = (pair.share * 100.0, taken(pair.taken));
-        line(out, format!("{rule:<20} {model:<20} {:>8} {share:>5.1} %  {taken}{samples}", pair.items));
+        line(out, format!("{rule:<20} {model:<20} {:>8} {share:>6.1}%  {taken}{samples}", pair.items));
     }
     more(report.disagreements.len(), "pair", out);
 }
@@ -91,13 +92,13 @@ pub(super) fn span(report: &Report) -> String {
     if names.is_empty() { length } else { format!("{length}, without cohort {}", names.join(", ")) }
 }
 
-/// A share with its interval: `86.1 % [85.0, 87.2]`.
+/// A share with its interval: `86.1% [85.0, 87.2]`.
 #[must_use]
 pub fn percent(estimate: Option<Estimate>) -> String {
     estimate.map_or_else(
         || "no data".to_owned(),
         |Estimate { value, interval: [low, high], .. }| {
-            format!("{:.1} % [{:.1}, {:.1}]", value * 100.0, low * 100.0, high * 100.0)
+            format!("{:.1} [{:.1}, {:.1}]", Percent(value), low * 100.0, high * 100.0)
         },
     )
 }
@@ -114,9 +115,9 @@ pub(super) fn ratio(report: &Report) -> String {
     let [rule, model] = ratio.users;
     let verdict = if ratio.mismatch { "MISMATCH: the sides cannot be compared" } else { "as wanted" };
     format!(
-        "{verdict}: {:.2} % of users on the model, {:.2} % wanted ({model} and {rule} users)",
-        ratio.seen * 100.0,
-        ratio.wanted * 100.0
+        "{verdict}: {:.2} of users on the model, {:.2} wanted ({model} and {rule} users)",
+        Percent(ratio.seen),
+        Percent(ratio.wanted)
     )
 }
 
@@ -215,6 +216,6 @@ mod tests {
         };
         let text = render(&Report::of(empty, Some(0.1)), str::to_owned);
         assert!(text.contains("agreement      no data") && text.contains("kappa          no data"), "{text}");
-        assert!(!text.contains("0.0 %") && !text.contains("NaN"), "{text}");
+        assert!(!text.contains("0.0%") && !text.contains("NaN"), "{text}");
     }
 }

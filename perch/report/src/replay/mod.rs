@@ -10,9 +10,9 @@ mod unpack;
 use std::collections::{BTreeMap, HashMap};
 
 use contract::analysis::{self, Analysis, Pair, Sample};
-use contract::answer::{AnswerSchema, Item};
 use contract::evidence::{Clusters, Feedback};
 use contract::names::Arm;
+use contract::response::{Item, ResponseSchema};
 use serde::Serialize;
 
 /// Samples kept.
@@ -51,7 +51,7 @@ impl Counts {
 
 impl Tally {
     /// Adds a request's two answers.
-    pub fn add(&mut self, user: Option<&str>, rules: &[Item], model: &[Item], schema: &AnswerSchema) {
+    pub fn add(&mut self, user: Option<&str>, rules: &[Item], model: &[Item], schema: &ResponseSchema) {
         self.counts.answered += 1;
         let said: HashMap<&str, &Item> = model.iter().map(|item| (item.id.as_str(), item)).collect();
         let (mut judged, mut agreed, mut paired) = (0, 0, 0);
@@ -152,7 +152,7 @@ mod tests {
         let rules = [item("1", Some("coffee")), item("2", Some("unknown")), item("3", Some("travel")), item("4", None)];
         let model =
             [item("3", Some("pets")), item("1", Some("coffee")), item("2", Some("fees")), item("9", Some("fees"))];
-        tally.add(Some("ann"), &rules, &model, &AnswerSchema::default());
+        tally.add(Some("ann"), &rules, &model, &ResponseSchema::default());
         tally.failed("model: 503".into());
         let report = Report::of(tally.analysis(1, 2), None);
         assert_eq!(report.items, Items { agree: 1, differ: 1, only_model: 1, only_rule: 0, neither: 0 });
@@ -167,7 +167,7 @@ mod tests {
             for at in 0..400 {
                 let label = if at % 2 == 0 { "coffee" } else { "travel" };
                 let rules = [item("1", Some(label))];
-                tally.add(Some(&user(at)), &rules, &[item("1", Some("coffee"))], &AnswerSchema::default());
+                tally.add(Some(&user(at)), &rules, &[item("1", Some("coffee"))], &ResponseSchema::default());
             }
             let [low, high] = Report::of(tally.analysis(1, 2), None).agreement.unwrap().interval;
             high - low

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use contract::answer::{self, AnswerSchema, Item};
+use contract::response::{self, Item, ResponseSchema};
 use reqwest::Client;
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_ENCODING};
 
@@ -17,7 +17,7 @@ pub struct Sides {
     http: Client,
     rules: String,
     model: String,
-    schema: AnswerSchema,
+    schema: ResponseSchema,
 }
 
 impl Sides {
@@ -25,14 +25,14 @@ impl Sides {
     ///
     /// # Errors
     /// When no HTTP client can be made.
-    pub fn new(rules: &str, model: &str, deadline: Duration, schema: AnswerSchema) -> Result<Self, reqwest::Error> {
+    pub fn new(rules: &str, model: &str, deadline: Duration, schema: ResponseSchema) -> Result<Self, reqwest::Error> {
         let http = Client::builder().timeout(deadline).no_proxy().build()?;
         Ok(Self { http, rules: rules.to_owned(), model: model.to_owned(), schema })
     }
 
     /// How answers are read.
     #[must_use]
-    pub const fn schema(&self) -> &AnswerSchema {
+    pub const fn schema(&self) -> &ResponseSchema {
         &self.schema
     }
 
@@ -66,7 +66,7 @@ impl Sides {
             body.extend_from_slice(&chunk);
         }
         let body = unpack::unpack(body, &encodings.join(","), MOST_BYTES).await.map_err(|fault| fault.to_string())?;
-        answer::read(&body, &self.schema).map_err(|fault| fault.to_string())
+        response::read(&body, &self.schema).map_err(|fault| fault.to_string())
     }
 }
 

@@ -1,12 +1,12 @@
-//! The last act: the guard takes a good model to 100 %, and a bad one back to 0.
+//! The last act: the guard takes a good model to 100%, and a bad one back to 0.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use contract::names;
 use contract::ports::Part;
-use contract::switch::Share;
+use contract::series;
+use contract::share::Share;
 use serde_json::Value;
 use stack::Stack;
 
@@ -35,14 +35,14 @@ const WARM_ROUNDS: u32 = 12;
 const WARM_ENOUGH: f64 = 0.02;
 
 const NO_ERRORS: &str = "no client met an error";
-const UP: &str = "the guard takes a good model to 100 %";
+const UP: &str = "the guard takes a good model to 100%";
 const BACK: &str = "the guard stops a model with two labels swapped, and sets the share back to 0";
 
 /// Two ramps under the traffic of `traffic`, whose rounds should be short: the guard is looked at between them.
 pub(crate) async fn act(stack: &Stack, traffic: &Traffic, promises: &mut Promises) -> anyhow::Result<()> {
     let guard = Guard::of(stack);
     warm(stack, traffic).await?;
-    say!("\nA ramp that the guard drives, 10 → 50 → 100 %, with times for a demo");
+    say!("\nA ramp that the guard drives, 10 → 50 → 100%, with times for a demo");
     guard.start("a good model", "baseline: {minimum_time: 6s, minimum_requests: 1000}").await?;
     let good =
         guard.watch(stack, traffic, promises, |seen| seen.share == Some(1.0) && seen.agreement.is_some()).await?;
@@ -91,8 +91,8 @@ struct Asked {
 impl Asked {
     async fn read(stack: &Stack) -> anyhow::Result<Self> {
         let scrape = stack.scrape().await?;
-        let in_vain = scrape.sum(names::PREDICT_REQUESTS, &[("available", "False")]);
-        Ok(Self { all: scrape.sum(names::PREDICT_REQUESTS, &[]), in_vain })
+        let in_vain = scrape.sum(series::PREDICT_REQUESTS, &[("available", "False")]);
+        Ok(Self { all: scrape.sum(series::PREDICT_REQUESTS, &[]), in_vain })
     }
 }
 
@@ -233,7 +233,7 @@ impl Seen {
     }
 
     pub(crate) fn words(&self) -> String {
-        let share = self.share.map_or_else(|| "unknown".to_owned(), |share| format!("{} %", share * 100.0));
+        let share = self.share.map_or_else(|| "unknown".to_owned(), |share| format!("{}%", share * 100.0));
         format!("share {share}, {}", self.stopped.as_deref().unwrap_or("not stopped"))
     }
 }
@@ -248,13 +248,13 @@ mod tests {
         let seen = Seen::of(&json!({
             "report": {
                 "share": 0.5, "latched": null, "frozen": null,
-                "decision": {"judgements": [{"check": "agreement", "value": 0.8, "reason": "80 % of 900 requests"}]},
+                "decision": {"judgements": [{"check": "agreement", "value": 0.8, "reason": "80% of 900 requests"}]},
             },
             "last_change": {"number": 3, "what": "set", "from": "10", "to": "50", "reason": "every check passes"},
         }));
         assert_eq!((seen.share, seen.stopped.as_deref()), (Some(0.5), None));
-        assert_eq!(seen.agreement, Some(Judged { value: 0.8, reason: "80 % of 900 requests".to_owned() }));
-        assert_eq!(seen.last_change, Some((3, "50 %: every check passes".to_owned())));
+        assert_eq!(seen.agreement, Some(Judged { value: 0.8, reason: "80% of 900 requests".to_owned() }));
+        assert_eq!(seen.last_change, Some((3, "50%: every check passes".to_owned())));
         let stopped = Seen::of(&json!({"report": {"latched": {"at_ms": 1, "reason": "agreement has fallen"}}}));
         assert_eq!(stopped.stopped.as_deref(), Some("agreement has fallen"));
         let early = json!({"check": "agreement", "value": null, "reason": "no judged request at this step yet"});

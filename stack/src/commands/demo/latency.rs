@@ -1,5 +1,5 @@
 //! What Perch costs a client whom it leaves on the rules: the same request direct to the backend, through an Envoy without
-//! Perch, and through the gateway at 0 %, in turns, one at a time.
+//! Perch, and through the gateway at 0%, in turns, one at a time.
 
 use contract::ports::Part;
 use stack::Stack;

@@ -128,7 +128,7 @@ impl Traffic {
         if status != reqwest::StatusCode::OK {
             return Err(format!("status {status}"));
         }
-        let items = contract::answer::read(&bytes, &contract::answer::AnswerSchema::default())
+        let items = contract::response::read(&bytes, &contract::response::ResponseSchema::default())
             .map_err(|fault| fault.to_string())?;
         if items.len() != ids.len() {
             return Err(format!("{} items for {} transactions", items.len(), ids.len()));
@@ -164,7 +164,7 @@ fn progress(label: &str, done: u32, total: u32) {
         return;
     }
     let percent = u64::from(done) * 100 / u64::from(total.max(1));
-    eprint!("\r\x1b[K  {label} {percent} %");
+    eprint!("\r\x1b[K  {label} {percent}%");
     if done == total {
         eprint!("\r\x1b[K");
     }

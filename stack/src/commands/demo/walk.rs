@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use contract::ports::Part;
-use contract::switch::Share;
+use contract::share::Share;
 use stack::Stack;
 
 use super::counts::{self, Counts, nonzero};
@@ -87,7 +87,7 @@ impl Walk {
 
     /// To 0 at once.
     pub(crate) async fn roll_back(&mut self, stack: &Stack, promises: &mut Promises) -> anyhow::Result<()> {
-        say!("\nRollback to 0 %");
+        say!("\nRollback to 0%");
         set_share(stack, Share::OFF).await?;
         self.counts = counts::settled(stack).await?;
         let replies = self.traffic.drive(&stack.gateway_url(), "sending", async |_| Ok(())).await?;
@@ -107,7 +107,7 @@ impl Walk {
         let wavering = tally.wavering();
 
         say!(
-            "  share               wanted {share}, seen {:.2} % ({} of {users} users)",
+            "  share               wanted {share}, seen {:.2}% ({} of {users} users)",
             seen * 100.0,
             tally.inside.len()
         );
@@ -131,10 +131,10 @@ impl Walk {
         promises.check(NO_ERRORS, tally.failed() == 0, listed(&tally.errors));
         promises.check(ONE_ARM, wavering == 0, format!("{wavering} users changed side at {share}"));
         promises.check(FORETOLD, surprises == 0, format!("{surprises} users at {share}"));
-        // Four standard deviations of a draw of that many users, exact at 0 and at 100 %.
+        // Four standard deviations of a draw of that many users, exact at 0 and at 100%.
         let wanted = share.fraction();
         let slack = 4.0 * (wanted * (1.0 - wanted) / users).sqrt();
-        promises.check(NEAR, (seen - wanted).abs() <= slack, format!("{:.2} % at {share}", seen * 100.0));
+        promises.check(NEAR, (seen - wanted).abs() <= slack, format!("{:.2}% at {share}", seen * 100.0));
         let balanced = counted.imbalance().is_none() && counted.intercepted == tally.requests as f64;
         let evidence =
             counted.imbalance().unwrap_or_else(|| format!("{} sent, {} counted", tally.requests, counted.intercepted));

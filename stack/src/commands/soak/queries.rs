@@ -84,7 +84,7 @@ impl Windows {
             ("availability, 5 min", first(&ask(stack, AVAILABILITY).await?), self.now("availability")),
         ] {
             let words =
-                |value: Option<f64>| value.map_or("no data".to_owned(), |value| format!("{:.2} %", 100.0 * value));
+                |value: Option<f64>| value.map_or("no data".to_owned(), |value| format!("{:.2}%", 100.0 * value));
             say!("  {what:<28} {:>8}  status {:>8}", words(query), words(status));
             let same = query.zip(status).is_some_and(|(query, status)| (query - status).abs() <= TOLERATED);
             promises.check(SAME, same, format!("{what}: {} and {}", words(query), words(status)));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, Weak};
 
-use contract::switch::{BETA_KEY, OBSERVE_KEY, RUNTIME_KEY};
+use contract::share::{BETA_KEY, OBSERVE_KEY, RUNTIME_KEY};
 
 use super::no_failure;
 use super::state::{

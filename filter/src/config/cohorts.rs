@@ -1,23 +1,24 @@
 //! The rules of `cohorts`.
 
 use contract::bucket::Bucket;
+use contract::cohorts::{Cohorts as RawCohorts, Member};
 use contract::headers;
 
-use super::checked::{ConfigError, fault};
-use super::{raw, rules};
+use super::error::{ConfigError, fault};
+use super::tokens::{claim_property, is_token};
 use crate::decision::cohort::{Cohorts, Members};
 
-/// Most ways to name a cohort's users, and values of each: they are looked through on every request.
+/// Most entries of a cohort, and most values of an entry: each is compared on every request.
 const MAX_MEMBERS: usize = 16;
 const MAX_VALUES: usize = 64;
 /// Most pseudonyms of a cohort: eight bytes each in every worker.
 const MAX_PSEUDONYMS: usize = 10_000;
 
-pub(super) fn cohorts(raw: raw::Cohorts) -> Result<Cohorts, ConfigError> {
+pub(super) fn check(raw: RawCohorts) -> Result<Cohorts, ConfigError> {
     Ok(Cohorts { beta: members("beta", raw.beta)?, opt_out: members("opt_out", raw.opt_out)? })
 }
 
-fn members(cohort: &str, raw: Vec<raw::Member>) -> Result<Members, ConfigError> {
+fn members(cohort: &str, raw: Vec<Member>) -> Result<Members, ConfigError> {
     if raw.len() > MAX_MEMBERS {
         let rule = format!("may have at most {MAX_MEMBERS} entries and has {}", raw.len());
         return fault(format!("cohorts.{cohort}"), rule, "name a group of users by one header or claim");
@@ -26,31 +27,35 @@ fn members(cohort: &str, raw: Vec<raw::Member>) -> Result<Members, ConfigError> 
     for (at, member) in raw.into_iter().enumerate() {
         let field = |name: &str| format!("cohorts.{cohort}[{at}].{name}");
         match member {
-            raw::Member::Header { name, values } => {
+            Member::Header { name, values } => {
                 let name = name.to_ascii_lowercase();
-                if !rules::token(&name) || name.starts_with(headers::PREFIX) {
-                    let rule = format!("is {name:?}, which no authentication sets");
-                    return fault(field("header"), rule, "name the header that yours sets, e.g. \"x-user-group\"");
+                if !is_token(&name) || name.starts_with(headers::PREFIX) {
+                    let rule = format!("is {name:?}, which is not a header that an authentication can set");
+                    return fault(
+                        field("header"),
+                        rule,
+                        "give the name of a header that yours sets, e.g. \"x-user-group\"",
+                    );
                 }
-                members.headers.push((name, checked(&field("values"), values)?));
+                members.headers.push((name, values_of(&field("values"), values)?));
             }
-            raw::Member::Jwt { payload, claim, values } => {
-                if [&payload, &claim].iter().any(|part| part.is_empty() || part.contains('\0')) {
+            Member::Jwt { payload, claim, values } => {
+                let Some(property) = claim_property(&payload, &claim) else {
                     return fault(
                         field("jwt"),
                         "must name payload and claim",
                         r#"e.g. {"payload": "jwt_payload", "claim": "group", "values": ["staff"]}"#,
                     );
-                }
-                members.claims.push((rules::claim_at(&payload, &claim), checked(&field("values"), values)?));
+                };
+                members.claims.push((property, values_of(&field("values"), values)?));
             }
-            raw::Member::Pseudonyms(names) => {
+            Member::Pseudonyms(names) => {
                 for (place, name) in names.iter().enumerate() {
                     let Ok(bucket) = name.parse::<Bucket>() else {
-                        // Not repeated: who writes a user's name here by mistake does not want it in a log.
+                        // Not repeated: it may be a user's name, which must not reach the log.
                         return fault(
                             field(&format!("pseudonyms[{place}]")),
-                            "is no pseudonym of 16 lowercase hex digits",
+                            "is not a pseudonym of 16 lowercase hex digits",
                             "take it from `perch canary explain USER`",
                         );
                     };
@@ -67,7 +72,7 @@ fn members(cohort: &str, raw: Vec<raw::Member>) -> Result<Members, ConfigError> 
     Ok(members)
 }
 
-fn checked(field: &str, values: Vec<String>) -> Result<Vec<String>, ConfigError> {
+fn values_of(field: &str, values: Vec<String>) -> Result<Vec<String>, ConfigError> {
     if values.is_empty() || values.len() > MAX_VALUES || values.iter().any(String::is_empty) {
         return fault(field, format!("must be 1 to {MAX_VALUES} texts that are not empty"), "e.g. [\"staff\"]");
     }
