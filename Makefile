@@ -71,7 +71,7 @@ data: ## Demo transactions, if there are none
 	@mkdir -p .perch/data
 	$(BIN)/rules-backend seed
 model: ## A model, if there is none of today's feature schema
-	@wanted=$$(sed -n 's/^pub const VERSION: u32 = \([0-9]*\);/\1/p' shadow-scorer/src/features/schema.rs); \
+	@wanted=$$(sed -n 's/^pub const VERSION: u32 = \([0-9]*\);/\1/p' examples/suggestions/src/features/schema.rs); \
 	champion=$$(cat models/registry/champion 2>/dev/null || true); \
 	schema=$$(sed -n '/"feature_schema"/,/}/s/.*"version": \([0-9]*\).*/\1/p' "models/registry/$$champion/manifest.json" 2>/dev/null || true); \
 	if [ "$$schema" = "$$wanted" ]; then echo "the model is $$champion"; \
@@ -101,7 +101,7 @@ test-models: ## The training's own tests
 test-rust: ## Unit, property and end-to-end tests, on SQLite and PostgreSQL and with both of the filter's modules, with a model that is trained if there is none
 	setup/run training postgres
 	$(MAKE) build model PROFILE=dev
-	setup/build-filter drill
+	setup/build-filter fault-injection
 	cargo test --locked --workspace --no-run
 	shadow-scorer/tests/with-postgres cargo test --locked --workspace
 	PERCH_FILTER=$(CURDIR)/target/libperch_filter.so shadow-scorer/tests/with-postgres cargo test --locked --workspace --test e2e

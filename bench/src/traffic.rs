@@ -62,8 +62,8 @@ impl Kind {
 }
 
 fn item(id: usize) -> Value {
-    let labels = contract::names::SPENDING_LABELS;
-    let label = labels.get(id % labels.len()).copied().unwrap_or("groceries");
+    let labels = &*stack::plugin::LABELS;
+    let label = labels.get(id % labels.len().max(1)).map_or("groceries", String::as_str);
     json!({ "txn_id": id.to_string(), "candidates": [{ "label": label, "confidence": 0.79 }] })
 }
 
@@ -140,9 +140,9 @@ mod tests {
             let exchanges = Kind { bytes, items: 1, work_ms: 0 }.exchanges();
             assert!(exchanges.iter().all(|exchange| exchange.body.len() == bytes && exchange.answer.len() == bytes));
         }
-        let schema = contract::answer::AnswerSchema::default();
+        let schema = contract::response::ResponseSchema::default();
         let exchanges = Kind { bytes: 1024, items: 100, work_ms: 0 }.exchanges();
-        let read = exchanges.first().map(|exchange| contract::answer::read(&exchange.answer, &schema));
+        let read = exchanges.first().map(|exchange| contract::response::read(&exchange.answer, &schema));
         assert_eq!(read.and_then(Result::ok).map(|items| items.len()), Some(100));
     }
 }

@@ -4,16 +4,15 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use clients::{Admin, Scrape};
 use contract::bucket::{Bucket, Salt};
 use contract::ports::Part;
-use contract::switch::{self, Share};
+use contract::share::{self, Share};
 
-use crate::admin::Admin;
 use crate::builder::Side;
 use crate::error::Error;
 use crate::parts;
 use crate::place::Place;
-use crate::scrape::Scrape;
 use crate::stack::Stack;
 
 impl Stack {
@@ -89,7 +88,7 @@ impl Stack {
     /// # Errors
     /// When Envoy does not take it.
     pub async fn set_share(&self, share: Share) -> Result<(), Error> {
-        self.admin.set_runtime(switch::RUNTIME_KEY, &share.to_runtime()).await
+        Ok(self.admin.set_runtime(share::RUNTIME_KEY, &share.to_runtime()).await?)
     }
 
     /// The share that Envoy holds; `None` for a value that is no share, which Envoy treats as off.
@@ -97,7 +96,7 @@ impl Stack {
     /// # Errors
     /// When Envoy does not answer.
     pub async fn share(&self) -> Result<Option<Share>, Error> {
-        Ok(self.admin.runtime(switch::RUNTIME_KEY).await?.as_deref().and_then(Share::from_runtime))
+        Ok(self.admin.runtime(share::RUNTIME_KEY).await?.as_deref().and_then(Share::from_runtime))
     }
 
     /// Envoy's metrics.
@@ -105,7 +104,7 @@ impl Stack {
     /// # Errors
     /// When Envoy does not answer.
     pub async fn scrape(&self) -> Result<Scrape, Error> {
-        self.admin.scrape().await
+        Ok(self.admin.scrape().await?)
     }
 
     /// The pseudonym that the filter gives `identity` in this deployment.

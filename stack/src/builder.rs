@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use contract::ports::Part;
-use contract::switch::Share;
+use contract::share::Share;
 use serde_json::{Value, json};
 
 use crate::error::Error;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use contract::ports::Part;
-use contract::switch::{BETA_KEY, RUNTIME_KEY};
+use contract::share::{BETA_KEY, RUNTIME_KEY};
 use filter::config::Module;
 
 use crate::builder::Side;

@@ -2,7 +2,7 @@
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), stack::Error> {
-//! use contract::switch::Share;
+//! use contract::share::Share;
 //!
 //! let stack = stack::Stack::builder()?.share(Share::percent(10)).concurrency(2).start().await?;
 //! stack.set_share(Share::percent(50)).await?;
@@ -16,12 +16,10 @@
 //! | [`stack`] | starting, waiting, killing, stopping; `asking` and `configuring` hold the rest of its methods |
 //! | [`parts`] | the command line of each part |
 //! | [`render`], [`plugin`] | Envoy's configuration, the filter's configuration and the salt |
-//! | [`admin`], [`scrape`] | Envoy's admin interface, and what a scrape says |
 //! | [`validate`] | every configuration judged by its own program |
 //! | [`process`], [`ports`], [`place`] | one process; which ports; where files lie |
 //! | [`secret`] | a secret that is made once and kept |
 
-pub mod admin;
 mod asking;
 pub mod builder;
 mod configuring;
@@ -32,16 +30,14 @@ pub mod plugin;
 pub mod ports;
 pub mod process;
 pub mod render;
-pub mod scrape;
 pub mod secret;
 pub mod stack;
 mod template;
 pub mod validate;
 
 pub use builder::Builder;
+pub use clients::{Admin, Scrape};
 pub use contract::ports::Part;
 pub use error::Error;
-pub use parts::RUNTIME_LAYER;
 pub use rustix::process::Signal;
-pub use scrape::Scrape;
 pub use stack::Stack;

@@ -6,15 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use contract::ports::Part;
+use contract::share::RUNTIME_LAYER;
 
 use crate::error::Error;
 use crate::place::Place;
 use crate::stack::Stack;
 use crate::template;
-
-/// Beginning of the names of the directories that Perch makes for a runtime's disk layer; a number follows. What is named
-/// otherwise is not Perch's, and is never removed.
-pub const RUNTIME_LAYER: &str = "perch-layer-";
 
 /// The part's name in file names and on the command line.
 #[must_use]

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use clients::checkout::{checkout, upwards};
+
 use crate::error::Error;
 
 /// The repository and the programs in it.
@@ -67,17 +69,17 @@ impl Place {
         self.root.join("target/libperch_filter.so")
     }
 
-    /// The WebAssembly module that fails after Envoy has called it within one of its own calls: `setup/build-filter drill`
-    /// puts it there, for tests.
+    /// The WebAssembly module that fails after Envoy has called it within one of its own calls, as
+    /// `setup/build-filter fault-injection` makes it for tests.
     #[must_use]
-    pub fn drilled_wasm_filter(&self) -> PathBuf {
-        self.root.join("target/perch_filter_drill.wasm")
+    pub fn fault_injection_wasm_filter(&self) -> PathBuf {
+        self.root.join("target/perch_filter_fault_injection.wasm")
     }
 
-    /// The native module whose callbacks fail now and then: `setup/build-filter drill` puts it there, for tests.
+    /// The native module whose callbacks fail now and then: `setup/build-filter fault-injection` puts it there, for tests.
     #[must_use]
-    pub fn drilled_filter(&self) -> PathBuf {
-        self.root.join("target/libperch_filter_drill.so")
+    pub fn fault_injection_filter(&self) -> PathBuf {
+        self.root.join("target/libperch_filter_fault_injection.so")
     }
 
     /// Envoy: `PERCH_ENVOY`, or where setup puts it.
@@ -96,20 +98,6 @@ impl Place {
     pub(crate) fn existing(what: &str, path: PathBuf, mend: &str) -> Result<PathBuf, Error> {
         if path.is_file() { Ok(path) } else { Err(Error::Missing { what: what.into(), path, mend: mend.into() }) }
     }
-}
-
-/// The checkout that this program belongs to: `PERCH_ROOT`, or upwards from the working directory, or from the program's own
-/// file. `None` for a program that was installed elsewhere.
-#[must_use]
-pub fn checkout() -> Option<PathBuf> {
-    std::env::var_os("PERCH_ROOT")
-        .map(PathBuf::from)
-        .or_else(|| std::env::current_dir().ok().and_then(|dir| upwards(&dir)))
-        .or_else(|| std::env::current_exe().ok().and_then(|program| upwards(&program)))
-}
-
-fn upwards(from: &Path) -> Option<PathBuf> {
-    from.ancestors().find(|dir| dir.join("contract/ports.env").is_file()).map(Path::to_path_buf)
 }
 
 /// `target/PROFILE`: tests run from `target/PROFILE/deps`, programs from `target/PROFILE`.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use contract::headers;
 use contract::names::{FILTER, NATIVE_SWITCH};
-use contract::switch::{self, Denominator, Share};
+use contract::share::{self, Denominator, Share};
 use minijinja::context;
 use minijinja::value::Serde;
 use serde::Serialize;
@@ -100,9 +100,9 @@ impl Gateway {
             native_switch => NATIVE_SWITCH,
             filter_config => self.plugin.to_string(),
             stats_namespace => if self.native { "dynamicmodulescustom" } else { "wasmcustom" },
-            canary_key => switch::RUNTIME_KEY,
-            beta_key => switch::BETA_KEY,
-            observe_key => switch::OBSERVE_KEY,
+            canary_key => share::RUNTIME_KEY,
+            beta_key => share::BETA_KEY,
+            observe_key => share::OBSERVE_KEY,
             perch_headers => format!("(?i){}.*", headers::PREFIX.replace('-', "[-_]")),
             arm_header => headers::ARM,
             fallback_header => headers::FALLBACK,

@@ -6,11 +6,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use clients::Admin;
 use contract::ports::Part;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::admin::Admin;
 use crate::builder::{Builder, Side};
 use crate::error::{Error, name};
 use crate::parts;
@@ -79,12 +79,12 @@ impl Stack {
             Some(salt) => salt,
             None => plugin::salt(&dir.path().join("salt"))?,
         };
-        let admin = Admin::new(ports.url(Part::Admin))?;
+        let admin = Admin::new(&ports.url(Part::Admin))?;
         let http = reqwest::Client::builder()
             .timeout(Duration::from_secs(5))
             .no_proxy()
             .build()
-            .map_err(Error::asking("making a client"))?;
+            .map_err(clients::ClientError::Setup)?;
         Ok(Self { settings, ports, dir, salt, admin, http, running: BTreeMap::new() })
     }
 
@@ -251,7 +251,7 @@ impl Stack {
     }
 
     async fn answers(&self, url: &str) -> Result<(), String> {
-        let response = self.http.get(url).send().await.map_err(|error| crate::error::chain(&error))?;
+        let response = self.http.get(url).send().await.map_err(|error| clients::in_words(&error))?;
         if response.status().is_success() { Ok(()) } else { Err(format!("{url} says {}", response.status())) }
     }
 

@@ -96,13 +96,13 @@ fn a_share_at_start_costs_no_other_key_of_the_layer() {
     let machine = Machine::new();
     let stack = machine.builder.clone().prepare().unwrap();
     let layer = stack.runtime_link().join("perch");
-    for (key, value) in [(contract::switch::RUNTIME_KEY, "50"), (contract::switch::OBSERVE_KEY, "10")] {
+    for (key, value) in [(contract::share::RUNTIME_KEY, "50"), (contract::share::OBSERVE_KEY, "10")] {
         fs::write(layer.join(key), value).unwrap();
     }
     stack.forget_share().unwrap();
     stack.forget_share().unwrap();
-    assert!(!layer.join(contract::switch::RUNTIME_KEY).exists());
-    assert_eq!(fs::read_to_string(layer.join(contract::switch::OBSERVE_KEY)).unwrap(), "10");
+    assert!(!layer.join(contract::share::RUNTIME_KEY).exists());
+    assert_eq!(fs::read_to_string(layer.join(contract::share::OBSERVE_KEY)).unwrap(), "10");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context as _, ensure};
-use contract::answer::{self, AnswerSchema};
+use contract::response::{self, ResponseSchema};
 
 use crate::client::{Client, Protocol, question, suggest};
 
@@ -95,7 +95,7 @@ async fn client(
         let request = suggest(&format!("user-{number}"), question([first, first + 1]))?;
         let answer = client.send(request).await.with_context(|| format!("request {number}"))?;
         ensure!(answer.status == 200, "request {number}: {}", answer.status);
-        let items = answer::read(&answer.body, &AnswerSchema::default())
+        let items = response::read(&answer.body, &ResponseSchema::default())
             .with_context(|| format!("request {number}: {:?}", String::from_utf8_lossy(&answer.body)))?;
         ensure!(items.len() as u64 == ITEMS, "request {number}: {} items", items.len());
         tally.answers += 1;

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use contract::answer::{self, AnswerSchema};
 use contract::batch_result::{self, BatchResult};
 use contract::frame::{self, Batch, Encoding};
 use contract::headers;
-use contract::names::{Agree, Arm, BATCH, Cohort, INTERCEPTED, NotCompared, OBSERVATION};
-use contract::switch::{RUNTIME_KEY, Share};
+use contract::names::{Agree, Arm, Cohort, NotCompared};
+use contract::response::{self, ResponseSchema};
+use contract::series::{BATCH, INTERCEPTED, OBSERVATION};
+use contract::share::{RUNTIME_KEY, Share};
 use http::Request;
 use serde_json::{Value, json};
 use stack::{Builder, Scrape, Stack};
@@ -298,7 +299,7 @@ fn result_of(batch: &[u8]) -> Script {
         if observation.assigned == Arm::Baseline {
             result.available += 1;
         }
-        match answer::read(observation.given().1, &batch.schema) {
+        match response::read(observation.given().1, &batch.schema) {
             Ok(items) => result.agree_true += u32::try_from(items.len()).unwrap_or(u32::MAX),
             Err(_) => *result.not_compared.entry(NotCompared::Unreadable).or_default() += 1,
         }
@@ -331,6 +332,6 @@ pub fn items(request: &Received, label: &str) -> Vec<u8> {
 /// # Errors
 /// When it has none of that shape.
 pub fn item_count(answer: &Answer) -> anyhow::Result<usize> {
-    let items = answer::read(&answer.body, &AnswerSchema::default());
+    let items = response::read(&answer.body, &ResponseSchema::default());
     Ok(items.with_context(|| String::from_utf8_lossy(&answer.body).into_owned())?.len())
 }

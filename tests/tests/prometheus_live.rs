@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::ensure;
-use contract::switch::Share;
+use contract::share::Share;
 use e2e::client::{Client, Protocol, get, post, question, suggest};
 use e2e::eventually::eventually;
 use e2e::monitoring::{queries, server, shorten};

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use contract::ports::Part;
-use contract::switch::Share;
+use contract::share::Share;
 use serde_json::json;
 use stack::{Builder, Stack};
 

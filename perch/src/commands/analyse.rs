@@ -2,19 +2,19 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, ensure};
-use contract::analysis::{self, Analysis};
-use contract::evidence::{self, Evidence};
+use anyhow::Context;
+use contract::analysis;
 use contract::names::Cohort;
-use contract::switch::{RUNTIME_KEY, Share};
-use perch::analysis::csv::{self, Table};
-use perch::analysis::report::Report;
-use perch::analysis::{html, text};
-use perch::guard::clock::now_ms;
-use perch::guard::plan::Plan;
-use perch::guard::plan::duration::TimeSpan;
-use perch::guard::standing::Standing;
+use contract::share::{RUNTIME_KEY, Share};
+use guard::plan::Plan;
+use guard::plan::duration::TimeSpan;
+use guard_runtime::clock::now_ms;
+use guard_runtime::standing::Standing;
+use report::analysis::csv::{self, Table};
+use report::analysis::report::Report;
+use report::analysis::{html, text};
 
+use super::args::share;
 use super::gateways::Gateways;
 use super::operator::Folder;
 use super::scorer::ScorerUrl;
@@ -46,7 +46,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "COHORT", value_delimiter = ',', value_parser = cohort)]
     leave_out: Vec<Cohort>,
     /// The share to check the sample ratio against [default: what the gateways hold]
-    #[arg(long, value_parser = super::canary::share)]
+    #[arg(long, value_parser = share)]
     share: Option<Share>,
     #[command(flatten)]
     scorer: ScorerUrl,
@@ -82,23 +82,13 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<u8> {
         let names: Vec<&str> = options.leave_out.iter().map(|cohort| cohort.as_str()).collect();
         query.push((analysis::LEAVE_OUT, names.join(",")));
     }
-    let mut found: Analysis = scorer.get(analysis::PATH, &query).await?;
-    ensure!(
-        found.version == analysis::VERSION,
-        "the scorer's analysis has version {}, but perch reads {}; run perch and scorer of the same release",
-        found.version,
-        analysis::VERSION
-    );
+    let mut found = scorer.analysis(&query).await?;
     let standing =
         options.folder.path(&options.gateways).map(|folder| Standing::read(&folder, now_ms())).transpose()?;
     let settled = standing.as_ref().map(settled_ms).transpose()?.flatten();
     if let Some(settled) = settled.filter(|settled| *settled > found.since_ms && options.share.is_none()) {
         // Earlier, users were assigned to arms by another share.
-        found.users = if settled < now_ms() {
-            Some(scorer.get::<Evidence>(evidence::PATH, &[(evidence::SINCE, settled.to_string())]).await?.users)
-        } else {
-            None
-        };
+        found.users = if settled < now_ms() { Some(scorer.evidence(settled).await?.users) } else { None };
     }
     let wanted = match options.share {
         Some(share) => Some(share),

@@ -1,14 +1,15 @@
 //! `perch canary`: read, set and explain the share.
 
 use anyhow::Context;
+use canary::change::Change;
 use clap::Subcommand;
+use clients::Admin;
 use contract::percent::Percent;
-use contract::switch::{RUNTIME_KEY, Share};
-use perch::canary::change::Change;
-use perch::guard::clock::now_ms;
+use contract::share::{RUNTIME_KEY, Share};
+use guard_runtime::clock::now_ms;
 use serde_json::json;
-use stack::admin::Admin;
 
+use super::args::share;
 use super::explain;
 use super::gateways::{Gateways, unreachable};
 use super::operator::ShareChange;
@@ -48,10 +49,6 @@ pub(crate) enum Command {
     },
     /// Print a user's bucket and arm, and the share from which the user is given the candidate
     Explain(explain::Options),
-}
-
-pub(crate) fn share(text: &str) -> Result<Share, String> {
-    if text == "off" { Ok(Share::OFF) } else { Share::from_percent(text).map_err(|error| error.to_string()) }
 }
 
 pub(crate) async fn run(command: Command) -> anyhow::Result<()> {

@@ -1,15 +1,17 @@
 //! `perch cohort`: users who bypass the share.
 
 use anyhow::Context;
+use canary::cohort;
+use canary::configuration;
 use clap::{Subcommand, ValueEnum};
+use clients::Admin;
 use contract::bucket::Salt;
-use contract::switch::{BETA_KEY, RUNTIME_KEY, Share};
-use perch::canary::cohort::{CohortConfig, Member};
-use perch::canary::configuration;
-use perch::guard::clock::now_ms;
+use contract::cohorts::{Cohorts, Member};
+use contract::share::{BETA_KEY, RUNTIME_KEY, Share};
+use guard_runtime::clock::now_ms;
 use serde_json::{Value, json};
-use stack::admin::Admin;
 
+use super::args::share;
 use super::gateways::{Gateways, unreachable};
 use super::operator::ShareChange;
 
@@ -43,7 +45,7 @@ pub(crate) enum Command {
         /// The cohort; opted-out users have no share
         cohort: WithShare,
         /// Percentage of the cohort's users, `0%` to `100%` with at most four decimals, or `off`
-        #[arg(value_parser = super::canary::share)]
+        #[arg(value_parser = share)]
         share: Share,
         #[command(flatten)]
         change: ShareChange,
@@ -75,7 +77,7 @@ pub(crate) struct GatewayUsers {
     /// The beta cohort's own share.
     pub(crate) beta: Share,
     /// The members of the cohorts; `None` if the gateway has no filter of Perch.
-    pub(crate) cohorts: Option<CohortConfig>,
+    pub(crate) cohorts: Option<Cohorts>,
     /// The salt of its filter's pseudonyms; `None` if the gateway has no filter of Perch.
     pub(crate) salt: Option<Salt>,
 }
@@ -87,7 +89,7 @@ impl GatewayUsers {
         let share = |text: Option<String>| text.as_deref().and_then(Share::from_runtime).unwrap_or(Share::OFF);
         let dump: Value = serde_json::from_str(&admin.get("/config_dump").await.with_context(fault)?)
             .with_context(|| format!("reading the configuration dump of gateway {url}"))?;
-        let cohorts = CohortConfig::of_config_dump(&dump).transpose().with_context(|| {
+        let cohorts = cohort::of_config_dump(&dump).transpose().with_context(|| {
             format!("reading `cohorts` of the filter of gateway {url}; run perch and filter of the same release")
         })?;
         Ok(Self {
@@ -127,7 +129,7 @@ fn describe(members: &[Member]) -> String {
     if members.is_empty() {
         return "no members (`cohorts` in the filter's configuration)".to_owned();
     }
-    members.iter().map(Member::describe).collect::<Vec<_>>().join("; ")
+    members.iter().map(Member::to_string).collect::<Vec<_>>().join("; ")
 }
 
 async fn set(share: Share, options: &ShareChange, json: bool) -> anyhow::Result<()> {

@@ -3,13 +3,11 @@
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, SystemTime};
 
-use contract::switch::{self, RUNTIME_KEY};
-use perch::doctor::gateway::{self, Gateway};
-use perch::doctor::{Finding, Level, fleet};
+use clients::{Admin, ClientError, Scrape, in_words};
+use contract::share::{self, RUNTIME_KEY};
+use perch::doctor::{Finding, Gateway, Level, fleet, gateway};
 use reqwest::Client;
 use serde_json::Value;
-use stack::admin::Admin;
-use stack::scrape::Scrape;
 
 use super::gateways::{Gateways, UNREACHABLE_FIX};
 use super::{scorer, terminal};
@@ -51,7 +49,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<u8> {
                 Level::Error,
                 "gateway",
                 &url,
-                format!("it does not respond ({error})"),
+                format!("it does not respond ({})", in_words(&error)),
                 UNREACHABLE_FIX,
             )),
             Ok(state) => {
@@ -60,7 +58,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<u8> {
                 findings.extend(gateway::judge(Gateway { url: &url, dump, runtime, scrape }));
                 findings.extend(admin_exposure(&url).await);
                 findings.push(fleet::clock(&url, clock(&http, &format!("{url}/ready")).await));
-                settings.push(fleet::GatewaySettings::of(&url, dump, switch::held(runtime, RUNTIME_KEY)));
+                settings.push(fleet::GatewaySettings::of(&url, dump, share::runtime_value(runtime, RUNTIME_KEY)));
                 findings.extend(scorer_health(&url, &admin).await);
             }
         }
@@ -98,7 +96,7 @@ struct GatewayState {
 }
 
 impl GatewayState {
-    async fn read(admin: &Admin) -> Result<Self, stack::Error> {
+    async fn read(admin: &Admin) -> Result<Self, ClientError> {
         let json = |text: String| serde_json::from_str(&text).unwrap_or(Value::Null);
         Ok(Self {
             dump: json(admin.get("/config_dump").await?),
@@ -170,15 +168,10 @@ async fn scorer_health(url: &str, admin: &Admin) -> Vec<Finding> {
 
 async fn check_scorer(options: &Options, http: &Client) -> anyhow::Result<Vec<Finding>> {
     let scorer = options.scorer.client()?;
-    let url = &scorer.url;
-    let ready = match http.get(format!("{url}/readyz")).send().await {
-        Ok(response) if response.headers().contains_key(contract::headers::SCORER) => {
-            response.json::<Value>().await.unwrap_or_default()
-        }
-        _ => {
-            let fix = "start it (`make up` starts one here), or correct --scorer URL";
-            return Ok(vec![Finding::of(Level::Error, "scorer", url, "it does not respond", fix)]);
-        }
+    let url = scorer.url();
+    let Ok(ready) = scorer.readiness().await else {
+        let fix = "start it (`make up` starts one here), or correct --scorer URL";
+        return Ok(vec![Finding::of(Level::Error, "scorer", url, "it does not respond", fix)]);
     };
     let mut findings = fleet::scorer(url, &ready, env!("CARGO_PKG_VERSION"));
     findings.push(fleet::clock(url, clock(http, &format!("{url}/healthz")).await));

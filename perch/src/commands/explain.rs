@@ -5,11 +5,12 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use canary::change::joins_at;
+use canary::cohort;
+use canary::identity::{self, MAX_IDENTITY_BYTES};
 use contract::bucket::{Bucket, Salt};
 use contract::names::{Arm, Cohort};
-use contract::switch::arm;
-use perch::canary::change::joins_at;
-use perch::canary::identity::{self, MAX_IDENTITY_BYTES};
+use contract::share::arm;
 use serde_json::json;
 
 use super::cohort::GatewayUsers;
@@ -76,7 +77,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
         let users = GatewayUsers::read(&url, &admin).await?;
         // The salt in the gateway's configuration is the one in force, whatever file is named.
         let bucket = user.zip(users.salt.or(named)).map(|(user, salt)| Bucket::of(user, &salt));
-        let listed = bucket.and_then(|bucket| users.cohorts.as_ref()?.lists(bucket));
+        let listed = bucket.and_then(|bucket| cohort::listing(users.cohorts.as_ref()?, bucket));
         gateways.push(Explanation { url, users, bucket, listed });
     }
     let salt = named.or_else(|| gateways.iter().find_map(|gateway| gateway.users.salt));

@@ -1,8 +1,8 @@
 //! The gateways that a command calls.
 
 use anyhow::Context;
+use clients::Admin;
 use contract::ports::{self, Part};
-use stack::admin::Admin;
 
 /// Options of every command that calls gateways.
 #[derive(Debug, clap::Args)]
@@ -33,7 +33,7 @@ impl Gateways {
         self.urls()?
             .into_iter()
             .map(|url| {
-                let admin = Admin::new(url.clone()).with_context(|| format!("creating a client for gateway {url}"))?;
+                let admin = Admin::new(&url).with_context(|| format!("creating a client for gateway {url}"))?;
                 Ok((url, admin))
             })
             .collect()

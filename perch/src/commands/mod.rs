@@ -2,6 +2,7 @@
 //! [`gateways`], [`operator`], [`prometheus`] and [`scorer`].
 
 pub(crate) mod analyse;
+pub(crate) mod args;
 pub(crate) mod canary;
 pub(crate) mod cohort;
 pub(crate) mod disagreements;

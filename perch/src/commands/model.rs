@@ -1,13 +1,14 @@
 //! `perch model`: the models in the scorer's registry, and their deployment.
 
 use clap::Subcommand;
+use clients::Scorer;
+use clients::scorer::STATUS_PATH;
 use serde_json::{Value, json};
 
 use super::operator::TokenFile;
-use super::scorer::{Scorer, ScorerUrl};
+use super::scorer::ScorerUrl;
 use super::terminal;
 
-pub(crate) const STATUS: &str = "/ml/v2/model/status";
 const DEPLOY: &str = "/ml/v2/model/deploy";
 const ROLLBACK: &str = "/ml/v2/model/rollback";
 const CHALLENGE: &str = "/ml/v2/model/challenge";
@@ -109,7 +110,7 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<u8> {
 }
 
 async fn status(scorer: &Scorer) -> anyhow::Result<Value> {
-    scorer.get(STATUS, &[]).await
+    Ok(scorer.get(STATUS_PATH, &[]).await?)
 }
 
 /// Changes the model, and prints the serving version before and after.

@@ -4,11 +4,11 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
+use clients::checkout;
 use contract::token::{OPERATOR_FILE, Token};
-use perch::guard::hand::Hand;
-use perch::guard::ledger::{By, Ledger};
-use perch::guard::sink;
-use stack::place::checkout;
+use guard_runtime::hand::Hand;
+use guard_runtime::ledger::{By, Ledger};
+use guard_runtime::sink;
 
 use super::gateways::Gateways;
 

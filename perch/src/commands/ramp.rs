@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Subcommand;
-use perch::guard::clock::now_ms;
-use perch::guard::ledger::{Ledger, What};
-use perch::guard::plan::Plan;
-use perch::guard::standing::Standing;
+use guard::plan::Plan;
+use guard_runtime::clock::now_ms;
+use guard_runtime::ledger::{Ledger, What};
+use guard_runtime::standing::Standing;
 use serde_json::json;
 
 use super::operator::{Attribution, Folder};

@@ -5,16 +5,16 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
-use contract::answer::AnswerSchema;
 use contract::percent::Percent;
 use contract::ports::Part;
-use perch::analysis::report::Report;
-use perch::analysis::{html, text};
-use perch::guard::clock::now_ms;
-use perch::guard::plan::duration::TimeSpan;
-use perch::replay::Tally;
-use perch::replay::arms::Arms;
-use perch::replay::line::Recorded;
+use contract::response::ResponseSchema;
+use guard::plan::duration::TimeSpan;
+use guard_runtime::clock::now_ms;
+use report::analysis::report::Report;
+use report::analysis::{html, text};
+use report::replay::Tally;
+use report::replay::arms::Arms;
+use report::replay::line::Recorded;
 use serde_json::json;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt as _, BufReader};
 use tokio::task::JoinSet;
@@ -69,7 +69,7 @@ pub(crate) struct Options {
     limit: Option<u64>,
     /// How responses are read, as `answer` of the filter's configuration [default: that of /ml/suggestions]
     #[arg(long, value_name = "JSON", value_parser = schema)]
-    answer: Option<AnswerSchema>,
+    answer: Option<ResponseSchema>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -78,8 +78,8 @@ pub(crate) struct Options {
     html: Option<PathBuf>,
 }
 
-fn schema(text: &str) -> Result<AnswerSchema, String> {
-    let schema: AnswerSchema = serde_json::from_str(text).map_err(|error| error.to_string())?;
+fn schema(text: &str) -> Result<ResponseSchema, String> {
+    let schema: ResponseSchema = serde_json::from_str(text).map_err(|error| error.to_string())?;
     schema.check().map_err(|error| error.to_string())?;
     Ok(schema)
 }
@@ -87,7 +87,7 @@ fn schema(text: &str) -> Result<AnswerSchema, String> {
 pub(crate) async fn run(options: &Options) -> anyhow::Result<u8> {
     let base = options.baseline.as_ref().map_or_else(|| local(Part::Rules), |url| Ok(url.clone()))?;
     let baseline = format!("{}{}", base.trim_end_matches('/'), options.path);
-    let candidate = format!("{}{}", options.scorer.client()?.url, options.path);
+    let candidate = format!("{}{}", options.scorer.client()?.url(), options.path);
     let deadline = Duration::from_millis(options.deadline.as_ms());
     let arms = Arms::new(&baseline, &candidate, deadline, options.answer.clone().unwrap_or_default())?;
     let began = now_ms();
@@ -154,7 +154,7 @@ async fn replay(options: &Options, arms: &Arms, mut log: impl AsyncBufRead + Unp
 }
 
 /// A request's user, and both responses or the reason why they cannot be compared.
-type Outcome = (Option<String>, Result<(Vec<contract::answer::Item>, Vec<contract::answer::Item>), String>);
+type Outcome = (Option<String>, Result<(Vec<contract::response::Item>, Vec<contract::response::Item>), String>);
 
 /// Waits for one request, and adds its outcome.
 async fn land(tally: &mut Tally, in_flight: &mut JoinSet<Outcome>, arms: &Arms) {

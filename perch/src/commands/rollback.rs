@@ -1,7 +1,7 @@
 //! `perch rollback`: gives every user the baseline from the next request on.
 
 use anyhow::Context;
-use perch::guard::clock::now_ms;
+use guard_runtime::clock::now_ms;
 use serde_json::json;
 
 use super::operator::ShareChange;

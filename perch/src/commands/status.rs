@@ -6,16 +6,18 @@
 use std::time::Duration;
 
 use anyhow::Context;
-use contract::analysis::{self, Analysis};
+use clients::Scrape;
+use clients::scorer::STATUS_PATH;
+use contract::analysis;
 use contract::names;
 use contract::percent::Percent;
-use contract::switch::{BETA_KEY, RUNTIME_KEY, Share};
-use perch::analysis::report::{Estimate, Report};
-use perch::guard::clock::now_ms;
-use perch::guard::plan::duration::TimeSpan;
-use perch::guard::standing::Standing;
+use contract::series;
+use contract::share::{BETA_KEY, RUNTIME_KEY, Share};
+use guard::plan::duration::TimeSpan;
+use guard_runtime::clock::now_ms;
+use guard_runtime::standing::Standing;
+use report::analysis::report::{Estimate, Report};
 use serde_json::{Map, Value, json};
-use stack::scrape::Scrape;
 
 use super::gateways::{Gateways, unreachable};
 use super::operator::Folder;
@@ -109,22 +111,22 @@ impl Status {
         let since = now_ms().saturating_sub(HOUR_MS).to_string();
         let since = [(analysis::SINCE, since)];
         let (last_hour, model, alerts) = tokio::join!(
-            tokio::time::timeout(SCORER_TIMEOUT, scorer.get::<Analysis>(analysis::PATH, &since)),
-            tokio::time::timeout(SCORER_TIMEOUT, scorer.get::<Value>(super::model::STATUS, &[])),
+            tokio::time::timeout(SCORER_TIMEOUT, scorer.analysis(&since)),
+            tokio::time::timeout(SCORER_TIMEOUT, scorer.get::<Value>(STATUS_PATH, &[])),
             options.prometheus.firing(),
         );
         let (last_hour, model) = (last_hour.ok().and_then(Result::ok), model.ok().and_then(Result::ok));
         Ok(Self {
-            source: counts(names::SOURCE, "source", &strings(names::Source::ALL, names::Source::as_str)),
-            agree: counts(names::COMPARE, "agree", &strings(names::Agree::ALL, names::Agree::as_str)),
-            available: counts(names::PREDICT_REQUESTS, "available", &["True", "False"]),
+            source: counts(series::SOURCE, "source", &strings(names::Source::ALL, names::Source::as_str)),
+            agree: counts(series::COMPARE, "agree", &strings(names::Agree::ALL, names::Agree::as_str)),
+            available: counts(series::PREDICT_REQUESTS, "available", &["True", "False"]),
             fallback: counts(
-                names::FALLBACK,
+                series::FALLBACK,
                 "reason",
                 &strings(names::FallbackReason::ALL, names::FallbackReason::as_str),
             ),
-            outcome: counts(names::OBSERVATION, "outcome", &strings(names::Outcome::ALL, names::Outcome::as_str)),
-            intercepted: scrapes.iter().map(|scrape| scrape.sum(names::INTERCEPTED, &[])).sum(),
+            outcome: counts(series::OBSERVATION, "outcome", &strings(names::Outcome::ALL, names::Outcome::as_str)),
+            intercepted: scrapes.iter().map(|scrape| scrape.sum(series::INTERCEPTED, &[])).sum(),
             shares,
             last_hour: last_hour.and_then(|analysis| Report::of(analysis, None).agreement),
             model,
@@ -169,7 +171,7 @@ impl Status {
             percent(part(&self.source, "model"))
         ));
         lines.push(format!("agreement      {}  {}", percent(agreement(&self.agree)), list(&self.agree)));
-        lines.push(format!("  last hour    {}", perch::analysis::text::percent(self.last_hour)));
+        lines.push(format!("  last hour    {}", report::analysis::text::percent(self.last_hour)));
         let available = percent(part(&self.available, "True"));
         lines.push(format!("available      {available}  of the calls to the candidate"));
         lines.push(format!("fallbacks      {}", non_zero(&self.fallback)));

@@ -1,13 +1,14 @@
 //! Checks of the filter in one gateway: its place among the filters, its buffers, and whether it runs.
 
+use canary::configuration;
 use contract::headers;
-use contract::names::{self, IdentitySource};
+use contract::names::IdentitySource;
 use contract::percent::Percent;
+use contract::series;
 use serde_json::{Map, Value};
 
-use super::gateway::{Gateway, all};
+use super::config_dump::{Gateway, all};
 use super::{Finding, Level};
-use crate::canary::configuration;
 
 /// Fraction of requests without an identity above which the identity is configured wrongly.
 const MANY_WITHOUT: f64 = 0.5;
@@ -124,7 +125,7 @@ pub(super) fn admin_cluster(Gateway { url, dump, .. }: Gateway<'_>) -> Finding {
 
 /// Checks that the filter runs and has never failed.
 pub(super) fn filter(Gateway { url, scrape, .. }: Gateway<'_>) -> Finding {
-    if scrape.get(names::INTERCEPTED, &[]).is_none() {
+    if scrape.get(series::INTERCEPTED, &[]).is_none() {
         return Finding::of(
             Level::Error,
             "filter",
@@ -144,7 +145,7 @@ pub(super) fn filter(Gateway { url, scrape, .. }: Gateway<'_>) -> Finding {
             "each time a trap ended the requests in flight: report it with Envoy's log",
         );
     }
-    let failures = scrape.sum(names::FAILURES, &[]);
+    let failures = scrape.sum(series::FAILURES, &[]);
     if failures > 0.0 {
         return Finding::of(
             Level::Warn,
@@ -159,8 +160,8 @@ pub(super) fn filter(Gateway { url, scrape, .. }: Gateway<'_>) -> Finding {
 
 /// Checks that most requests carry a user's identity.
 pub(super) fn identity(Gateway { url, scrape, .. }: Gateway<'_>) -> Finding {
-    let all: f64 = scrape.sum(names::IDENTITY, &[]);
-    let without = scrape.sum(names::IDENTITY, &[("source", IdentitySource::Missing.as_str())]);
+    let all: f64 = scrape.sum(series::IDENTITY, &[]);
+    let without = scrape.sum(series::IDENTITY, &[("source", IdentitySource::Missing.as_str())]);
     if all < ENOUGH {
         return Finding::of(
             Level::Unknown,

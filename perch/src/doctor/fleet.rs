@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use canary::configuration;
 use contract::frame;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::{Finding, Level};
-use crate::canary::configuration;
 
 /// Largest difference of two clocks, in seconds: a response's date has whole seconds, and it took some time.
 const MAX_CLOCK_DIFFERENCE: i64 = 5;

@@ -4,24 +4,11 @@ use std::net::IpAddr;
 
 use contract::names::{self, Agree, Outcome};
 use contract::series;
-use contract::switch::{self, RUNTIME_KEY, Share};
+use contract::share::{self, RUNTIME_KEY, Share};
 use serde_json::Value;
-use stack::scrape::Scrape;
 
+use super::config_dump::{Gateway, bootstrap};
 use super::{Finding, Level, filter, native};
-
-/// The state that one gateway reports.
-#[derive(Debug, Clone, Copy)]
-pub struct Gateway<'a> {
-    /// Its admin address, for the findings.
-    pub url: &'a str,
-    /// `/config_dump`.
-    pub dump: &'a Value,
-    /// `/runtime`.
-    pub runtime: &'a Value,
-    /// `/stats/prometheus`.
-    pub scrape: &'a Scrape,
-}
 
 /// Runs all checks.
 #[must_use]
@@ -43,28 +30,6 @@ pub fn judge(gateway: Gateway<'_>) -> Vec<Finding> {
     .into_iter()
     .chain(native::log_hook(gateway))
     .collect()
-}
-
-/// Collects every object at or below `at`.
-fn objects<'a>(at: &'a Value, out: &mut Vec<&'a serde_json::Map<String, Value>>) {
-    match at {
-        Value::Object(fields) => {
-            out.push(fields);
-            fields.values().for_each(|value| objects(value, out));
-        }
-        Value::Array(items) => items.iter().for_each(|item| objects(item, out)),
-        _ => {}
-    }
-}
-
-pub(super) fn all(dump: &Value) -> Vec<&serde_json::Map<String, Value>> {
-    let mut found = Vec::new();
-    objects(dump, &mut found);
-    found
-}
-
-pub(super) fn bootstrap(dump: &Value) -> Option<&Value> {
-    dump.get("configs")?.as_array()?.iter().find_map(|config| config.get("bootstrap"))
 }
 
 /// Checks that the admin interface listens on loopback only.
@@ -129,7 +94,7 @@ fn layers(Gateway { url, dump, .. }: Gateway<'_>) -> Finding {
 /// Checks that the runtime holds a share, and that a restart does not change it.
 fn share(Gateway { url, dump, runtime, .. }: Gateway<'_>) -> Finding {
     let entry = runtime.get("entries").and_then(|entries| entries.get(RUNTIME_KEY));
-    let Some(held) = switch::held(runtime, RUNTIME_KEY) else {
+    let Some(held) = share::runtime_value(runtime, RUNTIME_KEY) else {
         return Finding::of(
             Level::Warn,
             "share",
@@ -175,9 +140,9 @@ fn tags(Gateway { url, scrape, .. }: Gateway<'_>) -> Finding {
         }
     }
     let values = [
-        (names::COMPARE, "agree", Agree::ALL.iter().map(|value| value.as_str()).collect::<Vec<_>>()),
-        (names::SOURCE, "source", names::Source::ALL.iter().map(|value| value.as_str()).collect()),
-        (names::OBSERVATION, "outcome", Outcome::ALL.iter().map(|value| value.as_str()).collect()),
+        (series::COMPARE, "agree", Agree::ALL.iter().map(|value| value.as_str()).collect::<Vec<_>>()),
+        (series::SOURCE, "source", names::Source::ALL.iter().map(|value| value.as_str()).collect()),
+        (series::OBSERVATION, "outcome", Outcome::ALL.iter().map(|value| value.as_str()).collect()),
     ];
     for (name, label, all) in values {
         if !wrong.contains(&name) && all.iter().any(|value| scrape.get(name, &[(label, value)]).is_none()) {
@@ -198,10 +163,10 @@ fn tags(Gateway { url, scrape, .. }: Gateway<'_>) -> Finding {
 
 /// Checks that few observations are dropped.
 fn accounted(Gateway { url, scrape, .. }: Gateway<'_>) -> Finding {
-    let intercepted = scrape.sum(names::INTERCEPTED, &[]);
-    let outcomes = scrape.sum(names::OBSERVATION, &[]);
+    let intercepted = scrape.sum(series::INTERCEPTED, &[]);
+    let outcomes = scrape.sum(series::OBSERVATION, &[]);
     let dropped: f64 =
-        Outcome::DROPPED.iter().map(|outcome| scrape.sum(names::OBSERVATION, &[("outcome", outcome.as_str())])).sum();
+        Outcome::DROPPED.iter().map(|outcome| scrape.sum(series::OBSERVATION, &[("outcome", outcome.as_str())])).sum();
     if dropped > 0.01 * intercepted.max(1.0) {
         return Finding::of(
             Level::Warn,
@@ -220,7 +185,7 @@ fn accounted(Gateway { url, scrape, .. }: Gateway<'_>) -> Finding {
 
 /// Checks that the scorer accepts the filter's batches.
 fn batches(Gateway { url, scrape, .. }: Gateway<'_>) -> Finding {
-    let of = |result: &str| scrape.sum(names::BATCH, &[("result", result)]);
+    let of = |result: &str| scrape.sum(series::BATCH, &[("result", result)]);
     let (answered, failed) = (of("answered"), of("failed") + of("mismatched"));
     if failed > 0.0 && failed >= answered {
         return Finding::of(
@@ -237,6 +202,7 @@ fn batches(Gateway { url, scrape, .. }: Gateway<'_>) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clients::Scrape;
     use serde_json::json;
 
     fn plugin(identity: &str) -> String {
@@ -274,15 +240,15 @@ mod tests {
             text += &format!("{}{{{}}} 0\n", series.name, labels.join(","));
         }
         for value in Agree::ALL {
-            text += &format!("{}{{agree=\"{}\"}} 1\n", names::COMPARE, value.as_str());
+            text += &format!("{}{{agree=\"{}\"}} 1\n", series::COMPARE, value.as_str());
         }
         for value in names::Source::ALL {
-            text += &format!("{}{{source=\"{}\"}} 1\n", names::SOURCE, value.as_str());
+            text += &format!("{}{{source=\"{}\"}} 1\n", series::SOURCE, value.as_str());
         }
         for value in Outcome::ALL {
-            text += &format!("{}{{outcome=\"{}\"}} 0\n", names::OBSERVATION, value.as_str());
+            text += &format!("{}{{outcome=\"{}\"}} 0\n", series::OBSERVATION, value.as_str());
         }
-        text + &format!("{}{{source=\"header\"}} 95\n{}{{source=\"none\"}} 5\n", names::IDENTITY, names::IDENTITY)
+        text + &format!("{}{{source=\"header\"}} 95\n{}{{source=\"none\"}} 5\n", series::IDENTITY, series::IDENTITY)
     }
 
     fn judged(dump: &Value, runtime: &Value, text: &str) -> Vec<Finding> {

@@ -3,11 +3,13 @@
 //! The checks do no I/O: [`gateway`] judges the state that one Envoy reports, [`fleet`] compares several programs. The
 //! command fetches what they are given.
 
+mod config_dump;
 mod filter;
 pub mod fleet;
 pub mod gateway;
 mod native;
 
+pub use config_dump::Gateway;
 use serde::Serialize;
 
 /// Severity of a finding.

@@ -3,7 +3,7 @@
 use contract::names::{FILTER, NATIVE_SWITCH};
 use serde_json::Value;
 
-use super::gateway::{Gateway, all, bootstrap};
+use super::config_dump::{Gateway, all, bootstrap};
 use super::{Finding, Level};
 
 /// Returns `true` if the native module's filter is somewhere in `configuration`.
@@ -33,8 +33,8 @@ pub(super) fn log_hook(Gateway { url, dump, .. }: Gateway<'_>) -> Option<Finding
 
 #[cfg(test)]
 mod tests {
+    use clients::Scrape;
     use serde_json::json;
-    use stack::scrape::Scrape;
 
     use super::*;
 

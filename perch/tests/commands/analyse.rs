@@ -1,7 +1,7 @@
 use contract::analysis::{Analysis, PATH, Pair, VERSION};
 use contract::evidence::{Clusters, Evidence, Feedback, Users};
 use contract::names::Arm;
-use contract::switch::RUNTIME_KEY;
+use contract::share::RUNTIME_KEY;
 
 use crate::run::perch;
 use crate::server::{Server, of_scorer};

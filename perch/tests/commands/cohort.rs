@@ -1,6 +1,6 @@
 //! `cohort`, and what `canary explain` says about it.
 
-use contract::switch::{BETA_KEY, RUNTIME_KEY};
+use contract::share::{BETA_KEY, RUNTIME_KEY};
 use serde_json::json;
 
 use crate::run::perch;

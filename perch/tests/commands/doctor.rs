@@ -1,6 +1,6 @@
 //! `doctor` against a deployment with faults, and one that is gone.
 
-use contract::switch::RUNTIME_KEY;
+use contract::share::RUNTIME_KEY;
 use serde_json::{Value, json};
 
 use crate::run::perch;

@@ -1,6 +1,6 @@
 //! `status`: a figure without data is "no data", never 0.
 
-use contract::switch::RUNTIME_KEY;
+use contract::share::RUNTIME_KEY;
 use serde_json::{Value, json};
 
 use crate::run::{perch, perch_of};

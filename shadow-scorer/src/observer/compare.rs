@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 
-use contract::answer::AnswerSchema;
+use contract::response::ResponseSchema;
 use contract::batch_result::{self, BatchResult, LabelCount};
 use contract::names::{Agree, Arm, NotCompared};
 
@@ -53,7 +53,7 @@ impl Outcome {
 
 /// Judges one item by its top labels.
 #[must_use]
-pub fn judge(served: Option<&str>, other: Other<'_>, schema: &AnswerSchema) -> Outcome {
+pub fn judge(served: Option<&str>, other: Other<'_>, schema: &ResponseSchema) -> Outcome {
     let other = match other {
         Other::Absent(reason) => return Outcome::Nothing(reason),
         Other::Lacks => return Outcome::Nothing(NotCompared::MissingItem),
@@ -181,8 +181,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn schema() -> AnswerSchema {
-        AnswerSchema::default()
+    fn schema() -> ResponseSchema {
+        ResponseSchema::default()
     }
 
     #[test]
@@ -202,7 +202,7 @@ mod tests {
         assert_eq!(judge(Some("unknown"), Other::Says(Some("coffee")), &schema()), abstained);
         assert_eq!(judge(Some("coffee"), Other::Says(Some("unknown")), &schema()), abstained);
         assert_eq!(judge(Some("unknown"), Other::Says(Some("unknown")), &schema()), abstained);
-        let none_abstains = AnswerSchema { abstain: vec![], ..schema() };
+        let none_abstains = ResponseSchema { abstain: vec![], ..schema() };
         assert_eq!(
             judge(Some("unknown"), Other::Says(Some("coffee")), &none_abstains),
             Outcome::Differ,

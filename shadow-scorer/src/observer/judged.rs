@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use contract::answer::AnswerSchema;
+use contract::response::ResponseSchema;
 use contract::frame::Observation;
 use contract::names::{Arm, NotCompared};
 
@@ -17,7 +17,7 @@ use super::work::{Predictions, Work, millis, seconds};
 /// A batch while its items are compared.
 pub(super) struct Judged<'a> {
     pub(super) work: &'a Work,
-    pub(super) schema: &'a AnswerSchema,
+    pub(super) schema: &'a ResponseSchema,
     pub(super) now: Duration,
     pub(super) pairing: Arc<Pairing>,
     pub(super) tally: Tally,

@@ -10,7 +10,7 @@
 
 use std::sync::Arc;
 
-use contract::answer::AnswerSchema;
+use contract::response::ResponseSchema;
 use contract::frame::Observation;
 use contract::names::Arm;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -18,9 +18,9 @@ use xxhash_rust::xxh64::xxh64;
 
 use super::compare::{Agreement, Other, judge};
 use super::served::Labels;
+use crate::features::Entity;
 use crate::metrics::Metrics;
 use crate::model::{Loaded, Scores};
-use crate::store::TransactionWithHistory;
 
 /// Second questions under way at once.
 const AT_ONCE: usize = 4;
@@ -41,7 +41,7 @@ pub(super) struct Noise {
 /// The right to ask about one observation.
 #[derive(Debug)]
 pub(super) struct Turn {
-    schema: AnswerSchema,
+    schema: ResponseSchema,
     metrics: Arc<Metrics>,
     _turn: OwnedSemaphorePermit,
 }
@@ -56,7 +56,7 @@ impl Noise {
 
     /// The right to ask about `observation`, where it is drawn and there is room. Drawn by a hash of what it says, its duration included, so that a request
     /// that comes again and again is not always in or always out.
-    pub(super) fn turn(&self, observation: &Observation<'_>, schema: &AnswerSchema) -> Option<Turn> {
+    pub(super) fn turn(&self, observation: &Observation<'_>, schema: &ResponseSchema) -> Option<Turn> {
         let user = observation.bucket.map_or(0, |bucket| bucket.0);
         let hash = xxh64(observation.given().1, SEED ^ user ^ u64::from(observation.duration_us));
         if hash % u64::from(WHOLE) >= self.share {
@@ -75,16 +75,10 @@ impl Noise {
 
 impl Turn {
     /// Asks the model again, which said `first` of the transactions `found`.
-    pub(super) async fn model(
-        self,
-        model: Arc<Loaded>,
-        found: Vec<Arc<TransactionWithHistory>>,
-        least: f32,
-        first: Labels,
-    ) {
+    pub(super) async fn model(self, model: Arc<Loaded>, found: Vec<Arc<dyn Entity>>, least: f32, first: Labels) {
         let Some(Ok(scores)) = Scores::of(&[&model], &found, &self.metrics).await.pop() else { return };
         let label = |row| scores.top(row, least).map(|scored| scored.label.to_owned());
-        let again: Labels = (0..).zip(&found).map(|(row, one)| (one.id.to_string(), label(row))).collect();
+        let again: Labels = (0..).zip(&found).map(|(row, one)| (one.id().to_string(), label(row))).collect();
         self.count(&first, &again);
     }
 

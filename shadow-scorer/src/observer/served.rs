@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use contract::answer::{self, AnswerSchema, Item};
+use contract::response::{self, ResponseSchema, Item};
 use contract::frame::{Encoding, Observation};
 use contract::names::Arm;
 
-use crate::http::decode::{self, decode};
+use crate::decode::{self, decode};
 use crate::metrics::Metrics;
 
 /// A response's labels by item; an item without a label is `None`.
@@ -60,7 +60,7 @@ impl Served {
     /// Reads the responses of `observation`, unpacked to at most `limit` bytes.
     pub(super) async fn read(
         observation: &Observation<'_>,
-        schema: &AnswerSchema,
+        schema: &ResponseSchema,
         limit: usize,
         metrics: &Metrics,
     ) -> Self {
@@ -71,7 +71,7 @@ impl Served {
         let Some(body) = unpacked(encoding, given, limit, metrics).await else { return Self::Unreadable };
         let besides = ["/event_id", "/candidates/0/confidence", "/candidates/0/model_version"];
         let candidate = observation.served == Arm::Candidate;
-        let read = answer::read_with(&body, schema, besides, |item, [event, confidence, version]| ServedItem {
+        let read = response::read_with(&body, schema, besides, |item, [event, confidence, version]| ServedItem {
             item,
             event_id: event.text().map(str::to_owned),
             suggestion: Suggestion {
@@ -86,7 +86,7 @@ impl Served {
             (Arm::Baseline, Some(candidate)) => Some(Cow::Borrowed(candidate)),
             (Arm::Baseline, None) => return Self::Items(items, OtherResponse::Unknown),
         };
-        let labels = other.and_then(|body| answer::read(&body, schema).ok());
+        let labels = other.and_then(|body| response::read(&body, schema).ok());
         let labels = labels.map(|items| items.into_iter().map(|item| (item.id, item.label)).collect());
         Self::Items(items, labels.map_or(OtherResponse::Unreadable, OtherResponse::Known))
     }
@@ -135,7 +135,7 @@ mod tests {
 
     async fn read(observation: Observation<'_>) -> (Served, Metrics) {
         let metrics = Metrics::new().unwrap();
-        (Served::read(&observation, &AnswerSchema::default(), 1_000, &metrics).await, metrics)
+        (Served::read(&observation, &ResponseSchema::default(), 1_000, &metrics).await, metrics)
     }
 
     #[tokio::test]

@@ -15,7 +15,7 @@ use xxhash_rust::xxh64::xxh64;
 
 /// Users held at most.
 const MOST_USERS: usize = 65_536;
-/// Other than the seeds of the arm and of the observation sample (`contract::switch`).
+/// Other than the seeds of the arm and of the observation sample (`contract::share`).
 const SEED: u64 = 2;
 
 /// Users by when they were last seen, in milliseconds since 1970.

@@ -1,6 +1,6 @@
 //! `stack check`: what `up` would run, judged without starting it, in the variants that Perch ships.
 
-use contract::switch::Share;
+use contract::share::Share;
 use stack::validate;
 
 pub(crate) fn run() -> anyhow::Result<()> {

@@ -9,7 +9,7 @@ pub(crate) mod status;
 pub(crate) mod up;
 
 use anyhow::Context as _;
-use contract::switch::{self, Share};
+use contract::share::{self, Share};
 use stack::ports::Ports;
 use stack::{Builder, Error};
 
@@ -46,8 +46,8 @@ fn isolated(name: &str) -> anyhow::Result<Builder> {
 }
 
 fn start_share() -> Result<Share, Error> {
-    let text = std::env::var(switch::START_VARIABLE).unwrap_or_default();
-    Share::from_variable(&text).map_err(|error| Error::Setting(format!("{}: {error}", switch::START_VARIABLE)))
+    let text = std::env::var(share::START_VARIABLE).unwrap_or_default();
+    Share::from_variable(&text).map_err(|error| Error::Setting(format!("{}: {error}", share::START_VARIABLE)))
 }
 
 /// The store that the deployment uses, as its programs would take it from their own variable.

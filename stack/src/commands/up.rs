@@ -4,7 +4,7 @@ use std::path::Path;
 
 use clap::Args;
 use contract::ports::Part;
-use contract::switch;
+use contract::share;
 use stack::error::name;
 use stack::{Stack, validate};
 
@@ -24,11 +24,11 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
     }
     stack.check_ports(&missing)?;
     // A start value that is asked for goes before what an earlier run left on disk; without one the share survives.
-    if std::env::var(switch::START_VARIABLE).is_ok_and(|value| !value.is_empty()) {
+    if std::env::var(share::START_VARIABLE).is_ok_and(|value| !value.is_empty()) {
         if missing.contains(&Part::Gateway) {
             stack.forget_share()?;
         } else {
-            let variable = switch::START_VARIABLE;
+            let variable = share::START_VARIABLE;
             say!("  the gateway runs already, so that {variable} sets nothing: move the share with `make canary-10`");
         }
     }

@@ -1,10 +1,10 @@
 //! Every request and every item is accounted for, to the last one, while the scorer is killed under load.
 
 use anyhow::ensure;
-use contract::names::{
+use contract::series::{
     ABSTAINED, COMPARE, FALLBACK, INTERCEPTED, NOT_COMPARED, OBSERVATION, PASSED_THROUGH, PREDICT_REQUESTS, SOURCE,
 };
-use contract::switch::Share;
+use contract::share::Share;
 use e2e::eventually::eventually;
 use e2e::load::{ITEMS, Load, Tally};
 use e2e::real::{Real, TRANSACTIONS};

@@ -2,8 +2,8 @@
 
 use anyhow::{Context as _, ensure};
 use contract::headers;
-use contract::names::{ABSTAINED, COMPARE};
-use contract::switch::Share;
+use contract::series::{ABSTAINED, COMPARE};
+use contract::share::Share;
 use e2e::client::{get, post, question, suggest};
 use e2e::eventually::eventually;
 use e2e::real::Real;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::ensure;
 use contract::names::Cohort;
-use contract::switch::{self, BETA_KEY, RUNTIME_KEY, Share};
+use contract::share::{self, BETA_KEY, RUNTIME_KEY, Share};
 use e2e::channel_body::ChannelBody;
 use e2e::client::{Client, Protocol, question, suggest};
 use e2e::eventually::eventually;
@@ -50,7 +50,7 @@ async fn every_user_of_every_cohort_has_the_arm_that_the_function_says() -> anyh
         for user in 0..120 {
             let user = format!("user-{user}");
             for (group, cohort) in groups {
-                let expected = switch::arm(gateway.stack.bucket(&user)?, cohort, share, beta);
+                let expected = share::arm(gateway.stack.bucket(&user)?, cohort, share, beta);
                 let answer = client.send(of_group(&user, group)?).await?;
                 let seen = (answer.status.as_u16(), answer.arm());
                 ensure!(seen == (200, expected.as_str()), "{user} of {group:?} at {share} and {beta}: {seen:?}");

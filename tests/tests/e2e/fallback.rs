@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use contract::headers;
-use contract::names::{FALLBACK, FallbackReason, PASSED_THROUGH, PREDICT_REQUESTS, SOURCE};
-use contract::switch::Share;
+use contract::names::FallbackReason;
+use contract::series::{FALLBACK, PASSED_THROUGH, PREDICT_REQUESTS, SOURCE};
+use contract::share::Share;
 use e2e::channel_body;
 use e2e::client::{Client, PATH, Protocol, question, suggest};
 use e2e::eventually::eventually;

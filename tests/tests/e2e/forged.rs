@@ -1,8 +1,8 @@
 //! Headers of Perch's that a client or an upstream makes up move nobody, whether the filter lives or not.
 
 use contract::headers;
-use contract::names::{FALLBACK, SOURCE};
-use contract::switch::Share;
+use contract::series::{FALLBACK, SOURCE};
+use contract::share::Share;
 use e2e::client::{Answer, Client, Protocol, question, suggest};
 use e2e::scripted::{Scripted, items};
 use e2e::upstream::Script;

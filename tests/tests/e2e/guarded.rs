@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use contract::names::{FALLBACK, PASSED_THROUGH};
-use contract::switch::Share;
+use contract::series::{FALLBACK, PASSED_THROUGH};
+use contract::share::Share;
 use e2e::client::{PATH, question};
 use e2e::load::Load;
 use e2e::raw::{self, GARBAGE, Raw};

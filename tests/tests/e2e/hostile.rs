@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use contract::names::{FAILURES, FALLBACK, INTERCEPTED, OBSERVATION, PASSED_THROUGH, PREDICT_REQUESTS};
-use contract::switch::Share;
+use contract::series::{FAILURES, FALLBACK, INTERCEPTED, OBSERVATION, PASSED_THROUGH, PREDICT_REQUESTS};
+use contract::share::Share;
 use e2e::client::{PATH, question, suggest};
 use e2e::eventually::eventually;
 use e2e::load::Load;
@@ -211,13 +211,13 @@ async fn a_stream_that_ends_inside_a_call_of_the_filters_ends_nothing_else() -> 
 /// soon as it does something about it.
 #[tokio::test]
 async fn a_filter_that_fails_over_what_ended_inside_its_call_does_not_end_envoy() -> anyhow::Result<()> {
-    for module in [stack::place::Place::drilled_wasm_filter, stack::place::Place::drilled_filter] {
+    for module in [stack::place::Place::fault_injection_wasm_filter, stack::place::Place::fault_injection_filter] {
         let gateway = small_buffers(|builder| {
             let module = module(builder.place());
             builder.module(module)
         })
         .await
-        .context("with the modules that `setup/build-filter drill` makes")?;
+        .context("with the modules that `setup/build-filter fault-injection` makes")?;
         let pid = gateway.stack.pid(stack::Part::Gateway);
         beyond_the_buffers(&gateway, 40).await?;
         eventually("clients are served again", || async {
@@ -228,7 +228,7 @@ async fn a_filter_that_fails_over_what_ended_inside_its_call_does_not_end_envoy(
         .await?;
         assert_eq!(gateway.stack.pid(stack::Part::Gateway), pid);
         let log = gateway.stack.log(stack::Part::Gateway);
-        ensure!(log.contains("a drill"), "nothing failed, so this has shown nothing: {log}");
+        ensure!(log.contains("an injected failure"), "nothing failed, so this has shown nothing: {log}");
     }
     Ok(())
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use bytes::Bytes;
-use contract::names::{INTERCEPTED, OBSERVATION, SOURCE};
-use contract::switch::Share;
+use contract::series::{INTERCEPTED, OBSERVATION, SOURCE};
+use contract::share::Share;
 use e2e::channel_body::{self, ChannelBody};
 use e2e::client::{Answer, Client, PATH, Protocol, question, suggest};
 use e2e::eventually::eventually;

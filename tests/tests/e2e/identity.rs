@@ -4,8 +4,8 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use bytes::Bytes;
-use contract::names::IDENTITY;
-use contract::switch::Share;
+use contract::series::IDENTITY;
+use contract::share::Share;
 use e2e::channel_body::{self, ChannelBody};
 use e2e::client::{Client, Protocol, post, question};
 use e2e::eventually::eventually;

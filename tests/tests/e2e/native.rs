@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use contract::names::{FAILURES, INTERCEPTED, OBSERVATION, Outcome};
-use contract::switch::{OBSERVE_KEY, Share};
+use contract::names::Outcome;
+use contract::series::{FAILURES, INTERCEPTED, OBSERVATION};
+use contract::share::{OBSERVE_KEY, Share};
 use e2e::client::{question, suggest};
 use e2e::eventually::eventually;
 use e2e::load::Load;
@@ -118,11 +119,11 @@ async fn a_sample_that_is_a_fraction_is_drawn_too() -> anyhow::Result<()> {
 async fn no_client_pays_for_a_failure_in_it() -> anyhow::Result<()> {
     const REQUESTS: u64 = 4_000;
     let real = Real::start(|builder| {
-        let module = builder.place().drilled_filter();
+        let module = builder.place().fault_injection_filter();
         builder.module(module).share(Share::percent(50)).concurrency(2).access_log(false)
     })
     .await
-    .context("with target/libperch_filter_drill.so, which `setup/build-filter drill` makes")?;
+    .context("with target/libperch_filter_fault_injection.so, which `setup/build-filter fault-injection` makes")?;
     let tally = Load::start(real.address(), REQUESTS, 16, TRANSACTIONS).finish().await?;
     assert_eq!(tally.answers, REQUESTS, "a client saw no whole answer");
     ensure!(tally.model > 0, "nobody had the model's answer: {tally:?}");

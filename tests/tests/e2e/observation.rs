@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use contract::frame;
-use contract::names::{Arm, BATCH, COMPARE, INTERCEPTED, NOT_COMPARED, NotCompared, OBSERVATION, PREDICT_REQUESTS};
-use contract::switch::{OBSERVE_KEY, Share};
+use contract::names::{Arm, NotCompared};
+use contract::series::{BATCH, COMPARE, INTERCEPTED, NOT_COMPARED, OBSERVATION, PREDICT_REQUESTS};
+use contract::share::{OBSERVE_KEY, Share};
 use e2e::changes::Change;
 use e2e::client::{Client, PATH, Protocol, post, question, suggest};
 use e2e::eventually::eventually;
@@ -76,7 +77,7 @@ async fn every_response_of_the_candidate_is_observed_with_its_own_baseline() -> 
         assert_eq!(done??.status, 200);
     }
     let ids = |body: &[u8]| {
-        let items = contract::answer::read(body, &contract::answer::AnswerSchema::default()).unwrap_or_default();
+        let items = contract::response::read(body, &contract::response::ResponseSchema::default()).unwrap_or_default();
         items.into_iter().map(|item| item.id).collect::<Vec<_>>()
     };
     for seen in observed(&gateway, 200).await? {
@@ -225,7 +226,7 @@ async fn a_result_that_leaves_items_out_or_makes_some_up_is_refused_and_counted(
     gateway.send(suggest("ann", question([88, 89]))?).await?;
     let expected: [Change<'_>; 2] =
         [(COMPARE, &[("agree", "None")], 2.0), (NOT_COMPARED, &[("reason", "observer_failed")], 2.0)];
-    gateway.moves(&before, &[COMPARE, NOT_COMPARED, contract::names::LABEL_COMPARE], &expected).await?;
+    gateway.moves(&before, &[COMPARE, NOT_COMPARED, contract::series::LABEL_COMPARE], &expected).await?;
     assert_eq!(gateway.scrape().await?.sum(BATCH, &[("result", "mismatched")]), 1.0);
     let right = serde_json::json!({
         "version": contract::batch_result::VERSION, "observations": 1, "agree_true": 0, "agree_false": 1,
@@ -239,9 +240,9 @@ async fn a_result_that_leaves_items_out_or_makes_some_up_is_refused_and_counted(
         (COMPARE, &[("agree", "False")], 1.0),
         (COMPARE, &[("agree", "None")], 1.0),
         (NOT_COMPARED, &[("reason", "no_label")], 1.0),
-        (contract::names::LABEL_COMPARE, &[("label", "other"), ("agree", "False")], 1.0),
+        (contract::series::LABEL_COMPARE, &[("label", "other"), ("agree", "False")], 1.0),
     ];
-    gateway.moves(&before, &[COMPARE, NOT_COMPARED, contract::names::LABEL_COMPARE], &expected).await
+    gateway.moves(&before, &[COMPARE, NOT_COMPARED, contract::series::LABEL_COMPARE], &expected).await
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::path::Path;
 
 use anyhow::{Context as _, ensure};
-use contract::switch::Share;
+use contract::share::Share;
 use e2e::client::{question, suggest};
 use e2e::real::{self, Real};
 use e2e::scripted::Scripted;
@@ -39,7 +39,7 @@ async fn refused_by_the_filter(patch: Value, expected: &[&str]) -> anyhow::Resul
 async fn a_bad_filter_configuration_is_named_with_its_mend_and_clients_get_the_rules() -> anyhow::Result<()> {
     refused_by_the_filter(json!({"salt": "short"}), &["salt", "16"]).await?;
     refused_by_the_filter(json!({"identity": [{"haeder": "x-user-id"}]}), &["identity", "haeder"]).await?;
-    refused_by_the_filter(json!({"answer": {"label": "candidates"}}), &["answer.label", "/"]).await?;
+    refused_by_the_filter(json!({"response": {"label": "candidates"}}), &["response.label", "/"]).await?;
     refused_by_the_filter(json!({"scorer": {"deadline_ms": 0}}), &["scorer.deadline_ms", "0"]).await?;
     refused_by_the_filter(json!({"limits": {"body_byte": 1}}), &["limits", "body_byte"]).await
 }

@@ -1,8 +1,8 @@
 //! The real scorer behind the real gateway: who is compared with whom, and what its faults cost.
 
 use anyhow::ensure;
-use contract::names::{ABSTAINED, COMPARE, NOT_COMPARED, PREDICT_REQUESTS, SOURCE};
-use contract::switch::Share;
+use contract::series::{ABSTAINED, COMPARE, NOT_COMPARED, PREDICT_REQUESTS, SOURCE};
+use contract::share::Share;
 use e2e::client::{get, question, suggest};
 use e2e::eventually::eventually;
 use e2e::real::Real;

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use anyhow::{Context as _, ensure};
-use contract::switch::Share;
+use contract::share::Share;
 use e2e::client::{question, suggest};
 use e2e::eventually::eventually;
 use e2e::monitoring::server::{Prometheus, ask};

@@ -1,8 +1,9 @@
 //! The scorer's store is no part of the road: with it gone a client gets the rules' answer, and nothing worse.
 
 use anyhow::{Context as _, ensure};
-use contract::names::{FALLBACK, FallbackReason};
-use contract::switch::Share;
+use contract::names::FallbackReason;
+use contract::series::FALLBACK;
+use contract::share::Share;
 use e2e::client::{question, suggest};
 use e2e::eventually::eventually;
 use e2e::load::Load;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::ensure;
-use contract::switch::{Denominator, RUNTIME_KEY, Share};
+use contract::share::{Denominator, RUNTIME_KEY, Share};
 use e2e::client::{Client, Protocol, question, suggest};
 use e2e::eventually::eventually;
 use e2e::scripted::Scripted;

@@ -4,8 +4,8 @@ use std::net::TcpListener;
 
 use anyhow::ensure;
 use contract::headers;
-use contract::names::{COMPARE, INTERCEPTED, OBSERVATION, SOURCE};
-use contract::switch::Share;
+use contract::series::{COMPARE, INTERCEPTED, OBSERVATION, SOURCE};
+use contract::share::Share;
 use e2e::client::{Client, PATH, Protocol, get, post, question, suggest};
 use e2e::scripted::Scripted;
 use e2e::upstream::Script;
@@ -56,7 +56,7 @@ async fn a_query_does_not_take_a_request_out() -> anyhow::Result<()> {
 async fn another_route_can_be_intercepted_instead() -> anyhow::Result<()> {
     let config = serde_json::json!({
         "intercept": {"method": "PUT", "path": "/api/labels"},
-        "answer": {"items": "/result/rows", "id": "/key", "label": "/tag", "abstain": []},
+        "response": {"items": "/result/rows", "id": "/key", "label": "/tag", "abstain": []},
     });
     let gateway = Scripted::start(|builder| builder.share(Share::ALL).filter_config(&config)).await?;
     let body = r#"{"result":{"rows":[{"key":1,"tag":"a"}]}}"#;

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use contract::names::{FAILURES, INTERCEPTED, OBSERVATION};
-use contract::switch::Share;
+use contract::series::{FAILURES, INTERCEPTED, OBSERVATION};
+use contract::share::Share;
 use e2e::client::{Client, Protocol, question, suggest};
 use e2e::eventually::eventually;
 use e2e::scripted::{Scripted, good_answer, with_observer};

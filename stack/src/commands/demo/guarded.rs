@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use contract::names;
 use contract::ports::Part;
-use contract::switch::Share;
+use contract::series;
+use contract::share::Share;
 use serde_json::Value;
 use stack::Stack;
 
@@ -91,8 +91,8 @@ struct Asked {
 impl Asked {
     async fn read(stack: &Stack) -> anyhow::Result<Self> {
         let scrape = stack.scrape().await?;
-        let in_vain = scrape.sum(names::PREDICT_REQUESTS, &[("available", "False")]);
-        Ok(Self { all: scrape.sum(names::PREDICT_REQUESTS, &[]), in_vain })
+        let in_vain = scrape.sum(series::PREDICT_REQUESTS, &[("available", "False")]);
+        Ok(Self { all: scrape.sum(series::PREDICT_REQUESTS, &[]), in_vain })
     }
 }
 

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use clap::Args;
 use contract::ports::Part;
-use contract::switch::{self, Share};
+use contract::share::{self, Share};
 use stack::Stack;
 use stack::ports::Ports;
 
@@ -127,7 +127,7 @@ async fn set_share(stack: &Stack, share: Share) -> anyhow::Result<()> {
     stack.set_share(share).await?;
     let end = Instant::now() + Duration::from_secs(5);
     while stack.share().await? != Some(share) {
-        anyhow::ensure!(Instant::now() < end, "Envoy does not hold {}={share}", switch::RUNTIME_KEY);
+        anyhow::ensure!(Instant::now() < end, "Envoy does not hold {}={share}", share::RUNTIME_KEY);
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let url = format!("{}/ml/suggestions", stack.gateway_url());

@@ -128,7 +128,7 @@ impl Traffic {
         if status != reqwest::StatusCode::OK {
             return Err(format!("status {status}"));
         }
-        let items = contract::answer::read(&bytes, &contract::answer::AnswerSchema::default())
+        let items = contract::response::read(&bytes, &contract::response::ResponseSchema::default())
             .map_err(|fault| fault.to_string())?;
         if items.len() != ids.len() {
             return Err(format!("{} items for {} transactions", items.len(), ids.len()));

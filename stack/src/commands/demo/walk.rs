@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use contract::ports::Part;
-use contract::switch::Share;
+use contract::share::Share;
 use stack::Stack;
 
 use super::counts::{self, Counts, nonzero};
