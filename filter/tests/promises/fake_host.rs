@@ -4,7 +4,6 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use contract::share::{BETA_KEY, OBSERVE_KEY, RUNTIME_KEY};
-use contract::response;
 use filter::pairs::{self, Pairs};
 use filter::plugin::host::{
     BatchCall, Batches, Body, Call, CallResponse, Callouts, Clock, Level, Log, Map, Messages, Refused, Stats, Timers,

@@ -350,7 +350,7 @@ pub(crate) fn judge(call: &CallSeen) -> Response {
         if seen.assigned == Arm::Baseline {
             result.available += 1;
         }
-        match answer::read(seen.given().1, &batch.schema) {
+        match response::read(seen.given().1, &batch.schema) {
             Ok(items) => result.agree_true += u32::try_from(items.len()).unwrap(),
             Err(_) => *result.not_compared.entry(NotCompared::Unreadable).or_default() += 1,
         }

@@ -162,7 +162,7 @@ impl Observed {
             self.observations += 1;
             if seen.success() {
                 let (_, body) = seen.given();
-                self.items += answer::read(body, &batch.schema).map_or(1, |items| items.len() as u64);
+                self.items += response::read(body, &batch.schema).map_or(1, |items| items.len() as u64);
             }
         }
     }
