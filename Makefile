@@ -78,7 +78,7 @@ model: ## A model, if there is none of today's feature schema
 	else $(MAKE) ml-train TRAIN_FLAGS=--quick; fi
 
 ##@ Check
-.PHONY: test test-rust test-models test-load test-soak test-files console-smoke lint references
+.PHONY: test test-rust test-native-asan test-models test-load test-soak test-files console-smoke lint references
 test: lint test-files test-models test-rust console-smoke ## Everything that CI checks
 lint: ## Format, clippy, documentation, dependencies, scripts
 	setup/run system checks
@@ -105,6 +105,10 @@ test-rust: ## Unit, property and end-to-end tests, on SQLite and PostgreSQL and 
 	cargo test --locked --workspace --no-run
 	shadow-scorer/tests/with-postgres cargo test --locked --workspace
 	PERCH_FILTER=$(CURDIR)/target/libperch_filter.so shadow-scorer/tests/with-postgres cargo test --locked --workspace --test e2e
+test-native-asan: ## The native module's tests in a faked Envoy, under address and leak sanitizer
+	@# The sanitizer is an unstable option of the stable compiler; proc macros are built for the host, without it.
+	RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address cargo test --locked --package filter-native --lib \
+	  --target "$$(rustc -vV | sed -n 's/^host: //p')" --target-dir target/asan
 console-smoke: ## The console in a browser, with a real guard; screenshots in tests/browser/test-results/screens
 	setup/run browser
 	$(MAKE) build PROFILE=dev

@@ -275,14 +275,14 @@ pub(crate) extern "C" fn envoy_dynamic_module_on_http_filter_http_callout_done(
     // SAFETY: see above.
     let held = unsafe { (*stream.cast::<StreamState>()).held() };
     // SAFETY: see above.
-    let waits = unsafe {
+    let stays = unsafe {
         on_stream(envoy, stream, false, |state, envoy| {
             state.call_over(envoy, call, response);
-            state.held()
+            state.held() || state.ended()
         })
     };
     // Outside of the guard of what was decided: whatever came of that, a response that waited does not wait for ever.
-    if held && !waits {
+    if held && !stays {
         // SAFETY: see above; the stream's state is not used any more.
         if let Some(envoy) = unsafe { Stream::new(envoy) } {
             envoy.continue_response();

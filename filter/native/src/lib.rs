@@ -29,7 +29,7 @@
 //! | `admin_hooks` | Envoy's word that somebody has changed the runtime |
 //! | `unused_hooks` | what Envoy calls besides |
 //!
-//! Envoy's configuration owns the main thread's state, that the workers, and all of them share one [`shared::Shared`],
+//! Envoy's configuration owns the main thread's state, that the workers, and all of them share one `shared::Shared`,
 //! which owns none of them: once Envoy has destroyed configuration and streams, nothing is left.
 //!
 //! A worker thread has no events of its own here: a batch cannot be sent from it once the request that filled it is

@@ -35,6 +35,8 @@ pub(crate) struct StreamState {
     held: Cell<bool>,
     /// Nothing more is done with it.
     left_alone: Cell<bool>,
+    /// Envoy is done with it.
+    ended: Cell<bool>,
 }
 
 /// Every function that takes `envoy` is a hook's.
@@ -48,6 +50,7 @@ impl StreamState {
             calls: StreamCalls::default(),
             held: Cell::new(false),
             left_alone: Cell::new(false),
+            ended: Cell::new(false),
         }
     }
 
@@ -61,8 +64,14 @@ impl StreamState {
         self.held.get()
     }
 
+    /// Returns `true` if Envoy is done with it.
+    pub(crate) const fn ended(&self) -> bool {
+        self.ended.get()
+    }
+
     /// It is over; Envoy's side of it is gone.
     pub(crate) fn end(&self) {
+        self.ended.set(true);
         self.left_alone.set(true);
         self.with_known(|_, _, _| ());
         if let Some(worker) = &self.worker {

@@ -4,7 +4,7 @@
 //! header would, but no package registry that the set-up uses has it in this version (`docs/decisions.md`).
 
 // A test's own mistake may end the test.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stderr)]
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

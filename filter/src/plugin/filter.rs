@@ -157,7 +157,7 @@ impl Filter {
     /// Another call of the filter's is over, if it is one. `response` is what came, if anything.
     pub fn call_over(&mut self, host: &impl Host, token: u32, response: Option<&impl CallResponse>) {
         if self.asking.is_some_and(|(asked, _)| asked == token) {
-            self.shares_told(host, response);
+            self.shares_listed(host, response);
         } else if let Some(batch) = self.buffer.completed(token) {
             let read = |headers: Pairs<'_>| {
                 let head = ResponseHead::read(headers);
@@ -235,7 +235,7 @@ impl Filter {
     }
 
     /// The admin interface responded, or did not.
-    fn shares_told(&mut self, host: &impl Log, response: Option<&impl CallResponse>) {
+    fn shares_listed(&mut self, host: &impl Log, response: Option<&impl CallResponse>) {
         let Some((_, at_ns)) = self.asking.take() else { return };
         let mut listing = self.pool.take();
         let read = response.is_some_and(|response| {

@@ -24,12 +24,12 @@ pub trait Configuration {
 pub struct Worker {
     /// A few, so that looking at each is quickest.
     filters: Vec<(u32, Filter)>,
-    streams: HashMap<u32, Known, BuildHasherDefault<IdHasher>>,
+    streams: HashMap<u32, StreamEntry, BuildHasherDefault<IdHasher>>,
 }
 
 /// A stream: its root context, and what is known of it once its headers have come.
 #[derive(Debug)]
-struct Known {
+struct StreamEntry {
     root: u32,
     stream: Option<Box<Stream>>,
 }
@@ -38,7 +38,7 @@ impl Worker {
     /// A context comes to be. Root contexts have no root of their own, and begin when they are configured.
     pub fn created(&mut self, context: u32, root: u32) {
         if root != 0 {
-            self.streams.insert(context, Known { root, stream: None });
+            self.streams.insert(context, StreamEntry { root, stream: None });
         }
     }
 
@@ -197,7 +197,7 @@ impl Worker {
     }
 
     fn conclude(&mut self, host: &impl Host, context: u32) {
-        if let Some(Known { root, stream: Some(mut stream) }) = self.streams.remove(&context)
+        if let Some(StreamEntry { root, stream: Some(mut stream) }) = self.streams.remove(&context)
             && let Some(filter) = find(&mut self.filters, root)
         {
             filter.conclude(host, &mut stream);

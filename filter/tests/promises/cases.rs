@@ -17,6 +17,11 @@ pub(crate) const BODY: &[u8] = br#"{"txn_ids":[88]}"#;
 pub(crate) const BASELINE: &[u8] = br#"{"items":[{"txn_id":"88","candidates":[{"label":"coffee"}]}]}"#;
 const CANDIDATE: &[u8] = br#"{"items":[{"txn_id":"88","candidates":[{"label":"groceries"}]}]}"#;
 
+/// Limits that random traffic runs into.
+pub(crate) const SMALL_LIMITS: &str = r#"{"identity_body_bytes":60,"limits":{
+    "body_bytes":60,"response_bytes":200,"held_bytes":200,"candidate_bytes":100,
+    "canary_bytes":900,"batch_bytes":600,"pending_bytes":900,"in_flight_bytes":1200}}"#;
+
 pub(crate) fn good() -> Response {
     Response::of(200, &[("x-perch-scorer", "1"), ("x-perch-model-version", "v7")], CANDIDATE)
 }
@@ -516,8 +521,7 @@ proptest! {
     fn accounts_add_up_and_nobody_waits(
         plans in proptest::collection::vec(any_plan(), 1..12), share in prop_oneof![Just(0_u32), Just(100)],
     ) {
-        let limits = r#"{"identity_body_bytes":60,"limits":{"body_bytes":60,"response_bytes":200,"held_bytes":200,"candidate_bytes":100,"canary_bytes":900,"batch_bytes":600,"pending_bytes":900,"in_flight_bytes":1200}}"#;
-        let mut gateway = Gateway::start(limits, share);
+        let mut gateway = Gateway::start(SMALL_LIMITS, share);
         for plan in &plans {
             gateway.play(plan);
         }

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::Gateway;
-use super::cases::{BASELINE, BODY, asked, good};
+use super::cases::{BASELINE, BODY, SMALL_LIMITS, asked, good};
 use super::fake_envoy::{fail_at, no_failure};
 use super::gateway::{Envoy, LIVE_CLUSTER, OBSERVE_CLUSTER};
 use super::messages::{Request, Response};
@@ -229,6 +229,31 @@ fn a_share_that_is_not_a_whole_number_is_asked_for() {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
+
+    // Whatever Envoy does within the calls of the module's, of the same stream or of another: no hook panics, nobody waits, and
+    // the accounts add up.
+    #[test]
+    fn hooks_within_hooks_leave_the_accounts_right(
+        plans in proptest::collection::vec((any_plan(), 0_u8..6, 0_u32..4), 1..10),
+    ) {
+        let mut gateway = Gateway::start(SMALL_LIMITS, 100);
+        for (number, (plan, what, back)) in (0_u32..).zip(&plans) {
+            let stream = gateway.envoy.handle(FIRST + number.saturating_sub(*back));
+            let batches = gateway.envoy.batches();
+            match what {
+                0 => gateway.envoy.within(move |_| stream.end()),
+                1 => gateway.envoy.within(move |_| stream.calls_fail()),
+                2 => gateway.envoy.within(move |_| stream.response_ends()),
+                3 => gateway.envoy.within(move |call| batches.reset(call)),
+                _ => {}
+            }
+            gateway.play(plan);
+        }
+        gateway.envoy.within(|_| {});
+        gateway.settle();
+        gateway.assert_accounts();
+        prop_assert!(!gateway.envoy.log().iter().any(|line| line.contains("the filter failed")));
+    }
 
     // Whatever happens to the requests, and wherever the module fails: nobody waits, no hook panics, and nothing is
     // left when all is destroyed.

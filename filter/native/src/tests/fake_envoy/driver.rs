@@ -8,7 +8,7 @@ use contract::share::{BETA_KEY, OBSERVE_KEY, RUNTIME_KEY};
 
 use super::no_failure;
 use super::state::{
-    CANNOT_CREATE_REQUEST, CHUNK, CURRENT, INSTANCES, NOW_NS, Owner, RESET, RUNTIME, STREAMS, State, Stream, at,
+    CANNOT_CREATE_REQUEST, CHUNK, CURRENT, Call, INSTANCES, NOW_NS, Owner, RESET, RUNTIME, STREAMS, State, Stream, at,
 };
 use crate::abi::{self, Address, Bytes, Header};
 use crate::main_thread::MainThread;
@@ -121,10 +121,16 @@ pub(crate) struct BatchHandle {
 }
 
 impl BatchHandle {
-    /// The connection breaks by which a batch is sent.
+    /// The connection breaks by which a batch is sent, if that is what the call is for.
     pub(crate) fn reset(self, call: u64) {
         let config = std::ptr::without_provenance_mut(self.config);
-        at(config, |state| state.calls.retain(|known| u64::from(known.seen.token) != call));
+        let batch = at(config, |state| {
+            let is = |known: &Call| known.owner == Owner::Batch && u64::from(known.seen.token) == call;
+            state.calls.iter().position(is).map(|at| state.calls.remove(at)).is_some()
+        });
+        if !batch {
+            return;
+        }
         let configured = std::ptr::with_exposed_provenance_mut(self.configured);
         hooks::envoy_dynamic_module_on_http_filter_config_http_stream_reset(config, configured, call, RESET);
     }
@@ -146,7 +152,10 @@ impl StreamHandle {
     pub(crate) fn end(self) {
         let module = at(self.address(), |state| {
             state.calls.retain(|call| call.owner != Owner::Stream(self.stream));
-            state.streams.get_mut(&self.stream).map_or(0, |stream| std::mem::take(&mut stream.module))
+            state.streams.get_mut(&self.stream).map_or(0, |stream| {
+                stream.waits = false;
+                std::mem::take(&mut stream.module)
+            })
         });
         if module != 0 {
             hooks::envoy_dynamic_module_on_http_filter_destroy(std::ptr::with_exposed_provenance_mut(module));
@@ -175,6 +184,17 @@ impl StreamHandle {
                 chunks_count,
             );
         });
+    }
+
+    /// The connection breaks by which the stream's calls are made.
+    pub(crate) fn calls_fail(self) {
+        let calls: Vec<u32> = at(self.address(), |state| {
+            let own = state.calls.iter().filter(|call| call.owner == Owner::Stream(self.stream));
+            own.map(|call| call.seen.token).collect()
+        });
+        for call in calls {
+            self.call_over(u64::from(call), &Response::failed());
+        }
     }
 
     /// The response of the stream goes on with an empty last piece, as one of Envoy's own would.
