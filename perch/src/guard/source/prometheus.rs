@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 
 use contract::series;
-use contract::series;
 use serde::Deserialize;
 use stack::scrape::Sample;
 
