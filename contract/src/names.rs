@@ -224,7 +224,8 @@ label_values! {
         Unreadable => "unreadable",
         /// The scorer shed the observation to keep live responses fast.
         Shed => "shed",
-        /// No usable batch result came back: the call was refused, reset or late, or the result does not match the batch.
+        /// No usable batch result came back: the call was refused, reset or late, or the result does not match the
+        /// batch.
         ObserverFailed => "observer_failed",
     }
 }

@@ -1,10 +1,11 @@
-//! Decides which counters are incremented. Increments gather in [`PendingCounts`] and are handed to Envoy together at a tick
-//! of the root context, which comes within the flush time whenever an increment waits. So a request costs no host call for
-//! its counters.
+//! Decides which counters are incremented. Increments gather in [`PendingCounts`] and are handed to Envoy together at a
+//! tick of the root context, which comes within the flush time whenever an increment waits. So a request costs no host
+//! call for its counters.
 //!
 //! An observation's items are counted when the batch result comes. The filter counts the items that it sent by the same
-//! rule by which the scorer reads responses: a result with more or fewer items is refused, and if no result comes the items
-//! count as not compared. So each item is counted once, as True, False, None or abstained, whatever happens to the scorer.
+//! rule by which the scorer reads responses: a result with more or fewer items is refused, and if no result comes the
+//! items count as not compared. So each item is counted once, as True, False, None or abstained, whatever happens to
+//! the scorer.
 
 use contract::batch_result::{self, BatchResult};
 use contract::frame::{self, Encoding};

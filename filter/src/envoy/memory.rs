@@ -30,8 +30,8 @@ extern "C" fn malloc(size: usize) -> *mut u8 {
     if (1..=room).contains(&size) { std::ptr::with_exposed_provenance_mut(address) } else { allocate(size) }
 }
 
-/// Makes a host call that returns data through two out pointers, and appends the data to `out`. `room` is how many bytes
-/// to offer. `call` gets the out pointers and returns the host's status.
+/// Makes a host call that returns data through two out pointers, and appends the data to `out`. `room` is how many
+/// bytes to offer. `call` gets the out pointers and returns the host's status.
 pub(super) fn receive(
     out: &mut Vec<u8>,
     room: usize,

@@ -1,6 +1,6 @@
-//! `make bench-scorer`: the forest against stock tract, onnxruntime and LightGBM's C API, in one run, on the same models
-//! and rows, on one core; then one suggestion end to end by the scorer as it ships. Writes `target/bench/scorer.json` and
-//! prints its table.
+//! `make bench-scorer`: the forest against stock tract, onnxruntime and LightGBM's C API, in one run, on the same
+//! models and rows, on one core; then one suggestion end to end by the scorer as it ships. Writes
+//! `target/bench/scorer.json` and prints its table.
 //!
 //! Engines are asked in turns, several rounds of it, so that what else the machine does meets all of them. A row of the
 //! result is the median call of the middle round, its spread the medians of the quickest and slowest round. What a call

@@ -2,8 +2,8 @@
 //! alone, and a request that does nothing.
 //!
 //! The scorer has one thread and a core of its own, this program the other core, one connection, one request at a time.
-//! The store is a file with some thousand transactions; a user's transactions are read from it once and then kept in the
-//! scorer's cache, as for any user who comes back. What the first request of a user takes is reported by itself.
+//! The store is a file with some thousand transactions; a user's transactions are read from it once and then kept in
+//! the scorer's cache, as for any user who comes back. What the first request of a user takes is reported by itself.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
