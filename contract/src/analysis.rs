@@ -1,7 +1,7 @@
 //! The scorer's aggregates of responses and feedback for `perch analyse`.
 //!
 //! `GET {PATH}?{SINCE}=MS&{LEAVE_OUT}=COHORT[,COHORT]` returns [`Analysis`] as JSON. Everything is aggregated where it
-//! is stored, so its size is bounded ([`MOST_PAIRS`], [`MOST_SAMPLES`]) whatever the traffic was. The scorer returns
+//! is stored, so its size is bounded ([`MOST_PAIRS`], [`MOST_SAMPLES`]) for any traffic. The scorer returns
 //! counts and sums only; rates, intervals and tests are computed by the reader. In the fields `rule` is the baseline
 //! and `model` the candidate.
 
@@ -119,7 +119,7 @@ pub struct Taken {
     pub times: u64,
 }
 
-/// One disagreement, for people to look at.
+/// One disagreement, to be shown to people.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Sample {
     /// Time of the observation, in milliseconds since 1970.

@@ -33,7 +33,7 @@ pub const SPENDING_LABELS: [&str; 21] = [
 
 /// The filter's name in Envoy's configuration, in both builds.
 pub const FILTER: &str = "perch";
-/// The name of the native module's access logger on the admin interface, which tells it that a share has changed.
+/// The name of the native module's access logger on the admin interface, which notifies it of a changed share.
 pub const NATIVE_SWITCH: &str = "perch_switch";
 
 /// The label by which the reference application's rules say nothing.

@@ -60,7 +60,7 @@ pub const PASSED_THROUGH: &str = "perch_passed_through_total";
 /// Requests of users who would be in the canary by a copy of the shares that was too old: they were given the baseline.
 pub const SHARE_STALE: &str = "perch_share_stale_total";
 /// Callbacks of the native module that panicked: their requests were given the baseline, and their worker's filter was
-/// started anew. A failure of the WebAssembly module is a trap, which Envoy counts as a reload of the VM.
+/// restarted. A failure of the WebAssembly module is a trap, which Envoy counts as a reload of the VM.
 pub const FAILURES: &str = "perch_filter_failures_total";
 /// Intercepted requests. Equals the sum of [`OBSERVATION`] once nothing is in flight.
 pub const INTERCEPTED: &str = "perch_intercepted_total";

@@ -1,4 +1,4 @@
-//! Many rows at once: rows stand side by side as bytes, and a branch decides for all of them with one comparison.
+//! Many rows at once: their ranks are adjacent bytes, and a branch decides for all rows with one comparison.
 //!
 //! Per tree a block of rows goes through every branch, children first, and carries the number of the leaf that each row
 //! would end in below that branch: `if rank > cut { right } else { left }`, sixteen rows or more per instruction. What
@@ -15,7 +15,7 @@ use crate::columns::{Columns, Cut, Cuts};
 use crate::tree::{Node, Tree};
 use crate::wide::wide;
 
-/// Cuts that one byte tells apart.
+/// Cuts that one byte can distinguish.
 const CUTS: u32 = 255;
 /// Places for what leaves and branches carry: a leaf's is its number, a branch's lies in the upper half.
 const SLOTS: usize = 256;

@@ -7,7 +7,7 @@ use crate::columns::{Columns, Cuts};
 use crate::tree::{Node, Tree};
 use crate::votes::{Leaf, Votes};
 
-/// Trees walked side by side.
+/// Trees that are walked together.
 const LANES: usize = 8;
 
 #[derive(Debug, Clone, Copy, Default)]

@@ -15,12 +15,12 @@ use crate::envoy::abi::Envoy;
 use crate::plugin::host::{Flow, Host, Level};
 use crate::plugin::worker::Worker;
 
-/// Streams that may end within one host call without memory being asked for: it is one in all that is known.
+/// Streams that may end within one host call without an allocation; in all known cases it is one.
 const RESERVED: usize = 64;
 
 thread_local! {
     static WORKER: RefCell<Worker> = RefCell::default();
-    /// A host call is under way that may end streams.
+    /// A host call is in progress that may end streams.
     static WITHIN: Cell<bool> = const { Cell::new(false) };
     /// Contexts that ended within such a call.
     static ENDED: RefCell<Vec<u32>> = RefCell::new(Vec::with_capacity(RESERVED));
