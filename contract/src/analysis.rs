@@ -1,9 +1,9 @@
 //! The scorer's aggregates of responses and feedback for `perch analyse`.
 //!
 //! `GET {PATH}?{SINCE}=MS&{LEAVE_OUT}=COHORT[,COHORT]` returns [`Analysis`] as JSON. Everything is aggregated where it
-//! is stored, so its size is bounded ([`MOST_PAIRS`], [`MOST_SAMPLES`]) whatever the traffic was. The scorer returns counts
-//! and sums only; rates, intervals and tests are computed by the reader. In the fields `rule` is the baseline and `model`
-//! the candidate.
+//! is stored, so its size is bounded ([`MOST_PAIRS`], [`MOST_SAMPLES`]) for any traffic. The scorer returns
+//! counts and sums only; rates, intervals and tests are computed by the reader. In the fields `rule` is the baseline
+//! and `model` the candidate.
 
 use serde::{Deserialize, Serialize};
 
@@ -26,8 +26,8 @@ pub const MOST_SAMPLES: usize = 500;
 pub const SLOT_SECONDS: i64 = 600;
 /// Counts are stored for this long, in seconds.
 pub const KEPT_SECONDS: i64 = 30 * 86_400;
-/// Number of groups into which a hash of the pseudonym divides the users. A group is a unit of [`Analysis::agreement`]: users
-/// are independent, the items of one user are not.
+/// Number of groups into which a hash of the pseudonym divides the users. A group is a unit of [`Analysis::agreement`]:
+/// users are independent, the items of one user are not.
 pub const USER_GROUPS: u64 = 128;
 
 /// All that `perch analyse` works with.
@@ -46,8 +46,8 @@ pub struct Analysis {
     pub pairs: Vec<Pair>,
     /// Items on which both responses have an opinion (`given`) and the same one (`accepted`), by group of users.
     pub agreement: Clusters,
-    /// Users by arm, without those of any cohort, since `since_ms` or since the scorer started, whichever is later. `None`
-    /// where the scorer does not observe.
+    /// Users by arm, without those of any cohort, since `since_ms` or since the scorer started, whichever is later.
+    /// `None` where the scorer does not observe.
     pub users: Option<Users>,
     /// Feedback by the arm that gave the response, by user.
     pub feedback: Feedback,
@@ -119,7 +119,7 @@ pub struct Taken {
     pub times: u64,
 }
 
-/// One disagreement, for people to look at.
+/// One disagreement, to be shown to people.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Sample {
     /// Time of the observation, in milliseconds since 1970.

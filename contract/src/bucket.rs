@@ -1,10 +1,10 @@
 //! From a user's identity to the pseudonym, which is the user's bucket and decides the arm.
 //!
-//! The pseudonym is SipHash-2-4 of the identity under a key derived from the deployment's salt: a keyed
-//! pseudo-random function, so that neither an upstream nor a stored sample can be turned back into a user without the
-//! salt. It is the only form of an identity that leaves the filter. Its 16 hex digits are hashed once more
-//! (`xxHash64(digits, seed) % denominator`, see [`crate::share`]) to decide the arm; the seed keeps the arm independent of
-//! any other use of the same pseudonym.
+//! The pseudonym is SipHash-2-4 of the identity under a key derived from the deployment's salt: a keyed pseudo-random
+//! function, so that neither an upstream nor a stored sample can be turned back into a user without the salt. It is the
+//! only form of an identity that leaves the filter. Its 16 hex digits are hashed once more (`xxHash64(digits, seed) %
+//! denominator`, see [`crate::share`]) to decide the arm; the seed keeps the arm independent of any other use of the
+//! same pseudonym.
 //!
 //! ```
 //! use contract::bucket::{Bucket, Salt};

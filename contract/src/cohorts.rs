@@ -20,7 +20,8 @@ pub struct Cohorts {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Member {
-    /// Requests whose header has one of these values. The user's authentication must set it, or remove what clients send.
+    /// Requests whose header has one of these values. The user's authentication must set it, or remove what clients
+    /// send.
     Header {
         /// The header's name.
         name: String,

@@ -1,11 +1,12 @@
-//! The scorer's evidence for the guard: counts whose unit is the user, since a moment that the guard chooses (the start of
-//! a step).
+//! The scorer's evidence for the guard: counts whose unit is the user, since a moment that the guard chooses (the start
+//! of a step).
 //!
-//! A user's requests are not independent of each other, and since arms are sticky, a user's habits are a lasting difference
-//! between two arms that no amount of further requests averages out. So a comparison of two arms counts users, and it
-//! counts them from the last change of the share: before it, some of them were in the other arm.
+//! A user's requests are not independent of each other, and since arms are sticky, a user's habits are a lasting
+//! difference between two arms that no amount of further requests averages out. So a comparison of two arms counts
+//! users, and it counts them from the last change of the share: before it, some of them were in the other arm.
 //!
-//! `GET {PATH}?{SINCE}=MS` returns [`Evidence`] as JSON. In its fields `rule` is the baseline and `model` the candidate.
+//! `GET {PATH}?{SINCE}=MS` returns [`Evidence`] as JSON. In its fields `rule` is the baseline and `model` the
+//! candidate.
 
 use serde::{Deserialize, Serialize};
 
@@ -32,9 +33,9 @@ pub struct Evidence {
     pub feedback: Option<Feedback>,
 }
 
-/// Number of distinct users in each arm. A canary user who was given the baseline (fallback) is in arm `model`: the arm by
-/// the share counts. A user who was in both arms counts in both. Users of a cohort ([`crate::names::Cohort`]) are left out,
-/// since the share alone does not decide their arm.
+/// Number of distinct users in each arm. A canary user who was given the baseline (fallback) is in arm `model`: the arm
+/// by the share counts. A user who was in both arms counts in both. Users of a cohort ([`crate::names::Cohort`]) are
+/// left out, since the share alone does not decide their arm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Users {
     /// Distinct users assigned to the baseline.
@@ -42,8 +43,8 @@ pub struct Users {
     /// Distinct users assigned to the candidate.
     pub model: u64,
     /// One in so many users is counted, so that memory stays bounded: a power of two, 1 when all are. A hash of the
-    /// pseudonym with a seed of its own decides who is counted, so the sample is independent of the arm. The number only
-    /// grows while the scorer runs.
+    /// pseudonym with a seed of its own decides who is counted, so the sample is independent of the arm. The number
+    /// only grows while the scorer runs.
     pub sampled_one_in: u64,
 }
 

@@ -1,8 +1,8 @@
 //! Names of the headers that Perch writes. Their values are read in the filter's `decision::heads` and in the scorer's
 //! routes.
 
-/// All of Perch's headers begin with this; Envoy's early header mutation removes such headers from client requests before
-/// any filter runs.
+/// All of Perch's headers begin with this; Envoy's early header mutation removes such headers from client requests
+/// before any filter runs.
 pub const PREFIX: &str = "x-perch-";
 
 /// Request to the scorer: the user's pseudonym, 16 lowercase hex digits (see [`crate::bucket`]).

@@ -7,7 +7,7 @@ pub const OTHER_LABEL: &str = "other";
 
 /// The filter's name in Envoy's configuration, in both builds.
 pub const FILTER: &str = "perch";
-/// The name of the native module's access logger on the admin interface, which tells it that a share has changed.
+/// The name of the native module's access logger on the admin interface, which notifies it of a changed share.
 pub const NATIVE_SWITCH: &str = "perch_switch";
 
 /// The label by which the reference application's rules say nothing.
@@ -198,7 +198,8 @@ label_values! {
         Unreadable => "unreadable",
         /// The scorer shed the observation to keep live responses fast.
         Shed => "shed",
-        /// No usable batch result came back: the call was refused, reset or late, or the result does not match the batch.
+        /// No usable batch result came back: the call was refused, reset or late, or the result does not match the
+        /// batch.
         ObserverFailed => "observer_failed",
     }
 }

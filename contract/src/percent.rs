@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-/// A share from 0 to 1, written as a percentage. `{:.2}` asks for two decimals; without a precision there is one, and two
-/// below one percent: `86.1%`, `0.25%`.
+/// A share from 0 to 1, written as a percentage. `{:.2}` gives two decimals; without a precision there is one, and
+/// two below one percent: `86.1%`, `0.25%`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Percent(pub f64);
 

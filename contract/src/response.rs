@@ -110,7 +110,8 @@ pub enum ResponseError {
     WrongType,
 }
 
-/// Reads a response's items. An empty array is a response without items and not an error: that is for the caller to judge.
+/// Reads a response's items. An empty array is a response without items and not an error: that is for the caller to
+/// judge.
 ///
 /// # Errors
 /// See [`ResponseError`].

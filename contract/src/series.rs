@@ -2,8 +2,8 @@
 //!
 //! This is the only place where such a name is written. The program that exports a metric takes name and help text from
 //! here, and a test checks the files in `prometheus/` and `grafana/` against this list: a metric that is renamed in one
-//! place only would leave an alert silent for ever. Envoy exports [`GATEWAY`], the shadow-scorer [`SCORER`], `perch guard`
-//! [`GUARD`]; a program may export more. `docs/names.md` says where the `lm_*` names come from.
+//! place only would leave an alert silent for ever. Envoy exports [`GATEWAY`], the shadow-scorer [`SCORER`], `perch
+//! guard` [`GUARD`]; a program may export more. `docs/names.md` says where the `lm_*` names come from.
 //!
 //! In Envoy a counter of the filter is called `NAME.label.value[.label.value…]`, and a stats tag turns it into
 //! `NAME{label="value"}`.
@@ -60,7 +60,7 @@ pub const PASSED_THROUGH: &str = "perch_passed_through_total";
 /// Requests of users who would be in the canary by a copy of the shares that was too old: they were given the baseline.
 pub const SHARE_STALE: &str = "perch_share_stale_total";
 /// Callbacks of the native module that panicked: their requests were given the baseline, and their worker's filter was
-/// started anew. A failure of the WebAssembly module is a trap, which Envoy counts as a reload of the VM.
+/// restarted. A failure of the WebAssembly module is a trap, which Envoy counts as a reload of the VM.
 pub const FAILURES: &str = "perch_filter_failures_total";
 /// Intercepted requests. Equals the sum of [`OBSERVATION`] once nothing is in flight.
 pub const INTERCEPTED: &str = "perch_intercepted_total";
@@ -68,8 +68,8 @@ pub const INTERCEPTED: &str = "perch_intercepted_total";
 pub const OBSERVATION: &str = "perch_observation_total";
 /// Items counted as `agree="None"`: label `reason` is a [`crate::names::NotCompared`].
 pub const NOT_COMPARED: &str = "perch_not_compared_total";
-/// Items on which baseline or candidate abstains, which [`COMPARE`] leaves out: label `arm` is the [`crate::names::Arm`]
-/// that the client was given.
+/// Items on which baseline or candidate abstains, which [`COMPARE`] leaves out: label `arm` is the
+/// [`crate::names::Arm`] that the client was given.
 pub const ABSTAINED: &str = "perch_compare_abstained_total";
 /// Agreement by the label that the client was given: labels `label` (of the configured set, else `other`) and `agree`.
 pub const LABEL_COMPARE: &str = "perch_label_compare_total";
@@ -109,9 +109,9 @@ pub const SCORER_OBSERVATIONS: &str = "perch_scorer_observations_total";
 pub const QUEUE: &str = "perch_scorer_queue_observations";
 /// Queue limit: observations that may wait before more are shed.
 pub const QUEUE_LIMIT: &str = "perch_scorer_queue_limit_observations";
-/// Time from the request's first byte at the gateway to the response's last, in seconds, as the filter measured it: label
-/// `arm` is `baseline`, `candidate` or `fallback` (a canary user whose candidate failed). On a busy worker a sample: its
-/// percentiles hold for all responses, its count does not.
+/// Time from the request's first byte at the gateway to the response's last, in seconds, as the filter measured it:
+/// label `arm` is `baseline`, `candidate` or `fallback` (a canary user whose candidate failed). On a busy worker a
+/// sample: its percentiles hold for all responses, its count does not.
 pub const ANSWER_LATENCY: &str = "perch_scorer_answer_latency_seconds";
 /// Time of each response at the gateway, in seconds, as the filter measured it: label `side` is `baseline` (from the
 /// request's first byte) or `candidate` (from the call to the scorer; canary users only).
@@ -147,8 +147,8 @@ pub const MODEL_REFUSALS: &str = "perch_scorer_model_refusals_total";
 pub const GUARD_LAST_DECISION: &str = "perch_guard_last_decision_timestamp_seconds";
 /// The guard's decisions: label `decision` is `advance`, `hold`, `freeze` or `rollback`.
 pub const GUARD_DECISIONS: &str = "perch_guard_decisions_total";
-/// The canary share in Envoy's runtime, 0 to 1, at the last evaluation. Absent when it could not be read, or when gateways
-/// disagree.
+/// The canary share in Envoy's runtime, 0 to 1, at the last evaluation. Absent when it could not be read, or when
+/// gateways disagree.
 pub const GUARD_SHARE_WANTED: &str = "perch_guard_share_wanted_ratio";
 /// 1 after a rollback, until an operator resumes the rollout, else 0.
 pub const GUARD_LATCHED: &str = "perch_guard_latched";
@@ -169,8 +169,8 @@ pub const GUARD_CHECK_BOUND: &str = "perch_guard_check_bound";
 pub const GUARD_CHECK_THRESHOLD: &str = "perch_guard_check_threshold";
 /// Sample size behind the check's value, in requests, users or evaluations: label `check`.
 pub const GUARD_CHECK_SAMPLE: &str = "perch_guard_check_sample";
-/// 1 for the result of each check at the last evaluation, else 0: labels `check` and `verdict` (`pass`, `breach`, `open`,
-/// `no_data`).
+/// 1 for the result of each check at the last evaluation, else 0: labels `check` and `verdict` (`pass`, `breach`,
+/// `open`, `no_data`).
 pub const GUARD_CHECK_VERDICT: &str = "perch_guard_check_verdict";
 
 /// Exported by Envoy, written by the filter.

@@ -1,8 +1,8 @@
 //! The bearer token that authorises changes: the operator's, and Alertmanager's.
 //!
 //! It is read from a file that only its owner may read, never from an argument or an environment variable, which every
-//! process on the machine can list. The file holds one token per line, at most two, the current one first. So a token is
-//! rotated without a gap: write the new one above the old one, give it to all callers, then delete the old line.
+//! process on the machine can list. The file holds one token per line, at most two, the current one first. So a token
+//! is rotated without a gap: write the new one above the old one, give it to all callers, then delete the old line.
 //! [`TokenFile`] reads the file at each check, so a rotation needs no restart.
 
 use std::fmt;
@@ -85,7 +85,8 @@ impl Token {
         Self::new(&text)
     }
 
-    /// Returns `true` if `shown` is the token, or the previous one. Takes as long for a wrong token as for the right one.
+    /// Returns `true` if `shown` is the token, or the previous one. Takes as long for a wrong token as for the right
+    /// one.
     #[must_use]
     pub fn is(&self, shown: &str) -> bool {
         let previous = self.previous.as_ref().is_some_and(|token| same(token, shown.as_bytes()));

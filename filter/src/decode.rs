@@ -1,5 +1,5 @@
-//! Decompresses the application's response, so that its items can be read before it is replaced. In pure Rust, and limited: a
-//! body that would become larger than the limit is not decompressed.
+//! Decompresses the application's response, so that its items can be read before it is replaced. In pure Rust, and
+//! limited: a body that would become larger than the limit is not decompressed.
 
 use std::borrow::Cow;
 use std::io::Read;

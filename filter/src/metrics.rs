@@ -1,8 +1,9 @@
-//! Every stat that the filter writes: its place among [`crate::decision::accounting::PendingCounts`] and its name in Envoy.
+//! Every stat that the filter writes: its place among [`crate::decision::accounting::PendingCounts`] and its name in
+//! Envoy.
 //!
-//! Metric names come from [`contract::series`], label values from [`contract::names`]. All stats are defined when the plugin
-//! is configured, so that each exists, at 0, from the first scrape; their ids are kept, so no name is looked up for a
-//! request.
+//! Metric names come from [`contract::series`], label values from [`contract::names`]. All stats are defined when the
+//! plugin is configured, so that each exists, at 0, from the first scrape; their ids are kept, so no name is looked up
+//! for a request.
 
 use contract::names::{
     Agree, Arm, BatchOutcome, FallbackReason, IdentitySource, NotCompared, OTHER_LABEL, Outcome, PassedThrough, Source,

@@ -1,6 +1,6 @@
 //! Header maps in the format of the proxy-wasm ABI: a count, then a pair of lengths for each header, then the names and
-//! values, each followed by a zero byte; integers are little-endian `u32`. All headers come in one host call and are read in
-//! place. A host without a VM gives a list of headers instead.
+//! values, each followed by a zero byte; integers are little-endian `u32`. All headers come in one host call and are
+//! read in place. A host without a VM gives a list of headers instead.
 
 /// A header map that is read in place: the ABI's bytes, or a list of headers. Reading ends, and never leaves the bytes,
 /// whatever they are.
@@ -43,7 +43,8 @@ impl<'a> Pairs<'a> {
         Self(Map::List(headers))
     }
 
-    /// Name and value of each header, in order; Envoy's names are lower case. Ends early if the bytes are not a header map.
+    /// Name and value of each header, in order; Envoy's names are lower case. Ends early if the bytes are not a header
+    /// map.
     #[must_use]
     pub fn iter(self) -> Iter<'a> {
         Iter(match self.0 {

@@ -57,13 +57,13 @@ def awkward(x: np.ndarray, booster: lgb.Booster, rng: np.random.Generator) -> np
 def write(folder: Path, classes: int, features: int, rounds: int, leaves: int, missing: float, count: int) -> None:
     x = trained.rows(4_000, features, 1, missing)
     booster = trained.train(x, trained.labels(x, classes, 2), classes, rounds, leaves)
-    asked = awkward(trained.rows(count, features, 3, missing), booster, np.random.default_rng(4))
-    probabilities = booster.predict(asked)
+    rows = awkward(trained.rows(count, features, 3, missing), booster, np.random.default_rng(4))
+    probabilities = booster.predict(rows)
     if classes == 2:
         probabilities = np.stack([1 - probabilities, probabilities], axis=1)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "model.onnx").write_bytes(trained.to_onnx(booster, classes, features, rounds))
-    asked.astype("<f4").tofile(folder / "rows.f32")
+    rows.astype("<f4").tofile(folder / "rows.f32")
     probabilities.argmax(axis=1).astype("<i8").tofile(folder / "labels.i64")
     probabilities.astype("<f8").tofile(folder / "probabilities.f64")
     (folder / "shape").write_text(f"{count} {features} {classes}\n")

@@ -1,9 +1,9 @@
 """The engines that the forest is measured against, and the models that all of them run.
 
     peers.py prepare FOLDER      trains, and writes TREES.onnx and TREES.txt for each size, and rows.f32
-    peers.py serve FOLDER        answers questions on stdin, see below
+    peers.py serve FOLDER        serves requests on stdin, see below
 
-A question is a line `ENGINE TREES BATCH CACHE SECONDS`: engine lightgbm or onnxruntime, cache warm or cold. The answer
+A request is a line `ENGINE TREES BATCH CACHE SECONDS`: engine lightgbm or onnxruntime, cache warm or cold. The reply
 is a line of JSON, the microseconds of every call. Cold means that 96 MiB were touched since the last call. TREES 0 is a
 model of next to no trees: what a call costs from Python without the model, to be taken off.
 """
@@ -77,7 +77,7 @@ def onnxruntime_call(folder: Path, trees: int, batch: int, rows: np.ndarray):
     return lambda at: session.run(None, {"rows": rows[at : at + batch]})
 
 
-def answer(call, batch: int, cold: bool, seconds: float, junk: np.ndarray) -> list[float]:
+def time_calls(call, batch: int, cold: bool, seconds: float, junk: np.ndarray) -> list[float]:
     call(0)
     took, until, at = [], time.perf_counter() + seconds, 0
     while time.perf_counter() < until or len(took) < 3:
@@ -100,7 +100,7 @@ def serve(folder: Path) -> None:
         key = (engine, int(trees), int(batch))
         if key not in calls:
             calls[key] = engines[engine](folder, key[1], key[2], rows)
-        print(json.dumps(answer(calls[key], key[2], cache == "cold", float(seconds), junk)), flush=True)
+        print(json.dumps(time_calls(calls[key], key[2], cache == "cold", float(seconds), junk)), flush=True)
 
 
 if __name__ == "__main__":

@@ -3,9 +3,10 @@
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
 
-use crate::{Ensemble, Labels, Malformed, Mode, PostTransform};
+use crate::ensemble::{Ensemble, Labels, Mode, PostTransform};
+use crate::error::Malformed;
 
-/// The attributes that hold doubles (ai.onnx.ml 3). Rounding them to floats would change answers at the thresholds.
+/// The attributes that hold doubles (ai.onnx.ml 3). Rounding them to floats would change results at the thresholds.
 const DOUBLES: [(&str, &str); 4] = [
     (
         "nodes_values_as_tensor",
@@ -16,15 +17,15 @@ const DOUBLES: [(&str, &str); 4] = [
     ("base_values_as_tensor", "export with single precision (base_values)"),
 ];
 
-/// Reads the attributes of a TreeEnsembleClassifier. Lengths and values are for [`Forest::new`](crate::Forest::new) to
-/// check.
+/// Reads the attributes of a TreeEnsembleClassifier. [`Forest::new`](crate::Forest::new) checks lengths and
+/// values.
 ///
 /// # Errors
 /// An attribute that is missing, of another type, or not supported.
 pub fn ensemble_of(node: &NodeProto) -> TractResult<Ensemble> {
-    for (attribute, mend) in DOUBLES {
+    for (attribute, fix) in DOUBLES {
         if node.attribute.iter().any(|a| a.name == attribute) {
-            return Err(Malformed::UnsupportedAttribute { attribute, mend }.into());
+            return Err(Malformed::UnsupportedAttribute { attribute, fix }.into());
         }
     }
     let ints = |name| node.get_attr_slice::<i64>(name).map(<[i64]>::to_vec);

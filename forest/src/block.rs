@@ -1,4 +1,4 @@
-//! Many rows at once: rows stand side by side as bytes, and a branch decides for all of them with one comparison.
+//! Many rows at once: their ranks are adjacent bytes, and a branch decides for all rows with one comparison.
 //!
 //! Per tree a block of rows goes through every branch, children first, and carries the number of the leaf that each row
 //! would end in below that branch: `if rank > cut { right } else { left }`, sixteen rows or more per instruction. What
@@ -15,7 +15,7 @@ use crate::columns::{Columns, Cut, Cuts};
 use crate::tree::{Node, Tree};
 use crate::wide::wide;
 
-/// Cuts that one byte tells apart.
+/// Cuts that one byte can distinguish.
 const CUTS: u32 = 255;
 /// Places for what leaves and branches carry: a leaf's is its number, a branch's lies in the upper half.
 const SLOTS: usize = 256;
@@ -62,7 +62,7 @@ pub(crate) struct Blocks {
     weights: Vec<f32>,
 }
 
-/// What an evaluation writes to on its way.
+/// Buffers of an evaluation.
 #[derive(Debug)]
 pub(crate) struct Scratch<const ROWS: usize> {
     /// Column by column.
@@ -142,8 +142,8 @@ impl Blocks {
         Some(())
     }
 
-    /// Sums up what the trees say about each row, starting at `base`: class by class. Of `rows`, as many as there are are
-    /// evaluated.
+    /// Sums up the votes of the trees for each row, starting at `base`, class by class. `rows` may be fewer than
+    /// `ROWS`.
     pub(crate) fn sum_up<'s, const ROWS: usize>(
         &self,
         columns: &Columns,
@@ -163,8 +163,8 @@ impl Blocks {
 }
 
 wide! {
-    /// Ranks all rows' values, column by column: a column's thresholds then stay in the nearest cache, which is too small
-    /// for those of all columns.
+    /// Ranks all rows' values, column by column: a column's thresholds then stay in the nearest cache, which is too
+    /// small for those of all columns.
     fn rank<const ROWS: usize>(
         blocks: &Blocks,
         columns: &Columns,
@@ -210,19 +210,19 @@ wide! {
             let (Some(weights), Some(leaves)) = (weights, slots.get(usize::from(head.root))) else { continue };
             let Some(sums) = sums.get_mut(head.class as usize) else { continue };
             // In two loops, of which the compiler makes vectors: weights looked up, then summed up.
-            let mut said = [0.0; ROWS];
-            for (said, &leaf) in said.iter_mut().zip(leaves) {
-                *said = weights.get(usize::from(leaf)).copied().unwrap_or(0.0_f32);
+            let mut votes = [0.0; ROWS];
+            for (vote, &leaf) in votes.iter_mut().zip(leaves) {
+                *vote = weights.get(usize::from(leaf)).copied().unwrap_or(0.0_f32);
             }
-            for (sum, said) in sums.iter_mut().zip(said) {
-                *sum += f64::from(said);
+            for (sum, vote) in sums.iter_mut().zip(votes) {
+                *sum += f64::from(vote);
             }
         }
     }
 }
 
-/// For each row what the child that it goes to carries. Masks instead of a condition: from these the compiler makes
-/// vector instructions, from a condition a branch per row.
+/// For each row the leaf number that the chosen child carries. Masks instead of a condition: from these the compiler
+/// makes vector instructions, from a condition a branch per row.
 #[inline(always)]
 fn choose<const ROWS: usize>(ranks: &[u8; ROWS], cut: u8, left: &[u8; ROWS], right: &[u8; ROWS]) -> [u8; ROWS] {
     let mut chosen = [0; ROWS];

@@ -1,8 +1,8 @@
-//! Every distinct comparison of a forest, gathered by what it compares.
+//! Every distinct comparison of a forest, grouped by feature.
 //!
-//! A column is one feature with its thresholds in rising order, or one feature with one value that nodes ask equality
-//! with. The rank of a value is how many thresholds lie below it, so `value > threshold[cut]` is `rank > cut`: exact,
-//! since the floats themselves are compared when the rank is taken, once per row instead of once per node.
+//! A column is one feature with its thresholds in rising order, or one feature with one value that nodes compare for
+//! equality. The rank of a value is how many thresholds lie below it, so `value > threshold[cut]` is `rank > cut`:
+//! exact, since the floats themselves are compared when the rank is taken, once per row instead of once per node.
 //!
 //! | ONNX | as "goes right when value > b" |
 //! |---|---|
@@ -14,15 +14,15 @@
 //!
 //! x < v and x ≤ next_down(v) agree for every float but NaN: no float lies between the two, -0.0 and 0.0 compare as
 //! equal in both, denormals are floats like others. `x < -∞` holds for no value and `x ≥ -∞` for all; both become
-//! equality with NaN, which no value has. NaN itself is a missing value and has no rank: each node says where it goes.
+//! equality with NaN, which no value has. NaN itself is a missing value and has no rank: each node determines its way.
 
 use std::collections::BTreeMap;
 
-use crate::Mode;
+use crate::ensemble::Mode;
 use crate::tree::{Node, Test, Tree};
 
-/// Thresholds that one page holds: an index into a page is masked, which the compiler needs not check, and so can look up
-/// many at once. 16 KiB, which the nearest cache has room for.
+/// Thresholds that one page holds: an index into a page is masked, which the compiler needs not check, and so can look
+/// up many at once. 16 KiB, which the nearest cache has room for.
 const PAGE: usize = 4096;
 
 /// A test of ONNX in terms of ranks: right if the rank in `column` is above `cut`.
@@ -30,9 +30,9 @@ const PAGE: usize = 4096;
 pub(crate) struct Cut {
     pub(crate) column: u32,
     pub(crate) cut: u32,
-    /// Where a missing value goes.
+    /// A missing value goes right.
     pub(crate) missing_is_right: bool,
-    /// Which way the test's true branch lies.
+    /// The test's true branch is the right one.
     pub(crate) true_is_right: bool,
 }
 
@@ -86,8 +86,8 @@ pub(crate) struct Column {
 
 #[derive(Debug, Clone, Copy)]
 enum Kind {
-    /// Thresholds within one page, from `start` on; with the NaNs after them they are `size`, a power of two, which no rank
-    /// reaches.
+    /// Thresholds within one page, from `start` on; with the NaNs after them they are `size`, a power of two, which no
+    /// rank reaches.
     Paged { page: u32, start: u32, size: u32 },
     /// More than a page holds, in `long`; the same otherwise.
     Long { start: u32, size: u32 },
@@ -109,7 +109,7 @@ pub(crate) struct Columns {
 }
 
 impl Columns {
-    /// Gathers the columns that the trees need, and says how to find a test's cut.
+    /// Gathers the columns that the trees need, and the index to find a test's cut.
     pub(crate) fn gather(trees: &[Tree]) -> (Columns, Cuts) {
         let mut places: Places = BTreeMap::new();
         for node in trees.iter().flat_map(|tree| &tree.nodes) {
@@ -158,12 +158,12 @@ impl Columns {
         Kind::Paged { page: page as u32, start: start as u32, size: size as u32 }
     }
 
-    /// How many features a row needs.
+    /// The number of features that a row needs.
     pub(crate) fn features(&self) -> usize {
         self.features
     }
 
-    /// How many cuts each column has, in the order of the columns.
+    /// The number of cuts of each column, in the order of the columns.
     pub(crate) fn cuts(&self) -> impl ExactSizeIterator<Item = u32> + '_ {
         self.columns.iter().map(|column| column.cuts)
     }
@@ -210,8 +210,8 @@ impl Columns {
         (all.get(start as usize..(start + size) as usize).unwrap_or_default(), size)
     }
 
-    /// The ranks of many rows in `column`, those that there are; `missing` for a missing value. All rows take each step of
-    /// the search together: none waits for another, and nothing is guessed.
+    /// The ranks of many rows in `column`, those that there are; `missing` for a missing value. All rows take each step
+    /// of the search together: none waits for another, and nothing is guessed.
     #[inline(always)]
     pub(crate) fn ranks_in<const ROWS: usize>(
         &self,
@@ -256,8 +256,8 @@ impl Columns {
     }
 }
 
-/// The step is taken past a threshold that lies below. A mask instead of a condition, of which the compiler would make a
-/// branch that is guessed wrong every other time.
+/// The step is taken past a threshold that lies below. A mask instead of a condition, of which the compiler would make
+/// a branch that is guessed wrong every other time.
 #[inline(always)]
 fn step_above(x: f32, threshold: f32, step: u32) -> u32 {
     0_u32.wrapping_sub(u32::from(x > threshold)) & step

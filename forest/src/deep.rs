@@ -1,13 +1,13 @@
 //! Trees of any size: walked eight at a time, branch-free.
 //!
 //! Siblings stand next to each other, so a step is `first child + goes right`. A leaf is its own first child and never
-//! goes right: a walk makes as many steps as the deepest of its eight trees needs and asks nothing on the way.
+//! goes right: a walk makes as many steps as the deepest of its eight trees needs and has no condition on the way.
 
 use crate::columns::{Columns, Cuts};
 use crate::tree::{Node, Tree};
 use crate::votes::{Leaf, Votes};
 
-/// Trees walked side by side.
+/// Trees that are walked together.
 const LANES: usize = 8;
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -22,14 +22,14 @@ struct Step {
 #[derive(Debug, Clone)]
 pub(crate) struct Deep {
     steps: Vec<Step>,
-    /// For each step that is a leaf, which of its tree's leaves it is.
+    /// For each step that is a leaf, its number among its tree's leaves.
     leaves: Vec<u32>,
     /// Root and depth of each tree, in the order of summing.
     roots: Vec<(u32, u32)>,
     votes: Votes,
 }
 
-/// What an evaluation needs besides the forest, kept between rows.
+/// Buffers of an evaluation, kept between rows.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
     /// For each column the rank where a missing value goes left, and where it goes right.
@@ -74,7 +74,7 @@ impl Deep {
         Deep { steps, leaves, roots, votes: Votes::of(&votes) }
     }
 
-    /// Adds what each tree says about a row to the sums.
+    /// Adds the votes of each tree for a row to the sums.
     pub(crate) fn add(&self, columns: &Columns, row: &[f32], scratch: &mut Scratch, sums: &mut [f64]) {
         scratch.ranks.clear();
         scratch.ranks.extend(columns.ranks(row).flat_map(|rank| rank.map_or([0, u32::MAX], |rank| [rank, rank])));

@@ -1,9 +1,9 @@
-//! An ensemble as ONNX writes it down: parallel arrays, nothing checked yet.
+//! An ensemble as ONNX writes it: parallel arrays, not checked yet.
 //!
 //! [`Forest::new`](crate::Forest::new) checks it and turns it into what is evaluated. Field names are ONNX's own, so an
 //! error that names one can be looked up in the operator's specification (ai.onnx.ml, TreeEnsembleClassifier 1 to 3).
 
-use crate::Malformed;
+use crate::error::Malformed;
 
 /// How a node compares the row's feature with its value. The true branch is taken when the comparison holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -43,7 +43,7 @@ impl Mode {
     }
 }
 
-/// What becomes of the summed weights.
+/// How sums of weights become scores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum PostTransform {
     /// `NONE`: the sums themselves.
@@ -81,7 +81,7 @@ pub enum Labels {
 }
 
 impl Labels {
-    /// How many classes there are.
+    /// The number of classes.
     #[must_use]
     pub fn len(&self) -> usize {
         match self {
@@ -90,7 +90,7 @@ impl Labels {
         }
     }
 
-    /// Whether there is no class at all (which [`Forest::new`](crate::Forest::new) refuses).
+    /// Returns `true` if there is no class (which [`Forest::new`](crate::Forest::new) refuses).
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -107,15 +107,15 @@ pub struct Ensemble {
     pub nodes_nodeids: Vec<i64>,
     /// The column of the row that the node reads, from 0.
     pub nodes_featureids: Vec<i64>,
-    /// How the node compares.
+    /// The node's comparison.
     pub nodes_modes: Vec<Mode>,
-    /// What the node compares with. Never NaN; infinities are allowed.
+    /// The value that the node compares with. Never NaN; infinities are allowed.
     pub nodes_values: Vec<f32>,
     /// Id of the child when the comparison holds.
     pub nodes_truenodeids: Vec<i64>,
     /// Id of the child when it does not.
     pub nodes_falsenodeids: Vec<i64>,
-    /// Whether a missing value (NaN) takes the true branch, whatever the mode. Empty means false for all.
+    /// `true` if a missing value (NaN) takes the true branch, in any mode. Empty means `false` for all.
     pub nodes_missing_value_tracks_true: Vec<bool>,
     /// The tree of the leaf that a weight belongs to.
     pub class_treeids: Vec<i64>,
@@ -129,6 +129,6 @@ pub struct Ensemble {
     pub base_values: Vec<f32>,
     /// The classes.
     pub labels: Labels,
-    /// What becomes of the sums.
+    /// How the sums become scores.
     pub post_transform: PostTransform,
 }

@@ -1,7 +1,7 @@
-//! Why an ensemble is refused at load, or rows at evaluation.
+//! Why an ensemble is refused at load, or rows are refused at evaluation.
 
-/// An ensemble that cannot be evaluated as ONNX defines it. Found at load, so that no row ever meets it: a cycle would
-/// make an evaluator run for ever, a missing child make it read something else.
+/// An ensemble that cannot be evaluated as ONNX defines it. It is found at load, before any row is evaluated: a cycle
+/// would make an evaluator run for ever, a missing child make it read other data.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Malformed {
@@ -12,7 +12,7 @@ pub enum Malformed {
         attribute: &'static str,
         /// Its length.
         got: usize,
-        /// The array it was measured by.
+        /// The array that determines the length.
         reference: &'static str,
         /// The length it should have.
         expected: usize,
@@ -23,18 +23,20 @@ pub enum Malformed {
         /// The array without an entry.
         attribute: &'static str,
     },
-    /// More of something than an evaluator should be asked to hold.
+    /// More of something than is accepted.
     #[error("{got} {what}, at most {limit} are accepted")]
     TooMany {
-        /// What there is too much of.
+        /// The kind of thing.
         what: &'static str,
-        /// How many the ensemble has.
+        /// The ensemble's number.
         got: usize,
-        /// How many are accepted.
+        /// The largest number accepted.
         limit: usize,
     },
     /// A mode that ONNX does not define.
-    #[error("node mode {mode:?} is none of BRANCH_LEQ, BRANCH_LT, BRANCH_GTE, BRANCH_GT, BRANCH_EQ, BRANCH_NEQ, LEAF")]
+    #[error(
+        "node mode {mode:?} is not one of BRANCH_LEQ, BRANCH_LT, BRANCH_GTE, BRANCH_GT, BRANCH_EQ, BRANCH_NEQ, LEAF"
+    )]
     UnknownMode {
         /// The name found.
         mode: String,
@@ -55,14 +57,14 @@ pub enum Malformed {
     )]
     SoftmaxOfOne,
     /// An attribute that only a newer or wider form of the operator has.
-    #[error("attribute {attribute} is not supported: {mend}")]
+    #[error("attribute {attribute} is not supported: {fix}")]
     UnsupportedAttribute {
         /// The attribute.
         attribute: &'static str,
         /// What to export instead.
-        mend: &'static str,
+        fix: &'static str,
     },
-    /// The same node twice.
+    /// Two nodes with one id.
     #[error("tree {tree} has two nodes with id {node}")]
     DuplicateNode {
         /// Tree id.
@@ -70,14 +72,14 @@ pub enum Malformed {
         /// Node id.
         node: i64,
     },
-    /// A branch to a node that is not there.
+    /// A branch to a node that does not exist.
     #[error("node {node} of tree {tree} has the child {child}, which the tree does not have")]
     MissingChild {
         /// Tree id.
         tree: i64,
         /// Node id of the parent.
         node: i64,
-        /// The id that is not there.
+        /// The id that does not exist.
         child: i64,
     },
     /// A node that two branches lead to: a cycle, or branches that meet again.
@@ -114,15 +116,15 @@ pub enum Malformed {
         /// Node id of the root.
         root: i64,
     },
-    /// A path longer than any trained tree has.
+    /// A path that is longer than in any trained tree.
     #[error("tree {tree} is more than {limit} levels deep")]
     TooDeep {
         /// Tree id.
         tree: i64,
-        /// How many levels are accepted.
+        /// The largest depth accepted.
         limit: usize,
     },
-    /// A feature index that is negative or absurdly large.
+    /// A feature index that is negative or too large.
     #[error("node {node} of tree {tree} reads feature {feature}, accepted are 0 to {limit}")]
     FeatureOutOfRange {
         /// Tree id.
@@ -149,7 +151,7 @@ pub enum Malformed {
         attribute: &'static str,
         /// Position in it.
         index: usize,
-        /// What was found.
+        /// The value found.
         value: f32,
     },
     /// A weight for a class without label.
@@ -159,10 +161,10 @@ pub enum Malformed {
         index: usize,
         /// The class id found.
         class: i64,
-        /// How many labels there are.
+        /// Number of labels.
         classes: usize,
     },
-    /// A weight for a node that is not there, or that is no leaf.
+    /// A weight for a node that does not exist, or that is not a leaf.
     #[error("class_nodeids[{index}] is node {node} of tree {tree}, which is not a leaf of the ensemble")]
     NotALeaf {
         /// Position in `class_nodeids`.
@@ -189,7 +191,7 @@ pub enum WrongShape {
     /// The buffers do not fit each other.
     #[error("{what} holds {got} values, {expected} are needed")]
     Buffer {
-        /// Which buffer.
+        /// The buffer.
         what: &'static str,
         /// Its length.
         got: usize,

@@ -15,15 +15,16 @@ const MOST: f64 = 709.0;
 /// eˣ, at most two places of a double beside the C library's. Below −708 it is e⁻⁷⁰⁸ and above 709 e⁷⁰⁹, of both of
 /// which a probability keeps nothing; NaN stays NaN.
 ///
-/// x = k ln 2 + r with |r| ≤ ½ ln 2 (W. Cody and W. Waite, Software Manual for the Elementary Functions, 1980, chapter 6),
-/// and eʳ is Taylor's sum to the thirteenth power, whose rest is below 2⁻⁵⁷.
+/// x = k ln 2 + r with |r| ≤ ½ ln 2 (W. Cody and W. Waite, Software Manual for the Elementary Functions, 1980, chapter
+/// 6), and eʳ is Taylor's sum to the thirteenth power, whose rest is below 2⁻⁵⁷.
 #[inline(always)]
 pub(crate) fn exponential(x: f64) -> f64 {
     let x = x.clamp(LEAST, MOST);
     let rounded = x * LOG2_E + ROUNDING;
     let k = rounded - ROUNDING;
     let r = (x - k * LN_2_HIGH) - k * LN_2_LOW;
-    // Even and odd powers apart: neither waits for the other. The 1 comes last, so that only its rounding is of its size.
+    // Even and odd powers apart: neither waits for the other. The 1 comes last, so that only its rounding is of its
+    // size.
     let square = r * r;
     let even = EVEN.iter().fold(1.0 / 479_001_600.0, |sum, coefficient| sum * square + coefficient);
     let odd = ODD.iter().fold(1.0 / 6_227_020_800.0, |sum, coefficient| sum * square + coefficient);

@@ -5,17 +5,19 @@ use std::cell::RefCell;
 use crate::block::{self, Blocks};
 use crate::columns::Columns;
 use crate::deep::{self, Deep};
+use crate::ensemble::{Ensemble, Labels};
+use crate::error::{Malformed, WrongShape};
 use crate::outcome::{self, Outcome};
 use crate::sieve::{MAX_TREES, Mask, Sieve};
-use crate::{Ensemble, Labels, Malformed, WrongShape, tree};
+use crate::tree;
 
 /// A tree ensemble that classifies rows of `f32`.
 ///
-/// A row's answer depends on the row alone, bit for bit: not on the batch that it comes in, nor on its place there.
+/// A row's result depends on the row alone, bit for bit: neither on its batch, nor on its place there.
 /// Each class's sum starts at its base value and the trees' weights are added in ascending order of the trees' ids, in
 /// `f64`; label and post transform are taken from those sums, and only the scores are rounded to `f32`.
 ///
-/// NaN is a missing value and goes where the node's `nodes_missing_value_tracks_true` says, whatever the mode.
+/// NaN is a missing value and takes the branch that the node's `nodes_missing_value_tracks_true` selects, in any mode.
 #[derive(Debug, Clone)]
 pub struct Forest {
     columns: Columns,
@@ -28,7 +30,7 @@ pub struct Forest {
     count: usize,
 }
 
-/// The trees, as their size allows.
+/// The trees, in the form that their size allows.
 #[derive(Debug, Clone)]
 enum Trees {
     /// At most 32 leaves each.
@@ -41,11 +43,11 @@ enum Trees {
 /// Rows of a full block, and of a small one for what remains of a batch.
 const BLOCK: usize = 64;
 const SMALL_BLOCK: usize = 16;
-/// From this many rows on a block is faster than its rows one by one, though it be partly empty.
+/// From this many rows on, a block is faster than its rows one by one, even if it is partly empty.
 const WORTH_A_BLOCK: usize = 24;
 const WORTH_A_SMALL_BLOCK: usize = 10;
 
-/// What an evaluation writes to on its way, kept by each thread, its parts made when first needed.
+/// Buffers of an evaluation, kept per thread, each allocated when it is first needed.
 #[derive(Debug, Default)]
 struct Scratch {
     small: Option<Box<[u32; MAX_TREES]>>,
@@ -89,13 +91,13 @@ impl Forest {
         Ok(Forest { columns, trees, blocks, outcome, base, labels: ensemble.labels.clone(), count })
     }
 
-    /// How many features a row must have at least: one more than the last that a tree reads.
+    /// The number of features that a row must have: one more than the last that a tree reads.
     #[must_use]
     pub fn features(&self) -> usize {
         self.columns.features()
     }
 
-    /// How many scores a row gets: one per label.
+    /// The number of scores of a row: one per label.
     #[must_use]
     pub fn classes(&self) -> usize {
         self.labels.len()
@@ -170,7 +172,7 @@ impl Forest {
     }
 }
 
-/// Rows still to be evaluated, and where their answers go.
+/// Rows still to be evaluated, and the buffers for their results.
 struct Batch<'a> {
     rows: &'a [f32],
     width: usize,
@@ -179,7 +181,7 @@ struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    /// Splits off the first rows, at most so many.
+    /// Splits off the first rows, at most `rows`.
     fn take(&mut self, rows: usize) -> Batch<'a> {
         let all = self.winners.len();
         let rows = rows.min(all);

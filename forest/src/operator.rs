@@ -1,7 +1,7 @@
 //! The forest as tract's operator for TreeEnsembleClassifier.
 //!
-//! tract has an operator of that name, whose time grows with the square of the number of trees. Its register is keyed
-//! by name, so putting ours there replaces it for every model that is loaded through that register.
+//! tract has an operator of that name, whose time grows with the square of the number of trees. tract's register is
+//! keyed by name, so inserting this one replaces it for every model that is loaded through that register.
 
 use tract_onnx::Onnx;
 use tract_onnx::model::ParsingContext;
@@ -9,29 +9,31 @@ use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
 
 use crate::attributes::ensemble_of;
-use crate::{Forest, Labels, sparse};
+use crate::ensemble::Labels;
+use crate::forest::Forest;
+use crate::sparse;
 
 const NAME: &str = "TreeEnsembleClassifier";
 
-/// Makes `onnx` build every TreeEnsembleClassifier as a [`Forest`], and skip the zeros of a row that is multiplied with
-/// constant weights. Call it before a model is loaded.
+/// Makes `onnx` build every TreeEnsembleClassifier as a [`Forest`], and every MatMul with constant weights so that it
+/// skips the zeros of a row. Call it before loading a model.
 ///
-/// A model whose ensemble is malformed, or of a kind that is not evaluated here, is then refused when it is loaded.
+/// A model whose ensemble is malformed or not supported is then refused when it is loaded.
 pub fn register(onnx: &mut Onnx) {
     onnx.op_register.insert(NAME, build);
     sparse::register(onnx);
 }
 
-/// Whether a plan's tree ensembles are all evaluated by this crate, and there is at least one.
+/// Returns `true` if all of a plan's tree ensembles are evaluated by this crate, and there is at least one.
 ///
-/// Worth asking after each load: should tract rename its register's key, models would go on loading, and answer a
+/// Check it after each load: if tract renamed the key of its register, models would still load, and be evaluated a
 /// thousand times slower.
 #[must_use]
 pub fn plan_uses_forest(plan: &TypedRunnableModel) -> bool {
     model_uses_forest(plan.model())
 }
 
-/// The same for a model of which no plan has been made yet.
+/// Like [`plan_uses_forest`], for a model without a plan.
 #[must_use]
 pub fn model_uses_forest(model: &TypedModel) -> bool {
     let mut ours = 0;
@@ -137,7 +139,7 @@ impl EvalOp for ForestOp {
     fn eval(&self, _context: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
         let input = args_1!(inputs);
         let &[rows, width] = input.shape() else {
-            bail!("a row per line is expected, got the shape {:?}", input.shape())
+            bail!("expected a 2-D input [rows, features], got the shape {:?}", input.shape())
         };
         let view = input.try_as_plain_ram()?;
         let mut scores = vec![0.0; rows * self.forest.classes()];
@@ -150,11 +152,11 @@ impl EvalOp for ForestOp {
 
 impl TypedOp for ForestOp {
     fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
-        let [input] = inputs else { bail!("one input is expected, got {}", inputs.len()) };
+        let [input] = inputs else { bail!("expected one input, got {}", inputs.len()) };
         let [rows, width] = input.shape.dims() else {
-            bail!("rows of features are expected, got the shape {:?}", input.shape)
+            bail!("expected a 2-D input [rows, features], got the shape {:?}", input.shape)
         };
-        ensure!(input.datum_type == f32::datum_type(), "f32 features are expected, got {:?}", input.datum_type);
+        ensure!(input.datum_type == f32::datum_type(), "expected f32 features, got {:?}", input.datum_type);
         if let Ok(width) = width.to_usize() {
             let needed = self.forest.features();
             ensure!(width >= needed, "rows have {width} features, the trees read {needed}");

@@ -9,20 +9,23 @@
 //! | NONE, no weight negative (s is a probability) | 1 − s, s | s > ½ |
 //! | NONE otherwise (s is a margin) | −s, s | s > 0 |
 //!
-//! In every other case each class has its own sum, and the first of the largest sums names the label, before any transform.
+//! In every other case each class has its own sum, and the first of the largest sums names the label, before any
+//! transform.
 //!
 //! onnxruntime 1.32 differs from this (seen on the cases `spec-one-sum-*` and `spec-two-classes-*` that
 //! `examples/suggestions/tests/scorer/corpus.rs` reads):
-//! - With weights for the first label only, its scores are these. Under LOGISTIC, when no weight is negative, it names the
-//!   second label where the raw sum, not its logistic, is above ½.
-//! - With weights for the second label only, it leaves the first score at 0, which LOGISTIC makes ½. It then passes over a
-//!   single base value, and with two of them its scores do not follow the sum. The scores here are the table's all the same.
-//! - Of two labels that both have weights it names the second wherever that one's raw sum is above 0, also where the first
-//!   one's is larger.
+//! - With weights for the first label only, its scores are these. Under LOGISTIC, when no weight is negative, it names
+//!   the second label where the raw sum, not its logistic, is above ½.
+//! - With weights for the second label only, it leaves the first score at 0, which LOGISTIC makes ½. It then passes
+//!   over a single base value, and with two of them its scores do not follow the sum. The scores here are the table's
+//! - Of two labels that both have weights it names the second wherever that one's raw sum is above 0, also where the
+//!   first one's is larger.
+//!   all the same.
 
+use crate::ensemble::{Ensemble, PostTransform};
+use crate::error::Malformed;
 use crate::exponential::exponential;
 use crate::wide::wide;
-use crate::{Ensemble, Malformed, PostTransform};
 
 /// How sums become scores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +41,7 @@ pub(crate) enum Outcome {
 }
 
 impl Outcome {
-    /// What the ensemble asks for, and where each class's sum starts.
+    /// The ensemble's outcome, and the start of each class's sum.
     pub(crate) fn of(ensemble: &Ensemble) -> Result<(Outcome, Vec<f64>), Malformed> {
         let classes = ensemble.labels.len();
         let base: Vec<f64> = ensemble.base_values.iter().map(|&v| f64::from(v)).collect();
@@ -54,7 +57,7 @@ impl Outcome {
                 }
                 PostTransform::None => Outcome::Margin { class },
             };
-            // With two base values the second belongs to the label that the sum speaks for.
+            // With two base values the second belongs to the label of the sum.
             let start = match base.len() {
                 0 => 0.0,
                 1 | 2 => base.last().copied().unwrap_or(0.0),
@@ -79,7 +82,7 @@ wide! {
         scores: &mut [f32],
         winners: &mut [u32],
     ) {
-        // What a score is a part of.
+        // The divisor of each row's scores.
         let mut wholes = [1.0; ROWS];
         let labels = match outcome {
             Outcome::PerClass(transform) => {
@@ -118,7 +121,7 @@ fn first_largest<const ROWS: usize>(sums: &[[f64; ROWS]]) -> ([f64; ROWS], [u32;
     (largest, labels)
 }
 
-/// Makes of each sum its exponential, as a multiple of the largest's, and gives each row's total of them.
+/// Replaces each sum by its exponential, relative to the largest, and returns each row's total.
 #[inline(always)]
 fn exponentials<const ROWS: usize>(sums: &mut [[f64; ROWS]], largest: &[f64; ROWS]) -> [f64; ROWS] {
     let mut totals = [0.0; ROWS];
@@ -136,7 +139,7 @@ fn logistic(x: f64) -> f64 {
     1.0 / (1.0 + exponential(-x))
 }
 
-/// Two labels' scores from the one sum that stands in the place of `class`; the second label wins above `least`.
+/// The scores of two labels from the one sum, which is that of `class`; the second label wins above `least`.
 #[inline(always)]
 fn split<const ROWS: usize>(
     sums: &mut [[f64; ROWS]],

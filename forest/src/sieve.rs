@@ -1,5 +1,5 @@
-//! Trees of up to 64 leaves: no walk at all. Every comparison that a row decides against the usual outcome strikes out
-//! leaves, and the first leaf left in each tree is where the row ends.
+//! Trees of up to 64 leaves, evaluated without a walk. Every comparison with the less frequent outcome excludes leaves,
+//! and the row ends in the first leaf that is left in each tree.
 //!
 //! This is QuickScorer (Lucchese et al., SIGIR 2015) with a change that halves its work. Each tree's leaves are
 //! numbered so that below every branch the leaves of its *usual* side come first. A row marks all leaves as possible;
@@ -29,7 +29,7 @@ pub(crate) const MAX_TREES: usize = 1 << 16;
 
 /// The leaves of a tree, one bit each, the first leaf the lowest.
 pub(crate) trait Mask: Copy + Ord + std::fmt::Debug {
-    /// How many leaves fit.
+    /// The number of leaves that fit.
     const LEAVES: usize;
     /// Every leaf possible.
     const ALL: Self;
@@ -109,7 +109,7 @@ fn pivot(cuts: u32) -> u32 {
 }
 
 impl<M: Mask> Sieve<M> {
-    /// Whether the trees are small and few enough.
+    /// Returns `true` if the trees are small and few enough.
     pub(crate) fn fits(trees: &[Tree]) -> bool {
         trees.len() <= MAX_TREES && trees.iter().all(|tree| tree.nodes.len() < 2 * M::LEAVES)
     }
@@ -158,7 +158,7 @@ impl<M: Mask> Sieve<M> {
         self.masks.extend(branches.map(|branch| branch.mask));
     }
 
-    /// Adds what each tree says about a row to the sums. `marks` is scratch.
+    /// Adds the votes of each tree for a row to the sums. `marks` is scratch.
     pub(crate) fn add(&self, columns: &Columns, row: &[f32], marks: &mut [M; MAX_TREES], sums: &mut [f64]) {
         let possible = marks.iter_mut().zip(0..self.votes.trees());
         possible.for_each(|(mark, _)| *mark = M::ALL);
@@ -198,7 +198,7 @@ fn strike<M: Mask>(marks: &mut [M; MAX_TREES], trees: &[u16], masks: &[M]) {
     }
 }
 
-/// Numbers the leaves of a tree, usual sides first: gives their votes in that order and adds the tree's branches.
+/// Numbers the leaves of a tree, usual sides first: returns their votes in that order and adds the tree's branches.
 fn sort_leaves<'a, M: Mask>(
     tree: &'a Tree,
     index: u16,

@@ -1,8 +1,8 @@
 //! Products with constant weights, for rows that are mostly zeros, as tract's operator for MatMul.
 //!
-//! Of a text's thousand n-gram columns some dozens are not zero. tract's product multiplies them all, which is a good
-//! part of a row's time and grows with the number of labels; here a zero costs the look at it, and columns that a Slice
-//! would copy are read where they are. Its register is keyed by name, as for the trees.
+//! Of a text's thousand n-gram columns some dozens are not zero. tract's product multiplies them all, which takes a
+//! good part of a row's time and grows with the number of labels; here a zero costs one comparison, and columns that a
+//! Slice would copy are read in place. The operator replaces tract's by name, like that of the trees.
 
 use std::ops::Range;
 
@@ -17,8 +17,8 @@ use crate::wide::wide;
 
 const NAME: &str = "MatMul";
 
-/// Columns that are looked at together.
-const GLANCE: usize = 32;
+/// Columns that are compared with zero together.
+const GROUP: usize = 32;
 
 /// Makes `onnx` build every MatMul as a [`Product`].
 pub(crate) fn register(onnx: &mut Onnx) {
@@ -29,7 +29,7 @@ fn build(_context: &ParsingContext, _node: &NodeProto) -> TractResult<(Box<dyn I
     Ok((expand(Product(MatMulInference::default())), vec![]))
 }
 
-/// A MatMul until its inputs are known: then [`SparseRows`] where that gives what tract's own would, else tract's own.
+/// A MatMul until its inputs are known: then [`SparseRows`] where its result is the same, else tract's own product.
 #[derive(Clone, Debug)]
 struct Product(MatMulInference);
 
@@ -48,7 +48,7 @@ impl Expansion for Product {
     }
 
     fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
-        let &[rows, weights] = inputs else { bail!("two inputs are expected, got {}", inputs.len()) };
+        let &[rows, weights] = inputs else { bail!("expected two inputs, got {}", inputs.len()) };
         let rank = model.outlet_fact(rows)?.rank();
         match model.outlet_fact(weights)?.konst.as_deref().map(SparseRows::new).transpose()?.flatten() {
             Some(product) if rank == 2 => model.wire_node(prefix, product, &[rows]),
@@ -68,11 +68,11 @@ struct Lanes([f32; LANES]);
 /// One input (rows), one output (some of their columns × weights).
 #[derive(Clone, Debug)]
 struct SparseRows {
-    /// The first column of the input that counts.
+    /// The first column of the input that is read.
     from: usize,
-    /// For each column that counts one weight for each column of the output, and zeros up to whole lanes.
+    /// For each column that is read one weight for each column of the output, and zeros up to whole lanes.
     weights: Arc<[Lanes]>,
-    /// Columns that count.
+    /// The number of columns that are read.
     width: usize,
     /// Columns of the output, at least 1.
     sums: usize,
@@ -88,7 +88,7 @@ impl PartialEq for SparseRows {
 impl Eq for SparseRows {}
 
 impl SparseRows {
-    /// `None` for weights that a zero must be multiplied with (0 × ∞ is no number), and for other than f32 matrices.
+    /// `None` for weights that a zero must be multiplied with (0 × ∞ is not a number), and for other than f32 matrices.
     fn new(weights: &Tensor) -> TractResult<Option<Self>> {
         let &[width, sums] = weights.shape() else { return Ok(None) };
         if sums == 0 || weights.datum_type() != f32::datum_type() {
@@ -112,7 +112,7 @@ impl SparseRows {
         self.from..self.from + self.width
     }
 
-    /// That many columns must be enough.
+    /// Checks that rows of `width` columns are wide enough.
     fn check(&self, width: usize) -> TractResult<()> {
         let needed = self.from + self.width;
         ensure!(width >= needed, "rows have {width} columns, the weights are for {needed}");
@@ -141,11 +141,11 @@ wide! {
     }
 }
 
-/// What of a row is not zero.
+/// Gathers the values of a row that are not zero.
 #[inline(always)]
 fn gather(row: &[f32], cells: &mut Vec<Cell>) {
     cells.clear();
-    for (first, values) in (0..).step_by(GLANCE).zip(row.chunks(GLANCE)) {
+    for (first, values) in (0..).step_by(GROUP).zip(row.chunks(GROUP)) {
         let mut marks =
             values.iter().enumerate().fold(0_u32, |marks, (at, &value)| marks | u32::from(value != 0.0) << at);
         while marks != 0 {
@@ -156,8 +156,8 @@ fn gather(row: &[f32], cells: &mut Vec<Cell>) {
     }
 }
 
-/// Up to [`LANES`] sums, of every `line`-th of the weights. They stay in registers, and since the cells are known before,
-/// the loads of their weights do not wait for one another.
+/// Up to [`LANES`] sums, of every `line`-th of the weights. They stay in registers, and since the cells are known
+/// before, the loads of their weights do not wait for one another.
 #[inline(always)]
 fn add(weights: &[Lanes], line: usize, cells: &[Cell], out: &mut [f32]) {
     let mut sums = [0.0; LANES];
@@ -189,7 +189,7 @@ impl EvalOp for SparseRows {
     fn eval(&self, _context: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
         let input = args_1!(inputs);
         let &[count, width] = input.shape() else {
-            bail!("a row per line is expected, got the shape {:?}", input.shape())
+            bail!("expected a 2-D input [rows, columns], got the shape {:?}", input.shape())
         };
         self.check(width)?;
         let mut output = Tensor::zero::<f32>(&[count, self.sums])?;
@@ -201,16 +201,18 @@ impl EvalOp for SparseRows {
 
 impl TypedOp for SparseRows {
     fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
-        let [input] = inputs else { bail!("one input is expected, got {}", inputs.len()) };
-        let [rows, width] = input.shape.dims() else { bail!("rows are expected, got the shape {:?}", input.shape) };
-        ensure!(input.datum_type == f32::datum_type(), "f32 is expected, got {:?}", input.datum_type);
+        let [input] = inputs else { bail!("expected one input, got {}", inputs.len()) };
+        let [rows, width] = input.shape.dims() else {
+            bail!("expected a 2-D input [rows, columns], got the shape {:?}", input.shape)
+        };
+        ensure!(input.datum_type == f32::datum_type(), "expected f32, got {:?}", input.datum_type);
         if let Ok(width) = width.to_usize() {
             self.check(width)?;
         }
         Ok(tvec![f32::fact([rows.clone(), self.sums.to_dim()])])
     }
 
-    /// Reads the columns where they are, in place of a copy of them.
+    /// Reads the columns in place instead of copying them first.
     fn declutter(&self, model: &TypedModel, node: &TypedNode) -> TractResult<Option<TypedModelPatch>> {
         let &[input] = node.inputs.as_slice() else { return Ok(None) };
         let before = model.node(input.node);

@@ -1,16 +1,17 @@
-//! From ONNX's arrays to trees that are known to be trees.
+//! From ONNX's arrays to checked trees.
 //!
 //! After [`check`] every node of a tree is reached from its root by exactly one path of at most [`MAX_DEPTH`] steps,
-//! every number is finite (thresholds may be infinite) and every id is in range, so nothing later needs to ask.
+//! every number is finite (thresholds may be infinite) and every id is in range, so nothing needs a check later.
 //! An ensemble with nodes that no path reaches is refused, not trimmed: no exporter writes one, so it is damaged.
 
 use std::collections::HashMap;
 
-use crate::{Ensemble, Malformed, Mode};
+use crate::ensemble::{Ensemble, Mode};
+use crate::error::Malformed;
 
-/// Levels of a tree. Trained trees have tens.
+/// Levels of a tree. Trained trees have some tens.
 pub(crate) const MAX_DEPTH: usize = 1_000;
-/// Nodes of an ensemble: 2²⁴, about 250 times the model that this was built for.
+/// Nodes of an ensemble, about 250 times those of a large model.
 pub(crate) const MAX_NODES: usize = 1 << 24;
 /// Classes of an ensemble.
 pub(crate) const MAX_CLASSES: usize = 1 << 16;
@@ -48,7 +49,7 @@ pub(crate) struct Tree {
     pub(crate) depth: usize,
 }
 
-/// Checks everything and gives the trees in ascending order of their ids.
+/// Checks everything and returns the trees in ascending order of their ids.
 pub(crate) fn check(ensemble: &Ensemble) -> Result<Vec<Tree>, Malformed> {
     check_arrays(ensemble)?;
     let mut votes = votes_by_leaf(ensemble)?;
@@ -59,7 +60,7 @@ pub(crate) fn check(ensemble: &Ensemble) -> Result<Vec<Tree>, Malformed> {
         let raw = raw_nodes(ensemble, members)?;
         trees.push(grow(&raw, &mut votes)?);
     }
-    // Whatever was not claimed by a leaf names a node that is none, or is not there.
+    // A vote that no leaf claimed names a node that is not a leaf, or does not exist.
     match votes.into_values().map(|vote| vote.index).min() {
         None => Ok(trees),
         Some(index) => Err(Malformed::NotALeaf {
@@ -114,7 +115,7 @@ fn check_arrays(e: &Ensemble) -> Result<(), Malformed> {
     Ok(())
 }
 
-/// The votes of one leaf, and where the first of them stands in the `class_` arrays.
+/// The votes of one leaf, and the position of the first of them in the `class_` arrays.
 struct Votes {
     index: usize,
     votes: Vec<(u32, f32)>,
@@ -140,7 +141,7 @@ struct RawNode {
     branch: Option<(Test, i64, i64)>,
 }
 
-/// The nodes of one tree, each by itself found sound.
+/// The nodes of one tree, each of them checked by itself.
 fn raw_nodes(e: &Ensemble, members: &[usize]) -> Result<Vec<RawNode>, Malformed> {
     let mut nodes = Vec::with_capacity(members.len());
     for &i in members {

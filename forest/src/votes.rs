@@ -1,18 +1,18 @@
-//! What the leaves say, and the order in which it is summed up.
+//! The weights of leaves, and the order in which they are summed.
 
-/// What one leaf adds: (class, weight), in the order of ONNX's arrays.
+/// The votes of one leaf: (class, weight), in the order of ONNX's arrays.
 pub(crate) type Leaf<'a> = &'a [(u32, f32)];
 
-/// The votes of all leaves, tree by tree. Which leaf of a tree comes first is up to the evaluator that planted them.
+/// The votes of all leaves, tree by tree. The evaluator that builds them determines the order of a tree's leaves.
 #[derive(Debug, Clone)]
 pub(crate) enum Votes {
-    /// Each leaf adds one weight, each tree speaks for one class, as boosted trees do.
+    /// One weight per leaf and one class per tree, as in boosted trees.
     Single {
         /// Each tree's class.
         classes: Vec<u32>,
         /// The weights of each tree's leaves, padded to as many for each tree.
         weights: Vec<f32>,
-        /// How many that is.
+        /// The number of leaves per tree, with padding.
         stride: usize,
     },
     /// Any number of weights.
@@ -26,12 +26,12 @@ pub(crate) enum Votes {
 }
 
 impl Votes {
-    /// Takes down the leaves of each tree, trees in the order of summing.
+    /// Stores the leaves of each tree, trees in the order of summing.
     pub(crate) fn of(trees: &[Vec<Leaf<'_>>]) -> Votes {
         Votes::single(trees).unwrap_or_else(|| Votes::lists(trees))
     }
 
-    /// None if a leaf has more or less than one vote, the leaves of a tree speak for different classes, or the trees
+    /// None if a leaf has more or less than one vote, the leaves of a tree are for different classes, or the trees
     /// differ so much in size that padding would take more room than lists.
     fn single(trees: &[Vec<Leaf<'_>>]) -> Option<Votes> {
         let stride = trees.iter().map(Vec::len).max().unwrap_or(0);
@@ -67,7 +67,7 @@ impl Votes {
         Votes::Lists { trees: heads, from, votes }
     }
 
-    /// How many trees there are.
+    /// The number of trees.
     pub(crate) fn trees(&self) -> usize {
         match self {
             Votes::Single { classes, .. } => classes.len(),
@@ -75,7 +75,7 @@ impl Votes {
         }
     }
 
-    /// Adds to each class's sum what the leaf that each tree ended in says, tree by tree.
+    /// Adds to each class's sum the votes of the leaf that each tree ended in, tree by tree.
     #[inline]
     pub(crate) fn add(&self, leaves: impl Iterator<Item = usize>, sums: &mut [f64]) {
         match self {

@@ -1,5 +1,6 @@
 //! One function compiled for several widths of vectors, the widest that the processor has being taken at run time:
-//! programs are built for every x86-64 processor, whose common ground is sixteen bytes and no instruction to count bits.
+//! programs are built for every x86-64 processor, whose common ground is sixteen bytes and no instruction to count
+//! bits.
 //!
 //! Every version does the same to the last bit: none of them may contract `a * b + c`, and sums keep their order.
 

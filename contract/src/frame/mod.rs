@@ -7,8 +7,8 @@
 //!         · baseline length u32 · candidate length u32 · baseline · candidate
 //! ```
 //! Integers are little-endian. Records are appended one by one as requests end ([`append`]), so a batch needs no second
-//! pass; [`Batch::parse`] borrows from the received bytes. The reader checks every length before it uses it, since a scorer
-//! takes bytes from the network.
+//! pass; [`Batch::parse`] borrows from the received bytes. The reader checks every length before it uses it, since a
+//! scorer takes bytes from the network.
 //!
 //! ```
 //! use contract::frame::{self, Batch, Encoding, Observation};

@@ -5,7 +5,8 @@ use super::layout::RECORD_OVERHEAD;
 use crate::bucket::Bucket;
 use crate::names::{Arm, Cohort};
 
-/// One request with the responses that the gateway knows. Durations are in µs, 1 to [`u32::MAX`], or [`super::NOT_TIMED`].
+/// One request with the responses that the gateway knows. Durations are in µs, 1 to [`u32::MAX`], or
+/// [`super::NOT_TIMED`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Observation<'a> {
     /// The user's arm by the shares.

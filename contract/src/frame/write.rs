@@ -18,7 +18,8 @@ pub fn start(out: &mut Vec<u8>, schema_json: &str) {
     }
 }
 
-/// Appends one observation to a started batch. Returns `false`, and appends nothing, when a length does not fit a `u32`.
+/// Appends one observation to a started batch. Returns `false`, and appends nothing, when a length does not fit a
+/// `u32`.
 pub fn append(out: &mut Vec<u8>, observation: &Observation<'_>) -> bool {
     let candidate = observation.candidate.unwrap_or_default();
     let (Ok(length), Ok(baseline_length), Ok(candidate_length)) = (

@@ -11,8 +11,8 @@ use super::value::{Integer, JsonValue};
 /// The wanted places, and the values that the walk has met there.
 pub(super) struct Places<'p, 'a> {
     pointers: &'p [Pointer<'p>],
-    /// How many steps of each pointer the walk has followed. A value at depth d is at or on the way to those places whose
-    /// number is d.
+    /// How many steps of each pointer the walk has followed. A value at depth d is at or on the way to those places
+    /// whose number is d.
     matched: Vec<usize>,
     values: Vec<JsonValue<'a>>,
 }

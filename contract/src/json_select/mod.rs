@@ -1,8 +1,8 @@
 //! Selects values out of a JSON text by JSON pointers (RFC 6901): the only reader of such pointers in Perch.
 //!
 //! A response comes from outside, and a tree of all its values takes many times its length in memory (an empty array is
-//! two bytes of text and dozens in a tree), where Perch needs an id and a label of each item. So the text is walked once,
-//! the wanted values are kept, and the rest is only checked to be JSON.
+//! two bytes of text and dozens in a tree), where Perch needs an id and a label of each item. So the text is walked
+//! once, the wanted values are kept, and the rest is only checked to be JSON.
 //!
 //! | module | what it holds |
 //! |---|---|
@@ -45,8 +45,8 @@ pub fn select<'a>(text: &'a [u8], pointer: &Pointer<'_>) -> Result<JsonValue<'a>
     Ok(places.values().first_mut().map_or(JsonValue::Absent, JsonValue::take))
 }
 
-/// Calls `entry` with the values at `places` in each entry of the list at `list`, which may have up to `limit` entries. Of
-/// several members with one name the last counts.
+/// Calls `entry` with the values at `places` in each entry of the list at `list`, which may have up to `limit` entries.
+/// Of several members with one name the last counts.
 ///
 /// # Errors
 /// When `text` is not JSON.

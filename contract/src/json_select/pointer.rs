@@ -7,8 +7,8 @@ use std::borrow::Cow;
 pub struct Pointer<'p>(Vec<Cow<'p, str>>);
 
 impl<'p> Pointer<'p> {
-    /// Parses e.g. `/candidates/0/label`. Returns `None` unless the text is empty or begins with `/`, and where a `~` is
-    /// not part of `~0` (which stands for `~`) or `~1` (for `/`).
+    /// Parses e.g. `/candidates/0/label`. Returns `None` unless the text is empty or begins with `/`, and where a `~`
+    /// is not part of `~0` (which stands for `~`) or `~1` (for `/`).
     #[must_use]
     pub fn parse(text: &'p str) -> Option<Self> {
         if text.is_empty() {

@@ -39,7 +39,7 @@ impl fmt::Display for Integer {
 impl JsonValue<'_> {
     /// The number, of whichever kind, as an `f64`.
     #[must_use]
-    #[expect(clippy::cast_precision_loss, reason = "the nearest f64 is what the caller asks for")]
+    #[expect(clippy::cast_precision_loss, reason = "the caller needs the nearest f64")]
     pub fn number(&self) -> Option<f64> {
         match self {
             Self::Number(number) => Some(*number),

@@ -1,8 +1,8 @@
 //! The canary share: the percentage of users who are given the candidate.
 //!
-//! Envoy's runtime holds the value under [`RUNTIME_KEY`]. A user is in the canary when
-//! `xxHash64(bucket, CANARY_SEED) % denominator < numerator` ([`Share::holds`]); the filter, `perch canary explain` and the
-//! tests all decide by [`arm`], so that the arm of any user at any share can be computed offline.
+//! Envoy's runtime holds the value under [`RUNTIME_KEY`]. A user is in the canary when `xxHash64(bucket, CANARY_SEED) %
+//! denominator < numerator` ([`Share::holds`]); the filter, `perch canary explain` and the tests all decide by [`arm`],
+//! so that the arm of any user at any share can be computed offline.
 //!
 //! ```
 //! use contract::bucket::{Bucket, Salt};
@@ -23,8 +23,8 @@
 //! assert_eq!(share.to_string(), "12.5%");
 //! ```
 //!
-//! For one denominator a growing share only ever adds users. Another denominator re-buckets them, so whole percentages are
-//! always written over 100, and only a share that is not a whole percentage takes a finer denominator.
+//! For one denominator a growing share only ever adds users. Another denominator re-buckets them, so whole percentages
+//! are always written over 100, and only a share that is not a whole percentage takes a finer denominator.
 //!
 //! | module | what it holds |
 //! |---|---|
@@ -122,7 +122,8 @@ mod tests {
     #[allow(clippy::cast_precision_loss)]
     fn a_share_holds_as_many_users_as_chance_predicts() {
         // Chi-squared over salts: how far the users of each are from the share, in standard deviations. With names that
-        // differ in a digit, as those of real users may, a weak function would take too many under some salts (or too evenly).
+        // differ in a digit, as those of real users may, a weak function would take too many under some salts (or too
+        // evenly).
         const SALTS: u32 = 200;
         const USERS: u32 = 2_000;
         for percent in [1, 10, 50] {

@@ -2,8 +2,8 @@
 //!
 //! Envoy parses a runtime value as YAML. A whole number (decimal, octal with a leading zero, hexadecimal) or a decimal
 //! fraction is a percentage, its decimals cut off; a mapping of `numerator` and `denominator` is a `FractionalPercent`;
-//! anything else (a quoted text, a boolean, a list, a mapping with another key) is not a share, and the default applies.
-//! Each line of the table in the tests was measured on Envoy 1.40.
+//! anything else (a quoted text, a boolean, a list, a mapping with another key) is not a share, and the default
+//! applies. Each line of the table in the tests was measured on Envoy 1.40.
 
 use super::value::{Denominator, Share};
 
@@ -11,8 +11,9 @@ use super::value::{Denominator, Share};
 const LARGEST: f64 = 18_446_744_073_709_551_616.0;
 
 impl Share {
-    /// The share that Envoy reads out of a runtime value, however it is written: `10`, `12.5` (which is 12%), `010` (8%),
-    /// a `FractionalPercent` as YAML or JSON. `None` where Envoy does not take the value as a share and its default applies.
+    /// The share that Envoy reads out of a runtime value, however it is written: `10`, `12.5` (which is 12%), `010`
+    /// (8%), a `FractionalPercent` as YAML or JSON. `None` where Envoy does not take the value as a share and its
+    /// default applies.
     #[must_use]
     pub fn from_runtime(text: &str) -> Option<Self> {
         read(text)
@@ -159,8 +160,8 @@ fn hexadecimal(text: &str) -> Option<f64> {
 }
 
 /// A fraction of the static layer: Envoy's admin interface shows it as the debug text of a protobuf `Struct`, whose
-/// layout is not fixed, but whose two values follow these names. (The static layer does not take a fraction as JSON text:
-/// on 1.40 it counts as 0.)
+/// layout is not fixed, but whose two values follow these names. (The static layer does not take a fraction as JSON
+/// text: on 1.40 it counts as 0.)
 fn debug_text(fields: &str) -> Option<Share> {
     let after = |name: &str| fields.split_once(name).map(|(_, rest)| rest.trim_start());
     let numerator =

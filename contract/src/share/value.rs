@@ -71,8 +71,8 @@ impl Share {
         Self::new(percent, Denominator::Hundred)
     }
 
-    /// The value of [`START_VARIABLE`]: `0` or empty is off, `1` is all, `N%` is a percentage (`docs/names.md` says where
-    /// these come from). A bare `1` means 1% to Envoy, so this is the only place that translates it.
+    /// The value of [`START_VARIABLE`]: `0` or empty is off, `1` is all, `N%` is a percentage (`docs/names.md` says
+    /// where these come from). A bare `1` means 1% to Envoy, so this is the only place that translates it.
     ///
     /// # Errors
     /// For any other text; the error names it.
@@ -84,7 +84,8 @@ impl Share {
         }
     }
 
-    /// Parses `10%` or `0.5%`. The sign is needed, since a bare number means one thing to Envoy and another in the variable.
+    /// Parses `10%` or `0.5%`. The sign is needed, since a bare number means one thing to Envoy and another in the
+    /// variable.
     ///
     /// # Errors
     /// When it is not a percentage, is outside 0–100, or has more than four decimals.

@@ -1,4 +1,4 @@
-//! The rules of `cohorts`.
+//! The rule of each field of `cohorts`.
 
 use contract::bucket::Bucket;
 use contract::cohorts::{Cohorts as RawCohorts, Member};

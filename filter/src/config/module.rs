@@ -10,8 +10,8 @@ pub enum Module {
 }
 
 impl Module {
-    /// The default of `limits.batch_bytes`. Starting and finishing a batch costs as much as some requests; in a worker that
-    /// sends it in one go, a longer batch delays the worker's clients.
+    /// The default of `limits.batch_bytes`. Starting and finishing a batch costs as much as some requests; in a worker
+    /// that sends it in one go, a longer batch delays the worker's clients.
     #[must_use]
     pub const fn batch_bytes(self) -> usize {
         match self {

@@ -28,8 +28,8 @@ pub struct Document {
     /// Items that the candidate may give.
     #[serde(default)]
     pub items: Items,
-    /// Adds the header `x-perch-arm: candidate` to a request whose response may be replaced, e.g. for an application that
-    /// records what it shows.
+    /// Adds the header `x-perch-arm: candidate` to a request whose response may be replaced, e.g. for an application
+    /// that records what it shows.
     #[serde(default)]
     pub arm_request_header: bool,
     /// How responses are read.
@@ -82,8 +82,8 @@ pub struct Scorer {
     pub live_cluster: String,
     /// Cluster for observations.
     pub observe_cluster: String,
-    /// Cluster of Envoy's own admin interface, from which the filter reads the shares: the WebAssembly module all of them,
-    /// the native module fractions only.
+    /// Cluster of Envoy's own admin interface, from which the filter reads the shares: the WebAssembly module all of
+    /// them, the native module fractions only.
     pub admin_cluster: String,
     /// `:authority` of calls.
     pub authority: String,
@@ -101,8 +101,9 @@ pub struct Limits {
     pub body_bytes: usize,
     /// Longest application's response that is observed, in bytes.
     pub response_bytes: usize,
-    /// Longest application's response that may be replaced, in bytes; a longer one is passed through at once. The sum of this
-    /// limit and the buffer limit of the application's cluster must not exceed the buffer limit of the listener.
+    /// Longest application's response that may be replaced, in bytes; a longer one is passed through at once. The sum
+    /// of this limit and the buffer limit of the application's cluster must not exceed the buffer limit of the
+    /// listener.
     pub held_bytes: usize,
     /// Longest candidate response, in bytes. At most the buffer limit of the listener.
     pub candidate_bytes: usize,
@@ -110,8 +111,8 @@ pub struct Limits {
     pub batch_bytes: Option<usize>,
     /// Bytes of copied responses and of records that wait to be sent; beyond it observations are dropped.
     pub pending_bytes: usize,
-    /// Bytes of copied requests; beyond it the copy is dropped that has not grown for the longest time. The same again for
-    /// responses that are held; beyond it they are passed through.
+    /// Bytes of copied requests; beyond it the copy is dropped that has not grown for the longest time. The same again
+    /// for responses that are held; beyond it they are passed through.
     pub canary_bytes: usize,
     /// Bytes of batches in flight.
     pub in_flight_bytes: usize,

@@ -1,10 +1,11 @@
-//! Decides which counters are incremented. Increments gather in [`PendingCounts`] and are handed to Envoy together at a tick
-//! of the root context, which comes within the flush time whenever an increment waits. So a request costs no host call for
-//! its counters.
+//! Decides which counters are incremented. Increments gather in [`PendingCounts`] and are handed to Envoy together at a
+//! tick of the root context, which comes within the flush time whenever an increment waits. So a request costs no host
+//! call for its counters.
 //!
 //! An observation's items are counted when the batch result comes. The filter counts the items that it sent by the same
-//! rule by which the scorer reads responses: a result with more or fewer items is refused, and if no result comes the items
-//! count as not compared. So each item is counted once, as True, False, None or abstained, whatever happens to the scorer.
+//! rule by which the scorer reads responses: a result with more or fewer items is refused, and if no result comes the
+//! items count as not compared. So each item is counted once, as True, False, None or abstained, whatever happens to
+//! the scorer.
 
 use contract::batch_result::{self, BatchResult};
 use contract::frame::{self, Encoding};
@@ -316,12 +317,16 @@ mod tests {
             unavailable: 1,
             ..BatchResult::default()
         };
-        let answer = |result: &BatchResult| {
+        let counted = |result: &BatchResult| {
             let mut pending = pending();
             pending.batch_result(&sent, true, 200, &serde_json::to_vec(result).unwrap());
             counts(&mut pending)
         };
-        assert_eq!(answer(&good).get("perch_batch_total.result.answered"), Some(&1), "a packed response may have many");
+        assert_eq!(
+            counted(&good).get("perch_batch_total.result.answered"),
+            Some(&1),
+            "an encoded response may have many items"
+        );
         let label = |items| LabelCount { label: "coffee".into(), agree: Agree::True, items };
         for wrong in [
             BatchResult { observations: 1, ..good.clone() },
@@ -330,7 +335,7 @@ mod tests {
             BatchResult { available: 2, ..good.clone() },
             BatchResult { labels: vec![label(9)], ..good.clone() },
         ] {
-            let counts = answer(&wrong);
+            let counts = counted(&wrong);
             assert_eq!(counts.get("perch_batch_total.result.mismatched"), Some(&1), "{wrong:?}");
             assert_eq!(counts.get("perch_not_compared_total.reason.observer_failed"), Some(&2));
             assert_eq!(counts.get("lm_suggest_compare_total.agree.True"), None);

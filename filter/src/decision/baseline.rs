@@ -8,8 +8,8 @@ use contract::response::{self, ResponseError, ResponseSchema};
 use super::heads::ResponseHead;
 use crate::decode::decode;
 
-/// Headers that describe the application's body, and are removed when it is replaced; `content-length` is set to the new
-/// length.
+/// Headers that describe the application's body, and are removed when it is replaced; `content-length` is set to the
+/// new length.
 pub const BODY_HEADERS: [&str; 8] = [
     "content-encoding",
     "etag",
@@ -21,8 +21,8 @@ pub const BODY_HEADERS: [&str; 8] = [
     "accept-ranges",
 ];
 
-/// Checks the response's headers. `types` are media types in lower case; `held_bytes` limits the body; `end` is `true` if
-/// there is no body.
+/// Checks the response's headers. `types` are media types in lower case; `held_bytes` limits the body; `end` is `true`
+/// if there is no body.
 ///
 /// # Errors
 /// The reason to pass the response through.
@@ -53,8 +53,8 @@ pub fn replaceable(
     Ok(())
 }
 
-/// Returns `true` if a `content-type` is one of `types`, with any parameters except a character set other than that of the
-/// candidate's body.
+/// Returns `true` if a `content-type` is one of `types`, with any parameters except a character set other than that of
+/// the candidate's body.
 fn is_of(value: &[u8], types: &[String]) -> bool {
     let mut parts = value.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
     let media = parts.next().unwrap_or_default();

@@ -5,8 +5,8 @@
 //! application's response  not begun ──► held ──► complete
 //! outcome                 candidate | fallback (how the candidate failed) | passed through (why)
 //! ```
-//! The application's response is held for the scorer's only if it may be replaced, and is passed on as soon as it is known
-//! that it will not be. The first outcome counts, and each canary request has exactly one.
+//! The application's response is held for the scorer's only if it may be replaced, and is passed on as soon as it is
+//! known that it will not be. The first outcome counts, and each canary request has exactly one.
 
 use contract::names::{FallbackReason, PassedThrough};
 
@@ -128,8 +128,8 @@ impl Canary {
         }
     }
 
-    /// Records the headers of the application's response; `replaceable` is the result of their check. Returns `true` if the
-    /// response must be held.
+    /// Records the headers of the application's response; `replaceable` is the result of their check. Returns `true` if
+    /// the response must be held.
     pub fn response_begins(&mut self, replaceable: Result<(), PassedThrough>) -> bool {
         if matches!(self.response, Response::Held | Response::Complete) {
             // Envoy replaced the response that was held, which will never be complete.

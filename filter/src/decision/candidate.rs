@@ -1,8 +1,8 @@
 //! Checks the scorer's response: it is a candidate response, or it says how the candidate failed.
 //!
-//! Envoy's asynchronous client makes a response of its own when it cannot reach the scorer: 504 at the deadline, 503 with a
-//! sentence in the body otherwise, and no headers at all when the connection broke. Such a response lacks the header that
-//! the scorer sets on its own, and only then are status and sentence read as Envoy's.
+//! Envoy's asynchronous client makes a response of its own when it cannot reach the scorer: 504 at the deadline, 503
+//! with a sentence in the body otherwise, and no headers at all when the connection broke. Such a response lacks the
+//! header that the scorer sets on its own, and only then are status and sentence read as Envoy's.
 
 use contract::frame::Encoding;
 use contract::names::{FallbackReason, Unavailable};
@@ -60,8 +60,8 @@ pub fn judge(
     }
 }
 
-/// Returns `true` if the client's request may have caused the failure. The application's response then decides whether the
-/// candidate failed: to a bad or empty request neither response has items.
+/// Returns `true` if the client's request may have caused the failure. The application's response then decides whether
+/// the candidate failed: to a bad or empty request neither response has items.
 #[must_use]
 pub const fn may_be_caused_by_request(reason: FallbackReason) -> bool {
     match reason {
@@ -91,8 +91,8 @@ fn refusal(head: &ResponseHead<'_>) -> FallbackReason {
     }
 }
 
-/// The reason in a response that Envoy or another proxy made. Envoy's sentences are "no healthy upstream", and "upstream
-/// connect error or disconnect/reset before headers. … reset reason: …".
+/// The reason in a response that Envoy or another proxy made. Envoy's sentences are "no healthy upstream", and
+/// "upstream connect error or disconnect/reset before headers. … reset reason: …".
 fn of_envoy(head: &ResponseHead<'_>, body: &[u8]) -> FallbackReason {
     // Envoy's sentences are short; a long page of another proxy is not searched.
     let body = body.get(..512).unwrap_or(body);

@@ -1,7 +1,7 @@
 //! Decides which cohort a user is in, at no cost where no cohort is configured.
 //!
-//! Opting out takes precedence: a user who is in both cohorts is never given the candidate. A header is only as trustworthy
-//! as the authentication that sets it; a client that can send the header chooses its own cohort.
+//! Opting out takes precedence: a user who is in both cohorts is never given the candidate. A header is only as
+//! trustworthy as the authentication that sets it; a client that can send the header chooses its own cohort.
 
 use contract::bucket::Bucket;
 use contract::names::Cohort;
@@ -37,8 +37,8 @@ pub struct CohortMatch {
 }
 
 impl Cohorts {
-    /// Compares the headers and claims of a request. `property` appends a host property to its buffer and returns `true` if
-    /// there is one.
+    /// Compares the headers and claims of a request. `property` appends a host property to its buffer and returns
+    /// `true` if there is one.
     pub fn matches(&self, headers: Pairs<'_>, mut property: impl FnMut(&[u8], &mut Vec<u8>) -> bool) -> CohortMatch {
         CohortMatch {
             beta: self.beta.matches(headers, &mut property),

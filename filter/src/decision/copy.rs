@@ -68,8 +68,8 @@ impl ResponseCopy {
         if complete { Ok(()) } else { Err(Outcome::Incomplete) }
     }
 
-    /// Returns the copy's bytes to the budget while it still exists, so that they do not prevent the record that is made
-    /// of it.
+    /// Returns the copy's bytes to the budget while it still exists, so that they do not prevent the record that is
+    /// made of it.
     pub const fn settle(&mut self, budget: &mut Budget) {
         budget.give(self.paid);
         self.paid = 0;

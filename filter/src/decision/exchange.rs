@@ -102,8 +102,8 @@ impl Exchange {
         self.request_ended = true;
     }
 
-    /// Records the headers of the application's response, with the length that they announce. A response in place of another
-    /// replaces it.
+    /// Records the headers of the application's response, with the length that they announce. A response in place of
+    /// another replaces it.
     pub fn response(&mut self, status: u16, encoding: Encoding, length: Option<usize>, budget: &mut Budget) {
         self.status = status;
         self.encoding = encoding;
@@ -119,8 +119,8 @@ impl Exchange {
         self.encoding
     }
 
-    /// Copies `length` more bytes of the application's response with `read`, as [`ResponseCopy::append`] does, unless it is
-    /// known that the exchange will not be observed.
+    /// Copies `length` more bytes of the application's response with `read`, as [`ResponseCopy::append`] does, unless
+    /// it is known that the exchange will not be observed.
     pub fn pass(&mut self, length: usize, budget: &mut Budget, read: impl FnOnce(&mut Vec<u8>) -> bool) {
         if self.unobserved.is_none()
             && length > 0
@@ -158,8 +158,8 @@ impl Exchange {
         self.copy.settle(budget);
     }
 
-    /// Ends the exchange, at `now_ns` if it is timed. `canary` is the state of a canary user's request, which has an outcome
-    /// by now. To be called once; [`Exchange::release`] follows.
+    /// Ends the exchange, at `now_ns` if it is timed. `canary` is the state of a canary user's request, which has an
+    /// outcome by now. To be called once; [`Exchange::release`] follows.
     #[must_use]
     pub fn end<'a>(&'a self, canary: Option<&'a Canary>, now_ns: Option<u64>) -> ExchangeResult<'a> {
         let given = canary.and_then(Canary::outcome);
@@ -364,8 +364,8 @@ mod tests {
     }
 
     proptest! {
-        // In any order of events: one outcome, an observation exactly when observed, no byte above a limit, and the budget
-        // counts the bytes of the copy, and none once it is released.
+        // In any order of events: one outcome, an observation exactly when observed, no byte above a limit, and the
+        // budget counts the bytes of the copy, and none once it is released.
         #[test]
         fn every_exchange_ends_once_within_its_limits(
             sampled: bool, room in 0_usize..60, events in proptest::collection::vec(event(), 0..20), now: u64,

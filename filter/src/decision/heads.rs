@@ -1,5 +1,5 @@
-//! The headers of a request or a response that matter to Perch, read in one pass. Their values are read here and nowhere
-//! else in the filter, but for the headers that name the user (`identity` and `cohort`).
+//! The headers of a request or a response that matter to Perch, read in one pass. Their values are read here and
+//! nowhere else in the filter, but for the headers that name the user (`identity` and `cohort`).
 
 use contract::frame::Encoding;
 use contract::headers;
@@ -83,8 +83,8 @@ impl<'a> RequestHead<'a> {
         head
     }
 
-    /// Returns `true` if the client accepts a body without content encoding, which it does unless `accept-encoding` excludes
-    /// it (RFC 9110, section 12.5.3).
+    /// Returns `true` if the client accepts a body without content encoding, which it does unless `accept-encoding`
+    /// excludes it (RFC 9110, section 12.5.3).
     #[must_use]
     pub fn accepts_identity(&self) -> bool {
         let Some(accepted) = self.accept_encoding else { return true };

@@ -1,9 +1,9 @@
-//! Finds the user's identity in a request: the first source of an ordered list that has one wins. Only the pseudonym leaves
-//! this module, never the identity.
+//! Finds the user's identity in a request: the first source of an ordered list that has one wins. Only the pseudonym
+//! leaves this module, never the identity.
 //!
-//! An identity is 1 to [`MAX_IDENTITY_BYTES`] bytes after trimming; anything else counts as absent, and the next source is
-//! searched. A number is taken in its decimal form, so that `42` in a header, a claim or a body is one user. Sources in the
-//! body come last, since they cannot be searched before the request is complete.
+//! An identity is 1 to [`MAX_IDENTITY_BYTES`] bytes after trimming; anything else counts as absent, and the next source
+//! is searched. A number is taken in its decimal form, so that `42` in a header, a claim or a body is one user. Sources
+//! in the body come last, since they cannot be searched before the request is complete.
 
 use contract::bucket::{Bucket, Salt};
 use contract::json_select::{JsonValue, Pointer, select};
@@ -21,8 +21,8 @@ pub enum Source {
     Header(String),
     /// A cookie, by its name.
     Cookie(String),
-    /// A claim that Envoy's `jwt_authn` verified and left in metadata: the property's path in the host's form, its parts
-    /// joined by zero bytes.
+    /// A claim that Envoy's `jwt_authn` verified and left in metadata: the property's path in the host's form, its
+    /// parts joined by zero bytes.
     Jwt(Vec<u8>),
     /// A place in the JSON body.
     Body(Pointer<'static>),
@@ -39,8 +39,8 @@ pub enum Search {
     Missing,
 }
 
-/// Searches everything but the body, in order. `property` appends a host property to its buffer and returns `true` if there
-/// is one; it is called only if the sources before found nothing.
+/// Searches everything but the body, in order. `property` appends a host property to its buffer and returns `true` if
+/// there is one; it is called only if the sources before found nothing.
 pub fn in_headers(
     sources: &[Source],
     headers: Pairs<'_>,
@@ -109,9 +109,9 @@ fn cookie<'a>(headers: Pairs<'a>, name: &[u8]) -> Option<&'a [u8]> {
         })
 }
 
-/// A claim in the host's form: text as it is, a number as the eight bytes of a double, anything else (a boolean, a list, an
-/// object) in an encoding that contains a control character. A whole number becomes its decimal form in `value`; a value
-/// that is neither text nor a whole number is not an identity.
+/// A claim in the host's form: text as it is, a number as the eight bytes of a double, anything else (a boolean, a
+/// list, an object) in an encoding that contains a control character. A whole number becomes its decimal form in
+/// `value`; a value that is neither text nor a whole number is not an identity.
 pub(super) fn claim(value: &mut Vec<u8>) -> Option<&[u8]> {
     let text = std::str::from_utf8(value).is_ok_and(|text| !text.bytes().any(|byte| byte.is_ascii_control()));
     if !text {

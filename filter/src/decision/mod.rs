@@ -1,5 +1,5 @@
-//! The decisions about a request, by pure functions and state machines: no host, no clock, no random numbers. Time is an
-//! argument, bytes are borrowed, and every outcome is a plain value that `plugin` turns into host calls.
+//! The decisions about a request, by pure functions and state machines: no host, no clock, no random numbers. Time is
+//! an argument, bytes are borrowed, and every outcome is a plain value that `plugin` turns into host calls.
 //!
 //! | module | decides |
 //! |---|---|

@@ -1,11 +1,11 @@
 //! Observations that wait to be sent, and batches in flight.
 //!
-//! Records are written into an open batch as exchanges end, so that a batch needs no second pass. A batch closes when the
-//! next record would make it larger than `batch_bytes`; at a tick the open batch is sent as well. A batch's bytes are kept
-//! until its result has come, since its items must be counted even if no result comes: `in_flight_bytes` limits that, and
-//! when it is reached, batches wait. Waiting records are limited by the worker's [`Budget`], and when that is used up,
-//! further observations are dropped and counted. So a slow or dead scorer costs a fixed amount of memory, and clients notice
-//! nothing.
+//! Records are written into an open batch as exchanges end, so that a batch needs no second pass. A batch closes when
+//! the next record would make it larger than `batch_bytes`; at a tick the open batch is sent as well. A batch's bytes
+//! are kept until its result has come, since its items must be counted even if no result comes: `in_flight_bytes`
+//! limits that, and when it is reached, batches wait. Waiting records are limited by the worker's [`Budget`], and when
+//! that is used up, further observations are dropped and counted. So a slow or dead scorer costs a fixed amount of
+//! memory, and clients notice nothing.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -87,8 +87,9 @@ impl Buffer {
             self.filled = true;
         }
         if self.open.bytes.is_empty() {
-            // After a full batch the next one gets its whole memory at once: if it grew, it would be copied repeatedly, at a
-            // size that no cache holds. Batches that a tick closes are small, and should not take many times their length.
+            // After a full batch the next one gets its whole memory at once: if it grew, it would be copied repeatedly,
+            // at a size that no cache holds. Batches that a tick closes are small, and should not take many times their
+            // length.
             let likely = if self.filled { self.bounds.batch } else { 0 };
             self.open.bytes = self.spare.pop().unwrap_or_else(|| Vec::with_capacity(likely));
             frame::start(&mut self.open.bytes, &self.schema);
@@ -116,7 +117,8 @@ impl Buffer {
         self.open.observations > 0 || !self.closed.is_empty()
     }
 
-    /// The next batch to send, if there is one and the limit of batches in flight allows it. With `all`, the open one too.
+    /// The next batch to send, if there is one and the limit of batches in flight allows it. With `all`, the open one
+    /// too.
     pub fn next(&mut self, all: bool, budget: &mut Budget) -> Option<Batch> {
         if self.closed.is_empty() && all && self.open.observations > 0 {
             self.close();

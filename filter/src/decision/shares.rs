@@ -1,8 +1,8 @@
 //! A worker's copy of the shares in Envoy's runtime.
 //!
-//! The runtime belongs to Envoy's main thread, so a worker decides by a copy. The copy is renewed once a second while there
-//! is traffic or a share is above 0, then on an idle gateway too. A copy that is older than two seconds counts as share 0:
-//! whatever prevents its renewal, no candidate response is given later than that after a rollback.
+//! The runtime belongs to Envoy's main thread, so a worker decides by a copy. The copy is renewed once a second while
+//! there is traffic or a share is above 0, then on an idle gateway too. A copy that is older than two seconds counts as
+//! share 0: whatever prevents its renewal, no candidate response is given later than that after a rollback.
 
 use contract::bucket::Bucket;
 use contract::names::{Arm, Cohort};
@@ -28,8 +28,8 @@ impl Shares {
     /// The defaults where the runtime has no value: no canary, and every request is observed.
     pub const DEFAULT: Self = Self { canary: Share::OFF, beta: Share::OFF, observe: Share::ALL };
 
-    /// Reads the response of Envoy's admin interface to `/runtime`; `None` where it is something else. A value that is not a
-    /// share counts as its default.
+    /// Reads the response of Envoy's admin interface to `/runtime`; `None` where it is something else. A value that is
+    /// not a share counts as its default.
     #[must_use]
     pub fn from_listing(runtime: &[u8]) -> Option<Self> {
         // Another server's response may be JSON too.

@@ -1,8 +1,9 @@
 //! Copies of incoming requests.
 //!
-//! Every request passes on at once. Its body is copied as it passes if the filter needs it, to find the user or to call the
-//! scorer with. How long an upload takes is up to the client. So that slow clients take nothing from others, all copies of a
-//! worker share one limit, and when it is reached the copy is dropped that has not grown for the longest time.
+//! Every request passes on at once. Its body is copied as it passes if the filter needs it, to find the user or to call
+//! the scorer with. How long an upload takes is up to the client. So that slow clients take nothing from others, all
+//! copies of a worker share one limit, and when it is reached the copy is dropped that has not grown for the longest
+//! time.
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -1,11 +1,12 @@
-//! The functions that Envoy calls. Only callbacks with something to do are exported, since Envoy enters the VM for each.
+//! The functions that Envoy calls. Only callbacks with something to do are exported, since Envoy enters the VM for
+//! each.
 //!
-//! A worker's VM runs on one thread, but Envoy may call it again within one of its own host calls: on 1.40, a body above the
-//! buffer limit makes Envoy send a response of its own and end the stream from inside the call. A trap in such an inner
-//! callback crashes Envoy itself (on 1.40 by SIGSEGV), where any other costs one VM. So inner callbacks do nothing that
-//! could fail: they return at once, and the end of a stream is only recorded, in memory reserved beforehand, and processed
-//! at the beginning of the next callback. Host calls that can lead there (replacing a body, resuming a response) are made
-//! when the worker is no longer borrowed.
+//! A worker's VM runs on one thread, but Envoy may call it again within one of its own host calls: on 1.40, a body
+//! above the buffer limit makes Envoy send a response of its own and end the stream from inside the call. A trap in
+//! such an inner callback crashes Envoy itself (on 1.40 by SIGSEGV), where any other costs one VM. So inner callbacks
+//! do nothing that could fail: they return at once, and the end of a stream is only recorded, in memory reserved
+//! beforehand, and processed at the beginning of the next callback. Host calls that can lead there (replacing a body,
+//! resuming a response) are made when the worker is no longer borrowed.
 #![allow(unsafe_code)]
 
 use std::cell::{Cell, RefCell};
@@ -15,12 +16,12 @@ use crate::plugin::host::{Level, Log, Messages};
 use crate::plugin::replacement::Flow;
 use crate::plugin::worker::Worker;
 
-/// Streams that may end within one host call without memory being asked for: it is one in all that is known.
+/// Streams that may end within one host call without an allocation; in all known cases it is one.
 const RESERVED: usize = 64;
 
 thread_local! {
     static WORKER: RefCell<Worker> = RefCell::default();
-    /// A host call is under way that may end streams.
+    /// A host call is in progress that may end streams.
     static WITHIN: Cell<bool> = const { Cell::new(false) };
     /// Contexts that ended within such a call.
     static ENDED: RefCell<Vec<u32>> = RefCell::new(Vec::with_capacity(RESERVED));
@@ -93,9 +94,9 @@ extern "C" fn proxy_on_context_create(context: u32, root: u32) {
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_configure(context: u32, length: usize) -> u32 {
-    // Envoy is always told that the configuration is accepted: it refuses its own whole configuration, and does not start,
-    // when a plugin refuses its own, whatever the failure policy. A root context without a configuration leaves every
-    // request alone, so clients get the baseline, and the reason is in the log.
+    // Envoy is always told that the configuration is accepted: it refuses its own whole configuration, and does not
+    // start, when a plugin refuses its own, whatever the failure policy. A root context without a configuration leaves
+    // every request alone, so clients get the baseline, and the reason is in the log.
     worker(false, |worker| worker.configured(&Envoy::new(), context, length));
     1
 }

@@ -1,9 +1,9 @@
-//! Where the host's data lands.
+//! Memory that receives the host's data.
 //!
-//! The host asks the module for memory (`malloc`) in the middle of a call of ours, writes into it, and tells us the
-//! address through the call's out pointers. So that a body needs no allocation and no second copy, a call first offers
-//! the spare room of the buffer that is to hold the data; `malloc` hands out that room if it suffices and else makes a
-//! new allocation, which the call then copies from and frees.
+//! During a host call the host allocates memory in the module (`malloc`), writes into it, and returns the address
+//! through the call's out pointers. So that a body needs no allocation and no second copy, a call first offers the
+//! spare room of the buffer that is to hold the data; `malloc` hands out that room if it suffices and else makes a new
+//! allocation, which the call then copies from and frees.
 #![allow(unsafe_code)]
 
 use std::alloc::Layout;
@@ -14,7 +14,7 @@ thread_local! {
     static OFFER: Cell<(usize, usize)> = const { Cell::new((0, 0)) };
 }
 
-/// A new allocation of exactly `size` bytes; null where there is none to be had, which the host understands.
+/// A new allocation of exactly `size` bytes; null if there is no memory, which the host accepts.
 fn allocate(size: usize) -> *mut u8 {
     match Layout::array::<u8>(size) {
         // SAFETY: the size is not 0.
@@ -23,15 +23,15 @@ fn allocate(size: usize) -> *mut u8 {
     }
 }
 
-/// The host's way to memory in this module. The name is the ABI's.
+/// Allocates memory for the host. The name is the ABI's.
 #[unsafe(export_name = "malloc")]
 extern "C" fn malloc(size: usize) -> *mut u8 {
     let (address, room) = OFFER.take();
     if (1..=room).contains(&size) { std::ptr::with_exposed_provenance_mut(address) } else { allocate(size) }
 }
 
-/// Makes a host call that returns data through two out pointers, and appends the data to `out`. `room` is how many bytes
-/// to offer. `call` gets the out pointers and returns the host's status.
+/// Makes a host call that returns data through two out pointers, and appends the data to `out`. `room` is how many
+/// bytes to offer. `call` gets the out pointers and returns the host's status.
 pub(super) fn receive(
     out: &mut Vec<u8>,
     room: usize,

@@ -12,7 +12,7 @@ use crate::measure::{self, Case, Junk};
 
 const WIDTH: usize = 60;
 
-/// The rows that every engine is asked, one after the other.
+/// The rows that every engine evaluates, one after the other.
 pub(crate) fn rows(folder: &Path) -> Result<Vec<f32>> {
     let bytes = std::fs::read(folder.join("rows.f32"))?;
     Ok(bytes.as_chunks().0.iter().map(|&four| f32::from_le_bytes(four)).collect())
@@ -60,7 +60,7 @@ impl Engine {
     }
 
     /// Microseconds of each call.
-    pub(crate) fn ask(&mut self, case: Case, rows: &[f32], seconds: f64) -> Result<Vec<f64>> {
+    pub(crate) fn time_calls(&mut self, case: Case, rows: &[f32], seconds: f64) -> Result<Vec<f64>> {
         let width = self.width;
         let chunks = || rows.chunks_exact(case.batch * width);
         let count = chunks().len().max(1);

@@ -1,8 +1,8 @@
-//! `make bench-scorer`: the forest against stock tract, onnxruntime and LightGBM's C API, in one run, on the same models
-//! and rows, on one core; then one suggestion end to end by the scorer as it ships. Writes `target/bench/scorer.json` and
-//! prints its table.
+//! `make bench-scorer`: the forest against stock tract, onnxruntime and LightGBM's C API, in one run, on the same
+//! models and rows, on one core; then one suggestion end to end by the scorer as it ships. Writes
+//! `target/bench/scorer.json` and prints its table.
 //!
-//! Engines are asked in turns, several rounds of it, so that what else the machine does meets all of them. A row of the
+//! Engines run in turns, for several rounds, so that other load on the machine affects all of them. A row of the
 //! result is the median call of the middle round, its spread the medians of the quickest and slowest round. What a call
 //! costs from Python without a model is measured too and taken off the peers' times, in their favour.
 
@@ -28,7 +28,7 @@ use crate::served::EndToEnd;
 const SIZES: [usize; 4] = [100, 600, 2_000, 6_000];
 const BATCHES: [usize; 4] = [1, 8, 64, 512];
 const ROUNDS: usize = 5;
-/// Seconds that an engine is asked in one round of one case.
+/// Seconds for which an engine runs in one round of one case.
 const SECONDS: f64 = 0.2;
 /// A call of stock tract that would take longer than this is left out.
 const PATIENCE_MICROSECONDS: f64 = 1e6;
@@ -73,12 +73,12 @@ fn measure_size(trees: usize, folder: &Path, peers: &mut Peers, report: &mut Rep
         for _ in 0..ROUNDS {
             let (of_ours, of_peers) = rounds.split_at_mut(2);
             for (engine, medians) in ours.iter_mut().zip(of_ours) {
-                medians.push(measure::median(engine.ask(case, &rows, SECONDS)?));
+                medians.push(measure::median(engine.time_calls(case, &rows, SECONDS)?));
             }
             let of_peers = of_peers.iter_mut().zip(&mut overheads);
             for (name, (medians, overheads)) in ["lightgbm", "onnxruntime"].iter().zip(of_peers) {
-                medians.push(measure::median(peers.ask(name, case, SECONDS)?));
-                overheads.push(measure::median(peers.ask(name, Case { trees: 0, ..case }, SECONDS / 4.0)?));
+                medians.push(measure::median(peers.time_calls(name, case, SECONDS)?));
+                overheads.push(measure::median(peers.time_calls(name, Case { trees: 0, ..case }, SECONDS / 4.0)?));
             }
         }
         for (at, (name, medians)) in names.into_iter().zip(rounds).enumerate() {
@@ -93,9 +93,9 @@ fn measure_size(trees: usize, folder: &Path, peers: &mut Peers, report: &mut Rep
     Ok(())
 }
 
-/// Stock tract's time grows with the square of the trees, so one row tells what a batch would take.
+/// Stock tract's time grows with the square of the trees, so one row shows how long a batch would take.
 fn measure_stock(stock: &mut Engine, case: Case, rows: &[f32], report: &mut Report) -> Result<()> {
-    let one = measure::median(stock.ask(Case { batch: 1, ..case }, rows, 0.0)?);
+    let one = measure::median(stock.time_calls(Case { batch: 1, ..case }, rows, 0.0)?);
     let expected = one * case.batch as f64;
     if expected > PATIENCE_MICROSECONDS {
         report.skip("tract", case, expected / case.batch as f64);
@@ -103,7 +103,7 @@ fn measure_stock(stock: &mut Engine, case: Case, rows: &[f32], report: &mut Repo
     }
     let mut medians = Vec::new();
     for _ in 0..ROUNDS.min(3) {
-        medians.push(measure::median(stock.ask(case, rows, SECONDS)?));
+        medians.push(measure::median(stock.time_calls(case, rows, SECONDS)?));
     }
     report.add(Row::new("tract", case, medians, None));
     Ok(())

@@ -1,4 +1,4 @@
-//! LightGBM and onnxruntime, in a Python process that is asked over its stdin.
+//! LightGBM and onnxruntime, in a Python process that gets requests on its stdin.
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Write};
@@ -11,8 +11,8 @@ use crate::measure::{Cache, Case};
 
 pub(crate) struct Peers {
     process: Child,
-    questions: ChildStdin,
-    answers: BufReader<ChildStdout>,
+    requests: ChildStdin,
+    replies: BufReader<ChildStdout>,
 }
 
 impl Peers {
@@ -31,19 +31,19 @@ impl Peers {
             .stdout(Stdio::piped())
             .spawn()
             .with_context(|| hint(&python))?;
-        let questions = process.stdin.take().context("stdin")?;
-        let answers = BufReader::new(process.stdout.take().context("stdout")?);
-        Ok(Peers { process, questions, answers })
+        let requests = process.stdin.take().context("stdin")?;
+        let replies = BufReader::new(process.stdout.take().context("stdout")?);
+        Ok(Peers { process, requests, replies })
     }
 
     /// Microseconds of each call.
-    pub(crate) fn ask(&mut self, engine: &str, case: Case, seconds: f64) -> Result<Vec<f64>> {
+    pub(crate) fn time_calls(&mut self, engine: &str, case: Case, seconds: f64) -> Result<Vec<f64>> {
         let cache = if case.cache == Cache::Cold { "cold" } else { "warm" };
-        writeln!(self.questions, "{engine} {} {} {cache} {seconds}", case.trees, case.batch)?;
-        self.questions.flush()?;
-        let mut answer = String::new();
-        self.answers.read_line(&mut answer)?;
-        serde_json::from_str(&answer).with_context(|| format!("{engine} answered {answer:?}"))
+        writeln!(self.requests, "{engine} {} {} {cache} {seconds}", case.trees, case.batch)?;
+        self.requests.flush()?;
+        let mut reply = String::new();
+        self.replies.read_line(&mut reply)?;
+        serde_json::from_str(&reply).with_context(|| format!("{engine} replied {reply:?}"))
     }
 }
 

@@ -2,8 +2,8 @@
 //! alone, and a request that does nothing.
 //!
 //! The scorer has one thread and a core of its own, this program the other core, one connection, one request at a time.
-//! The store is a file with some thousand transactions; a user's transactions are read from it once and then kept in the
-//! scorer's cache, as for any user who comes back. What the first request of a user takes is reported by itself.
+//! The store is a file with some thousand transactions; a user's transactions are read from it once and then kept in
+//! the scorer's cache, as for any user who comes back. What the first request of a user takes is reported by itself.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -56,9 +56,9 @@ impl EndToEnd {
         let (mut models, mut empties, mut requests) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
             let case = Case { trees: 0, batch: 1, cache: Cache::Warm };
-            models.push(measure::median(model.ask(case, &rows, 0.2)?));
-            empties.push(measure::median(scorer.ask(REQUESTS, |_| EMPTY.to_owned())?));
-            requests.push(measure::median(scorer.ask(REQUESTS, suggestion)?));
+            models.push(measure::median(model.time_calls(case, &rows, 0.2)?));
+            empties.push(measure::median(scorer.time_calls(REQUESTS, |_| EMPTY.to_owned())?));
+            requests.push(measure::median(scorer.time_calls(REQUESTS, suggestion)?));
         }
         let spread = (bound(&requests, f64::min), bound(&requests, f64::max));
         Ok(EndToEnd {
@@ -164,18 +164,18 @@ impl Scorer {
             .context("taskset does not start")?;
         // From here on dropping ends it.
         let mut scorer = Scorer { process, stream: BufReader::new(connect(address)?), _folder: folder };
-        scorer.ask(200, |_| EMPTY.to_owned())?;
+        scorer.time_calls(200, |_| EMPTY.to_owned())?;
         Ok(scorer)
     }
 
     /// Microseconds of each of `count` requests, one after the other.
-    fn ask(&mut self, count: usize, request: impl Fn(usize) -> String) -> Result<Vec<f64>> {
+    fn time_calls(&mut self, count: usize, request: impl Fn(usize) -> String) -> Result<Vec<f64>> {
         (0..count).map(|number| self.once(&request(number))).collect()
     }
 
     /// Microseconds of requests that nearly all are the first about their user: few of many.
     fn first_requests(&mut self) -> Result<Vec<f64>> {
-        self.ask(40, suggestion)
+        self.time_calls(40, suggestion)
     }
 
     fn once(&mut self, request: &str) -> Result<f64> {
@@ -183,7 +183,7 @@ impl Scorer {
         self.stream.get_mut().write_all(request.as_bytes())?;
         let (mut line, mut length) = (String::new(), 0);
         self.stream.read_line(&mut line)?;
-        ensure!(line.starts_with("HTTP/1.1 200 "), "the scorer answered {line:?}");
+        ensure!(line.starts_with("HTTP/1.1 200 "), "the scorer responded with {line:?}");
         loop {
             line.clear();
             self.stream.read_line(&mut line)?;
@@ -198,7 +198,7 @@ impl Scorer {
         let mut body = vec![0; length];
         self.stream.read_exact(&mut body)?;
         let took = begin.elapsed().as_secs_f64() * 1e6;
-        ensure!(request == EMPTY || body.windows(8).any(|part| part == b"\"label\":"), "an answer without a label");
+        ensure!(request == EMPTY || body.windows(8).any(|part| part == b"\"label\":"), "a response without a label");
         Ok(took)
     }
 }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::test_runner::RngAlgorithm;
 use proptest::test_runner::TestRng;
 
-/// What a random ensemble looks like.
+/// The parameters of a random ensemble.
 #[derive(Debug, Clone)]
 pub(crate) struct Shape {
     pub(crate) seed: u64,

@@ -43,7 +43,7 @@ fn compare(case: &Path) -> Difference {
     assert!(forest::plan_uses_forest(&plan));
 
     let mut difference = Difference { labels: 0, largest: 0.0 };
-    // The first rows one by one, as live requests ask, the others in batches.
+    // The first rows one by one, as in live requests, the others in batches.
     let mut at = 0;
     while at < count {
         let batch = if at < 2_000 { 1 } else { 500.min(count - at) };

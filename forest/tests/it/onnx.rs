@@ -132,8 +132,8 @@ pub(crate) fn model(node: NodeProto, width: usize) -> ModelProto {
     graph(vec![node], width, outputs, Vec::new())
 }
 
-/// A graph that multiplies rows with `weights`, of which `line` belong to each column of a row but for `before` columns at
-/// its start and `after` at its end.
+/// A graph that multiplies rows with `weights`, of which `line` belong to each column of a row but for `before` columns
+/// at its start and `after` at its end.
 pub(crate) fn product(weights: &[f32], line: usize, before: usize, after: usize) -> ModelProto {
     let columns = weights.len() / line;
     let node = |name: &str, op_type: &str, input: &[&str]| NodeProto {

@@ -151,3 +151,27 @@ fn rows_narrower_than_the_trees_read_are_refused() {
     let error = format!("{:#}", load(&narrow, true).map(drop).expect_err("refused"));
     assert!(error.contains("rows have 2 features"), "{error}");
 }
+
+#[test]
+fn the_model_of_the_documentation_is_a_tree_of_five_nodes() {
+    let iris = Ensemble {
+        nodes_treeids: vec![0; 5],
+        nodes_nodeids: vec![0, 1, 2, 3, 4],
+        nodes_featureids: vec![0, 0, 1, 0, 0],
+        nodes_modes: vec![Mode::AtMost, Mode::Leaf, Mode::AtMost, Mode::Leaf, Mode::Leaf],
+        nodes_values: vec![2.45, 0.0, 1.75, 0.0, 0.0],
+        nodes_truenodeids: vec![1, 0, 3, 0, 0],
+        nodes_falsenodeids: vec![2, 0, 4, 0, 0],
+        nodes_missing_value_tracks_true: vec![],
+        class_treeids: vec![0; 3],
+        class_nodeids: vec![1, 3, 4],
+        class_ids: vec![0, 1, 2],
+        class_weights: vec![1.0; 3],
+        base_values: vec![],
+        labels: Labels::Strings(["setosa", "versicolor", "virginica"].map(String::from).to_vec()),
+        post_transform: PostTransform::None,
+    };
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/iris.onnx");
+    let model = onnx().proto_model_for_path(path).unwrap();
+    assert_eq!(model.graph.unwrap().node, [build::node(&iris)]);
+}

@@ -22,7 +22,7 @@ fn skips_zeros(plan: &TypedRunnableModel) -> bool {
     has(plan, "SparseRows")
 }
 
-fn ask(plan: &Arc<TypedRunnableModel>, width: usize, rows: &[f32]) -> Vec<f32> {
+fn run(plan: &Arc<TypedRunnableModel>, width: usize, rows: &[f32]) -> Vec<f32> {
     let input = Tensor::from_shape(&[rows.len() / width, width], rows).unwrap();
     let outputs = plan.run(tvec![input.into()]).unwrap();
     outputs[0].try_as_plain_ram().unwrap().as_slice::<f32>().unwrap().to_vec()
@@ -58,16 +58,16 @@ proptest! {
         let width = before + weights.len() / line + after;
         // Alone and together: a row's sums do not depend on its batch.
         for row in &rows {
-            prop_assert_eq!(ask(&ours, width, row), ask(&theirs, width, row));
+            prop_assert_eq!(run(&ours, width, row), run(&theirs, width, row));
         }
-        prop_assert_eq!(ask(&ours, width, &rows.concat()), ask(&theirs, width, &rows.concat()));
+        prop_assert_eq!(run(&ours, width, &rows.concat()), run(&theirs, width, &rows.concat()));
     }
 }
 
 #[test]
 fn a_cell_that_is_no_number_is_not_taken_for_a_zero() {
     let plan = load(&build::product(&[1.0, 2.0, 3.0, 4.0], 2, 0, 0), true);
-    let sums = ask(&plan, 2, &[f32::NAN, 0.0, f32::INFINITY, 1.0, 0.0, f32::MIN_POSITIVE / 2.0]);
+    let sums = run(&plan, 2, &[f32::NAN, 0.0, f32::INFINITY, 1.0, 0.0, f32::MIN_POSITIVE / 2.0]);
     assert!(sums[0].is_nan() && sums[1].is_nan());
     assert_eq!(sums[2..4], [f32::INFINITY; 2]);
     assert!(sums[4] > 0.0, "a denormal counts: {sums:?}");
@@ -77,6 +77,6 @@ fn a_cell_that_is_no_number_is_not_taken_for_a_zero() {
 fn weights_that_a_zero_must_be_multiplied_with_stay_tracts() {
     let plan = load(&build::product(&[1.0, f32::INFINITY, 3.0, 4.0], 2, 0, 0), true);
     assert!(!skips_zeros(&plan));
-    let sums = ask(&plan, 2, &[0.0, 1.0]);
+    let sums = run(&plan, 2, &[0.0, 1.0]);
     assert!(sums[0] == 3.0 && sums[1].is_nan(), "{sums:?}");
 }

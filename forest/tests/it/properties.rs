@@ -51,7 +51,7 @@ proptest! {
         agrees_with_naive(&shape, count)?;
     }
 
-    /// A row's answer is the same alone, in any batch, and at any place in it.
+    /// A row's result is the same alone, in any batch, and at any place in it.
     #[test]
     fn one_result_whatever_the_batch(shape in generate::shapes()) {
         let ensemble = generate::ensemble(&shape);
