@@ -67,7 +67,7 @@ pub enum ScorerError {
         source: ClientError,
     },
     /// Another program responded.
-    #[error("{url} is not a scorer: its response has no header {}", headers::SCORER)]
+    #[error("{url} is not a Perch scorer: its response has no {} header; correct --scorer URL", headers::SCORER)]
     NotAScorer {
         /// What was called.
         url: String,
@@ -222,7 +222,10 @@ mod tests {
     #[tokio::test]
     async fn another_program_is_not_taken_for_a_scorer() {
         let error = scorer("200 OK", "{}").await.models().await.unwrap_err();
-        assert!(error.to_string().ends_with("is not a scorer: its response has no header x-perch-scorer"), "{error}");
+        assert!(
+            error.to_string().contains("is not a Perch scorer: its response has no x-perch-scorer header"),
+            "{error}"
+        );
     }
 
     #[tokio::test]
