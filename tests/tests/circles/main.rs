@@ -57,7 +57,7 @@ fn a_circle_of_three_files_is_found() {
         ("lib.rs", "mod a; mod b; mod c; mod d;"),
         ("a.rs", "use crate::b::{self, B};\nfn f() { b::g() }"),
         ("b.rs", "pub struct B; pub fn g() { super::c::h() }"),
-        ("c.rs", "use super::a as other; pub fn h() { other::f() }"),
+        ("c.rs", "use super::a as other; struct C; impl C { fn other() {} } pub fn h() { other::f() }"),
         ("d.rs", "use super::a::f;"),
     ];
     assert_eq!(circles_of(&files), [["a.rs", "b.rs", "c.rs"]]);

@@ -106,7 +106,8 @@ impl Reader<'_> {
                         }
                         continue;
                     }
-                    "fn" | "struct" | "enum" | "trait" | "type" | "const" | "static" | "union" => {
+                    // Deeper it would be a method, or something local.
+                    "fn" | "struct" | "enum" | "trait" | "type" | "const" | "static" | "union" if depth == 0 => {
                         if let Some(name) = self.word(1).map(str::to_owned) {
                             into.items.insert(name);
                         }
