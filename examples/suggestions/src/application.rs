@@ -64,6 +64,10 @@ impl EntityReader for SpendingSuggestions {
         &SPENDING_LABELS
     }
 
+    fn command(&self) -> &'static str {
+        "rules-backend seed"
+    }
+
     fn read<'a>(&'a self, store: &'a Store, ids: &'a [i64]) -> Reading<'a> {
         Box::pin(async move {
             let found = transactions::find(store, ids).await?;

@@ -1,7 +1,8 @@
 //! The demo application: suggestions of spending labels for card transactions.
 //!
 //! It stands for the application of a user of Perch. The scorer knows nothing of transactions or spending labels: it is
-//! given [`application()`], and the program `shadow-scorer` of this crate is the scorer with that application linked in.
+//! given [`application()`], and the program `shadow-scorer` of this crate is the scorer with that application linked
+//! in.
 //!
 //! | module | what it holds |
 //! |---|---|

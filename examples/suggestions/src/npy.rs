@@ -38,7 +38,7 @@ pub(crate) struct Array<T> {
 }
 
 impl<T: Element> Array<T> {
-    /// Begins `path`, which is written anew.
+    /// Creates `path`, or overwrites it.
     ///
     /// # Errors
     /// When the file cannot be made.

@@ -67,7 +67,7 @@ impl Folder {
     /// The folder of `version`.
     ///
     /// # Errors
-    /// [`Refusal::Name`] for a name that is no version's, so that no alias leads out of the registry.
+    /// [`Refusal::Name`] for an invalid version name, so that no alias leads out of the registry.
     pub fn version(&self, version: &str) -> Result<PathBuf, Refusal> {
         let good = !version.is_empty()
             && version.len() <= 128

@@ -44,7 +44,7 @@ pub enum LockError {
     Folder(#[from] io::Error),
 }
 
-/// Who asked for a change: a client that may go away, or this program itself.
+/// The origin of a change: a client that may go away, or this program itself.
 #[derive(Debug, Clone)]
 pub struct Caller {
     /// `None` for this program itself, which does not go away.

@@ -1,4 +1,4 @@
-//! When a newly trained model may serve: the rule of the replaced system.
+//! The deploy policy: when a newly trained model may serve.
 
 use serde_json::Value;
 
@@ -12,14 +12,14 @@ pub const GAIN: f64 = 1.02;
 /// What the policy says, in words that status and logs show.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Decision {
-    /// Let it serve.
+    /// Deploy it.
     Deploy(String),
-    /// Keep what serves.
+    /// Keep the champion.
     Keep(String),
 }
 
 impl Decision {
-    /// Is it to serve?
+    /// Returns `true` if the model is to serve.
     #[must_use]
     pub const fn deploys(&self) -> bool {
         matches!(self, Self::Deploy(_))

@@ -9,7 +9,7 @@ use super::graph::ADVICE;
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
     /// A file is not there or cannot be read.
-    #[error("{file} cannot be read ({source}): copy the version's folder whole, or train anew")]
+    #[error("{file} cannot be read ({source}): copy the version's folder whole, or train again")]
     Missing {
         /// The file.
         file: &'static str,
@@ -17,7 +17,7 @@ pub enum Refusal {
         source: io::Error,
     },
     /// The manifest is broken or contradicts itself.
-    #[error("{0}: train anew, manifests are never edited")]
+    #[error("{0}: train again, manifests are never edited")]
     Manifest(String),
     /// A file is not the one that was trained.
     #[error(
@@ -35,7 +35,7 @@ pub enum Refusal {
     },
     /// It was trained on other features than this program computes.
     #[error(
-        "it reads feature schema {} ({} values, hash {}), this program computes {} ({} values, hash {}): train anew with this program",
+        "it reads feature schema {} ({} values, hash {}), this program computes {} ({} values, hash {}): train again with this program",
         said.version, said.width, said.hash, wanted.version, wanted.width, wanted.hash
     )]
     Schema {
@@ -53,7 +53,7 @@ pub enum Refusal {
     /// A version was loaded before with other content.
     #[error("version {0} was loaded before with other files: a version never changes, give the new model a new name")]
     Changed(String),
-    /// An alias names something that is no version.
+    /// An alias names something that is not a version.
     #[error("{0:?} is not a version's name: letters, digits, '.', '_' and '-', not starting with '.'")]
     Name(String),
 }

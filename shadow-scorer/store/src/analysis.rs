@@ -159,7 +159,8 @@ impl Store {
         self.within(work).await
     }
 
-    /// Forgets which batches were written before `before` (seconds since 1970). One that is older must not be written again.
+    /// Forgets which batches were written before `before` (seconds since 1970). One that is older must not be written
+    /// again.
     ///
     /// # Errors
     /// When the store does not take it.

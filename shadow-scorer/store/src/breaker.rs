@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// A slow statement now and then is none of this.
 const MISSES: u32 = 3;
-/// Between two tries, in ms: short beside the time that somebody needs to mend a store.
+/// Between two tries, in ms: short beside the time that it takes to repair a store.
 const PAUSE_MS: u64 = 1_000;
 
-/// Shared by all who read one store. Times are ms since some moment that all of them mean.
+/// Shared by all readers of one store. Times are ms since the store was opened.
 #[derive(Debug, Default)]
 pub(crate) struct Breaker {
     in_a_row: AtomicU32,
@@ -19,7 +19,8 @@ pub(crate) struct Breaker {
 }
 
 impl Breaker {
-    /// May the store be asked? Whoever is told so says afterwards what came of it, unless nobody waits any more.
+    /// Returns `true` if the store may be asked. The caller reports the result by [`Self::answered`] or
+    /// [`Self::missed`].
     pub(crate) fn admits(&self, now_ms: u64) -> bool {
         if self.in_a_row.load(Ordering::Relaxed) < MISSES {
             return true;

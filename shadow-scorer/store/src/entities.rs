@@ -11,7 +11,7 @@ use scorer_features::Entity;
 
 use super::{Options, Store, StoreError};
 
-/// Whoever waits for less finds out nothing about the store.
+/// A caller that waits for less finds out nothing about the store.
 const FAIR: Duration = Duration::from_millis(50);
 
 /// What [`EntityReader::read`] returns.
@@ -22,6 +22,9 @@ pub trait EntityReader: Debug + Send + Sync {
     /// The closed set of labels that an entity may have.
     fn labels(&self) -> &[&'static str];
 
+    /// The command that makes a store, which a message adds `--store URL` to.
+    fn command(&self) -> &'static str;
+
     /// Reads the entities of `ids` (each once) that exist, in any order. It may read others too, such as those that are
     /// likely to be asked for next: they are cached. What it reads must not change later, since it is not read again.
     fn read<'a>(&'a self, store: &'a Store, ids: &'a [i64]) -> Reading<'a>;
@@ -31,6 +34,10 @@ pub trait EntityReader: Debug + Send + Sync {
 impl EntityReader for () {
     fn labels(&self) -> &[&'static str] {
         &[]
+    }
+
+    fn command(&self) -> &'static str {
+        "the application's command"
     }
 
     fn read<'a>(&'a self, _: &'a Store, _: &'a [i64]) -> Reading<'a> {

@@ -5,9 +5,9 @@ use super::place::Place;
 /// A store that cannot be used. Each message says what to do and what the database said; passwords never show.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The URL is of no kind that is known.
+    /// The URL is of an unknown kind.
     #[error(
-        "{url:?} is no store: give sqlite://path/to/perch.sqlite or postgres://user@host:port/database (--store, PERCH_STORE)"
+        "{url:?} is not the URL of a store: give sqlite://path/to/perch.sqlite or postgres://user@host:port/database (--store, PERCH_STORE)"
     )]
     WrongUrl {
         /// What was given, its password hidden.
@@ -15,20 +15,24 @@ pub enum StoreError {
     },
     /// There is no such SQLite file.
     #[error(
-        "there is no store at {path}: make one with `rules-backend seed --store sqlite://{path}`, or give the right place with --store"
+        "there is no store at {path}: make one with `{command} --store sqlite://{path}`, or correct --store"
     )]
     Missing {
         /// The file.
         path: String,
+        /// The application's command that makes one.
+        command: &'static str,
     },
     /// The SQLite file holds nothing.
     #[error(
         "the store at {path} is a file of 0 bytes, as a copy that broke off or a full disk leaves it: put the whole file \
-         there, or remove it and make a store with `rules-backend seed --store sqlite://{path}`"
+         there, or remove it and make a store with `{command} --store sqlite://{path}`"
     )]
     Empty {
         /// The file.
         path: String,
+        /// The application's command that makes one.
+        command: &'static str,
     },
     /// The file or folder cannot be made or opened.
     #[error(

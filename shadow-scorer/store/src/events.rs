@@ -100,8 +100,8 @@ impl Store {
         &self.pending
     }
 
-    /// The event of `event_id`, if it was stored or is on its way; then it is stored first, so that what refers to it is never
-    /// without it.
+    /// The event of `event_id`, if it was stored or is on its way; then it is stored first, so that what refers to it
+    /// is never without it.
     ///
     /// # Errors
     /// When the store cannot be asked in time.
@@ -132,8 +132,9 @@ impl Store {
         read().map(Some).map_err(|cause| self.failed(cause))
     }
 
-    /// Forgets events older than `before` (seconds since 1970), so that the table has a bound: the oldest ones, a limited
-    /// number at a time, so that no writer waits for long. How many; 0 when none are left. Feedback keeps what it joined.
+    /// Forgets events older than `before` (seconds since 1970), so that the table has a bound: the oldest ones, a
+    /// limited number at a time, so that no writer waits for long. How many; 0 when none are left. Feedback keeps what
+    /// it joined.
     ///
     /// # Errors
     /// When the store does not take it.

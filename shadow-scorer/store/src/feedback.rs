@@ -80,8 +80,8 @@ impl Store {
         read().map(Some).map_err(|cause| self.failed(cause))
     }
 
-    /// Stores what a user says, in the place of what the same key said before, unless that is newer. When it was said first
-    /// stays, so that a changed mind does not move feedback from one span of time to another.
+    /// Stores what a user says, in the place of what the same key said before, unless that is newer. When it was said
+    /// first stays, so that a changed mind does not move feedback from one span of time to another.
     ///
     /// # Errors
     /// When the store does not take it.
@@ -119,8 +119,8 @@ impl Store {
         Ok(if changed { Recorded::Changed } else { Recorded::Again })
     }
 
-    /// Suggestions on which the user of a pseudonym gave feedback at or after `since` (seconds since 1970), counted up to
-    /// `most`.
+    /// Suggestions on which the user of a pseudonym gave feedback at or after `since` (seconds since 1970), counted up
+    /// to `most`.
     ///
     /// # Errors
     /// When the store cannot be asked in time.
@@ -133,8 +133,9 @@ impl Store {
         Ok(count)
     }
 
-    /// Forgets feedback that was last said before `before` (seconds since 1970), so that the table has a bound: a limited
-    /// number at a time, so that no writer waits for long. How many; 0 when none are left. The labels that followed stay.
+    /// Forgets feedback that was last said before `before` (seconds since 1970), so that the table has a bound: a
+    /// limited number at a time, so that no writer waits for long. How many; 0 when none are left. The labels that
+    /// followed stay.
     ///
     /// # Errors
     /// When the store does not take it.
@@ -147,14 +148,14 @@ impl Store {
         Ok(self.within(query.execute(&self.pool)).await?.rows_affected())
     }
 
-    /// What users said to answers served at or after `since` (seconds since 1970), by the arm that gave the answer, as sums
-    /// over users. Answers to nobody known (no pseudonym) are left out, and so is feedback without an event.
+    /// What users said to answers served at or after `since` (seconds since 1970), by the arm that gave the answer, as
+    /// sums over users. Answers to nobody known (no pseudonym) are left out, and so is feedback without an event.
     ///
     /// # Errors
     /// When the store cannot be asked in time.
     pub async fn feedback_by_arm(&self, since: i64) -> Result<Feedback, StoreError> {
-        // Summed by the store, so that what comes is two rows whatever the number of users. The casts are for PostgreSQL,
-        // whose SUM is of a type that the driver for both does not read.
+        // Summed by the store, so that what comes is two rows whatever the number of users. The casts are for
+        // PostgreSQL, whose SUM is of a type that the driver for both does not read.
         let query = sqlx::query(
             "SELECT u.arm, COUNT(*), CAST(SUM(u.k) AS BIGINT), CAST(SUM(u.a) AS BIGINT), CAST(SUM(u.k * u.k) AS BIGINT), \
              CAST(SUM(u.a * u.a) AS BIGINT), CAST(SUM(u.k * u.a) AS BIGINT) \

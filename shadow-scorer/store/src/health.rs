@@ -1,9 +1,9 @@
 //! Whether the store takes writes, as the last ones found out.
 //!
-//! A store that answers reads but takes no writes (a full disk, a read-only file, a primary that was demoted) loses every
-//! event and every piece of feedback while all live answers are well, so it is named in the log once, in `/readyz`, and in
-//! a metric. A connection to a PostgreSQL server that became read-only is not used again: the address may lead to the
-//! new primary by now, and connections live for half an hour.
+//! A store that answers reads but takes no writes (a full disk, a read-only file, a primary that was demoted) loses
+//! every event and every piece of feedback while all live answers are well, so it is named in the log once, in
+//! `/readyz`, and in a metric. A connection to a PostgreSQL server that became read-only is not used again: the address
+//! may lead to the new primary by now, and connections live for half an hour.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -19,8 +19,8 @@ const RENEW_EVERY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Health {
     begun: Instant,
-    /// Connections older than this moment (ns since `begun`) are closed; 0 for none. A connection's first write can fail
-    /// within the millisecond in which it was made, so that nothing coarser tells it from the next one.
+    /// Connections older than this moment (ns since `begun`) are closed; 0 for none. A connection's first write can
+    /// fail within the millisecond in which it was made, so that nothing coarser tells it from the next one.
     renewed_at_ns: AtomicU64,
     trouble: Mutex<Option<String>>,
 }

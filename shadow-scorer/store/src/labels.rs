@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, Row};
 
 use super::{Store, StoreError};
 
-/// Who said so. Names sort in the order in which they win at the same moment.
+/// Source of a label. Names sort in the order in which they win at the same moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum LabelSource {
     /// A user's answer to a suggestion.
@@ -33,9 +33,9 @@ impl LabelSource {
 pub struct NewLabel {
     /// Of which transaction.
     pub txn_id: i64,
-    /// Who said so.
+    /// Its source.
     pub source: LabelSource,
-    /// What it is.
+    /// The label.
     pub label: String,
     /// Since when it is known, seconds since 1970.
     pub labelled_at: i64,
@@ -53,7 +53,7 @@ pub struct CurrentLabel {
 }
 
 impl CurrentLabel {
-    /// Rows of one transaction and source, at most; whoever writes the log for a client keeps to it.
+    /// Rows of one transaction and source, at most; a caller that writes the log for a client keeps to it.
     pub const MOST: usize = 100;
 }
 
@@ -122,8 +122,8 @@ impl Store {
         Ok(count)
     }
 
-    /// The newest labels that `source` gave, and stands by, at or after `since` (seconds since 1970), the newest first, at most `limit`:
-    /// transaction and label.
+    /// The newest labels that `source` gave, and stands by, at or after `since` (seconds since 1970), the newest first,
+    /// at most `limit`: transaction and label.
     ///
     /// # Errors
     /// When the store cannot be asked in time.

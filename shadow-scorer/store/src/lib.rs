@@ -1,12 +1,13 @@
-//! Suggestion events, labels, feedback and counts, on SQLite or PostgreSQL, and a cache over the application's entities.
+//! Suggestion events, labels, feedback and counts, on SQLite or PostgreSQL, and a cache over the application's
+//! entities.
 //!
 //! One [`Store`] over one pool (sqlx's `Any`), one set of migrations, one set of queries: SQL that both take, with
 //! numbered parameters. SQLite is the default, since it needs nothing to be started; PostgreSQL is chosen by URL.
 //!
 //! **Bounds.** The pool is bounded and a caller waits at most [`Options::statement_timeout`] for a connection and as
 //! long again for an answer, then gets [`StoreError::Late`]. PostgreSQL is told the same limit, so that it stops too.
-//! Entities are read by the application ([`EntityReader`]) through a bounded cache: they never change after the fact, so
-//! a hit needs no store at all, and a store that is slow or gone costs only what was never read. Live responses and
+//! Entities are read by the application ([`EntityReader`]) through a bounded cache: they never change after the fact,
+//! so a hit needs no store at all, and a store that is slow or gone costs only what was never read. Live responses and
 //! observation work do not wait for one that has not responded lately ([`StoreError::Away`]).
 //!
 //! **User ids** stay inside this module: what it hands out carries none.
@@ -113,7 +114,7 @@ impl Store {
     /// A URL of another kind, no such store, one that is locked, unreachable or newer than this program.
     pub async fn open(url: &str, options: &Options, reader: Arc<dyn EntityReader>) -> Result<Self, StoreError> {
         let place = Place::parse(url)?;
-        place.must_exist()?;
+        place.must_exist(reader.command())?;
         Self::connect(place, options, reader, Arc::new(Health::new())).await
     }
 
@@ -127,10 +128,9 @@ impl Store {
         Self::connect(place, options, reader, Arc::new(Health::new())).await
     }
 
-    /// The same store by connections of its own, which the calling runtime serves; the cache, the events that are on their
-    /// way and what is known of the store's writes are shared. So work of
-    /// another kind neither waits for these connections nor keeps them waiting, nor does one learn from the other's
-    /// overload that the store is away.
+    /// The same store by connections of its own, which the calling runtime serves; the cache, the events that are on
+    /// their way and what is known of the store's writes are shared. So work of another kind neither waits for these
+    /// connections nor keeps them waiting, nor does one learn from the other's overload that the store is away.
     ///
     /// # Errors
     /// As [`Store::open`].

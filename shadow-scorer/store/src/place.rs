@@ -44,14 +44,15 @@ impl Place {
         matches!(self.kind, Kind::Postgres { .. })
     }
 
-    pub(crate) fn must_exist(&self) -> Result<(), StoreError> {
+    /// Refuses an SQLite file that is missing or empty; `command` makes a store.
+    pub(crate) fn must_exist(&self, command: &'static str) -> Result<(), StoreError> {
         match &self.kind {
             Kind::Sqlite(path) => match std::fs::metadata(path) {
                 Ok(file) if file.is_file() && file.len() == 0 => {
-                    Err(StoreError::Empty { path: path.display().to_string() })
+                    Err(StoreError::Empty { path: path.display().to_string(), command })
                 }
                 Ok(file) if file.is_file() => Ok(()),
-                _ => Err(StoreError::Missing { path: path.display().to_string() }),
+                _ => Err(StoreError::Missing { path: path.display().to_string(), command }),
             },
             Kind::Postgres { .. } => Ok(()),
         }
@@ -84,8 +85,8 @@ impl Place {
         }
     }
 
-    /// What the connection of migrations is told first: to rewrite a large table, or to wait for another program that does,
-    /// takes longer than any statement of ours may.
+    /// What the connection of migrations is told first: to rewrite a large table, or to wait for another program that
+    /// does, takes longer than any statement of ours may.
     pub(crate) fn migration_settings(&self, statement_timeout: Duration) -> Arc<[String]> {
         // PostgreSQL reads 0 as no limit.
         self.session_settings(if self.is_postgres() { Duration::ZERO } else { statement_timeout })
@@ -161,7 +162,8 @@ mod tests {
 
     #[test]
     fn a_missing_file_is_named_with_the_command_that_makes_it() {
-        let error = Place::parse("sqlite:///nowhere/perch.sqlite").unwrap().must_exist().unwrap_err().to_string();
-        assert!(error.contains("/nowhere/perch.sqlite") && error.contains("rules-backend seed"), "{error}");
+        let place = Place::parse("sqlite:///nowhere/perch.sqlite").unwrap();
+        let error = place.must_exist("the-application make").unwrap_err().to_string();
+        assert!(error.contains("`the-application make --store sqlite:///nowhere/perch.sqlite`"), "{error}");
     }
 }

@@ -1,10 +1,11 @@
 //! Whether a connection pooler gives each transaction another session of the server.
 //!
-//! In transaction mode prepared statements, the statement timeout and the lock that migrations hold are another session's a
-//! moment later, in part without an error: a timeout that is set here would be met by other programs, and a lock stay for
-//! ever. So such a place is refused at the start, with what to set.
+//! In transaction mode prepared statements, the statement timeout and the lock that migrations hold are another
+//! session's a moment later, in part without an error: a timeout that is set here would be met by other programs, and a
+//! lock stay for ever. So such a place is refused at the start, with what to set.
 //!
-//! A second connection that finds a setting made by the first, which no two sessions share, has the first one's session.
+//! A second connection that finds a setting made by the first, which no two sessions share, has the first one's
+//! session.
 
 use sqlx::{AnyConnection, Connection as _, Row as _};
 

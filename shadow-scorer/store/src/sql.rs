@@ -8,8 +8,8 @@ use super::place::Place;
 /// How parameters are marked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Marks {
-    /// `?`, for SQLite. It reads `$1` as a name, and looks each name up in a list of all: with the 4,500 parameters of 500
-    /// rows that takes forty times as long as the insertion itself.
+    /// `?`, for SQLite. It reads `$1` as a name, and looks each name up in a list of all: with the 4,500 parameters of
+    /// 500 rows that takes forty times as long as the insertion itself.
     InOrder,
     /// `$1`, `$2`, …, for PostgreSQL.
     Numbered,

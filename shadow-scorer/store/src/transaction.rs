@@ -3,7 +3,7 @@
 //! A future that is dropped while BEGIN or COMMIT is on the wire leaves the driver without knowledge of what the server
 //! did: what others write on that connection afterwards would be inside a transaction that nobody commits. So a
 //! transaction that did not see its own end closes its connection. A COMMIT that was sent may still be done by the
-//! server: whoever repeats the work must be able to tell (see [`super::CountBatch`]).
+//! server, which a caller that repeats the work must be able to tell (see [`super::CountBatch`]).
 
 use sqlx::any::Any;
 use sqlx::pool::PoolConnection;

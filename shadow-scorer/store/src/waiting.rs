@@ -37,7 +37,7 @@ pub enum Waits {
     New,
     /// Feedback on this event waits already; the last word took its place.
     Again,
-    /// There is no room.
+    /// Too much waits already.
     Full,
 }
 

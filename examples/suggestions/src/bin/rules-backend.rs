@@ -24,11 +24,11 @@ struct Command {
 
 #[derive(Subcommand)]
 enum What {
-    /// Answer POST /ml/suggestions until told to stop (SIGTERM or Ctrl-C).
+    /// Serve POST /ml/suggestions until SIGTERM or Ctrl-C
     Serve(Serve),
-    /// Make the demo's store: users and transactions from a fixed seed.
+    /// Make the demo's store: users and transactions from a fixed seed
     Seed(Seed),
-    /// Write training rows for models/train.py.
+    /// Write training rows for models/train.py
     Features(Features),
 }
 
@@ -52,7 +52,7 @@ struct Serve {
 struct Seed {
     #[command(flatten)]
     at: At,
-    /// Deals everything: the same seed gives the same store
+    /// Seed of all random choices: the same seed gives the same store
     #[arg(long, default_value_t = Plan::default().seed)]
     seed: u64,
     /// How many users
@@ -77,7 +77,7 @@ fn main() -> ExitCode {
     match run(command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // One line with its causes: a backtrace, where the environment asks for one, would bury the mend.
+            // One line with its causes: a backtrace, where the environment asks for one, would bury the fix.
             log::error!("{error:#}");
             ExitCode::FAILURE
         }
@@ -98,9 +98,9 @@ fn run(command: Command) -> anyhow::Result<()> {
 async fn run_server(serve: Serve) -> anyhow::Result<()> {
     let address = match serve.listen {
         Some(address) => address,
-        None => {
-            ports::address(Part::Rules, |name| std::env::var(name).ok())?.parse().context("PERCH_HOST is no address")?
-        }
+        None => ports::address(Part::Rules, |name| std::env::var(name).ok())?
+            .parse()
+            .context("PERCH_HOST is not an IP address: give e.g. 127.0.0.1")?,
     };
     let store = open_store(&serve.at.store, &Options::default()).await?;
     let listener = backend::listen(address).await?;

@@ -1,8 +1,8 @@
 //! A transaction from the raw fields of a prediction request.
 //!
-//! **Time.** `hour_of_day` and `dow` are those of UTC, as they are computed from a stored transaction's time, whatever the
-//! user's own clock says. Where the client gives `occurred_at` (seconds since 1970) they follow from it, and others beside
-//! it are refused.
+//! **Time.** `hour_of_day` and `dow` are those of UTC, as they are computed from a stored transaction's time, whatever
+//! the user's own clock says. Where the client gives `occurred_at` (seconds since 1970) they follow from it, and others
+//! beside it are refused.
 
 use serde_json::{Map, Value};
 use shadow_scorer::suggestions::request;

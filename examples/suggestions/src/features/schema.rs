@@ -1,7 +1,7 @@
 //! The feature schema: which number of a row means what.
 //!
-//! A change of anything here, of the normalisation or of the hashing is another [`VERSION`]; [`Schema::hash`] covers the
-//! names, ranges, missing values and the rows of frozen examples, so that a forgotten version is found out too.
+//! A change of anything here, of the normalisation or of the hashing is another [`VERSION`]; [`Schema::hash`] covers
+//! the names, ranges, missing values and the rows of frozen examples, so that a forgotten version is found out too.
 
 use std::sync::LazyLock;
 
@@ -50,12 +50,12 @@ pub struct Feature {
     pub min: f32,
     /// Greatest value.
     pub max: f32,
-    /// May it be missing? Then it is NaN; a feature that may not be is 0 where nothing is known.
+    /// `true` if it may be missing: then it is NaN; another feature is 0 where nothing is known.
     pub missing: bool,
 }
 
 impl Feature {
-    /// Is `value` one that the schema allows?
+    /// Returns `true` if the schema allows `value`.
     #[must_use]
     pub fn admits(&self, value: f32) -> bool {
         if value.is_nan() { self.missing } else { (self.min..=self.max).contains(&value) }

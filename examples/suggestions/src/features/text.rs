@@ -5,13 +5,13 @@
 //! first word such as the `7` of 7-Eleven; corporate suffixes and a state at the end off. The example becomes
 //! `blue bottle coffee oakland`. A memo keeps all words but those with digits.
 //!
-//! The result sits in a fixed buffer of [`MOST_BYTES`]: nothing is allocated for ASCII, and no text, however long, costs more
-//! than its first [`MOST_READ`] bytes.
+//! The result sits in a fixed buffer of [`MOST_BYTES`]: nothing is allocated for ASCII, and no text, however long,
+//! costs more than its first [`MOST_READ`] bytes.
 //!
-//! **Unicode.** Spellings that only a computer tells apart are one: text is read in compatibility composed form (NFKC: an
-//! accent written apart, full-width letters, the no-break space), its case is folded, characters that show nothing
-//! (zero-width spaces and joiners, soft hyphens, direction marks) are passed over, and every apostrophe is one. An accent
-//! that is missing is another spelling: `cafe` is not `café`.
+//! **Unicode.** Spellings that only a computer tells apart are one: text is read in compatibility composed form (NFKC:
+//! an accent written apart, full-width letters, the no-break space), its case is folded, characters that show nothing
+//! (zero-width spaces and joiners, soft hyphens, direction marks) are passed over, and every apostrophe is one. An
+//! accent that is missing is another spelling: `cafe` is not `café`.
 
 use unicode_normalization::UnicodeNormalization as _;
 use unicode_normalization::char::is_combining_mark;
@@ -112,7 +112,7 @@ impl Normalised {
         self.bytes.get(..self.len).unwrap_or_default()
     }
 
-    /// Was the payment made through `via`?
+    /// Returns `true` if the payment was made through `via`.
     #[must_use]
     pub fn via(&self, via: Via) -> bool {
         self.via == Some(via)
@@ -162,7 +162,7 @@ impl std::fmt::Debug for Normalised {
     }
 }
 
-/// Does `text` have `token` as a word? Words end at anything that is no letter and no digit.
+/// Returns `true` if `text` has `token` as a word. Words end at anything but letters and digits.
 #[must_use]
 pub fn has_token(text: &str, token: &str) -> bool {
     text.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| word.eq_ignore_ascii_case(token))
@@ -232,8 +232,8 @@ const fn is_apostrophe(letter: char) -> bool {
     matches!(letter, '\'' | '\u{2018}' | '\u{2019}' | '\u{201b}' | '\u{2bc}' | '\u{2b9}' | '\u{2032}' | '`' | '\u{b4}')
 }
 
-/// Characters without a shape: soft hyphen, zero-width spaces and joiners, direction marks, variation selectors, the byte
-/// order mark.
+/// Characters without a shape: soft hyphen, zero-width spaces and joiners, direction marks, variation selectors, the
+/// byte order mark.
 const fn shows_nothing(letter: char) -> bool {
     matches!(letter, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
         | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}')

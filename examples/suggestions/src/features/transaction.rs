@@ -26,8 +26,8 @@ pub struct Transaction {
     pub p2p: Option<bool>,
 }
 
-/// Hour of the day at `at` (seconds since 1970), 0..=23, as UTC: the store knows no user's own clock, so that no row, in
-/// training or when it is served, goes by one.
+/// Hour of the day at `at` (seconds since 1970), 0..=23, as UTC: the store knows no user's own clock, so that no row,
+/// in training or when it is served, goes by one.
 #[must_use]
 pub fn hour(at: i64) -> u8 {
     u8::try_from(at.rem_euclid(86_400) / 3_600).unwrap_or_default()

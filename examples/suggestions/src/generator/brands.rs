@@ -96,7 +96,7 @@ impl Brands {
             .filter(|(of, _, _)| *of == label)
             .map(|(_, nearness, name)| (xxhash_rust::xxh3::xxh3_64(name.as_bytes()), nearness, name))
             .collect();
-        // Within a tier popularity is not known: a hash deals it, so that it does not follow the alphabet.
+        // Within a tier popularity is not known: a hash decides it, so that it does not follow the alphabet.
         tail.sort_unstable_by(|a, b| a.1.cmp(b.1).then(a.0.cmp(&b.0)));
         names.extend(tail.into_iter().map(|(_, _, name)| name.to_ascii_uppercase()));
         let mut sum = 0.0;

@@ -21,7 +21,7 @@ pub use user::Payment;
 /// What to generate.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan {
-    /// Deals everything.
+    /// Seed of all random choices.
     pub seed: u64,
     /// How many users, at least 1.
     pub users: u64,
@@ -49,7 +49,7 @@ pub fn generate(plan: &Plan) -> Vec<Payment> {
     let mut payments: Vec<Payment> = (0..plan.users.max(1))
         .flat_map(|number| user::payments(&world, plan.seed, number, span, plan.payments_per_user))
         .collect();
-    // Users come in a fixed order and the sort is stable, so equal times are no matter.
+    // Users come in a fixed order and the sort is stable, so equal times do no harm.
     payments.sort_by_key(|payment| payment.transaction.occurred_at);
     for (payment, id) in payments.iter_mut().zip(1_i64..) {
         payment.transaction.id = id;

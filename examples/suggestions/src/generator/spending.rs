@@ -161,7 +161,7 @@ pub(super) fn channel(habit: &Spending, online: bool) -> &'static str {
     }
 }
 
-/// Who may take whose place: payments of one merchant that people file differently, each user in their own way.
+/// Labels that users may swap: payments of one merchant that people file differently, each user in their own way.
 /// (beginning of the merchant, label, share of users)
 pub(super) const OPINIONS: [(&str, &str, f64); 12] = [
     ("WALMART", "groceries", 0.45),

@@ -53,7 +53,7 @@ impl Application {
                 Err(error) => unavailable(&error),
             },
             (_, "/ml/suggestions") => refuse(StatusCode::METHOD_NOT_ALLOWED, "use POST"),
-            _ => refuse(StatusCode::NOT_FOUND, "there is no such path: POST /ml/suggestions is the main one"),
+            _ => refuse(StatusCode::NOT_FOUND, "unknown path: use POST /ml/suggestions"),
         }
     }
 

@@ -1,7 +1,7 @@
 //! A user's transactions in order of time, each with the history it had then.
 //!
 //! Training reads every user this way, and serving the users of the transactions that it is asked about: one statement
-//! brings all that is needed for every transaction of the user, and whoever asked about one soon asks about another.
+//! brings all that is needed for every transaction of the user, and a caller that wants one soon wants another.
 
 use scorer_store::{LabelSource, Store, StoreError};
 use sqlx::Row;
@@ -97,8 +97,8 @@ impl Timeline {
 }
 
 impl Known {
-    /// The newest label known at `at`, of those that each source stood by then; [`LabelSource`]s win a draw in the order of
-    /// their names.
+    /// The newest label known at `at`, of those that each source stood by then; [`LabelSource`]s win a draw in the
+    /// order of their names.
     pub(super) fn label_known_at(&self, at: i64) -> Option<&str> {
         debug_assert!(LabelSource::Feedback.as_str() < LabelSource::User.as_str());
         let known = || self.labels.iter().filter(|label| label.labelled_at <= at);

@@ -240,7 +240,8 @@ async fn a_changed_mind_is_followed() {
     }
 }
 
-/// The last word is the last one said, not the one with the latest time: clocks are set back, and scorers' clocks differ.
+/// The last word is the last one said, not the one with the latest time: clocks are set back, and scorers' clocks
+/// differ.
 #[tokio::test]
 async fn a_clock_that_is_behind_does_not_lose_the_last_word() {
     for fresh in each().await {

@@ -1,7 +1,7 @@
 //! Models that nobody here made, loaded as the registry loads its own: a folder of cases, one folder each, with
-//! `model.onnx`, `input.npy` (rows), `expected.npy` (onnxruntime's scores, where it gives some) and `notes.md`, which says
-//! of how many rows the forest and onnxruntime are meant to differ (`forest_vs_ort: …, rows > 1e-5: 0 of 300`), or that
-//! the model is to be refused (`forest: refused: …`, `right result here: Refusal::Graph …`).
+//! `model.onnx`, `input.npy` (rows), `expected.npy` (onnxruntime's scores, where it gives some) and `notes.md`, which
+//! says of how many rows the forest and onnxruntime are meant to differ (`forest_vs_ort: …, rows > 1e-5: 0 of 300`), or
+//! that the model is to be refused (`forest: refused: …`, `right result here: Refusal::Graph …`).
 //!
 //! The folder is given by `PERCH_MODEL_CASES`; without it the test says so and passes.
 
@@ -157,7 +157,8 @@ impl Case {
     }
 }
 
-/// How the documentation of `forest/src/outcome.rs` says that onnxruntime and the forest differ on one sum for two labels.
+/// How the documentation of `forest/src/outcome.rs` says that onnxruntime and the forest differ on one sum for two
+/// labels.
 #[test]
 fn of_one_sum_for_two_labels_onnxruntime_says_what_the_documentation_says_case_a22() {
     let Some(cases) = cases() else { return };

@@ -1,5 +1,5 @@
-//! Drift, with a model as `make model` trains it: its own reference, real features and predictions, and users that it was
-//! not trained on.
+//! Drift, with a model as `make model` trains it: its own reference, real features and predictions, and users that it
+//! was not trained on.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! The whole loop, with the real training: traffic, feedback, labels, a training, a challenger that is judged, a deployment
-//! by the policy, and the way back.
+//! The whole loop, with the real training: traffic, feedback, labels, a training, a challenger that is judged, a
+//! deployment by the policy, and the way back.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -52,8 +52,8 @@ async fn application(place: &Place) -> SocketAddr {
     address
 }
 
-/// What the gateway does for one request: the application is asked, for a canary user the candidate too, whose response is
-/// given; and the observation of it.
+/// What the gateway does for one request: the application is asked, for a canary user the candidate too, whose response
+/// is given; and the observation of it.
 async fn serve(scorer: &Scorer, rules: SocketAddr, user: u64, ids: &[i64]) -> Value {
     let request = json!({ "txn_ids": ids }).to_string();
     let client = Client::builder(TokioExecutor::new()).build_http();

@@ -1,14 +1,14 @@
 //! Drift: how far the rows that a model is given have moved from those that it was trained on.
 //!
 //! For each feature, the population stability index (PSI) between the training distribution, which the manifest holds,
-//! and the last seven days: `Σ (now − then) · ln(now / then)` over the same bins. The application's [`Layout`] says which
-//! features are compared one by one and which as one, by where their mass lies; the predicted labels are compared too.
-//! Below 0.1 nothing has happened; from [`MOVED`] on a feature has moved, and the alert on it and the guard's signal use
-//! the same number.
+//! and the last seven days: `Σ (now − then) · ln(now / then)` over the same bins. The application's [`Layout`] says
+//! which features are compared one by one and which as one, by where their mass lies; the predicted labels are compared
+//! too. Below 0.1 nothing has happened; from [`MOVED`] on a feature has moved, and the alert on it and the guard's
+//! signal use the same number.
 //!
-//! **Edges.** Nothing is said before [`Patience::rows`] rows of [`Patience::users`] users over [`Patience::span`] were
-//! seen (a morning is not a sample of a day, nor are ten users one of a population), and nothing of weekly features
-//! before the whole week: "collecting" is a state of its own, not a PSI of 0.
+//! **Edges.** Nothing is reported before [`Patience::rows`] rows of [`Patience::users`] users over [`Patience::span`]
+//! were seen (a morning is not a sample of a day, nor are ten users one of a population), and nothing of weekly
+//! features before the whole week: "collecting" is a state of its own, not a PSI of 0.
 //!
 //! **Bound.** The window is a ring of hours, each a fixed array of counts, some 700 KiB in all.
 
@@ -29,19 +29,20 @@ pub const MOVED: f64 = 0.25;
 /// The name under which the predicted labels are reported.
 pub const LABEL: &str = "label";
 
-/// How much must be seen before anything is said.
+/// How much data is needed before drift is reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Patience {
     /// Rows, at least 1.
     pub rows: u64,
     /// Time between the first and the last of them, in seconds.
     pub span: u64,
-    /// Distinct users behind them. What a user buys is a habit: the rows of ten users are no sample of a population,
+    /// Distinct users behind them. What a user buys is a habit: the rows of ten users are not a sample of a population,
     /// however many rows they are.
     pub users: u64,
 }
 
-/// Collects rows and compares them with a model's training distribution. One per model: a new champion starts anew.
+/// Collects rows and compares them with a model's training distribution. One per model: a new champion starts with an
+/// empty window.
 #[derive(Debug)]
 pub struct Watch {
     reference: Reference,
@@ -58,7 +59,7 @@ pub struct Report {
     pub span_seconds: u64,
     /// Distinct users that were seen; `None` where no user is known, as their number then decides nothing.
     pub users: Option<u64>,
-    /// Is there too little to judge anything by?
+    /// `true` while there is too little data to judge by.
     pub collecting: bool,
     /// PSI by feature, the greatest first; what cannot be judged yet is not in. The gauges say all of it.
     #[serde(skip)]
@@ -69,12 +70,12 @@ pub struct Report {
     pub agreement: Option<f64>,
     /// The same at training; `None` if the manifest does not say.
     pub agreement_baseline: Option<f64>,
-    /// Has agreement fallen by more than a tenth of its baseline?
+    /// `true` if agreement fell by more than a tenth of its value at training.
     pub agreement_fell: bool,
 }
 
 impl Report {
-    /// Is there a reason to train anew?
+    /// Returns `true` if there is a reason to train again.
     #[must_use]
     pub fn asks_for_training(&self) -> bool {
         !self.collecting && (!self.moved.is_empty() || self.agreement_fell)

@@ -9,8 +9,8 @@ use crate::Schema;
 /// A share never counts as less: an empty bin would be infinitely far away.
 const LEAST: f64 = 1e-4;
 
-/// One feature's bins: `edges.len() + 1` of them and one for missing values; a value belongs to the first bin whose edge
-/// is not below it.
+/// One feature's bins: `edges.len() + 1` of them and one for missing values; a value belongs to the first bin whose
+/// edge is not below it.
 #[derive(Debug, Clone, PartialEq)]
 struct FeatureBins {
     feature: Feature,
@@ -56,7 +56,7 @@ pub struct Reference {
 
 /// A manifest without a training distribution.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the manifest's drift.{0} is missing or of another shape: drift is not watched; train anew with this program")]
+#[error("the manifest's drift.{0} is missing or of another shape: drift is not watched; train again with this program")]
 pub struct NoReference(String);
 
 impl Reference {

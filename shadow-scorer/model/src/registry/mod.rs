@@ -6,10 +6,11 @@
 //! the program behind a mutex, between programs behind the folder's lock. Both are waited for within bounds
 //! ([`Caller`]), the lock before the mutex, so that looking at the aliases goes on while a change waits for the lock.
 //!
-//! What counts as seen are the names that were loaded, never what the files say afterwards: an alias that moves during a
-//! load is found by the next look.
+//! What counts as seen are the names that were loaded, never what the files say afterwards: an alias that moves during
+//! a load is found by the next look.
 
 mod change;
+mod outcome;
 mod retry;
 
 use std::collections::HashMap;
@@ -21,27 +22,12 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use scorer_features::Schema;
 use scorer_metrics::{self as metrics, Metrics};
 
-pub use self::change::{ChangeError, Changed};
+pub use self::outcome::{ChangeError, Changed, Refused};
 use self::retry::{Retry, Stamp, stamp};
 use super::folder::{Alias, Folder};
 use super::loaded::Loaded;
 use super::lock::{Caller, LockError};
 use super::refusal::Refusal;
-
-/// A model that was refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refused {
-    /// The alias that named it.
-    pub alias: Alias,
-    /// The version.
-    pub version: String,
-    /// [`Refusal::reason`].
-    pub reason: &'static str,
-    /// The reason in words.
-    pub message: String,
-    /// When.
-    pub at: SystemTime,
-}
 
 /// The registry in memory. Shared behind an `Arc`.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::Refused;
+use super::outcome::Refused;
 use crate::manifest::{MANIFEST, MODEL, REFERENCE};
 use crate::refusal::Refusal;
 
