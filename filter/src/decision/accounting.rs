@@ -353,7 +353,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_answers_a_batch_it_is_answered_or_failed(
+        fn whatever_comes_back_a_batch_is_counted_once(
             status: u16, from_scorer: bool, body in proptest::collection::vec(any::<u8>(), 0..60),
         ) {
             let mut pending = pending();
