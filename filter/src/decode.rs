@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn what_unpacks_to_more_than_the_limit_is_not_unpacked() {
+    fn a_body_that_would_exceed_the_limit_is_not_decompressed() {
         let zeros = vec![b' '; 1_000_000];
         for (encoding, packed) in [
             (Encoding::Gzip, gzip(&zeros)),

@@ -75,6 +75,7 @@
 //! |---|---|
 //! | `error` | why an ensemble or rows are refused |
 //! | `ensemble` | an ensemble as ONNX writes it |
+//! | `wide`, `exponential` | functions for several vector widths; eˣ in plain arithmetic |
 //! | `attributes` | an ensemble out of a node of an ONNX graph |
 //! | `tree` | checked trees |
 //! | `columns` | every distinct comparison, by feature; ranks of values among thresholds |
@@ -82,7 +83,6 @@
 //! | `sieve` | trees of up to 64 leaves, a row at a time (QuickScorer) |
 //! | `deep` | trees of any size, a row at a time |
 //! | `block` | trees of up to 128 leaves, many rows at a time |
-//! | `wide`, `exponential` | functions for several vector widths; eˣ in plain arithmetic |
 //! | `outcome` | from sums to labels and scores |
 //! | `forest` | a checked ensemble, ready to be evaluated |
 //! | `sparse` | products with constant weights for rows that are mostly zeros |

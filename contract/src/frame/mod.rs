@@ -102,7 +102,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(parts in proptest::collection::vec(any_parts(), 0..8)) {
+        fn a_written_batch_is_read_back(parts in proptest::collection::vec(any_parts(), 0..8)) {
             let schema = ResponseSchema { abstain: vec!["unknown".into(), "none".into()], ..ResponseSchema::default() };
             let written: Vec<Observation<'_>> = parts.iter().map(|p| Observation {
                 assigned: arm(p.assigned), served: arm(p.served), fallback: p.fallback, bucket: p.bucket.map(Bucket),
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn another_version_says_what_to_do() {
+    fn the_error_for_another_version_names_the_fix() {
         let error = Batch::parse(b"PRCH\x09\0\0\0").unwrap_err().to_string();
         assert!(error.contains('9') && error.contains("one release"), "{error}");
     }

@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_result_of_this_batch_counts_as_none() {
+    fn a_response_that_is_not_a_result_of_the_batch_counts_as_none() {
         let good = BatchResult {
             version: batch_result::VERSION,
             observations: 1,
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn a_result_whose_counts_do_not_fit_what_was_sent_is_refused() {
+    fn a_result_whose_counts_do_not_match_the_batch_is_refused() {
         let one = items(1);
         let packed = Observation { encoding: Encoding::Gzip, ..observation(Arm::Baseline, false, 200, b"packed") };
         let sent = batch(&[observation(Arm::Baseline, false, 200, &one), packed]);
@@ -353,7 +353,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_answers_a_batch_it_is_answered_or_failed(
+        fn whatever_comes_back_a_batch_is_counted_once(
             status: u16, from_scorer: bool, body in proptest::collection::vec(any::<u8>(), 0..60),
         ) {
             let mut pending = pending();

@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn items_are_read_or_the_reason_is_told() {
+    fn items_are_read_or_a_reason_is_returned() {
         let schema = ResponseSchema::default();
         let read = |body: &[u8]| items(body, Encoding::Identity, &schema, 1_000);
         assert_eq!(read(br#"{"items":[{"txn_id":7},{"txn_id":"8"}]}"#), Ok(vec!["7".into(), "8".into()]));

@@ -146,7 +146,7 @@ fn ids_out_of_range() {
 }
 
 #[test]
-fn weights_of_what_is_no_leaf() {
+fn weights_of_a_node_that_is_not_a_leaf() {
     assert_eq!(
         refused(|e| e.class_nodeids[1] = 0),
         "class_nodeids[1] is node 0 of tree 0, which is not a leaf of the ensemble"

@@ -53,7 +53,7 @@ proptest! {
 
     /// A row's result is the same alone, in any batch, and at any place in it.
     #[test]
-    fn one_result_whatever_the_batch(shape in generate::shapes()) {
+    fn one_result_in_any_batch(shape in generate::shapes()) {
         let ensemble = generate::ensemble(&shape);
         let forest = Forest::new(&ensemble).unwrap();
         let rows = generate::rows(&ensemble, shape.features, 200, shape.seed);
