@@ -14,6 +14,8 @@
 //! | [`answer`] | where items, ids and labels stand in an answer, and how to read them |
 //! | [`evidence`] | what the guard asks the scorer, counted by user |
 //! | [`frame`] | the observation batch on the wire |
+//! | [`log_text`] | how a field's value stands in a log line that is text |
+//! | [`trace`] | the trace context that requests carry (`traceparent`, `tracestate`) |
 //! | [`batch_result`] | what the scorer answers to a batch |
 //! | `token` (where files have an owner) | the operator's token: reading, comparing, rotating |
 
@@ -25,6 +27,7 @@ pub mod bucket;
 pub mod evidence;
 pub mod frame;
 pub mod headers;
+pub mod log_text;
 pub mod names;
 mod picked;
 pub mod ports;
@@ -32,3 +35,4 @@ pub mod series;
 pub mod switch;
 #[cfg(unix)]
 pub mod token;
+pub mod trace;
