@@ -9,6 +9,7 @@
 //! | [`decision`] | what is decided about a request: identity, arm, which response, observation, counts | no |
 //! | [`decode`] | packed responses of the application, unpacked within a bound | no |
 //! | [`config`] | the filter configuration, raw and checked | no |
+//! | [`log_line`] | lines for Envoy's log: event and fields | no |
 //! | [`metrics`] | every stat, its name and its place in the ledger | no |
 //! | [`pairs`] | header maps as the proxy-wasm ABI writes them | no |
 //! | [`plugin`] | callbacks to decisions to host calls, over the [`plugin::host::Host`] port | the port |
@@ -24,6 +25,7 @@
 pub mod config;
 pub mod decision;
 pub mod decode;
+pub mod log_line;
 pub mod metrics;
 pub mod pairs;
 pub mod plugin;

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use filter::log_line::log_line;
 use filter::plugin::host::Level;
 
 use crate::abi::{self, Address, Bytes, Header};
@@ -40,10 +41,8 @@ extern "C" fn envoy_dynamic_module_on_http_filter_config_new(
         let plugin = Plugin::new(config, document);
         plugin
             .inspect_err(|error| {
-                stream::log(
-                    Level::Error,
-                    &format!("perch: the configuration is refused, every client gets the rules: {error}"),
-                );
+                let effect = "every client is given the baseline";
+                stream::log(Level::Error, &log_line("config_refused", &[("error", error), ("effect", &effect)]));
             })
             .ok()
     });

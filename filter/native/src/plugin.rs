@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use contract::names::FAILURES;
 use filter::config::{Config, Module};
 use filter::decision::shares::Shares;
+use filter::log_line::log_line;
 use filter::metrics;
 use filter::pairs;
 use filter::plugin::filter::Filter;
@@ -143,7 +144,7 @@ impl Plugin {
         let filter = Filter::new(host, self.config.clone());
         let mut filter = filter
             .inspect_err(|refused| {
-                stream::log(Level::Error, &format!("perch: Envoy defines no counters (status {})", refused.0));
+                stream::log(Level::Error, &log_line("counters_refused", &[("status", &refused.0)]));
             })
             .ok()?;
         tell(&mut filter);
@@ -296,15 +297,16 @@ impl Plugin {
         }
         let warned = std::mem::replace(&mut locked(&self.asking).warned, !understood);
         if !understood && !warned {
-            let cluster = &self.config.scorer.admin_cluster;
-            stream::log(
-                Level::Warn,
-                &format!(
-                    "perch: a share of Envoy's runtime is absent, or not a whole number of percents, and Envoy's admin \
-                     interface, the cluster {cluster:?}, does not tell which: until it does, every client is given the \
-                     baseline. Set it, or name the cluster in scorer.admin_cluster"
-                ),
+            let line = log_line(
+                "shares_unreadable",
+                &[
+                    ("cluster", &self.config.scorer.admin_cluster),
+                    ("error", &"a share is absent or not a whole percentage, and GET /runtime does not tell it"),
+                    ("effect", &"every client is given the baseline until it does"),
+                    ("fix", &"set the share, or name the cluster of Envoy's admin interface in scorer.admin_cluster"),
+                ],
             );
+            stream::log(Level::Warn, &line);
         }
     }
 

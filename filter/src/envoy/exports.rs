@@ -11,6 +11,7 @@
 use std::cell::{Cell, RefCell};
 
 use crate::envoy::abi::Envoy;
+use crate::log_line::log_line;
 use crate::plugin::host::{Flow, Host, Level};
 use crate::plugin::worker::Worker;
 
@@ -81,7 +82,7 @@ extern "C" fn proxy_abi_version_0_2_1() {}
 extern "C" fn _initialize() {
     // A panic ends in a trap, which Envoy logs without a word of why.
     std::panic::set_hook(Box::new(|panic| {
-        Envoy::new().log(Level::Error, &format!("perch: the filter failed: {panic}"))
+        Envoy::new().log(Level::Error, &log_line("filter_panicked", &[("error", &panic)]))
     }));
 }
 

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use crate::config::{Config, Module};
+use crate::log_line::log_line;
 use crate::plugin::filter::{Filter, Stream};
 use crate::plugin::host::{Body, Flow, Host, Level};
 
@@ -36,14 +37,14 @@ impl Worker {
     pub fn configured(&mut self, host: &impl Host, context: u32, length: usize) -> bool {
         let mut json = Vec::new();
         if length > 0 && host.body(Body::Configuration, length, &mut json).is_err() {
-            host.log(Level::Error, "perch: the filter's configuration cannot be read from Envoy");
+            host.log(Level::Error, &log_line("config_unreadable", &[]));
             return false;
         }
         let config = match Config::parse(&json, Module::Wasm) {
             Ok(config) => config,
             Err(error) => {
-                let line = format!("perch: the configuration is refused, every client is given the baseline: {error}");
-                host.log(Level::Error, &line);
+                let effect = "every client is given the baseline";
+                host.log(Level::Error, &log_line("config_refused", &[("error", &error), ("effect", &effect)]));
                 return false;
             }
         };
@@ -55,7 +56,7 @@ impl Worker {
                 true
             }
             Err(refused) => {
-                host.log(Level::Error, &format!("perch: Envoy defines no counters (status {})", refused.0));
+                host.log(Level::Error, &log_line("counters_refused", &[("status", &refused.0)]));
                 false
             }
         }

@@ -36,6 +36,10 @@ impl Headers {
         self.0.len()
     }
 
+    pub(crate) fn add(&mut self, name: &str, value: &str) {
+        self.0.push((name.as_bytes().to_vec(), value.as_bytes().to_vec()));
+    }
+
     fn put(&mut self, name: &[u8], value: &[u8]) {
         self.0.retain(|(found, _)| found != name);
         self.0.push((name.to_vec(), value.to_vec()));
