@@ -42,12 +42,12 @@ pub enum LogFormat {
 #[derive(Debug, Clone, Args)]
 pub struct LogOptions {
     /// Format of the log lines on standard error
-    #[arg(long, env = "PERCH_LOG_FORMAT", value_enum, value_name = "FORMAT", default_value = "text")]
+    #[arg(long, env = "PERCH_LOG_FORMAT", value_enum, value_name = "FORMAT", default_value = "text", global = true)]
     pub log_format: LogFormat,
 
     /// Lowest level that is logged: off, error, warn, info, debug or trace. Exceptions by target may follow, e.g.
     /// info,sqlx=debug; libraries log warnings and errors only, unless named
-    #[arg(long, env = "PERCH_LOG", value_name = "LEVEL", default_value = "info")]
+    #[arg(long, env = "PERCH_LOG", value_name = "LEVEL", default_value = "info", global = true)]
     pub log_level: LogFilter,
 }
 

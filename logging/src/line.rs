@@ -101,6 +101,11 @@ impl Visit for Fields {
         self.push(field, value.into());
     }
 
+    fn record_u128(&mut self, field: &Field, value: u128) {
+        // What `Duration::as_millis` gives; more than fits is for ever anyhow.
+        self.push(field, u64::try_from(value).unwrap_or(u64::MAX).into());
+    }
+
     fn record_bool(&mut self, field: &Field, value: bool) {
         self.push(field, value.into());
     }

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use anyhow::Context;
 use contract::ports::{self, Part};
+use logging::LogOptions;
 use perch::console::{Console, Settings, Token};
 use perch::guard::plan::Plan;
 use perch::guard::shell::{Report, Shell, ShellError};
 use perch::guard::sink;
 use perch::guard::source::system::{Addresses, System};
-use perch::guard::{clock, in_words, lease};
-use serde_json::json;
+use perch::guard::{in_words, lease};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -21,6 +21,8 @@ use super::operator::{Folder, Layers};
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct Options {
+    #[command(flatten)]
+    log: LogOptions,
     #[command(flatten)]
     gateways: Gateways,
     #[command(flatten)]
@@ -56,7 +58,7 @@ pub(crate) struct Options {
 
 const AFTER_HELP: &str = "\
 It moves nothing until `perch ramp start`. Several may run on one folder: one acts, the others take over when it is gone.
-Each look that differs from the one before is a line of JSON on standard output. SIGTERM and SIGINT end it in order.
+Each evaluation that differs from the one before is logged on standard error. SIGTERM and SIGINT end it in order.
 
 Examples:
   perch guard --prometheus http://127.0.0.1:9090
@@ -68,6 +70,7 @@ Exit codes:
   1  it could not start; the message says why";
 
 pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
+    options.log.start();
     let gateways = options.gateways.urls()?;
     let scorers = if options.scorers.is_empty() { vec![local(Part::Scorer)?] } else { options.scorers.clone() };
     let folder = options.folder.required()?;
@@ -133,21 +136,32 @@ fn ended() -> anyhow::Result<impl Future<Output = ()>> {
 
 /// A line for what is new.
 fn tell(look: Result<&Report, &ShellError>, last: &mut Option<Report>) {
-    let line = match look {
+    match look {
         Ok(report) => {
             let new = last.as_ref().is_none_or(|before| report.differs_from(before));
             *last = Some(report.clone());
-            if !new {
-                return;
+            if new {
+                log_evaluation(report);
             }
-            json!({"level": "info", "message": report.line(), "look": report})
         }
-        Err(error) => {
-            json!({"level": "error", "at_ms": clock::now_ms(), "message": format!("nothing was set: {}", in_words(error))})
-        }
-    };
-    // A reader that has gone is no reason to end.
-    let _ = std::io::Write::write_fmt(&mut std::io::stdout(), format_args!("{line}\n"));
+        Err(error) => tracing::error!(error = in_words(error), effect = "no share was set", "evaluation_failed"),
+    }
+}
+
+fn log_evaluation(report: &Report) {
+    for trouble in &report.troubles {
+        tracing::warn!(error = trouble, "evaluation_incomplete");
+    }
+    match &report.decision {
+        Some(decision) => tracing::info!(
+            action = decision.action.as_str(),
+            set_share = decision.set_share.as_ref().map(tracing::field::display),
+            carried_out = report.carried_out,
+            reasons = decision.reasons.join("; "),
+            "evaluated"
+        ),
+        None => tracing::info!(leader = report.leader.as_deref().unwrap_or("another guard"), "standing_by"),
+    }
 }
 
 /// Says when other machines may have the folder and do not see this one's locks.
@@ -157,13 +171,13 @@ fn warn_of_locks(folder: &Path) {
     if !lease::locks_on_one_machine_only(&folder, &mounts) {
         return;
     }
-    let message = format!(
-        "{} is on NFS mounted with locks of its own: a guard or an operator on another machine would write the audit log \
-         at the same time. Mount it without nolock and local_lock, or run everything on this machine",
-        folder.display()
+    tracing::warn!(
+        folder = %folder.display(),
+        error = "the folder is on NFS, mounted with locks that other machines do not see",
+        effect = "a guard or an operator on another machine could write the audit log at the same time",
+        fix = "mount it without nolock and local_lock, or run everything on this machine",
+        "folder_locks_are_local"
     );
-    let line = json!({"level": "warn", "at_ms": clock::now_ms(), "message": message});
-    let _ = std::io::Write::write_fmt(&mut std::io::stdout(), format_args!("{line}\n"));
 }
 
 fn name() -> String {

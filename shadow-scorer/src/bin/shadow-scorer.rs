@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Parser as _;
 use shadow_scorer::http::{App, bind, serve};
-use shadow_scorer::settings::{Raw, Settings, log_lines};
+use shadow_scorer::settings::{Raw, Settings};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// How long threads may block at the end.
@@ -15,12 +15,12 @@ const LAST_WAIT: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let raw = Raw::parse();
-    log_lines::start(raw.log);
+    raw.log.start();
     let settings = raw.check(|name| std::env::var(name).ok());
     match settings.map_err(anyhow::Error::new).and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            log::error!("{error:#}");
+            tracing::error!(error = format!("{error:#}"), "failed");
             ExitCode::FAILURE
         }
     }
@@ -39,24 +39,25 @@ fn run(settings: Settings) -> anyhow::Result<()> {
         let app = App::start(settings).await?;
         let mut term = signal(SignalKind::terminate()).context("SIGTERM cannot be waited for")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be waited for")?;
-        log::info!(
-            "listening on {}, role {:?}, store {}, model {}",
-            listener.local_addr().context("the listener has no address")?,
-            app.settings.role,
-            app.store.place(),
-            app.registry.champion().map_or_else(|| "none".to_owned(), |champion| champion.version().to_owned()),
+        let champion = app.registry.champion();
+        tracing::info!(
+            address = %listener.local_addr().context("cannot read the listener's address")?,
+            role = app.settings.role.as_str(),
+            store = %app.store.place(),
+            model = champion.as_ref().map_or("none", |champion| champion.version()),
+            "listening"
         );
         tokio::spawn(Arc::clone(&app).watch_registry());
         tokio::spawn(Arc::clone(&app).keep_judging());
         let stop = async move {
             tokio::select! {
-                _ = term.recv() => log::info!("SIGTERM"),
-                _ = interrupt.recv() => log::info!("SIGINT"),
+                _ = term.recv() => tracing::info!(signal = "SIGTERM", "stopping"),
+                _ = interrupt.recv() => tracing::info!(signal = "SIGINT", "stopping"),
             }
         };
         serve(listener, Arc::clone(&app), stop).await;
         app.finish().await;
-        log::info!("ended");
+        tracing::info!("stopped");
         Ok(())
     });
     // Everything is stored by now. What still blocks a thread, such as a read from a file system that hangs, is left.

@@ -84,7 +84,7 @@ impl Writing {
     /// Waits until everything that was offered is written. Every [`EventLog`] must be gone by then.
     pub async fn finish(self) {
         if let Err(error) = self.task.await {
-            log::error!("the task that stores suggestion events ended badly: {error}");
+            tracing::error!(%error, "event_writer_panicked");
         }
     }
 }
@@ -107,10 +107,10 @@ async fn write(store: Store, mut events: Receiver<Arc<SuggestionEvent>>, dropped
             dropped.fetch_add(events, Ordering::Relaxed);
             // Once a trouble, not once a batch.
             if !failing {
-                log::warn!("suggestion events are lost until this is fixed: {error}");
+                tracing::warn!(%error, "events_dropped");
             }
         } else if failing {
-            log::info!("suggestion events are stored again");
+            tracing::info!("events_stored_again");
         }
         failing = now_failing;
         store.pending_events().remove(&batch);
@@ -161,7 +161,7 @@ pub async fn forget_old(store: Store, keep: Duration) {
                 Ok(0) => break,
                 Ok(_) => tokio::time::sleep(FORGET_PAUSE).await,
                 Err(error) => {
-                    log::warn!("old suggestion events are not forgotten, another try follows: {error}");
+                    tracing::warn!(%error, retry_s = FORGET_EVERY.as_secs(), "old_events_not_deleted");
                     break;
                 }
             }

@@ -41,7 +41,7 @@ pub async fn join_waiting(store: &Store, now: i64, mut ended: impl FnMut(Ended))
             Ok(outcome) => ended(Ended::Joined(request.action, outcome)),
             Err(FeedbackError::Store(error)) => return Err(error),
             Err(refused) => {
-                log::debug!("feedback that waited for its event is not taken: {refused}");
+                tracing::debug!(error = %refused, "waiting_feedback_refused");
                 ended(Ended::Refused);
             }
         }
@@ -75,8 +75,8 @@ pub async fn keep_joining(
         looks = looks.wrapping_add(1);
         // Once a trouble, not once a look.
         match &done {
-            Err(error) if !failing => log::warn!("feedback waits to be joined to its suggestions: {error}"),
-            Ok(()) if failing => log::info!("feedback is joined to its suggestions again"),
+            Err(error) if !failing => tracing::warn!(%error, "feedback_not_joined"),
+            Ok(()) if failing => tracing::info!("feedback_joined_again"),
             _ => {}
         }
         failing = done.is_err();

@@ -18,6 +18,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::Value;
 use tokio::process::Command;
 use tokio::sync::{Semaphore, watch};
+use tracing::Instrument as _;
 
 use crate::features::export::{self, ExportError};
 use crate::store::{Store, StoreError};
@@ -173,7 +174,7 @@ impl Trainer {
         let turn = Arc::clone(&self.turn).try_acquire_owned().map_err(|_| TrainError::Busy)?;
         let (plan, store, mut stopping) = (Arc::clone(&self.plan), store.clone(), self.stopping.subscribe());
         // A task of its own, so that it is not dropped with the request that asked for it.
-        let run = tokio::spawn(async move {
+        let run = async move {
             let done = tokio::select! {
                 biased;
                 // Never an error: the sender is in `self`; were it gone, so would be every use of this run.
@@ -182,8 +183,8 @@ impl Trainer {
             };
             drop(turn);
             done
-        });
-        run.await.unwrap_or(Err(TrainError::Unreadable))
+        };
+        tokio::spawn(run.in_current_span()).await.unwrap_or(Err(TrainError::Unreadable))
     }
 
     /// Ends the training that is under way and lets no other begin. Returns when its process is gone.
@@ -202,7 +203,7 @@ struct Rows(PathBuf);
 impl Drop for Rows {
     fn drop(&mut self) {
         if let Err(error) = std::fs::remove_dir_all(&self.0) {
-            log::debug!("{}: {error}", self.0.display());
+            tracing::debug!(folder = %self.0.display(), %error, "training_rows_not_deleted");
         }
     }
 }
@@ -215,7 +216,7 @@ impl Drop for ProcessGroup {
         if let Some(group) = self.0
             && let Err(error) = kill_process_group(group, Signal::KILL)
         {
-            log::debug!("process group of the training: {error}");
+            tracing::debug!(%error, "training_not_killed");
         }
     }
 }
@@ -250,7 +251,7 @@ impl Plan {
     async fn export_and_train(&self, store: &Store, limit: Option<u32>, folder: &Path) -> Result<Trained, TrainError> {
         let features = folder.join("features");
         let rows = export::run(store, &features, |_, _| {}).await?;
-        log::info!("training on {} rows, log {}", rows.rows, shown(&folder.join("train.log")));
+        tracing::info!(rows = rows.rows, log = %folder.join("train.log").display(), "training_started");
         let (status, out) = self.child(limit, &features, folder).await?;
         // The result is the last line.
         let result = out.lines().last().and_then(|line| serde_json::from_str::<Value>(line).ok());

@@ -25,7 +25,7 @@ pub fn json_answer(status: StatusCode, document: &impl Serialize) -> Answer {
         Ok(body) => answer(status, "application/json", body),
         Err(error) => {
             // Only a map with keys that are no strings or a serializer of ours that fails comes here.
-            log::error!("an answer cannot be written as JSON: {error}");
+            tracing::error!(%error, "response_not_serialized");
             answer(StatusCode::INTERNAL_SERVER_ERROR, "application/json", r#"{"error":"the scorer failed"}"#)
         }
     }

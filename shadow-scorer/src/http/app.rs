@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 
 use super::error::HttpError;
 use super::ml_v2::seconds;
-use super::quiet::Quiet;
+use super::quiet::RateLimitedLog;
 use super::upkeep::Retraining;
 use super::{feedback, operator};
 use crate::feedback::Trainer;
@@ -42,7 +42,7 @@ pub struct App {
     pub observer: Option<Observer>,
     /// Live answers that may be under way.
     pub(super) live: Semaphore,
-    pub(super) quiet: Quiet,
+    pub(super) failures: RateLimitedLog,
     draining: AtomicBool,
 }
 
@@ -76,8 +76,10 @@ impl App {
         let store = Store::open(&settings.store, &Options::default()).await?;
         match &settings.token {
             Some(file) => drop(file.read().map_err(|error| StartError::Token(operator::describe(&error)))?),
-            None => log::warn!(
-                "no operator's token (--token-file): training, reload, deploy, rollback and challenge are refused"
+            None => tracing::warn!(
+                refused = "train, reload, deploy, rollback, challenge",
+                fix = "start with --token-file",
+                "operator_token_missing"
             ),
         }
         let registry =
@@ -88,9 +90,11 @@ impl App {
             metrics::set(&metrics.train_f1, champion.manifest.metrics.val_f1_macro);
         }
         if registry.champion().is_none() && registry.refused().is_empty() {
-            log::warn!(
-                "no model: the registry {} names no champion. Live answers are refused until `make ml-train` deployed one",
-                settings.registry.display()
+            tracing::warn!(
+                registry = %settings.registry.display(),
+                refused = "live requests",
+                fix = "train and deploy a model, e.g. with `make ml-train`",
+                "champion_missing"
             );
         }
         let observer = if settings.role.observe() {
@@ -113,7 +117,7 @@ impl App {
             feedback_store,
             feedback_turns: Semaphore::new(feedback::MOST_AT_ONCE),
             observer,
-            quiet: Quiet::default(),
+            failures: RateLimitedLog::default(),
             draining: AtomicBool::new(false),
         }))
     }
@@ -136,7 +140,7 @@ impl App {
             Err(error) => {
                 // Dropped here, inside a runtime, they would panic: they wait for their threads to end.
                 if let Err(panicked) = tokio::task::spawn_blocking(move || drop(threads)).await {
-                    log::debug!("threads for observation work ended badly: {panicked}");
+                    tracing::debug!(error = %panicked, "observation_threads_panicked");
                 }
                 Err(error)
             }
@@ -229,8 +233,10 @@ pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce(&Registry) -> T + Send + 'static,
 ) -> Option<T> {
     let registry = Arc::clone(registry);
-    tokio::task::spawn_blocking(move || work(&registry))
+    // What is logged in there belongs to the request that asks for it.
+    let request = tracing::Span::current();
+    tokio::task::spawn_blocking(move || request.in_scope(|| work(&registry)))
         .await
-        .inspect_err(|error| log::error!("work on the registry failed: {error}"))
+        .inspect_err(|error| tracing::error!(%error, "registry_task_panicked"))
         .ok()
 }

@@ -28,7 +28,7 @@ async fn evidence(call: Call) -> Result<Answer, HttpError> {
         late_or_failed => {
             app.metrics.store_failures.with_label_values(&["evidence"]).inc();
             if let Ok(Err(error)) = late_or_failed {
-                log::debug!("evidence without feedback: {error}");
+                tracing::debug!(%error, "evidence_without_feedback");
             }
             None
         }

@@ -1,7 +1,7 @@
-//! The log of errors, once a second for each route and reason.
+//! A log of failed requests with a rate limit: one line a second for each route and reason.
 //!
-//! What fails under load fails thousands of times a second, in one way. The first of a second is written in full, with
-//! its cause; the others are counted and named with the next one.
+//! What fails under load fails thousands of times a second, in one way. The first failure of a second is logged with its
+//! cause; the others are counted, and their number is the field `suppressed` of the next line.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -9,52 +9,53 @@ use std::time::{Duration, Instant};
 
 use super::error::HttpError;
 
-const EVERY: Duration = Duration::from_secs(1);
+/// Time between two lines of one kind.
+const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Remembers when what was last written.
+/// Remembers when each kind of failure was last logged.
 #[derive(Debug, Default)]
-pub(super) struct Quiet {
-    last: Mutex<HashMap<Kind, Written>>,
+pub(super) struct RateLimitedLog {
+    last: Mutex<HashMap<Kind, LastLine>>,
 }
 
 /// Route and reason.
 type Kind = (&'static str, &'static str);
 
-/// When a line was last written, and how many had no turn since.
+/// When a kind was last logged, and how many failures were suppressed since.
 #[derive(Debug)]
-struct Written {
+struct LastLine {
     at: Instant,
-    others: u64,
+    suppressed: u64,
 }
 
-impl Quiet {
-    /// Writes `error` of `route`, if it has a cause that the log should keep.
-    pub(super) fn error(&self, route: &'static str, error: &HttpError) {
+impl RateLimitedLog {
+    /// Logs `error` of `route` if it has a cause that the client is not told.
+    pub(super) fn request_failed(&self, route: &'static str, error: &HttpError) {
         let Some(cause) = &error.cause else { return };
-        let Some(others) = self.turn((route, error.reason), Instant::now()) else { return };
-        let others = if others == 0 { String::new() } else { format!(" ({others} like it since the last line)") };
+        let Some(suppressed) = self.admit((route, error.reason), Instant::now()) else { return };
+        let (status, reason, message) = (error.status.as_u16(), error.reason, error.message.as_str());
         if error.status.is_server_error() {
-            log::error!("{route} answered {}: {}: {cause}{others}", error.status.as_u16(), error.message);
+            tracing::error!(route, status, reason, response = message, error = %cause, suppressed, "request_failed");
         } else {
-            log::info!("{route} answered {}: {}: {cause}{others}", error.status.as_u16(), error.message);
+            tracing::info!(route, status, reason, response = message, error = %cause, suppressed, "request_failed");
         }
     }
 
-    /// Is it this one's turn, and how many had none since the last? `None` if not.
-    fn turn(&self, kind: Kind, now: Instant) -> Option<u64> {
+    /// Returns how many lines of `kind` were suppressed since its last one, or `None` if this one is to be suppressed.
+    fn admit(&self, kind: Kind, now: Instant) -> Option<u64> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         match last.get_mut(&kind) {
-            Some(written) if now.saturating_duration_since(written.at) < EVERY => {
-                written.others = written.others.saturating_add(1);
+            Some(line) if now.saturating_duration_since(line.at) < INTERVAL => {
+                line.suppressed = line.suppressed.saturating_add(1);
                 None
             }
-            Some(written) => {
-                let others = written.others;
-                *written = Written { at: now, others: 0 };
-                Some(others)
+            Some(line) => {
+                let suppressed = line.suppressed;
+                *line = LastLine { at: now, suppressed: 0 };
+                Some(suppressed)
             }
             None => {
-                last.insert(kind, Written { at: now, others: 0 });
+                last.insert(kind, LastLine { at: now, suppressed: 0 });
                 Some(0)
             }
         }
@@ -66,15 +67,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_storm_becomes_a_line_a_second_that_says_how_many_there_were() {
-        let quiet = Quiet::default();
+    fn a_storm_becomes_one_line_a_second_with_the_number_of_suppressed_ones() {
+        let log = RateLimitedLog::default();
         let start = Instant::now();
-        assert_eq!(quiet.turn(("suggestions", "store"), start), Some(0));
+        assert_eq!(log.admit(("suggestions", "store"), start), Some(0));
         for _ in 0..500 {
-            assert_eq!(quiet.turn(("suggestions", "store"), start + EVERY / 2), None);
+            assert_eq!(log.admit(("suggestions", "store"), start + INTERVAL / 2), None);
         }
-        assert_eq!(quiet.turn(("suggestions", "internal"), start + EVERY / 2), Some(0), "another reason has its own");
-        assert_eq!(quiet.turn(("suggestions", "store"), start + EVERY), Some(500));
-        assert_eq!(quiet.turn(("suggestions", "store"), start + EVERY * 2), Some(0));
+        assert_eq!(log.admit(("suggestions", "internal"), start + INTERVAL / 2), Some(0), "another reason has its own limit");
+        assert_eq!(log.admit(("suggestions", "store"), start + INTERVAL), Some(500));
+        assert_eq!(log.admit(("suggestions", "store"), start + INTERVAL * 2), Some(0));
     }
 }

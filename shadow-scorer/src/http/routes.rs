@@ -9,10 +9,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use contract::headers;
+use contract::trace::{self, TraceId};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Request};
 use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
+use tracing::{Instrument as _, Span};
 
 use super::answer::Answer;
 use super::app::App;
@@ -131,9 +133,15 @@ impl Routes {
         Self { routes }
     }
 
-    /// Answers a request: every answer, errors included, says that the scorer made it.
+    /// Responds to a request. Every response, errors included, says that the scorer made it, and what is logged
+    /// meanwhile carries the request's trace id.
     pub async fn answer(&self, app: Arc<App>, request: Request<Incoming>) -> Answer {
         let (head, body) = request.into_parts();
+        let span = request_span(&head);
+        self.respond(app, head, body).instrument(span).await
+    }
+
+    async fn respond(&self, app: Arc<App>, head: Parts, body: Incoming) -> Answer {
         let metrics = Arc::clone(&app.metrics);
         let (name, result) = match self.find(&head) {
             Ok(route) => {
@@ -147,7 +155,7 @@ impl Routes {
             Err(error) => ("none", Err(error)),
         };
         let mut answer = result.unwrap_or_else(|error| {
-            app.quiet.error(name, &error);
+            app.failures.request_failed(name, &error);
             error.into_answer()
         });
         answer.headers_mut().insert(HeaderName::from_static(headers::SCORER), HeaderValue::from_static("1"));
@@ -168,4 +176,15 @@ impl Routes {
             HttpError::wrong_method(&allowed.join(", "))
         })
     }
+}
+
+/// The span of a request with the id of its trace. Without a well-formed `traceparent`, or with several, there is none.
+fn request_span(head: &Parts) -> Span {
+    let mut values = head.headers.get_all(trace::TRACEPARENT).iter();
+    let id = match (values.next(), values.next()) {
+        (Some(value), None) => TraceId::from_traceparent(value.as_bytes()),
+        _ => None,
+    };
+    // Of the highest level, so that no filter takes the id from a line that it lets through.
+    id.map_or_else(Span::none, |id| tracing::error_span!("request", trace_id = id.as_str()))
 }

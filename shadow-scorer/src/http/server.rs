@@ -81,7 +81,7 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, stop: impl Future<Outpu
     {
         let mut closing = pin!(async {
             stop.await;
-            log::info!("draining: /readyz says no from now on");
+            tracing::info!(notice_ms = limits.drain_notice.as_millis(), "draining");
             app.drain();
             tokio::time::sleep(limits.drain_notice).await;
         });
@@ -99,7 +99,7 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, stop: impl Future<Outpu
     }
     drop(listener);
     if tokio::time::timeout(limits.drain, graceful.shutdown()).await.is_err() {
-        log::warn!("requests under way were cut after {:?}", limits.drain);
+        tracing::warn!(drain_ms = limits.drain.as_millis(), "requests_cut");
     }
 }
 
@@ -112,7 +112,7 @@ async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> (TcpStream, Op
             Ok((stream, _)) => return (stream, place),
             Err(error) => {
                 // A client that left at once, or no file descriptors: the latter passes only with time.
-                log::warn!("a connection was not accepted: {error}");
+                tracing::warn!(%error, "accept_failed");
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
@@ -229,7 +229,7 @@ impl Connection {
     ) {
         let Self { app, routes, place: _place, scarce } = self;
         if let Err(error) = stream.set_nodelay(true) {
-            log::debug!("nodelay: {error}");
+            tracing::debug!(%error, "nodelay_failed");
         }
         app.metrics.connections.inc();
         let activity = Arc::new(Activity::new());
@@ -248,8 +248,8 @@ impl Connection {
         });
         let served = watcher.watch(http.serve_connection(TokioIo::new(stream), service));
         tokio::select! {
-            result = served => if let Err(error) = result { log::debug!("a connection ended early: {error}") },
-            () = activity.idle_for_too_long(&scarce, patience) => log::debug!("an idle connection was closed"),
+            result = served => if let Err(error) = result { tracing::debug!(%error, "connection_failed") },
+            () = activity.idle_for_too_long(&scarce, patience) => tracing::debug!("idle_connection_closed"),
         }
         app.metrics.connections.dec();
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use serde_json::Value;
+use tracing::Instrument as _;
 
 use super::answer::{Answer, json_answer};
 use super::app::{App, blocking};
@@ -31,10 +32,11 @@ async fn train(call: Call) -> Result<Answer, HttpError> {
 pub(super) async fn run(app: Arc<App>, trainer: &Trainer, limit: Option<u32>) -> Result<Value, HttpError> {
     let trainer = trainer.clone();
     // A task of its own: it is counted, and its model taken, also when nobody waits for the answer any more.
-    let run = tokio::spawn(async move {
+    let run = async move {
         let done = trainer.train(&app.store, limit).await;
         finish(&app, done).await
-    });
+    };
+    let run = tokio::spawn(run.in_current_span());
     run.await.map_err(HttpError::internal)?
 }
 

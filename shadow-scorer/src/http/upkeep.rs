@@ -79,10 +79,11 @@ impl App {
         if !self.retraining.take_turn(now) {
             return;
         }
-        log::warn!("training anew: moved are {:?}, agreement fell: {}", report.moved, report.agreement_fell);
+        let features = report.moved.join(",");
+        tracing::warn!(features, agreement_fell = report.agreement_fell, "retraining_triggered_by_drift");
         match training::run(Arc::clone(self), &self.trainer.judged_only(), None).await {
-            Ok(result) => log::info!("trained anew: {result}"),
-            Err(error) => log::error!("drift asked for a training, and it failed: {}", error.message),
+            Ok(result) => tracing::info!(%result, "retrained"),
+            Err(error) => tracing::error!(error = error.message, "retraining_failed"),
         }
     }
 }

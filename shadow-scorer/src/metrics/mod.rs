@@ -312,7 +312,7 @@ impl Metrics {
         let mut text = Vec::with_capacity(16 * 1024);
         // Writing to a Vec cannot fail, and a family without samples is left out by gather().
         if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
-            log::error!("metrics cannot be written: {error}");
+            tracing::error!(%error, "exposition_failed");
         }
         text
     }

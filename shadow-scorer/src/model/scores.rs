@@ -137,7 +137,7 @@ fn encoded(found: &[Arc<TransactionWithHistory>]) -> Result<Rows, PredictError> 
         for (one, row) in found.iter().zip(rows.chunks_exact_mut(WIDTH)) {
             if let Err(wrong) = features::encode(&one.transaction, &one.history, row) {
                 // The chunks are of the right width by construction.
-                log::error!("{wrong}");
+                tracing::error!(error = %wrong, "encoding_failed");
             }
         }
     })

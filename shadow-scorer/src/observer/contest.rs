@@ -111,7 +111,7 @@ impl Contest {
         let found = store.transactions(&ids).await?;
         let rows: HashMap<i64, usize> = found.iter().enumerate().map(|(row, one)| (one.id, row)).collect();
         let mut judged = Scores::of(&models, &found, metrics).await.into_iter().map(|scores| {
-            let scores = scores.inspect_err(|error| log::error!("{error}")).ok()?;
+            let scores = scores.inspect_err(|error| tracing::error!(%error, "prediction_failed")).ok()?;
             F1::of(labels.iter().filter_map(|(id, truth)| {
                 let said = scores.top(*rows.get(id)?, least).map(|scored| scored.label);
                 Some((truth.as_str(), said))

@@ -12,7 +12,7 @@ const PORTION: usize = 16;
 pub(super) fn be_nice() {
     // On Linux a thread's niceness is its own. Failing is no fault: it is a preference.
     if let Err(error) = rustix::process::nice(NICENESS) {
-        log::debug!("observation threads stay at normal priority: {error}");
+        tracing::debug!(%error, "thread_priority_not_lowered");
     }
 }
 

@@ -66,7 +66,7 @@ impl Drift {
         exposed.retain(|name| {
             let known = psi.iter().any(|(feature, _)| feature == name);
             if !known && let Err(error) = metrics.drift.remove_label_values(&[name]) {
-                log::debug!("{error}");
+                tracing::debug!(%error, "gauge_not_removed");
             }
             known
         });
@@ -101,7 +101,7 @@ impl Watched {
         let agreement = manifest.metrics.rest.get("agreement_with_rules").and_then(Value::as_f64);
         let watch = Reference::of(drift, agreement, manifest.classes.len())
             .map(|reference| Watch::new(reference, patience))
-            .inspect_err(|error| log::warn!("{}: {error}", champion.version()));
+            .inspect_err(|error| tracing::warn!(version = champion.version(), %error, "drift_not_watched"));
         Self { version: champion.version().to_owned(), watch }
     }
 

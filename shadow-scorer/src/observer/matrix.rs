@@ -198,7 +198,7 @@ impl Matrix {
                         unwritten.push_front(one);
                     } else {
                         self.dropped.fetch_add(refused.disputes.len() as u64, Ordering::Relaxed);
-                        log::error!("the store does not take a count, which is lost: {error}");
+                        tracing::error!(%error, "count_dropped");
                     }
                 }
                 Err(error) => return Err(error),
@@ -213,7 +213,7 @@ impl Writing {
     pub(super) async fn finish(self) {
         let _ = self.stop.send(());
         if let Err(error) = self.task.await {
-            log::error!("the task that stores counts of label pairs ended badly: {error}");
+            tracing::error!(%error, "count_writer_panicked");
         }
     }
 }
@@ -242,8 +242,8 @@ async fn write(matrix: Matrix, store: Store, mut stopped: oneshot::Receiver<()>)
         writings = writings.wrapping_add(1);
         // Once a trouble, not once a writing.
         match &done {
-            Err(error) if !failing => log::warn!("counts of label pairs wait for the store: {error}"),
-            Ok(()) if failing => log::info!("counts of label pairs are stored again"),
+            Err(error) if !failing => tracing::warn!(%error, "counts_not_stored"),
+            Ok(()) if failing => tracing::info!("counts_stored_again"),
             _ => {}
         }
         failing = done.is_err();

@@ -200,8 +200,8 @@ impl Observer {
         let task = async move { work.contest.judge(&work.store, &work.metrics, work.min_confidence).await };
         match threads.work.spawn(task).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => log::warn!("models are not judged on feedback: {error}"),
-            Err(error) => log::error!("judging models failed: {error}"),
+            Ok(Err(error)) => tracing::warn!(%error, "models_not_evaluated"),
+            Err(error) => tracing::error!(%error, "model_evaluation_panicked"),
         }
     }
 
@@ -226,7 +226,7 @@ impl Observer {
         let Some((events, counts)) = writing else { return };
         let both = async { tokio::join!(events.finish(), counts.finish()) };
         if tokio::time::timeout(STORING, both).await.is_err() {
-            log::warn!("the last suggestion events and counts were not stored within {STORING:?}");
+            tracing::warn!(waited_ms = STORING.as_millis(), "last_events_not_stored");
         }
     }
 
@@ -259,7 +259,7 @@ impl Observer {
         let ended = (&mut waiting.task).await;
         waiting.over = true;
         let answered = ended.map_err(|error| {
-            log::error!("observation work failed: {error}");
+            tracing::error!(%error, "observation_task_panicked");
             ObserveError::Broken
         })??;
         self.metrics.batch_seconds.observe(arrived.elapsed().as_secs_f64());

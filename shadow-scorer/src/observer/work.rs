@@ -195,7 +195,7 @@ impl Work {
             Ok(found) => found,
             Err(error) => {
                 self.metrics.store_failures.with_label_values(&["observe"]).inc();
-                log::debug!("observations without transactions: {error}");
+                tracing::debug!(%error, "transactions_not_found");
                 // Without its features the model cannot be asked.
                 return Predictions { absent: Some(NotCompared::CandidateUnavailable), ..Predictions::default() };
             }
@@ -212,7 +212,7 @@ impl Work {
         let mut next = |model: &Option<Arc<Loaded>>| model.as_ref().and_then(|_| scores.next()).transpose();
         let (champion, challenger) = (next(&champion), next(&challenger));
         for error in [&champion, &challenger].into_iter().filter_map(|scores| scores.as_ref().err()) {
-            log::error!("{error}");
+            tracing::error!(%error, "prediction_failed");
         }
         let absent = absent.or(champion.is_err().then_some(NotCompared::CandidateUnavailable));
         Predictions {

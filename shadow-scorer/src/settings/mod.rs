@@ -2,7 +2,6 @@
 //!
 //! A program that starts has good settings: every error names the value, the rule and what would do.
 
-pub mod log_lines;
 mod raw;
 
 use std::fmt::Display;

@@ -1,6 +1,7 @@
 //! The flags and variables as they come: names, defaults and help, nothing checked yet.
 
 use clap::{Parser, ValueEnum};
+use logging::LogOptions;
 
 use crate::feedback::training::Deploy;
 
@@ -16,6 +17,16 @@ pub enum Role {
 }
 
 impl Role {
+    /// The role as its flag writes it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Observe => "observe",
+            Self::Both => "both",
+        }
+    }
+
     /// Does it answer clients of arm "model"?
     #[must_use]
     pub const fn live(self) -> bool {
@@ -33,9 +44,9 @@ impl Role {
 #[derive(Debug, Clone, Parser)]
 #[command(name = "shadow-scorer", version)]
 pub struct Raw {
-    /// What the log keeps of the scorer's own doing
-    #[arg(long, env = "PERCH_LOG", value_name = "LEVEL", default_value = "info")]
-    pub log: log::LevelFilter,
+    /// Format and level of the log
+    #[command(flatten)]
+    pub log: LogOptions,
 
     /// Address and port to listen on, HTTP/1.1 and h2c; port 0 takes a free one [default: PERCH_HOST:PERCH_SCORER_PORT]
     #[arg(long, env = "PERCH_SCORER_LISTEN", value_name = "HOST:PORT")]
