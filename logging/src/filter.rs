@@ -88,7 +88,8 @@ mod tests {
 
     #[test]
     fn what_is_not_a_level_is_refused_with_the_fix() {
-        for (filter, wrong) in [("verbose", "\"verbose\""), ("", "\"\""), ("info,sqlx", "\"sqlx\""), ("info,", "\"\"")] {
+        for (filter, wrong) in [("verbose", "\"verbose\""), ("", "\"\""), ("info,sqlx", "\"sqlx\""), ("info,", "\"\"")]
+        {
             let error = filter.parse::<LogFilter>().unwrap_err().to_string();
             assert!(error.contains(wrong) && error.contains("info"), "{error}");
         }

@@ -145,7 +145,10 @@ fn the_guard_takes_orders_refuses_what_makes_no_sense_and_ends_when_told() {
     let (code, log) = guard.end();
     assert_eq!(code, 0, "{log}");
     let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert!(lines.iter().any(|line| line["event"] == "evaluated" && line["reasons"].as_str().unwrap().contains("paused")), "{log}");
+    assert!(
+        lines.iter().any(|line| line["event"] == "evaluated" && line["reasons"].as_str().unwrap().contains("paused")),
+        "{log}"
+    );
     let silent = order(&["resume", "--wait", "1"]);
     assert!(silent.code == 1 && silent.err.contains("no guard took the order"), "{silent:?}");
 }

@@ -98,9 +98,9 @@ fn run(command: Command) -> anyhow::Result<()> {
 async fn run_server(serve: Serve) -> anyhow::Result<()> {
     let address = match serve.listen {
         Some(address) => address,
-        None => {
-            ports::address(Part::Rules, |name| std::env::var(name).ok())?.parse().context("PERCH_HOST is not an address: give one like 127.0.0.1")?
-        }
+        None => ports::address(Part::Rules, |name| std::env::var(name).ok())?
+            .parse()
+            .context("PERCH_HOST is not an address: give one like 127.0.0.1")?,
     };
     let store = Store::open(&serve.at.store, &Options::default()).await?;
     let listener = backend::listen(address).await?;

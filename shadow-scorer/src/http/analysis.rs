@@ -6,8 +6,8 @@ use contract::analysis::{self, Analysis, MOST_SAMPLES, SLOT_SECONDS};
 use contract::names::Cohort;
 use http::StatusCode;
 
-use super::answer::{Answer, json_answer};
 use super::error::HttpError;
+use super::response::{Answer, json_answer};
 use super::routes::{Call, Route};
 use crate::observer::{Observer, Sample};
 

@@ -9,8 +9,8 @@ use tokio::sync::Semaphore;
 
 use super::error::HttpError;
 use super::ml_v2::seconds;
-use super::quiet::RateLimitedLog;
-use super::upkeep::Retraining;
+use super::rate_limited_log::RateLimitedLog;
+use super::retraining::Retraining;
 use super::{feedback, operator};
 use crate::feedback::Trainer;
 use crate::metrics::{self, Metrics};

@@ -12,8 +12,8 @@ use http::StatusCode;
 use http::header::{ALLOW, HeaderName, HeaderValue, WWW_AUTHENTICATE};
 use serde_json::json;
 
-use super::answer::{Answer, json_answer};
 use super::decode::DecodeFault;
+use super::response::{Answer, json_answer};
 use crate::feedback::{BadFeedback, FeedbackError, TrainError};
 use crate::model::{ChangeError, LockError, PredictError};
 use crate::rules::BadRequest;

@@ -5,9 +5,9 @@ use std::time::Duration;
 use contract::evidence::{Evidence, PATH, SINCE, VERSION};
 use http::StatusCode;
 
-use super::answer::{Answer, json_answer};
 use super::error::HttpError;
 use super::observations::observer;
+use super::response::{Answer, json_answer};
 use super::routes::{Call, Route};
 
 /// Longest wait for the store. The guard looks every few seconds, and takes the rest without the feedback.

@@ -19,8 +19,8 @@ use contract::names::{Arm, Unavailable};
 use http::StatusCode;
 use serde_json::json;
 
-use super::answer::{Answer, json_answer};
 use super::error::HttpError;
+use super::response::{Answer, json_answer};
 use super::routes::{Call, Route};
 use crate::feedback::{Action, Ended, FeedbackRequest, Outcome, keep_joining, record};
 use crate::metrics::Metrics;

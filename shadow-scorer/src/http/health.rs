@@ -5,11 +5,11 @@ use std::time::SystemTime;
 use http::StatusCode;
 use serde_json::json;
 
-use super::answer::{Answer, answer, json_answer};
 use super::error::HttpError;
 use super::ml_v2::seconds;
+use super::response::{Answer, answer, json_answer};
+use super::retraining::drift_users;
 use super::routes::{Call, Route};
-use super::upkeep::drift_users;
 use crate::metrics;
 
 pub(super) fn routes() -> [Route; 3] {

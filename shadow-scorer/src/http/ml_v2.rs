@@ -31,11 +31,11 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::answer::{Answer, json_answer};
 use super::app::{App, blocking};
 use super::error::HttpError;
+use super::response::{Answer, json_answer};
+use super::retraining::drift_users;
 use super::routes::{Call, Route};
-use super::upkeep::drift_users;
 use crate::features::{History, Transaction, transaction};
 use crate::model::{Alias, Caller, ChangeError, Client, Loaded, Registry, Scores};
 use crate::rules::request;

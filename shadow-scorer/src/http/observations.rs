@@ -7,8 +7,8 @@ use contract::names::Unavailable;
 use http::StatusCode;
 use serde_json::json;
 
-use super::answer::{Answer, json_answer};
 use super::error::HttpError;
+use super::response::{Answer, json_answer};
 use super::routes::{Call, Route};
 use crate::observer::{ObserveError, Observer};
 

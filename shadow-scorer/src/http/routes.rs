@@ -16,9 +16,9 @@ use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
 use tracing::{Instrument as _, Span};
 
-use super::answer::Answer;
 use super::app::App;
 use super::error::HttpError;
+use super::response::Answer;
 use super::{analysis, body, decode, evidence, feedback, health, ml_v2, observations, operator, suggestions, training};
 use crate::settings::Settings;
 

@@ -12,8 +12,8 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use prometheus::IntGauge;
 use uuid::Uuid;
 
-use super::answer::{Answer, json_answer};
 use super::error::HttpError;
+use super::response::{Answer, json_answer};
 use super::routes::{Call, Route};
 use crate::model::Scores;
 use crate::rules::{Candidate, Item, SuggestRequest, Suggestions};

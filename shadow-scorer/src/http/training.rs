@@ -10,9 +10,9 @@ use http::StatusCode;
 use serde_json::Value;
 use tracing::Instrument as _;
 
-use super::answer::{Answer, json_answer};
 use super::app::{App, blocking};
 use super::error::HttpError;
+use super::response::{Answer, json_answer};
 use super::routes::{Call, Route};
 use crate::feedback::{TrainError, Trained, Trainer};
 use crate::metrics;

@@ -10,12 +10,12 @@
 //!
 //! A batch whose sender hung up is not worked on any further, and counted as abandoned.
 
+mod admission;
+mod batch_comparison;
+mod champion_challenger;
 pub mod compare;
-mod contest;
-mod courtesy;
+mod cooperative_yield;
 mod drift;
-mod gate;
-mod judged;
 mod matrix;
 mod noise;
 mod samples;
@@ -34,11 +34,11 @@ use contract::frame::{Batch, FrameError};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinHandle;
 
-pub use contest::Contest;
+pub use champion_challenger::Contest;
 pub use drift::Drift;
 pub use samples::{Kept, Sample};
 
-use self::gate::{Gate, Pass};
+use self::admission::{Gate, Pass};
 use self::matrix::Matrix;
 use self::noise::Noise;
 use self::samples::Samples;
@@ -70,7 +70,7 @@ impl Threads {
             Builder::new_multi_thread()
                 .worker_threads(threads)
                 .thread_name(name)
-                .on_thread_start(courtesy::be_nice)
+                .on_thread_start(cooperative_yield::be_nice)
                 .enable_all()
                 .build()
         };

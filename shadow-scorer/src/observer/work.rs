@@ -14,11 +14,11 @@ use contract::batch_result::BatchResult;
 use contract::frame::{Batch, FrameError, NOT_TIMED, Observation};
 use contract::names::{Arm, NotCompared};
 
+use super::batch_comparison::Judged;
+use super::champion_challenger::Contest;
 use super::compare::{Agreement, Tally};
-use super::contest::Contest;
-use super::courtesy::Courtesy;
+use super::cooperative_yield::Courtesy;
 use super::drift::{Drift, Watched};
-use super::judged::Judged;
 use super::matrix::{Matrix, Sheet};
 use super::noise::Noise;
 use super::samples::Samples;

@@ -112,7 +112,8 @@ async fn a_termination_signal_ends_it_well() {
 fn post(address: &str, path: &str, headers: &str, body: &str) -> String {
     let mut client = TcpStream::connect(address).unwrap();
     let length = body.len();
-    let head = format!("POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n");
+    let head =
+        format!("POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n");
     client.write_all(format!("{head}{body}").as_bytes()).unwrap();
     let mut response = String::new();
     client.read_to_string(&mut response).unwrap();
@@ -134,7 +135,10 @@ async fn a_log_line_about_a_request_carries_its_trace_id_where_that_is_well_form
     let status = post(address, contract::frame::PATH, "traceparent: 00-not-a-trace-01\r\n", "not a batch");
     assert!(status.contains("400"), "{status}");
     let failed = last(running.until("request_failed"));
-    assert_eq!((&failed["route"], &failed["suppressed"], failed.get("trace_id")), (&"observations".into(), &0.into(), None));
+    assert_eq!(
+        (&failed["route"], &failed["suppressed"], failed.get("trace_id")),
+        (&"observations".into(), &0.into(), None)
+    );
 
     let model = place.registry().join("v1/model.onnx");
     std::fs::write(&model, &std::fs::read(&model).unwrap()[..100]).unwrap();

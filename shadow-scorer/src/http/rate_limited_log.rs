@@ -74,7 +74,11 @@ mod tests {
         for _ in 0..500 {
             assert_eq!(log.admit(("suggestions", "store"), start + INTERVAL / 2), None);
         }
-        assert_eq!(log.admit(("suggestions", "internal"), start + INTERVAL / 2), Some(0), "another reason has its own limit");
+        assert_eq!(
+            log.admit(("suggestions", "internal"), start + INTERVAL / 2),
+            Some(0),
+            "another reason has its own limit"
+        );
         assert_eq!(log.admit(("suggestions", "store"), start + INTERVAL), Some(500));
         assert_eq!(log.admit(("suggestions", "store"), start + INTERVAL * 2), Some(0));
     }

@@ -7,8 +7,8 @@ use contract::answer::AnswerSchema;
 use contract::frame::Observation;
 use contract::names::{Arm, NotCompared};
 
+use super::champion_challenger::Pairing;
 use super::compare::{Other, Outcome, Tally, judge};
-use super::contest::Pairing;
 use super::matrix::{Both, Sheet};
 use super::samples::Sample;
 use super::served::{OtherResponse, Served, ServedItem};
