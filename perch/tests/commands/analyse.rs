@@ -129,7 +129,7 @@ fn what_cannot_be_asked_is_said_with_the_mend() {
     let ran = perch(&["analyse", "--scorer", &stranger.url]);
     assert!(ran.code == 1 && ran.err.contains("no scorer"), "{ran:?}");
 
-    let old = Server::start(|_| of_scorer(404, &serde_json::json!({"error": "there is nothing at this path"})));
+    let old = Server::start(|_| of_scorer(404, &serde_json::json!({"error": "nothing is served at this path"})));
     let ran = perch(&["analyse", "--scorer", &old.url]);
     assert!(ran.code == 1 && ran.err.contains("one release"), "{ran:?}");
 

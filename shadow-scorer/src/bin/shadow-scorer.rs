@@ -1,4 +1,4 @@
-//! The shadow-scorer. See the library for what it does; this is flags in, exit code out.
+//! The program `shadow-scorer`: parses flags, runs the server, returns an exit code.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use shadow_scorer::http::{App, bind, serve};
 use shadow_scorer::settings::{Raw, Settings};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// How long threads may block at the end.
+/// How long blocked threads may delay the exit.
 const LAST_WAIT: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
@@ -32,13 +32,13 @@ fn run(settings: Settings) -> anyhow::Result<()> {
         .thread_name("perch-live")
         .enable_all()
         .build()
-        .context("the system gives no threads: lower --live-threads")?;
+        .context("cannot start the threads of --live-threads: lower it")?;
     let done = runtime.block_on(async {
-        // The port first: of all that may be wrong it is the cheapest to find out.
+        // The port first: it is the cheapest to check.
         let listener = bind(settings.listen).await?;
         let app = App::start(settings).await?;
-        let mut term = signal(SignalKind::terminate()).context("SIGTERM cannot be waited for")?;
-        let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be waited for")?;
+        let mut term = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
         let champion = app.registry.champion();
         tracing::info!(
             address = %listener.local_addr().context("cannot read the listener's address")?,
@@ -48,7 +48,7 @@ fn run(settings: Settings) -> anyhow::Result<()> {
             "listening"
         );
         tokio::spawn(Arc::clone(&app).watch_registry());
-        tokio::spawn(Arc::clone(&app).keep_judging());
+        tokio::spawn(Arc::clone(&app).keep_evaluating_models());
         let stop = async move {
             tokio::select! {
                 _ = term.recv() => tracing::info!(signal = "SIGTERM", "stopping"),
@@ -60,7 +60,7 @@ fn run(settings: Settings) -> anyhow::Result<()> {
         tracing::info!("stopped");
         Ok(())
     });
-    // Everything is stored by now. What still blocks a thread, such as a read from a file system that hangs, is left.
+    // Everything is stored by now. A thread that is still blocked, e.g. by a file system that hangs, is abandoned.
     runtime.shutdown_timeout(LAST_WAIT);
     done
 }

@@ -1,4 +1,4 @@
-//! The model API of the replaced system, and what an operator needs to move models: `/ml/v2/…`.
+//! The model API `/ml/v2/…`: the replaced system's part of it (status, predict, reload, train), and operations on models.
 //!
 //! | request | body | reachable through the gateway |
 //! |---|---|---|
@@ -8,21 +8,20 @@
 //! | `POST /ml/v2/train?limit=N` (see [`super::training`]) | – | yes |
 //! | `POST /ml/v2/model/deploy` | `{"version": NAME, "force": false}` | no |
 //! | `POST /ml/v2/model/rollback` | – | no |
-//! | `POST /ml/v2/model/challenge` | `{"version": NAME}`, `null` ends the judging | no |
+//! | `POST /ml/v2/model/challenge` | `{"version": NAME}`, `null` for no challenger | no |
 //!
-//! All but status and predict ask for the operator's token (see [`super::operator`]), by whatever way they are reached.
+//! All but status and predict require the operator's token (see [`super::operator`]), whichever way they are reached.
 //!
-//! All but predict and train answer with the status as it is then: `{"available", "meta", "challenger", "previous",
-//! "rolled_back_to", "versions", "refused", "judged", "drift", "retraining"}`, where `meta` and `challenger` are of one shape (`run_id`, `version`, `val_f1_macro`, …) or
-//! `null`. A change that did not happen is 409 with `reason` (`policy`, `no_previous`, `locked` when something else held the
-//! registry for ten seconds, `registry` when its folder cannot be written, or why the model was refused: `missing`,
-//! `manifest`, `hash`, `schema`, `graph`, `reference`, `changed`, `name`), and what served goes on. A client that goes away
-//! before its change has its turn has changed nothing. A repeated rollback changes nothing more: what it took away comes
-//! back by a deployment only.
+//! All but predict and train respond with the status after the request: `{"available", "meta", "challenger", "previous",
+//! "rolled_back_to", "versions", "refused", "comparison", "drift", "retraining"}`, where `meta` and `challenger` have one
+//! shape (`run_id`, `version`, `val_f1_macro`, …) or are `null`. A change that fails is 409 with a `reason`: `policy`,
+//! `no_previous`, `locked` (the registry was locked for ten seconds), `registry` (its folder cannot be written), or why the
+//! model was refused: `missing`, `manifest`, `hash`, `schema`, `graph`, `reference`, `changed`, `name`. The models that
+//! serve are unchanged then. A client that disconnects before its change starts has changed nothing. A repeated rollback
+//! changes nothing more: only a deployment brings a rolled back version back.
 //!
-//! **Time.** `hour_of_day` and `dow` are those of UTC, as the store computes them from a transaction's time, whatever the
-//! user's own clock says. Where the client gives `occurred_at` (seconds since 1970) they follow from it, and others beside it
-//! are 400.
+//! **Time.** `hour_of_day` and `dow` are in UTC, as the store computes them from a transaction's time. If the client gives
+//! `occurred_at` (seconds since 1970) they follow from it, and contradicting values are 400.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -33,7 +32,7 @@ use serde_json::{Map, Value, json};
 
 use super::app::{App, blocking};
 use super::error::HttpError;
-use super::response::{Answer, json_answer};
+use super::response::{Response, json_response};
 use super::retraining::drift_users;
 use super::routes::{Call, Route};
 use crate::features::{History, Transaction, transaction};
@@ -54,11 +53,11 @@ pub(super) fn routes() -> [Route; 6] {
     ]
 }
 
-async fn status(call: Call) -> Result<Answer, HttpError> {
-    Ok(json_answer(StatusCode::OK, &status_of(&call.app)))
+async fn status(call: Call) -> Result<Response, HttpError> {
+    Ok(json_response(StatusCode::OK, &status_of(&call.app)))
 }
 
-/// What serves, what is judged, what was refused and why.
+/// The models that serve and are compared, and those that were refused.
 fn status_of(app: &App) -> Value {
     let registry = &app.registry;
     let now = seconds(SystemTime::now());
@@ -84,7 +83,7 @@ fn status_of(app: &App) -> Value {
         "rolled_back_to": registry.folder().rolled_back_to().ok().flatten(),
         "versions": registry.folder().versions().unwrap_or_default(),
         "refused": refused,
-        "judged": app.observer.as_ref().map(|observer| observer.contest().status()),
+        "comparison": app.observer.as_ref().map(|observer| observer.champion_challenger().status()),
         "retraining": app.retraining.status(),
         "drift": app.observer.as_ref().map(|observer| observer.drift().status(now, drift_users(observer, now))),
     })
@@ -93,7 +92,7 @@ fn status_of(app: &App) -> Value {
 fn meta(model: &Loaded) -> Value {
     let manifest = &model.manifest;
     let mut meta = Map::new();
-    // A run makes one version, so its name is the run's.
+    // A run makes one version, so the version's name is the run's.
     meta.insert("run_id".into(), manifest.version.clone().into());
     for shown in ["data_span", "model"] {
         meta.extend(manifest.rest.get(shown).map(|value| (shown.to_owned(), value.clone())));
@@ -114,51 +113,51 @@ pub(super) fn seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
-/// Loads what the aliases name. What was refused makes it a 409, with what goes on serving in the body.
-async fn reload(call: Call) -> Result<Answer, HttpError> {
+/// Loads the models that the aliases name. 409 if one was refused; the body tells which models serve.
+async fn reload(call: Call) -> Result<Response, HttpError> {
     let app = Arc::clone(&call.app);
     on_registry(&app, Registry::reload).await?;
     let status = if app.registry.refused().is_empty() { StatusCode::OK } else { StatusCode::CONFLICT };
-    Ok(json_answer(status, &status_of(&app)))
+    Ok(json_response(status, &status_of(&app)))
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Named {
+struct VersionRequest {
     version: Option<String>,
     #[serde(default)]
     force: bool,
 }
 
-/// `{"version": NAME, "force": false}`: forced, it passes over the policy, never over the checks.
-async fn deploy(mut call: Call) -> Result<Answer, HttpError> {
-    let named: Named = call.json(REQUEST_BYTES).await?;
+/// `{"version": NAME, "force": false}`: `force` skips the policy, never the checks.
+async fn deploy(mut call: Call) -> Result<Response, HttpError> {
+    let named: VersionRequest = call.json(REQUEST_BYTES).await?;
     let version = named
         .version
         .ok_or_else(|| HttpError::bad_request("version is missing: send an object like {\"version\": \"NAME\"}"))?;
     change(&call.app, move |registry, caller| registry.deploy(&version, named.force, caller).map(drop)).await
 }
 
-async fn roll_back(call: Call) -> Result<Answer, HttpError> {
+async fn roll_back(call: Call) -> Result<Response, HttpError> {
     change(&call.app, |registry, caller| registry.roll_back(caller).map(drop)).await
 }
 
-/// `{"version": null}` ends the judging.
-async fn challenge(mut call: Call) -> Result<Answer, HttpError> {
-    let named: Named = call.json(REQUEST_BYTES).await?;
+/// `{"version": null}` removes the challenger.
+async fn challenge(mut call: Call) -> Result<Response, HttpError> {
+    let named: VersionRequest = call.json(REQUEST_BYTES).await?;
     change(&call.app, move |registry, caller| registry.challenge(named.version.as_deref(), caller)).await
 }
 
 async fn change(
     app: &Arc<App>,
     work: impl FnOnce(&Registry, &Caller) -> Result<(), ChangeError> + Send + 'static,
-) -> Result<Answer, HttpError> {
+) -> Result<Response, HttpError> {
     on_registry(app, work).await?;
-    Ok(json_answer(StatusCode::OK, &status_of(app)))
+    Ok(json_response(StatusCode::OK, &status_of(app)))
 }
 
-/// Runs `work` for the client of this request: when it goes away, this future is dropped, and with it the client that
-/// the work asks whether it is still wanted.
+/// Runs `work` on behalf of the client of this request. If the client disconnects, this future is dropped, and `Caller`
+/// tells the work that nobody waits for it.
 async fn on_registry(
     app: &Arc<App>,
     work: impl FnOnce(&Registry, &Caller) -> Result<(), ChangeError> + Send + 'static,
@@ -166,18 +165,18 @@ async fn on_registry(
     let (_client, caller) = Client::new();
     match blocking(&app.registry, move |registry| work(registry, &caller)).await {
         Some(done) => Ok(done?),
-        None => Err(HttpError::internal("work on the registry failed")),
+        None => Err(HttpError::internal("work on the registry panicked")),
     }
 }
 
-/// A prediction for raw features, or for a stored transaction.
-async fn predict(mut call: Call) -> Result<Answer, HttpError> {
-    let asked: Map<String, Value> = call.json(REQUEST_BYTES).await?;
+/// Predicts for raw features, or for a stored transaction.
+async fn predict(mut call: Call) -> Result<Response, HttpError> {
+    let document: Map<String, Value> = call.json(REQUEST_BYTES).await?;
     let app = Arc::clone(&call.app);
     let Some(model) = app.registry.champion() else {
-        return Ok(json_answer(StatusCode::OK, &json!({ "available": false, "reason": "no_model" })));
+        return Ok(json_response(StatusCode::OK, &json!({ "available": false, "reason": "no_model" })));
     };
-    let found = match asked.get("txn_id") {
+    let found = match document.get("txn_id") {
         Some(value) => {
             let id = request::id(value).ok_or_else(|| {
                 let shown = request::shown(value);
@@ -190,7 +189,7 @@ async fn predict(mut call: Call) -> Result<Answer, HttpError> {
             found
         }
         None => {
-            let transaction = raw_features(&asked)?;
+            let transaction = raw_features(&document)?;
             vec![Arc::new(TransactionWithHistory { id: 0, transaction, history: History::default() })]
         }
     };
@@ -199,7 +198,7 @@ async fn predict(mut call: Call) -> Result<Answer, HttpError> {
     let top = scores.top(0, 0.0).ok_or_else(|| HttpError::internal("the model gave no classes"))?;
     let classes = model.manifest.classes.iter().cloned();
     let probs: Map<String, Value> = classes.zip(scores.row(0).iter().map(|p| json!(p))).collect();
-    Ok(json_answer(
+    Ok(json_response(
         StatusCode::OK,
         &json!({
             "available": true,
@@ -211,16 +210,16 @@ async fn predict(mut call: Call) -> Result<Answer, HttpError> {
     ))
 }
 
-/// The raw features of the replaced system, as a transaction. `abs_amount` counts only where `amount` is missing, as
-/// money spent; `is_weekend` follows from `dow`.
-fn raw_features(asked: &Map<String, Value>) -> Result<Transaction, HttpError> {
+/// Converts the replaced system's raw features to a transaction. `abs_amount` counts only if `amount` is missing, as money
+/// spent; `is_weekend` follows from `dow`.
+fn raw_features(document: &Map<String, Value>) -> Result<Transaction, HttpError> {
     let fault = |name: &str, value: &Value, rule: &str| {
         HttpError::bad_request(format!("{name} is {}: {rule}", request::shown(value)))
     };
-    let given = |name: &str| asked.get(name).filter(|value| !value.is_null());
+    let given = |name: &str| document.get(name).filter(|value| !value.is_null());
     let text = |name: &str| match given(name) {
         None => Ok(String::new()),
-        Some(value) => value.as_str().map(str::to_owned).ok_or_else(|| fault(name, value, "give a text")),
+        Some(value) => value.as_str().map(str::to_owned).ok_or_else(|| fault(name, value, "give a string")),
     };
     let number = |name: &str| match given(name) {
         None => Ok(None),
@@ -247,7 +246,7 @@ fn raw_features(asked: &Map<String, Value>) -> Result<Transaction, HttpError> {
         }
     };
     let small = |n: Option<u16>| n.and_then(|n| u8::try_from(n).ok());
-    // One base of time: that of the store.
+    // UTC, as in the store.
     let clock = |name: &str, most: u16, rule: &str, of: fn(i64) -> u8| {
         let said = small(whole(name, most, rule)?);
         let computed = time.map(of);
@@ -278,8 +277,8 @@ mod tests {
     use super::*;
 
     fn raw(document: Value) -> Result<Transaction, String> {
-        let Value::Object(asked) = document else { panic!("no object") };
-        raw_features(&asked).map_err(|error| error.message)
+        let Value::Object(document) = document else { panic!("no object") };
+        raw_features(&document).map_err(|error| error.message)
     }
 
     #[test]
@@ -294,12 +293,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_not_known() {
+    fn missing_features_are_unknown() {
         assert_eq!(raw(json!({ "merchant": null })).unwrap(), Transaction::default());
         assert_eq!(raw(json!({ "abs_amount": 3 })).unwrap().amount, Some(-3.0));
     }
 
-    /// Friday 20:30 in Denver is Saturday 02:30 in UTC, which is what the store and so the training go by.
+    /// Friday 20:30 in Denver is Saturday 02:30 in UTC, which the store and so the training use.
     #[test]
     fn the_time_of_a_payment_means_what_it_means_in_the_store_case_a14() {
         let friday_evening_in_denver = 1_793_500_200;

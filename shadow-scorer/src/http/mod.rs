@@ -1,4 +1,4 @@
-//! The scorer's HTTP side: one port for HTTP/1.1 and h2c, one table of routes, errors as clients see them.
+//! The scorer's HTTP server: one port for HTTP/1.1 and h2c, one table of routes, errors as clients see them.
 
 mod analysis;
 mod app;
@@ -21,6 +21,6 @@ mod training;
 
 pub use app::{App, StartError};
 pub use error::HttpError;
-pub use response::{Answer, answer, json_answer};
-pub use routes::{Call, Handled, Route, Routes};
+pub use response::{Response, json_response, response};
+pub use routes::{Call, HandlerFuture, Route, Routes};
 pub use server::{bind, serve};

@@ -1,32 +1,32 @@
-//! Answers: whole bodies, since nothing that the scorer says is long.
+//! Responses with whole bodies, since none of the scorer's is long.
 
 use bytes::Bytes;
+use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue};
-use http::{Response, StatusCode};
 use http_body_util::Full;
 use serde::Serialize;
 
-/// An answer with its whole body.
-pub type Answer = Response<Full<Bytes>>;
+/// A response with its whole body.
+pub type Response = http::Response<Full<Bytes>>;
 
-/// An answer of any kind.
+/// A response of any content type.
 #[must_use]
-pub fn answer(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
-    let mut answer = Response::new(Full::new(body.into()));
-    *answer.status_mut() = status;
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    answer
+pub fn response(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response {
+    let mut response = http::Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
 }
 
-/// An answer in JSON.
+/// A response in JSON.
 #[must_use]
-pub fn json_answer(status: StatusCode, document: &impl Serialize) -> Answer {
+pub fn json_response(status: StatusCode, document: &impl Serialize) -> Response {
     match serde_json::to_vec(document) {
-        Ok(body) => answer(status, "application/json", body),
+        Ok(body) => response(status, "application/json", body),
         Err(error) => {
-            // Only a map with keys that are no strings or a serializer of ours that fails comes here.
+            // Only a map whose keys are not strings, or a failing serializer of ours, leads here.
             tracing::error!(%error, "response_not_serialized");
-            answer(StatusCode::INTERNAL_SERVER_ERROR, "application/json", r#"{"error":"the scorer failed"}"#)
+            response(StatusCode::INTERNAL_SERVER_ERROR, "application/json", r#"{"error":"the scorer failed"}"#)
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A batch while its items are compared: each goes into the batch result, and into what is kept of the disagreements.
+//! Compares the items of a batch; each goes into the batch result, and disagreements into the samples.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,49 +8,53 @@ use contract::frame::Observation;
 use contract::names::{Arm, NotCompared};
 
 use super::champion_challenger::Pairing;
-use super::compare::{Other, Outcome, Tally, judge};
-use super::matrix::{Both, Sheet};
+use super::compare::{Comparison, Counterpart, Tally, compare};
+use super::matrix::{BatchCounts, LabelPair};
 use super::samples::Sample;
-use super::served::{OtherResponse, Served, ServedItem};
+use super::served::{ObservedResponse, OtherResponse, ServedItem};
 use super::work::{Predictions, Work, millis, seconds};
 
 /// A batch while its items are compared.
-pub(super) struct Judged<'a> {
+pub(super) struct BatchComparison<'a> {
     pub(super) work: &'a Work,
     pub(super) schema: &'a AnswerSchema,
     pub(super) now: Duration,
     pub(super) pairing: Arc<Pairing>,
     pub(super) tally: Tally,
-    pub(super) sheet: Sheet<'a>,
+    pub(super) sheet: BatchCounts<'a>,
     pub(super) disagreements: Vec<Sample>,
 }
 
-impl<'a> Judged<'a> {
-    pub(super) fn observation(&mut self, observation: &Observation<'_>, served: &Served, predictions: &Predictions) {
-        self.work.time(observation);
+impl<'a> BatchComparison<'a> {
+    pub(super) fn count_observation(
+        &mut self,
+        observation: &Observation<'_>,
+        served: &ObservedResponse,
+        predictions: &Predictions,
+    ) {
+        self.work.record_latency(observation);
         self.tally.observation();
         if observation.success() && observation.assigned == Arm::Baseline {
-            self.tally.candidate_was(predictions.absent.is_none());
+            self.tally.candidate_available(predictions.unavailable.is_none());
         }
         let result = match served {
-            Served::Unreadable => {
-                self.tally.none(NotCompared::Unreadable, 1);
+            ObservedResponse::Unreadable => {
+                self.tally.not_compared(NotCompared::Unreadable, 1);
                 "unreadable"
             }
-            Served::Items(..) | Served::Error => "compared",
+            ObservedResponse::Items(..) | ObservedResponse::Error => "compared",
         };
         self.work.metrics.observations.with_label_values(&[result]).inc();
     }
 
-    /// Compares one item with what the other response says of it, which is the champion's word where the gateway has no
-    /// other response.
-    pub(super) fn item(
+    /// Compares one item with its counterpart: the other response, or the champion's prediction if the gateway has none.
+    pub(super) fn compare_item(
         &mut self,
         observation: &Observation<'_>,
         served: &'a ServedItem,
         response: &'a OtherResponse,
         predictions: &'a Predictions,
-    ) -> Outcome {
+    ) -> Comparison {
         let item = &served.item;
         let row = predictions.row(&item.id);
         let scored = match (&predictions.champion, row) {
@@ -58,37 +62,37 @@ impl<'a> Judged<'a> {
             _ => None,
         };
         let other = match response {
-            OtherResponse::Known(labels) => {
-                labels.get(&item.id).map_or(Other::Lacks, |label| Other::Says(label.as_deref()))
+            OtherResponse::Labels(labels) => {
+                labels.get(&item.id).map_or(Counterpart::MissingItem, |label| Counterpart::Label(label.as_deref()))
             }
-            OtherResponse::Unreadable => Other::Absent(NotCompared::Unreadable),
-            OtherResponse::Unknown => match (predictions.absent, row) {
-                (Some(reason), _) => Other::Absent(reason),
-                (None, None) => Other::Lacks,
-                (None, Some(_)) => Other::Says(scored.map(|scored| scored.label)),
+            OtherResponse::Unreadable => Counterpart::Unavailable(NotCompared::Unreadable),
+            OtherResponse::NotObserved => match (predictions.unavailable, row) {
+                (Some(reason), _) => Counterpart::Unavailable(reason),
+                (None, None) => Counterpart::MissingItem,
+                (None, Some(_)) => Counterpart::Label(scored.map(|scored| scored.label)),
             },
         };
         let given = item.label.as_deref();
-        let outcome = judge(given, other, self.schema);
-        self.tally.item(observation.served, given, outcome);
+        let comparison = compare(given, other, self.schema);
+        self.tally.item(observation.served, given, comparison);
         let label = match other {
-            Other::Says(label) => label,
-            Other::Lacks | Other::Absent(_) => None,
+            Counterpart::Label(label) => label,
+            Counterpart::MissingItem | Counterpart::Unavailable(_) => None,
         };
         let (baseline, candidate) = match observation.served {
             Arm::Baseline => (given, label),
             Arm::Candidate => (label, given),
         };
-        self.pair(baseline, candidate, outcome);
-        if let Other::Says(_) = other {
-            self.count(observation, served, baseline, candidate);
+        self.count_pair(baseline, candidate, comparison);
+        if let Counterpart::Label(_) = other {
+            self.count_labels(observation, served, baseline, candidate);
         }
-        self.challenge(predictions, row, baseline, candidate);
-        if outcome == Outcome::Differ
+        self.count_challenger(predictions, row, baseline, candidate);
+        if comparison == Comparison::Disagree
             && let (Some(baseline), Some(candidate)) = (baseline, candidate)
         {
             let (confidence, version) = match (response, scored, &predictions.champion) {
-                (OtherResponse::Unknown, Some(scored), Some(scores)) => {
+                (OtherResponse::NotObserved, Some(scored), Some(scores)) => {
                     (Some(scored.confidence.into()), scores.model().version().to_owned())
                 }
                 _ => (served.suggestion.confidence, served.suggestion.model_version.clone().unwrap_or_default()),
@@ -104,44 +108,52 @@ impl<'a> Judged<'a> {
                 model_version: version,
             });
         }
-        outcome
+        comparison
     }
 
-    /// Counts an item of which both labels are known, for the analysis.
-    fn count(
+    /// Counts an item whose labels are both known, for the analysis.
+    fn count_labels(
         &mut self,
         observation: &Observation<'_>,
         served: &'a ServedItem,
-        rule: Option<&'a str>,
-        model: Option<&'a str>,
+        baseline: Option<&'a str>,
+        candidate: Option<&'a str>,
     ) {
         let (labels, schema) = (&self.work.labels, self.schema);
         let opinion =
             |label: Option<&'a str>| label.filter(|label| !schema.abstains(label)).map(|label| labels.of(label));
         let event_id = served.event_id.as_deref();
-        let both = Both { rule: opinion(rule), model: opinion(model), event_id };
-        self.sheet.item(observation, both, seconds(self.now));
+        let pair = LabelPair { baseline: opinion(baseline), candidate: opinion(candidate), event_id };
+        self.sheet.item(observation, pair, seconds(self.now));
     }
 
-    /// Counts the pair of labels where both sides have an opinion.
-    fn pair(&self, rule: Option<&str>, model: Option<&str>, outcome: Outcome) {
-        self.pairing.champion_rules.add(outcome);
-        if let (Outcome::Same | Outcome::Differ, Some(rule), Some(model)) = (outcome, rule, model) {
+    /// Counts the pair of labels if both arms have an opinion.
+    fn count_pair(&self, baseline: Option<&str>, candidate: Option<&str>, comparison: Comparison) {
+        self.pairing.champion_baseline.add(comparison);
+        if let (Comparison::Agree | Comparison::Disagree, Some(baseline), Some(candidate)) =
+            (comparison, baseline, candidate)
+        {
             let labels = &self.work.labels;
-            self.work.metrics.pairs.with_label_values(&[labels.of(rule), labels.of(model)]).inc();
+            self.work.metrics.pairs.with_label_values(&[labels.of(baseline), labels.of(candidate)]).inc();
         }
     }
 
-    /// Counts whether the challenger says the same as the champion and as the rules.
-    fn challenge(&self, predictions: &Predictions, row: Option<usize>, rule: Option<&str>, model: Option<&str>) {
+    /// Counts whether the challenger agrees with the champion and with the baseline.
+    fn count_challenger(
+        &self,
+        predictions: &Predictions,
+        row: Option<usize>,
+        baseline: Option<&str>,
+        candidate: Option<&str>,
+    ) {
         let (Some(scores), Some(row)) = (&predictions.challenger, row) else { return };
         let challenger = scores.top(row, self.work.min_confidence).map(|scored| scored.label);
-        let (champion, rules) = (&self.pairing.challenger_champion, &self.pairing.challenger_rules);
-        for (against, label, tallied) in [("champion", model, champion), ("rules", rule, rules)] {
-            let outcome = judge(challenger, Other::Says(label), self.schema);
-            if let (Outcome::Same | Outcome::Differ, Some(agree)) = (outcome, outcome.agree()) {
+        let (champion, of_baseline) = (&self.pairing.challenger_champion, &self.pairing.challenger_baseline);
+        for (against, label, count) in [("champion", candidate, champion), ("baseline", baseline, of_baseline)] {
+            let comparison = compare(challenger, Counterpart::Label(label), self.schema);
+            if let (Comparison::Agree | Comparison::Disagree, Some(agree)) = (comparison, comparison.agree()) {
                 self.work.metrics.challenger.with_label_values(&[against, agree.as_str()]).inc();
-                tallied.add(outcome);
+                count.add(comparison);
             }
         }
     }
