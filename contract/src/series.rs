@@ -74,11 +74,12 @@ pub const QUEUE: &str = "perch_scorer_queue_observations";
 /// Observations that may wait before more are shed.
 pub const QUEUE_LIMIT: &str = "perch_scorer_queue_limit_observations";
 /// Time from the request's first byte at the gateway to the response's last, in seconds, as the filter measured it:
-/// label `arm` is `baseline`, `candidate` or `fallback` (a canary user whose candidate failed). On a busy worker a sample of the
-/// responses: its shares and percentiles hold for all of them, its count does not.
+/// label `arm` is `baseline`, `candidate` or `fallback` (a canary user whose candidate failed). On a busy worker a
+/// sample of the responses: its shares and percentiles hold for all of them, its count does not.
 pub const GATEWAY_LATENCY: &str = "perch_scorer_gateway_latency_seconds";
-/// Time of each arm's own response, in seconds, as the filter measured it: label `side` is `baseline` (the application's,
-/// from the request's first byte on) or `candidate` (from the call to the scorer on; of canary users only).
+/// Time of each arm's own response, in seconds, as the filter measured it: label `side` is `baseline` (the
+/// application's, from the request's first byte on) or `candidate` (from the call to the scorer on; of canary users
+/// only).
 pub const RESPONSE_LATENCY: &str = "perch_scorer_response_latency_seconds";
 /// Upper edges of the buckets of [`GATEWAY_LATENCY`], in seconds. The guard's latency budget must be one of them, since
 /// only there a histogram tells exactly how many responses were slower.
@@ -92,8 +93,8 @@ pub const JUDGED_REQUESTS: &str = "perch_scorer_judged_requests_total";
 pub const AGREEMENT: &str = "perch_scorer_request_agreement_total";
 /// Sum over those requests of that share squared.
 pub const AGREEMENT_SQUARES: &str = "perch_scorer_request_agreement_squares_total";
-/// The candidate's own noise: requests of a small sample for which it was called twice, compared with itself. Label `side` is
-/// `candidate`. Counted as [`JUDGED_REQUESTS`] is.
+/// The candidate's own noise: requests of a small sample for which it was called twice, compared with itself. Label
+/// `side` is `candidate`. Counted as [`JUDGED_REQUESTS`] is.
 pub const NOISE_REQUESTS: &str = "perch_scorer_noise_requests_total";
 /// Sum over those requests of the share of items on which the candidate agrees with itself, 0 to 1 each.
 pub const NOISE_AGREEMENT: &str = "perch_scorer_noise_agreement_total";
@@ -197,11 +198,7 @@ pub const SCORER: &[Series] = &[
         &["user"],
         "Store lookups that failed, timed out or were short-circuited while the store was away, by caller.",
     ),
-    counter(
-        EVENTS_DROPPED,
-        &[],
-        "Suggestion events that were not stored, so that feedback on them counts for no arm.",
-    ),
+    counter(EVENTS_DROPPED, &[], "Suggestion events that were not stored, so that feedback on them counts for no arm."),
     counter(MODEL_REFUSALS, &["reason"], "Models refused at load, by reason."),
 ];
 

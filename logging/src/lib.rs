@@ -1,12 +1,12 @@
 //! Perch's log lines: one a `tracing` event, on standard error, alike in every program.
 //!
-//! A line has the time (RFC 3339, UTC, milliseconds), the level, the target (the module that speaks), the event, which is
-//! a short name such as `draining` or `store_failed`, and fields. Spans add their fields to the events within them, so a
-//! request's lines carry its `trace_id`.
+//! A line has the time (RFC 3339, UTC, milliseconds), the level, the target (the module that speaks), the event, which
+//! is a short name such as `draining` or `store_failed`, and fields. Spans add their fields to the events within them,
+//! so a request's lines carry its `trace_id`.
 //!
 //! ```text
-//! 2026-12-01T07:00:00.123Z INFO shadow_scorer::http::server draining notice_ms=1000
-//! {"time":"2026-12-01T07:00:00.123Z","level":"info","target":"shadow_scorer::http::server","event":"draining","notice_ms":1000}
+//! 2026-12-01T07:00:00.123Z INFO perch::http draining notice_ms=1000
+//! {"time":"2026-12-01T07:00:00.123Z","level":"info","target":"perch::http","event":"draining","notice_ms":1000}
 //! ```
 //!
 //! This is a crate of its own rather than a part of `contract`, which is compiled into the filter, where neither a

@@ -201,17 +201,11 @@ mod tests {
 
     #[test]
     fn a_line_has_level_target_event_and_fields() {
-        let work =
-            || tracing::warn!(target: "perch::x", items = 3, ratio = 0.5, path = "/a b", on = true, "store_failed");
-        assert_eq!(
-            logged(LogFormat::Text, work),
-            [r#"WARN perch::x store_failed items=3 ratio=0.5 path="/a b" on=true"#]
-        );
+        let work = || tracing::warn!(target: "p::x", n = 3, ratio = 0.5, path = "/a b", on = true, "store_failed");
+        assert_eq!(logged(LogFormat::Text, work), [r#"WARN p::x store_failed n=3 ratio=0.5 path="/a b" on=true"#]);
         assert_eq!(
             logged(LogFormat::Json, work),
-            [
-                r#""level":"warn","target":"perch::x","event":"store_failed","items":3,"ratio":0.5,"path":"/a b","on":true}"#
-            ]
+            [r#""level":"warn","target":"p::x","event":"store_failed","n":3,"ratio":0.5,"path":"/a b","on":true}"#]
         );
     }
 

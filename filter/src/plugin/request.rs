@@ -20,8 +20,8 @@ use crate::metrics::Stat;
 use crate::pairs::{self, Pairs};
 use contract::frame::Encoding;
 
-/// Request headers that the scorer gets besides the bucket and the trace context: what it needs to read the body, and what
-/// ties logs together. Cookies and credentials stay behind.
+/// Request headers that the scorer gets besides the bucket and the trace context: what it needs to read the body, and
+/// what ties logs together. Cookies and credentials stay behind.
 const PASSED_ON: [&[u8]; 4] = [b"content-type", b"content-encoding", b"accept", b"x-request-id"];
 
 /// The headers of the trace context, where it is well formed: one `traceparent` that names a trace, and with it

@@ -1,9 +1,9 @@
 //! Writes suggestion events to the store.
 //!
 //! A response never waits for the store: events go into a bounded queue, and one task writes the queued ones in one
-//! statement. Until then feedback finds them among the store's pending events. If the queue is full the event is dropped and
-//! counted; feedback on it expires. A failed statement is retried a few times, since existing events are left unchanged; if
-//! the database refuses a row, the statement is split until only that row is dropped.
+//! statement. Until then feedback finds them among the store's pending events. If the queue is full the event is
+//! dropped and counted; feedback on it expires. A failed statement is retried a few times, since existing events are
+//! left unchanged; if the database refuses a row, the statement is split until only that row is dropped.
 
 use std::borrow::Cow;
 use std::sync::Arc;

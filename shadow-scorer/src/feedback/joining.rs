@@ -29,8 +29,8 @@ pub enum Ended {
     Expired(u64),
 }
 
-/// Joins feedback whose event is stored, and deletes feedback that waited too long at `now` (seconds since 1970); `ended`
-/// is called with each outcome.
+/// Joins feedback whose event is stored, and deletes feedback that waited too long at `now` (seconds since 1970);
+/// `ended` is called with each outcome.
 ///
 /// # Errors
 /// If the store fails; the remaining feedback waits for the next round.

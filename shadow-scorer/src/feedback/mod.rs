@@ -1,8 +1,9 @@
 //! Feedback: stored suggestions, users' feedback on them, the labels derived from it, and training on those.
 //!
-//! [`EventLog`] stores suggestions without delaying responses; [`record`] joins feedback to the stored event, so that arm and
-//! version come from the suggestion that was served and not from the client, and derives a label if the feedback tells what
-//! the transaction is. [`Trainer`] retrains in a bounded child process, and [`F1`] evaluates models on feedback.
+//! [`EventLog`] stores suggestions without delaying responses; [`record`] joins feedback to the stored event, so that
+//! arm and version come from the suggestion that was served and not from the client, and derives a label if the
+//! feedback tells what the transaction is. [`Trainer`] retrains in a bounded child process, and [`F1`] evaluates models
+//! on feedback.
 
 mod event_log;
 mod f1;

@@ -1,21 +1,24 @@
 //! Records feedback: joins it to its event, and derives a label.
 //!
-//! **Join.** Arm, version and user come from the event of `event_id`, never from the client. Feedback on an event that is not
-//! known yet is accepted, waits, and is joined later ([`super::joining`]). An event of another transaction is refused, and so
-//! is one of another user, if the gateway tells who sends the feedback. An event id is a random number that only the served
-//! client has seen; feedback without one is stored, once per transaction, and counts for no arm.
+//! **Join.** Arm, version and user come from the event of `event_id`, never from the client. Feedback on an event that
+//! is not known yet is accepted, waits, and is joined later ([`super::joining`]). An event of another transaction is
+//! refused, and so is one of another user, if the gateway tells who sends the feedback. An event id is a random number
+//! that only the served client has seen; feedback without one is stored, once per transaction, and counts for no arm.
 //!
-//! **Latest feedback.** Each event has one row, with the user's latest feedback: accept rates count each event once, by it.
-//! (The counter of predictions counts the first, since a counter cannot decrease.) Repeated feedback changes nothing. The
-//! row that makes it count is stored last, so that feedback that was interrupted is completed when it is repeated.
+//! **Latest feedback.** Each event has one row, with the user's latest feedback: accept rates count each event once, by
+//! it. (The counter of predictions counts the first, since a counter cannot decrease.) Repeated feedback changes
+//! nothing. The row that makes it count is stored last, so that feedback that was interrupted is completed when it is
+//! repeated.
 //!
-//! **Labels.** An accept tells what the transaction is: its label is stored (source `feedback`). A reject of the suggested
-//! label tells only what it is not: no label is stored, and one from earlier feedback is withdrawn if it is the rejected one,
-//! or came from this event. A reject with another label than the suggested one is a correction: that label is stored.
-//! `unknown` is never a label, a label outside the closed set is refused, and an event without a user gives no label.
+//! **Labels.** An accept tells what the transaction is: its label is stored (source `feedback`). A reject of the
+//! suggested label tells only what it is not: no label is stored, and one from earlier feedback is withdrawn if it is
+//! the rejected one, or came from this event. A reject with another label than the suggested one is a correction: that
+//! label is stored. `unknown` is never a label, a label outside the closed set is refused, and an event without a user
+//! gives no label.
 //!
-//! **Limits.** A user may give feedback on [`MOST_A_DAY`] suggestions a day and change that on each [`MOST_CHANGES`] times; a
-//! transaction's label may change [`CurrentLabel::MOST`] times; [`MOST_WAITING`] feedback rows may wait for their events.
+//! **Limits.** A user may give feedback on [`MOST_A_DAY`] suggestions a day and change that on each [`MOST_CHANGES`]
+//! times; a transaction's label may change [`CurrentLabel::MOST`] times; [`MOST_WAITING`] feedback rows may wait for
+//! their events.
 
 use contract::names::{SPENDING_LABELS, UNKNOWN_LABEL};
 

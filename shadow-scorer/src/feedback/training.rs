@@ -1,12 +1,12 @@
 //! Trains models in a bounded child process.
 //!
-//! Trainings run one at a time, with a deadline, on half of the processors and at the lowest priority but one, since live
-//! requests go first; their logs are kept. This program exports the rows itself, so that training and serving compute the same
-//! features. `models/train.py` decides whether a model is deployed, by its policy.
+//! Trainings run one at a time, with a deadline, on half of the processors and at the lowest priority but one, since
+//! live requests go first; their logs are kept. This program exports the rows itself, so that training and serving
+//! compute the same features. `models/train.py` decides whether a model is deployed, by its policy.
 //!
-//! A training continues if the client that requested it disconnects, but never outlives this program: at the end or at the
-//! deadline the child's whole process group is killed. If this program is killed, the child's standard input closes, and the
-//! child exits.
+//! A training continues if the client that requested it disconnects, but never outlives this program: at the end or at
+//! the deadline the child's whole process group is killed. If this program is killed, the child's standard input
+//! closes, and the child exits.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -64,10 +64,11 @@ pub enum StartError {
 }
 
 impl App {
-    /// Opens the store, loads the models and starts the observer. Call it on the runtime that responds to live requests.
+    /// Opens the store, loads the models and starts the observer. Call it on the runtime that responds to live
+    /// requests.
     ///
-    /// A registry without a usable model is not an error: the log, `/readyz`, the status and metrics tell, and live requests
-    /// get 503 until there is one.
+    /// A registry without a usable model is not an error: the log, `/readyz`, the status and metrics tell, and live
+    /// requests get 503 until there is one.
     ///
     /// # Errors
     /// See [`StartError`].
@@ -190,9 +191,9 @@ impl App {
 
     /// Why the scorer is not ready for requests; `None` if it is.
     ///
-    /// A scorer whose only champion was refused is not ready: in a rolling update it would replace one that has a model. A
-    /// registry that names no champion does not matter: a first scorer starts like that, and its observations count
-    /// without a model.
+    /// A scorer whose only champion was refused is not ready: in a rolling update it would replace one that has a
+    /// model. A registry that names no champion does not matter: a first scorer starts like that, and its observations
+    /// count without a model.
     pub(super) fn not_ready(&self) -> Option<String> {
         if self.draining.load(Ordering::Relaxed) {
             return Some("the scorer is shutting down".to_owned());

@@ -205,16 +205,16 @@ impl From<ChangeError> for HttpError {
             // Paths on this machine are for the log only.
             ChangeError::Lock(LockError::Held { waited, .. }) => {
                 let message = format!(
-                    "the registry was locked for {waited:?}, so nothing was changed: another change is in progress, or a \
-                     process that holds the lock is stopped; the scorer's log names the lock file"
+                    "the registry was locked for {waited:?}, so nothing was changed: another change is in progress, or \
+                     a process that holds the lock is stopped; the scorer's log names the lock file"
                 );
                 Self::new(StatusCode::CONFLICT, "locked", message).because(error)
             }
             ChangeError::Lock(LockError::Abandoned) => Self::new(StatusCode::CONFLICT, "abandoned", error.to_string()),
             ChangeError::Folder { source, .. } | ChangeError::Lock(LockError::Folder(source)) => {
                 let message = format!(
-                    "the registry's folder cannot be written ({}), so nothing was changed: change the alias on a machine that \
-                     can write it, and every scorer that reads the folder follows",
+                    "the registry's folder cannot be written ({}), so nothing was changed: change the alias on a \
+                     machine that can write it, and every scorer that reads the folder follows",
                     source.kind()
                 );
                 Self::new(StatusCode::CONFLICT, "registry", message).because(error)

@@ -1,15 +1,15 @@
 //! `POST /ml/suggestions/feedback`: users' feedback on suggestions.
 //!
-//! The response is `{"ok": true, "new": …, "labelled": …, "arm": …, "model_version": …}`, where arm and version are those of
-//! the suggestion that was served, `null` if no suggestion of that `event_id` is known. `"changed": true` is added if the
-//! user's earlier feedback on this suggestion was different, `"waiting": true` if the suggestion is not stored yet: such
-//! feedback is accepted immediately and joined later.
+//! The response is `{"ok": true, "new": …, "labelled": …, "arm": …, "model_version": …}`, where arm and version are
+//! those of the suggestion that was served, `null` if no suggestion of that `event_id` is known. `"changed": true` is
+//! added if the user's earlier feedback on this suggestion was different, `"waiting": true` if the suggestion is not
+//! stored yet: such feedback is accepted immediately and joined later.
 //!
 //! Feedback has its own connections to the store and its own limit, so that it never slows live requests down. Its body
 //! must arrive within [`BODY_PATIENCE`], so that slow senders do not keep others out.
 //!
-//! If the gateway puts the sender's pseudonym on the request ([`headers::BUCKET`], which clients cannot send through it),
-//! the event must be of the same user.
+//! If the gateway puts the sender's pseudonym on the request ([`headers::BUCKET`], which clients cannot send through
+//! it), the event must be of the same user.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -25,8 +25,8 @@ async fn healthz(_: Call) -> Result<Response, HttpError> {
     Ok(response(StatusCode::OK, "text/plain; charset=utf-8", "ok\n"))
 }
 
-/// Readiness: whether the scorer should be sent requests, and `reason` if not. A store that takes no writes is a reason,
-/// since events and feedback are lost while every response looks well; `store` holds its error, else `null`.
+/// Readiness: whether the scorer should be sent requests, and `reason` if not. A store that takes no writes is a
+/// reason, since events and feedback are lost while every response looks well; `store` holds its error, else `null`.
 async fn readyz(call: Call) -> Result<Response, HttpError> {
     let not_ready = call.app.not_ready();
     let ready = not_ready.is_none();

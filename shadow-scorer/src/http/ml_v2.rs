@@ -1,4 +1,5 @@
-//! The model API `/ml/v2/…`: the replaced system's part of it (status, predict, reload, train), and operations on models.
+//! The model API `/ml/v2/…`: the replaced system's part of it (status, predict, reload, train), and operations on
+//! models.
 //!
 //! | request | body | reachable through the gateway |
 //! |---|---|---|
@@ -12,16 +13,16 @@
 //!
 //! All but status and predict require the operator's token (see [`super::operator`]), whichever way they are reached.
 //!
-//! All but predict and train respond with the status after the request: `{"available", "meta", "challenger", "previous",
-//! "rolled_back_to", "versions", "refused", "comparison", "drift", "retraining"}`, where `meta` and `challenger` have one
-//! shape (`run_id`, `version`, `val_f1_macro`, …) or are `null`. A change that fails is 409 with a `reason`: `policy`,
-//! `no_previous`, `locked` (the registry was locked for ten seconds), `registry` (its folder cannot be written), or why the
-//! model was refused: `missing`, `manifest`, `hash`, `schema`, `graph`, `reference`, `changed`, `name`. The models that
-//! serve are unchanged then. A client that disconnects before its change starts has changed nothing. A repeated rollback
-//! changes nothing more: only a deployment brings a rolled back version back.
+//! All but predict and train respond with the status after the request: `{"available", "meta", "challenger",
+//! "previous", "rolled_back_to", "versions", "refused", "comparison", "drift", "retraining"}`, where `meta` and
+//! `challenger` have one shape (`run_id`, `version`, `val_f1_macro`, …) or are `null`. A change that fails is 409 with
+//! a `reason`: `policy`, `no_previous`, `locked` (the registry was locked for ten seconds), `registry` (its folder
+//! cannot be written), or why the model was refused: `missing`, `manifest`, `hash`, `schema`, `graph`, `reference`,
+//! `changed`, `name`. The models that serve are unchanged then. A client that disconnects before its change starts has
+//! changed nothing. A repeated rollback changes nothing more: only a deployment brings a rolled back version back.
 //!
-//! **Time.** `hour_of_day` and `dow` are in UTC, as the store computes them from a transaction's time. If the client gives
-//! `occurred_at` (seconds since 1970) they follow from it, and contradicting values are 400.
+//! **Time.** `hour_of_day` and `dow` are in UTC, as the store computes them from a transaction's time. If the client
+//! gives `occurred_at` (seconds since 1970) they follow from it, and contradicting values are 400.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -210,8 +211,8 @@ async fn predict(mut call: Call) -> Result<Response, HttpError> {
     ))
 }
 
-/// Converts the replaced system's raw features to a transaction. `abs_amount` counts only if `amount` is missing, as money
-/// spent; `is_weekend` follows from `dow`.
+/// Converts the replaced system's raw features to a transaction. `abs_amount` counts only if `amount` is missing, as
+/// money spent; `is_weekend` follows from `dow`.
 fn raw_features(document: &Map<String, Value>) -> Result<Transaction, HttpError> {
     let fault = |name: &str, value: &Value, rule: &str| {
         HttpError::bad_request(format!("{name} is {}: {rule}", request::shown(value)))

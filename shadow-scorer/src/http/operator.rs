@@ -1,8 +1,8 @@
 //! Authorization: requests that change something must present the operator's token.
 //!
-//! Every route with a method other than GET requires the token unless it is listed in [`PUBLIC_ROUTES`], so a new route is
-//! protected until somebody decides otherwise. The token is read from a file ([`contract::token`]) at each check; without
-//! a file, requests that change something are refused.
+//! Every route with a method other than GET requires the token unless it is listed in [`PUBLIC_ROUTES`], so a new route
+//! is protected until somebody decides otherwise. The token is read from a file ([`contract::token`]) at each check;
+//! without a file, requests that change something are refused.
 
 use contract::token::{TokenFile, bearer};
 use http::StatusCode;

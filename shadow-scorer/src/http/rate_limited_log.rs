@@ -1,7 +1,7 @@
 //! A log of failed requests with a rate limit: one line a second for each route and reason.
 //!
-//! What fails under load fails thousands of times a second, in one way. The first failure of a second is logged with its
-//! cause; the others are counted, and their number is the field `suppressed` of the next line.
+//! What fails under load fails thousands of times a second, in one way. The first failure of a second is logged with
+//! its cause; the others are counted, and their number is the field `suppressed` of the next line.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};

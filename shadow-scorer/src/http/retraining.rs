@@ -1,9 +1,9 @@
-//! Periodic work: evaluates the models on feedback and, if that is enabled, retrains when drift is found, that is, when the
-//! champion's inputs or its agreement with the baseline have moved away from its training.
+//! Periodic work: evaluates the models on feedback and, if that is enabled, retrains when drift is found, that is, when
+//! the champion's inputs or its agreement with the baseline have moved away from its training.
 //!
-//! A training that drift triggered never deploys its model: labels from feedback may be anybody's, so the model only becomes
-//! the challenger. In all else it is like one on request: one at a time, and bounded. The next one waits for the cool-down
-//! whatever the first one led to: if retraining does not help, a person should look.
+//! A training that drift triggered never deploys its model: labels from feedback may be anybody's, so the model only
+//! becomes the challenger. In all else it is like one on request: one at a time, and bounded. The next one waits for
+//! the cool-down whatever the first one led to: if retraining does not help, a person should look.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -47,8 +47,8 @@ impl Retraining {
 /// Seconds over which drift is evaluated.
 const DRIFT_WINDOW: u64 = 7 * 86_400;
 
-/// The number of distinct users that drift at `now` (seconds since 1970) is based on; `None` if no user is known. A user who
-/// moved between the arms counts in both.
+/// The number of distinct users that drift at `now` (seconds since 1970) is based on; `None` if no user is known. A
+/// user who moved between the arms counts in both.
 pub(super) fn drift_users(observer: &Observer, now: u64) -> Option<u64> {
     let (_, users) = observer.users(now.saturating_sub(DRIFT_WINDOW).saturating_mul(1_000));
     let known = users.rule.saturating_add(users.model).saturating_mul(users.sampled_one_in);

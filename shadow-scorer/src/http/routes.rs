@@ -1,7 +1,7 @@
 //! The routing table.
 //!
-//! Each module with handlers exports its [`Route`]s and is listed in [`Routes::new`]; nothing else gives a path a meaning.
-//! Metrics use a route's name, never the path, which clients could make up.
+//! Each module with handlers exports its [`Route`]s and is listed in [`Routes::new`]; nothing else gives a path a
+//! meaning. Metrics use a route's name, never the path, which clients could make up.
 
 use std::pin::Pin;
 use std::sync::Arc;

@@ -2,12 +2,12 @@
 //!
 //! A client with many connections must not keep others out, not even health checks. So once three quarters of the
 //! connections are taken, an HTTP/1.1 connection is closed after its current request, and one without a request after
-//! [`SHORT_IDLE_LIMIT`]. Further connections wait in the kernel's queue, in the order of their arrival. Gateways use few h2c
-//! connections, which may be idle for [`GATEWAY_IDLE_LIMIT`].
+//! [`SHORT_IDLE_LIMIT`]. Further connections wait in the kernel's queue, in the order of their arrival. Gateways use
+//! few h2c connections, which may be idle for [`GATEWAY_IDLE_LIMIT`].
 //!
-//! Every connection has limits on the size of a request's head and on the time for head and body. Shutdown has four steps:
-//! `/readyz` returns 503 while everything is still served, so that health checks take this scorer out of rotation; the
-//! listener closes; requests in progress may finish; those that remain are aborted.
+//! Every connection has limits on the size of a request's head and on the time for head and body. Shutdown has four
+//! steps: `/readyz` returns 503 while everything is still served, so that health checks take this scorer out of
+//! rotation; the listener closes; requests in progress may finish; those that remain are aborted.
 
 use std::convert::Infallible;
 use std::io;
@@ -55,7 +55,7 @@ pub struct BindError {
 fn fix(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::AddrInUse => {
-            "Another program listens there: stop it, or give another address with --listen or another port with PERCH_SCORER_PORT"
+            "Another program listens there: stop it, or give another address with --listen (PERCH_SCORER_PORT)"
         }
         io::ErrorKind::PermissionDenied => "Ports below 1024 require a privilege: give a higher one with --listen",
         io::ErrorKind::AddrNotAvailable => "This machine does not have this address: give one of its own with --listen",
@@ -90,8 +90,9 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, stop: impl Future<Outpu
                 biased;
                 () = &mut closing => break,
                 (stream, permit) = accept(&listener, &connections) => {
-                    let pressure = ConnectionPressure { connections: Arc::clone(&connections), below: limits.connections / 4 };
-                    let connection = Connection { app: Arc::clone(&app), routes: Arc::clone(&routes), permit, pressure };
+                    let (app, routes, connections) = (Arc::clone(&app), Arc::clone(&routes), Arc::clone(&connections));
+                    let pressure = ConnectionPressure { connections, below: limits.connections / 4 };
+                    let connection = Connection { app, routes, permit, pressure };
                     tokio::spawn(connection.serve(stream, Arc::clone(&http), graceful.watcher(), limits.read_timeout));
                 }
             }

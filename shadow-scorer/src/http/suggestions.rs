@@ -1,7 +1,7 @@
 //! Live requests, for the candidate's arm: `POST /ml/suggestions`.
 //!
-//! A client waits behind the filter, so everything is limited: requests in progress, the size of the request, and the wait
-//! for the store. What cannot be done in time gets 503 immediately, and the filter gives the client the baseline.
+//! A client waits behind the filter, so everything is limited: requests in progress, the size of the request, and the
+//! wait for the store. What cannot be done in time gets 503 immediately, and the filter gives the client the baseline.
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -1,8 +1,8 @@
 //! `POST /ml/v2/train?limit=N`: trains on the labels in the store, on the newest `N` of them if given.
 //!
-//! The response is the output of `models/train.py` (`run_id`, `metrics`, `deployed`, `reason`, …) once it has finished, which
-//! takes minutes. `deployed` is true only if the new version passed this scorer's own checks and serves; if it was refused,
-//! `refused` has the reason. The training continues if the client disconnects.
+//! The response is the output of `models/train.py` (`run_id`, `metrics`, `deployed`, `reason`, …) once it has finished,
+//! which takes minutes. `deployed` is true only if the new version passed this scorer's own checks and serves; if it
+//! was refused, `refused` has the reason. The training continues if the client disconnects.
 
 use std::sync::Arc;
 

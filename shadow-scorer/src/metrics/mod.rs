@@ -1,8 +1,8 @@
 //! Every metric that the scorer exposes, declared once, with its help.
 //!
 //! Series that alerts, dashboards or the guard read take name and help from [`contract::series`]; the others serve to
-//! inspect a single scorer. All counters of closed label sets exist, at 0, from the first scrape. Label values that come
-//! from bodies (the application's own labels) are limited by [`bounded::Labels`].
+//! inspect a single scorer. All counters of closed label sets exist, at 0, from the first scrape. Label values that
+//! come from bodies (the application's own labels) are limited by [`bounded::Labels`].
 
 pub mod bounded;
 mod declare;
@@ -166,7 +166,7 @@ impl Metrics {
             )?,
             agreement_ratio: declare.gauges(
                 "perch_scorer_agreement_ratio",
-                "Share of items on which candidate and baseline agree, 0 to 1: over the last seven days, and in training.",
+                "Share of items on which candidate and baseline agree, 0 to 1: in the last seven days, in training.",
                 &["over"],
             )?,
             live_responses: declare.counters_of(series::LIVE_RESPONSES)?,
@@ -213,7 +213,7 @@ impl Metrics {
             )?,
             challenger: declare.counters(
                 "perch_scorer_challenger_items_total",
-                "Observed items with a label of the challenger and of what it is compared with, by the latter and agreement.",
+                "Observed items that the challenger and another have labels for, by the other and agreement.",
                 &["against", "agree"],
             )?,
             decode_failures: declare.counters(
@@ -230,8 +230,8 @@ impl Metrics {
             store_failures: declare.counters_of(series::STORE_FAILURES)?,
             feedback_waited: declare.counters(
                 "perch_scorer_feedback_waited_total",
-                "Feedback that came before its suggestion was stored, by outcome: waiting at first, then joined, refused \
-                 (it does not fit its suggestion) or expired (the suggestion was never stored).",
+                "Feedback that came before its suggestion was stored, by outcome: waiting at first, then joined, \
+                 refused (it does not fit its suggestion) or expired (the suggestion was never stored).",
                 &["outcome"],
             )?,
             store_writable: declare.gauge_of(series::STORE_WRITABLE)?,

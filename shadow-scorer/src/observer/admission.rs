@@ -1,7 +1,7 @@
 //! Admission control: how much observation work may be queued or in progress.
 //!
-//! There is a limit on observations and one on bytes. A batch beyond them is rejected immediately: there is no unbounded
-//! queue, and nothing waits for admission.
+//! There is a limit on observations and one on bytes. A batch beyond them is rejected immediately: there is no
+//! unbounded queue, and nothing waits for admission.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -47,7 +47,8 @@ impl<'a> BatchComparison<'a> {
         self.work.metrics.observations.with_label_values(&[result]).inc();
     }
 
-    /// Compares one item with its counterpart: the other response, or the champion's prediction if the gateway has none.
+    /// Compares one item with its counterpart: the other response, or the champion's prediction if the gateway has
+    /// none.
     pub(super) fn compare_item(
         &mut self,
         observation: &Observation<'_>,

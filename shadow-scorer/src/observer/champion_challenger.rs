@@ -1,11 +1,11 @@
 //! Compares champion and challenger, so that a model is evaluated before it serves.
 //!
-//! **Agreement** is counted over items on which both have an opinion, on the same observations, since the two models were
-//! first loaded together. Another champion or challenger starts a new count.
+//! **Agreement** is counted over items on which both have an opinion, on the same observations, since the two models
+//! were first loaded together. Another champion or challenger starts a new count.
 //!
-//! **F1** is measured on feedback: on the newest labels that were given after both models were trained, so that neither was
-//! trained on them. An accepted suggestion becomes a label, which favours the model that made it: a challenger that is equal
-//! to the champion here is likely to be better.
+//! **F1** is measured on feedback: on the newest labels that were given after both models were trained, so that neither
+//! was trained on them. An accepted suggestion becomes a label, which favours the model that made it: a challenger that
+//! is equal to the champion here is likely to be better.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};

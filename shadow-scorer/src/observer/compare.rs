@@ -4,9 +4,9 @@
 //! disagree, abstained, or not compared with a reason. Items that only the other response has are not counted, since no
 //! client saw them.
 //!
-//! Of several reasons the one that tells most about the system wins: no other response, then a missing item, then a missing
-//! label, then an abstention. An abstention is neither a disagreement nor a failure to compare: a response of `unknown` has
-//! no opinion to agree with, and counting it would make a careful model look bad.
+//! Of several reasons the one that tells most about the system wins: no other response, then a missing item, then a
+//! missing label, then an abstention. An abstention is neither a disagreement nor a failure to compare: a response of
+//! `unknown` has no opinion to agree with, and counting it would make a careful model look bad.
 
 use std::collections::BTreeMap;
 

@@ -1,8 +1,8 @@
 //! Compares the champion's inputs with those of its training.
 //!
-//! Every row that observation work encodes is added to the champion's [`Watch`], with the predicted class, whichever arm was
-//! served: drift must be visible at a canary share of 0 % as well as at 100 %. A new champion starts a new watch, since its
-//! training data differ. The rows are in memory only: after a restart the state is "collecting" again.
+//! Every row that observation work encodes is added to the champion's [`Watch`], with the predicted class, whichever
+//! arm was served: drift must be visible at a canary share of 0 % as well as at 100 %. A new champion starts a new
+//! watch, since its training data differ. The rows are in memory only: after a restart the state is "collecting" again.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -50,8 +50,8 @@ impl Drift {
         self.registry.champion().map(|champion| self.watch(&champion))
     }
 
-    /// The drift report at `now` (seconds since 1970), based on `users` distinct users if known; `None` without a champion,
-    /// or if its manifest has no training distribution.
+    /// The drift report at `now` (seconds since 1970), based on `users` distinct users if known; `None` without a
+    /// champion, or if its manifest has no training distribution.
     #[must_use]
     pub fn report(&self, now: u64, users: Option<u64>) -> Option<Report> {
         Some(self.champion()?.watch.as_ref().ok()?.report(now, users))

@@ -1,9 +1,10 @@
 //! Counts pairs of baseline and candidate labels, and writes them to the store.
 //!
 //! A batch adds to counts in memory, which costs one look-up per item, and one task writes the pending counts every few
-//! seconds. While the store is away counts keep accumulating, up to a limit; disputes, which are single rows, are dropped
-//! beyond theirs, and counted. A write whose outcome is unknown is repeated unchanged and counts once ([`CountBatch`]). A
-//! write with a row that the database refuses is split until only that row is dropped, so that it does not block others.
+//! seconds. While the store is away counts keep accumulating, up to a limit; disputes, which are single rows, are
+//! dropped beyond theirs, and counted. A write whose outcome is unknown is repeated unchanged and counts once
+//! ([`CountBatch`]). A write with a row that the database refuses is split until only that row is dropped, so that it
+//! does not block others.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -112,7 +113,8 @@ impl<'a> BatchCounts<'a> {
     }
 }
 
-/// The group of a user's items. Requests without an identity are as independent as users, so each is grouped by its response.
+/// The group of a user's items. Requests without an identity are as independent as users, so each is grouped by its
+/// response.
 fn group(observation: &Observation<'_>) -> i64 {
     let hash = match observation.bucket {
         Some(Bucket(bucket)) => xxh64(&bucket.to_le_bytes(), GROUP_SEED),

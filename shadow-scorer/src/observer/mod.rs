@@ -1,10 +1,11 @@
 //! Observation batches in, batch results out, without making a live request wait.
 //!
-//! Observation work has its own threads, at a lower priority, and its own bounded queue. A batch has one of three fates:
+//! Observation work has its own threads, at a lower priority, and its own bounded queue. A batch has one of three
+//! fates:
 //!
 //! 1. It is worked on: the missing response is predicted, items are compared, and the result has the counts.
-//! 2. The queue is full, or no thread was free in time: the batch is *shed*, that is, its items are counted as shed in the
-//!    result. A separate thread does that, so that shedding works exactly when the other threads have no time.
+//! 2. The queue is full, or no thread was free in time: the batch is *shed*, that is, its items are counted as shed in
+//!    the result. A separate thread does that, so that shedding works exactly when the other threads have no time.
 //! 3. The queue for shedding is full as well: the batch is refused, and the filter counts it. Nothing is lost silently.
 //!
 //! A batch whose sender disconnected is aborted and counted as abandoned.

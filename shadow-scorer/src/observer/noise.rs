@@ -1,8 +1,9 @@
 //! Measures the candidate's own noise: how far it disagrees with itself.
 //!
 //! For a small sample of observations the candidate is called a second time, after its first response, and the two are
-//! compared item by item like baseline and candidate. A difference between them (the store changed in between, a model is not
-//! deterministic) is not a difference between the arms. The application is never called: its requests are its clients' only.
+//! compared item by item like baseline and candidate. A difference between them (the store changed in between, a model
+//! is not deterministic) is not a difference between the arms. The application is never called: its requests are its
+//! clients' only.
 //!
 //! Second calls are the first work to be shed: one runs only while few others do and most of the observation queue is
 //! empty, and no batch result waits for it.

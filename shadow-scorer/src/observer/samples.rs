@@ -1,8 +1,8 @@
 //! A bounded sample of disagreements, for people to inspect.
 //!
-//! Reservoir sampling (Vitter's algorithm R): each disagreement since the last change of the champion is kept with the same
-//! probability, whatever their number. A new champion starts a new reservoir, since the old one's mistakes no longer
-//! matter. Users are pseudonyms ([`contract::bucket`]); no body is kept.
+//! Reservoir sampling (Vitter's algorithm R): each disagreement since the last change of the champion is kept with the
+//! same probability, whatever their number. A new champion starts a new reservoir, since the old one's mistakes no
+//! longer matter. Users are pseudonyms ([`contract::bucket`]); no body is kept.
 
 use std::sync::{Mutex, PoisonError};
 

@@ -46,8 +46,8 @@ pub(super) struct ServedItem {
     pub suggestion: Suggestion,
 }
 
-/// Fields per item of a response in the reference shape. An application with another shape has no events, and so no feedback
-/// that can be attributed to an arm.
+/// Fields per item of a response in the reference shape. An application with another shape has no events, and so no
+/// feedback that can be attributed to an arm.
 #[derive(Debug, Default)]
 pub(super) struct Suggestion {
     /// Confidence of the top label.

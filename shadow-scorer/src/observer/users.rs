@@ -1,8 +1,8 @@
 //! Counts the distinct users of each arm since some time.
 //!
-//! For each pseudonym the last time in either arm is kept. Memory is bounded: whenever [`MAX_USERS`] is reached, half of the
-//! users is dropped from the sample. A hash with its own seed decides which, so that the sample is independent of the arm
-//! and of which requests are observed.
+//! For each pseudonym the last time in either arm is kept. Memory is bounded: whenever [`MAX_USERS`] is reached, half
+//! of the users is dropped from the sample. A hash with its own seed decides which, so that the sample is independent
+//! of the arm and of which requests are observed.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};

@@ -1,7 +1,8 @@
 //! Works out the result of an observation batch.
 //!
-//! A batch costs one lookup in the store and one run of the model over all items. If the gateway has both responses they are
-//! compared; otherwise the champion's prediction takes the place of the other one. The application is never called.
+//! A batch costs one lookup in the store and one run of the model over all items. If the gateway has both responses
+//! they are compared; otherwise the champion's prediction takes the place of the other one. The application is never
+//! called.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -137,8 +138,8 @@ impl Work {
         Ok(result)
     }
 
-    /// The result of a batch that is shed: its items are counted as such, which requires reading the responses but neither
-    /// store nor model.
+    /// The result of a batch that is shed: its items are counted as such, which requires reading the responses but
+    /// neither store nor model.
     ///
     /// # Errors
     /// If the bytes are not a batch.
@@ -166,8 +167,8 @@ impl Work {
         Ok(result)
     }
 
-    /// Runs champion and challenger on all items, even if the gateway has the candidate's response: drift must be known at
-    /// any canary share.
+    /// Runs champion and challenger on all items, even if the gateway has the candidate's response: drift must be known
+    /// at any canary share.
     async fn predict(
         &self,
         served: &[ObservedResponse],
@@ -277,8 +278,8 @@ impl Predictions {
     }
 }
 
-/// The event to store for one suggestion, for feedback on it; `None` if it has no id that feedback could refer to. Baseline
-/// responses come from the application, so the length of their texts is limited.
+/// The event to store for one suggestion, for feedback on it; `None` if it has no id that feedback could refer to.
+/// Baseline responses come from the application, so the length of their texts is limited.
 fn event(observation: &Observation<'_>, served: &ServedItem, now: Duration) -> Option<SuggestionEvent> {
     let suggestion = &served.suggestion;
     let storable = |text: &&String| text.len() <= MAX_TEXT_BYTES && !text.contains('\0');

@@ -40,8 +40,8 @@ impl Role {
     }
 }
 
-/// The shadow-scorer: gives canary users the candidate's response, and compares the candidate with the baseline on observed
-/// requests.
+/// The shadow-scorer: gives canary users the candidate's response, and compares the candidate with the baseline on
+/// observed requests.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "shadow-scorer", version)]
 pub struct Raw {
@@ -49,7 +49,8 @@ pub struct Raw {
     #[command(flatten)]
     pub log: LogOptions,
 
-    /// Address and port to listen on, for HTTP/1.1 and h2c; port 0 takes a free one [default: PERCH_HOST:PERCH_SCORER_PORT]
+    /// Address and port to listen on, for HTTP/1.1 and h2c; port 0 takes a free one [default:
+    /// PERCH_HOST:PERCH_SCORER_PORT]
     #[arg(long, env = "PERCH_SCORER_LISTEN", value_name = "HOST:PORT")]
     pub listen: Option<String>,
 
@@ -119,7 +120,8 @@ pub struct Raw {
     #[arg(long, env = "PERCH_SAMPLES", value_name = "N", default_value_t = 1_000)]
     pub samples: usize,
 
-    /// Percentage of observations for which the candidate is called twice and compared with itself, to measure its own noise
+    /// Percentage of observations for which the candidate is called twice and compared with itself, to measure its own
+    /// noise
     #[arg(long, env = "PERCH_NOISE_PERCENT", value_name = "0..100", default_value_t = 1.0)]
     pub noise_percent: f64,
 
@@ -131,8 +133,8 @@ pub struct Raw {
     #[arg(long, env = "PERCH_KEEP_FEEDBACK_DAYS", value_name = "DAYS", default_value_t = 90)]
     pub keep_feedback_days: u64,
 
-    /// File with the operator's token, readable by its owner only. Without it, requests to train, reload, deploy, roll back
-    /// and challenge are refused. While the token is rotated, a second line holds the previous one
+    /// File with the operator's token, readable by its owner only. Without it, requests to train, reload, deploy, roll
+    /// back and challenge are refused. While the token is rotated, a second line holds the previous one
     #[arg(long, env = "PERCH_TOKEN_FILE", value_name = "FILE")]
     pub token_file: Option<String>,
 
