@@ -17,6 +17,8 @@
 //! | [`json_select`] | values of a JSON text, selected by JSON pointers |
 //! | [`frame`] | the observation batch on the wire |
 //! | [`batch_result`] | the scorer's response to a batch |
+//! | [`log_text`] | how a field's value stands in a log line that is text |
+//! | [`trace`] | the trace context that requests carry (`traceparent`, `tracestate`) |
 //! | `token` (where files have an owner) | the operator's token: reading, comparing, rotating |
 
 pub mod alerts;
@@ -27,6 +29,7 @@ pub mod cohorts;
 pub mod evidence;
 pub mod frame;
 pub mod headers;
+pub mod log_text;
 pub mod json_select;
 pub mod names;
 pub mod percent;
@@ -36,3 +39,4 @@ pub mod series;
 pub mod share;
 #[cfg(unix)]
 pub mod token;
+pub mod trace;

@@ -87,7 +87,7 @@ pub const TRAIN_RUNS: &str = "lm_ml_train_runs_total";
 pub const PREDICTIONS: &str = "lm_ml_predictions_total";
 /// Time of one model call (a batch of rows counts once), in seconds.
 pub const PREDICT_LATENCY: &str = "lm_ml_predict_latency_seconds";
-/// 1 while a model that passed its checks is served, else 0.
+/// 1 while a model that passed its checks serves, else 0.
 pub const MODEL_AVAILABLE: &str = "perch_scorer_model_available";
 /// Always 1; labels `alias` (`champion`, `challenger`) and `version` identify the loaded models.
 pub const MODEL_INFO: &str = "perch_scorer_model_info";
@@ -100,10 +100,10 @@ pub const DRIFT: &str = "perch_scorer_drift_psi";
 /// are lost then.
 pub const STORE_WRITABLE: &str = "perch_scorer_store_writable";
 /// Live responses by result: label `result` is `answered`, `unavailable`, `bad_request` or `overloaded`.
-pub const LIVE_ANSWERS: &str = "perch_scorer_live_answers_total";
-/// Time of a live response in the scorer, from the whole request to the whole response, in seconds.
+pub const LIVE_RESPONSES: &str = "perch_scorer_live_responses_total";
+/// Time of a live request in the scorer, from request to response, in seconds.
 pub const LIVE_LATENCY: &str = "perch_scorer_live_latency_seconds";
-/// Received observations by how they ended: label `result` is `compared`, `shed` or `unreadable`.
+/// Observations that arrived, by result: label `result` is `compared`, `shed` or `unreadable`.
 pub const SCORER_OBSERVATIONS: &str = "perch_scorer_observations_total";
 /// Observations that wait for a thread.
 pub const QUEUE: &str = "perch_scorer_queue_observations";
@@ -111,32 +111,34 @@ pub const QUEUE: &str = "perch_scorer_queue_observations";
 pub const QUEUE_LIMIT: &str = "perch_scorer_queue_limit_observations";
 /// Time from the request's first byte at the gateway to the response's last, in seconds, as the filter measured it:
 /// label `arm` is `baseline`, `candidate` or `fallback` (a canary user whose candidate failed). On a busy worker a
-/// sample: its percentiles hold for all responses, its count does not.
-pub const ANSWER_LATENCY: &str = "perch_scorer_answer_latency_seconds";
-/// Time of each response at the gateway, in seconds, as the filter measured it: label `side` is `baseline` (from the
-/// request's first byte) or `candidate` (from the call to the scorer; canary users only).
+/// sample of the responses: its shares and percentiles hold for all of them, its count does not.
+pub const GATEWAY_LATENCY: &str = "perch_scorer_gateway_latency_seconds";
+/// Time of each arm's own response, in seconds, as the filter measured it: label `side` is `baseline` (the
+/// application's, from the request's first byte on) or `candidate` (from the call to the scorer on; of canary users
+/// only).
 pub const RESPONSE_LATENCY: &str = "perch_scorer_response_latency_seconds";
-/// Upper edges of the buckets of [`ANSWER_LATENCY`], in seconds. The guard's latency budget must be one of them, since
-/// a histogram knows only there how many responses were slower.
-pub const ANSWER_LATENCY_EDGES: [f64; 13] =
+/// Upper edges of the buckets of [`GATEWAY_LATENCY`], in seconds. The guard's latency budget must be one of them, since
+/// only there a histogram tells exactly how many responses were slower.
+pub const GATEWAY_LATENCY_EDGES: [f64; 13] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
-/// Compared requests with at least one item on which both responses have an opinion. The items of one request are not
+/// Compared requests with at least one item on which both arms have an opinion. The items of one request are not
 /// independent, so the guard's unit is the request: with [`AGREEMENT`] and [`AGREEMENT_SQUARES`] it knows mean and
 /// variance by request.
 pub const JUDGED_REQUESTS: &str = "perch_scorer_judged_requests_total";
-/// Sum over those requests of the fraction of their compared items that agree, True / (True + False), 0 to 1 each.
+/// Sum over those requests of the share of their compared items that agree, True / (True + False), 0 to 1 each.
 pub const AGREEMENT: &str = "perch_scorer_request_agreement_total";
 /// Sum over those requests of that fraction squared.
 pub const AGREEMENT_SQUARES: &str = "perch_scorer_request_agreement_squares_total";
-/// The noise of the system itself: requests of a small sample whose missing response was requested twice and compared
-/// with itself. Label `side` names the response, `rule` or `model`. Counted like [`JUDGED_REQUESTS`].
+/// The candidate's own noise: requests of a small sample for which it was called twice, compared with itself. Label
+/// `side` is `candidate`. Counted as [`JUDGED_REQUESTS`] is.
 pub const NOISE_REQUESTS: &str = "perch_scorer_noise_requests_total";
-/// Sum over those requests of the fraction of items on which the two copies agree, 0 to 1 each.
+/// Sum over those requests of the share of items on which the candidate agrees with itself, 0 to 1 each.
 pub const NOISE_AGREEMENT: &str = "perch_scorer_noise_agreement_total";
 /// Sum over those requests of that fraction squared.
 pub const NOISE_AGREEMENT_SQUARES: &str = "perch_scorer_noise_agreement_squares_total";
-/// Store lookups that failed, timed out or were skipped while the store was down: label `user` is the caller, `live`,
-/// `observe`, `feedback` or `evidence`.
+
+/// Store lookups that failed, timed out or were short-circuited while the store was away: label `user` is the caller,
+/// `live`, `observe`, `feedback` or `evidence`.
 pub const STORE_FAILURES: &str = "perch_scorer_store_failures_total";
 /// Suggestion events that were not stored.
 pub const EVENTS_DROPPED: &str = "perch_scorer_events_dropped_total";
@@ -205,42 +207,34 @@ pub const SCORER: &[Series] = &[
     counter(TRAIN_RUNS, &["status"], "Trainings, by how they ended."),
     counter(PREDICTIONS, &["accepted"], "Feedback on the model's suggestions."),
     histogram(PREDICT_LATENCY, &[], "Time of one model call, in seconds."),
-    gauge(MODEL_AVAILABLE, &[], "1 while a model that passed its checks is served."),
-    gauge(MODEL_INFO, &["alias", "version"], "Always 1; its labels identify the loaded models."),
+    gauge(MODEL_AVAILABLE, &[], "1 while a model that passed its checks serves."),
+    gauge(MODEL_INFO, &["alias", "version"], "Always 1; its labels say which models are loaded."),
     gauge(MODEL_F1, &[], "Macro F1 of the serving model, from its manifest."),
     gauge(DRIFT, &["feature"], "Population stability index against the training distribution."),
-    gauge(STORE_WRITABLE, &[], "1 while the store accepts writes."),
-    counter(LIVE_ANSWERS, &["result"], "Live responses, by result."),
-    histogram(LIVE_LATENCY, &[], "Time of a live response in the scorer, in seconds."),
-    counter(SCORER_OBSERVATIONS, &["result"], "Received observations, by how they ended."),
+    gauge(STORE_WRITABLE, &[], "1 while the store takes writes."),
+    counter(LIVE_RESPONSES, &["result"], "Live responses, by result."),
+    histogram(LIVE_LATENCY, &[], "Time of a live request in the scorer, in seconds."),
+    counter(SCORER_OBSERVATIONS, &["result"], "Observations that arrived, by result."),
     gauge(QUEUE, &[], "Observations that wait for a thread."),
     gauge(QUEUE_LIMIT, &[], "Observations that may wait before more are shed."),
-    histogram(ANSWER_LATENCY, &["arm"], "Time of the client's response at the gateway, in seconds, by arm."),
-    histogram(
-        RESPONSE_LATENCY,
-        &["side"],
-        "Time of the baseline's and the candidate's response at the gateway, in seconds.",
-    ),
-    counter(JUDGED_REQUESTS, &[], "Compared requests with an item on which both responses have an opinion."),
-    counter(AGREEMENT, &[], "Sum over those requests of the fraction of their compared items that agree."),
-    counter(AGREEMENT_SQUARES, &[], "Sum over those requests of that fraction squared."),
-    counter(NOISE_REQUESTS, &["side"], "Requests whose missing response was requested twice and compared with itself."),
+    histogram(GATEWAY_LATENCY, &["arm"], "Time of a response at the gateway, in seconds, by the arm that was served."),
+    histogram(RESPONSE_LATENCY, &["side"], "Time of each arm's own response at the gateway, in seconds."),
+    counter(JUDGED_REQUESTS, &[], "Compared requests with at least one item on which both arms have an opinion."),
+    counter(AGREEMENT, &[], "Sum over the compared requests of the share of their items that agree."),
+    counter(AGREEMENT_SQUARES, &[], "Sum over the compared requests of that share squared."),
+    counter(NOISE_REQUESTS, &["side"], "Requests for which the candidate was called twice and compared with itself."),
     counter(
         NOISE_AGREEMENT,
         &["side"],
-        "Sum over those requests of the fraction of items on which the two copies agree.",
+        "Sum over these requests of the share of items on which the candidate agrees with itself.",
     ),
-    counter(NOISE_AGREEMENT_SQUARES, &["side"], "Sum over those requests of that fraction squared."),
+    counter(NOISE_AGREEMENT_SQUARES, &["side"], "Sum over these requests of that fraction squared."),
     counter(
         STORE_FAILURES,
         &["user"],
-        "Store lookups that failed, timed out or were skipped while the store was down, by caller.",
+        "Store lookups that failed, timed out or were short-circuited while the store was away, by caller.",
     ),
-    counter(
-        EVENTS_DROPPED,
-        &[],
-        "Suggestion events that were not stored, so that feedback on them counts for neither arm.",
-    ),
+    counter(EVENTS_DROPPED, &[], "Suggestion events that were not stored, so that feedback on them counts for no arm."),
     counter(MODEL_REFUSALS, &["reason"], "Models refused at load, by reason."),
 ];
 

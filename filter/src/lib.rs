@@ -12,6 +12,7 @@
 //! | [`metrics`] | every stat: its name in Envoy and its place among the counts (names: [`contract::series`]) | no |
 //! | [`pairs`] | header maps in the format of the proxy-wasm ABI (values are read in [`decision::heads`]) | no |
 //! | [`plugin`] | from callbacks to decisions to host calls, over the port [`plugin::host`] | the port |
+//! | [`log_line`] | lines for Envoy's log: event and fields | no |
 //! | `envoy` (wasm32 only) | the port over Envoy's host functions, and the module's exports | yes |
 //!
 //! A trap would give Envoy's 503 to the client, and to every other request in flight on the worker. So nothing here
@@ -23,6 +24,7 @@
 pub mod config;
 pub mod decision;
 pub mod decode;
+pub mod log_line;
 pub mod metrics;
 pub mod pairs;
 pub mod plugin;

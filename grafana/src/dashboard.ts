@@ -240,8 +240,8 @@ const canaryHealth = [
     unit: 's',
     min: 0,
     queries: [
-      { expr: quantile(0.5, 'perch_scorer_answer_latency_seconds', 'arm'), legend: '{{arm}} p50' },
-      { expr: quantile(0.99, 'perch_scorer_answer_latency_seconds', 'arm'), legend: '{{arm}} p99' },
+      { expr: quantile(0.5, 'perch_scorer_gateway_latency_seconds', 'arm'), legend: '{{arm}} p50' },
+      { expr: quantile(0.99, 'perch_scorer_gateway_latency_seconds', 'arm'), legend: '{{arm}} p99' },
     ],
   }),
   lines({
@@ -306,7 +306,7 @@ const scorer = [
     description: 'Answers a second for canary users, by result.',
     unit: 'reqps',
     min: 0,
-    queries: [{ expr: rate('perch_scorer_live_answers_total', 'result'), legend: '{{result}}' }],
+    queries: [{ expr: rate('perch_scorer_live_responses_total', 'result'), legend: '{{result}}' }],
   }),
   lines({
     title: 'Time in the scorer',

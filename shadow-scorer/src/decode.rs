@@ -1,7 +1,7 @@
-//! Bodies out of their content-encoding, with a bound on what comes out.
+//! Decompresses bodies, with a limit on the decompressed size.
 //!
-//! A few hundred bytes can unpack to gigabytes, so the bound is on the output and is kept while unpacking: nothing past
-//! it is ever held.
+//! A few hundred bytes can decompress to gigabytes, so the limit holds for the output and applies while decompressing:
+//! nothing beyond it is ever in memory.
 
 use std::borrow::Cow;
 
@@ -9,17 +9,17 @@ use async_compression::tokio::bufread::{BrotliDecoder, DeflateDecoder, GzipDecod
 use contract::frame::Encoding;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
-/// Why a body stays packed. [`DecodeFault::as_str`] is the label value.
+/// Why a body cannot be decompressed. [`DecodeFault::as_str`] is the label value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeFault {
-    /// It is not what its encoding says, or cut short.
+    /// It is not valid in its encoding, or truncated.
     #[error("the body is not valid in its content-encoding")]
     Corrupt,
-    /// It unpacks to more than the limit.
-    #[error("the body unpacks to more than {0} bytes")]
+    /// It decompresses to more than the limit.
+    #[error("the body decompresses to more than {0} bytes")]
     TooLarge(usize),
-    /// An encoding that is not known, or several.
-    #[error("the content-encoding is none of gzip, br, zstd, deflate, identity")]
+    /// The encoding is unknown, or there are several.
+    #[error("the content-encoding is not supported: use one of gzip, br, zstd, deflate, identity")]
     Unsupported,
 }
 
@@ -48,7 +48,7 @@ pub(crate) const fn name(encoding: Encoding) -> &'static str {
     }
 }
 
-/// `body` without its encoding, at most `limit` bytes. What has none is handed back as it is.
+/// Decompresses `body` to at most `limit` bytes. A body without encoding is returned as it is.
 ///
 /// # Errors
 /// See [`DecodeFault`].

@@ -1,4 +1,4 @@
-//! The program: flags in, exit code out.
+//! The program `shadow-scorer`: parses flags, runs the server, returns an exit code.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -10,20 +10,20 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::application::Application;
 use crate::http::{App, bind, serve};
-use crate::settings::{Raw, Settings, log_lines};
+use crate::settings::{Raw, Settings};
 
-/// How long threads may block at the end.
+/// How long blocked threads may delay the exit.
 const LAST_WAIT: Duration = Duration::from_secs(1);
 
 /// Runs the scorer for `application`, with the flags of the command line, until a signal ends it.
 pub fn run(application: Arc<dyn Application>) -> ExitCode {
     let raw = Raw::parse();
-    log_lines::start(raw.log);
+    raw.log.start();
     let settings = raw.check(|name| std::env::var(name).ok());
     match settings.map_err(anyhow::Error::new).and_then(|settings| serve_until_signal(settings, application)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            log::error!("{error:#}");
+            tracing::error!(error = format!("{error:#}"), "failed");
             ExitCode::FAILURE
         }
     }
@@ -35,34 +35,35 @@ fn serve_until_signal(settings: Settings, application: Arc<dyn Application>) -> 
         .thread_name("perch-live")
         .enable_all()
         .build()
-        .context("the system gives no threads: lower --live-threads")?;
+        .context("cannot start the threads of --live-threads: lower it")?;
     let done = runtime.block_on(async {
-        // The port first: of all that may be wrong it is the cheapest to find out.
+        // The port first: it is the cheapest to check.
         let listener = bind(settings.listen).await?;
         let app = App::start(settings, application).await?;
-        let mut term = signal(SignalKind::terminate()).context("SIGTERM cannot be waited for")?;
-        let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be waited for")?;
-        log::info!(
-            "listening on {}, role {:?}, store {}, model {}",
-            listener.local_addr().context("the listener has no address")?,
-            app.settings.role,
-            app.store.place(),
-            app.registry.champion().map_or_else(|| "none".to_owned(), |champion| champion.version().to_owned()),
+        let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
+        let mut term = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
+        let champion = app.registry.champion();
+        tracing::info!(
+            address = %listener.local_addr().context("cannot read the listener's address")?,
+            role = app.settings.role.as_str(),
+            store = %app.store.place(),
+            model = champion.as_ref().map_or("none", |champion| champion.version()),
+            "listening"
         );
         tokio::spawn(Arc::clone(&app).watch_registry());
-        tokio::spawn(Arc::clone(&app).keep_judging());
+        tokio::spawn(Arc::clone(&app).keep_evaluating_models());
         let stop = async move {
             tokio::select! {
-                _ = term.recv() => log::info!("SIGTERM"),
-                _ = interrupt.recv() => log::info!("SIGINT"),
+                _ = term.recv() => tracing::info!(signal = "SIGTERM", "stopping"),
+                _ = interrupt.recv() => tracing::info!(signal = "SIGINT", "stopping"),
             }
         };
         serve(listener, Arc::clone(&app), stop).await;
         app.finish().await;
-        log::info!("ended");
+        tracing::info!("stopped");
         Ok(())
     });
-    // Everything is stored by now. What still blocks a thread, such as a read from a file system that hangs, is left.
+    // Everything is stored by now. A thread that is still blocked, e.g. by a file system that hangs, is abandoned.
     runtime.shutdown_timeout(LAST_WAIT);
     done
 }

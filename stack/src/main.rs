@@ -19,6 +19,8 @@ use clap::{Parser, Subcommand};
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true)]
 struct Arguments {
+    #[command(flatten)]
+    log: logging::LogOptions,
     #[command(subcommand)]
     command: Command,
 }
@@ -43,17 +45,18 @@ enum Command {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    arguments.log.start();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("stack: no runtime: {error}");
+            tracing::error!(%error, "runtime_not_started");
             return ExitCode::FAILURE;
         }
     };
     match runtime.block_on(run(arguments.command)) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("stack: {error:#}");
+            tracing::error!(error = format!("{error:#}"), "failed");
             ExitCode::FAILURE
         }
     }

@@ -108,9 +108,9 @@ export class Scripted {
     ) as unknown as Counts;
     const judged = agree + differ;
     const answers = (arm: string, all: number) => [
-      sample('perch_scorer_answer_latency_seconds_bucket', { arm, le: '0.25' }, Math.round(all * 0.998)),
-      sample('perch_scorer_answer_latency_seconds_bucket', { arm, le: '+Inf' }, all),
-      sample('perch_scorer_answer_latency_seconds_count', { arm }, all),
+      sample('perch_scorer_gateway_latency_seconds_bucket', { arm, le: '0.25' }, Math.round(all * 0.998)),
+      sample('perch_scorer_gateway_latency_seconds_bucket', { arm, le: '+Inf' }, all),
+      sample('perch_scorer_gateway_latency_seconds_count', { arm }, all),
     ];
     return [
       sample('lm_suggest_compare_total', { agree: 'True' }, agree),

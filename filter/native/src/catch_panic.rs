@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use filter::log_line::log_line;
 use filter::plugin::host::Level;
 
 use crate::envoy;
@@ -18,7 +19,7 @@ pub(crate) fn catch_panic<T>(shared: Option<&Shared>, hook: impl FnOnce() -> T) 
         .inspect_err(|panic| {
             let text = panic.downcast_ref::<&str>().copied();
             let why = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-            envoy::log(Level::Error, &format!("perch: the filter failed: {}", why.unwrap_or("no reason given")));
+            envoy::log(Level::Error, &log_line("filter_panicked", &[("error", &why.unwrap_or("no reason given"))]));
             if let Some(shared) = shared {
                 shared.count_failure();
             }

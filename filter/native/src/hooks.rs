@@ -7,6 +7,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use filter::log_line::log_line;
 use filter::plugin::host::Level;
 
 use crate::abi::{self, Address, Bytes, Header};
@@ -41,10 +42,8 @@ pub(crate) extern "C" fn envoy_dynamic_module_on_http_filter_config_new(
         // ends it by the hook that follows.
         unsafe { MainThread::new(config, document.read()) }
             .inspect_err(|error| {
-                log(
-                    Level::Error,
-                    &format!("perch: the configuration is refused, every client is given the baseline: {error}"),
-                );
+                let effect = "every client is given the baseline";
+                log(Level::Error, &log_line("config_refused", &[("error", error), ("effect", &effect)]));
             })
             .ok()
     })

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::sync::{Arc, Mutex, Weak};
 
+use filter::log_line::log_line;
 use filter::decision::shares::Shares;
 use filter::pairs;
 use filter::plugin::host::{Call, CallResponse, Level};
@@ -227,15 +228,16 @@ impl MainThread {
         self.renew_copies();
         let warned = std::mem::replace(&mut locked(&self.question).warned, !understood);
         if !understood && !warned {
-            let cluster = &self.shared.config.scorer.admin_cluster;
-            log(
-                Level::Warn,
-                &format!(
-                    "perch: a share of Envoy's runtime is absent, or not a whole number of percents, and Envoy's admin \
-                     interface, the cluster {cluster:?}, does not tell which: until it does, every client is given the \
-                     baseline. Set it, or name the cluster in scorer.admin_cluster"
-                ),
+            let line = log_line(
+                "shares_unreadable",
+                &[
+                    ("cluster", &self.shared.config.scorer.admin_cluster),
+                    ("error", &"a share is absent or not a whole percentage, and GET /runtime does not tell it"),
+                    ("effect", &"every client is given the baseline until it does"),
+                    ("fix", &"set the share, or name the cluster of Envoy's admin interface in scorer.admin_cluster"),
+                ],
             );
+            log(Level::Warn, &line);
         }
     }
 

@@ -7,6 +7,7 @@
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
+use filter::log_line::log_line;
 use filter::plugin::filter::Filter;
 use filter::plugin::host::{Body, Level};
 use filter::plugin::replacement::Flow;
@@ -234,7 +235,7 @@ pub(crate) fn conclude_others(worker: &Worker, filter: &mut Filter, host: &Worke
 fn new_filter(worker: &Worker) -> Option<Filter> {
     let mut filter = Filter::new(&WorkerHost::on_worker(worker), worker.shared.config.clone())
         .inspect_err(|refused| {
-            log(Level::Error, &format!("perch: Envoy defines no counters (status {})", refused.0));
+            log(Level::Error, &log_line("counters_refused", &[("status", &refused.0)]));
         })
         .ok()?;
     worker.shared.known_shares().copy_to(&mut filter);

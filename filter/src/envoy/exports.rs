@@ -14,6 +14,7 @@ use std::cell::{Cell, RefCell};
 use crate::envoy::abi::{Envoy, Response};
 use crate::plugin::host::{Level, Log, Messages};
 use crate::plugin::replacement::Flow;
+use crate::log_line::log_line;
 use crate::plugin::worker::Worker;
 
 /// Streams that may end within one host call without an allocation; in all known cases it is one.
@@ -83,7 +84,7 @@ extern "C" fn proxy_abi_version_0_2_1() {}
 extern "C" fn _initialize() {
     // A panic ends in a trap, which Envoy logs without a word of why.
     std::panic::set_hook(Box::new(|panic| {
-        Envoy::new().log(Level::Error, &format!("perch: the filter failed: {panic}"))
+        Envoy::new().log(Level::Error, &log_line("filter_panicked", &[("error", &panic)]))
     }));
 }
 

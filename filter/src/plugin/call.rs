@@ -10,6 +10,7 @@ use super::stream::{CanaryStream, LiveCall, Stream};
 use crate::decision::canary::CanaryOutcome;
 use crate::decision::candidate;
 use crate::decision::heads::ResponseHead;
+use crate::log_line::log_line;
 use crate::metrics::Stat;
 use crate::pairs;
 
@@ -39,9 +40,13 @@ impl Filter {
     fn not_sent(&self, host: &impl Log, refused: Refused) -> FallbackReason {
         const BAD_ARGUMENT: u32 = 2;
         if refused.0 == BAD_ARGUMENT {
-            let cluster = &self.config.scorer.live_cluster;
-            let line = format!(
-                "perch: Envoy has no cluster {cluster:?} (scorer.live_cluster): canary users are given the baseline"
+            let line = log_line(
+                "live_cluster_missing",
+                &[
+                    ("cluster", &self.config.scorer.live_cluster),
+                    ("effect", &"canary users are given the baseline"),
+                    ("fix", &"define the cluster in Envoy, or name another in scorer.live_cluster"),
+                ],
             );
             host.log(Level::Error, &line);
         } else if self.reached && !self.calls.is_empty() {

@@ -8,6 +8,7 @@ use crate::decision::heads::ResponseHead;
 use crate::decision::observation::{Bounds, Buffer};
 use crate::decision::shares::{ShareCopy, Shares};
 use crate::decision::uploads::Uploads;
+use crate::log_line::log_line;
 use crate::metrics::Stat;
 use crate::pairs::{self, Pairs};
 use crate::plugin::counters::Counters;
@@ -255,15 +256,16 @@ impl Filter {
     #[cold]
     fn warn_of_shares(&mut self, host: &impl Log) {
         if !std::mem::replace(&mut self.warned, true) {
-            let cluster = &self.config.scorer.admin_cluster;
-            host.log(
-                Level::Warn,
-                &format!(
-                    "perch: the shares cannot be read: Envoy's admin interface, the cluster {cluster:?}, does not answer \
-                     GET /runtime with its listing; until it does, every client is given the baseline. Name the cluster \
-                     in scorer.admin_cluster"
-                ),
+            let line = log_line(
+                "shares_unreadable",
+                &[
+                    ("cluster", &self.config.scorer.admin_cluster),
+                    ("error", &"the cluster does not respond to GET /runtime with a listing"),
+                    ("effect", &"every client is given the baseline until it does"),
+                    ("fix", &"name the cluster of Envoy's admin interface in scorer.admin_cluster"),
+                ],
             );
+            host.log(Level::Warn, &line);
         }
     }
 }

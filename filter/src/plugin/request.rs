@@ -4,6 +4,7 @@
 use contract::bucket::Bucket;
 use contract::headers;
 use contract::names::{Arm, Cohort, IdentitySource, PassedThrough};
+use contract::trace::{MAX_TRACESTATE_BYTES, TRACEPARENT, TRACESTATE, TraceId};
 
 use super::filter::Filter;
 use super::host::{Body, Map, Messages, StreamHost};
@@ -20,10 +21,27 @@ use crate::metrics::Stat;
 use crate::pairs::{self, Pairs};
 use contract::frame::Encoding;
 
-/// Request headers that the scorer gets besides the bucket: what it needs to read the body, and what ties logs and
-/// traces together. Cookies and credentials stay behind.
-const PASSED_ON: [&[u8]; 6] =
-    [b"content-type", b"content-encoding", b"accept", b"traceparent", b"tracestate", b"x-request-id"];
+/// Request headers that the scorer gets besides the bucket and the trace context: what it needs to read the body, and
+/// what ties logs together. Cookies and credentials stay behind.
+const PASSED_ON: [&[u8]; 4] = [b"content-type", b"content-encoding", b"accept", b"x-request-id"];
+
+/// The headers of the trace context, where it is well formed: one `traceparent` that names a trace, and with it
+/// `tracestate` up to [`MAX_TRACESTATE_BYTES`].
+fn trace_context(request: Pairs<'_>) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let values = move |name: &'static str| {
+        request.iter().filter(move |(other, _)| *other == name.as_bytes()).map(|(_, value)| value)
+    };
+    let mut parents = values(TRACEPARENT);
+    let is_known = match (parents.next(), parents.next()) {
+        (Some(value), None) => TraceId::from_traceparent(value).is_some(),
+        _ => false,
+    };
+    let state_fits = is_known && values(TRACESTATE).map(<[u8]>::len).sum::<usize>() <= MAX_TRACESTATE_BYTES;
+    let is_passed_on = move |name: &[u8]| {
+        (is_known && name == TRACEPARENT.as_bytes()) || (state_fits && name == TRACESTATE.as_bytes())
+    };
+    request.iter().filter(move |(name, _)| is_passed_on(name))
+}
 
 /// What a request's headers say.
 struct RequestFacts {
@@ -67,13 +85,14 @@ impl RequestFacts {
         };
         let may_be_asked = user.is_some_and(|(_, _, arm)| arm == Arm::Candidate) || (body.is_some() && shares.any());
         let call_headers = if may_be_asked {
-            let mut passed: Vec<(&[u8], &[u8])> = Vec::with_capacity(3 + PASSED_ON.len());
+            let mut passed: Vec<(&[u8], &[u8])> = Vec::with_capacity(3 + PASSED_ON.len() + 2);
             passed.extend([
                 (b":method".as_slice(), head.method),
                 (b":path", head.path),
                 (b":authority", config.scorer.authority.as_bytes()),
             ]);
             passed.extend(request.iter().filter(|(name, _)| PASSED_ON.contains(name)));
+            passed.extend(trace_context(request));
             pairs::write(&mut spare, &passed);
             Some(std::mem::take(&mut spare))
         } else {

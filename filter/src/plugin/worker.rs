@@ -18,6 +18,7 @@ pub trait Configuration {
     /// Where there is none.
     fn configuration(&self, length: usize, out: &mut Vec<u8>) -> Result<(), Refused>;
 }
+use crate::log_line::log_line;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -52,14 +53,14 @@ impl Worker {
     ) -> bool {
         let mut json = Vec::new();
         if length > 0 && host.configuration(length, &mut json).is_err() {
-            host.log(Level::Error, "perch: the filter's configuration cannot be read from Envoy");
+            host.log(Level::Error, &log_line("config_unreadable", &[]));
             return false;
         }
         let config = match Config::parse(&json, Module::Wasm) {
             Ok(config) => config,
             Err(error) => {
-                let line = format!("perch: the configuration is refused, every client is given the baseline: {error}");
-                host.log(Level::Error, &line);
+                let effect = "every client is given the baseline";
+                host.log(Level::Error, &log_line("config_refused", &[("error", &error), ("effect", &effect)]));
                 return false;
             }
         };
@@ -71,7 +72,7 @@ impl Worker {
                 true
             }
             Err(refused) => {
-                host.log(Level::Error, &format!("perch: Envoy defines no counters (status {})", refused.0));
+                host.log(Level::Error, &log_line("counters_refused", &[("status", &refused.0)]));
                 false
             }
         }

@@ -65,12 +65,41 @@ fn a_baseline_user_is_observed_and_told_so() {
     gateway.assert_accounts();
 }
 
+const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+#[test]
+fn the_scorer_is_given_the_trace_context_where_it_is_well_formed_and_short() {
+    const LONGEST: usize = contract::trace::MAX_TRACESTATE_BYTES;
+    let longest = "a".repeat(LONGEST - 4);
+    let too_long = "a".repeat(LONGEST - 3);
+    let parent = ("traceparent", TRACE);
+    let (state, rest) = (("tracestate", longest.as_str()), ("tracestate", "b=20"));
+    for (sent, passed_on) in [
+        (vec![parent], vec![parent]),
+        (vec![parent, state, rest], vec![parent, state, rest]),
+        (vec![parent, ("tracestate", &too_long), rest], vec![parent]),
+        (vec![state], vec![]),
+        (vec![("traceparent", "not-a-trace"), rest], vec![]),
+        (vec![("traceparent", &TRACE.to_uppercase()), rest], vec![]),
+        (vec![parent, parent, rest], vec![]),
+    ] {
+        let mut gateway = Gateway::start("{}", 100);
+        let request = sent.iter().fold(Request::of("u1", BODY), |request, (name, value)| request.and(name, value));
+        gateway.send(&request);
+        let call = gateway.calls_to(LIVE_CLUSTER).remove(0);
+        let trace = |(name, _): &&(String, String)| name.starts_with("trace");
+        let got: Vec<(&str, &str)> =
+            call.headers.iter().filter(trace).map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!(got, passed_on, "{sent:?}");
+    }
+}
+
 #[test]
 fn a_canary_user_is_given_the_candidates_body_in_the_applications_response() {
     for late in [false, true] {
         let mut gateway = Gateway::start("{}", 100);
         let request =
-            Request::of("u1", BODY).with("cookie", "secret").with("authorization", "s").with("traceparent", "t");
+            Request::of("u1", BODY).with("cookie", "secret").with("authorization", "s").with("traceparent", TRACE);
         let request = gateway.send(&request);
         assert_eq!(gateway.passed(request), BODY, "the request passes on at once");
         let call = gateway.calls().remove(0);
@@ -81,7 +110,7 @@ fn a_canary_user_is_given_the_candidates_body_in_the_applications_response() {
         let header = |name: &str| call.headers.iter().find(|(found, _)| found == name).map(|(_, value)| value.clone());
         assert_eq!(["cookie", "authorization", "x-user-id"].map(header), [None, None, None]);
         assert_eq!(header("x-perch-bucket").map(|bucket| bucket.len()), Some(16));
-        assert_eq!(header("traceparent").as_deref(), Some("t"));
+        assert_eq!(header("traceparent").as_deref(), Some(TRACE));
         if !late {
             gateway.reply(call.token, &good());
         }

@@ -86,6 +86,12 @@ impl Request {
         self
     }
 
+    /// With a further header, beside others of that name.
+    pub(crate) fn and(mut self, name: &str, value: &str) -> Self {
+        self.headers.add(name.as_bytes(), value.as_bytes());
+        self
+    }
+
     /// Without one.
     pub(crate) fn without(mut self, name: &str) -> Self {
         self.headers.remove(name);

@@ -11,8 +11,8 @@ use guard::plan::Plan;
 use guard_runtime::shell::{Report, Shell, ShellError};
 use guard_runtime::sink;
 use guard_runtime::source::system::{Addresses, System};
-use guard_runtime::{clock, lease};
-use serde_json::json;
+use guard_runtime::{lease};
+use logging::LogOptions;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -22,6 +22,8 @@ use super::operator::{Folder, Layers};
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct Options {
+    #[command(flatten)]
+    log: LogOptions,
     #[command(flatten)]
     gateways: Gateways,
     #[command(flatten)]
@@ -57,8 +59,8 @@ pub(crate) struct Options {
 
 const AFTER_HELP: &str = "\
 The guard changes no share before `perch ramp start`. Several guards may share one folder: one leads, and another takes
-over when it is gone. Each evaluation that differs from the one before is logged as a line of JSON on standard output.
-SIGTERM and SIGINT shut it down.
+over when it is gone. Each evaluation that differs from the one before is logged on standard error. SIGTERM and SIGINT
+shut it down.
 
 Examples:
   perch guard --prometheus http://127.0.0.1:9090
@@ -71,6 +73,7 @@ Exit codes:
   2  wrong usage";
 
 pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
+    options.log.start();
     let gateways = options.gateways.urls()?;
     let scorers = if options.scorers.is_empty() { vec![local(Part::Scorer)?] } else { options.scorers.clone() };
     let folder = options.folder.required()?;
@@ -136,22 +139,32 @@ fn ended() -> anyhow::Result<impl Future<Output = ()>> {
 
 /// Logs an evaluation that differs from the last one.
 fn log(evaluation: Result<&Report, &ShellError>, last: &mut Option<Report>) {
-    let line = match evaluation {
+    match evaluation {
         Ok(report) => {
             let new = last.as_ref().is_none_or(|before| report.differs_from(before));
             *last = Some(report.clone());
-            if !new {
-                return;
+            if new {
+                log_evaluation(report);
             }
-            json!({"level": "info", "message": report.line(), "evaluation": report})
         }
-        Err(error) => {
-            let message = format!("no share was set: {}", in_words(error));
-            json!({"level": "error", "at_ms": clock::now_ms(), "message": message})
-        }
-    };
-    // The guard runs on when the reader of its log is gone.
-    let _ = std::io::Write::write_fmt(&mut std::io::stdout(), format_args!("{line}\n"));
+        Err(error) => tracing::error!(error = in_words(error), effect = "no share was set", "evaluation_failed"),
+    }
+}
+
+fn log_evaluation(report: &Report) {
+    for trouble in &report.troubles {
+        tracing::warn!(error = trouble, "evaluation_incomplete");
+    }
+    match &report.decision {
+        Some(decision) => tracing::info!(
+            action = decision.action.as_str(),
+            set_share = decision.set_share.as_ref().map(tracing::field::display),
+            carried_out = report.carried_out,
+            reasons = decision.reasons.join("; "),
+            "evaluated"
+        ),
+        None => tracing::info!(leader = report.leader.as_deref().unwrap_or("another guard"), "standing_by"),
+    }
 }
 
 /// Warns if other machines can mount the folder and do not see this one's locks.
@@ -161,13 +174,13 @@ fn warn_of_locks(folder: &Path) {
     if !lease::locks_on_one_machine_only(&folder, &mounts) {
         return;
     }
-    let message = format!(
-        "{} is on NFS with local locks: a guard or an operator on another machine could write the audit log at the \
-         same time. Mount it without nolock and local_lock, or run all of them on this machine",
-        folder.display()
+    tracing::warn!(
+        folder = %folder.display(),
+        error = "the folder is on NFS, mounted with locks that other machines do not see",
+        effect = "a guard or an operator on another machine could write the audit log at the same time",
+        fix = "mount it without nolock and local_lock, or run everything on this machine",
+        "folder_locks_are_local"
     );
-    let line = json!({"level": "warn", "at_ms": clock::now_ms(), "message": message});
-    let _ = std::io::Write::write_fmt(&mut std::io::stdout(), format_args!("{line}\n"));
 }
 
 fn name() -> String {

@@ -133,7 +133,7 @@ fn an_unreachable_scorer_is_named_with_the_fix() {
     let ran = perch(&["analyse", "--scorer", &stranger.url]);
     assert!(ran.code == 1 && ran.err.contains("is not a Perch scorer"), "{ran:?}");
 
-    let old = Server::start(|_| of_scorer(404, &serde_json::json!({"error": "there is nothing at this path"})));
+    let old = Server::start(|_| of_scorer(404, &serde_json::json!({"error": "nothing is served at this path"})));
     let ran = perch(&["analyse", "--scorer", &old.url]);
     assert!(ran.code == 1 && ran.err.contains("the same release"), "{ran:?}");
 

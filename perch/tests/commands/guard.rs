@@ -50,17 +50,19 @@ impl Running {
             "1",
             "--name",
             "g1",
+            "--log-format",
+            "json",
         ]);
-        Self(command.stdout(Stdio::piped()).spawn().unwrap())
+        Self(command.stderr(Stdio::piped()).spawn().unwrap())
     }
 
-    /// SIGTERM; its exit code and what it printed.
+    /// SIGTERM; its exit code and what it logged.
     fn end(mut self) -> (i32, String) {
         let pid = self.0.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
         let code = self.0.wait().unwrap().code().unwrap();
         let mut text = String::new();
-        std::io::Read::read_to_string(&mut self.0.stdout.take().unwrap(), &mut text).unwrap();
+        std::io::Read::read_to_string(&mut self.0.stderr.take().unwrap(), &mut text).unwrap();
         (code, text)
     }
 }
@@ -143,7 +145,10 @@ fn the_guard_accepts_and_rejects_orders_and_ends_on_a_signal() {
     let (code, log) = guard.end();
     assert_eq!(code, 0, "{log}");
     let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert!(lines.iter().any(|line| line["message"].as_str().unwrap().contains("paused")), "{log}");
+    assert!(
+        lines.iter().any(|line| line["event"] == "evaluated" && line["reasons"].as_str().unwrap().contains("paused")),
+        "{log}"
+    );
     let silent = order(&["resume", "--wait", "1"]);
     assert!(silent.code == 1 && silent.err.contains("no guard took the order"), "{silent:?}");
 }

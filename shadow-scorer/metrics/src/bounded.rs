@@ -1,14 +1,14 @@
-//! Label values that come from bodies, kept to a bounded set.
+//! Limits label values that come from bodies to a bounded set.
 //!
-//! The rules are the user's application: what it calls a label is its own affair, and a bug in it must not become a
-//! million time series. The first [`Labels::LIMIT`] distinct labels keep their names, later ones are `other`.
+//! The baseline is the user's application: a bug in its labels must not become a million time series. The first
+//! [`Labels::LIMIT`] distinct labels keep their names, later ones are `other`.
 
 use std::collections::HashSet;
 use std::sync::{PoisonError, RwLock};
 
 use contract::names::OTHER_LABEL;
 
-/// A label longer than this, in bytes, is `other` at once.
+/// A label with more bytes is always `other`.
 const LONGEST: usize = 64;
 
 /// The set of labels that keep their names.
@@ -21,7 +21,7 @@ impl Labels {
     /// How many distinct labels keep their names.
     pub const LIMIT: usize = 64;
 
-    /// `label` itself while there is room, else `other`.
+    /// Returns `label` itself while there is room for it, else `other`.
     pub fn of<'a>(&self, label: &'a str) -> &'a str {
         if label.len() > LONGEST {
             return OTHER_LABEL;

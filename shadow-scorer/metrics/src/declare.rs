@@ -1,4 +1,4 @@
-//! From a name and a help text to a registered metric. Series that others rely on take both from [`contract::series`].
+//! Declares and registers metrics. Series that other programs read take name and help from [`contract::series`].
 
 use std::cell::RefCell;
 
@@ -25,7 +25,7 @@ pub struct Declared {
 /// Makes a metric and registers it in one step.
 pub(crate) struct Declare {
     pub(crate) registry: Registry,
-    /// A registry tells only of what has a value; this is all of it.
+    /// All metrics, whereas a registry only knows those with a value.
     pub(crate) declared: RefCell<Vec<Declared>>,
 }
 
@@ -72,7 +72,7 @@ impl Declare {
         self.counter(series.name, series.help)
     }
 
-    /// A counter of what is no whole number.
+    /// A counter of fractional values.
     pub(crate) fn sum_of(&self, name: &str) -> prometheus::Result<Counter> {
         let series = shared(name)?;
         self.add(Counter::new(series.name, series.help)?)
@@ -88,7 +88,7 @@ impl Declare {
         self.gauge(series.name, series.help)
     }
 
-    /// With no labels it is a gauge that can be absent.
+    /// Without labels it is a gauge that can be absent.
     pub(crate) fn gauges_of(&self, name: &str) -> prometheus::Result<GaugeVec> {
         let series = shared(name)?;
         self.add(GaugeVec::new(Opts::new(series.name, series.help), series.labels)?)

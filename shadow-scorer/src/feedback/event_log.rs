@@ -1,10 +1,9 @@
-//! Suggestion events on their way to the store.
+//! Writes suggestion events to the store.
 //!
-//! An answer never waits for the store: events go into a bounded queue, and one task writes what has gathered in one
-//! statement. Until then feedback finds them among the store's pending events. A full queue drops the event and counts it;
-//! feedback on a dropped event waits in vain. A statement that the store does not take is tried again some times, since
-//! events that are there already are left as they are; one of whose rows the database refuses is split until that row
-//! alone is dropped.
+//! A response never waits for the store: events go into a bounded queue, and one task writes the queued ones in one
+//! statement. Until then feedback finds them among the store's pending events. If the queue is full the event is
+//! dropped and counted; feedback on it expires. A failed statement is retried a few times, since existing events are
+//! left unchanged; if the database refuses a row, the statement is split until only that row is dropped.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -16,22 +15,22 @@ use tokio::task::JoinHandle;
 
 use crate::store::{PendingEvents, Store, StoreError, SuggestionEvent, without_nul};
 
-/// Events waiting at most.
+/// Most events in the queue.
 const QUEUE: usize = 20_000;
-/// Events written in one statement at most.
+/// Most events in one statement.
 const BATCH: usize = 500;
-/// How long a statement that is not full waits for more: a transaction costs much more than a row in it.
+/// Time that a statement waits for more events: a transaction costs much more than a row in it.
 const GATHER: Duration = Duration::from_millis(20);
-/// Tries of a statement that the store does not take, and the pause between two.
+/// Attempts at a statement that fails, and the pause between two.
 const TRIES: u32 = 3;
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
-/// Longest event id, in bytes: a longer one has no place in an index, and no feedback names it.
+/// Longest event id, in bytes: a longer one cannot be indexed, and feedback with it is refused.
 const LONGEST_ID: usize = 200;
-/// How often old events are looked for, and the pause between two statements that forget some.
+/// Interval at which old events are deleted, and the pause between two such statements.
 const FORGET_EVERY: Duration = Duration::from_secs(600);
 const FORGET_PAUSE: Duration = Duration::from_millis(200);
 
-/// Takes events; clones share the queue.
+/// The queue of events; clones share it.
 #[derive(Debug, Clone)]
 pub struct EventLog {
     queue: Sender<Arc<SuggestionEvent>>,
@@ -39,24 +38,24 @@ pub struct EventLog {
     dropped: Arc<AtomicU64>,
 }
 
-/// The writing task.
+/// The task that writes events.
 #[derive(Debug)]
-pub struct Writing {
+pub struct EventWriter {
     task: JoinHandle<()>,
 }
 
 impl EventLog {
-    /// Starts the writing task.
+    /// Starts the task that writes events.
     #[must_use]
-    pub fn start(store: Store) -> (Self, Writing) {
+    pub fn start(store: Store) -> (Self, EventWriter) {
         let (queue, events) = mpsc::channel(QUEUE);
         let dropped = Arc::new(AtomicU64::new(0));
         let pending = store.pending_events().clone();
         let task = tokio::spawn(write(store, events, Arc::clone(&dropped)));
-        (Self { queue, pending, dropped }, Writing { task })
+        (Self { queue, pending, dropped }, EventWriter { task })
     }
 
-    /// Hands an event over; never waits.
+    /// Queues an event without waiting; drops it if the queue is full.
     pub fn offer(&self, mut event: SuggestionEvent) {
         let place = self.queue.try_reserve().ok();
         let Some(place) = place.filter(|_| event.event_id.len() <= LONGEST_ID && !event.event_id.contains('\0')) else {
@@ -73,18 +72,18 @@ impl EventLog {
         place.send(event);
     }
 
-    /// Events that were not stored since the start: queue full, or refused by the store.
+    /// Events that were dropped since the start: the queue was full, or the store refused them.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
 }
 
-impl Writing {
-    /// Waits until everything that was offered is written. Every [`EventLog`] must be gone by then.
+impl EventWriter {
+    /// Waits until all queued events are written. Every [`EventLog`] must be dropped before.
     pub async fn finish(self) {
         if let Err(error) = self.task.await {
-            log::error!("the task that stores suggestion events ended badly: {error}");
+            tracing::error!(%error, "event_writer_panicked");
         }
     }
 }
@@ -105,12 +104,12 @@ async fn write(store: Store, mut events: Receiver<Arc<SuggestionEvent>>, dropped
         let now_failing = lost.is_some();
         if let Some((events, error)) = lost {
             dropped.fetch_add(events, Ordering::Relaxed);
-            // Once a trouble, not once a batch.
+            // Once per outage, not once per batch.
             if !failing {
-                log::warn!("suggestion events are lost until this is fixed: {error}");
+                tracing::warn!(%error, "events_dropped");
             }
         } else if failing {
-            log::info!("suggestion events are stored again");
+            tracing::info!("events_stored_again");
         }
         failing = now_failing;
         store.pending_events().remove(&batch);
@@ -118,7 +117,7 @@ async fn write(store: Store, mut events: Receiver<Arc<SuggestionEvent>>, dropped
     }
 }
 
-/// Stores a batch; how many events are lost, and why, if some are.
+/// Stores a batch; returns how many events were lost, and why, if any were.
 async fn store_batch(store: &Store, batch: &[Arc<SuggestionEvent>]) -> Option<(u64, StoreError)> {
     let mut lost: Option<(u64, StoreError)> = None;
     let mut parts = vec![batch];
@@ -148,7 +147,7 @@ async fn try_to_store(store: &Store, events: &[Arc<SuggestionEvent>]) -> Result<
     }
 }
 
-/// Forgets events older than `keep`, again and again.
+/// Deletes events older than `keep` at regular intervals.
 pub async fn forget_old(store: Store, keep: Duration) {
     let mut ticks = tokio::time::interval(FORGET_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -161,7 +160,7 @@ pub async fn forget_old(store: Store, keep: Duration) {
                 Ok(0) => break,
                 Ok(_) => tokio::time::sleep(FORGET_PAUSE).await,
                 Err(error) => {
-                    log::warn!("old suggestion events are not forgotten, another try follows: {error}");
+                    tracing::warn!(%error, retry_s = FORGET_EVERY.as_secs(), "old_events_not_deleted");
                     break;
                 }
             }

@@ -1,4 +1,4 @@
-//! Macro F1 of predictions against what users said.
+//! Macro F1 of predictions against the labels of feedback.
 
 use std::collections::BTreeMap;
 
@@ -10,37 +10,37 @@ pub struct F1 {
     /// Mean of the labels' F1, 0.0..=1.0.
     #[serde(rename = "f1_macro")]
     pub macro_average: f64,
-    /// Transactions judged.
+    /// Transactions evaluated.
     pub rows: u64,
 }
 
 #[derive(Default)]
 struct Counts {
-    right: u64,
+    correct: u64,
     true_rows: u64,
-    said_rows: u64,
+    predicted_rows: u64,
 }
 
 impl F1 {
-    /// Judges pairs of (truth, said); saying nothing is never right. `None` of no pairs.
+    /// Evaluates pairs of (truth, prediction); no prediction is never correct. `None` without pairs.
     pub fn of<'a>(pairs: impl IntoIterator<Item = (&'a str, Option<&'a str>)>) -> Option<Self> {
         let mut counts: BTreeMap<&str, Counts> = BTreeMap::new();
         let mut rows = 0;
-        for (truth, said) in pairs {
+        for (truth, predicted) in pairs {
             rows += 1;
             counts.entry(truth).or_default().true_rows += 1;
-            if let Some(said) = said {
-                let of = counts.entry(said).or_default();
-                of.said_rows += 1;
-                of.right += u64::from(said == truth);
+            if let Some(predicted) = predicted {
+                let of = counts.entry(predicted).or_default();
+                of.predicted_rows += 1;
+                of.correct += u64::from(predicted == truth);
             }
         }
-        // F1 = 2·right / (true + said); labels that users never gave do not count.
+        // F1 = 2·correct / (true + predicted); labels that users never gave do not count.
         #[allow(clippy::cast_precision_loss)] // at most some thousands
         let f1s: Vec<f64> = counts
             .values()
             .filter(|of| of.true_rows > 0)
-            .map(|of| 2.0 * of.right as f64 / (of.true_rows + of.said_rows) as f64)
+            .map(|of| 2.0 * of.correct as f64 / (of.true_rows + of.predicted_rows) as f64)
             .collect();
         #[allow(clippy::cast_precision_loss)]
         (rows > 0).then(|| Self { macro_average: f1s.iter().sum::<f64>() / f1s.len() as f64, rows })
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_only_said_is_no_label() {
+    fn a_label_that_is_only_predicted_does_not_count() {
         assert_eq!(F1::of([("a", Some("a")), ("a", Some("z"))]).unwrap().macro_average, 2.0 * 1.0 / 3.0);
     }
 }

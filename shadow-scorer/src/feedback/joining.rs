@@ -1,61 +1,62 @@
-//! What becomes of feedback after it was taken: joined to its event once that is stored, forgotten when it is old.
+//! Joins waiting feedback to its event once that is stored, and deletes old feedback.
 
 use std::time::Duration;
 
-use super::record::{FeedbackError, MOST_WAITING, Outcome, Said, join};
+use super::record::{FeedbackError, Given, MOST_WAITING, Outcome, join};
 use super::{Action, FeedbackRequest};
 use crate::store::{Store, StoreError, WaitingFeedback};
 
-/// How often waiting feedback is looked at: the store writes events some tens of milliseconds after they are known.
-const EVERY: Duration = Duration::from_millis(500);
-/// Looks after which old feedback is forgotten: ten minutes.
-const FORGET_AFTER: u32 = 1_200;
-const FORGET_PAUSE: Duration = Duration::from_millis(200);
-/// Feedback joined in one look.
+/// Interval at which waiting feedback is joined: events are stored some tens of milliseconds after they are known.
+const INTERVAL: Duration = Duration::from_millis(500);
+/// Old feedback is deleted after this number of rounds: ten minutes.
+const DELETE_EVERY: u32 = 1_200;
+const DELETE_PAUSE: Duration = Duration::from_millis(200);
+/// Most feedback joined in one round.
 const MOST_JOINED: u32 = 500;
-/// Seconds for which feedback waits: an event that is not stored by then was dropped, or never was.
-const PATIENCE: i64 = 600;
-/// The same while more than half of the room is taken, so that made-up ids do not keep it.
-const IMPATIENCE: i64 = 5;
+/// Seconds for which feedback waits: an event that is not stored by then was dropped, or never existed.
+const LONGEST_WAIT: i64 = 600;
+/// The same while more than half of the limit is used, so that invented ids do not block others.
+const LONGEST_WAIT_WHEN_CROWDED: i64 = 5;
 
-/// What ended the waiting of one answer.
+/// How the waiting of feedback ended.
 #[derive(Debug)]
 pub enum Ended {
-    /// It was joined.
+    /// It was joined to its event.
     Joined(Action, Outcome),
-    /// It does not fit its event, or is more than a person says.
+    /// It does not fit its event, or exceeds a limit per user.
     Refused,
-    /// Its event was not stored in time; how many.
+    /// The events of so much feedback were not stored in time.
     Expired(u64),
 }
 
-/// Joins what can be joined and forgets what waited too long at `now` (seconds since 1970); `ended` gets each outcome.
+/// Joins feedback whose event is stored, and deletes feedback that waited too long at `now` (seconds since 1970);
+/// `ended` is called with each outcome.
 ///
 /// # Errors
-/// When the store cannot be asked; the rest waits for the next time.
+/// If the store fails; the remaining feedback waits for the next round.
 pub async fn join_waiting(store: &Store, now: i64, mut ended: impl FnMut(Ended)) -> Result<(), StoreError> {
     for waiting in store.joinable(MOST_JOINED).await? {
         let Some(event) = store.event(&waiting.event_id).await? else { continue };
         let request = request(&waiting);
-        match join(store, &request, &event, Said::Before(waiting.received_at)).await {
+        match join(store, &request, &event, Given::Earlier(waiting.received_at)).await {
             Ok(outcome) => ended(Ended::Joined(request.action, outcome)),
             Err(FeedbackError::Store(error)) => return Err(error),
             Err(refused) => {
-                log::debug!("feedback that waited for its event is not taken: {refused}");
+                tracing::debug!(error = %refused, "waiting_feedback_refused");
                 ended(Ended::Refused);
             }
         }
         store.joined(&waiting).await?;
     }
     let crowded = store.count_waiting().await? > i64::from(MOST_WAITING / 2);
-    let expired = store.forget_waiting(now - if crowded { IMPATIENCE } else { PATIENCE }).await?;
+    let expired = store.forget_waiting(now - if crowded { LONGEST_WAIT_WHEN_CROWDED } else { LONGEST_WAIT }).await?;
     if expired > 0 {
         ended(Ended::Expired(expired));
     }
     Ok(())
 }
 
-/// Does so again and again, and forgets feedback older than `keep`.
+/// Joins at regular intervals, and deletes feedback older than `keep`.
 pub async fn keep_joining(
     store: Store,
     keep: Duration,
@@ -63,20 +64,20 @@ pub async fn keep_joining(
     mut ended: impl FnMut(Ended) + Send,
 ) {
     let keep = i64::try_from(keep.as_secs()).unwrap_or(i64::MAX);
-    let mut ticks = tokio::time::interval(EVERY);
+    let mut ticks = tokio::time::interval(INTERVAL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let (mut failing, mut looks) = (false, 0_u32);
+    let (mut failing, mut rounds) = (false, 0_u32);
     loop {
         ticks.tick().await;
         let mut done = join_waiting(&store, now(), &mut ended).await;
-        if done.is_ok() && looks.is_multiple_of(FORGET_AFTER) {
+        if done.is_ok() && rounds.is_multiple_of(DELETE_EVERY) {
             done = forget(&store, now().saturating_sub(keep)).await;
         }
-        looks = looks.wrapping_add(1);
-        // Once a trouble, not once a look.
+        rounds = rounds.wrapping_add(1);
+        // Once per outage, not once per round.
         match &done {
-            Err(error) if !failing => log::warn!("feedback waits to be joined to its suggestions: {error}"),
-            Ok(()) if failing => log::info!("feedback is joined to its suggestions again"),
+            Err(error) if !failing => tracing::warn!(%error, "feedback_not_joined"),
+            Ok(()) if failing => tracing::info!("feedback_joined_again"),
             _ => {}
         }
         failing = done.is_err();
@@ -85,7 +86,7 @@ pub async fn keep_joining(
 
 async fn forget(store: &Store, before: i64) -> Result<(), StoreError> {
     while store.forget_feedback(before).await? > 0 {
-        tokio::time::sleep(FORGET_PAUSE).await;
+        tokio::time::sleep(DELETE_PAUSE).await;
     }
     Ok(())
 }

@@ -1,9 +1,9 @@
-//! The loop back: what was suggested, what users said to it, the labels that follow, and the training on them.
+//! Feedback: stored suggestions, users' feedback on them, the labels derived from it, and training on those.
 //!
-//! [`EventLog`] stores what was suggested without holding up an answer; [`record`] takes a user's answer, joins it to
-//! the stored event, so that arm and version come from what was served and not from what the client says, and turns it
-//! into a label where it says what the transaction is. [`Trainer`] trains anew as a bounded child process, and [`F1`]
-//! judges models on what users said.
+//! [`EventLog`] stores suggestions without delaying responses; [`record`] joins feedback to the stored event, so that
+//! arm and version come from the suggestion that was served and not from the client, and derives a label if the
+//! feedback tells what the transaction is. [`Trainer`] retrains in a bounded child process, and [`F1`] evaluates models
+//! on feedback.
 
 mod event_log;
 mod f1;
@@ -12,7 +12,7 @@ mod record;
 mod request;
 pub mod training;
 
-pub use event_log::{EventLog, Writing, forget_old};
+pub use event_log::{EventLog, EventWriter, forget_old};
 pub use f1::F1;
 pub use joining::{Ended, join_waiting, keep_joining};
 pub use record::{FeedbackError, MOST_A_DAY, MOST_CHANGES, MOST_WAITING, Outcome, record};

@@ -1,23 +1,23 @@
-//! A user's answer, joined and turned into a label.
+//! Records feedback: joins it to its event, and derives a label.
 //!
 //! **Join.** Arm, version and user come from the event of `event_id`, never from the client. Feedback on an event that
-//! is not known yet is taken at once, waits, and is joined later ([`super::joining`]). An event of another transaction
-//! is refused, and so is one of another user, where the gateway says who sends the feedback. An event id is a random
-//! number that only who was served has seen; feedback without one is stored, one a transaction, and counts for nothing.
+//! is not known yet is accepted, waits, and is joined later ([`super::joining`]). An event of another transaction is
+//! refused, and so is one of another user, if the gateway tells who sends the feedback. An event id is a random number
+//! that only the served client has seen; feedback without one is stored, once per transaction, and counts for no arm.
 //!
-//! **Last word.** There is one row an event, and what the user said last is what it says: accept rates count each event
-//! once, by the last word. (The counter of predictions counts the first: a counter cannot take anything back.)
-//! Repeating an answer changes nothing. What makes it count is stored last, so that an answer that was cut off in
-//! between is taken whole when it is repeated.
+//! **Latest feedback.** Each event has one row, with the user's latest feedback: accept rates count each event once, by
+//! it. (The counter of predictions counts the first, since a counter cannot decrease.) Repeated feedback changes
+//! nothing. The row that makes it count is stored last, so that feedback that was interrupted is completed when it is
+//! repeated.
 //!
-//! **Labels.** An accept says what the transaction is: its label is stored (source `feedback`). A reject of what was
-//! suggested says only what it is not: no label follows, and one that earlier feedback gave is taken back if it is the
-//! rejected one, or what the user said to this event before. A reject that names another label than the suggested one is
-//! a correction: that label is stored. `unknown` is never a label, a label outside the closed set is refused, and from an
-//! event of nobody known no label follows.
+//! **Labels.** An accept tells what the transaction is: its label is stored (source `feedback`). A reject of the
+//! suggested label tells only what it is not: no label is stored, and one from earlier feedback is withdrawn if it is
+//! the rejected one, or came from this event. A reject with another label than the suggested one is a correction: that
+//! label is stored. `unknown` is never a label, a label outside the closed set is refused, and an event without a user
+//! gives no label.
 //!
-//! **Bounds.** A user gives feedback on [`MOST_A_DAY`] suggestions a day, changes their mind about each
-//! [`MOST_CHANGES`] times, and a transaction's label changes [`CurrentLabel::MOST`] times; [`MOST_WAITING`] wait for
+//! **Limits.** A user may give feedback on [`MOST_A_DAY`] suggestions a day and change that on each [`MOST_CHANGES`]
+//! times; a transaction's label may change [`CurrentLabel::MOST`] times; [`MOST_WAITING`] feedback rows may wait for
 //! their events.
 
 use super::{Action, FeedbackRequest};
@@ -27,30 +27,30 @@ use crate::store::{
 };
 use crate::suggestions::UNKNOWN_LABEL;
 
-/// Suggestions on which a user may give feedback within a day: far more than a person looks at.
+/// Suggestions on which a user may give feedback within a day: far more than a person sees.
 pub const MOST_A_DAY: u32 = 1_000;
-/// Times that a user may change their mind about a suggestion.
+/// How often a user may change the feedback on one suggestion.
 pub const MOST_CHANGES: i64 = 20;
-/// Feedback that waits for its events, at most.
+/// Most feedback that waits for its events.
 pub const MOST_WAITING: u32 = 10_000;
 const DAY: i64 = 86_400;
 
-/// What became of an answer.
+/// How feedback was recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
-    /// New, another word on the same event, or a repetition.
+    /// Whether it was new, a change, or a repetition.
     pub recorded: Recorded,
-    /// Returns `true` if it waits for its event.
+    /// `true` if it waits for its event.
     pub waiting: bool,
     /// The arm that was served, `baseline` or `candidate`; `None` if no event is known.
     pub arm: Option<String>,
     /// The version that was served, for the arm `candidate`.
     pub model_version: Option<String>,
-    /// Returns `true` if a label followed.
+    /// `true` if a label was stored.
     pub labelled: bool,
 }
 
-/// Feedback that was not taken.
+/// Why feedback was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum FeedbackError {
     /// There is no such transaction.
@@ -72,13 +72,13 @@ pub enum FeedbackError {
         /// The closed set.
         known: String,
     },
-    /// More than a person says.
-    #[error("{0}: nothing more is taken")]
+    /// A limit per user or transaction is exceeded.
+    #[error("{0}: further feedback is refused")]
     TooMany(&'static str),
-    /// Too much waits.
-    #[error("{MOST_WAITING} answers wait for events that are not stored: try again in a second")]
+    /// Too much feedback waits.
+    #[error("feedback on {MOST_WAITING} events that are not stored is waiting: try again in a second")]
     NoRoom,
-    /// The store did not take it.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -97,21 +97,21 @@ pub async fn record(store: &Store, request: &FeedbackRequest, now: i64) -> Resul
         return Ok(Outcome { recorded, waiting: false, arm: None, model_version: None, labelled: false });
     };
     match store.event(event_id).await? {
-        Some(event) => join(store, request, &event, Said::Now(now)).await,
+        Some(event) => join(store, request, &event, Given::Now(now)).await,
         None => {
             known_label(store, request)?;
-            wait(store, request, event_id, now).await
+            let_wait(store, request, event_id, now).await
         }
     }
 }
 
-/// When something was said, in seconds since 1970.
+/// When feedback was given, in seconds since 1970.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Said {
-    /// Just now: it is the last word, also where a clock was set back, or another scorer's clock is ahead.
+pub(super) enum Given {
+    /// Just now: it is the latest even if a clock was set back, or another scorer's clock is ahead.
     Now(i64),
-    /// Some time ago: the last word unless something was said since.
-    Before(i64),
+    /// Some time ago: it is the latest unless there is newer feedback.
+    Earlier(i64),
 }
 
 /// Stores `request` about `event`.
@@ -119,7 +119,7 @@ pub(super) async fn join(
     store: &Store,
     request: &FeedbackRequest,
     event: &SuggestionEvent,
-    said: Said,
+    given: Given,
 ) -> Result<Outcome, FeedbackError> {
     if event.txn_id != request.txn_id {
         return Err(FeedbackError::OtherTransaction(request.txn_id));
@@ -130,9 +130,9 @@ pub(super) async fn join(
     known_label(store, request)?;
     let before = store.feedback(&key(request)).await?;
     let last = before.as_ref().map_or(i64::MIN, |before| before.changed_at);
-    let (now, is_last) = match said {
-        Said::Now(now) => (now.max(last), true),
-        Said::Before(then) => (then, then >= last),
+    let (now, is_last) = match given {
+        Given::Now(now) => (now.max(last), true),
+        Given::Earlier(then) => (then, then >= last),
     };
     let row = row(request, Some(event), now);
     let outcome = |recorded, labelled| Outcome {
@@ -143,10 +143,10 @@ pub(super) async fn join(
         labelled,
     };
     match &before {
-        Some(said) if !is_last || (said.action == row.action && said.label == row.label) => {
+        Some(before) if !is_last || (before.action == row.action && before.label == row.label) => {
             return Ok(outcome(Recorded::Again, false));
         }
-        Some(said) if said.changes >= MOST_CHANGES => {
+        Some(before) if before.changes >= MOST_CHANGES => {
             return Err(FeedbackError::TooMany("this suggestion's feedback was changed 20 times"));
         }
         Some(_) => {}
@@ -157,11 +157,16 @@ pub(super) async fn join(
             }
         }
     }
-    let labelled = !event.bucket.is_empty() && follow(store, request, event, before.as_ref(), now).await?;
+    let labelled = !event.bucket.is_empty() && update_label(store, request, event, before.as_ref(), now).await?;
     Ok(outcome(store.record_feedback(&row).await?, labelled))
 }
 
-async fn wait(store: &Store, request: &FeedbackRequest, event_id: &str, now: i64) -> Result<Outcome, FeedbackError> {
+async fn let_wait(
+    store: &Store,
+    request: &FeedbackRequest,
+    event_id: &str,
+    now: i64,
+) -> Result<Outcome, FeedbackError> {
     let waiting = WaitingFeedback {
         event_id: event_id.to_owned(),
         txn_id: request.txn_id,
@@ -210,8 +215,8 @@ fn row(request: &FeedbackRequest, event: Option<&SuggestionEvent>, now: i64) -> 
     }
 }
 
-/// Lets the label follow; `true` if one is given.
-async fn follow(
+/// Updates the label of the transaction; returns `true` if the feedback gives one.
+async fn update_label(
     store: &Store,
     request: &FeedbackRequest,
     event: &SuggestionEvent,
@@ -220,11 +225,11 @@ async fn follow(
 ) -> Result<bool, FeedbackError> {
     let given = request.label != UNKNOWN_LABEL && (request.action == Action::Accept || event.label != request.label);
     let current = store.current_label(request.txn_id, LabelSource::Feedback).await?;
-    // What this word says: a label, or that an earlier one does not hold. `None` leaves the log as it is.
+    // The new label; empty if the earlier one is withdrawn. `None` changes nothing.
     let label = if given {
         Some(request.label.as_str()).filter(|label| current.label.as_deref() != Some(label))
     } else {
-        let of_this_event = before.map(|said| said.label.as_str());
+        let of_this_event = before.map(|before| before.label.as_str());
         let withdrawn =
             current.label.as_deref().filter(|label| *label == request.label || of_this_event == Some(label));
         withdrawn.map(|_| "")
@@ -237,7 +242,7 @@ async fn follow(
             txn_id: request.txn_id,
             source: LabelSource::Feedback,
             label: label.to_owned(),
-            // A clock that was set back must not make the last word an earlier one.
+            // A clock that was set back must not put the new label before the current one.
             labelled_at: now.max(current.since),
         };
         store.put_labels(&[label]).await?;

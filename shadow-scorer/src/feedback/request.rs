@@ -1,13 +1,13 @@
-//! What a client says to a suggestion.
+//! The request of a client with feedback on a suggestion.
 
 use serde_json::Value;
 
 use crate::suggestions::request::{id, shown};
 
-/// Longest label, event id or reason, in characters; a longer reason is cut, the others are refused.
+/// Longest label, event id or reason, in characters; a longer reason is truncated, the others are refused.
 const MOST_TEXT: usize = 200;
 
-/// Taken or not.
+/// Whether the suggestion was accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// The label is right.
@@ -27,12 +27,12 @@ impl Action {
     }
 }
 
-/// A checked answer. The client's `user_id` is not read: nothing here needs it.
+/// Checked feedback. The client's `user_id` is not read, since nothing needs it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FeedbackRequest {
-    /// Of which transaction.
+    /// The transaction.
     pub txn_id: i64,
-    /// Taken or not.
+    /// Whether the suggestion was accepted.
     pub action: Action,
     /// The label in question.
     pub label: String,
@@ -40,7 +40,7 @@ pub struct FeedbackRequest {
     pub event_id: Option<String>,
     /// As the client saw it, 0.0..=1.0.
     pub confidence: Option<f64>,
-    /// The user's words; may be empty.
+    /// The user's reason; may be empty.
     pub reason: String,
     /// The sender's pseudonym, where the gateway gave it; never read from the body.
     pub bucket: Option<String>,
@@ -67,7 +67,7 @@ pub enum BadFeedback {
 }
 
 impl FeedbackRequest {
-    /// Reads feedback. Fields that are not known are passed over.
+    /// Parses feedback. Unknown fields are ignored.
     ///
     /// # Errors
     /// See [`BadFeedback`]; the offending value is named.

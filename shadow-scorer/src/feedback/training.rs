@@ -1,12 +1,12 @@
-//! Training anew, as a child process with bounds.
+//! Trains models in a bounded child process.
 //!
-//! One at a time; a deadline, after which the child is killed; its log kept; half of the processors and the lowest
-//! priority but one, since live answers go first. The rows are exported by this program's own function, so they are
-//! those that it serves. What the training decides (deploy or not) is the contract's policy, in `models/train.py`.
+//! Trainings run one at a time, with a deadline, on half of the processors and at the lowest priority but one, since
+//! live requests go first; their logs are kept. This program exports the rows itself, so that training and serving
+//! compute the same features. `models/train.py` decides whether a model is deployed, by its policy.
 //!
-//! A run goes on when the client that asked for it goes away, and never longer than this program: when it ends, or the
-//! deadline passes, the child's whole process group is killed. Should this program be killed itself, the child sees its
-//! standard input close, and ends.
+//! A training continues if the client that requested it disconnects, but never outlives this program: at the end or at
+//! the deadline the child's whole process group is killed. If this program is killed, the child's standard input
+//! closes, and the child exits.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,42 +18,43 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::Value;
 use tokio::process::Command;
 use tokio::sync::{Semaphore, watch};
+use tracing::Instrument as _;
 
 use crate::application::{Application, ExportError};
 use crate::store::{Store, StoreError};
 
-/// Fewer labelled transactions are no data.
+/// Fewer labelled transactions are not enough for a training.
 pub const LEAST_LABELS: i64 = 100;
-/// Exit code by which `models/train.py` says the same, of what is left after its own choice of rows.
+/// Exit code of `models/train.py` if too few rows are left after its own selection.
 const NO_DATA: i32 = 3;
-/// Runs whose logs are kept.
+/// Trainings whose logs are kept.
 const KEPT_RUNS: usize = 10;
-/// Bytes of the child's result that are read.
+/// Most bytes of the child's output that are read.
 const MOST_RESULT: usize = 1024 * 1024;
 
-/// How a training is run.
+/// How trainings run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     /// The interpreter of the training environment.
     pub python: PathBuf,
     /// `models/train.py`.
     pub script: PathBuf,
-    /// The registry that it writes to.
+    /// The registry that it writes the model to.
     pub registry: PathBuf,
-    /// Where rows and logs go: a folder a run.
+    /// Folder for rows and logs, with one folder per training.
     pub work: PathBuf,
-    /// Longest run.
+    /// Longest duration.
     pub deadline: Duration,
-    /// Let a good model serve at once, or only be judged beside the champion first?
+    /// What is done with the new model.
     pub deploy: Deploy,
 }
 
-/// What becomes of a new model.
+/// What is done with a new model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Deploy {
-    /// It serves if the policy allows.
+    /// Deploy it if the policy allows
     Policy,
-    /// It is judged in shadow.
+    /// Make it the challenger, which is only compared
     Challenger,
 }
 
@@ -66,51 +67,51 @@ impl Deploy {
     }
 }
 
-/// What a training came to.
+/// The result of a training.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Trained {
     /// The new version.
     pub run_id: String,
-    /// Does it serve?
+    /// `true` if it was deployed.
     pub deployed: bool,
     /// Its macro F1 on the temporal validation split.
     pub val_f1_macro: Option<f64>,
-    /// The whole result as `models/train.py` printed it.
+    /// The whole output of `models/train.py`.
     pub result: Value,
 }
 
-/// A training that did not come to a model.
+/// Why a training made no model.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
-    /// Another one is under way.
-    #[error("a training is under way: wait until it is done")]
+    /// Another one is running.
+    #[error("a training is running: wait until it has finished")]
     Busy,
     /// Too few labels.
     #[error("no data: {0}")]
     NoData(String),
-    /// The training environment is not there.
+    /// The training environment is not installed.
     #[error(
         "{program} cannot be started: run `setup/run training`, or give the right place with --train-python and --train-script"
     )]
     NotSetUp {
-        /// What was to be started.
+        /// The program.
         program: String,
         /// Why not.
         #[source]
         source: io::Error,
     },
     /// The deadline passed.
-    #[error("the training took longer than {0:?} and was stopped: its log says how far it came")]
+    #[error("the training took longer than {0:?} and was stopped: its log tells how far it got")]
     Late(Duration),
-    /// It failed.
+    /// The child failed.
     #[error("the training failed ({status}): its log {log} says why")]
     Failed {
-        /// How it ended.
+        /// Its exit status.
         status: ExitStatus,
         /// Where its log is.
         log: String,
     },
-    /// The registry takes no new version.
+    /// The registry cannot be written.
     #[error("the registry {folder} cannot be written, so nothing was trained: train where it can be written")]
     ReadOnly {
         /// The registry.
@@ -119,20 +120,20 @@ pub enum TrainError {
         #[source]
         source: io::Error,
     },
-    /// This program is about to end.
-    #[error("the scorer is about to end, so the training was stopped: ask again when it is back")]
+    /// This program is shutting down.
+    #[error("the scorer is shutting down, so the training was stopped: repeat it when the scorer runs again")]
     Stopped,
-    /// It ended well but said nothing that can be read.
-    #[error("the training's result cannot be read: script and program are of different versions")]
+    /// The child succeeded, but its output cannot be read.
+    #[error("the training's output cannot be read: use script and scorer of the same version")]
     Unreadable,
-    /// The store did not give the rows.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The rows could not be written.
     #[error(transparent)]
     Export(#[from] ExportError),
-    /// The folder of the run could not be made.
-    #[error("{folder} cannot be written: check that there is room and that the folder may be written")]
+    /// The folder of the training cannot be written.
+    #[error("{folder} cannot be written: check free space and permissions")]
     Folder {
         /// The folder.
         folder: String,
@@ -142,13 +143,13 @@ pub enum TrainError {
     },
 }
 
-/// Runs trainings, one at a time; clones share the turn.
+/// Runs trainings one at a time, over all clones.
 #[derive(Debug, Clone)]
 pub struct Trainer {
     plan: Arc<Plan>,
     application: Arc<dyn Application>,
-    turn: Arc<Semaphore>,
-    /// `true` once no training may run any more.
+    permit: Arc<Semaphore>,
+    /// `true` once no training may start any more.
     stopping: Arc<watch::Sender<bool>>,
 }
 
@@ -157,12 +158,12 @@ impl Trainer {
     #[must_use]
     pub fn new(plan: Plan, application: Arc<dyn Application>) -> Self {
         let stopping = Arc::new(watch::Sender::new(false));
-        Self { plan: Arc::new(plan), application, turn: Arc::new(Semaphore::new(1)), stopping }
+        Self { plan: Arc::new(plan), application, permit: Arc::new(Semaphore::new(1)), stopping }
     }
 
-    /// The same trainer, whose models are only judged in shadow: for trainings that the operator did not ask for.
+    /// The same trainer, whose models only become challengers: for trainings that no operator requested.
     #[must_use]
-    pub fn judged_only(&self) -> Self {
+    pub fn challenger_only(&self) -> Self {
         let plan = Plan { deploy: Deploy::Challenger, ..Plan::clone(&self.plan) };
         Self { plan: Arc::new(plan), ..self.clone() }
     }
@@ -170,47 +171,47 @@ impl Trainer {
     /// Trains on the labels in `store`, on the newest `limit` of them if given.
     ///
     /// # Errors
-    /// See [`TrainError`]. Nothing that serves has changed then.
+    /// See [`TrainError`]. The models that serve are unchanged then.
     pub async fn train(&self, store: &Store, limit: Option<u32>) -> Result<Trained, TrainError> {
-        let turn = Arc::clone(&self.turn).try_acquire_owned().map_err(|_| TrainError::Busy)?;
+        let permit = Arc::clone(&self.permit).try_acquire_owned().map_err(|_| TrainError::Busy)?;
         let (plan, store, mut stopping) = (Arc::clone(&self.plan), store.clone(), self.stopping.subscribe());
         let application = Arc::clone(&self.application);
-        // A task of its own, so that it is not dropped with the request that asked for it.
-        let run = tokio::spawn(async move {
+        // A task of its own, so that it is not dropped with its request.
+        let run = async move {
             let done = tokio::select! {
                 biased;
-                // Never an error: the sender is in `self`; were it gone, so would be every use of this run.
+                // Never an error while the sender exists; once it is dropped, nobody waits for this training.
                 _ = stopping.wait_for(|stopping| *stopping) => Err(TrainError::Stopped),
                 done = plan.run(&*application, &store, limit) => done,
             };
-            drop(turn);
+            drop(permit);
             done
-        });
-        run.await.unwrap_or(Err(TrainError::Unreadable))
+        };
+        tokio::spawn(run.in_current_span()).await.unwrap_or(Err(TrainError::Unreadable))
     }
 
-    /// Ends the training that is under way and lets no other begin. Returns when its process is gone.
+    /// Stops a running training and prevents further ones. Returns when its process is gone.
     pub async fn stop(&self) {
         self.stopping.send_replace(true);
-        // The turn is free once the run is over; it is never given back.
-        if let Ok(turn) = self.turn.acquire().await {
-            turn.forget();
+        // The permit is free once the training has ended; it is never returned.
+        if let Ok(permit) = self.permit.acquire().await {
+            permit.forget();
         }
     }
 }
 
-/// The exported rows of a run; removed when dropped, however the run ended. They are large and can be made again.
-struct Rows(PathBuf);
+/// The exported rows of a training, which are large; deleted when dropped, however the training ended.
+struct ExportedRows(PathBuf);
 
-impl Drop for Rows {
+impl Drop for ExportedRows {
     fn drop(&mut self) {
         if let Err(error) = std::fs::remove_dir_all(&self.0) {
-            log::debug!("{}: {error}", self.0.display());
+            tracing::debug!(folder = %self.0.display(), %error, "training_rows_not_deleted");
         }
     }
 }
 
-/// The child with all that it started; killed when dropped.
+/// The child and all its descendants; killed when dropped.
 struct ProcessGroup(Option<Pid>);
 
 impl Drop for ProcessGroup {
@@ -218,7 +219,7 @@ impl Drop for ProcessGroup {
         if let Some(group) = self.0
             && let Err(error) = kill_process_group(group, Signal::KILL)
         {
-            log::debug!("process group of the training: {error}");
+            tracing::debug!(%error, "training_not_killed");
         }
     }
 }
@@ -235,16 +236,17 @@ impl Plan {
             return Err(TrainError::NoData(format!("{labels} labels, at least {LEAST_LABELS} are needed")));
         }
         self.registry_is_writable()?;
-        let folder = self.begin().map_err(|source| TrainError::Folder { folder: shown(&self.work), source })?;
+        let folder =
+            self.create_run_folder().map_err(|source| TrainError::Folder { folder: shown(&self.work), source })?;
         // The log stays.
-        let _rows = Rows(folder.join("features"));
+        let _rows = ExportedRows(folder.join("features"));
         match tokio::time::timeout(self.deadline, self.export_and_train(application, store, limit, &folder)).await {
             Ok(done) => done,
             Err(_) => Err(TrainError::Late(self.deadline)),
         }
     }
 
-    /// Finds out before the training, not after it, whether its model could be stored.
+    /// Checks before the training whether its model can be stored.
     fn registry_is_writable(&self) -> Result<(), TrainError> {
         let probe = self.registry.join(format!(".probe-{}", std::process::id()));
         let write = || {
@@ -264,9 +266,9 @@ impl Plan {
     ) -> Result<Trained, TrainError> {
         let features = folder.join("features");
         let rows = application.export(store, &features).await?;
-        log::info!("training on {rows} rows, log {}", shown(&folder.join("train.log")));
+        tracing::info!(rows, log = %folder.join("train.log").display(), "training_started");
         let (status, out) = self.child(limit, &features, folder).await?;
-        // The result is the last line.
+        // The output is the last line.
         let result = out.lines().last().and_then(|line| serde_json::from_str::<Value>(line).ok());
         if status.code() == Some(NO_DATA) {
             let detail = result.as_ref().and_then(|result| result.get("detail")?.as_str().map(str::to_owned));
@@ -307,7 +309,7 @@ impl Plan {
         for name in ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"] {
             command.env(name, threads.to_string());
         }
-        // Standard input stays open, and empty, for as long as this program runs: the child ends with it.
+        // Standard input stays open, and empty, while this program runs: the child exits when it closes.
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log).kill_on_drop(true).process_group(0);
         let mut child = command.spawn().map_err(not_started)?;
         let _input = child.stdin.take();
@@ -321,12 +323,12 @@ impl Plan {
         Ok((status, String::from_utf8_lossy(&out).into_owned()))
     }
 
-    /// The folder of this run; old ones are removed.
-    fn begin(&self) -> io::Result<PathBuf> {
+    /// Creates the folder of this training, and deletes old ones.
+    fn create_run_folder(&self) -> io::Result<PathBuf> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let folder = self.work.join(format!("{:013}", now.as_millis()));
         std::fs::create_dir_all(&folder)?;
-        // Names are times of one length: their order is that of time.
+        // The names are times of one length, so they sort by time.
         let mut runs: Vec<PathBuf> = std::fs::read_dir(&self.work)?
             .filter_map(|entry| Some(entry.ok()?.path()))
             .filter(|path| is_run(path))

@@ -1,4 +1,4 @@
-//! The program's parts, put together.
+//! The parts of the program, and their start and end.
 
 use std::io;
 use std::sync::Arc;
@@ -9,8 +9,8 @@ use tokio::sync::Semaphore;
 
 use super::error::HttpError;
 use super::ml_v2::seconds;
-use super::quiet::Quiet;
-use super::upkeep::Retraining;
+use super::rate_limited_log::RateLimitedLog;
+use super::retraining::Retraining;
 use super::{feedback, operator};
 use crate::application::Application;
 use crate::features::Entity;
@@ -21,7 +21,7 @@ use crate::observer::{Observer, Threads};
 use crate::settings::Settings;
 use crate::store::{Options, Store, StoreError};
 
-/// Everything that a handler may need.
+/// What handlers use.
 #[derive(Debug)]
 pub struct App {
     /// Checked settings.
@@ -30,23 +30,23 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     /// Whose entities the models judge.
     pub application: Arc<dyn Application>,
-    /// Models.
+    /// The models that are loaded.
     pub registry: Arc<Registry>,
-    /// Entities, events, labels; its connections belong to the runtime of live answers.
+    /// Entities, events and labels, over connections of the runtime that responds to live requests.
     pub store: Store,
-    /// The same store, by connections that live answers do not share.
+    /// The same store, over connections that live requests do not share.
     pub feedback_store: Store,
-    /// Feedback that may ask the store at once.
-    pub(super) feedback_turns: Semaphore,
-    /// Trainings, on request or by drift.
+    /// Permits for feedback that uses the store.
+    pub(super) feedback_permits: Semaphore,
+    /// Runs trainings, on request or triggered by drift.
     pub trainer: Trainer,
-    /// Whether drift may ask for one.
+    /// Whether drift may trigger a training.
     pub(super) retraining: Retraining,
-    /// Observation work; `None` when the role leaves it out.
+    /// Observation work; `None` if the role excludes it.
     pub observer: Option<Observer>,
-    /// Live answers that may be under way.
-    pub(super) live: Semaphore,
-    pub(super) quiet: Quiet,
+    /// Permits for live requests.
+    pub(super) live_permits: Semaphore,
+    pub(super) failures: RateLimitedLog,
     draining: AtomicBool,
 }
 
@@ -56,22 +56,23 @@ pub enum StartError {
     /// The store cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// No threads for observation work.
-    #[error("the system gives no threads for observation work ({0}): lower --observe-threads")]
+    /// The threads for observation work cannot be started.
+    #[error("cannot start threads for observation work: {0}; lower --observe-threads")]
     Threads(io::Error),
-    /// The operator's token cannot be used.
+    /// The file with the operator's token cannot be used.
     #[error("--token-file: {0}")]
     Token(String),
-    /// Metrics clash, a defect.
-    #[error("metrics cannot be declared: {0}")]
+    /// Two metrics have one name, which is a defect.
+    #[error("cannot declare metrics: {0}")]
     Metrics(#[from] prometheus::Error),
 }
 
 impl App {
-    /// Opens the store, loads the models and starts the observer. To be called on the runtime of live answers.
+    /// Opens the store, loads the models and starts the observer. Call it on the runtime that responds to live
+    /// requests.
     ///
-    /// A registry without a usable model is not an error: the log, `/readyz`, status and metrics say so, and live
-    /// answers are 503 until there is one.
+    /// A registry without a usable model is not an error: the log, `/readyz`, the status and metrics tell, and live
+    /// requests get 503 until there is one.
     ///
     /// # Errors
     /// See [`StartError`].
@@ -80,21 +81,25 @@ impl App {
         let store = Store::open(&settings.store, &Options::default(), application.clone()).await?;
         match &settings.token {
             Some(file) => drop(file.read().map_err(|error| StartError::Token(operator::describe(&error)))?),
-            None => log::warn!(
-                "no operator's token (--token-file): training, reload, deploy, rollback and challenge are refused"
+            None => tracing::warn!(
+                refused = "train, reload, deploy, rollback, challenge",
+                fix = "start with --token-file",
+                "operator_token_missing"
             ),
         }
         let folder = Folder::new(&settings.registry);
         let registry = Arc::new(Registry::new(folder, application.schema(), Arc::clone(&metrics)));
         blocking(&registry, |registry| registry.reload_if_moved()).await;
-        // The last training that is known of, until there is another.
+        // The last training that is known, until there is another.
         if let Some(champion) = registry.champion() {
             metrics::set(&metrics.train_f1, champion.manifest.metrics.val_f1_macro);
         }
         if registry.champion().is_none() && registry.refused().is_empty() {
-            log::warn!(
-                "no model: the registry {} names no champion. Live answers are refused until `make ml-train` deployed one",
-                settings.registry.display()
+            tracing::warn!(
+                registry = %settings.registry.display(),
+                refused = "live requests",
+                fix = "train and deploy a model, e.g. with `make ml-train`",
+                "champion_missing"
             );
         }
         let observer = if settings.role.observe() {
@@ -109,16 +114,16 @@ impl App {
         Ok(Arc::new(Self {
             trainer: Trainer::new(settings.training.clone(), Arc::clone(&application)),
             retraining: Retraining::new(settings.retrain_cool_down),
-            live: Semaphore::new(settings.live.in_flight.min(Semaphore::MAX_PERMITS)),
+            live_permits: Semaphore::new(settings.live.in_flight.min(Semaphore::MAX_PERMITS)),
             settings,
             metrics,
             application,
             registry,
             store,
             feedback_store,
-            feedback_turns: Semaphore::new(feedback::MOST_AT_ONCE),
+            feedback_permits: Semaphore::new(feedback::MOST_AT_ONCE),
             observer,
-            quiet: Quiet::default(),
+            failures: RateLimitedLog::default(),
             draining: AtomicBool::new(false),
         }))
     }
@@ -139,16 +144,16 @@ impl App {
         match opened {
             Ok(store) => Ok(Observer::start(threads, settings, Arc::clone(registry), store, Arc::clone(metrics))),
             Err(error) => {
-                // Dropped here, inside a runtime, they would panic: they wait for their threads to end.
+                // They wait for their threads when dropped, which panics inside a runtime.
                 if let Err(panicked) = tokio::task::spawn_blocking(move || drop(threads)).await {
-                    log::debug!("threads for observation work ended badly: {panicked}");
+                    tracing::debug!(error = %panicked, "observation_threads_panicked");
                 }
                 Err(error)
             }
         }
     }
 
-    /// The entities of `ids` within the deadline of a live answer, unknown ids left out.
+    /// Finds the entities of `ids` within the deadline of a live request; unknown ids are left out.
     ///
     /// # Errors
     /// 503 with reason `store`.
@@ -160,7 +165,7 @@ impl App {
         found.map_err(HttpError::from)
     }
 
-    /// Looks at the aliases every so often, until the program ends.
+    /// Reads the aliases at regular intervals, until the program ends.
     pub async fn watch_registry(self: Arc<Self>) {
         let Some(every) = self.settings.registry_poll else { return };
         let mut ticks = tokio::time::interval(every);
@@ -174,7 +179,7 @@ impl App {
         }
     }
 
-    /// Ends a training that is under way, stores what is still to be stored and closes the store. To be called when nothing is served any more.
+    /// Ends a running training, writes pending events and closes the store. Call it when nothing is served any more.
     pub async fn finish(&self) {
         self.trainer.stop().await;
         if let Some(observer) = &self.observer {
@@ -184,19 +189,19 @@ impl App {
         self.store.close().await;
     }
 
-    /// From now on `/readyz` says no.
+    /// From now on `/readyz` returns 503.
     pub(super) fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
     }
 
-    /// Why the program should be sent no requests; `None` while it should.
+    /// Why the scorer is not ready for requests; `None` if it is.
     ///
-    /// A champion that is named but was refused, with none before it, makes a new scorer unready: it would replace one
-    /// that has a model. A registry that names no champion does not: that is how a first scorer starts, whose
-    /// observations count without a model.
+    /// A scorer whose only champion was refused is not ready: in a rolling update it would replace one that has a
+    /// model. A registry that names no champion does not matter: a first scorer starts like that, and its observations
+    /// count without a model.
     pub(super) fn not_ready(&self) -> Option<String> {
         if self.draining.load(Ordering::Relaxed) {
-            return Some("it is about to end".to_owned());
+            return Some("the scorer is shutting down".to_owned());
         }
         if let Some(trouble) = self.store.trouble() {
             return Some(trouble);
@@ -210,10 +215,10 @@ impl App {
     }
 }
 
-/// How often it is found out whether the store takes writes.
+/// Interval at which a write to the store is tried.
 const PROBE_EVERY: Duration = Duration::from_secs(5);
 
-/// Writes to the store, since what it says of reads says nothing of its disk; why it failed is in the log.
+/// Writes to the store, since successful reads say nothing about its disk. The store logs a failure.
 async fn probe(store: &Store, metrics: &Metrics) {
     let _ = store.probe_writes(i64::try_from(seconds(SystemTime::now())).unwrap_or(i64::MAX)).await;
     metrics.store_writable.set(i64::from(store.trouble().is_none()));
@@ -228,14 +233,16 @@ async fn keep_probing(store: Store, metrics: Arc<Metrics>) {
     }
 }
 
-/// Runs work on the registry where blocking is allowed. A panic in it is logged and otherwise no news.
+/// Runs `work` on the registry where blocking is allowed; `None` if it panicked, which is logged.
 pub(super) async fn blocking<T: Send + 'static>(
     registry: &Arc<Registry>,
     work: impl FnOnce(&Registry) -> T + Send + 'static,
 ) -> Option<T> {
     let registry = Arc::clone(registry);
-    tokio::task::spawn_blocking(move || work(&registry))
+    // What is logged in there belongs to the request that asks for it.
+    let request = tracing::Span::current();
+    tokio::task::spawn_blocking(move || request.in_scope(|| work(&registry)))
         .await
-        .inspect_err(|error| log::error!("work on the registry failed: {error}"))
+        .inspect_err(|error| tracing::error!(%error, "registry_task_panicked"))
         .ok()
 }

@@ -1,4 +1,4 @@
-//! Request bodies, with a bound on size and time.
+//! Request bodies, limited in size and time.
 
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ use hyper::body::{Body as _, Incoming};
 
 use super::error::HttpError;
 
-/// The whole body, at most `limit` bytes and within `patience`.
+/// Reads the whole body: at most `limit` bytes, within `patience`.
 ///
 /// # Errors
-/// 413, 408, or 400 when the client's connection broke.
+/// 413, 408, or 400 if the client's connection breaks.
 pub(super) async fn read(body: &mut Incoming, limit: usize, patience: Duration) -> Result<Bytes, HttpError> {
-    // What the head announces is refused before a byte of it is read.
+    // A body that the head announces as too large is refused before any of it is read.
     let announced = body.size_hint().lower();
     if announced > u64::try_from(limit).unwrap_or(u64::MAX) {
         return Err(HttpError::too_large(limit));
@@ -25,12 +25,14 @@ pub(super) async fn read(body: &mut Incoming, limit: usize, patience: Duration) 
     match tokio::time::timeout(patience, Limited::new(body, limit).collect()).await {
         Ok(Ok(whole)) => Ok(whole.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(HttpError::too_large(limit)),
-        Ok(Err(error)) => Err(HttpError::bad_request("the body broke off").because(error)),
+        Ok(Err(error)) => {
+            Err(HttpError::bad_request("the connection broke before the body was complete").because(error))
+        }
         Err(_) => Err(HttpError::new(StatusCode::REQUEST_TIMEOUT, "slow", "the body did not arrive in time")),
     }
 }
 
-/// How the body is encoded; several encodings are none that is known.
+/// The content-encoding of the body; several headers count as an unknown one.
 #[must_use]
 pub(super) fn encoding(head: &Parts) -> Encoding {
     let mut values = head.headers.get_all(CONTENT_ENCODING).iter();

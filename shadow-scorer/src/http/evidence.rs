@@ -1,26 +1,26 @@
-//! `GET /perch/v1/evidence?since_ms=MS`: what the guard asks beyond metrics (see [`contract::evidence`]).
+//! `GET /perch/v1/evidence?since_ms=MS`: what the guard reads beyond metrics (see [`contract::evidence`]).
 
 use std::time::Duration;
 
 use contract::evidence::{Evidence, PATH, SINCE, VERSION};
 use http::StatusCode;
 
-use super::answer::{Answer, json_answer};
 use super::error::HttpError;
 use super::observations::observer;
+use super::response::{Response, json_response};
 use super::routes::{Call, Route};
 
-/// Longest wait for the store. The guard looks every few seconds, and takes the rest without the feedback.
+/// Longest wait for the store. The guard evaluates every few seconds, and uses the rest without the feedback.
 const DEADLINE: Duration = Duration::from_secs(1);
 
 pub(super) fn routes() -> [Route; 1] {
     [Route::get(PATH, "evidence", |call| Box::pin(evidence(call)))]
 }
 
-async fn evidence(call: Call) -> Result<Answer, HttpError> {
+async fn evidence(call: Call) -> Result<Response, HttpError> {
     let app = &call.app;
-    let asked = since(call.head.uri.query().unwrap_or_default())?;
-    let (since_ms, users) = observer(&app.observer)?.users(asked);
+    let requested = since(call.head.uri.query().unwrap_or_default())?;
+    let (since_ms, users) = observer(&app.observer)?.users(requested);
     // Events are kept by the second: the first whole one, so that nothing from before counts.
     let seconds = i64::try_from(since_ms.div_ceil(1_000)).unwrap_or(i64::MAX);
     let feedback = match tokio::time::timeout(DEADLINE, app.store.feedback_by_arm(seconds)).await {
@@ -28,15 +28,15 @@ async fn evidence(call: Call) -> Result<Answer, HttpError> {
         late_or_failed => {
             app.metrics.store_failures.with_label_values(&["evidence"]).inc();
             if let Ok(Err(error)) = late_or_failed {
-                log::debug!("evidence without feedback: {error}");
+                tracing::debug!(%error, "evidence_without_feedback");
             }
             None
         }
     };
-    Ok(json_answer(StatusCode::OK, &Evidence { version: VERSION, since_ms, users, feedback }))
+    Ok(json_response(StatusCode::OK, &Evidence { version: VERSION, since_ms, users, feedback }))
 }
 
-/// The parameter `since_ms`; without it, since the scorer's start.
+/// The parameter `since_ms`; without it everything since the scorer's start counts.
 fn since(query: &str) -> Result<u64, HttpError> {
     let given = query.split('&').find_map(|pair| pair.strip_prefix(SINCE)?.strip_prefix('='));
     given.map_or(Ok(0), |text| {

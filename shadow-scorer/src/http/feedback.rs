@@ -1,14 +1,14 @@
-//! `POST /ml/suggestions/feedback`: what users say to suggestions.
+//! `POST /ml/suggestions/feedback`: users' feedback on suggestions.
 //!
-//! The answer says what it was taken as: `{"ok": true, "new": …, "labelled": …, "arm": …, "model_version": …}`, where arm
-//! and version are those of what was served, `null` when no suggestion of that `event_id` is known. `"changed": true` is
-//! added when the user said something else about this suggestion before, `"waiting": true` when the suggestion is not
-//! stored yet: such feedback is taken at once and joined later.
+//! The response is `{"ok": true, "new": …, "labelled": …, "arm": …, "model_version": …}`, where arm and version are
+//! those of the suggestion that was served, `null` if no suggestion of that `event_id` is known. `"changed": true` is
+//! added if the user's earlier feedback on this suggestion was different, `"waiting": true` if the suggestion is not
+//! stored yet: such feedback is accepted immediately and joined later.
 //!
-//! Feedback has connections to the store and a bound of its own, so that however much comes it takes nothing from live
-//! answers; its body must come within [`BODY_PATIENCE`], so that slow senders do not keep others out.
+//! Feedback has its own connections to the store and its own limit, so that it never slows live requests down. Its body
+//! must arrive within [`BODY_PATIENCE`], so that slow senders do not keep others out.
 //!
-//! Where the gateway puts the sender's pseudonym on the request ([`headers::BUCKET`], which clients cannot send through
+//! If the gateway puts the sender's pseudonym on the request ([`headers::BUCKET`], which clients cannot send through
 //! it), the event must be of the same user.
 
 use std::sync::Arc;
@@ -19,31 +19,31 @@ use contract::names::{Arm, Unavailable};
 use http::StatusCode;
 use serde_json::json;
 
-use super::answer::{Answer, json_answer};
 use super::error::HttpError;
+use super::response::{Response, json_response};
 use super::routes::{Call, Route};
 use crate::feedback::{Action, Ended, FeedbackRequest, Outcome, keep_joining, record};
 use crate::metrics::Metrics;
 use crate::store::{Recorded, Store};
 
 const REQUEST_BYTES: usize = 64 * 1024;
-/// Longest time for the body, which is some hundred bytes.
+/// Longest time for the body, which has some hundred bytes.
 const BODY_PATIENCE: Duration = Duration::from_secs(2);
-/// Feedback that asks the store at once; more is refused at once.
+/// Feedback requests that use the store at the same time; further ones get 503.
 pub(super) const MOST_AT_ONCE: usize = 64;
-/// Longest wait for the store: below the gateway's own limit, so that the client learns why.
+/// Longest wait for the store: less than the gateway's limit, so that the client gets the reason.
 const DEADLINE: Duration = Duration::from_secs(4);
 
 pub(super) fn routes() -> [Route; 1] {
     [Route::post("/ml/suggestions/feedback", "feedback", |call| Box::pin(feedback(call)))]
 }
 
-async fn feedback(mut call: Call) -> Result<Answer, HttpError> {
+async fn feedback(mut call: Call) -> Result<Response, HttpError> {
     let body = call.decoded_within(REQUEST_BYTES, BODY_PATIENCE).await?;
     let mut request = FeedbackRequest::parse(&body)?;
     request.bucket = bucket(&call)?;
     let app = &call.app;
-    let Ok(_turn) = app.feedback_turns.try_acquire() else {
+    let Ok(_permit) = app.feedback_permits.try_acquire() else {
         return Err(HttpError::unavailable(Unavailable::Overloaded));
     };
     let outcome = match tokio::time::timeout(DEADLINE, record(&app.feedback_store, &request, now())).await {
@@ -59,23 +59,23 @@ async fn feedback(mut call: Call) -> Result<Answer, HttpError> {
     if outcome.waiting {
         app.metrics.feedback_waited.with_label_values(&["waiting"]).inc();
     }
-    let mut said = json!({
+    let mut document = json!({
         "ok": true,
         "new": outcome.recorded == Recorded::New,
         "labelled": outcome.labelled,
         "arm": outcome.arm,
         "model_version": outcome.model_version,
     });
-    // Only where they are so: most clients know nothing of either.
+    // Only if `true`, since most clients know neither.
     for (name, holds) in [("changed", outcome.recorded == Recorded::Changed), ("waiting", outcome.waiting)] {
-        if let Some(said) = said.as_object_mut().filter(|_| holds) {
-            said.insert(name.to_owned(), true.into());
+        if let Some(document) = document.as_object_mut().filter(|_| holds) {
+            document.insert(name.to_owned(), true.into());
         }
     }
-    Ok(json_answer(StatusCode::OK, &said))
+    Ok(json_response(StatusCode::OK, &document))
 }
 
-/// Counts the first word on what the candidate served.
+/// Counts the first feedback on a suggestion of the candidate.
 fn count(metrics: &Metrics, action: Action, outcome: &Outcome) {
     if outcome.recorded == Recorded::New && outcome.arm.as_deref() == Some(Arm::Candidate.as_str()) {
         let accepted = if action == Action::Accept { "True" } else { "False" };
@@ -83,7 +83,7 @@ fn count(metrics: &Metrics, action: Action, outcome: &Outcome) {
     }
 }
 
-/// The sender's pseudonym, where the gateway gave one.
+/// The sender's pseudonym, if the gateway gave one.
 fn bucket(call: &Call) -> Result<Option<String>, HttpError> {
     let Some(value) = call.head.headers.get(headers::BUCKET) else { return Ok(None) };
     let text = value.to_str().ok().filter(|text| text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit()));
@@ -91,7 +91,7 @@ fn bucket(call: &Call) -> Result<Option<String>, HttpError> {
     Ok(Some(text.to_ascii_lowercase()))
 }
 
-/// Joins waiting feedback and forgets old feedback, until the program ends.
+/// Joins waiting feedback and deletes old feedback, until the program ends.
 pub(super) async fn keep(store: Store, keep: Duration, metrics: Arc<Metrics>) {
     keep_joining(store, keep, now, move |ended| match ended {
         Ended::Joined(action, outcome) => {

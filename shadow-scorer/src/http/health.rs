@@ -5,11 +5,11 @@ use std::time::SystemTime;
 use http::StatusCode;
 use serde_json::json;
 
-use super::answer::{Answer, answer, json_answer};
 use super::error::HttpError;
 use super::ml_v2::seconds;
+use super::response::{Response, json_response, response};
+use super::retraining::drift_users;
 use super::routes::{Call, Route};
-use super::upkeep::drift_users;
 use crate::metrics;
 
 pub(super) fn routes() -> [Route; 3] {
@@ -20,27 +20,27 @@ pub(super) fn routes() -> [Route; 3] {
     ]
 }
 
-/// The program runs.
-async fn healthz(_: Call) -> Result<Answer, HttpError> {
-    Ok(answer(StatusCode::OK, "text/plain; charset=utf-8", "ok\n"))
+/// Liveness: the process runs.
+async fn healthz(_: Call) -> Result<Response, HttpError> {
+    Ok(response(StatusCode::OK, "text/plain; charset=utf-8", "ok\n"))
 }
 
-/// The program should be sent requests, or why not. A store that takes no writes is a reason, since every event and all
-/// feedback is lost while all responses are well; `store` says why, and is `null` otherwise.
-async fn readyz(call: Call) -> Result<Answer, HttpError> {
-    let why_not = call.app.not_ready();
-    let ready = why_not.is_none();
+/// Readiness: whether the scorer should be sent requests, and `reason` if not. A store that takes no writes is a
+/// reason, since events and feedback are lost while every response looks well; `store` holds its error, else `null`.
+async fn readyz(call: Call) -> Result<Response, HttpError> {
+    let not_ready = call.app.not_ready();
+    let ready = not_ready.is_none();
     let model = call.app.registry.champion().map(|champion| champion.version().to_owned());
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let (version, frame) = (env!("CARGO_PKG_VERSION"), contract::frame::VERSION);
     let document = json!({
-        "ready": ready, "why_not": why_not, "model": model, "store": call.app.store.trouble(), "version": version,
+        "ready": ready, "reason": not_ready, "model": model, "store": call.app.store.trouble(), "version": version,
         "frame": frame,
     });
-    Ok(json_answer(status, &document))
+    Ok(json_response(status, &document))
 }
 
-async fn exposition(call: Call) -> Result<Answer, HttpError> {
+async fn exposition(call: Call) -> Result<Response, HttpError> {
     let metrics = &call.app.metrics;
     metrics.ready.set(i64::from(call.app.not_ready().is_none()));
     if let Some(observer) = &call.app.observer {
@@ -48,5 +48,5 @@ async fn exposition(call: Call) -> Result<Answer, HttpError> {
         let now = seconds(SystemTime::now());
         observer.drift().expose(metrics, now, drift_users(observer, now));
     }
-    Ok(answer(StatusCode::OK, metrics::CONTENT_TYPE, metrics.render()))
+    Ok(response(StatusCode::OK, metrics::CONTENT_TYPE, metrics.render()))
 }

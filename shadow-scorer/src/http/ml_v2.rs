@@ -1,4 +1,5 @@
-//! The model API of the replaced system, and what an operator needs to move models: `/ml/v2/…`.
+//! The model API `/ml/v2/…`: the replaced system's part of it (status, predict, reload, train), and operations on
+//! models.
 //!
 //! | request | body | reachable through the gateway |
 //! |---|---|---|
@@ -8,17 +9,17 @@
 //! | `POST /ml/v2/train?limit=N` (see [`super::training`]) | – | yes |
 //! | `POST /ml/v2/model/deploy` | `{"version": NAME, "force": false}` | no |
 //! | `POST /ml/v2/model/rollback` | – | no |
-//! | `POST /ml/v2/model/challenge` | `{"version": NAME}`, `null` ends the judging | no |
+//! | `POST /ml/v2/model/challenge` | `{"version": NAME}`, `null` for no challenger | no |
 //!
-//! All but status and predict ask for the operator's token (see [`super::operator`]), by whatever way they are reached.
+//! All but status and predict require the operator's token (see [`super::operator`]), whichever way they are reached.
 //!
-//! All but predict and train answer with the status as it is then: `{"available", "meta", "challenger", "previous",
-//! "rolled_back_to", "versions", "refused", "judged", "drift", "retraining"}`, where `meta` and `challenger` are of one shape (`run_id`, `version`, `val_f1_macro`, …) or
-//! `null`. A change that did not happen is 409 with `reason` (`policy`, `no_previous`, `locked` when something else held the
-//! registry for ten seconds, `registry` when its folder cannot be written, or why the model was refused: `missing`,
-//! `manifest`, `hash`, `schema`, `graph`, `reference`, `changed`, `name`), and what served goes on. A client that goes away
-//! before its change has its turn has changed nothing. A repeated rollback changes nothing more: what it took away comes
-//! back by a deployment only.
+//! All but predict and train respond with the status after the request: `{"available", "meta", "challenger",
+//! "previous", "rolled_back_to", "versions", "refused", "comparison", "drift", "retraining"}`, where `meta` and
+//! `challenger` have one shape (`run_id`, `version`, `val_f1_macro`, …) or are `null`. A change that fails is 409 with
+//! a `reason`: `policy`, `no_previous`, `locked` (the registry was locked for ten seconds), `registry` (its folder
+//! cannot be written), or why the model was refused: `missing`, `manifest`, `hash`, `schema`, `graph`, `reference`,
+//! `changed`, `name`. The models that serve are unchanged then. A client that disconnects before its change starts has
+//! changed nothing. A repeated rollback changes nothing more: only a deployment brings a rolled back version back.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -27,11 +28,11 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::answer::{Answer, json_answer};
 use super::app::{App, blocking};
 use super::error::HttpError;
+use super::response::{Response, json_response};
+use super::retraining::drift_users;
 use super::routes::{Call, Route};
-use super::upkeep::drift_users;
 use crate::model::{Alias, Caller, ChangeError, Client, Loaded, Registry, Scores};
 use crate::suggestions::request;
 
@@ -48,11 +49,11 @@ pub(super) fn routes() -> [Route; 6] {
     ]
 }
 
-async fn status(call: Call) -> Result<Answer, HttpError> {
-    Ok(json_answer(StatusCode::OK, &status_of(&call.app)))
+async fn status(call: Call) -> Result<Response, HttpError> {
+    Ok(json_response(StatusCode::OK, &status_of(&call.app)))
 }
 
-/// What serves, what is judged, what was refused and why.
+/// The models that serve and are compared, and those that were refused.
 fn status_of(app: &App) -> Value {
     let registry = &app.registry;
     let now = seconds(SystemTime::now());
@@ -78,7 +79,7 @@ fn status_of(app: &App) -> Value {
         "rolled_back_to": registry.folder().rolled_back_to().ok().flatten(),
         "versions": registry.folder().versions().unwrap_or_default(),
         "refused": refused,
-        "judged": app.observer.as_ref().map(|observer| observer.contest().status()),
+        "comparison": app.observer.as_ref().map(|observer| observer.champion_challenger().status()),
         "retraining": app.retraining.status(),
         "drift": app.observer.as_ref().map(|observer| observer.drift().status(now, drift_users(observer, now))),
     })
@@ -87,7 +88,7 @@ fn status_of(app: &App) -> Value {
 fn meta(model: &Loaded) -> Value {
     let manifest = &model.manifest;
     let mut meta = Map::new();
-    // A run makes one version, so its name is the run's.
+    // A run makes one version, so the version's name is the run's.
     meta.insert("run_id".into(), manifest.version.clone().into());
     for shown in ["data_span", "model"] {
         meta.extend(manifest.rest.get(shown).map(|value| (shown.to_owned(), value.clone())));
@@ -108,51 +109,51 @@ pub(super) fn seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
-/// Loads what the aliases name. What was refused makes it a 409, with what goes on serving in the body.
-async fn reload(call: Call) -> Result<Answer, HttpError> {
+/// Loads the models that the aliases name. 409 if one was refused; the body tells which models serve.
+async fn reload(call: Call) -> Result<Response, HttpError> {
     let app = Arc::clone(&call.app);
     on_registry(&app, Registry::reload).await?;
     let status = if app.registry.refused().is_empty() { StatusCode::OK } else { StatusCode::CONFLICT };
-    Ok(json_answer(status, &status_of(&app)))
+    Ok(json_response(status, &status_of(&app)))
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Named {
+struct VersionRequest {
     version: Option<String>,
     #[serde(default)]
     force: bool,
 }
 
-/// `{"version": NAME, "force": false}`: forced, it passes over the policy, never over the checks.
-async fn deploy(mut call: Call) -> Result<Answer, HttpError> {
-    let named: Named = call.json(REQUEST_BYTES).await?;
+/// `{"version": NAME, "force": false}`: `force` skips the policy, never the checks.
+async fn deploy(mut call: Call) -> Result<Response, HttpError> {
+    let named: VersionRequest = call.json(REQUEST_BYTES).await?;
     let version = named
         .version
         .ok_or_else(|| HttpError::bad_request("version is missing: send an object like {\"version\": \"NAME\"}"))?;
     change(&call.app, move |registry, caller| registry.deploy(&version, named.force, caller).map(drop)).await
 }
 
-async fn roll_back(call: Call) -> Result<Answer, HttpError> {
+async fn roll_back(call: Call) -> Result<Response, HttpError> {
     change(&call.app, |registry, caller| registry.roll_back(caller).map(drop)).await
 }
 
-/// `{"version": null}` ends the judging.
-async fn challenge(mut call: Call) -> Result<Answer, HttpError> {
-    let named: Named = call.json(REQUEST_BYTES).await?;
+/// `{"version": null}` removes the challenger.
+async fn challenge(mut call: Call) -> Result<Response, HttpError> {
+    let named: VersionRequest = call.json(REQUEST_BYTES).await?;
     change(&call.app, move |registry, caller| registry.challenge(named.version.as_deref(), caller)).await
 }
 
 async fn change(
     app: &Arc<App>,
     work: impl FnOnce(&Registry, &Caller) -> Result<(), ChangeError> + Send + 'static,
-) -> Result<Answer, HttpError> {
+) -> Result<Response, HttpError> {
     on_registry(app, work).await?;
-    Ok(json_answer(StatusCode::OK, &status_of(app)))
+    Ok(json_response(StatusCode::OK, &status_of(app)))
 }
 
-/// Runs `work` for the client of this request: when it goes away, this future is dropped, and with it the client that
-/// the work asks whether it is still wanted.
+/// Runs `work` on behalf of the client of this request. If the client disconnects, this future is dropped, and `Caller`
+/// tells the work that nobody waits for it.
 async fn on_registry(
     app: &Arc<App>,
     work: impl FnOnce(&Registry, &Caller) -> Result<(), ChangeError> + Send + 'static,
@@ -160,18 +161,18 @@ async fn on_registry(
     let (_client, caller) = Client::new();
     match blocking(&app.registry, move |registry| work(registry, &caller)).await {
         Some(done) => Ok(done?),
-        None => Err(HttpError::internal("work on the registry failed")),
+        None => Err(HttpError::internal("work on the registry panicked")),
     }
 }
 
-/// A prediction for raw features, or for a stored transaction.
-async fn predict(mut call: Call) -> Result<Answer, HttpError> {
-    let asked: Map<String, Value> = call.json(REQUEST_BYTES).await?;
+/// Predicts for raw features, or for a stored transaction.
+async fn predict(mut call: Call) -> Result<Response, HttpError> {
+    let document: Map<String, Value> = call.json(REQUEST_BYTES).await?;
     let app = Arc::clone(&call.app);
     let Some(model) = app.registry.champion() else {
-        return Ok(json_answer(StatusCode::OK, &json!({ "available": false, "reason": "no_model" })));
+        return Ok(json_response(StatusCode::OK, &json!({ "available": false, "reason": "no_model" })));
     };
-    let found = match asked.get("txn_id") {
+    let found = match document.get("txn_id") {
         Some(value) => {
             let id = request::id(value).ok_or_else(|| {
                 let shown = request::shown(value);
@@ -183,14 +184,14 @@ async fn predict(mut call: Call) -> Result<Answer, HttpError> {
             }
             found
         }
-        None => vec![app.application.entity(&asked).map_err(HttpError::bad_request)?],
+        None => vec![app.application.entity(&document).map_err(HttpError::bad_request)?],
     };
     let scores = Scores::of(&[&model], &found, &app.metrics).await.pop().transpose()?;
     let scores = scores.ok_or_else(|| HttpError::internal("the model gave no scores"))?;
     let top = scores.top(0, 0.0).ok_or_else(|| HttpError::internal("the model gave no classes"))?;
     let classes = model.manifest.classes.iter().cloned();
     let probs: Map<String, Value> = classes.zip(scores.row(0).iter().map(|p| json!(p))).collect();
-    Ok(json_answer(
+    Ok(json_response(
         StatusCode::OK,
         &json!({
             "available": true,

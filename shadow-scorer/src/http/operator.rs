@@ -1,8 +1,8 @@
-//! Who may change something: whoever shows the operator's token.
+//! Authorization: requests that change something must present the operator's token.
 //!
-//! A route that is asked with another method than GET changes something unless it stands in [`OPEN`], so one that is
-//! added is closed until somebody decides otherwise. The token comes from a file ([`contract::token`]) that is read at
-//! each check; without one nothing is changed by request.
+//! Every route with a method other than GET requires the token unless it is listed in [`PUBLIC_ROUTES`], so a new route
+//! is protected until somebody decides otherwise. The token is read from a file ([`contract::token`]) at each check;
+//! without a file, requests that change something are refused.
 
 use contract::token::{TokenFile, bearer};
 use http::StatusCode;
@@ -11,41 +11,41 @@ use http::request::Parts;
 
 use super::error::HttpError;
 
-/// Routes, by name, that are asked with POST and are open: those of clients and of the gateway.
-const OPEN: [&str; 4] = ["suggestions", "observations", "feedback", "predict"];
+/// Names of POST routes that need no token: those of clients and of the gateway.
+const PUBLIC_ROUTES: [&str; 4] = ["suggestions", "observations", "feedback", "predict"];
 
-/// Returns `true` if the route called `name` asks for the token.
-pub(super) fn is_asked_for(name: &str, method: &http::Method) -> bool {
-    method != http::Method::GET && !OPEN.contains(&name)
+/// Returns `true` if the route called `name` requires the token.
+pub(super) fn requires_token(name: &str, method: &http::Method) -> bool {
+    method != http::Method::GET && !PUBLIC_ROUTES.contains(&name)
 }
 
-/// Checks what `head` shows.
+/// Checks the token that `head` presents.
 ///
 /// # Errors
-/// 401 for no token or a wrong one, 403 where no token is configured, 503 where its file cannot be used.
+/// 401 for a missing or wrong token, 403 if no token is configured, 503 if its file cannot be used.
 pub(super) fn check(file: Option<&TokenFile>, head: &Parts) -> Result<(), HttpError> {
     let Some(file) = file else {
         return Err(HttpError::new(
             StatusCode::FORBIDDEN,
             "no_token",
-            "this changes something, and the scorer was started without an operator's token, so it refuses: write one \
+            "this request needs the operator's token, and the scorer was started without one: write it \
              with `(umask 077; openssl rand -hex 16 > FILE)` and start the scorer with --token-file FILE \
              (PERCH_TOKEN_FILE)",
         ));
     };
     let mut values = head.headers.get_all(AUTHORIZATION).iter();
-    let shown = match (values.next(), values.next()) {
+    let presented = match (values.next(), values.next()) {
         (Some(value), None) => value.to_str().ok().and_then(bearer),
         _ => None,
     };
-    let Some(shown) = shown else {
-        return Err(unauthorized("this changes something: send the operator's token as `authorization: Bearer TOKEN`"));
+    let Some(presented) = presented else {
+        return Err(unauthorized("this request needs the operator's token: send it as `authorization: Bearer TOKEN`"));
     };
     let token = file.read().map_err(|error| {
-        let message = "the scorer cannot use its file of the operator's token; its log says why";
+        let message = "the scorer cannot use the file of the operator's token: its log says why";
         HttpError::new(StatusCode::SERVICE_UNAVAILABLE, "token_file", message).because(describe(&error))
     })?;
-    if token.is(shown) { Ok(()) } else { Err(unauthorized("this is not the operator's token")) }
+    if token.is(presented) { Ok(()) } else { Err(unauthorized("this is not the operator's token")) }
 }
 
 fn unauthorized(message: &str) -> HttpError {
@@ -64,17 +64,19 @@ mod tests {
     use http::{Method, Request};
 
     #[test]
-    fn what_is_not_listed_as_open_is_closed() {
-        for closed in ["train", "model_reload", "model_deploy", "model_rollback", "model_challenge", "added_tomorrow"] {
-            assert!(is_asked_for(closed, &Method::POST), "{closed}");
+    fn a_route_that_is_not_listed_as_public_requires_the_token() {
+        for protected in
+            ["train", "model_reload", "model_deploy", "model_rollback", "model_challenge", "added_tomorrow"]
+        {
+            assert!(requires_token(protected, &Method::POST), "{protected}");
         }
-        assert!(is_asked_for("model_status", &Method::DELETE));
-        assert!(!is_asked_for("model_status", &Method::GET));
-        assert!(!is_asked_for("feedback", &Method::POST));
+        assert!(requires_token("model_status", &Method::DELETE));
+        assert!(!requires_token("model_status", &Method::GET));
+        assert!(!requires_token("feedback", &Method::POST));
     }
 
     #[test]
-    fn two_headers_are_as_good_as_none() {
+    fn two_headers_count_as_none() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("token");
         std::fs::write(&path, "0123456789abcdef").unwrap();

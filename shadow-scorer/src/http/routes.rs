@@ -1,7 +1,7 @@
-//! The one table of what is served where.
+//! The routing table.
 //!
-//! A module that serves something hands out its [`Route`]s and is named in [`Routes::new`]; nothing else decides what a
-//! path means. Metrics name a route by its name, never by a path that a client made up.
+//! Each module with handlers exports its [`Route`]s and is listed in [`Routes::new`]; nothing else gives a path a
+//! meaning. Metrics use a route's name, never the path, which clients could make up.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,20 +9,22 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use contract::headers;
+use contract::trace::{self, TraceId};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Request};
 use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
+use tracing::{Instrument as _, Span};
 
-use super::answer::Answer;
 use super::app::App;
 use super::error::HttpError;
 use super::{analysis, body, evidence, feedback, health, ml_v2, observations, operator, suggestions, training};
 use crate::decode;
+use super::response::Response;
 use crate::settings::Settings;
 
-/// What a handler returns.
-pub type Handled = Pin<Box<dyn Future<Output = Result<Answer, HttpError>> + Send>>;
+/// The future that a handler returns.
+pub type HandlerFuture = Pin<Box<dyn Future<Output = Result<Response, HttpError>> + Send>>;
 
 /// One route.
 #[derive(Debug, Clone)]
@@ -30,25 +32,25 @@ pub struct Route {
     method: Method,
     path: String,
     name: &'static str,
-    handler: fn(Call) -> Handled,
+    handler: fn(Call) -> HandlerFuture,
 }
 
 impl Route {
     /// `GET path`; `name` is its label in metrics.
-    pub fn get(path: impl Into<String>, name: &'static str, handler: fn(Call) -> Handled) -> Self {
+    pub fn get(path: impl Into<String>, name: &'static str, handler: fn(Call) -> HandlerFuture) -> Self {
         Self { method: Method::GET, path: path.into(), name, handler }
     }
 
     /// `POST path`; `name` is its label in metrics.
-    pub fn post(path: impl Into<String>, name: &'static str, handler: fn(Call) -> Handled) -> Self {
+    pub fn post(path: impl Into<String>, name: &'static str, handler: fn(Call) -> HandlerFuture) -> Self {
         Self { method: Method::POST, path: path.into(), name, handler }
     }
 }
 
-/// A request on its way into a handler. Its body is read by the handler, with a bound.
+/// A request for a handler, which reads the body with a limit.
 #[derive(Debug)]
 pub struct Call {
-    /// The program.
+    /// The parts of the program.
     pub app: Arc<App>,
     /// Method, path and headers.
     pub head: Parts,
@@ -56,15 +58,15 @@ pub struct Call {
 }
 
 impl Call {
-    /// The body as it came, at most `limit` bytes.
+    /// Reads the body without decompressing it, at most `limit` bytes.
     ///
     /// # Errors
-    /// 413, 408, or 400 when the connection broke.
+    /// 413, 408, or 400 if the connection breaks.
     pub async fn bytes(&mut self, limit: usize) -> Result<Bytes, HttpError> {
         self.bytes_within(limit, Duration::MAX).await
     }
 
-    /// The body as it came, at most `limit` bytes, within `patience` or the listener's own limit, whichever is shorter.
+    /// As [`Call::bytes`], within `patience` or the listener's own limit, whichever is shorter.
     ///
     /// # Errors
     /// As [`Call::bytes`].
@@ -72,24 +74,24 @@ impl Call {
         body::read(&mut self.body, limit, self.app.settings.server.read_timeout.min(patience)).await
     }
 
-    /// The body without its content-encoding, at most `limit` bytes before and after.
+    /// Reads and decompresses the body, at most `limit` bytes before and after.
     ///
     /// # Errors
-    /// As [`Call::bytes`], and 400 or 415 when it cannot be unpacked.
+    /// As [`Call::bytes`], and 400 or 415 if it cannot be decompressed.
     pub async fn decoded(&mut self, limit: usize) -> Result<Bytes, HttpError> {
         self.decoded_within(limit, Duration::MAX).await
     }
 
-    /// As [`Call::decoded`], with less time for the client to send it.
+    /// As [`Call::decoded`], with less time for the client to send the body.
     ///
     /// # Errors
     /// As [`Call::decoded`].
     pub async fn decoded_within(&mut self, limit: usize, patience: Duration) -> Result<Bytes, HttpError> {
-        let packed = self.bytes_within(limit, patience).await?;
+        let encoded = self.bytes_within(limit, patience).await?;
         match body::encoding(&self.head) {
-            contract::frame::Encoding::Identity => Ok(packed),
-            encoding => match decode::decode(encoding, &packed, limit).await {
-                Ok(unpacked) => Ok(unpacked.into_owned().into()),
+            contract::frame::Encoding::Identity => Ok(encoded),
+            encoding => match decode::decode(encoding, &encoded, limit).await {
+                Ok(decoded) => Ok(decoded.into_owned().into()),
                 Err(fault) => {
                     let failures = &self.app.metrics.decode_failures;
                     failures.with_label_values(&[decode::name(encoding), fault.as_str()]).inc();
@@ -99,18 +101,18 @@ impl Call {
         }
     }
 
-    /// The body as JSON.
+    /// Reads the body as JSON.
     ///
     /// # Errors
-    /// As [`Call::decoded`], and 400 when it is not of the shape.
+    /// As [`Call::decoded`], and 400 if it does not have the shape of `T`.
     pub async fn json<T: DeserializeOwned>(&mut self, limit: usize) -> Result<T, HttpError> {
         let body = self.decoded(limit).await?;
         serde_json::from_slice(&body)
-            .map_err(|error| HttpError::bad_request(format!("the body cannot be used: {error}")))
+            .map_err(|error| HttpError::bad_request(format!("the body is not the expected JSON: {error}")))
     }
 }
 
-/// The table.
+/// The routing table.
 #[derive(Debug)]
 pub struct Routes {
     routes: Vec<Route>,
@@ -132,28 +134,34 @@ impl Routes {
         Self { routes }
     }
 
-    /// Answers a request: every answer, errors included, says that the scorer made it.
-    pub async fn answer(&self, app: Arc<App>, request: Request<Incoming>) -> Answer {
+    /// Responds to a request. Every response, errors included, says that the scorer made it, and what is logged
+    /// meanwhile carries the request's trace id.
+    pub async fn respond(&self, app: Arc<App>, request: Request<Incoming>) -> Response {
         let (head, body) = request.into_parts();
+        let span = request_span(&head);
+        self.handle(app, head, body).instrument(span).await
+    }
+
+    async fn handle(&self, app: Arc<App>, head: Parts, body: Incoming) -> Response {
         let metrics = Arc::clone(&app.metrics);
         let (name, result) = match self.find(&head) {
             Ok(route) => {
-                let asked_for = operator::is_asked_for(route.name, &route.method);
-                let admitted = if asked_for { operator::check(app.settings.token.as_ref(), &head) } else { Ok(()) };
-                match admitted {
+                let protected = operator::requires_token(route.name, &route.method);
+                let authorized = if protected { operator::check(app.settings.token.as_ref(), &head) } else { Ok(()) };
+                match authorized {
                     Ok(()) => (route.name, (route.handler)(Call { app: Arc::clone(&app), head, body }).await),
                     Err(refused) => (route.name, Err(refused)),
                 }
             }
             Err(error) => ("none", Err(error)),
         };
-        let mut answer = result.unwrap_or_else(|error| {
-            app.quiet.error(name, &error);
-            error.into_answer()
+        let mut response = result.unwrap_or_else(|error| {
+            app.failures.request_failed(name, &error);
+            error.into_response()
         });
-        answer.headers_mut().insert(HeaderName::from_static(headers::SCORER), HeaderValue::from_static("1"));
-        metrics.http_answers.with_label_values(&[name, answer.status().as_str()]).inc();
-        answer
+        response.headers_mut().insert(HeaderName::from_static(headers::SCORER), HeaderValue::from_static("1"));
+        metrics.http_responses.with_label_values(&[name, response.status().as_str()]).inc();
+        response
     }
 
     fn find(&self, head: &Parts) -> Result<&Route, HttpError> {
@@ -164,9 +172,20 @@ impl Routes {
         }
         let allowed: Vec<&str> = here().map(|route| route.method.as_str()).collect();
         Err(if allowed.is_empty() {
-            HttpError::not_found("there is nothing at this path")
+            HttpError::not_found("nothing is served at this path")
         } else {
             HttpError::wrong_method(&allowed.join(", "))
         })
     }
+}
+
+/// The span of a request with the id of its trace. Without a well-formed `traceparent`, or with several, there is none.
+fn request_span(head: &Parts) -> Span {
+    let mut values = head.headers.get_all(trace::TRACEPARENT).iter();
+    let id = match (values.next(), values.next()) {
+        (Some(value), None) => TraceId::from_traceparent(value.as_bytes()),
+        _ => None,
+    };
+    // Of the highest level, so that no filter takes the id from a line that it lets through.
+    id.map_or_else(Span::none, |id| tracing::error_span!("request", trace_id = id.as_str()))
 }

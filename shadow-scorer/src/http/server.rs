@@ -1,13 +1,13 @@
-//! The accept loop: HTTP/1.1 and h2c on one port, told apart by the connection's first bytes.
+//! The accept loop: HTTP/1.1 and h2c on one port, distinguished by the connection's first bytes.
 //!
-//! So that whoever holds many connections keeps nobody out, not even health checks: once three quarters of the places
-//! are taken, an HTTP/1.1 connection is closed after the request that it brought, and one that brings none has
-//! [`HURRY`]. The others wait in the kernel's queue, whose order is that of their arrival. Gateways speak h2c, over few
-//! connections, which have [`IDLE_GATEWAY`].
+//! A client with many connections must not keep others out, not even health checks. So once three quarters of the
+//! connections are taken, an HTTP/1.1 connection is closed after its current request, and one without a request after
+//! [`SHORT_IDLE_LIMIT`]. Further connections wait in the kernel's queue, in the order of their arrival. Gateways use
+//! few h2c connections, which may be idle for [`GATEWAY_IDLE_LIMIT`].
 //!
-//! Limits hold for every connection: how many there are, how long and how many heads may be, how long they may take. At
-//! the end the order is: `/readyz` says no while everything is still served, so that health checks take this scorer out
-//! of rotation; then the listener closes; then requests under way may end; then what is left is cut.
+//! Every connection has limits on the size of a request's head and on the time for head and body. Shutdown has four
+//! steps: `/readyz` returns 503 while everything is still served, so that health checks take this scorer out of
+//! rotation; the listener closes; requests in progress may finish; those that remain are aborted.
 
 use std::convert::Infallible;
 use std::io;
@@ -30,35 +30,35 @@ use super::app::App;
 use super::routes::Routes;
 use crate::settings::Server;
 
-/// Bytes of a request's head, at most.
+/// Most bytes of a request's head.
 const HEAD_BYTES: usize = 32 * 1024;
-/// Headers of a request, at most.
+/// Most headers of a request.
 const HEADERS: usize = 100;
-/// Requests at once on one h2c connection: Envoy needs few connections.
+/// Concurrent requests on one h2c connection: Envoy uses few connections.
 const STREAMS: u32 = 1_024;
-/// Time for a connection to bring its first or next request while places are scarce.
-const HURRY: Duration = Duration::from_secs(1);
-/// The same for h2c, which a gateway speaks: closed under its hands it would cost it a request.
-const IDLE_GATEWAY: Duration = Duration::from_secs(10);
-/// Flow-control windows: an observation batch has up to 4 MiB and must not crawl.
+/// Longest time without a request on an HTTP/1.1 connection while few connections are left.
+const SHORT_IDLE_LIMIT: Duration = Duration::from_secs(1);
+/// The same for h2c, which gateways use: closing such a connection can cost the gateway a request.
+const GATEWAY_IDLE_LIMIT: Duration = Duration::from_secs(10);
+/// Flow-control windows: large enough for an observation batch of up to 4 MiB.
 const STREAM_WINDOW: u32 = 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;
 
-/// An address that cannot be listened on.
+/// The listener cannot be opened on this address.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {source}. {}", mend(.source))]
+#[error("cannot listen on {address}: {source}. {}", fix(.source))]
 pub struct BindError {
     address: SocketAddr,
     source: io::Error,
 }
 
-fn mend(error: &io::Error) -> &'static str {
+fn fix(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::AddrInUse => {
             "Another program listens there: stop it, or give another address with --listen (PERCH_SCORER_PORT)"
         }
-        io::ErrorKind::PermissionDenied => "Ports below 1024 need a privilege: give a higher one with --listen",
-        io::ErrorKind::AddrNotAvailable => "This machine has no such address: give one that it has with --listen",
+        io::ErrorKind::PermissionDenied => "Ports below 1024 require a privilege: give a higher one with --listen",
+        io::ErrorKind::AddrNotAvailable => "This machine does not have this address: give one of its own with --listen",
         _ => "Give another address with --listen",
     }
 }
@@ -66,22 +66,22 @@ fn mend(error: &io::Error) -> &'static str {
 /// Listens on `address`.
 ///
 /// # Errors
-/// When it cannot, with the mend.
+/// If it cannot, with the fix.
 pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
     TcpListener::bind(address).await.map_err(|source| BindError { address, source })
 }
 
-/// Serves until `stop` is done and requests under way have ended, or had their time.
+/// Serves until `stop` completes and requests in progress have finished or timed out.
 pub async fn serve(listener: TcpListener, app: Arc<App>, stop: impl Future<Output = ()>) {
     let limits = app.settings.server.clone();
     let routes = Arc::new(Routes::new(&app.settings));
     let http = Arc::new(protocols(&limits));
-    let room = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
+    let connections = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
     let graceful = GracefulShutdown::new();
     {
         let mut closing = pin!(async {
             stop.await;
-            log::info!("draining: /readyz says no from now on");
+            tracing::info!(notice_ms = limits.drain_notice.as_millis(), "draining");
             app.drain();
             tokio::time::sleep(limits.drain_notice).await;
         });
@@ -89,9 +89,10 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, stop: impl Future<Outpu
             tokio::select! {
                 biased;
                 () = &mut closing => break,
-                (stream, place) = accept(&listener, &room) => {
-                    let scarce = Scarce { room: Arc::clone(&room), below: limits.connections / 4 };
-                    let connection = Connection { app: Arc::clone(&app), routes: Arc::clone(&routes), place, scarce };
+                (stream, permit) = accept(&listener, &connections) => {
+                    let (app, routes, connections) = (Arc::clone(&app), Arc::clone(&routes), Arc::clone(&connections));
+                    let pressure = ConnectionPressure { connections, below: limits.connections / 4 };
+                    let connection = Connection { app, routes, permit, pressure };
                     tokio::spawn(connection.serve(stream, Arc::clone(&http), graceful.watcher(), limits.read_timeout));
                 }
             }
@@ -99,20 +100,20 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, stop: impl Future<Outpu
     }
     drop(listener);
     if tokio::time::timeout(limits.drain, graceful.shutdown()).await.is_err() {
-        log::warn!("requests under way were cut after {:?}", limits.drain);
+        tracing::warn!(drain_ms = limits.drain.as_millis(), "requests_cut");
     }
 }
 
-/// The next connection, once there is room for one.
-async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> (TcpStream, Option<OwnedSemaphorePermit>) {
-    // The semaphore is never closed; were it, there would be no limit rather than no service.
-    let place = Arc::clone(room).acquire_owned().await.ok();
+/// Accepts the next connection once one more is allowed.
+async fn accept(listener: &TcpListener, connections: &Arc<Semaphore>) -> (TcpStream, Option<OwnedSemaphorePermit>) {
+    // The semaphore is never closed; if it were, there would be no limit rather than no service.
+    let permit = Arc::clone(connections).acquire_owned().await.ok();
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return (stream, place),
+            Ok((stream, _)) => return (stream, permit),
             Err(error) => {
-                // A client that left at once, or no file descriptors: the latter passes only with time.
-                log::warn!("a connection was not accepted: {error}");
+                // The client left, or file descriptors have run out, which only passes with time.
+                tracing::warn!(%error, "accept_failed");
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
@@ -130,7 +131,7 @@ fn protocols(limits: &Server) -> auto::Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .max_header_list_size(u32::try_from(HEAD_BYTES).unwrap_or(u32::MAX))
         .max_concurrent_streams(STREAMS)
-        // A gateway resets what is late: after a pause of ours that is many at once, and no attack.
+        // A gateway resets late requests; after a pause of this process there are many at once, which is not an attack.
         .max_pending_accept_reset_streams(usize::try_from(STREAMS).ok())
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
@@ -142,66 +143,66 @@ fn protocols(limits: &Server) -> auto::Builder<TokioExecutor> {
 struct Connection {
     app: Arc<App>,
     routes: Arc<Routes>,
-    place: Option<OwnedSemaphorePermit>,
-    scarce: Scarce,
+    permit: Option<OwnedSemaphorePermit>,
+    pressure: ConnectionPressure,
 }
 
-/// Whether few places for connections are left.
+/// Whether few more connections are allowed.
 #[derive(Clone)]
-struct Scarce {
-    room: Arc<Semaphore>,
+struct ConnectionPressure {
+    connections: Arc<Semaphore>,
     below: usize,
 }
 
-impl Scarce {
-    fn is_so(&self) -> bool {
-        self.room.available_permits() < self.below
+impl ConnectionPressure {
+    fn is_high(&self) -> bool {
+        self.connections.available_permits() < self.below
     }
 }
 
-/// What a connection is used for.
+/// Whether a connection is in use.
 struct Activity {
     state: Mutex<State>,
 }
 
 #[derive(Clone, Copy)]
 struct State {
-    /// Requests that wait for their answers.
-    under_way: usize,
-    /// Version of the last request, if there was one.
-    spoke: Option<Version>,
-    /// Since when it is as it is.
+    /// Requests without a response yet.
+    in_flight: usize,
+    /// HTTP version of the last request, if there was one.
+    version: Option<Version>,
+    /// When `in_flight` last changed.
     since: Instant,
 }
 
-/// A request that waits for its answer.
-struct UnderWay(Arc<Activity>);
+/// A request without a response yet; counted until dropped.
+struct InFlight(Arc<Activity>);
 
 impl Activity {
     fn new() -> Self {
-        Self { state: Mutex::new(State { under_way: 0, spoke: None, since: Instant::now() }) }
+        Self { state: Mutex::new(State { in_flight: 0, version: None, since: Instant::now() }) }
     }
 
-    fn begin(this: &Arc<Self>, version: Version) -> UnderWay {
+    fn begin(this: &Arc<Self>, version: Version) -> InFlight {
         let mut state = this.state();
-        *state = State { under_way: state.under_way + 1, spoke: Some(version), since: Instant::now() };
-        UnderWay(Arc::clone(this))
+        *state = State { in_flight: state.in_flight + 1, version: Some(version), since: Instant::now() };
+        InFlight(Arc::clone(this))
     }
 
-    /// Ends once the connection has been idle for as long as it may.
-    async fn idle_for_too_long(&self, scarce: &Scarce, patience: Duration) {
+    /// Completes once the connection has been idle for longer than allowed.
+    async fn idle_for_too_long(&self, pressure: &ConnectionPressure, patience: Duration) {
         loop {
-            tokio::time::sleep(HURRY.min(patience)).await;
-            let State { under_way, spoke, since } = *self.state();
-            let limit = match (spoke, scarce.is_so()) {
-                // Until a first request the protocol is not known, and so has no timeout of its own.
+            tokio::time::sleep(SHORT_IDLE_LIMIT.min(patience)).await;
+            let State { in_flight, version, since } = *self.state();
+            let limit = match (version, pressure.is_high()) {
+                // Until the first request the protocol is unknown, so none of its timeouts applies.
                 (None, false) => patience,
-                (None, true) => HURRY.min(patience),
+                (None, true) => SHORT_IDLE_LIMIT.min(patience),
                 (Some(_), false) => continue,
-                (Some(Version::HTTP_2), true) => IDLE_GATEWAY,
-                (Some(_), true) => HURRY,
+                (Some(Version::HTTP_2), true) => GATEWAY_IDLE_LIMIT,
+                (Some(_), true) => SHORT_IDLE_LIMIT,
             };
-            if under_way == 0 && since.elapsed() >= limit {
+            if in_flight == 0 && since.elapsed() >= limit {
                 return;
             }
         }
@@ -212,10 +213,10 @@ impl Activity {
     }
 }
 
-impl Drop for UnderWay {
+impl Drop for InFlight {
     fn drop(&mut self) {
         let mut state = self.0.state();
-        *state = State { under_way: state.under_way.saturating_sub(1), since: Instant::now(), ..*state };
+        *state = State { in_flight: state.in_flight.saturating_sub(1), since: Instant::now(), ..*state };
     }
 }
 
@@ -227,29 +228,29 @@ impl Connection {
         watcher: hyper_util::server::graceful::Watcher,
         patience: Duration,
     ) {
-        let Self { app, routes, place: _place, scarce } = self;
+        let Self { app, routes, permit: _permit, pressure } = self;
         if let Err(error) = stream.set_nodelay(true) {
-            log::debug!("nodelay: {error}");
+            tracing::debug!(%error, "nodelay_failed");
         }
         app.metrics.connections.inc();
         let activity = Arc::new(Activity::new());
         let service = service_fn(|request: Request<Incoming>| {
-            let (app, routes, scarce) = (Arc::clone(&app), Arc::clone(&routes), scarce.clone());
-            let under_way = Activity::begin(&activity, request.version());
+            let (app, routes, pressure) = (Arc::clone(&app), Arc::clone(&routes), pressure.clone());
+            let in_flight = Activity::begin(&activity, request.version());
             async move {
-                let one_of_many = request.version() == Version::HTTP_2;
-                let mut answer = routes.answer(app, request).await;
-                if !one_of_many && scarce.is_so() {
-                    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                let is_multiplexed = request.version() == Version::HTTP_2;
+                let mut response = routes.respond(app, request).await;
+                if !is_multiplexed && pressure.is_high() {
+                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 }
-                drop(under_way);
-                Ok::<_, Infallible>(answer)
+                drop(in_flight);
+                Ok::<_, Infallible>(response)
             }
         });
         let served = watcher.watch(http.serve_connection(TokioIo::new(stream), service));
         tokio::select! {
-            result = served => if let Err(error) = result { log::debug!("a connection ended early: {error}") },
-            () = activity.idle_for_too_long(&scarce, patience) => log::debug!("an idle connection was closed"),
+            result = served => if let Err(error) = result { tracing::debug!(%error, "connection_failed") },
+            () = activity.idle_for_too_long(&pressure, patience) => tracing::debug!("idle_connection_closed"),
         }
         app.metrics.connections.dec();
     }

@@ -1,7 +1,7 @@
-//! Live answers for the model's arm: `POST /ml/suggestions`.
+//! Live requests, for the candidate's arm: `POST /ml/suggestions`.
 //!
-//! The filter waits with a client behind it, so everything is bounded: answers under way, the request, and the wait for
-//! the store. Whatever cannot be done in time is said at once, and the client gets the rules' answer.
+//! A client waits behind the filter, so everything is limited: requests in progress, the size of the request, and the
+//! wait for the store. What cannot be done in time gets 503 immediately, and the filter gives the client the baseline.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,30 +12,30 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use prometheus::IntGauge;
 use uuid::Uuid;
 
-use super::answer::{Answer, json_answer};
 use super::error::HttpError;
+use super::response::{Response, json_response};
 use super::routes::{Call, Route};
 use crate::features::Entity;
 use crate::model::Scores;
 use crate::suggestions::{Candidate, Item, SuggestRequest, Suggestions};
 
-/// Largest request, packed and unpacked: a thousand ids take less than 32 KiB.
+/// Largest request, compressed and decompressed: a thousand ids take less than 32 KiB.
 const REQUEST_BYTES: usize = 256 * 1024;
 
 pub(super) fn routes(path: &str) -> [Route; 1] {
     [Route::post(path, "suggestions", |call| Box::pin(suggest(call)))]
 }
 
-async fn suggest(call: Call) -> Result<Answer, HttpError> {
+async fn suggest(call: Call) -> Result<Response, HttpError> {
     let app = Arc::clone(&call.app);
     if !app.settings.role.live() {
         return Err(HttpError::unavailable(Unavailable::Role));
     }
     let started = Instant::now();
-    let result = match app.live.try_acquire() {
-        Ok(_turn) => {
-            let _under_way = UnderWay::new(&app.metrics.live_in_flight);
-            answer(call).await
+    let result = match app.live_permits.try_acquire() {
+        Ok(_permit) => {
+            let _in_flight = InFlight::new(&app.metrics.live_in_flight);
+            respond(call).await
         }
         Err(_) => Err(HttpError::unavailable(Unavailable::Overloaded)),
     };
@@ -45,55 +45,55 @@ async fn suggest(call: Call) -> Result<Answer, HttpError> {
         Err(error) if error.status.is_client_error() => "bad_request",
         Err(_) => "unavailable",
     };
-    app.metrics.live_answers.with_label_values(&[label]).inc();
+    app.metrics.live_responses.with_label_values(&[label]).inc();
     app.metrics.live_seconds.observe(started.elapsed().as_secs_f64());
     result
 }
 
-/// Shows itself on a gauge while it lives, also when the client hangs up.
-struct UnderWay<'a>(&'a IntGauge);
+/// Counts a request on a gauge until dropped, which also happens when the client disconnects.
+struct InFlight<'a>(&'a IntGauge);
 
-impl<'a> UnderWay<'a> {
+impl<'a> InFlight<'a> {
     fn new(gauge: &'a IntGauge) -> Self {
         gauge.inc();
         Self(gauge)
     }
 }
 
-impl Drop for UnderWay<'_> {
+impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         self.0.dec();
     }
 }
 
-async fn answer(mut call: Call) -> Result<Answer, HttpError> {
+async fn respond(mut call: Call) -> Result<Response, HttpError> {
     let app = Arc::clone(&call.app);
-    // The body first, whatever there is to say: a client that still sends may miss an early answer.
+    // The body first: a client that is still sending may miss an early response.
     let body = call.decoded(REQUEST_BYTES).await?;
-    // Taken once: labels, version in the body and version in the header belong to this one model.
+    // Read once, so that labels, the version in the body and the version in the header belong to one model.
     let model = app.registry.champion().ok_or_else(|| HttpError::unavailable(Unavailable::NoModel))?;
     let request = SuggestRequest::parse(&body)?;
     let found = app.entities(&request.txn_ids).await?;
     let scores = Scores::of(&[&model], &found, &app.metrics).await.pop().transpose()?;
-    let least = app.settings.live.min_confidence;
+    let min_confidence = app.settings.live.min_confidence;
     let items: Vec<Item> = match &scores {
         Some(scores) => {
-            (0..).zip(&found).map(|(row, one)| item(scores, row, one.as_ref(), request.top_k, least)).collect()
+            (0..).zip(&found).map(|(row, one)| item(scores, row, one.as_ref(), request.top_k, min_confidence)).collect()
         }
         None => Vec::new(),
     };
     app.metrics.live_items.inc_by(u64::try_from(items.len()).unwrap_or(u64::MAX));
-    let mut answer = json_answer(StatusCode::OK, &Suggestions { items });
-    // A version's name is letters, digits, '.', '_' and '-'.
+    let mut response = json_response(StatusCode::OK, &Suggestions { items });
+    // Versions consist of letters, digits, '.', '_' and '-'.
     if let Ok(version) = HeaderValue::from_str(model.version()) {
-        answer.headers_mut().insert(HeaderName::from_static(headers::MODEL_VERSION), version);
+        response.headers_mut().insert(HeaderName::from_static(headers::MODEL_VERSION), version);
     }
-    Ok(answer)
+    Ok(response)
 }
 
-fn item(scores: &Scores, row: usize, one: &dyn Entity, most: usize, least: f32) -> Item {
+fn item(scores: &Scores, row: usize, one: &dyn Entity, most: usize, min_confidence: f32) -> Item {
     let version = scores.model().version();
-    let candidates = scores.candidates(row, most, least).into_iter().map(|scored| Candidate {
+    let candidates = scores.candidates(row, most, min_confidence).into_iter().map(|scored| Candidate {
         label: scored.label.to_owned(),
         confidence: rounded(scored.confidence),
         reasons: vec![format!("model_probability:{:.2}", scored.confidence)],
@@ -103,7 +103,7 @@ fn item(scores: &Scores, row: usize, one: &dyn Entity, most: usize, least: f32) 
     Item { txn_id: one.id().to_string(), event_id: Uuid::now_v7().to_string(), candidates: candidates.collect() }
 }
 
-/// Six decimals: what an f32 holds, without the noise that it shows as an f64.
+/// Six decimals: the precision of an f32, without the noise of its conversion to f64.
 fn rounded(confidence: f32) -> f64 {
     (f64::from(confidence) * 1e6).round() / 1e6
 }

@@ -1,17 +1,18 @@
-//! `POST /ml/v2/train?limit=N`: a training on the labels that the store holds, on the newest `N` of them if given.
+//! `POST /ml/v2/train?limit=N`: trains on the labels in the store, on the newest `N` of them if given.
 //!
-//! The answer is what `models/train.py` said (`run_id`, `metrics`, `deployed`, `reason`, …), once it is done, which takes
-//! minutes. `deployed` is true only if the new version passed this scorer's own checks and serves; what it was refused for
-//! is under `refused`. A client that goes away stops nothing.
+//! The response is the output of `models/train.py` (`run_id`, `metrics`, `deployed`, `reason`, …) once it has finished,
+//! which takes minutes. `deployed` is true only if the new version passed this scorer's own checks and serves; if it
+//! was refused, `refused` has the reason. The training continues if the client disconnects.
 
 use std::sync::Arc;
 
 use http::StatusCode;
 use serde_json::Value;
+use tracing::Instrument as _;
 
-use super::answer::{Answer, json_answer};
 use super::app::{App, blocking};
 use super::error::HttpError;
+use super::response::{Response, json_response};
 use super::routes::{Call, Route};
 use crate::feedback::{TrainError, Trained, Trainer};
 use crate::metrics;
@@ -21,40 +22,43 @@ pub(super) fn routes() -> [Route; 1] {
     [Route::post("/ml/v2/train", "train", |call| Box::pin(train(call)))]
 }
 
-async fn train(call: Call) -> Result<Answer, HttpError> {
+async fn train(call: Call) -> Result<Response, HttpError> {
     let limit = limit(call.head.uri.query().unwrap_or_default())?;
     let result = run(Arc::clone(&call.app), &call.app.trainer, limit).await?;
-    Ok(json_answer(StatusCode::OK, &result))
+    Ok(json_response(StatusCode::OK, &result))
 }
 
-/// Trains by `trainer`, takes the model that came of it, and gives what `models/train.py` said.
+/// Trains with `trainer`, loads the new model, and returns the output of `models/train.py`.
 pub(super) async fn run(app: Arc<App>, trainer: &Trainer, limit: Option<u32>) -> Result<Value, HttpError> {
     let trainer = trainer.clone();
-    // A task of its own: it is counted, and its model taken, also when nobody waits for the answer any more.
-    let run = tokio::spawn(async move {
+    // A task of its own, so that the training is counted and its model loaded even if the client has disconnected.
+    let run = async move {
         let done = trainer.train(&app.store, limit).await;
         finish(&app, done).await
-    });
+    };
+    let run = tokio::spawn(run.in_current_span());
     run.await.map_err(HttpError::internal)?
 }
 
-/// The parameter `limit`: a number of rows from 1 on.
+/// The parameter `limit`: a number of rows, at least 1.
 fn limit(query: &str) -> Result<Option<u32>, HttpError> {
     let given = query.split('&').find_map(|pair| pair.strip_prefix("limit="));
     given
         .map(|text| {
             text.parse::<u32>().ok().filter(|rows| *rows > 0).ok_or_else(|| {
-                HttpError::bad_request(format!("limit is {text:?}: give a number of rows from 1 on, e.g. ?limit=3000"))
+                HttpError::bad_request(format!(
+                    "limit is {text:?}: give a number of rows, at least 1, e.g. ?limit=3000"
+                ))
             })
         })
         .transpose()
 }
 
-/// Counts a training and takes the model that it made.
+/// Counts a training and loads its model.
 async fn finish(app: &App, done: Result<Trained, TrainError>) -> Result<Value, HttpError> {
     let trained = match done {
         Ok(trained) => trained,
-        // Nothing was run.
+        // No training was started, so none is counted.
         Err(error @ (TrainError::Busy | TrainError::NoData(_))) => return Err(error.into()),
         Err(error) => {
             app.metrics.train_runs.with_label_values(&["failed"]).inc();

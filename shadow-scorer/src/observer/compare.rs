@@ -1,11 +1,11 @@
-//! Whether the two responses say the same of an item. Pure, so that it can be tested to the last corner.
+//! Compares two responses item by item, without I/O.
 //!
-//! The unit is the served item: what the client was given decides how many items there are, and each of them is counted
-//! exactly once: agree, disagree, abstained, or not compared with a reason. Items that only the other response has are not
-//! counted, since no client saw them.
+//! The unit is the served item: the client's response determines the items, and each is counted exactly once: agree,
+//! disagree, abstained, or not compared with a reason. Items that only the other response has are not counted, since no
+//! client saw them.
 //!
-//! Of several reasons the one that says most about the system wins: no other response at all, then no such item there,
-//! then no label, then an abstention. An abstention is not a disagreement, nor a failure to compare: a response that says
+//! Of several reasons the one that tells most about the system wins: no other response, then a missing item, then a
+//! missing label, then an abstention. An abstention is neither a disagreement nor a failure to compare: a response of
 //! `unknown` has no opinion to agree with, and counting it would make a careful model look bad.
 
 use std::collections::BTreeMap;
@@ -14,61 +14,61 @@ use contract::response::ResponseSchema;
 use contract::batch_result::{self, BatchResult, LabelCount};
 use contract::names::{Agree, Arm, NotCompared};
 
-/// What the other response says of one item.
+/// The other response's part for one item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Other<'a> {
-    /// It says this; `None` when it knows the item but gives no label.
-    Says(Option<&'a str>),
-    /// It lacks the item.
-    Lacks,
-    /// There is no other response, or none that can be read.
-    Absent(NotCompared),
+pub enum Counterpart<'a> {
+    /// Its label; `None` if it has the item but no label for it.
+    Label(Option<&'a str>),
+    /// It does not have the item.
+    MissingItem,
+    /// There is no other response, or it cannot be read.
+    Unavailable(NotCompared),
 }
 
-/// The verdict on one item.
+/// The result for one item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// Both have the same opinion.
-    Same,
-    /// Both have an opinion and they differ.
-    Differ,
-    /// One of them says that it has no opinion.
+pub enum Comparison {
+    /// Both responses have the same label.
+    Agree,
+    /// The labels differ.
+    Disagree,
+    /// At least one response abstains.
     Abstained,
-    /// There is nothing to compare.
-    Nothing(NotCompared),
+    /// The item was not compared.
+    NotCompared(NotCompared),
 }
 
-impl Outcome {
-    /// As the label value `agree`; `None` for an abstention, which has none.
+impl Comparison {
+    /// The value of the label `agree`; `None` for an abstention, which has none.
     #[must_use]
     pub const fn agree(self) -> Option<Agree> {
         match self {
-            Self::Same => Some(Agree::True),
-            Self::Differ => Some(Agree::False),
-            Self::Nothing(_) => Some(Agree::None),
+            Self::Agree => Some(Agree::True),
+            Self::Disagree => Some(Agree::False),
+            Self::NotCompared(_) => Some(Agree::None),
             Self::Abstained => None,
         }
     }
 }
 
-/// Judges one item by its top labels.
+/// Compares one item by its top labels.
 #[must_use]
-pub fn judge(served: Option<&str>, other: Other<'_>, schema: &ResponseSchema) -> Outcome {
+pub fn compare(served: Option<&str>, other: Counterpart<'_>, schema: &ResponseSchema) -> Comparison {
     let other = match other {
-        Other::Absent(reason) => return Outcome::Nothing(reason),
-        Other::Lacks => return Outcome::Nothing(NotCompared::MissingItem),
-        Other::Says(label) => label,
+        Counterpart::Unavailable(reason) => return Comparison::NotCompared(reason),
+        Counterpart::MissingItem => return Comparison::NotCompared(NotCompared::MissingItem),
+        Counterpart::Label(label) => label,
     };
     match (served, other) {
-        (Some(a), Some(b)) if schema.abstains(a) || schema.abstains(b) => Outcome::Abstained,
-        (Some(a), Some(b)) if a == b => Outcome::Same,
-        (Some(_), Some(_)) => Outcome::Differ,
-        (None, _) | (_, None) => Outcome::Nothing(NotCompared::NoLabel),
+        (Some(a), Some(b)) if schema.abstains(a) || schema.abstains(b) => Comparison::Abstained,
+        (Some(a), Some(b)) if a == b => Comparison::Agree,
+        (Some(_), Some(_)) => Comparison::Disagree,
+        (None, _) | (_, None) => Comparison::NotCompared(NotCompared::NoLabel),
     }
 }
 
-/// How far the two sides agree on one request. The items of a request are not independent of each other, so what is judged
-/// over many requests counts each of them once, whatever its number of items.
+/// How far baseline and candidate agree on one request. The items of a request are not independent of each other, so
+/// statistics over requests count each request once, whatever its number of items.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Agreement {
     same: u32,
@@ -76,16 +76,16 @@ pub struct Agreement {
 }
 
 impl Agreement {
-    /// Takes in one item.
-    pub fn add(&mut self, outcome: Outcome) {
-        match outcome {
-            Outcome::Same => add(&mut self.same, 1),
-            Outcome::Differ => add(&mut self.differ, 1),
-            Outcome::Abstained | Outcome::Nothing(_) => {}
+    /// Adds one item.
+    pub fn add(&mut self, comparison: Comparison) {
+        match comparison {
+            Comparison::Agree => add(&mut self.same, 1),
+            Comparison::Disagree => add(&mut self.differ, 1),
+            Comparison::Abstained | Comparison::NotCompared(_) => {}
         }
     }
 
-    /// Share of the judged items that agree, 0.0..=1.0; `None` when none is judged.
+    /// Share of the compared items that agree, `0.0..=1.0`; `None` if none was compared.
     #[must_use]
     pub fn share(self) -> Option<f64> {
         let judged = f64::from(self.same) + f64::from(self.differ);
@@ -93,7 +93,7 @@ impl Agreement {
     }
 }
 
-/// Counts over a batch, as they go into its verdict.
+/// Counts over a batch, for its result.
 #[derive(Debug, Default)]
 pub struct Tally {
     observations: u32,
@@ -103,7 +103,7 @@ pub struct Tally {
     abstained: BTreeMap<Arm, u32>,
     available: u32,
     unavailable: u32,
-    /// By label: items that are the same, that differ, that have no verdict.
+    /// By label: items that agree, that disagree, that were not compared.
     labels: BTreeMap<String, [u32; 3]>,
 }
 
@@ -113,13 +113,13 @@ impl Tally {
         add(&mut self.observations, 1);
     }
 
-    /// Counts one item with the arm and the label that the client was given.
-    pub fn item(&mut self, arm: Arm, served: Option<&str>, outcome: Outcome) {
-        match outcome {
-            Outcome::Same => add(&mut self.agree_true, 1),
-            Outcome::Differ => add(&mut self.agree_false, 1),
-            Outcome::Abstained => return add(self.abstained.entry(arm).or_default(), 1),
-            Outcome::Nothing(reason) => self.none(reason, 1),
+    /// Counts one item with the arm and the label that were served.
+    pub fn item(&mut self, arm: Arm, served: Option<&str>, comparison: Comparison) {
+        match comparison {
+            Comparison::Agree => add(&mut self.agree_true, 1),
+            Comparison::Disagree => add(&mut self.agree_false, 1),
+            Comparison::Abstained => return add(self.abstained.entry(arm).or_default(), 1),
+            Comparison::NotCompared(reason) => self.not_compared(reason, 1),
         }
         let Some(label) = served else { return };
         if !self.labels.contains_key(label) {
@@ -127,27 +127,27 @@ impl Tally {
         }
         if let Some([same, differ, nothing]) = self.labels.get_mut(label) {
             add(
-                match outcome {
-                    Outcome::Same => same,
-                    Outcome::Differ => differ,
-                    Outcome::Abstained | Outcome::Nothing(_) => nothing,
+                match comparison {
+                    Comparison::Agree => same,
+                    Comparison::Disagree => differ,
+                    Comparison::Abstained | Comparison::NotCompared(_) => nothing,
                 },
                 1,
             );
         }
     }
 
-    /// Counts items that could not be compared, of which nothing else is known.
-    pub fn none(&mut self, reason: NotCompared, items: u32) {
+    /// Counts items that were not compared and of which nothing else is known.
+    pub fn not_compared(&mut self, reason: NotCompared, items: u32) {
         add(self.not_compared.entry(reason).or_default(), items);
     }
 
-    /// Counts whether there was a candidate to ask about an observation of the baseline's arm.
-    pub fn candidate_was(&mut self, there: bool) {
-        add(if there { &mut self.available } else { &mut self.unavailable }, 1);
+    /// Counts whether a candidate was available for an observation of the baseline's arm.
+    pub fn candidate_available(&mut self, available: bool) {
+        add(if available { &mut self.available } else { &mut self.unavailable }, 1);
     }
 
-    /// The verdict.
+    /// The result of the batch.
     #[must_use]
     pub fn into_result(self) -> BatchResult {
         let mut labels = Vec::with_capacity(self.labels.len());
@@ -186,47 +186,56 @@ mod tests {
     }
 
     #[test]
-    fn two_opinions_are_compared() {
-        assert_eq!(judge(Some("coffee"), Other::Says(Some("coffee")), &schema()), Outcome::Same);
-        assert_eq!(judge(Some("coffee"), Other::Says(Some("travel")), &schema()), Outcome::Differ);
+    fn two_labels_are_compared() {
+        assert_eq!(compare(Some("coffee"), Counterpart::Label(Some("coffee")), &schema()), Comparison::Agree);
+        assert_eq!(compare(Some("coffee"), Counterpart::Label(Some("travel")), &schema()), Comparison::Disagree);
         assert_eq!(
-            judge(Some("transportation"), Other::Says(Some("transportation.fuel")), &schema()),
-            Outcome::Differ,
+            compare(Some("transportation"), Counterpart::Label(Some("transportation.fuel")), &schema()),
+            Comparison::Disagree,
             "a part is not the whole"
         );
     }
 
     #[test]
     fn an_abstention_of_either_is_not_a_disagreement() {
-        let abstained = Outcome::Abstained;
-        assert_eq!(judge(Some("unknown"), Other::Says(Some("coffee")), &schema()), abstained);
-        assert_eq!(judge(Some("coffee"), Other::Says(Some("unknown")), &schema()), abstained);
-        assert_eq!(judge(Some("unknown"), Other::Says(Some("unknown")), &schema()), abstained);
+        let abstained = Comparison::Abstained;
+        assert_eq!(compare(Some("unknown"), Counterpart::Label(Some("coffee")), &schema()), abstained);
+        assert_eq!(compare(Some("coffee"), Counterpart::Label(Some("unknown")), &schema()), abstained);
+        assert_eq!(compare(Some("unknown"), Counterpart::Label(Some("unknown")), &schema()), abstained);
         let none_abstains = ResponseSchema { abstain: vec![], ..schema() };
         assert_eq!(
-            judge(Some("unknown"), Other::Says(Some("coffee")), &none_abstains),
-            Outcome::Differ,
-            "the old count"
+            compare(Some("unknown"), Counterpart::Label(Some("coffee")), &none_abstains),
+            Comparison::Disagree,
+            "as a deployment without abstentions counts"
         );
     }
 
     #[test]
-    fn of_several_reasons_the_one_that_says_most_wins() {
+    fn of_several_reasons_the_one_that_tells_most_wins() {
         let shed = NotCompared::Shed;
-        assert_eq!(judge(None, Other::Absent(shed), &schema()), Outcome::Nothing(shed));
-        assert_eq!(judge(None, Other::Lacks, &schema()), Outcome::Nothing(NotCompared::MissingItem));
-        assert_eq!(judge(Some("unknown"), Other::Says(None), &schema()), Outcome::Nothing(NotCompared::NoLabel));
-        assert_eq!(judge(None, Other::Says(Some("unknown")), &schema()), Outcome::Nothing(NotCompared::NoLabel));
+        assert_eq!(compare(None, Counterpart::Unavailable(shed), &schema()), Comparison::NotCompared(shed));
+        assert_eq!(
+            compare(None, Counterpart::MissingItem, &schema()),
+            Comparison::NotCompared(NotCompared::MissingItem)
+        );
+        assert_eq!(
+            compare(Some("unknown"), Counterpart::Label(None), &schema()),
+            Comparison::NotCompared(NotCompared::NoLabel)
+        );
+        assert_eq!(
+            compare(None, Counterpart::Label(Some("unknown")), &schema()),
+            Comparison::NotCompared(NotCompared::NoLabel)
+        );
     }
 
     #[test]
-    fn a_request_counts_by_the_share_of_its_judged_items() {
+    fn a_request_counts_by_the_share_of_its_compared_items() {
         let mut agreement = Agreement::default();
         assert_eq!(agreement.share(), None);
-        agreement.add(Outcome::Abstained);
-        assert_eq!(agreement.share(), None, "no opinion is no agreement of 0");
-        for outcome in [Outcome::Same, Outcome::Differ, Outcome::Same, Outcome::Same] {
-            agreement.add(outcome);
+        agreement.add(Comparison::Abstained);
+        assert_eq!(agreement.share(), None, "an abstention is not an agreement of 0");
+        for comparison in [Comparison::Agree, Comparison::Disagree, Comparison::Agree, Comparison::Agree] {
+            agreement.add(comparison);
         }
         assert_eq!(agreement.share(), Some(0.75));
     }
@@ -236,39 +245,39 @@ mod tests {
     }
 
     #[derive(Debug, Clone)]
-    enum Said {
-        Says(Option<String>),
-        Lacks,
-        Absent(NotCompared),
+    enum AnyCounterpart {
+        Label(Option<String>),
+        MissingItem,
+        Unavailable(NotCompared),
     }
 
-    fn said() -> impl Strategy<Value = Said> {
+    fn any_counterpart() -> impl Strategy<Value = AnyCounterpart> {
         prop_oneof![
-            4 => label().prop_map(Said::Says),
-            1 => Just(Said::Lacks),
-            1 => proptest::sample::select(NotCompared::ALL).prop_map(Said::Absent),
+            4 => label().prop_map(AnyCounterpart::Label),
+            1 => Just(AnyCounterpart::MissingItem),
+            1 => proptest::sample::select(NotCompared::ALL).prop_map(AnyCounterpart::Unavailable),
         ]
     }
 
-    fn borrow(said: &Said) -> Other<'_> {
-        match said {
-            Said::Says(label) => Other::Says(label.as_deref()),
-            Said::Lacks => Other::Lacks,
-            Said::Absent(reason) => Other::Absent(*reason),
+    fn borrow(counterpart: &AnyCounterpart) -> Counterpart<'_> {
+        match counterpart {
+            AnyCounterpart::Label(label) => Counterpart::Label(label.as_deref()),
+            AnyCounterpart::MissingItem => Counterpart::MissingItem,
+            AnyCounterpart::Unavailable(reason) => Counterpart::Unavailable(*reason),
         }
     }
 
     proptest! {
         #[test]
         fn every_item_is_counted_exactly_once(
-            items in proptest::collection::vec((label(), said()), 0..60),
+            items in proptest::collection::vec((label(), any_counterpart()), 0..60),
             unreadable in 0_u32..5,
         ) {
             let mut tally = Tally::default();
             for (served, other) in &items {
-                tally.item(Arm::Baseline, served.as_deref(), judge(served.as_deref(), borrow(other), &schema()));
+                tally.item(Arm::Baseline, served.as_deref(), compare(served.as_deref(), borrow(other), &schema()));
             }
-            tally.none(NotCompared::Unreadable, unreadable);
+            tally.not_compared(NotCompared::Unreadable, unreadable);
             let result = tally.into_result();
             prop_assert_eq!(result.items(), u64::try_from(items.len()).unwrap() + u64::from(unreadable));
             prop_assert!(result.labels_fit());
@@ -281,18 +290,18 @@ mod tests {
         }
 
         #[test]
-        fn it_does_not_matter_which_side_was_served(a in label(), b in label()) {
-            let one = judge(a.as_deref(), Other::Says(b.as_deref()), &schema());
-            let other = judge(b.as_deref(), Other::Says(a.as_deref()), &schema());
+        fn it_does_not_matter_which_arm_was_served(a in label(), b in label()) {
+            let one = compare(a.as_deref(), Counterpart::Label(b.as_deref()), &schema());
+            let other = compare(b.as_deref(), Counterpart::Label(a.as_deref()), &schema());
             prop_assert_eq!(one, other);
         }
 
         #[test]
-        fn a_result_survives_the_wire(items in proptest::collection::vec((label(), said()), 0..20)) {
+        fn a_result_survives_the_wire(items in proptest::collection::vec((label(), any_counterpart()), 0..20)) {
             let mut tally = Tally::default();
             for (served, other) in &items {
                 tally.observation();
-                tally.item(Arm::Candidate, served.as_deref(), judge(served.as_deref(), borrow(other), &schema()));
+                tally.item(Arm::Candidate, served.as_deref(), compare(served.as_deref(), borrow(other), &schema()));
             }
             let result = tally.into_result();
             let text = serde_json::to_string(&result).unwrap();

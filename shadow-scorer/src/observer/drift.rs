@@ -1,9 +1,8 @@
-//! What the champion is asked now, held against what it was trained on.
+//! Compares the champion's inputs with those of its training.
 //!
-//! Every row that observation work encodes goes into the champion's [`Watch`], with the class that it predicts, whoever
-//! answered the client: drift is to be seen at a share of 0 as well as at 100. A new champion starts a watch of its own,
-//! since its training saw something else. What was collected lives in this program only: after a restart it is
-//! "collecting" again.
+//! Every row that observation work encodes is added to the champion's [`Watch`], with the predicted class, whichever
+//! arm was served: drift must be visible at a canary share of 0 % as well as at 100 %. A new champion starts a new
+//! watch, since its training data differ. The rows are in memory only: after a restart the state is "collecting" again.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,19 +14,19 @@ use crate::features::drift::{MOVED, NoReference, Patience, Reference, Report, Wa
 use crate::metrics::{self, Metrics};
 use crate::model::{Loaded, Registry};
 
-/// Drift of the model that serves.
+/// Drift of the champion.
 #[derive(Debug)]
 pub struct Drift {
     registry: Arc<Registry>,
     patience: Patience,
-    current: ArcSwapOption<Watched>,
-    /// Features that have a gauge.
+    current: ArcSwapOption<WatchedModel>,
+    /// Features that have a gauge at present.
     exposed: Mutex<HashSet<String>>,
 }
 
-/// A model that is watched, or why it cannot be.
+/// The champion's watch, or why there is none.
 #[derive(Debug)]
-pub(super) struct Watched {
+pub(super) struct WatchedModel {
     version: String,
     watch: Result<Watch, NoReference>,
 }
@@ -37,28 +36,28 @@ impl Drift {
         Self { registry, patience, current: ArcSwapOption::empty(), exposed: Mutex::default() }
     }
 
-    /// The watch of `champion`, begun if it is another one than before.
-    pub(super) fn watch(&self, champion: &Loaded) -> Arc<Watched> {
+    /// The watch of `champion`; a new one if the champion has changed.
+    pub(super) fn watch(&self, champion: &Loaded) -> Arc<WatchedModel> {
         if let Some(current) = self.current.load_full().filter(|current| current.version == champion.version()) {
             return current;
         }
-        let watched = Arc::new(Watched::new(champion, self.patience));
+        let watched = Arc::new(WatchedModel::new(champion, self.patience));
         self.current.store(Some(Arc::clone(&watched)));
         watched
     }
 
-    fn champion(&self) -> Option<Arc<Watched>> {
+    fn champion(&self) -> Option<Arc<WatchedModel>> {
         self.registry.champion().map(|champion| self.watch(&champion))
     }
 
-    /// What is known at `now` (seconds since 1970) of the model that serves, from `users` distinct users if that is known;
-    /// `None` without a model, or when its manifest has no training distribution.
+    /// The drift report at `now` (seconds since 1970), based on `users` distinct users if known; `None` without a
+    /// champion, or if its manifest has no training distribution.
     #[must_use]
     pub fn report(&self, now: u64, users: Option<u64>) -> Option<Report> {
         Some(self.champion()?.watch.as_ref().ok()?.report(now, users))
     }
 
-    /// Lets the gauges say what is known at `now` from `users`. What is not known has none.
+    /// Updates the gauges with the report at `now`. Unknown values have no gauge.
     pub fn expose(&self, metrics: &Metrics, now: u64, users: Option<u64>) {
         let report = self.report(now, users);
         let psi = report.as_ref().map_or(&[][..], |report| &report.psi);
@@ -66,7 +65,7 @@ impl Drift {
         exposed.retain(|name| {
             let known = psi.iter().any(|(feature, _)| feature == name);
             if !known && let Err(error) = metrics.drift.remove_label_values(&[name]) {
-                log::debug!("{error}");
+                tracing::debug!(%error, "gauge_not_removed");
             }
             known
         });
@@ -79,29 +78,29 @@ impl Drift {
         metrics::set_or_remove(&metrics.agreement_ratio, "training", agreement(|report| report.agreement_baseline));
     }
 
-    /// What model status says of it: the report, with a line for people.
+    /// The report for the model status, with a summary for people.
     #[must_use]
     pub fn status(&self, now: u64, users: Option<u64>) -> Value {
-        let not_watched = |why: String| json!({ "state": "not_watched", "line": why });
-        let Some(watched) = self.champion() else { return not_watched("no model serves".into()) };
+        let not_watched = |why: String| json!({ "state": "not_watched", "summary": why });
+        let Some(watched) = self.champion() else { return not_watched("no model is loaded".into()) };
         match &watched.watch {
             Err(reason) => not_watched(reason.to_string()),
             Ok(watch) => {
                 let report = watch.report(now, users);
-                json!({ "state": state(&report), "line": line(&report, self.patience), "report": report })
+                json!({ "state": state(&report), "summary": summary(&report, self.patience), "report": report })
             }
         }
     }
 }
 
-impl Watched {
+impl WatchedModel {
     fn new(champion: &Loaded, patience: Patience) -> Self {
         let manifest = &champion.manifest;
         let drift = manifest.rest.get("drift").unwrap_or(&Value::Null);
         let agreement = manifest.metrics.rest.get("agreement_with_rules").and_then(Value::as_f64);
         let watch = Reference::of(&champion.schema, drift, agreement, manifest.classes.len())
             .map(|reference| Watch::new(reference, patience))
-            .inspect_err(|error| log::warn!("{}: {error}", champion.version()));
+            .inspect_err(|error| tracing::warn!(version = champion.version(), %error, "drift_not_watched"));
         Self { version: champion.version().to_owned(), watch }
     }
 
@@ -112,7 +111,7 @@ impl Watched {
         }
     }
 
-    /// Adds items on which both sides had an opinion.
+    /// Adds items on which both arms had an opinion.
     pub(super) fn add_agreement(&self, agreed: u32, differed: u32, now: u64) {
         if let Ok(watch) = &self.watch {
             watch.add_agreement(agreed.into(), differed.into(), now);
@@ -128,8 +127,8 @@ fn state(report: &Report) -> &'static str {
     }
 }
 
-/// In one line: what moved, by how much.
-fn line(report: &Report, patience: Patience) -> String {
+/// One line: which features drifted, and by how much.
+fn summary(report: &Report, patience: Patience) -> String {
     if report.collecting {
         let users = report.users.map_or_else(String::new, |users| format!(" of {users} of {} users", patience.users));
         return format!(
@@ -147,7 +146,7 @@ fn line(report: &Report, patience: Patience) -> String {
         .map(|(name, psi)| format!("{name} moved (PSI {psi:.2})"))
         .collect();
     if let (true, Some(now), Some(then)) = (report.agreement_fell, report.agreement, report.agreement_baseline) {
-        parts.push(format!("agreement with the rules fell to {:.1} % from {:.1} %", 100.0 * now, 100.0 * then));
+        parts.push(format!("agreement with the baseline fell to {:.1} % from {:.1} %", 100.0 * now, 100.0 * then));
     }
     if parts.is_empty() {
         let worst =

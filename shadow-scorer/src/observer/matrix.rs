@@ -1,10 +1,10 @@
-//! Counts of what the two sides say of the same items, on their way to the store.
+//! Counts pairs of baseline and candidate labels, and writes them to the store.
 //!
-//! A batch adds to counts in memory, which costs it no more than a look-up an item, and one task writes what has gathered
-//! every few seconds. While the store is away the counts go on gathering, up to a bound; more disputes than there is room
-//! for, which are single rows, are dropped and counted. A writing whose end is not seen is written again as it is, and
-//! counts once ([`CountBatch`]). One of whose rows the database refuses is split until that row alone is dropped: no
-//! row keeps the others waiting.
+//! A batch adds to counts in memory, which costs one look-up per item, and one task writes the pending counts every few
+//! seconds. While the store is away counts keep accumulating, up to a limit; disputes, which are single rows, are
+//! dropped beyond theirs, and counted. A write whose outcome is unknown is repeated unchanged and counts once
+//! ([`CountBatch`]). A write with a row that the database refuses is split until only that row is dropped, so that it
+//! does not block others.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,75 +21,75 @@ use xxhash_rust::xxh64::xxh64;
 
 use crate::store::{CountBatch, Dispute, GroupRow, PairRow, Store, StoreError, without_nul};
 
-/// How often gathered counts are written.
-const EVERY: Duration = Duration::from_secs(2);
-/// Writings after which old counts are forgotten: half an hour.
+/// Interval at which pending counts are written.
+const WRITE_INTERVAL: Duration = Duration::from_secs(2);
+/// Old counts are deleted after this number of writes: half an hour.
 const FORGET_AFTER: u32 = 900;
-/// Cells that gather at most. More means that the store has been away for long.
+/// Most pending cells. More means that the store has been away for long.
 const MOST_CELLS: usize = 50_000;
-/// Disputes that gather at most between two writings.
+/// Most disputes between two writes.
 const MOST_DISPUTES: usize = 2_000;
-/// Longest event id of a dispute, in bytes: a longer one has no place in an index, and no feedback names it.
+/// Longest event id of a dispute, in bytes: a longer one cannot be indexed, and feedback with it is refused.
 const LONGEST_ID: usize = 200;
-/// How long it is remembered which batches are written, in seconds. None is written again after that.
+/// How long the store remembers written batches, in seconds. No write is repeated after that.
 const WRITTEN_SECONDS: i64 = 86_400;
-/// Seed of the groups of users: apart from the arm's.
+/// Seed of the user groups, different from the arm's.
 const GROUP_SEED: u64 = 3;
 
-/// A cell: slot, who answered, cohort, what the rules and what the model say.
+/// Slot, served arm, cohort, the baseline's label and the candidate's.
 type Cell = (i64, Arm, Cohort, String, String);
 
-/// What has gathered.
+/// Counts that are not written yet.
 #[derive(Debug, Default)]
-struct Gathered {
+struct PendingCounts {
     cells: HashMap<Cell, i64>,
-    /// By slot, cohort and group: judged and agreed items.
+    /// By slot, cohort and group: compared and agreeing items.
     groups: HashMap<(i64, Cohort, i64), (i64, i64)>,
     disputes: Vec<Dispute>,
 }
 
-/// Gathers; shared by all batches.
+/// The counts; shared by all batches.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Matrix {
-    gathered: Arc<Mutex<Gathered>>,
+pub(super) struct LabelMatrix {
+    pending: Arc<Mutex<PendingCounts>>,
     dropped: Arc<AtomicU64>,
 }
 
-/// The writing task.
+/// The task that writes counts.
 #[derive(Debug)]
-pub(super) struct Writing {
+pub(super) struct CountWriter {
     task: JoinHandle<()>,
     stop: oneshot::Sender<()>,
 }
 
-/// What one batch adds. Labels are borrowed until it is added.
+/// The counts of one batch. Labels are borrowed until they are added.
 #[derive(Debug, Default)]
-pub(super) struct Sheet<'a> {
+pub(super) struct BatchCounts<'a> {
     cells: HashMap<(Arm, Cohort, &'a str, &'a str), i64>,
     groups: HashMap<(Cohort, i64), (i64, i64)>,
     disputes: Vec<Dispute>,
-    /// Disputes that no feedback could name.
-    nameless: u64,
+    /// Disputes whose event id no feedback can have.
+    unattributable: u64,
 }
 
-/// An item of which both sides' words are known; a label is `None` where the side has no opinion.
+/// The labels of one item; `None` if that arm abstains.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Both<'a> {
-    /// What the rules say.
-    pub rule: Option<&'a str>,
-    /// What the model says.
-    pub model: Option<&'a str>,
+pub(super) struct LabelPair<'a> {
+    /// The baseline's label.
+    pub baseline: Option<&'a str>,
+    /// The candidate's label.
+    pub candidate: Option<&'a str>,
     /// The suggestion's event.
     pub event_id: Option<&'a str>,
 }
 
-impl<'a> Sheet<'a> {
+impl<'a> BatchCounts<'a> {
     /// Counts an item of `observation`, seen at `now` (seconds since 1970).
-    pub(super) fn item(&mut self, observation: &Observation<'_>, item: Both<'a>, now: i64) {
+    pub(super) fn item(&mut self, observation: &Observation<'_>, item: LabelPair<'a>, now: i64) {
         let (arm, cohort) = (observation.served, observation.cohort);
-        let cell = (arm, cohort, item.rule.unwrap_or_default(), item.model.unwrap_or_default());
+        let cell = (arm, cohort, item.baseline.unwrap_or_default(), item.candidate.unwrap_or_default());
         *self.cells.entry(cell).or_default() += 1;
-        let (Some(rule), Some(model)) = (item.rule, item.model) else { return };
+        let (Some(rule), Some(model)) = (item.baseline, item.candidate) else { return };
         let group = self.groups.entry((cohort, group(observation))).or_default();
         group.0 += 1;
         group.1 += i64::from(rule == model);
@@ -97,7 +97,7 @@ impl<'a> Sheet<'a> {
             && let (Some(event_id), Some(bucket)) = (item.event_id, observation.bucket)
         {
             if event_id.len() > LONGEST_ID || event_id.contains('\0') {
-                self.nameless += 1;
+                self.unattributable += 1;
                 return;
             }
             self.disputes.push(Dispute {
@@ -113,7 +113,7 @@ impl<'a> Sheet<'a> {
     }
 }
 
-/// All items of a user are in one group. Requests without an identity are as independent as users are, so each goes by its
+/// The group of a user's items. Requests without an identity are as independent as users, so each is grouped by its
 /// response.
 fn group(observation: &Observation<'_>) -> i64 {
     let hash = match observation.bucket {
@@ -123,35 +123,35 @@ fn group(observation: &Observation<'_>) -> i64 {
     i64::try_from(hash % USER_GROUPS).unwrap_or(0)
 }
 
-impl Matrix {
+impl LabelMatrix {
     /// Starts the writing task on the runtime that `store` belongs to.
-    pub(super) fn start(store: Store) -> (Self, Writing) {
+    pub(super) fn start(store: Store) -> (Self, CountWriter) {
         let matrix = Self::default();
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(write(matrix.clone(), store, stopped));
-        (matrix, Writing { task, stop })
+        (matrix, CountWriter { task, stop })
     }
 
-    /// Adds what a batch counted, at `now` (seconds since 1970).
-    pub(super) fn add(&self, sheet: Sheet<'_>, now: i64) {
+    /// Adds the counts of a batch at `now` (seconds since 1970).
+    pub(super) fn add(&self, sheet: BatchCounts<'_>, now: i64) {
         let slot = now - now.rem_euclid(SLOT_SECONDS);
-        let mut gathered = self.gathered.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
         for ((arm, cohort, rule, model), items) in sheet.cells {
             let cell = (slot, arm, cohort, without_nul(rule).into_owned(), without_nul(model).into_owned());
-            if gathered.cells.len() < MOST_CELLS || gathered.cells.contains_key(&cell) {
-                *gathered.cells.entry(cell).or_default() += items;
+            if pending.cells.len() < MOST_CELLS || pending.cells.contains_key(&cell) {
+                *pending.cells.entry(cell).or_default() += items;
             }
         }
-        for ((cohort, group), (judged, agreed)) in sheet.groups {
-            if gathered.groups.len() < MOST_CELLS {
-                let counts = gathered.groups.entry((slot, cohort, group)).or_default();
-                *counts = (counts.0 + judged, counts.1 + agreed);
+        for ((cohort, group), (compared, agreed)) in sheet.groups {
+            if pending.groups.len() < MOST_CELLS {
+                let counts = pending.groups.entry((slot, cohort, group)).or_default();
+                *counts = (counts.0 + compared, counts.1 + agreed);
             }
         }
-        let room = MOST_DISPUTES.saturating_sub(gathered.disputes.len());
+        let room = MOST_DISPUTES.saturating_sub(pending.disputes.len());
         let dropped = sheet.disputes.len().saturating_sub(room);
-        gathered.disputes.extend(sheet.disputes.into_iter().take(room));
-        self.dropped.fetch_add(dropped as u64 + sheet.nameless, Ordering::Relaxed);
+        pending.disputes.extend(sheet.disputes.into_iter().take(room));
+        self.dropped.fetch_add(dropped as u64 + sheet.unattributable, Ordering::Relaxed);
     }
 
     /// Disputes that were not stored since the start.
@@ -159,10 +159,10 @@ impl Matrix {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    /// What has gathered, if anything.
+    /// Takes the pending counts, if there are any.
     fn take(&self) -> Option<CountBatch> {
-        let gathered = std::mem::take(&mut *self.gathered.lock().unwrap_or_else(PoisonError::into_inner));
-        let Gathered { cells, groups, disputes } = gathered;
+        let pending = std::mem::take(&mut *self.pending.lock().unwrap_or_else(PoisonError::into_inner));
+        let PendingCounts { cells, groups, disputes } = pending;
         if cells.is_empty() {
             return None;
         }
@@ -172,9 +172,15 @@ impl Matrix {
             .collect();
         let groups = groups.into_iter();
         let mut groups: Vec<GroupRow> = groups
-            .map(|((slot, cohort, group), (judged, agreed))| GroupRow { slot, cohort, group, judged, agreed })
+            .map(|((slot, cohort, group), (compared, agreed))| GroupRow {
+                slot,
+                cohort,
+                group,
+                judged: compared,
+                agreed,
+            })
             .collect();
-        // In one order everywhere, so that two scorers that write the same rows do not lock each other out.
+        // In a fixed order, so that two scorers that write the same rows do not deadlock.
         pairs.sort_unstable_by(|a, b| {
             (a.slot, a.arm, a.cohort, &a.rule, &a.model).cmp(&(b.slot, b.arm, b.cohort, &b.rule, &b.model))
         });
@@ -182,7 +188,7 @@ impl Matrix {
         Some(CountBatch::new(pairs, groups, disputes))
     }
 
-    /// Writes what waits in `unwritten`, the oldest first, and what has gathered since.
+    /// Writes the batches in `unwritten`, the oldest first, or else the pending counts.
     async fn flush(&self, store: &Store, unwritten: &mut VecDeque<CountBatch>) -> Result<(), StoreError> {
         if unwritten.is_empty() {
             unwritten.extend(self.take());
@@ -198,7 +204,7 @@ impl Matrix {
                         unwritten.push_front(one);
                     } else {
                         self.dropped.fetch_add(refused.disputes.len() as u64, Ordering::Relaxed);
-                        log::error!("the store does not take a count, which is lost: {error}");
+                        tracing::error!(%error, "count_dropped");
                     }
                 }
                 Err(error) => return Err(error),
@@ -208,18 +214,18 @@ impl Matrix {
     }
 }
 
-impl Writing {
-    /// Writes what is left. No batch may be added any more.
+impl CountWriter {
+    /// Writes the remaining counts. No batch may be added any more.
     pub(super) async fn finish(self) {
         let _ = self.stop.send(());
         if let Err(error) = self.task.await {
-            log::error!("the task that stores counts of label pairs ended badly: {error}");
+            tracing::error!(%error, "count_writer_panicked");
         }
     }
 }
 
-async fn write(matrix: Matrix, store: Store, mut stopped: oneshot::Receiver<()>) {
-    let mut ticks = tokio::time::interval(EVERY);
+async fn write(matrix: LabelMatrix, store: Store, mut stopped: oneshot::Receiver<()>) {
+    let mut ticks = tokio::time::interval(WRITE_INTERVAL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let (mut failing, mut writings, mut last) = (false, 0_u32, false);
     let mut unwritten = VecDeque::new();
@@ -230,7 +236,7 @@ async fn write(matrix: Matrix, store: Store, mut stopped: oneshot::Receiver<()>)
         };
         let mut done = matrix.flush(&store, &mut unwritten).await;
         if done.is_ok() && last {
-            // What gathered while an earlier batch waited.
+            // The counts that accumulated while an earlier batch waited.
             done = matrix.flush(&store, &mut unwritten).await;
         }
         if done.is_ok() && writings.is_multiple_of(FORGET_AFTER) && !last {
@@ -240,10 +246,10 @@ async fn write(matrix: Matrix, store: Store, mut stopped: oneshot::Receiver<()>)
             done = store.forget_writings(super::seconds_now() - WRITTEN_SECONDS).await;
         }
         writings = writings.wrapping_add(1);
-        // Once a trouble, not once a writing.
+        // Once per outage, not once per write.
         match &done {
-            Err(error) if !failing => log::warn!("counts of label pairs wait for the store: {error}"),
-            Ok(()) if failing => log::info!("counts of label pairs are stored again"),
+            Err(error) if !failing => tracing::warn!(%error, "counts_not_stored"),
+            Ok(()) if failing => tracing::info!("counts_stored_again"),
             _ => {}
         }
         failing = done.is_err();
@@ -268,7 +274,7 @@ mod tests {
         CountBatch::new(labels.iter().map(pair).collect(), Vec::new(), Vec::new())
     }
 
-    /// Case A6, whatever a database refuses a row for.
+    /// Case A6, whatever the database refuses a row for.
     #[tokio::test]
     async fn a_row_that_is_refused_is_dropped_alone() {
         let folder = tempfile::tempdir().unwrap();
@@ -278,7 +284,7 @@ mod tests {
         let refusing = "CREATE TRIGGER t BEFORE INSERT ON label_pairs WHEN NEW.rule_label = 'odd' \
              BEGIN SELECT RAISE(ABORT, 'odd'); END";
         other.execute(refusing).await.unwrap();
-        let matrix = Matrix::default();
+        let matrix = LabelMatrix::default();
         let mut unwritten = VecDeque::from([cells(&["a", "odd", "b", "c", "d"]), cells(&["a"])]);
         matrix.flush(&store, &mut unwritten).await.unwrap();
         assert!(unwritten.is_empty());
@@ -287,20 +293,20 @@ mod tests {
         assert_eq!(["a", "b", "c", "d", "odd"].map(items), [Some(2), Some(1), Some(1), Some(1), None]);
     }
 
-    /// Case A3b: what could not be written waits as it is, and what gathers meanwhile is not mixed with it.
+    /// Case A3b: a batch that could not be written waits unchanged, and later counts are not merged into it.
     #[tokio::test]
-    async fn a_batch_whose_end_was_not_seen_is_tried_again_as_it_is() {
+    async fn a_write_of_unknown_outcome_is_repeated_unchanged() {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}/store", folder.path().display());
         let store = Store::create(&url, &Options::default(), Arc::new(())).await.unwrap();
         let gone = Store::open(&url, &Options::default(), Arc::new(())).await.unwrap();
         gone.close().await;
-        let matrix = Matrix::default();
+        let matrix = LabelMatrix::default();
         let batch = cells(&["a"]);
         let mut unwritten = VecDeque::from([batch.clone()]);
         matrix.flush(&gone, &mut unwritten).await.unwrap_err();
         assert_eq!(unwritten.iter().collect::<Vec<_>>(), [&batch]);
-        // The store had taken it all the same.
+        // The store had stored it nevertheless.
         store.add_said(&batch, 1).await.unwrap();
         matrix.flush(&store, &mut unwritten).await.unwrap();
         assert_eq!(store.said(0, &[]).await.unwrap().pairs[0].items, 1);

@@ -1,21 +1,21 @@
-//! Observation batches in, batch results out, without ever making a live response wait.
+//! Observation batches in, batch results out, without making a live request wait.
 //!
-//! Observation work has its own threads, at a lower priority, and its own bounded queue. Three things can happen to a
-//! batch:
+//! Observation work has its own threads, at a lower priority, and its own bounded queue. A batch has one of three
+//! fates:
 //!
-//! 1. it is worked on: a response that is missing is found, items are compared, the result says how it went;
-//! 2. the queue is full, or it had no turn in time: it is *shed*, that is, its items are counted and the result says so. One thread of its own
-//!    does that, so that shedding works exactly when the other threads have no time;
-//! 3. that is full as well: it is refused, and the filter counts what it has. Nothing is lost silently.
+//! 1. It is worked on: the missing response is predicted, items are compared, and the result has the counts.
+//! 2. The queue is full, or no thread was free in time: the batch is *shed*, that is, its items are counted as shed in
+//!    the result. A separate thread does that, so that shedding works exactly when the other threads have no time.
+//! 3. The queue for shedding is full as well: the batch is refused, and the filter counts it. Nothing is lost silently.
 //!
-//! A batch whose sender hung up is not worked on any further, and counted as abandoned.
+//! A batch whose sender disconnected is aborted and counted as abandoned.
 
+mod admission;
+mod batch_comparison;
+mod champion_challenger;
 pub mod compare;
-mod contest;
-mod courtesy;
+mod cooperative_yield;
 mod drift;
-mod gate;
-mod judged;
 mod matrix;
 mod noise;
 mod samples;
@@ -34,26 +34,26 @@ use contract::frame::{Batch, FrameError};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinHandle;
 
-pub use contest::Contest;
+pub use champion_challenger::ChampionChallenger;
 pub use drift::Drift;
-pub use samples::{Kept, Sample};
+pub use samples::{Disagreements, Sample};
 
-use self::gate::{Gate, Pass};
-use self::matrix::Matrix;
-use self::noise::Noise;
+use self::admission::{AdmissionControl, Permit};
+use self::matrix::LabelMatrix;
+use self::noise::NoiseSampler;
 use self::samples::Samples;
 use self::users::Users;
 use self::work::{Work, millis};
-use crate::feedback::{EventLog, Writing, forget_old};
+use crate::feedback::{EventLog, EventWriter, forget_old};
 use crate::metrics::{Metrics, bounded::Labels};
 use crate::model::Registry;
 use crate::settings::Settings;
 use crate::store::Store;
 
-/// Longest wait for the store at the end.
-const STORING: Duration = Duration::from_secs(5);
+/// Longest wait for the store when the program ends.
+const FINAL_STORE_WAIT: Duration = Duration::from_secs(5);
 
-/// The threads that observation work runs on. Made first, since the observer's store belongs to them.
+/// The threads of observation work. They start first, since the observer's store belongs to them.
 #[derive(Debug)]
 pub struct Threads {
     work: Runtime,
@@ -64,53 +64,53 @@ impl Threads {
     /// Starts `count` threads for the work and one for shedding.
     ///
     /// # Errors
-    /// When the system gives no threads.
+    /// If the system cannot start a thread.
     pub fn start(count: usize) -> io::Result<Self> {
         let runtime = |name: &str, threads| {
             Builder::new_multi_thread()
                 .worker_threads(threads)
                 .thread_name(name)
-                .on_thread_start(courtesy::be_nice)
+                .on_thread_start(cooperative_yield::lower_thread_priority)
                 .enable_all()
                 .build()
         };
         Ok(Self { work: runtime("perch-observe", count)?, shed: runtime("perch-shed", 1)? })
     }
 
-    /// Where the observer's store is to be opened, so that its connections are served by these threads.
+    /// The runtime to open the observer's store on, so that these threads serve its connections.
     #[must_use]
     pub fn handle(&self) -> &Handle {
         self.work.handle()
     }
 }
 
-/// The observer. Dropping it drops what it has not begun.
+/// Takes observation batches. Dropping it drops batches that have not started.
 #[derive(Debug)]
 pub struct Observer {
     threads: Option<Threads>,
     work: Arc<Work>,
-    queue: Gate,
-    shed: Gate,
-    writing: Mutex<Option<(Writing, matrix::Writing)>>,
+    queue: AdmissionControl,
+    shed: AdmissionControl,
+    writing: Mutex<Option<(EventWriter, matrix::CountWriter)>>,
     metrics: Arc<Metrics>,
 }
 
-/// What became of a batch that has no result.
+/// Why a batch has no result.
 #[derive(Debug, thiserror::Error)]
 pub enum ObserveError {
-    /// The bytes are no batch.
+    /// The bytes are not a batch.
     #[error(transparent)]
     Malformed(#[from] FrameError),
-    /// Neither working on it nor shedding it had room.
+    /// Both queues are full.
     #[error("the observation queue is full, and so is the one for shedding")]
     Refused,
-    /// The work panicked or the program is ending.
+    /// The work panicked, or the program is ending.
     #[error("observation work ended without a result")]
     Broken,
 }
 
 impl Observer {
-    /// An observer on `threads`, with a store that was opened there.
+    /// Starts an observer on `threads`, with a store that was opened there.
     #[must_use]
     pub fn start(
         threads: Threads,
@@ -123,12 +123,12 @@ impl Observer {
         let (events, writing, matrix, counting) = {
             let _inside = threads.handle().enter();
             let (events, writing) = EventLog::start(store.clone());
-            let (matrix, counting) = Matrix::start(store.clone());
+            let (matrix, counting) = LabelMatrix::start(store.clone());
             (events, writing, matrix, counting)
         };
         threads.handle().spawn(forget_old(store.clone(), settings.keep_events));
         let work = Work {
-            contest: Contest::new(Arc::clone(&registry)),
+            champion_challenger: ChampionChallenger::new(Arc::clone(&registry)),
             drift: Drift::new(Arc::clone(&registry), observe.drift),
             registry,
             store,
@@ -137,7 +137,7 @@ impl Observer {
             matrix,
             labels: Labels::default(),
             users: Users::new(millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())),
-            noise: Noise::new(observe.noise_percent, Arc::clone(&metrics)),
+            noise: NoiseSampler::new(observe.noise_percent, Arc::clone(&metrics)),
             metrics: Arc::clone(&metrics),
             deadline: observe.deadline,
             decoded_bytes: observe.decoded_bytes,
@@ -148,14 +148,14 @@ impl Observer {
         Self {
             threads: Some(threads),
             work: Arc::new(work),
-            queue: Gate::new(observe.queue, observe.queue_bytes, Some(gauges)),
-            shed: Gate::new(observe.queue, observe.queue_bytes, None),
+            queue: AdmissionControl::new(observe.queue, observe.queue_bytes, Some(gauges)),
+            shed: AdmissionControl::new(observe.queue, observe.queue_bytes, None),
             writing: Mutex::new(Some((writing, counting))),
             metrics,
         }
     }
 
-    /// The result of a batch. Dropping the future abandons the batch.
+    /// Works out the result of a batch. Dropping the future abandons the batch.
     ///
     /// # Errors
     /// See [`ObserveError`].
@@ -170,63 +170,64 @@ impl Observer {
         result.map(|(counts, _)| counts)
     }
 
-    /// Disagreements, for people to look at.
+    /// A sample of disagreements, for people to inspect.
     #[must_use]
-    pub fn samples(&self) -> Kept {
-        self.work.samples.kept()
+    pub fn samples(&self) -> Disagreements {
+        self.work.samples.snapshot()
     }
 
-    /// Users by arm since `asked_ms` (milliseconds since 1970), or since a later moment from which on they are known.
+    /// Users by arm since `since_ms` (milliseconds since 1970), or since the scorer's start if that is later.
     #[must_use]
-    pub fn users(&self, asked_ms: u64) -> (u64, evidence::Users) {
-        self.work.users.since(asked_ms)
+    pub fn users(&self, since_ms: u64) -> (u64, evidence::Users) {
+        self.work.users.since(since_ms)
     }
 
-    /// What the model is asked, against what it was trained on.
+    /// Compares the champion's inputs with those of its training.
     #[must_use]
     pub fn drift(&self) -> &Drift {
         &self.work.drift
     }
 
-    /// How champion and challenger do.
+    /// Compares champion and challenger.
     #[must_use]
-    pub fn contest(&self) -> &Contest {
-        &self.work.contest
+    pub fn champion_challenger(&self) -> &ChampionChallenger {
+        &self.work.champion_challenger
     }
 
-    /// Judges champion and challenger on what users said.
-    pub async fn judge(&self) {
+    /// Evaluates champion and challenger on feedback.
+    pub async fn evaluate_models(&self) {
         let (Some(threads), work) = (&self.threads, Arc::clone(&self.work)) else { return };
-        let task = async move { work.contest.judge(&work.store, &work.metrics, work.min_confidence).await };
+        let task = async move {
+            work.champion_challenger.evaluate_on_feedback(&work.store, &work.metrics, work.min_confidence).await
+        };
         match threads.work.spawn(task).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => log::warn!("models are not judged on feedback: {error}"),
-            Err(error) => log::error!("judging models failed: {error}"),
+            Ok(Err(error)) => tracing::warn!(%error, "models_not_evaluated"),
+            Err(error) => tracing::error!(%error, "model_evaluation_panicked"),
         }
     }
 
-    /// Suggestion events that were not stored since the start.
+    /// Suggestion events that were dropped since the start.
     #[must_use]
     pub fn events_dropped(&self) -> u64 {
         let events = self.work.events.lock().unwrap_or_else(PoisonError::into_inner);
         events.as_ref().map_or(0, EventLog::dropped)
     }
 
-    /// Disagreements whose feedback cannot be told, as the store was not quick enough, since the start.
+    /// Disputes that were dropped since the start, so that feedback on them is not attributed.
     #[must_use]
     pub fn disputes_dropped(&self) -> u64 {
         self.work.matrix.dropped()
     }
 
-    /// Waits until the suggestion events that are known are stored, and takes no more. To be called when nothing is
-    /// submitted any more.
+    /// Waits until all known suggestion events and counts are stored. Call it when nothing is submitted any more.
     pub async fn finish(&self) {
         drop(self.work.events.lock().unwrap_or_else(PoisonError::into_inner).take());
         let writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some((events, counts)) = writing else { return };
         let both = async { tokio::join!(events.finish(), counts.finish()) };
-        if tokio::time::timeout(STORING, both).await.is_err() {
-            log::warn!("the last suggestion events and counts were not stored within {STORING:?}");
+        if tokio::time::timeout(FINAL_STORE_WAIT, both).await.is_err() {
+            tracing::warn!(waited_ms = FINAL_STORE_WAIT.as_millis(), "last_events_not_stored");
         }
     }
 
@@ -235,11 +236,11 @@ impl Observer {
         let observations = Batch::parse(&bytes)?.observations.len();
         let threads = self.threads.as_ref().ok_or(ObserveError::Broken)?;
         let work = Arc::clone(&self.work);
-        let task = if let Some(pass) = self.queue.enter(observations, bytes.len()) {
+        let task = if let Some(permit) = self.queue.try_admit(observations, bytes.len()) {
             let task = async move {
-                let _inside = pass;
-                // Who is worked on too late has no one left who waits for it, and so has the next one: then it is better
-                // to say so in time.
+                let _permit = permit;
+                // Nobody waits for a late result, nor for those of the batches behind it: shedding in time is
+                // better.
                 if arrived.elapsed() < work.deadline {
                     work.result(&bytes, arrived).await.map(|counts| (counts, "answered"))
                 } else {
@@ -248,18 +249,18 @@ impl Observer {
             };
             threads.work.spawn(task)
         } else {
-            let pass: Pass = self.shed.enter(observations, bytes.len()).ok_or(ObserveError::Refused)?;
+            let permit: Permit = self.shed.try_admit(observations, bytes.len()).ok_or(ObserveError::Refused)?;
             let task = async move {
-                let _inside = pass;
+                let _permit = permit;
                 work.shed(&bytes).await.map(|counts| (counts, "shed"))
             };
             threads.shed.spawn(task)
         };
-        let mut waiting = Waiting { task, metrics: &self.metrics, observations, over: false };
-        let ended = (&mut waiting.task).await;
-        waiting.over = true;
+        let mut pending = PendingResult { task, metrics: &self.metrics, observations, done: false };
+        let ended = (&mut pending.task).await;
+        pending.done = true;
         let answered = ended.map_err(|error| {
-            log::error!("observation work failed: {error}");
+            tracing::error!(%error, "observation_task_panicked");
             ObserveError::Broken
         })??;
         self.metrics.batch_seconds.observe(arrived.elapsed().as_secs_f64());
@@ -269,7 +270,7 @@ impl Observer {
 
 impl Drop for Observer {
     fn drop(&mut self) {
-        // A runtime must not be dropped, which waits, inside another one.
+        // Dropping a runtime waits for its threads, which must not happen inside another runtime.
         if let Some(Threads { work, shed }) = self.threads.take() {
             work.shutdown_background();
             shed.shutdown_background();
@@ -277,17 +278,17 @@ impl Drop for Observer {
     }
 }
 
-/// Stops the work, and counts it as abandoned, when nobody waits for it any more.
-struct Waiting<'a> {
+/// Aborts the work when dropped before it is done, and counts the batch as abandoned.
+struct PendingResult<'a> {
     task: JoinHandle<Result<(BatchResult, &'static str), FrameError>>,
     metrics: &'a Metrics,
     observations: usize,
-    over: bool,
+    done: bool,
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for PendingResult<'_> {
     fn drop(&mut self) {
-        if !self.over {
+        if !self.done {
             self.task.abort();
             self.metrics.batches.with_label_values(&["abandoned"]).inc();
             let observations = u64::try_from(self.observations).unwrap_or(u64::MAX);
@@ -302,7 +303,7 @@ fn seconds_now() -> i64 {
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
-/// Another one at each start, so that two scorers do not draw alike.
+/// A different seed at each start, so that two scorers do not draw the same samples.
 fn seed() -> u64 {
     let (high, low) = uuid::Uuid::new_v4().as_u64_pair();
     high ^ low

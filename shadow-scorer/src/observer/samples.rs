@@ -1,8 +1,8 @@
-//! A bounded sample of the disagreements, for people to look at.
+//! A bounded sample of disagreements, for people to inspect.
 //!
-//! A reservoir (Vitter's algorithm R): of all disagreements seen since the model changed, each is kept with the same
-//! probability, whatever their number. A new champion starts a new reservoir, as the old one's mistakes are of no use
-//! any more. Users are pseudonyms ([`contract::bucket`]); no body is kept.
+//! Reservoir sampling (Vitter's algorithm R): each disagreement since the last change of the champion is kept with the
+//! same probability, whatever their number. A new champion starts a new reservoir, since the old one's mistakes no
+//! longer matter. Users are pseudonyms ([`contract::bucket`]); no body is kept.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -13,22 +13,22 @@ use serde::Serialize;
 /// One disagreement.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Sample {
-    /// When it was seen, milliseconds since 1970.
+    /// Time of the comparison, in milliseconds since 1970.
     pub at_ms: u64,
-    /// The user's pseudonym, if the request had an identity.
+    /// The user's pseudonym; `None` if the request had no identity.
     #[serde(serialize_with = "pseudonym")]
     pub user: Option<Bucket>,
     /// The item's id.
     pub item: String,
-    /// Who answered the client.
+    /// The arm that was served.
     pub served: Arm,
-    /// What the rules say.
+    /// The baseline's label.
     pub rule_label: String,
-    /// What the model says.
+    /// The candidate's label.
     pub model_label: String,
-    /// The model's confidence, where it is known.
+    /// The candidate's confidence, if known.
     pub model_confidence: Option<f64>,
-    /// The model's version, empty where it is not known.
+    /// The candidate's version; empty if unknown.
     pub model_version: String,
 }
 
@@ -39,12 +39,12 @@ fn pseudonym<S: serde::Serializer>(bucket: &Option<Bucket>, out: S) -> Result<S:
     }
 }
 
-/// The samples with the number of disagreements that they stand for.
+/// The samples, and the number of disagreements that they were drawn from.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct Kept {
-    /// Disagreements seen since the model changed.
+pub struct Disagreements {
+    /// Disagreements since the champion changed.
     pub seen: u64,
-    /// Some of them.
+    /// The sample.
     pub samples: Vec<Sample>,
 }
 
@@ -58,43 +58,43 @@ pub(super) struct Samples {
 #[derive(Debug)]
 struct State {
     version: String,
-    kept: Kept,
+    disagreements: Disagreements,
     random: SplitMix,
 }
 
 impl Samples {
-    /// Room for `capacity` samples; `seed` starts the dice.
+    /// Keeps up to `capacity` samples; `seed` starts the random numbers.
     #[must_use]
     pub(super) fn new(capacity: usize, seed: u64) -> Self {
-        let state = State { version: String::new(), kept: Kept::default(), random: SplitMix(seed) };
+        let state = State { version: String::new(), disagreements: Disagreements::default(), random: SplitMix(seed) };
         Self { capacity, state: Mutex::new(state) }
     }
 
-    /// Offers disagreements seen while `champion` serves.
+    /// Offers disagreements that occurred while `champion` serves.
     pub(super) fn offer(&self, champion: &str, disagreements: Vec<Sample>) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let state = &mut *state;
         if state.version != champion {
             champion.clone_into(&mut state.version);
-            state.kept = Kept::default();
+            state.disagreements = Disagreements::default();
         }
         for sample in disagreements {
-            state.kept.seen = state.kept.seen.saturating_add(1);
-            if state.kept.samples.len() < self.capacity {
-                state.kept.samples.push(sample);
+            state.disagreements.seen = state.disagreements.seen.saturating_add(1);
+            if state.disagreements.samples.len() < self.capacity {
+                state.disagreements.samples.push(sample);
             } else {
-                let place = usize::try_from(state.random.below(state.kept.seen)).unwrap_or(usize::MAX);
-                if let Some(old) = state.kept.samples.get_mut(place) {
+                let place = usize::try_from(state.random.below(state.disagreements.seen)).unwrap_or(usize::MAX);
+                if let Some(old) = state.disagreements.samples.get_mut(place) {
                     *old = sample;
                 }
             }
         }
     }
 
-    /// What is kept at present, in no order.
+    /// A copy of the current sample, in no particular order.
     #[must_use]
-    pub(super) fn kept(&self) -> Kept {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).kept.clone()
+    pub(super) fn snapshot(&self) -> Disagreements {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).disagreements.clone()
     }
 }
 
@@ -103,7 +103,7 @@ impl Samples {
 struct SplitMix(u64);
 
 impl SplitMix {
-    /// Evenly from `0..bound`, up to a bias of `bound / 2^64`.
+    /// A uniform number from `0..bound`, up to a bias of `bound / 2^64`.
     fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -133,12 +133,12 @@ mod tests {
     }
 
     #[test]
-    fn it_never_outgrows_its_room_and_knows_how_many_there_were() {
+    fn it_stays_within_its_capacity_and_counts_all() {
         let samples = Samples::new(10, 1);
         samples.offer("v1", (0..500).map(sample).collect());
-        let kept = samples.kept();
-        assert_eq!((kept.seen, kept.samples.len()), (500, 10));
-        assert!(kept.samples.iter().any(|sample| sample.item.parse::<usize>().unwrap() >= 10), "not the first ten");
+        let snapshot = samples.snapshot();
+        assert_eq!((snapshot.seen, snapshot.samples.len()), (500, 10));
+        assert!(snapshot.samples.iter().any(|sample| sample.item.parse::<usize>().unwrap() >= 10), "not the first ten");
     }
 
     #[test]
@@ -148,7 +148,7 @@ mod tests {
         for seed in 0..2_000 {
             let samples = Samples::new(10, seed);
             samples.offer("v1", (0..100).map(sample).collect());
-            for kept in samples.kept().samples {
+            for kept in samples.snapshot().samples {
                 counts[kept.item.parse::<usize>().unwrap()] += 1;
             }
         }
@@ -156,12 +156,12 @@ mod tests {
     }
 
     #[test]
-    fn another_model_starts_anew() {
+    fn another_champion_starts_a_new_sample() {
         let samples = Samples::new(10, 1);
         samples.offer("v1", vec![sample(1)]);
         samples.offer("v2", vec![sample(2)]);
-        let kept = samples.kept();
-        assert_eq!((kept.seen, kept.samples[0].item.as_str()), (1, "2"));
+        let snapshot = samples.snapshot();
+        assert_eq!((snapshot.seen, snapshot.samples[0].item.as_str()), (1, "2"));
     }
 
     #[test]
@@ -171,9 +171,9 @@ mod tests {
     }
 
     #[test]
-    fn no_room_keeps_nothing_but_the_number() {
+    fn without_capacity_only_the_number_is_kept() {
         let samples = Samples::new(0, 1);
         samples.offer("v1", vec![sample(1)]);
-        assert_eq!(samples.kept(), Kept { seen: 1, samples: vec![] });
+        assert_eq!(samples.snapshot(), Disagreements { seen: 1, samples: vec![] });
     }
 }

@@ -1,4 +1,4 @@
-//! What the client was given, and the other response where the gateway knows both: unpacked and read.
+//! Reads the responses in an observation: the one that was served, and the other one if the gateway has both.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -15,49 +15,49 @@ pub(super) type Labels = HashMap<String, Option<String>>;
 
 /// An observed response.
 #[derive(Debug)]
-pub(super) enum Served {
+pub(super) enum ObservedResponse {
     /// Its items, in their order, and the other response's labels.
     Items(Vec<ServedItem>, OtherResponse),
-    /// It cannot be unpacked or read, so it counts as one item that is not compared.
+    /// It cannot be decompressed or read, so it counts as one item that is not compared.
     Unreadable,
-    /// It is an error of the application, which suggests nothing: no items.
+    /// An error of the application: no items.
     Error,
 }
 
-/// The response that the client was not given.
+/// The response that was not served.
 #[derive(Debug)]
 pub(super) enum OtherResponse {
-    /// The gateway has none: the candidate is to be asked.
-    Unknown,
-    /// It cannot be unpacked or read.
+    /// The gateway has none, so the candidate must be called.
+    NotObserved,
+    /// It cannot be decompressed or read.
     Unreadable,
-    /// What it says.
-    Known(Labels),
+    /// Its labels.
+    Labels(Labels),
 }
 
 /// One item of an observed response.
 #[derive(Debug)]
 pub(super) struct ServedItem {
-    /// Id and label, as the schema says.
+    /// Id and label, as the schema selects them.
     pub item: Item,
-    /// The suggestion's event, by which a client's feedback names it.
+    /// The suggestion's event id, which a client's feedback refers to.
     pub event_id: Option<String>,
-    /// What the response says besides.
+    /// What else the response says about the item.
     pub suggestion: Suggestion,
 }
 
-/// What a response of the reference shape carries per item. An application whose responses have another one has no events,
-/// and so no feedback that could be told apart by arm.
+/// Fields per item of a response in the reference shape. An application with another shape has no events, and so no
+/// feedback that can be attributed to an arm.
 #[derive(Debug, Default)]
 pub(super) struct Suggestion {
     /// Confidence of the top label.
     pub confidence: Option<f64>,
-    /// Version of the model that gave it; `None` for the baseline's.
+    /// Version of the model that made it; `None` for the baseline's.
     pub model_version: Option<String>,
 }
 
-impl Served {
-    /// Reads the responses of `observation`, unpacked to at most `limit` bytes.
+impl ObservedResponse {
+    /// Reads the responses of `observation`, decompressed to at most `limit` bytes.
     pub(super) async fn read(
         observation: &Observation<'_>,
         schema: &ResponseSchema,
@@ -68,7 +68,7 @@ impl Served {
             return Self::Error;
         }
         let (encoding, given) = observation.given();
-        let Some(body) = unpacked(encoding, given, limit, metrics).await else { return Self::Unreadable };
+        let Some(body) = decoded(encoding, given, limit, metrics).await else { return Self::Unreadable };
         let besides = ["/event_id", "/candidates/0/confidence", "/candidates/0/model_version"];
         let candidate = observation.served == Arm::Candidate;
         let read = response::read_with(&body, schema, besides, |item, [event, confidence, version]| ServedItem {
@@ -82,16 +82,16 @@ impl Served {
         });
         let Ok(items) = read else { return Self::Unreadable };
         let other = match (observation.served, observation.candidate) {
-            (Arm::Candidate, _) => unpacked(observation.encoding, observation.baseline, limit, metrics).await,
+            (Arm::Candidate, _) => decoded(observation.encoding, observation.baseline, limit, metrics).await,
             (Arm::Baseline, Some(candidate)) => Some(Cow::Borrowed(candidate)),
-            (Arm::Baseline, None) => return Self::Items(items, OtherResponse::Unknown),
+            (Arm::Baseline, None) => return Self::Items(items, OtherResponse::NotObserved),
         };
         let labels = other.and_then(|body| response::read(&body, schema).ok());
         let labels = labels.map(|items| items.into_iter().map(|item| (item.id, item.label)).collect());
-        Self::Items(items, labels.map_or(OtherResponse::Unreadable, OtherResponse::Known))
+        Self::Items(items, labels.map_or(OtherResponse::Unreadable, OtherResponse::Labels))
     }
 
-    /// Items that it counts as.
+    /// The number of items that it counts as.
     #[must_use]
     pub(super) fn count(&self) -> u32 {
         match self {
@@ -102,7 +102,7 @@ impl Served {
     }
 }
 
-async fn unpacked<'a>(encoding: Encoding, body: &'a [u8], limit: usize, metrics: &Metrics) -> Option<Cow<'a, [u8]>> {
+async fn decoded<'a>(encoding: Encoding, body: &'a [u8], limit: usize, metrics: &Metrics) -> Option<Cow<'a, [u8]>> {
     decode(encoding, body, limit)
         .await
         .inspect_err(|fault| {
@@ -133,9 +133,9 @@ mod tests {
         }
     }
 
-    async fn read(observation: Observation<'_>) -> (Served, Metrics) {
+    async fn read(observation: Observation<'_>) -> (ObservedResponse, Metrics) {
         let metrics = Metrics::new().unwrap();
-        (Served::read(&observation, &ResponseSchema::default(), 1_000, &metrics).await, metrics)
+        (ObservedResponse::read(&observation, &ResponseSchema::default(), 1_000, &metrics).await, metrics)
     }
 
     #[tokio::test]
@@ -150,7 +150,7 @@ mod tests {
     async fn a_bomb_is_unreadable_and_counted() {
         let body = vec![b' '; 2_000];
         let (served, metrics) = read(observation(Arm::Baseline, 200, &body)).await;
-        assert!(matches!(served, Served::Unreadable));
+        assert!(matches!(served, ObservedResponse::Unreadable));
         assert_eq!(metrics.decode_failures.with_label_values(&["identity", "too_large"]).get(), 1);
     }
 
@@ -158,14 +158,14 @@ mod tests {
     async fn responses_name_their_event_and_only_the_candidates_a_version() {
         let body = br#"{"items":[{"txn_id":"1","event_id":"e","candidates":[
             {"label":"coffee","confidence":0.5,"model_version":"v1"}]},{"txn_id":"2","candidates":[]}]}"#;
-        let (Served::Items(items, _), _) = read(observation(Arm::Candidate, 200, body)).await else {
+        let (ObservedResponse::Items(items, _), _) = read(observation(Arm::Candidate, 200, body)).await else {
             panic!("no items")
         };
         let first = &items[0];
         assert_eq!((first.event_id.as_deref(), first.suggestion.model_version.as_deref()), (Some("e"), Some("v1")));
         assert!(items[1].event_id.is_none());
 
-        let (Served::Items(items, _), _) = read(observation(Arm::Baseline, 200, body)).await else {
+        let (ObservedResponse::Items(items, _), _) = read(observation(Arm::Baseline, 200, body)).await else {
             panic!("no items")
         };
         let first = &items[0];
@@ -177,8 +177,8 @@ mod tests {
         let ours = br#"{"items":[{"txn_id":1,"candidates":[{"label":"coffee"}]},{"txn_id":2}]}"#;
         let theirs = br#"{"items":[{"txn_id":"1","candidates":[{"label":"travel"}]}]}"#;
         let both = Observation { baseline: ours, candidate: Some(theirs), ..observation(Arm::Candidate, 200, b"") };
-        let known = |served: Served| match served {
-            Served::Items(items, OtherResponse::Known(labels)) => (items.len(), labels),
+        let known = |served: ObservedResponse| match served {
+            ObservedResponse::Items(items, OtherResponse::Labels(labels)) => (items.len(), labels),
             other => panic!("{other:?}"),
         };
         let (items, labels) = known(read(both).await.0);
@@ -186,8 +186,8 @@ mod tests {
         let (items, labels) = known(read(Observation { served: Arm::Baseline, ..both }).await.0);
         assert_eq!((items, labels["1"].as_deref()), (2, Some("travel")));
         let (served, _) = read(Observation { baseline: b"<html>", ..both }).await;
-        assert!(matches!(served, Served::Items(_, OtherResponse::Unreadable)));
+        assert!(matches!(served, ObservedResponse::Items(_, OtherResponse::Unreadable)));
         let (served, _) = read(observation(Arm::Baseline, 200, ours)).await;
-        assert!(matches!(served, Served::Items(_, OtherResponse::Unknown)));
+        assert!(matches!(served, ObservedResponse::Items(_, OtherResponse::NotObserved)));
     }
 }

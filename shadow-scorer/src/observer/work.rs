@@ -1,8 +1,8 @@
-//! From a batch of observations to its result.
+//! Works out the result of an observation batch.
 //!
-//! Everything that can be done for the whole batch at once is: one look-up in the store, one run of the model over all
-//! items. Where the gateway knows both responses they are compared; else the champion's word is the other one. The
-//! application is never asked.
+//! A batch costs one lookup in the store and one run of the model over all items. If the gateway has both responses
+//! they are compared; otherwise the champion's prediction takes the place of the other one. The application is never
+//! called.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,15 +14,15 @@ use contract::batch_result::BatchResult;
 use contract::frame::{Batch, FrameError, NOT_TIMED, Observation};
 use contract::names::{Arm, NotCompared};
 
+use super::batch_comparison::BatchComparison;
+use super::champion_challenger::ChampionChallenger;
 use super::compare::{Agreement, Tally};
-use super::contest::Contest;
-use super::courtesy::Courtesy;
-use super::drift::{Drift, Watched};
-use super::judged::Judged;
-use super::matrix::{Matrix, Sheet};
-use super::noise::Noise;
+use super::cooperative_yield::CooperativeYield;
+use super::drift::{Drift, WatchedModel};
+use super::matrix::{BatchCounts, LabelMatrix};
+use super::noise::NoiseSampler;
 use super::samples::Samples;
-use super::served::{Served, ServedItem};
+use super::served::{ObservedResponse, ServedItem};
 use super::users::Users;
 use crate::features::Entity;
 use crate::feedback::EventLog;
@@ -31,101 +31,101 @@ use crate::model::{Loaded, Registry, Scores};
 use crate::store::{Store, SuggestionEvent};
 
 /// Longest id or label of an event, in bytes.
-const MOST_TEXT: usize = 200;
+const MAX_TEXT_BYTES: usize = 200;
 
-/// What a result is worked out with. Shared by all batches.
+/// What all batches share.
 #[derive(Debug)]
 pub(super) struct Work {
-    /// Who is compared with the rules, and who is judged beside.
+    /// The champion and the challenger.
     pub registry: Arc<Registry>,
-    /// Champion and challenger side by side.
-    pub contest: Contest,
-    /// Whether the champion is asked what it was trained on.
+    /// Compares champion and challenger.
+    pub champion_challenger: ChampionChallenger,
+    /// Compares the champion's inputs with those of its training.
     pub drift: Drift,
     /// Transactions and their histories.
     pub store: Store,
-    /// Where suggestions are stored; taken away at the end.
+    /// Stores suggestions; `None` once the program ends.
     pub events: Mutex<Option<EventLog>>,
-    /// Where disagreements are kept.
+    /// Sample of disagreements.
     pub samples: Samples,
-    /// Where pairs of labels are counted.
-    pub matrix: Matrix,
+    /// Counts of label pairs.
+    pub matrix: LabelMatrix,
     /// Labels that keep their names in metrics.
     pub labels: Labels,
     /// Users by arm.
     pub users: Users,
-    /// Second questions.
-    pub noise: Noise,
+    /// Second calls of the candidate.
+    pub noise: NoiseSampler,
     /// All metrics.
     pub metrics: Arc<Metrics>,
-    /// Longest wait for a turn and for the store, from a batch's arrival on.
+    /// Longest wait for a thread and for the store, from a batch's arrival.
     pub deadline: Duration,
-    /// Size of an unpacked body, at most.
+    /// Largest decompressed body, in bytes.
     pub decoded_bytes: usize,
-    /// Labels below it are none, as in live answers.
+    /// Predictions below it count as none, as in live responses.
     pub min_confidence: f32,
 }
 
-/// What the models say of the transactions of a batch.
+/// The predictions for the transactions of a batch.
 #[derive(Default)]
 pub(super) struct Predictions {
-    /// Why there is no champion's word, if there is none.
-    pub(super) absent: Option<NotCompared>,
+    /// Why there is no prediction of the champion, if so.
+    pub(super) unavailable: Option<NotCompared>,
     pub(super) rows: HashMap<i64, usize>,
     pub(super) found: Vec<Arc<dyn Entity>>,
     pub(super) champion: Option<Scores>,
     pub(super) challenger: Option<Scores>,
-    /// The champion's watch.
-    watched: Option<Arc<Watched>>,
+    /// The champion's drift.
+    watched: Option<Arc<WatchedModel>>,
 }
 
 impl Work {
     /// Works out the result of a batch that arrived at `arrived`.
     ///
     /// # Errors
-    /// When the bytes are no batch.
+    /// If the bytes are not a batch.
     pub(super) async fn result(&self, bytes: &Bytes, arrived: Instant) -> Result<BatchResult, FrameError> {
         let batch = Batch::parse(bytes)?;
         let mut served = Vec::with_capacity(batch.observations.len());
-        let mut courtesy = Courtesy::default();
+        let mut yielding = CooperativeYield::default();
         for observation in &batch.observations {
-            let read = Served::read(observation, &batch.schema, self.decoded_bytes, &self.metrics).await;
-            courtesy.did(read.count() as usize);
+            let read = ObservedResponse::read(observation, &batch.schema, self.decoded_bytes, &self.metrics).await;
+            yielding.finished(read.count() as usize);
             served.push(read);
         }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let predictions = self.predict(&served, arrived, now, &mut courtesy).await;
+        let predictions = self.predict(&served, arrived, now, &mut yielding).await;
 
-        let mut judged = Judged {
+        let mut comparison = BatchComparison {
             work: self,
             schema: &batch.schema,
             now,
-            pairing: self.contest.pairing(),
+            pairing: self.champion_challenger.pairing(),
             tally: Tally::default(),
-            sheet: Sheet::default(),
+            sheet: BatchCounts::default(),
             disagreements: Vec::new(),
         };
         let events = self.events.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for (observation, served) in batch.observations.iter().zip(&served) {
-            judged.observation(observation, served, &predictions);
-            let Served::Items(items, other) = served else { continue };
+            comparison.count_observation(observation, served, &predictions);
+            let ObservedResponse::Items(items, other) = served else { continue };
             let mut agreement = Agreement::default();
             for item in items {
-                agreement.add(judged.item(observation, item, other, &predictions));
+                agreement.add(comparison.compare_item(observation, item, other, &predictions));
                 if let (Some(events), Some(event)) = (&events, event(observation, item, now)) {
                     events.offer(event);
                 }
-                courtesy.did(1);
+                yielding.finished(1);
             }
             if let Some(share) = agreement.share() {
                 self.metrics.judged_requests.inc();
                 self.metrics.agreement.inc_by(share);
                 self.metrics.agreement_squares.inc_by(share * share);
-                self.ask_again(observation, &batch.schema, items, &predictions);
+                self.call_again(observation, &batch.schema, items, &predictions);
             }
         }
-        self.users.see(&batch.observations, millis(now));
-        let Judged { tally, sheet, disagreements, .. } = judged;
+        self.users.record(&batch.observations, millis(now));
+        let BatchComparison { tally, sheet, disagreements, .. } = comparison;
         self.matrix.add(sheet, seconds(now));
         if !disagreements.is_empty() {
             let champion = predictions.champion.as_ref().map_or("", |scores| scores.model().version());
@@ -139,49 +139,50 @@ impl Work {
         Ok(result)
     }
 
-    /// The result of a batch that is not worked on: its items are counted as shed, which takes reading the answers but
+    /// The result of a batch that is shed: its items are counted as such, which requires reading the responses but
     /// neither store nor model.
     ///
     /// # Errors
-    /// When the bytes are no batch.
+    /// If the bytes are not a batch.
     pub(super) async fn shed(&self, bytes: &Bytes) -> Result<BatchResult, FrameError> {
         let batch = Batch::parse(bytes)?;
         let model = self.registry.champion().is_some();
         let mut tally = Tally::default();
         for observation in &batch.observations {
-            let served = Served::read(observation, &batch.schema, self.decoded_bytes, &self.metrics).await;
-            self.time(observation);
+            let served = ObservedResponse::read(observation, &batch.schema, self.decoded_bytes, &self.metrics).await;
+            self.record_latency(observation);
             tally.observation();
             if observation.success() && observation.assigned == Arm::Baseline {
-                tally.candidate_was(model);
+                tally.candidate_available(model);
             }
             match &served {
-                Served::Unreadable => tally.none(NotCompared::Unreadable, 1),
-                served => tally.none(NotCompared::Shed, served.count()),
+                ObservedResponse::Unreadable => tally.not_compared(NotCompared::Unreadable, 1),
+                served => tally.not_compared(NotCompared::Shed, served.count()),
             }
             self.metrics.observations.with_label_values(&["shed"]).inc();
         }
-        self.users.see(&batch.observations, millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()));
+        self.users
+            .record(&batch.observations, millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()));
         let result = tally.into_result();
         self.count(&result);
         Ok(result)
     }
 
-    /// Asks champion and challenger about all items, also where the gateway has the candidate's response: whether the
-    /// champion is asked what it was trained on must be known at any share.
+    /// Runs champion and challenger on all items, even if the gateway has the candidate's response: drift must be known
+    /// at any canary share.
     async fn predict(
         &self,
-        served: &[Served],
+        served: &[ObservedResponse],
         arrived: Instant,
         now: Duration,
-        courtesy: &mut Courtesy,
+        yielding: &mut CooperativeYield,
     ) -> Predictions {
         let champion = self.registry.champion();
         let challenger = self.registry.challenger();
-        let absent = champion.is_none().then_some(NotCompared::CandidateUnavailable);
+        let unavailable = champion.is_none().then_some(NotCompared::CandidateUnavailable);
         let mut ids: Vec<i64> = Vec::new();
         for served in served {
-            if let Served::Items(items, _) = served {
+            if let ObservedResponse::Items(items, _) = served {
                 ids.extend(items.iter().filter_map(|served| served.item.id.parse::<i64>().ok()));
             }
         }
@@ -189,35 +190,35 @@ impl Work {
         ids.dedup();
         let models: Vec<&Arc<Loaded>> = champion.iter().chain(challenger.iter()).collect();
         if ids.is_empty() || models.is_empty() {
-            return Predictions { absent, ..Predictions::default() };
+            return Predictions { unavailable, ..Predictions::default() };
         }
         let left = self.deadline.saturating_sub(arrived.elapsed());
         let found = match self.store.entities_within(&ids, left).await {
             Ok(found) => found,
             Err(error) => {
                 self.metrics.store_failures.with_label_values(&["observe"]).inc();
-                log::debug!("observations without transactions: {error}");
-                // Without its features the model cannot be asked.
-                return Predictions { absent: Some(NotCompared::CandidateUnavailable), ..Predictions::default() };
+                tracing::debug!(%error, "transactions_not_found");
+                // Without features there is no prediction.
+                return Predictions { unavailable: Some(NotCompared::CandidateUnavailable), ..Predictions::default() };
             }
         };
         let watched = champion.as_ref().map(|champion| self.drift.watch(champion));
-        // The first of the models is the champion, if there is one.
+        // The champion comes first, if there is one.
         let watch = |rows: &[f32], classes: &[usize]| {
             if let Some(watched) = &watched {
                 watched.add(rows, classes, now.as_secs());
             }
-            courtesy.did(classes.len());
+            yielding.finished(classes.len());
         };
         let mut scores = Scores::watched(&models, &found, &self.metrics, watch).await.into_iter();
         let mut next = |model: &Option<Arc<Loaded>>| model.as_ref().and_then(|_| scores.next()).transpose();
         let (champion, challenger) = (next(&champion), next(&challenger));
         for error in [&champion, &challenger].into_iter().filter_map(|scores| scores.as_ref().err()) {
-            log::error!("{error}");
+            tracing::error!(%error, "prediction_failed");
         }
-        let absent = absent.or(champion.is_err().then_some(NotCompared::CandidateUnavailable));
+        let unavailable = unavailable.or(champion.is_err().then_some(NotCompared::CandidateUnavailable));
         Predictions {
-            absent,
+            unavailable,
             rows: found.iter().enumerate().map(|(row, one)| (one.id(), row)).collect(),
             found,
             champion: champion.ok().flatten(),
@@ -226,8 +227,8 @@ impl Work {
         }
     }
 
-    /// Asks the candidate a second time, if the observation is drawn for that. Nothing waits for the response.
-    fn ask_again(
+    /// Calls the candidate a second time if the observation is drawn for it. Nothing waits for that.
+    fn call_again(
         &self,
         observation: &Observation<'_>,
         schema: &ResponseSchema,
@@ -235,24 +236,24 @@ impl Work {
         predictions: &Predictions,
     ) {
         let Some(scores) = &predictions.champion else { return };
-        let Some(turn) = self.noise.turn(observation, schema) else { return };
+        let Some(second) = self.noise.draw(observation, schema) else { return };
         let rows: Vec<usize> = items.iter().filter_map(|served| predictions.row(&served.item.id)).collect();
         let found = |row: &usize| predictions.found.get(*row).cloned();
         let label = |row: usize| scores.top(row, self.min_confidence).map(|scored| scored.label.to_owned());
         let found: Vec<_> = rows.iter().filter_map(found).collect();
         let first = found.iter().zip(&rows).map(|(one, row)| (one.id().to_string(), label(*row))).collect();
-        tokio::spawn(turn.model(scores.shared_model(), found, self.min_confidence, first));
+        tokio::spawn(second.run(scores.shared_model(), found, self.min_confidence, first));
     }
 
-    pub(super) fn time(&self, observation: &Observation<'_>) {
+    pub(super) fn record_latency(&self, observation: &Observation<'_>) {
         if observation.duration_us == NOT_TIMED {
             return;
         }
         let arm = if observation.fallback { "fallback" } else { observation.served.as_str() };
-        self.metrics.answer_seconds.with_label_values(&[arm]).observe(f64::from(observation.duration_us) / 1e6);
-        for (side, us) in [(Arm::Baseline, observation.baseline_us), (Arm::Candidate, observation.candidate_us)] {
+        self.metrics.gateway_seconds.with_label_values(&[arm]).observe(f64::from(observation.duration_us) / 1e6);
+        for (arm, us) in [(Arm::Baseline, observation.baseline_us), (Arm::Candidate, observation.candidate_us)] {
             if us != NOT_TIMED {
-                self.metrics.response_seconds.with_label_values(&[side.as_str()]).observe(f64::from(us) / 1e6);
+                self.metrics.response_seconds.with_label_values(&[arm.as_str()]).observe(f64::from(us) / 1e6);
             }
         }
     }
@@ -263,7 +264,7 @@ impl Work {
         items.with_label_values(&["False"]).inc_by(result.agree_false.into());
         items.with_label_values(&["None"]).inc_by(result.not_compared_total());
         for (reason, count) in &result.not_compared {
-            self.metrics.none.with_label_values(&[reason.as_str()]).inc_by((*count).into());
+            self.metrics.not_compared.with_label_values(&[reason.as_str()]).inc_by((*count).into());
         }
         for cell in &result.labels {
             let label = self.labels.of(&cell.label);
@@ -278,11 +279,11 @@ impl Predictions {
     }
 }
 
-/// The stored form of one suggestion, for the feedback on it; `None` when it has no id that feedback could name. The
-/// rules' answers are the application's own, so nothing in them may be longer than a column of ours should be.
+/// The event to store for one suggestion, for feedback on it; `None` if it has no id that feedback could refer to.
+/// Baseline responses come from the application, so the length of their texts is limited.
 fn event(observation: &Observation<'_>, served: &ServedItem, now: Duration) -> Option<SuggestionEvent> {
     let suggestion = &served.suggestion;
-    let storable = |text: &&String| text.len() <= MOST_TEXT && !text.contains('\0');
+    let storable = |text: &&String| text.len() <= MAX_TEXT_BYTES && !text.contains('\0');
     Some(SuggestionEvent {
         event_id: served.event_id.as_ref().filter(storable)?.clone(),
         txn_id: served.item.id.parse().ok()?,

@@ -1,8 +1,7 @@
-//! The scorer's settings: [`Raw`] is what flags and environment say, [`Settings`] what was checked.
+//! The scorer's settings: [`Raw`] holds flags and environment variables as given, [`Settings`] holds them checked.
 //!
-//! A program that starts has good settings: every error names the value, the rule and what would do.
+//! The scorer only starts with valid settings. Every error names the flag, its value and the fix.
 
-pub mod log_lines;
 mod raw;
 
 use std::fmt::Display;
@@ -22,31 +21,31 @@ use crate::feedback::training::Plan;
 /// Checked settings.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Where to listen; port 0 takes a free one.
+    /// Address to listen on; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// Which jobs this program does.
+    /// Which jobs this process does.
     pub role: Role,
-    /// The registry's folder; it may be missing until a first model is trained.
+    /// The registry's folder; it may not exist until a first model is trained.
     pub registry: PathBuf,
-    /// How often the aliases are looked at; `None` never.
+    /// Interval at which the aliases are read; `None` turns it off.
     pub registry_poll: Option<Duration>,
-    /// How often models are judged on feedback and drift is looked at; `None` never.
+    /// Interval at which models are evaluated on feedback, and drift is evaluated; `None` turns both off.
     pub judge_every: Option<Duration>,
-    /// Shortest time between two trainings that drift asks for; `None` when it may ask for none.
+    /// Shortest time between two trainings that drift triggered; `None` if drift triggers none.
     pub retrain_cool_down: Option<Duration>,
-    /// URL of the store. May hold a password: never logged.
+    /// URL of the store. It may contain a password, so it is never logged.
     pub store: String,
     /// Path of the intercepted request, starting with `/`.
     pub intercept_path: String,
-    /// Live answers.
+    /// Live requests.
     pub live: Live,
     /// Observation work.
     pub observe: Observe,
     /// How long a suggestion event is kept, at least a day.
     pub keep_events: Duration,
-    /// How long feedback is kept, at least a day. The labels that followed stay.
+    /// How long feedback is kept, at least a day. Labels derived from it stay.
     pub keep_feedback: Duration,
-    /// The operator's token; without one nothing is changed by request.
+    /// The operator's token; without one, requests that change something are refused.
     pub token: Option<TokenFile>,
     /// Trainings on request.
     pub training: Plan,
@@ -54,41 +53,41 @@ pub struct Settings {
     pub server: Server,
 }
 
-/// How live answers are given.
+/// Settings of live requests.
 #[derive(Debug, Clone)]
 pub struct Live {
     /// Longest wait for the store.
     pub deadline: Duration,
-    /// Answers under way at once, at least 1.
+    /// Requests in progress at once, at least 1.
     pub in_flight: usize,
     /// Threads of the listener's runtime, at least 1.
     pub threads: usize,
-    /// Candidates below it are left out, `0.0..=1.0`.
+    /// Suggestions below it are left out, `0.0..=1.0`.
     pub min_confidence: f32,
 }
 
-/// How observations are worked on.
+/// Settings of observation work.
 #[derive(Debug, Clone)]
 pub struct Observe {
     /// Threads of their own, at least 1.
     pub threads: usize,
-    /// Observations that wait or are worked on, at least 1.
+    /// Observations queued or in progress, at least 1.
     pub queue: usize,
-    /// Bytes of batches that wait or are worked on, at least one whole batch.
+    /// Bytes of batches queued or in progress, at least one whole batch.
     pub queue_bytes: usize,
-    /// Longest wait for a turn and for the store, from the arrival on.
+    /// Longest wait for a thread and for the store, counted from the arrival.
     pub deadline: Duration,
-    /// Size of a decompressed body, at least 1.
+    /// Largest decompressed body in bytes, at least 1.
     pub decoded_bytes: usize,
-    /// Disagreements kept; 0 keeps none.
+    /// Disagreements kept as samples; 0 keeps none.
     pub samples: usize,
-    /// Percent of the observations for which the candidate is asked twice, 0.0..=100.0.
+    /// Percentage of observations for which the candidate is called twice, `0.0..=100.0`.
     pub noise_percent: f64,
-    /// What must be seen before drift is judged.
+    /// What must be observed before drift is evaluated.
     pub drift: Patience,
 }
 
-/// The listener's limits.
+/// Limits of the listener.
 #[derive(Debug, Clone)]
 pub struct Server {
     /// Connections at once, at least 1.
@@ -97,36 +96,38 @@ pub struct Server {
     pub read_timeout: Duration,
     /// Time from the signal until the listener closes.
     pub drain_notice: Duration,
-    /// Time from then until requests under way are cut.
+    /// Time from then until requests in progress are aborted.
     pub drain: Duration,
 }
 
 /// Settings that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
-    /// A port variable is no port.
+    /// A port variable does not hold a port.
     #[error(transparent)]
     Port(#[from] PortError),
-    /// An address to listen on that is none.
-    #[error("--listen is {value:?}: give an address and a port, e.g. 127.0.0.1:0, where 0 takes a free one")]
+    /// The address to listen on cannot be resolved.
+    #[error(
+        "--listen is {value:?}, which is not an address and a port: give e.g. 127.0.0.1:0, where 0 takes a free port"
+    )]
     Listen {
-        /// What it held.
+        /// Its value.
         value: String,
     },
-    /// A path that no request has.
-    #[error("--intercept-path is {value:?}: give a path that starts with '/', without a query, e.g. /ml/suggestions")]
+    /// The path cannot occur in a request.
+    #[error("--intercept-path is {value:?}: give a path that starts with '/' and has no query, e.g. /ml/suggestions")]
     Path {
-        /// What it held.
+        /// Its value.
         value: String,
     },
     /// A number outside its range.
     #[error("--{flag} is {value}: {rule}")]
     Range {
-        /// The flag at fault.
+        /// The flag, without its dashes.
         flag: &'static str,
-        /// What it held.
+        /// Its value.
         value: String,
-        /// What would do.
+        /// The rule, as a fix.
         rule: &'static str,
     },
 }
@@ -135,7 +136,7 @@ impl Raw {
     /// Checks everything; `lookup` is the environment, for the ports that all parts share.
     ///
     /// # Errors
-    /// The first setting at fault, with its value and the mend.
+    /// The first setting that is invalid, with its value and the fix.
     pub fn check(self, lookup: impl Fn(&str) -> Option<String>) -> Result<Settings, SettingsError> {
         let listen = match self.listen {
             Some(text) => text,
@@ -272,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn each_fault_names_its_value_and_the_mend() {
+    fn each_error_names_its_value_and_the_fix() {
         let cases: &[(&[&str], &str, &str)] = &[
             (&["--listen", "nowhere"], "\"nowhere\"", "127.0.0.1:0"),
             (&["--intercept-path", "ml"], "\"ml\"", "starts with '/'"),
@@ -285,9 +286,9 @@ mod tests {
             (&["--noise-percent", "NaN"], "is NaN", "0 to 100"),
             (&["--train-deadline-s", "90000"], "is 90000", "86400 seconds"),
         ];
-        for (flags, value, mend) in cases {
+        for (flags, value, fix) in cases {
             let error = check(flags).unwrap_err().to_string();
-            assert!(error.contains(value) && error.contains(mend), "{flags:?}: {error}");
+            assert!(error.contains(value) && error.contains(fix), "{flags:?}: {error}");
         }
     }
 }

@@ -40,14 +40,14 @@ impl Health {
         }
         let before = self.trouble().replace(error.to_string());
         if before.is_none() {
-            log::error!("suggestion events, feedback and counts are not stored until this is fixed: {error}");
+            tracing::error!(%error, "store_writes_failed");
         }
     }
 
     /// Remembers that a write was taken.
     pub(crate) fn wrote(&self) {
         if self.trouble().take().is_some() {
-            log::info!("the store takes writes again");
+            tracing::info!("store_writes_recovered");
         }
     }
 

@@ -45,8 +45,8 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
         outcome = held(&stack, &options) => outcome,
         _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
     };
-    if let Err(error) = &outcome {
-        eprintln!("stack: {error:#}\n{}", stack.logs());
+    if outcome.is_err() {
+        eprintln!("{}", stack.logs());
     }
     say!("Stopping everything");
     stack.stop();

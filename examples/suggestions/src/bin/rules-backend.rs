@@ -12,12 +12,15 @@ use scorer_store::Options;
 use suggestions::generator::{self, Plan};
 use suggestions::rules::backend::{self, Application};
 use suggestions::{create_store, export, open_store, transactions};
+use logging::LogOptions;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// The reference application: suggestions from rules over a store of transactions.
 #[derive(Parser)]
 #[command(version, arg_required_else_help = true)]
 struct Command {
+    #[command(flatten)]
+    log: LogOptions,
     #[command(subcommand)]
     what: What,
 }
@@ -71,14 +74,12 @@ struct Features {
 
 fn main() -> ExitCode {
     let command = Command::parse();
-    if log::set_logger(&LOGGER).is_ok() {
-        log::set_max_level(log::LevelFilter::Info);
-    }
+    command.log.start();
     match run(command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // One line with its causes: a backtrace, where the environment asks for one, would bury the fix.
-            log::error!("{error:#}");
+            tracing::error!(error = format!("{error:#}"), "failed");
             ExitCode::FAILURE
         }
     }
@@ -100,11 +101,11 @@ async fn run_server(serve: Serve) -> anyhow::Result<()> {
         Some(address) => address,
         None => ports::address(Part::Rules, |name| std::env::var(name).ok())?
             .parse()
-            .context("PERCH_HOST is not an IP address: give e.g. 127.0.0.1")?,
+            .context("PERCH_HOST is not an IP address: give one like 127.0.0.1")?,
     };
     let store = open_store(&serve.at.store, &Options::default()).await?;
     let listener = backend::listen(address).await?;
-    log::info!("rules backend on http://{}, store {}", listener.local_addr()?, store.place());
+    tracing::info!(address = %listener.local_addr()?, store = %store.place(), "listening");
     let mut terminate = signal(SignalKind::terminate())?;
     let stop = async move {
         tokio::select! {
@@ -114,7 +115,7 @@ async fn run_server(serve: Serve) -> anyhow::Result<()> {
     };
     backend::serve(listener, Application::new(store.clone()), stop).await;
     store.close().await;
-    log::info!("stopped");
+    tracing::info!("stopped");
     Ok(())
 }
 
@@ -125,13 +126,14 @@ async fn run_seed(seed: Seed) -> anyhow::Result<()> {
     let payments = generator::generate(&Plan { seed: seed.seed, users: seed.users, ..Plan::default() });
     let there = transactions::count(&store).await?;
     if there >= i64::try_from(payments.len())? {
-        log::info!("{} has its {there} transactions already", store.place());
+        tracing::info!(store = %store.place(), transactions = there, "already_seeded");
         return Ok(());
     }
     let mut progress = Progress::new("transactions");
     generator::write(&store, &payments, |done, total| progress.show(done, total)).await?;
     store.close().await;
-    log::info!("{} transactions of {} users in {:.1} s", payments.len(), seed.users, begun.elapsed().as_secs_f64());
+    let took_ms = begun.elapsed().as_millis();
+    tracing::info!(transactions = payments.len(), users = seed.users, took_ms, "seeded");
     Ok(())
 }
 
@@ -141,12 +143,12 @@ async fn run_features(features: Features) -> anyhow::Result<()> {
     let store = open_store(&features.at.store, &options).await?;
     let mut progress = Progress::new("users");
     let summary = export::run(&store, &features.out, |done, total| progress.show(done, total)).await?;
-    log::info!(
-        "{} rows with {} labels in {} after {:.1} s",
-        summary.rows,
-        summary.labels.len(),
-        features.out.display(),
-        begun.elapsed().as_secs_f64()
+    tracing::info!(
+        rows = summary.rows,
+        labels = summary.labels.len(),
+        folder = %features.out.display(),
+        took_ms = begun.elapsed().as_millis(),
+        "features_written"
     );
     Ok(())
 }
@@ -166,30 +168,7 @@ impl Progress {
         let tenth = (done * 10).checked_div(total).unwrap_or(10);
         if tenth > self.tenth {
             self.tenth = tenth;
-            log::info!("{done} of {total} {}", self.of);
+            tracing::info!(of = self.of, done, total, "progress");
         }
     }
-}
-
-/// Log lines on standard error.
-struct Logger;
-
-static LOGGER: Logger = Logger;
-
-impl log::Log for Logger {
-    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
-        true
-    }
-
-    #[allow(clippy::print_stderr)] // this is where log lines go
-    fn log(&self, record: &log::Record<'_>) {
-        // The level is set once for all; ours and the libraries' warnings are of interest.
-        if ["rules_backend", "scorer_", "suggestions"].iter().any(|ours| record.target().starts_with(ours))
-            || record.level() <= log::Level::Warn
-        {
-            eprintln!("{}: {}", record.level().as_str().to_ascii_lowercase(), record.args());
-        }
-    }
-
-    fn flush(&self) {}
 }

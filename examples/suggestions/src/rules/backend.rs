@@ -89,7 +89,7 @@ async fn body(request: Request<Incoming>) -> Result<Bytes, Response<Full<Bytes>>
 
 /// The client learns that the store is the trouble, the log what the trouble is.
 fn unavailable(error: &StoreError) -> Response<Full<Bytes>> {
-    log::warn!("{error}");
+    tracing::warn!(%error, "store_failed");
     refuse(StatusCode::SERVICE_UNAVAILABLE, "the store does not answer: try again")
 }
 
@@ -135,7 +135,7 @@ pub async fn serve(listener: TcpListener, application: Application, stop: impl F
                 Ok((stream, _)) => stream,
                 Err(error) => {
                     // Out of file descriptors, mostly: pause instead of spinning.
-                    log::warn!("a connection could not be taken: {error}");
+                    tracing::warn!(%error, "accept_failed");
                     tokio::time::sleep(Duration::from_millis(50)).await;
                     continue;
                 }
@@ -152,12 +152,12 @@ pub async fn serve(listener: TcpListener, application: Application, stop: impl F
         let connection = connections.watch(connection.into_owned());
         tokio::spawn(async move {
             if let Err(error) = connection.await {
-                log::debug!("a connection ended: {error}");
+                tracing::debug!(%error, "connection_failed");
             }
         });
     }
     drop(listener);
     if tokio::time::timeout(DRAIN, connections.shutdown()).await.is_err() {
-        log::warn!("stopped with requests still under way after {DRAIN:?}");
+        tracing::warn!(drain_ms = DRAIN.as_millis(), "requests_cut");
     }
 }

@@ -51,7 +51,7 @@ impl Entity for TransactionWithHistory {
     fn write_features(&self, row: &mut [f32]) {
         if let Err(wrong) = encode(&self.transaction, &self.history, row) {
             // The scorer's rows are of the schema's width.
-            log::error!("{wrong}");
+            tracing::error!(error = %wrong, "encoding_failed");
         }
     }
 }

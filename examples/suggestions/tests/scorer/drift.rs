@@ -135,7 +135,10 @@ async fn amounts_three_times_as_large_are_named_by_status_and_metrics() {
     let drift = moved.drift().await;
     let named: Vec<&str> = drift["report"]["moved"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
     assert_eq!(drift["state"], "moved", "{drift}");
-    assert!(named.contains(&"abs_amount") && drift["line"].as_str().unwrap().contains("abs_amount moved"), "{drift}");
+    assert!(
+        named.contains(&"abs_amount") && drift["summary"].as_str().unwrap().contains("abs_amount moved"),
+        "{drift}"
+    );
     assert!(moved.metric("perch_scorer_drift_psi{feature=\"abs_amount\"}").await > 0.25);
     let innocent = ["dow", "merchant_gram", "channel.card", "share"];
     assert!(innocent.iter().all(|name| !named.contains(name)), "{drift}");
@@ -154,22 +157,22 @@ async fn drift_asks_for_one_training_per_cool_down_when_it_may() {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
 
     let not_asked = having_seen(3, &flags).await;
-    not_asked.app.retrain_if_moved(now).await;
+    not_asked.app.retrain_on_drift(now).await;
     assert_eq!((runs(), &not_asked.status().await["retraining"]["enabled"]), (0, &json!(false)));
 
     flags.push("--retrain-on-drift");
     let stable = having_seen(1, &flags).await;
-    stable.app.retrain_if_moved(now).await;
+    stable.app.retrain_on_drift(now).await;
     assert_eq!(runs(), 0, "nothing moved");
 
     let moved = having_seen(3, &flags).await;
     for later in [0, 3_600, 23 * 3_600] {
-        moved.app.retrain_if_moved(now + later).await;
+        moved.app.retrain_on_drift(now + later).await;
         assert_eq!(runs(), 1, "{later} seconds later");
     }
-    assert_eq!(moved.status().await["retraining"], json!({ "enabled": true, "asked_at": now }));
+    assert_eq!(moved.status().await["retraining"], json!({ "enabled": true, "triggered_at": now }));
     assert_eq!(moved.metric("lm_ml_train_runs_total{status=\"rejected\"}").await, 1.0);
-    moved.app.retrain_if_moved(now + DAY).await;
+    moved.app.retrain_on_drift(now + DAY).await;
     assert_eq!(runs(), 2);
     // Case N1: only what the operator asks for may deploy.
     let asked = std::fs::read_to_string(folder.path().join("train.sh.runs")).unwrap();
@@ -182,7 +185,7 @@ async fn a_pilot_of_few_users_is_not_a_moved_population_case_a20() {
     let pilot = having_seen(3, &["--drift-users", "50"]).await;
     let drift = pilot.drift().await;
     assert_eq!((&drift["state"], &drift["report"]["moved"]), (&json!("collecting"), &json!([])), "{drift}");
-    let line = drift["line"].as_str().unwrap();
+    let line = drift["summary"].as_str().unwrap();
     assert!(line.contains("900 of 900 rows of ") && line.contains(" of 50 users"), "{line}");
     assert_eq!(pilot.metric_if_any("perch_scorer_drift_psi{feature=\"abs_amount\"}").await, None);
 }

@@ -34,11 +34,11 @@ async fn agreement_is_counted_by_request_and_only_where_something_was_judged() {
 async fn the_latency_histogram_has_the_edges_that_a_budget_may_be() {
     let scorer = Scorer::start(&[]).await;
     observe(&scorer, Batch::new().with(&Seen::model(&[])).with(&Seen::fallback(&[]))).await;
-    for edge in series::ANSWER_LATENCY_EDGES {
+    for edge in series::GATEWAY_LATENCY_EDGES {
         // Each took 12 ms.
         let within = f64::from(u8::from(edge > 0.012));
         for (arm, seen) in [("baseline", 0.0), ("candidate", within), ("fallback", within)] {
-            let bucket = format!("{}_bucket{{arm=\"{arm}\",le=\"{edge}\"}}", series::ANSWER_LATENCY);
+            let bucket = format!("{}_bucket{{arm=\"{arm}\",le=\"{edge}\"}}", series::GATEWAY_LATENCY);
             assert_eq!(scorer.metric(&bucket).await, seen, "{bucket}");
         }
     }

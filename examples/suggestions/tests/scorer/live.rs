@@ -56,7 +56,7 @@ async fn a_bad_id_is_named() {
     let answer = scorer.suggest(r#"{"txn_ids":[1,"8x"]}"#).await;
     assert_eq!(answer.status, StatusCode::BAD_REQUEST);
     assert!(answer.json()["error"].as_str().unwrap().contains("\"8x\""), "{}", answer.text());
-    assert_eq!(scorer.metric("perch_scorer_live_answers_total{result=\"bad_request\"}").await, 1.0);
+    assert_eq!(scorer.metric("perch_scorer_live_responses_total{result=\"bad_request\"}").await, 1.0);
 }
 
 #[tokio::test]

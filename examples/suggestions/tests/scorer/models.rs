@@ -68,7 +68,7 @@ async fn a_first_model_that_is_refused_leaves_a_scorer_that_says_so_until_it_is_
         (answer.status, &readyz["ready"], &readyz["model"]),
         (StatusCode::SERVICE_UNAVAILABLE, &json!(false), &json!(null))
     );
-    assert!(readyz["why_not"].as_str().unwrap().contains("cut short"), "{readyz}");
+    assert!(readyz["reason"].as_str().unwrap().contains("cut short"), "{readyz}");
     assert_eq!(scorer.metric("perch_scorer_ready").await, 0.0);
 
     fs::write(&model, &whole).unwrap();

@@ -48,9 +48,9 @@ async fn the_rules_answers_are_compared_with_the_model_item_by_item() {
     assert_eq!(coffee, 2);
 
     assert_eq!(scorer.metric("perch_scorer_items_total{agree=\"True\"}").await, 2.0);
-    assert_eq!(scorer.metric("perch_scorer_pair_items_total{model=\"groceries\",rule=\"travel\"}").await, 1.0);
+    assert_eq!(scorer.metric("perch_scorer_pair_items_total{baseline=\"travel\",candidate=\"groceries\"}").await, 1.0);
     assert_eq!(scorer.metric("perch_scorer_observations_total{result=\"compared\"}").await, 3.0);
-    assert_eq!(scorer.metric("perch_scorer_answer_latency_seconds_count{arm=\"fallback\"}").await, 1.0);
+    assert_eq!(scorer.metric("perch_scorer_gateway_latency_seconds_count{arm=\"fallback\"}").await, 1.0);
 }
 
 #[tokio::test]
@@ -218,7 +218,7 @@ async fn a_challenger_is_judged_on_the_same_observations_and_answers_nobody() {
     let verdict = observe(&scorer, batch).await;
     assert_eq!(counts(&verdict), (3, 1, vec![]));
     for (against, agree, wanted) in
-        [("champion", "True", 1.0), ("champion", "False", 3.0), ("rules", "True", 2.0), ("rules", "False", 2.0)]
+        [("champion", "True", 1.0), ("champion", "False", 3.0), ("baseline", "True", 2.0), ("baseline", "False", 2.0)]
     {
         let series = format!("perch_scorer_challenger_items_total{{against=\"{against}\",agree=\"{agree}\"}}");
         // The rules' answers: 3 and 5 of the champion's labels, the challenger agrees on 4 and 5.
@@ -236,8 +236,8 @@ async fn champion_and_challenger_are_judged_side_by_side_and_on_what_users_said_
     edit_manifest(&folder, |manifest| manifest["created_unix"] = 2_000.into());
     alias(&place.registry(), "challenger", "v2");
     let scorer = Scorer::start_in(place, &[]).await;
-    let judged = scorer.status().await["judged"].take();
-    assert_eq!(judged["challenger"]["with_champion"], json!({ "items": 0, "agreement": null }), "{judged}");
+    let judged = scorer.status().await["comparison"].take();
+    assert_eq!(judged["challenger"]["agreement_with_champion"], json!({ "items": 0, "agreement": null }), "{judged}");
 
     // Champion: 3 coffee, 4 groceries, 5 transfers. Challenger: 3 groceries, 4 coffee, 5 transfers.
     let items = [(3, Some("coffee")), (4, Some("coffee")), (5, Some("transfers")), (6, Some("unknown"))];
@@ -251,22 +251,25 @@ async fn champion_and_challenger_are_judged_side_by_side_and_on_what_users_said_
         labelled_at,
     };
     scorer.app.store.put_labels(&said.map(label)).await.unwrap();
-    scorer.app.observer.as_ref().unwrap().judge().await;
+    scorer.app.observer.as_ref().unwrap().evaluate_models().await;
 
-    let judged = scorer.status().await["judged"].take();
+    let judged = scorer.status().await["comparison"].take();
     let (champion, challenger) = (&judged["champion"], &judged["challenger"]);
     assert_eq!((&champion["version"], &challenger["version"]), (&json!("v1"), &json!("v2")));
     let of = |agreement: f64, items| json!({ "items": items, "agreement": agreement });
-    assert_eq!(champion["with_rules"], of(2.0 / 3.0, 3));
-    assert_eq!(challenger["with_rules"], of(2.0 / 3.0, 3));
+    assert_eq!(champion["agreement_with_baseline"], of(2.0 / 3.0, 3));
+    assert_eq!(challenger["agreement_with_baseline"], of(2.0 / 3.0, 3));
     // Of 6 the rules have no opinion, the two models have.
-    assert_eq!(challenger["with_champion"], of(1.0 / 4.0, 4));
+    assert_eq!(challenger["agreement_with_champion"], of(1.0 / 4.0, 4));
     assert_eq!(champion["on_feedback"], json!({ "f1_macro": 0.5, "rows": 2 }));
     assert_eq!(challenger["on_feedback"], json!({ "f1_macro": 1.0, "rows": 2 }));
     assert_eq!(scorer.metric("perch_scorer_feedback_f1_macro{alias=\"challenger\"}").await, 1.0);
 
     // Another challenger begins anew.
     assert_eq!(scorer.post("/ml/v2/model/challenge", r#"{"version":null}"#).await.status, StatusCode::OK);
-    let judged = scorer.status().await["judged"].take();
-    assert_eq!((&judged["challenger"], &judged["champion"]["with_rules"]["items"]), (&json!(null), &json!(0)));
+    let judged = scorer.status().await["comparison"].take();
+    assert_eq!(
+        (&judged["challenger"], &judged["champion"]["agreement_with_baseline"]["items"]),
+        (&json!(null), &json!(0))
+    );
 }

@@ -15,6 +15,7 @@ fn command(place: &Place, listen: &str) -> Command {
         .arg("--registry")
         .arg(place.registry())
         .env_remove("PERCH_LOG")
+        .env_remove("PERCH_LOG_FORMAT")
         .stderr(Stdio::piped());
     command
 }
@@ -49,7 +50,7 @@ async fn a_missing_store_is_named_with_the_mend() {
 async fn a_setting_that_cannot_be_honoured_is_named() {
     let place = Place::new().await;
     let said = failure(command(&place, "127.0.0.1:0").args(["--intercept-path", "ml"]));
-    assert!(said.contains("\"ml\""), "{said}");
+    assert!(said.contains(r#"\"ml\""#), "{said}");
 }
 
 /// A running scorer that is killed if the test fails.
@@ -89,22 +90,63 @@ async fn a_model_cut_in_half_is_refused_and_the_scorer_starts_without_one_and_sa
     let whole = std::fs::read(&model).unwrap();
     std::fs::write(&model, &whole[..whole.len() / 2]).unwrap();
     let mut running = Running::start(&mut command(&place, "127.0.0.1:0"));
-    let said = running.until("listening on");
-    assert!(said.contains("\"v1\" is refused") && said.contains("model none"), "{said}");
+    let said = running.until(" listening ");
+    assert!(said.contains("model_refused alias=champion version=v1 ") && said.contains("model=none"), "{said}");
 }
 
 #[tokio::test]
 async fn a_termination_signal_ends_it_well() {
     let place = Place::new().await.with_champion();
     let mut running = Running::start(&mut command(&place, "127.0.0.1:0"));
-    let said = running.until("listening on");
-    assert!(said.contains("model v1"), "{said}");
+    let said = running.until(" listening ");
+    assert!(said.contains("model=v1"), "{said}");
     let pid = rustix::process::Pid::from_child(&running.child);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     assert!(running.child.wait().unwrap().success());
     let mut rest = String::new();
     running.lines.read_to_string(&mut rest).unwrap();
-    assert!(rest.contains("SIGTERM") && rest.contains("ended"), "{rest}");
+    assert!(rest.contains("stopping signal=SIGTERM") && rest.contains(" stopped\n"), "{rest}");
+}
+
+/// Sends `POST path` with `headers` to `address`; the response's status line.
+fn post(address: &str, path: &str, headers: &str, body: &str) -> String {
+    let mut client = TcpStream::connect(address).unwrap();
+    let length = body.len();
+    let head =
+        format!("POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n");
+    client.write_all(format!("{head}{body}").as_bytes()).unwrap();
+    let mut response = String::new();
+    client.read_to_string(&mut response).unwrap();
+    response.lines().next().unwrap_or_default().to_owned()
+}
+
+#[tokio::test]
+async fn a_log_line_about_a_request_carries_its_trace_id_where_that_is_well_formed() {
+    const ID: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let place = Place::new().await.with_champion();
+    let mut command = command(&place, "127.0.0.1:0");
+    command.args(["--log-format", "json", "--registry-poll-ms", "0", "--token-file"]).arg(place.token_file());
+    let mut running = Running::start(&mut command);
+    let last = |lines: String| serde_json::from_str::<serde_json::Value>(lines.lines().last().unwrap()).unwrap();
+    let started = last(running.until("\"listening\""));
+    assert_eq!((&started["level"], &started["model"]), (&"info".into(), &"v1".into()));
+    let address = started["address"].as_str().unwrap();
+
+    let status = post(address, contract::frame::PATH, "traceparent: 00-not-a-trace-01\r\n", "not a batch");
+    assert!(status.contains("400"), "{status}");
+    let failed = last(running.until("request_failed"));
+    assert_eq!(
+        (&failed["route"], &failed["suppressed"], failed.get("trace_id")),
+        (&"observations".into(), &0.into(), None)
+    );
+
+    let model = place.registry().join("v1/model.onnx");
+    std::fs::write(&model, &std::fs::read(&model).unwrap()[..100]).unwrap();
+    let headers = format!("authorization: Bearer {TOKEN}\r\ntraceparent: 00-{ID}-00f067aa0ba902b7-01\r\n");
+    let status = post(address, "/ml/v2/model/reload", &headers, "");
+    assert!(status.contains("409"), "{status}");
+    let refused = last(running.until("model_refused"));
+    assert_eq!((&refused["version"], &refused["trace_id"]), (&"v1".into(), &ID.into()), "{refused}");
 }
 
 /// The lock is held all the time: what waits for it must not keep the program from ending.
@@ -116,8 +158,8 @@ async fn a_termination_signal_ends_it_while_a_change_waits_for_the_registry_case
     let mut command = command(&place, "127.0.0.1:0");
     command.args(["--drain-ms", "0", "--token-file"]).arg(place.token_file());
     let mut running = Running::start(&mut command);
-    let said = running.until("listening on");
-    let address = said.split_once("listening on ").unwrap().1.split_once(',').unwrap().0;
+    let said = running.until(" listening ");
+    let address = said.split_once("listening address=").unwrap().1.split_once(' ').unwrap().0;
     let mut client = TcpStream::connect(address).unwrap();
     let head = "POST /ml/v2/model/rollback HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n";
     client.write_all(format!("{head}authorization: Bearer {TOKEN}\r\n\r\n").as_bytes()).unwrap();

@@ -16,7 +16,7 @@ async fn unknown_paths_and_wrong_methods_are_told_apart() {
     assert_eq!((nowhere.status, nowhere.header("x-perch-scorer")), (StatusCode::NOT_FOUND, Some("1")));
     let wrong = scorer.get("/ml/suggestions").await;
     assert_eq!((wrong.status, wrong.header("allow")), (StatusCode::METHOD_NOT_ALLOWED, Some("POST")));
-    assert_eq!(scorer.metric("perch_scorer_http_answers_total{route=\"none\",status=\"404\"}").await, 1.0);
+    assert_eq!(scorer.metric("perch_scorer_http_responses_total{route=\"none\",status=\"404\"}").await, 1.0);
 }
 
 #[tokio::test]

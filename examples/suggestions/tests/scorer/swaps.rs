@@ -121,5 +121,5 @@ async fn a_thousand_hot_swaps_under_load_fail_and_mix_nothing() {
     let refusals = scorer.metric("perch_scorer_model_refusals_total{reason=\"hash\"}").await
         + scorer.metric("perch_scorer_model_refusals_total{reason=\"schema\"}").await;
     assert_eq!(refusals, 100.0);
-    assert_eq!(scorer.metric("perch_scorer_live_answers_total{result=\"unavailable\"}").await, 0.0);
+    assert_eq!(scorer.metric("perch_scorer_live_responses_total{result=\"unavailable\"}").await, 0.0);
 }

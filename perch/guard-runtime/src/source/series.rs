@@ -30,7 +30,7 @@ pub const GAUGES: [&str; 3] = [series::MODEL_INFO, series::MODEL_F1, series::DRI
 /// The two series of the histogram of answers that are read, `…_bucket` and `…_count`.
 #[must_use]
 pub fn histogram() -> [String; 2] {
-    ["bucket", "count"].map(|part| format!("{}_{part}", series::ANSWER_LATENCY))
+    ["bucket", "count"].map(|part| format!("{}_{part}", series::GATEWAY_LATENCY))
 }
 
 /// Returns `true` if the guard reads samples of this name.
@@ -42,7 +42,7 @@ pub fn is_read(name: &str) -> bool {
 /// The labels that a counter of this name has from its program; `None` for what is not a counter that is read.
 #[must_use]
 pub fn counter_labels(name: &str) -> Option<&'static [&'static str]> {
-    match name.strip_prefix(series::ANSWER_LATENCY) {
+    match name.strip_prefix(series::GATEWAY_LATENCY) {
         Some("_bucket") => return Some(&["arm", "le"]),
         Some("_count") => return Some(&["arm"]),
         _ if !COUNTERS.contains(&name) => return None,
@@ -198,13 +198,13 @@ perch_identity_total{source="none"} 10
 perch_scorer_judged_requests_total 50
 perch_scorer_request_agreement_total 40.5
 perch_scorer_request_agreement_squares_total 39.25
-perch_scorer_answer_latency_seconds_bucket{arm="candidate",le="0.25"} 39
-perch_scorer_answer_latency_seconds_bucket{arm="candidate",le="+Inf"} 40
-perch_scorer_answer_latency_seconds_count{arm="candidate"} 40
-perch_scorer_answer_latency_seconds_bucket{arm="fallback",le="0.25"} 4
-perch_scorer_answer_latency_seconds_count{arm="fallback"} 10
-perch_scorer_answer_latency_seconds_bucket{arm="baseline",le="0.25"} 50
-perch_scorer_answer_latency_seconds_count{arm="baseline"} 50
+perch_scorer_gateway_latency_seconds_bucket{arm="candidate",le="0.25"} 39
+perch_scorer_gateway_latency_seconds_bucket{arm="candidate",le="+Inf"} 40
+perch_scorer_gateway_latency_seconds_count{arm="candidate"} 40
+perch_scorer_gateway_latency_seconds_bucket{arm="fallback",le="0.25"} 4
+perch_scorer_gateway_latency_seconds_count{arm="fallback"} 10
+perch_scorer_gateway_latency_seconds_bucket{arm="baseline",le="0.25"} 50
+perch_scorer_gateway_latency_seconds_count{arm="baseline"} 50
 perch_scorer_model_info{alias="champion",version="v7"} 1
 perch_scorer_model_info{alias="challenger",version="v8"} 1
 perch_scorer_model_f1_macro 0.81
@@ -259,11 +259,11 @@ perch_scorer_drift_psi{feature="label"} 0.1
         // Declared by name, and exposed once the scorer counts by request.
         declared.extend([series::JUDGED_REQUESTS, series::AGREEMENT, series::AGREEMENT_SQUARES]);
         declared.extend([series::NOISE_REQUESTS, series::NOISE_AGREEMENT, series::NOISE_AGREEMENT_SQUARES]);
-        for name in COUNTERS.iter().chain(&GAUGES).chain([&series::ANSWER_LATENCY]) {
+        for name in COUNTERS.iter().chain(&GAUGES).chain([&series::GATEWAY_LATENCY]) {
             assert!(declared.contains(name), "{name}");
         }
         assert!(
-            is_read("perch_scorer_answer_latency_seconds_bucket") && !is_read("perch_scorer_answer_latency_seconds")
+            is_read("perch_scorer_gateway_latency_seconds_bucket") && !is_read("perch_scorer_gateway_latency_seconds")
         );
     }
 }

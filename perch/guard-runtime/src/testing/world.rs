@@ -214,10 +214,10 @@ impl World {
             ("perch_scorer_judged_requests_total", requests),
             ("perch_scorer_request_agreement_total", agree),
             ("perch_scorer_request_agreement_squares_total", agree),
-            ("perch_scorer_answer_latency_seconds_bucket{arm=\"candidate\",le=\"0.25\"}", canary),
-            ("perch_scorer_answer_latency_seconds_count{arm=\"candidate\"}", canary),
-            ("perch_scorer_answer_latency_seconds_bucket{arm=\"baseline\",le=\"0.25\"}", requests - canary),
-            ("perch_scorer_answer_latency_seconds_count{arm=\"baseline\"}", requests - canary),
+            ("perch_scorer_gateway_latency_seconds_bucket{arm=\"candidate\",le=\"0.25\"}", canary),
+            ("perch_scorer_gateway_latency_seconds_count{arm=\"candidate\"}", canary),
+            ("perch_scorer_gateway_latency_seconds_bucket{arm=\"baseline\",le=\"0.25\"}", requests - canary),
+            ("perch_scorer_gateway_latency_seconds_count{arm=\"baseline\"}", requests - canary),
         ] {
             *town.counters.entry(name.to_owned()).or_default() += more;
         }

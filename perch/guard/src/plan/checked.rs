@@ -1,6 +1,6 @@
 //! A plan that keeps the rules.
 
-use contract::series::ANSWER_LATENCY_EDGES;
+use contract::series::GATEWAY_LATENCY_EDGES;
 use contract::share::Share;
 
 use super::TimeSpan;
@@ -122,7 +122,7 @@ pub struct Fallback {
 pub struct Latency {
     /// What a breach does.
     pub on_breach: OnBreach,
-    /// One of [`ANSWER_LATENCY_EDGES`], in seconds.
+    /// One of [`GATEWAY_LATENCY_EDGES`], in seconds.
     pub budget_seconds: f64,
     /// 0..1.
     pub slow_at_most: f64,
@@ -334,7 +334,7 @@ fn time(field: &str, text: &str) -> Result<u64, PlanError> {
 }
 
 fn edge(field: &str, value: f64) -> Result<f64, PlanError> {
-    if ANSWER_LATENCY_EDGES.contains(&value) {
+    if GATEWAY_LATENCY_EDGES.contains(&value) {
         return Ok(value);
     }
     const RULE: &str = "it must be an edge of the scorer's histogram, in seconds: one of 0.001, 0.0025, 0.005, 0.01, \

@@ -109,7 +109,7 @@ impl Registry {
             self.folder.prune(lock)
         };
         let removed = tidy().unwrap_or_else(|error| {
-            log::warn!("{version} serves, but the registry was not tidied up: {error}");
+            tracing::warn!(version, %error, "registry_not_pruned");
             Vec::new()
         });
         self.take(Alias::Champion, loaded);

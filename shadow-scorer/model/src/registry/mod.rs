@@ -216,7 +216,7 @@ impl Registry {
         }
         self.metrics.model_refusals.with_label_values(&[reason]).inc();
         let serving = self.champion().map_or_else(|| "none".to_owned(), |champion| champion.version().to_owned());
-        log::error!("{} {version:?} is refused: {message}. Serving on: {serving}", alias.as_str());
+        tracing::error!(alias = alias.as_str(), version, reason, serving, error = message, "model_refused");
         Some(Refused { alias, version, reason, message, at: SystemTime::now() })
     }
 
@@ -231,7 +231,7 @@ impl Registry {
         let before = self.slot(alias).swap(Some(loaded.clone()));
         self.metrics.model_loads.with_label_values(&[alias.as_str()]).inc();
         if before.is_none_or(|before| before.version() != loaded.version()) {
-            log::info!("{} is now {}", alias.as_str(), loaded.version());
+            tracing::info!(alias = alias.as_str(), version = loaded.version(), "model_loaded");
         }
     }
 

@@ -1,11 +1,11 @@
-//! Champion and challenger side by side, so that the next model is judged before it serves.
+//! Compares champion and challenger, so that a model is evaluated before it serves.
 //!
-//! **Agreement** is counted over the items on which both of two have an opinion, on the same observations, since the two
-//! models were first seen together: another champion or challenger begins anew.
+//! **Agreement** is counted over items on which both have an opinion, on the same observations, since the two models
+//! were first loaded together. Another champion or challenger starts a new count.
 //!
-//! **F1** is that on what users said: the newest labels from feedback that were given after both models were trained, so
-//! that neither has learnt from them. An accepted suggestion becomes a label, which favours whoever made it: a challenger
-//! that is level with the champion here is likely to be better.
+//! **F1** is measured on feedback: on the newest labels that were given after both models were trained, so that neither
+//! was trained on them. An accepted suggestion becomes a label, which favours the model that made it: a challenger that
+//! is equal to the champion here is likely to be better.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,62 +15,62 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use arc_swap::ArcSwapOption;
 use serde_json::{Value, json};
 
-use super::compare::Outcome;
+use super::compare::Comparison;
 use crate::feedback::F1;
 use crate::metrics::{self, Metrics};
 use crate::model::{Loaded, Registry, Scores};
 use crate::store::{LabelSource, Store, StoreError};
 
-/// Labels from feedback that models are judged on.
+/// Most labels from feedback that models are evaluated on.
 const MOST_LABELS: u32 = 1_000;
 
-/// The models that serve and are judged, and how they do.
+/// The champion, the challenger, and how they compare.
 #[derive(Debug)]
-pub struct Contest {
+pub struct ChampionChallenger {
     registry: Arc<Registry>,
     pairing: ArcSwapOption<Pairing>,
 }
 
-/// What is known of one champion and one challenger.
+/// The counts for one champion and one challenger.
 #[derive(Debug, Default)]
 pub(super) struct Pairing {
     champion: Option<String>,
     challenger: Option<String>,
     /// Seconds since 1970.
     since: u64,
-    /// Champion and rules.
-    pub(super) champion_rules: Tallied,
-    /// Challenger and rules.
-    pub(super) challenger_rules: Tallied,
+    /// Champion and baseline.
+    pub(super) champion_baseline: AgreementCount,
+    /// Challenger and baseline.
+    pub(super) challenger_baseline: AgreementCount,
     /// Challenger and champion.
-    pub(super) challenger_champion: Tallied,
-    on_feedback: Mutex<OnFeedback>,
+    pub(super) challenger_champion: AgreementCount,
+    on_feedback: Mutex<FeedbackScores>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
-struct OnFeedback {
+struct FeedbackScores {
     champion: Option<F1>,
     challenger: Option<F1>,
 }
 
-/// Items on which two agree, and on which they do not.
+/// Items on which two agree and disagree.
 #[derive(Debug, Default)]
-pub(super) struct Tallied {
+pub(super) struct AgreementCount {
     same: AtomicU64,
     differ: AtomicU64,
 }
 
-impl Tallied {
-    pub(super) fn add(&self, outcome: Outcome) {
-        match outcome {
-            Outcome::Same => self.same.fetch_add(1, Ordering::Relaxed),
-            Outcome::Differ => self.differ.fetch_add(1, Ordering::Relaxed),
-            Outcome::Abstained | Outcome::Nothing(_) => return,
+impl AgreementCount {
+    pub(super) fn add(&self, comparison: Comparison) {
+        match comparison {
+            Comparison::Agree => self.same.fetch_add(1, Ordering::Relaxed),
+            Comparison::Disagree => self.differ.fetch_add(1, Ordering::Relaxed),
+            Comparison::Abstained | Comparison::NotCompared(_) => return,
         };
     }
 
-    /// `{"items", "agreement"}`, the latter `null` of no items.
-    fn shown(&self) -> Value {
+    /// `{"items", "agreement"}`, where `agreement` is `null` without items.
+    fn to_json(&self) -> Value {
         let (same, differ) = (self.same.load(Ordering::Relaxed), self.differ.load(Ordering::Relaxed));
         #[allow(clippy::cast_precision_loss)] // for people
         let agreement = (same + differ > 0).then(|| same as f64 / (same + differ) as f64);
@@ -78,12 +78,12 @@ impl Tallied {
     }
 }
 
-impl Contest {
+impl ChampionChallenger {
     pub(super) fn new(registry: Arc<Registry>) -> Self {
         Self { registry, pairing: ArcSwapOption::empty() }
     }
 
-    /// The pairing of the models that are loaded now, begun if they are others than before.
+    /// The pairing of the models that are loaded now; a new one if they have changed.
     pub(super) fn pairing(&self) -> Arc<Pairing> {
         let version = |model: Option<Arc<Loaded>>| model.map(|model| model.version().to_owned());
         let (champion, challenger) = (version(self.registry.champion()), version(self.registry.challenger()));
@@ -97,11 +97,16 @@ impl Contest {
         pairing
     }
 
-    /// Judges both on what users said; labels below `least` confidence are none, as in live answers.
+    /// Evaluates both on feedback; predictions below `min_confidence` count as none, as in live responses.
     ///
     /// # Errors
-    /// When the store does not give labels or transactions.
-    pub(super) async fn judge(&self, store: &Store, metrics: &Metrics, least: f32) -> Result<(), StoreError> {
+    /// If labels or transactions cannot be read from the store.
+    pub(super) async fn evaluate_on_feedback(
+        &self,
+        store: &Store,
+        metrics: &Metrics,
+        min_confidence: f32,
+    ) -> Result<(), StoreError> {
         let pairing = self.pairing();
         let (champion, challenger) = (self.registry.champion(), self.registry.challenger());
         let models: Vec<&Arc<Loaded>> = champion.iter().chain(&challenger).collect();
@@ -110,15 +115,15 @@ impl Contest {
         let ids: Vec<i64> = labels.iter().map(|(id, _)| *id).collect();
         let found = store.entities(&ids).await?;
         let rows: HashMap<i64, usize> = found.iter().enumerate().map(|(row, one)| (one.id(), row)).collect();
-        let mut judged = Scores::of(&models, &found, metrics).await.into_iter().map(|scores| {
-            let scores = scores.inspect_err(|error| log::error!("{error}")).ok()?;
+        let mut scored = Scores::of(&models, &found, metrics).await.into_iter().map(|scores| {
+            let scores = scores.inspect_err(|error| tracing::error!(%error, "prediction_failed")).ok()?;
             F1::of(labels.iter().filter_map(|(id, truth)| {
-                let said = scores.top(*rows.get(id)?, least).map(|scored| scored.label);
-                Some((truth.as_str(), said))
+                let predicted = scores.top(*rows.get(id)?, min_confidence).map(|scored| scored.label);
+                Some((truth.as_str(), predicted))
             }))
         });
-        let mut next = |model: &Option<Arc<Loaded>>| model.as_ref().and_then(|_| judged.next()).flatten();
-        let on_feedback = OnFeedback { champion: next(&champion), challenger: next(&challenger) };
+        let mut next = |model: &Option<Arc<Loaded>>| model.as_ref().and_then(|_| scored.next()).flatten();
+        let on_feedback = FeedbackScores { champion: next(&champion), challenger: next(&challenger) };
         *pairing.on_feedback.lock().unwrap_or_else(PoisonError::into_inner) = on_feedback;
         for (alias, f1) in [("champion", on_feedback.champion), ("challenger", on_feedback.challenger)] {
             metrics::set_or_remove(&metrics.feedback_f1, alias, f1.map(|f1| f1.macro_average));
@@ -126,7 +131,7 @@ impl Contest {
         Ok(())
     }
 
-    /// How the two do, for model status. What nothing is known of is `null`.
+    /// The comparison for the model status; unknown values are `null`.
     #[must_use]
     pub fn status(&self) -> Value {
         let pairing = self.pairing();
@@ -134,15 +139,15 @@ impl Contest {
         let champion = pairing.champion.as_ref().map(|version| {
             json!({
                 "version": version,
-                "with_rules": pairing.champion_rules.shown(),
+                "agreement_with_baseline": pairing.champion_baseline.to_json(),
                 "on_feedback": on_feedback.champion,
             })
         });
         let challenger = pairing.challenger.as_ref().map(|version| {
             json!({
                 "version": version,
-                "with_rules": pairing.challenger_rules.shown(),
-                "with_champion": pairing.challenger_champion.shown(),
+                "agreement_with_baseline": pairing.challenger_baseline.to_json(),
+                "agreement_with_champion": pairing.challenger_champion.to_json(),
                 "on_feedback": on_feedback.challenger,
             })
         });
