@@ -12,7 +12,7 @@ use perch::analysis::report::Report;
 use perch::analysis::{html, text};
 use perch::guard::clock::now_ms;
 use perch::guard::plan::Plan;
-use perch::guard::standing::Standing;
+use perch::guard::standing::GuardStatus;
 
 use super::gateways::Gateways;
 use super::operator::Folder;
@@ -104,7 +104,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<u8> {
         analysis::VERSION
     );
     let standing =
-        options.folder.path(&options.gateways).map(|folder| Standing::read(&folder, now_ms())).transpose()?;
+        options.folder.path(&options.gateways).map(|folder| GuardStatus::read(&folder, now_ms())).transpose()?;
     let settled = standing.as_ref().map(settled_ms).transpose()?.flatten();
     if let Some(settled) = settled.filter(|settled| *settled > found.since_ms && options.share.is_none()) {
         // Before it users were given arms by another share.
@@ -136,7 +136,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<u8> {
 
 /// From when on every observation that arrives is of the share as it was last changed: observations of the share before
 /// are on their way for a while, as the guard's plan knows (`settle_time`). `None` where no change is known.
-fn settled_ms(standing: &Standing) -> anyhow::Result<Option<u64>> {
+fn settled_ms(standing: &GuardStatus) -> anyhow::Result<Option<u64>> {
     let Some(change) = &standing.last_change else { return Ok(None) };
     let plan = standing.report.as_ref().and_then(|report| report.plan.clone());
     let plan = plan.map_or_else(|| Plan::parse(""), Plan::check)?;

@@ -7,10 +7,10 @@ use anyhow::Context;
 use contract::ports::{self, Part};
 use perch::console::{Console, Settings, Token};
 use perch::guard::plan::Plan;
-use perch::guard::shell::{Report, Shell, ShellError};
+use perch::guard::shell::{ControlLoop, ControlLoopError, EvaluationReport};
 use perch::guard::sink;
 use perch::guard::source::system::{Addresses, System};
-use perch::guard::{clock, in_words, lease};
+use perch::guard::{clock, error_chain, lease};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -90,7 +90,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
     let listener = listener(options.listen.as_deref()).await?;
     let me = options.name.clone().unwrap_or_else(name);
     let interval = Duration::from_secs(options.interval);
-    let mut shell = Shell::new(source, sink, &folder, me, interval, Plan::parse("")?)
+    let mut shell = ControlLoop::new(source, sink, &folder, me, interval, Plan::parse("")?)
         .with_context(|| format!("the guard's folder {}", folder.display()))?;
     warn_of_locks(&folder);
     let mut last = None;
@@ -132,7 +132,7 @@ fn ended() -> anyhow::Result<impl Future<Output = ()>> {
 }
 
 /// A line for what is new.
-fn tell(look: Result<&Report, &ShellError>, last: &mut Option<Report>) {
+fn tell(look: Result<&EvaluationReport, &ControlLoopError>, last: &mut Option<EvaluationReport>) {
     let line = match look {
         Ok(report) => {
             let new = last.as_ref().is_none_or(|before| report.differs_from(before));
@@ -140,10 +140,10 @@ fn tell(look: Result<&Report, &ShellError>, last: &mut Option<Report>) {
             if !new {
                 return;
             }
-            json!({"level": "info", "message": report.line(), "look": report})
+            json!({"level": "info", "message": report.line(), "report": report})
         }
         Err(error) => {
-            json!({"level": "error", "at_ms": clock::now_ms(), "message": format!("nothing was set: {}", in_words(error))})
+            json!({"level": "error", "at_ms": clock::now_ms(), "message": format!("nothing was set: {}", error_chain(error))})
         }
     };
     // A reader that has gone is no reason to end.

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use contract::token::{OPERATOR_FILE, Token};
-use perch::guard::hand::Hand;
-use perch::guard::ledger::{By, Ledger};
+use perch::guard::hand::ManualOverride;
+use perch::guard::ledger::{Actor, AuditLog};
 use perch::guard::sink;
 use stack::place::checkout;
 
@@ -79,10 +79,10 @@ pub(crate) struct Voice {
 }
 
 impl Voice {
-    pub(crate) fn by(&self) -> By {
+    pub(crate) fn by(&self) -> Actor {
         let login = || ["USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
         let name = self.name.clone().or_else(login).filter(|name| !name.is_empty());
-        By::Human(name.unwrap_or_else(|| format!("user {}", uid())))
+        Actor::Operator(name.unwrap_or_else(|| format!("user {}", uid())))
     }
 }
 
@@ -131,10 +131,10 @@ impl Moving {
         self.gateways.urls()
     }
 
-    pub(crate) fn hand(&self) -> anyhow::Result<Hand> {
+    pub(crate) fn hand(&self) -> anyhow::Result<ManualOverride> {
         let gateways = sink::Gateways::new(&self.urls()?, self.layers.links(&self.gateways))?;
-        let ledger = self.folder.path(&self.gateways).map(|folder| Ledger::in_folder(&folder)).transpose()?;
-        Ok(Hand::new(gateways, ledger, self.voice.by()))
+        let ledger = self.folder.path(&self.gateways).map(|folder| AuditLog::in_folder(&folder)).transpose()?;
+        Ok(ManualOverride::new(gateways, ledger, self.voice.by()))
     }
 
     /// What will not hold or not be known afterwards, for who should know.

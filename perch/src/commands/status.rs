@@ -10,7 +10,7 @@ use contract::names;
 use contract::switch::{BETA_KEY, RUNTIME_KEY, Share};
 use perch::analysis::report::{Estimate, Report};
 use perch::guard::clock::now_ms;
-use perch::guard::standing::Standing;
+use perch::guard::standing::GuardStatus;
 use serde_json::{Map, Value, json};
 use stack::scrape::Scrape;
 
@@ -82,7 +82,7 @@ struct Status {
     lately: Option<Estimate>,
     model: Option<Value>,
     alerts: Option<Vec<Alert>>,
-    guard: Option<Standing>,
+    guard: Option<GuardStatus>,
 }
 
 impl Status {
@@ -129,7 +129,7 @@ impl Status {
             guard: options
                 .folder
                 .path(&options.gateways)
-                .map(|folder| Standing::read(&folder, now_ms()))
+                .map(|folder| GuardStatus::read(&folder, now_ms()))
                 .transpose()?,
         })
     }
@@ -182,7 +182,7 @@ impl Status {
         match &self.guard {
             None => lines.push("guard          no data (its folder is not known: --folder DIR)".to_owned()),
             Some(guard) => {
-                lines.extend(guard.words(now).into_iter().map(|(label, line)| format!("{label:<14} {line}")))
+                lines.extend(guard.lines(now).into_iter().map(|(label, line)| format!("{label:<14} {line}")))
             }
         }
         lines.join("\n") + "\n"

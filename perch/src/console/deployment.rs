@@ -3,18 +3,18 @@
 use contract::switch::Share;
 
 use super::Console;
-use crate::guard::hand::Hand;
-use crate::guard::ledger::{By, Entry, LedgerError};
-use crate::guard::standing::{Standing, StandingError};
+use crate::guard::hand::ManualOverride;
+use crate::guard::ledger::{Actor, AuditLogError, Entry};
+use crate::guard::standing::{GuardStatus, GuardStatusError};
 
 impl Console {
     /// How the guard that leads stands, whichever program it is in.
-    pub(super) fn standing(&self, now_ms: u64) -> Result<Standing, StandingError> {
-        Standing::read(&self.0.settings.folder, now_ms)
+    pub(super) fn standing(&self, now_ms: u64) -> Result<GuardStatus, GuardStatusError> {
+        GuardStatus::read(&self.0.settings.folder, now_ms)
     }
 
     /// The ledger's entries, the newest first.
-    pub(super) fn entries(&self) -> Result<Vec<Entry>, LedgerError> {
+    pub(super) fn entries(&self) -> Result<Vec<Entry>, AuditLogError> {
         let mut entries = self.0.ledger.read()?;
         entries.reverse();
         Ok(entries)
@@ -34,7 +34,7 @@ impl Console {
     }
 
     /// Somebody's hand on the share.
-    pub(super) fn hand(&self, by: By) -> Hand {
-        Hand::new(self.0.gateways.clone(), Some(self.0.ledger.clone()), by)
+    pub(super) fn hand(&self, by: Actor) -> ManualOverride {
+        ManualOverride::new(self.0.gateways.clone(), Some(self.0.ledger.clone()), by)
     }
 }

@@ -16,9 +16,9 @@ use super::session::Session;
 use super::{Console, access};
 use crate::canary::change::Change;
 use crate::guard::clock::now_ms;
-use crate::guard::hand::HandError;
-use crate::guard::in_words;
-use crate::guard::ledger::{By, What};
+use crate::guard::error_chain;
+use crate::guard::hand::OverrideError;
+use crate::guard::ledger::{Actor, Event};
 use crate::guard::state::Phase;
 
 /// Longest reason, in characters.
@@ -194,16 +194,16 @@ pub(super) async fn act(
     };
     let reason: String = wanted.reason.trim().chars().filter(|c| !c.is_control()).take(LONGEST_REASON).collect();
     let reason = if reason.is_empty() { "at the console" } else { &reason };
-    let mut hand = console.hand(By::Human(session.name)).once(key.clone());
+    let mut hand = console.hand(Actor::Operator(session.name)).with_idempotency_key(key.clone());
     let done = match wanted.act.as_str() {
         "set" => match share(&wanted.share) {
             Ok(share) => hand.set(now_ms(), share, reason).await.map(|_| ()),
             Err(why) => return console.message(&headers, StatusCode::BAD_REQUEST, "This is no share", &why),
         },
         "rollback" => hand.roll_back(now_ms(), reason).await,
-        "pause" => hand.order(now_ms(), What::Pause, reason).await,
-        "resume" => hand.order(now_ms(), What::Resume, reason).await,
-        "approve" => hand.order(now_ms(), What::Approve, reason).await,
+        "pause" => hand.submit_command(now_ms(), Event::Pause, reason).await,
+        "resume" => hand.submit_command(now_ms(), Event::Resume, reason).await,
+        "approve" => hand.submit_command(now_ms(), Event::Approve, reason).await,
         other => {
             let text = format!("{other:?} is nothing that can be done here.");
             return console.message(&headers, StatusCode::BAD_REQUEST, "Nothing was done", &text);
@@ -212,18 +212,20 @@ pub(super) async fn act(
     match done {
         Ok(()) => {
             let entries = console.entries().unwrap_or_default();
-            let entry = entries.iter().find(|entry| entry.key.as_ref() == Some(&key));
+            let entry = entries.iter().find(|entry| entry.idempotency_key.as_ref() == Some(&key));
             see(entry.map_or_else(|| "/".to_owned(), |entry| format!("/?entry={}", entry.number)))
         }
-        Err(error @ HandError::Done(_)) => {
-            let text = format!("{}: the same form was sent twice. Nothing more was done.", in_words(&error));
+        Err(error @ OverrideError::AlreadyDone(_)) => {
+            let text = format!("{}: the same form was sent twice. Nothing more was done.", error_chain(&error));
             console.message(&headers, StatusCode::CONFLICT, "Done already", &text)
         }
         Err(error) => {
-            let text = format!("{}.", in_words(&error));
+            let text = format!("{}.", error_chain(&error));
             let heading = match error {
-                HandError::NoLog(_) | HandError::Unreachable(_) | HandError::Ledger(_) => "Nothing was done",
-                HandError::Unwritten { .. } => "Done, but not in the audit log",
+                OverrideError::AuditLogUnavailable(_) | OverrideError::Unreachable(_) | OverrideError::AuditLog(_) => {
+                    "Nothing was done"
+                }
+                OverrideError::NotRecorded { .. } => "Done, but not in the audit log",
                 _ => "Not done everywhere",
             };
             console.message(&headers, StatusCode::BAD_GATEWAY, heading, &text)

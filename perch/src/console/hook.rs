@@ -23,9 +23,9 @@ use serde_json::Value;
 use super::Console;
 use super::clock;
 use crate::guard::clock::now_ms;
-use crate::guard::hand::HandError;
-use crate::guard::in_words;
-use crate::guard::ledger::{By, Entry, LedgerError, What};
+use crate::guard::error_chain;
+use crate::guard::hand::OverrideError;
+use crate::guard::ledger::{Actor, AuditLogError, Entry, Event};
 
 /// Bytes of a post, at most.
 pub(super) const BODY_BYTES: usize = 256 * 1024;
@@ -88,7 +88,7 @@ pub(super) enum HookError {
     Unreadable(String),
     /// It could not be written down; Alertmanager tries again.
     #[error("the alert was not taken")]
-    Hand(#[from] HandError),
+    ManualOverride(#[from] OverrideError),
 }
 
 impl IntoResponse for HookError {
@@ -96,9 +96,9 @@ impl IntoResponse for HookError {
         let status = match self {
             Self::Stranger => StatusCode::UNAUTHORIZED,
             Self::Unreadable(_) => StatusCode::BAD_REQUEST,
-            Self::Hand(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::ManualOverride(_) => StatusCode::SERVICE_UNAVAILABLE,
         };
-        let mut answer = (status, format!("{}\n", in_words(&self))).into_response();
+        let mut answer = (status, format!("{}\n", error_chain(&self))).into_response();
         if status == StatusCode::UNAUTHORIZED {
             answer.headers_mut().insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));
         }
@@ -191,36 +191,37 @@ fn of_alert(alert: Alert) -> Result<Wanted, String> {
 
 impl Console {
     /// Rolls back, unless that was done for this alert, or an operator has spoken since it began.
-    async fn roll_back(&self, wanted: &Wanted) -> Result<bool, HandError> {
+    async fn roll_back(&self, wanted: &Wanted) -> Result<bool, OverrideError> {
         let now_ms = now_ms();
         // Where the log cannot be read, nobody is known to have spoken.
         let began_ms = began(&self.0.ledger.read().unwrap_or_default(), wanted, now_ms);
-        let mut hand = self.hand(By::Alert(wanted.name.clone())).once(wanted.key()).about(began_ms);
+        let mut hand =
+            self.hand(Actor::Alert(wanted.name.clone())).with_idempotency_key(wanted.key()).valid_since(began_ms);
         match hand.roll_back(now_ms, &wanted.reason).await {
             // Written down: where the share did not get through, the guard tries again at each look.
-            Ok(()) | Err(HandError::Sink(_)) => Ok(true),
-            Err(HandError::Done(_) | HandError::Overruled(_)) => Ok(false),
+            Ok(()) | Err(OverrideError::Sink(_)) => Ok(true),
+            Err(OverrideError::AlreadyDone(_) | OverrideError::Superseded(_)) => Ok(false),
             Err(error) => Err(error),
         }
     }
 
     /// Writes down, once, that an alert asked for a rollback and could not be read: whoever wrote its rule looks here.
-    async fn write_down_unreadable(&self, why: &str) -> Result<(), LedgerError> {
+    async fn write_down_unreadable(&self, why: &str) -> Result<(), AuditLogError> {
         let key = format!("unreadable {why}");
-        let mut held = self.0.ledger.hold().await?;
-        if held.keyed(&key).is_some() {
+        let mut held = self.0.ledger.lock().await?;
+        if held.find_by_key(&key).is_some() {
             return Ok(());
         }
-        let what = What::Refused { wanted: "rollback".to_owned() };
-        held.append_keyed(now_ms(), By::Alert("that cannot be read".to_owned()), what, why, &key).map(|_| ())
+        let what = Event::Rejected { requested: "rollback".to_owned() };
+        held.append_with_key(now_ms(), Actor::Alert("that cannot be read".to_owned()), what, why, &key).map(|_| ())
     }
 
     /// Writes down that an alert has ended for which something was done or refused. Never rolls back.
-    async fn has_ended(&self, wanted: &Wanted) -> Result<bool, HandError> {
-        let mut held = self.0.ledger.hold().await?;
-        if last_of(held.entries(), wanted).is_some_and(|entry| entry.what != What::Ended) {
+    async fn has_ended(&self, wanted: &Wanted) -> Result<bool, OverrideError> {
+        let mut held = self.0.ledger.lock().await?;
+        if last_of(held.entries(), wanted).is_some_and(|entry| entry.event != Event::AlertResolved) {
             let key = format!("{} ended", wanted.key());
-            held.append_keyed(now_ms(), By::Alert(wanted.name.clone()), What::Ended, "", &key)?;
+            held.append_with_key(now_ms(), Actor::Alert(wanted.name.clone()), Event::AlertResolved, "", &key)?;
         }
         Ok(false)
     }
@@ -229,16 +230,20 @@ impl Console {
 /// The last entry about alerts with this fingerprint.
 fn last_of<'a>(entries: &'a [Entry], wanted: &Wanted) -> Option<&'a Entry> {
     let keys = wanted.keys();
-    entries.iter().rev().find(|entry| entry.key.as_deref().is_some_and(|key| key.starts_with(&keys)))
+    entries.iter().rev().find(|entry| entry.idempotency_key.as_deref().is_some_and(|key| key.starts_with(&keys)))
 }
 
 /// When the alert began, in milliseconds since 1970: with the alert of the same fingerprint that has not ended.
 fn began(entries: &[Entry], wanted: &Wanted, now_ms: u64) -> u64 {
     let keys = wanted.keys();
     // An alert that was heard of had begun, whatever its clock says.
-    let start = |entry: &Entry| Some(entry.key.as_deref()?.strip_prefix(&keys)?.parse::<u64>().ok()?.min(entry.at_ms));
-    let since = |entry: &&Entry| now_ms.saturating_sub(entry.at_ms) <= UNENDED_MS && entry.what != What::Ended;
-    let same = entries.iter().rev().filter(|entry| entry.key.as_deref().is_some_and(|key| key.starts_with(&keys)));
+    let start = |entry: &Entry| {
+        Some(entry.idempotency_key.as_deref()?.strip_prefix(&keys)?.parse::<u64>().ok()?.min(entry.at_ms))
+    };
+    let since =
+        |entry: &&Entry| now_ms.saturating_sub(entry.at_ms) <= UNENDED_MS && entry.event != Event::AlertResolved;
+    let same =
+        entries.iter().rev().filter(|entry| entry.idempotency_key.as_deref().is_some_and(|key| key.starts_with(&keys)));
     let before = same.take_while(since).filter_map(start).min();
     before.map_or(wanted.starts_ms, |before| before.min(wanted.starts_ms))
 }
@@ -316,24 +321,24 @@ mod tests {
             fingerprint: "c0ffee".into(),
             ended: false,
         };
-        let entry = |at_ms: u64, what: What, key: &str| Entry {
+        let entry = |at_ms: u64, event: Event, key: &str| Entry {
             number: at_ms,
             at_ms,
-            by: By::Alert("x".into()),
-            what,
+            actor: Actor::Alert("x".into()),
+            event,
             reason: String::new(),
-            key: Some(key.to_owned()),
+            idempotency_key: Some(key.to_owned()),
         };
-        let first = entry(11, What::Rollback, "alert c0ffee 10");
-        let other = entry(12, What::Rollback, "alert c0ffeefee 1");
-        let again = entry(13, What::Refused { wanted: "rollback".into() }, "alert c0ffee 12");
-        let ended = entry(14, What::Ended, "alert c0ffee 12 ended");
+        let first = entry(11, Event::Rollback, "alert c0ffee 10");
+        let other = entry(12, Event::Rollback, "alert c0ffeefee 1");
+        let again = entry(13, Event::Rejected { requested: "rollback".into() }, "alert c0ffee 12");
+        let ended = entry(14, Event::AlertResolved, "alert c0ffee 12 ended");
         assert_eq!(began(&[], &wanted(50), 60), 50);
         assert_eq!(began(&[first.clone(), other.clone()], &wanted(50), 60), 10);
         assert_eq!(began(&[first.clone(), other, again.clone()], &wanted(50), 60), 10);
         assert_eq!(began(&[first.clone(), again, ended], &wanted(50), 60), 50, "its end was posted");
         assert_eq!(began(&[first], &wanted(30 * hour), 30 * hour), 30 * hour, "its end was not, for more than a day");
-        let ahead = entry(11, What::Rollback, &format!("alert c0ffee {hour}"));
+        let ahead = entry(11, Event::Rollback, &format!("alert c0ffee {hour}"));
         assert_eq!(began(&[ahead], &wanted(hour - 5), 60), 11, "case E7: it had begun when it was heard of");
     }
 }

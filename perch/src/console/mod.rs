@@ -42,8 +42,8 @@ use minijinja::Environment;
 use tokio::net::TcpListener;
 
 use crate::guard::export::{self, Counts};
-use crate::guard::ledger::{Ledger, LedgerError};
-use crate::guard::shell::Report;
+use crate::guard::ledger::{AuditLog, AuditLogError};
+use crate::guard::shell::EvaluationReport;
 use crate::guard::sink::Gateways;
 
 pub use contract::token::{Token, TokenError};
@@ -81,7 +81,7 @@ pub struct Settings {
 pub enum ConsoleError {
     /// The guard's folder cannot be used.
     #[error("the ledger")]
-    Ledger(#[from] LedgerError),
+    AuditLog(#[from] AuditLogError),
     /// No HTTP client can be made.
     #[error("the gateways")]
     Gateways(#[from] stack::Error),
@@ -100,13 +100,13 @@ pub struct Console(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     settings: Settings,
-    ledger: Ledger,
+    ledger: AuditLog,
     gateways: Gateways,
     prometheus: Option<Prometheus>,
     scorer: Option<Scorer>,
     templates: Environment<'static>,
     /// What the guard of this program last said, and how often it said what. `None` before its first look.
-    told: Mutex<Option<(Report, Counts)>>,
+    told: Mutex<Option<(EvaluationReport, Counts)>>,
 }
 
 impl Console {
@@ -115,7 +115,7 @@ impl Console {
     /// # Errors
     /// When the guard's folder cannot be used, or no HTTP client be made.
     pub fn new(settings: Settings) -> Result<Self, ConsoleError> {
-        let ledger = Ledger::in_folder(&settings.folder)?;
+        let ledger = AuditLog::in_folder(&settings.folder)?;
         let gateways = Gateways::new(&settings.gateways, settings.runtime_links.clone())?;
         let http = reqwest::Client::builder().timeout(TIMEOUT).no_proxy().build()?;
         let prometheus = settings.prometheus.as_ref().map(|url| Prometheus::new(http.clone(), url));
@@ -125,7 +125,7 @@ impl Console {
     }
 
     /// Takes in what the guard of this program has just said, for `/metrics`.
-    pub fn tell(&self, report: &Report) {
+    pub fn tell(&self, report: &EvaluationReport) {
         let mut told = self.0.told.lock().unwrap_or_else(PoisonError::into_inner);
         let mut counts = told.take().map(|(_, counts)| counts).unwrap_or_default();
         if let Some(decision) = &report.decision {

@@ -115,7 +115,7 @@ impl Prometheus {
     }
 
     async fn ask<T: for<'de> Deserialize<'de>>(&self, path: &str, asked: &[(&str, &str)]) -> Result<T, SourceError> {
-        let wrong = |what: String| SourceError::Answer { url: self.url.clone(), what };
+        let wrong = |what: String| SourceError::Response { url: self.url.clone(), what };
         let url = Url::parse_with_params(&format!("{}{path}", self.url), asked)
             .map_err(|error| wrong(format!("nothing, since its address is wrong: {error}")))?;
         let text = get(&self.http, url.as_str(), LIMIT).await?;

@@ -60,11 +60,11 @@ impl Scorer {
             return Ok(found);
         }
         let what = format!("an analysis of version {}, {} is read", found.version, analysis::VERSION);
-        Err(SourceError::Answer { url: self.url.clone(), what })
+        Err(SourceError::Response { url: self.url.clone(), what })
     }
 
     async fn ask<T: DeserializeOwned>(&self, path: &str, asked: &[(&str, &str)]) -> Result<T, SourceError> {
-        let wrong = |what: String| SourceError::Answer { url: self.url.clone(), what };
+        let wrong = |what: String| SourceError::Response { url: self.url.clone(), what };
         let mut url = Url::parse(&format!("{}{path}", self.url))
             .map_err(|error| wrong(format!("nothing, since its address is wrong: {error}")))?;
         if !asked.is_empty() {

@@ -1,34 +1,36 @@
-//! The guard: moves the share up when the evidence allows it, down when the evidence demands it, and never against an
-//! operator.
+//! The guard: raises the canary share when the evidence allows it, lowers it when the evidence demands it, and never
+//! overrides an operator.
 //!
-//! The core ([`Guard`]) is pure: time and observations are arguments, a [`decision::Decision`] comes out, and its state
-//! can be stored between any two looks. Around it a thin shell reads sources, writes sinks and keeps the state.
+//! The core ([`Guard`]) is pure: it takes the time and a snapshot of the system as arguments, returns a
+//! [`decision::Decision`], and its state can be stored between any two evaluations. A thin control loop around it reads
+//! the sources, writes the sinks and stores the state.
 //!
-//! | module | what |
+//! | module | contents |
 //! |---|---|
-//! | [`plan`] | the ramp plan, checked |
-//! | [`observation`] | what is seen at a look |
-//! | [`checks`] | the evidence on each thing that is judged |
-//! | [`decision`] | what comes out |
-//! | [`ramp`] | the core: from checks to a decision, and an operator's orders |
-//! | [`state`] | what is stored, and what it means |
-//! | [`source`], [`sink`] | what is read, what is written |
-//! | [`ledger`] | the audit log and its lock: one story, in which the last human word holds |
-//! | [`hand`] | how anybody but the guard moves the share |
-//! | [`lease`] | two guards do not duel |
-//! | [`shell`] | one look, from reading to storing |
-//! | [`standing`] | how the guard stands, for who asks |
+//! | [`plan`] | the rollout plan, checked |
+//! | [`observation`] | the snapshot of the system that an evaluation judges |
+//! | [`checks`] | the evidence behind each check |
+//! | [`decision`] | the decision of an evaluation, and the result of each check |
+//! | [`ramp`] | the core: from check results to a decision, and the operator's commands |
+//! | [`state`] | the stored state |
+//! | [`source`], [`sink`] | where the guard reads from, and where it writes the share |
+//! | [`ledger`] | the audit log and its lock, which put all changes of the share in one order |
+//! | [`hand`] | a change of the share by an operator or an alert |
+//! | [`lease`] | the lease that lets only one of several guards act |
+//! | [`shell`] | the control loop: one evaluation, from reading to storing |
+//! | [`standing`] | the guard's status, as read from its folder |
 //! | [`export`] | the guard's own metrics |
 //! | [`clock`] | the time of day |
 //!
 //! # Rules, in order of precedence
-//! 1. A change of the share that the guard did not make pauses it until an operator resumes; it goes on judging and
-//!    telling.
-//! 2. After a rollback it is latched: the share stays at 0 until an operator resumes.
-//! 3. A breached guardrail rolls back, also while frozen. At 0 % there is nothing to roll back, so it freezes.
-//! 4. A sample ratio mismatch, or another model under the ramp, freezes: the share stays, and only an operator goes on.
-//! 5. Missing data, a signal past its limit, too little time or too few requests hold.
-//! 6. What is left advances.
+//! 1. A change of the share that the guard did not make pauses it until an operator resumes; it keeps evaluating and
+//!    reporting.
+//! 2. A rollback is latched: the share stays at 0 until an operator resumes.
+//! 3. A breached guardrail rolls back, also while the guard is frozen. At 0 % there is nothing to roll back, so it freezes.
+//! 4. A sample ratio mismatch, or a change of the serving model during a rollout, freezes: the share stays, and only an
+//!    operator can continue.
+//! 5. Missing data, a signal past its limit, too little time or too few requests hold the step.
+//! 6. Otherwise the rollout advances.
 
 pub mod checks;
 pub mod clock;
@@ -51,5 +53,5 @@ pub(crate) mod testing;
 pub(crate) mod words;
 
 pub use file::FileError;
-pub use ramp::{Guard, Order, OrderError, StateError};
-pub use source::in_words;
+pub use ramp::{CommandError, Guard, OperatorCommand, StateError};
+pub use source::error_chain;

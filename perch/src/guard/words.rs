@@ -1,12 +1,12 @@
-//! Numbers in words.
+//! Numbers and durations formatted for people.
 
-/// A share as percents with one decimal, two below one percent: `86.1 %`, `0.25 %`.
+/// A share in percent with one decimal, two below one percent: `86.1 %`, `0.25 %`.
 pub(crate) fn percent(share: f64) -> String {
     let percent = share * 100.0;
     if percent != 0.0 && percent.abs() < 1.0 { format!("{percent:.2} %") } else { format!("{percent:.1} %") }
 }
 
-/// A difference of shares in points: `-2.3 points`.
+/// A difference of two shares in percentage points: `-2.3 points`.
 pub(crate) fn points(difference: f64) -> String {
     format!("{:+.1} points", difference * 100.0)
 }
@@ -16,7 +16,7 @@ pub(crate) fn count(count: f64) -> String {
     format!("{count:.0}")
 }
 
-/// A time span, in its largest whole unit but one: `3 h 20 min`.
+/// A duration in at most two units: `3 h 20 min`.
 pub(crate) fn span(ms: u64) -> String {
     let seconds = ms / 1000;
     match seconds {
@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_read_well() {
+    fn numbers_are_formatted_with_their_units() {
         assert_eq!(percent(0.8612), "86.1 %");
         assert_eq!(percent(0.0025), "0.25 %");
         assert_eq!(percent(0.0), "0.0 %");

@@ -1,4 +1,4 @@
-//! The guard as a program, and the orders of its operators, against a scripted gateway.
+//! The guard as a program and its operators' commands, against a scripted gateway.
 
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -96,7 +96,7 @@ fn served(address: &str, path: &str) -> String {
 }
 
 #[test]
-fn whoever_moves_the_share_is_in_the_audit_log_and_a_rollback_shows_why() {
+fn every_change_of_the_share_is_in_the_audit_log_with_its_actor_and_reason() {
     let gateway = Gateway::at("0");
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path().display().to_string();
@@ -114,7 +114,7 @@ fn whoever_moves_the_share_is_in_the_audit_log_and_a_rollback_shows_why() {
     let status = perch(&["ramp", "status", "--folder", &folder]);
     assert!(status.out.contains("ada rolled back: wrong labels"), "{status:?}");
     assert!(status.out.contains("ada set the share from 10 % to 0 %: wrong labels"), "{status:?}");
-    let log = std::fs::read_to_string(format!("{folder}/ledger.jsonl")).unwrap();
+    let log = std::fs::read_to_string(format!("{folder}/audit_log.jsonl")).unwrap();
     assert_eq!(log.lines().count(), 3, "{log}");
 
     let gone = perch(&["rollback", "--gateway", "http://127.0.0.1:1", "--gateway", &gateway.server.url]);
@@ -122,7 +122,7 @@ fn whoever_moves_the_share_is_in_the_audit_log_and_a_rollback_shows_why() {
 }
 
 #[test]
-fn the_guard_takes_orders_refuses_what_makes_no_sense_and_ends_when_told() {
+fn the_guard_carries_out_commands_rejects_those_that_do_not_apply_and_ends_on_sigterm() {
     let gateway = Gateway::at("0");
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path().display().to_string();
@@ -149,7 +149,7 @@ fn the_guard_takes_orders_refuses_what_makes_no_sense_and_ends_when_told() {
 }
 
 #[test]
-fn a_plan_is_printed_whole_checked_and_refused_with_its_mend() {
+fn a_plan_is_printed_with_its_defaults_and_rejected_with_the_fix() {
     let default = perch(&["ramp", "plan"]);
     assert!(default.code == 0 && default.out.contains("minimum_time: 48h"), "{default:?}");
     let file = tempfile::NamedTempFile::new().unwrap();
@@ -180,5 +180,5 @@ fn another_deployments_share_is_not_this_machines() {
     let set = perch_of(checkout.path(), &[("PERCH_ADMIN_PORT", port)], &["canary", "set", "50%"]);
     assert!(set.code == 0 && !set.out.contains("was named"), "{set:?}");
     assert_eq!((own.share().as_str(), held().as_deref()), ("50", Some("50")));
-    assert!(checkout.path().join(".perch/guard/ledger.jsonl").is_file());
+    assert!(checkout.path().join(".perch/guard/audit_log.jsonl").is_file());
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{PageError, Window};
 use crate::console::{Console, clock};
 use crate::guard::clock::now_ms;
-use crate::guard::in_words;
+use crate::guard::error_chain;
 
 /// Pairs shown.
 const PAIRS: usize = 20;
@@ -112,7 +112,7 @@ pub(in crate::console) async fn show(
     let window = Window::named(asked.window.as_deref(), "24h");
     let since = now_ms().saturating_sub(window.seconds * 1_000);
     let found = match &console.0.scorer {
-        Some(scorer) => scorer.analysis(since).await.map_err(|error| in_words(&error)),
+        Some(scorer) => scorer.analysis(since).await.map_err(|error| error_chain(&error)),
         None => Err("this guard was started without a scorer".to_owned()),
     };
     let (analysis, trouble) = match found {

@@ -17,7 +17,7 @@ use serde::Serialize;
 use super::session::Session;
 use super::{Console, ConsoleError, access, clock};
 use crate::guard::clock::now_ms;
-use crate::guard::in_words;
+use crate::guard::error_chain;
 
 /// The templates, embedded.
 const TEMPLATES: [(&str, &str); 10] = [
@@ -106,10 +106,10 @@ struct Signed {
 pub(super) enum PageError {
     /// The guard's folder.
     #[error("the guard's folder")]
-    Folder(#[from] crate::guard::standing::StandingError),
+    Folder(#[from] crate::guard::standing::GuardStatusError),
     /// The ledger.
     #[error("the audit log")]
-    Ledger(#[from] crate::guard::ledger::LedgerError),
+    AuditLog(#[from] crate::guard::ledger::AuditLogError),
     /// The kernel gives no random number.
     #[error("no random number")]
     Random(#[from] stack::Error),
@@ -120,7 +120,7 @@ pub(super) enum PageError {
 
 impl IntoResponse for PageError {
     fn into_response(self) -> Response {
-        (StatusCode::INTERNAL_SERVER_ERROR, format!("{}\n", in_words(&self))).into_response()
+        (StatusCode::INTERNAL_SERVER_ERROR, format!("{}\n", error_chain(&self))).into_response()
     }
 }
 

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::{Chip, PageError};
 use crate::console::scorer::Models;
 use crate::console::{Console, clock};
-use crate::guard::in_words;
+use crate::guard::error_chain;
 
 #[derive(Serialize)]
 struct Shown {
@@ -47,7 +47,7 @@ pub(in crate::console) async fn show(
     headers: HeaderMap,
 ) -> Result<Html<String>, PageError> {
     let found = match &console.0.scorer {
-        Some(scorer) => scorer.models().await.map_err(|error| in_words(&error)),
+        Some(scorer) => scorer.models().await.map_err(|error| error_chain(&error)),
         None => Err("this guard was started without a scorer".to_owned()),
     };
     let (models, trouble) = match found {

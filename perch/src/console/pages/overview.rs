@@ -14,9 +14,9 @@ use crate::console::prometheus::{Alert, Points, Prometheus};
 use crate::console::{Console, access};
 use crate::guard::clock::now_ms;
 use crate::guard::decision::Check;
-use crate::guard::ledger::{Entry, What};
+use crate::guard::ledger::{Entry, Event};
 use crate::guard::source::SourceError;
-use crate::guard::standing::Standing;
+use crate::guard::standing::GuardStatus;
 use crate::guard::words::percent;
 
 /// Recording rules of `prometheus/rules/slo.yml`.
@@ -111,11 +111,11 @@ pub(in crate::console) async fn show(
 }
 
 fn flash(entry: &Entry) -> Chip {
-    let tone = if matches!(entry.what, What::Refused { .. }) { "warn" } else { "" };
-    Chip::new(tone, format!("Written down as entry {}: {}", entry.number, entry.words()))
+    let tone = if matches!(entry.event, Event::Rejected { .. }) { "warn" } else { "" };
+    Chip::new(tone, format!("Written down as entry {}: {}", entry.number, entry.describe()))
 }
 
-fn stands(console: &Console, headers: &HeaderMap, standing: &Standing, now_ms: u64) -> Result<Stands, PageError> {
+fn stands(console: &Console, headers: &HeaderMap, standing: &GuardStatus, now_ms: u64) -> Result<Stands, PageError> {
     let (chip, words) = standing::in_short(standing, now_ms);
     let report = standing.report.as_ref().filter(|_| !standing.silent);
     let steps = standing::steps(standing);
@@ -157,9 +157,9 @@ fn share_in_words(share: f64) -> String {
     format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
 }
 
-fn figures(standing: &Standing, seen: Option<f64>, available: Option<f64>) -> Vec<Figure> {
+fn figures(standing: &GuardStatus, seen: Option<f64>, available: Option<f64>) -> Vec<Figure> {
     let decision = standing.report.as_ref().filter(|_| !standing.silent).and_then(|report| report.decision.as_ref());
-    let of = |check| decision.and_then(|decision| decision.of(check));
+    let of = |check| decision.and_then(|decision| decision.check(check));
     let check = |name, check, note: &str| {
         let judgement = of(check);
         let sample = judgement.and_then(standing::sample).map(|sample| format!("of {sample}"));
@@ -260,8 +260,8 @@ async fn lines(prometheus: &Prometheus, span: Span) -> Result<[Points; 8], Sourc
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::guard::decision::{Action, Decision, Judgement, Unit};
-    use crate::guard::shell::Report;
+    use crate::guard::decision::{Action, CheckResult, Decision, Unit};
+    use crate::guard::shell::EvaluationReport;
 
     #[test]
     fn a_share_is_written_as_people_read_it() {
@@ -271,22 +271,22 @@ mod tests {
 
     #[test]
     fn agreement_is_in_the_headline_also_without_a_baseline() {
-        let judgement = Judgement {
+        let judgement = CheckResult {
             value: Some(0.9),
             lower: Some(0.89),
             upper: Some(0.91),
             sample: 15_000.0,
-            ..Judgement::no_data(Check::Agreement, Unit::Requests, true, "no baseline to hold agreement against")
+            ..CheckResult::no_data(Check::Agreement, Unit::Requests, true, "no baseline to hold agreement against")
         };
-        let (action, judgements) = (Action::Hold, vec![judgement]);
-        let decision = Decision { at_ms: 0, action, set_share: None, reasons: Vec::new(), judgements };
-        let report = Report { decision: Some(decision), ..Report::default() };
-        let standing = Standing {
+        let (action, checks) = (Action::Hold, vec![judgement]);
+        let decision = Decision { at_ms: 0, action, set_share: None, reasons: Vec::new(), checks };
+        let report = EvaluationReport { decision: Some(decision), ..EvaluationReport::default() };
+        let standing = GuardStatus {
             report: Some(report),
             age_ms: Some(0),
             silent: false,
             last_change: None,
-            waiting: Vec::new(),
+            pending_commands: Vec::new(),
             damage: None,
         };
         let agreement = figures(&standing, None, None).into_iter().find(|figure| figure.name == "Agreement").unwrap();

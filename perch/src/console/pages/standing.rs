@@ -5,15 +5,15 @@ use serde::Serialize;
 
 use super::Chip;
 use crate::console::clock;
-use crate::guard::decision::{Action, Check, Judgement, Verdict};
-use crate::guard::ledger::{By, Entry};
+use crate::guard::decision::{Action, Check, CheckOutcome, CheckResult};
+use crate::guard::ledger::{Actor, Entry};
 use crate::guard::plan::Plan;
-use crate::guard::standing::Standing;
+use crate::guard::standing::GuardStatus;
 use crate::guard::state::{Phase, Stop};
 use crate::guard::words::{count, percent, points, span};
 
 /// The guard in a word, and in a sentence.
-pub(super) fn in_short(standing: &Standing, now_ms: u64) -> (Chip, String) {
+pub(super) fn in_short(standing: &GuardStatus, now_ms: u64) -> (Chip, String) {
     let Some(report) = &standing.report else {
         return (Chip::new("", "No data"), "No guard has ever run here.".to_owned());
     };
@@ -46,7 +46,7 @@ pub(super) fn in_short(standing: &Standing, now_ms: u64) -> (Chip, String) {
 }
 
 /// What the guard says beside `in_short`.
-pub(super) fn reasons(standing: &Standing, in_short: &str) -> Vec<String> {
+pub(super) fn reasons(standing: &GuardStatus, in_short: &str) -> Vec<String> {
     let mut all = Vec::new();
     if let Some(report) = &standing.report {
         let stops = [&report.paused, &report.latched, &report.frozen];
@@ -56,14 +56,14 @@ pub(super) fn reasons(standing: &Standing, in_short: &str) -> Vec<String> {
         };
         let reasons = report.decision.iter().flat_map(|decision| &decision.reasons);
         all.extend(reasons.filter(|reason| !said(reason)).cloned());
-        all.extend(report.troubles.iter().map(|trouble| format!("trouble: {trouble}")));
+        all.extend(report.problems.iter().map(|trouble| format!("trouble: {trouble}")));
     }
-    all.extend(standing.waiting.iter().map(|entry| format!("waiting for the guard: {}", entry.words())));
+    all.extend(standing.pending_commands.iter().map(|entry| format!("waiting for the guard: {}", entry.describe())));
     all
 }
 
 /// Since when the ramp is where it is.
-pub(super) fn since(standing: &Standing) -> String {
+pub(super) fn since(standing: &GuardStatus) -> String {
     let ms = standing.report.as_ref().map_or(0, |report| report.since_ms);
     if ms == 0 { String::new() } else { format!("since {}", clock::stamp(ms)) }
 }
@@ -91,7 +91,7 @@ impl Step {
 }
 
 /// The plan's steps from 0 on; empty without a plan.
-pub(super) fn steps(standing: &Standing) -> Vec<Step> {
+pub(super) fn steps(standing: &GuardStatus) -> Vec<Step> {
     let Some(plan) = plan(standing) else { return Vec::new() };
     let report = standing.report.as_ref();
     let under_way = report.and_then(|report| report.phase).is_some_and(|phase| phase != Phase::Watching);
@@ -121,7 +121,7 @@ pub(super) fn steps(standing: &Standing) -> Vec<Step> {
 }
 
 /// The plan in force.
-pub(super) fn plan(standing: &Standing) -> Option<Plan> {
+pub(super) fn plan(standing: &GuardStatus) -> Option<Plan> {
     standing.report.as_ref()?.plan.clone().and_then(|raw| Plan::check(raw).ok())
 }
 
@@ -142,18 +142,18 @@ pub(super) struct Judged {
     reason: String,
 }
 
-pub(super) fn judged(standing: &Standing) -> Vec<Judged> {
+pub(super) fn judged(standing: &GuardStatus) -> Vec<Judged> {
     let decision = standing.report.as_ref().and_then(|report| report.decision.as_ref());
-    decision.iter().flat_map(|decision| &decision.judgements).map(judgement).collect()
+    decision.iter().flat_map(|decision| &decision.checks).map(judgement).collect()
 }
 
-fn judgement(of: &Judgement) -> Judged {
+fn judgement(of: &CheckResult) -> Judged {
     let shown = |value: Option<f64>| value.map(|value| figure(of.check, value));
-    let verdict = match of.verdict {
-        Verdict::Pass => Chip::new("good", "passes"),
-        Verdict::Breach => Chip::new("bad", "breached"),
-        Verdict::Open => Chip::new("", "open"),
-        Verdict::NoData => Chip::new("", "no data"),
+    let verdict = match of.outcome {
+        CheckOutcome::Pass => Chip::new("good", "passes"),
+        CheckOutcome::Breach => Chip::new("bad", "breached"),
+        CheckOutcome::Open => Chip::new("", "open"),
+        CheckOutcome::NoData => Chip::new("", "no data"),
     };
     Judged {
         name: name(of.check),
@@ -167,7 +167,7 @@ fn judgement(of: &Judgement) -> Judged {
 }
 
 /// `12,345 requests`; `None` of nothing, and of what is no sample but a figure.
-pub(super) fn sample(of: &Judgement) -> Option<String> {
+pub(super) fn sample(of: &CheckResult) -> Option<String> {
     let counts = of.sample > 0.0 && !matches!(of.check, Check::F1 | Check::Drift);
     counts.then(|| format!("{} {}", thousands(of.sample), of.unit.as_str()))
 }
@@ -186,7 +186,7 @@ fn thousands(number: f64) -> String {
 }
 
 /// `89.1 % – 90.9 %`; `None` when an end is not known.
-pub(super) fn interval(of: &Judgement) -> Option<String> {
+pub(super) fn interval(of: &CheckResult) -> Option<String> {
     let (lower, upper) = (of.lower?, of.upper?);
     Some(format!("{} – {}", figure(of.check, lower), figure(of.check, upper)))
 }
@@ -229,10 +229,10 @@ pub(super) struct Told {
 }
 
 pub(super) fn told(entry: &Entry) -> Told {
-    let (kind, tone, who) = match &entry.by {
-        By::Human(name) => ("human", "good", name),
-        By::Guard(name) => ("guard", "", name),
-        By::Alert(name) => ("alert", "warn", name),
+    let (kind, tone, who) = match &entry.actor {
+        Actor::Operator(name) => ("human", "good", name),
+        Actor::Guard(name) => ("guard", "", name),
+        Actor::Alert(name) => ("alert", "warn", name),
     };
     let at = clock::stamp(entry.at_ms);
     Told {
@@ -242,7 +242,7 @@ pub(super) fn told(entry: &Entry) -> Told {
         kind,
         tone,
         who: who.clone(),
-        what: entry.what.words(),
+        what: entry.event.describe(),
         reason: entry.reason.clone(),
     }
 }

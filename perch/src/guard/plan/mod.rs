@@ -1,11 +1,11 @@
-//! The ramp plan: a YAML or JSON file, read as [`raw::Raw`], checked into [`Plan`]. A guard never works from a plan
-//! that breaks a rule, and the error names the field, the rule and the mend.
+//! The rollout plan: a YAML or JSON file, read as [`raw::RawPlan`] and checked into [`Plan`]. A guard never uses a plan that
+//! breaks a rule; the error names the field, the rule and the fix.
 
 mod checked;
-mod duration;
+pub mod duration;
 pub mod raw;
 
 pub use checked::{
     AcceptRate, Agreement, Baseline, Fallback, Latency, OnBreach, Plan, PlanError, SampleRatio, Signals, Step,
 };
-use duration::Duration;
+use duration::TimeSpan;

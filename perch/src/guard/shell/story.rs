@@ -1,27 +1,27 @@
-//! Two operators, a guard and alerts move the share at once: the audit log tells one story, and the last human word
-//! holds.
+//! Two operators, a guard and alerts change the share at once: the audit log has one order of entries, and the last human
+//! decision stands.
 
 use contract::alerts::{ACTION_LABEL, ACTION_ROLLBACK, HOOK_PATH};
 use serde_json::json;
 
 use super::super::clock::now_ms;
-use super::super::hand::Hand;
+use super::super::hand::ManualOverride;
 use super::super::sink::Gateways;
-use super::tests::World;
+use super::tests::Harness;
 use super::*;
 use crate::console::{Console, Settings, Token};
 
 const TOKEN: &str = "0123456789abcdef";
-/// An alert that began before every word of the operators, and one that begins after all of them.
+/// An alert that began before every command of the operators, and one that begins after all of them.
 const ALERTS: [(&str, &str); 2] = [("old", "2020-01-01T00:00:00Z"), ("new", "2099-01-01T00:00:00Z")];
 
-impl World {
-    fn hand(&self, name: &str) -> Hand {
+impl Harness {
+    fn hand(&self, name: &str) -> ManualOverride {
         let gateways = Gateways::new(&self.addresses.gateways, vec![self.link.clone()]).unwrap();
-        Hand::new(gateways, Some(self.ledger()), By::Human(name.into()))
+        ManualOverride::new(gateways, Some(self.audit_log()), Actor::Operator(name.into()))
     }
 
-    /// Serves the console; where Alertmanager posts.
+    /// Serves the console. Returns the address for Alertmanager's webhook.
     async fn hook(&self) -> String {
         let console = Console::new(Settings {
             folder: self.folder.path().join("guard"),
@@ -37,7 +37,7 @@ impl World {
     }
 }
 
-async fn operator(mut hand: Hand, percents: [u32; 6]) {
+async fn operator(mut hand: ManualOverride, percents: [u32; 6]) {
     for percent in percents {
         hand.set(now_ms(), Share::percent(percent), "as planned").await.unwrap();
         tokio::time::sleep(Duration::from_millis(15)).await;
@@ -60,78 +60,81 @@ async fn alerts(url: &str) {
 }
 
 #[tokio::test]
-async fn operators_a_guard_and_alerts_at_once_make_one_story_in_which_the_last_human_word_holds() {
-    let mut world = World::new().await;
-    world.now_ms = now_ms();
-    let mut shell = world.started().await;
-    world.until_moved(&mut shell).await;
-    let before = world.town.lock().unwrap().told.len();
-    let url = world.hook().await;
-    world.agreement = 0.5;
-    let (ada, bob) = (world.hand("ada"), world.hand("bob"));
+async fn operators_a_guard_and_alerts_write_at_once_and_the_last_human_decision_stands() {
+    let mut harness = Harness::new().await;
+    harness.now_ms = now_ms();
+    let mut control_loop = harness.started().await;
+    harness.until_moved(&mut control_loop).await;
+    let before = harness.cluster.lock().unwrap().shares_set.len();
+    let url = harness.hook().await;
+    harness.agreement = 0.5;
+    let (ada, bob) = (harness.hand("ada"), harness.hand("bob"));
     let guard = async {
         for _ in 0..30 {
-            world.look(&mut shell).await;
+            harness.evaluate(&mut control_loop).await;
         }
     };
     tokio::join!(operator(ada, [11, 12, 13, 14, 15, 16]), operator(bob, [21, 22, 23, 24, 25, 26]), alerts(&url), guard);
 
-    world.hand("ada").set(now_ms(), Share::percent(30), "my last word").await.unwrap();
+    harness.hand("ada").set(now_ms(), Share::percent(30), "my last word").await.unwrap();
     alerts(&url).await;
     for _ in 0..30 {
-        world.look(&mut shell).await;
+        harness.evaluate(&mut control_loop).await;
     }
-    assert_eq!(world.share(), "30");
-    assert_eq!(crate::canary::disk::get(&world.link, contract::switch::RUNTIME_KEY).as_deref(), Some("30"));
-    let report = world.look(&mut shell).await;
+    assert_eq!(harness.share(), "30");
+    assert_eq!(crate::canary::disk::get(&harness.link, contract::switch::RUNTIME_KEY).as_deref(), Some("30"));
+    let report = harness.evaluate(&mut control_loop).await;
     assert_eq!(report.paused.unwrap().reason, "ada set the share to 30 %: my last word");
 
-    let entries = world.ledger().read().unwrap();
+    let entries = harness.audit_log().read().unwrap();
     let numbers: Vec<u64> = entries.iter().map(|entry| entry.number).collect();
     assert_eq!(numbers, (1..=entries.len() as u64).collect::<Vec<_>>());
-    let sets: Vec<(&By, &str, &str)> = entries
+    let sets: Vec<(&Actor, &str, &str)> = entries
         .iter()
-        .filter_map(|entry| match &entry.what {
-            What::Set { from, to } => Some((&entry.by, from.as_deref().unwrap(), to.as_str())),
+        .filter_map(|entry| match &entry.event {
+            Event::ShareSet { from, to } => Some((&entry.actor, from.as_deref().unwrap(), to.as_str())),
             _ => None,
         })
         .collect();
     for pair in sets.windows(2) {
         assert_eq!(pair[0].2, pair[1].1, "each change begins where the one before ended: {sets:?}");
-        let guard_after_human = matches!(pair[0].0, By::Human(_)) && matches!(pair[1].0, By::Guard(_));
-        assert!(!guard_after_human, "the guard fought an operator: {sets:?}");
+        let guard_after_operator = matches!(pair[0].0, Actor::Operator(_)) && matches!(pair[1].0, Actor::Guard(_));
+        assert!(!guard_after_operator, "the guard fought an operator: {sets:?}");
     }
-    let told = world.town.lock().unwrap().told.clone();
+    let set_on_gateway = harness.cluster.lock().unwrap().shares_set.clone();
     let written: Vec<&str> = sets.iter().map(|(_, _, to)| *to).collect();
-    assert_eq!(written, told, "what was written is what the gateway was told, in that order");
-    assert!(told.len() > before + 12, "everybody had a say: {told:?}");
-    let of_alert = |name: &str| sets.iter().filter(|(by, _, _)| **by == By::Alert(name.into())).count();
+    assert_eq!(written, set_on_gateway, "the audit log has every share that was set on the gateway, in that order");
+    assert!(set_on_gateway.len() > before + 12, "every actor changed the share: {set_on_gateway:?}");
+    let of_alert = |name: &str| sets.iter().filter(|(by, _, _)| **by == Actor::Alert(name.into())).count();
     assert_eq!((of_alert("old"), of_alert("new")), (0, 1), "an alert rolls back once, and not against a later word");
 }
 
 #[tokio::test]
-async fn a_word_between_reading_the_log_and_looking_is_not_lost() {
-    let mut world = World::new().await;
-    let mut shell = world.started().await;
-    world.until_moved(&mut shell).await;
-    // The alert's rollback has been read; then an operator decides otherwise, and only that share is seen.
+async fn a_command_between_reading_the_log_and_reading_the_system_is_not_lost() {
+    let mut harness = Harness::new().await;
+    let mut control_loop = harness.started().await;
+    harness.until_moved(&mut control_loop).await;
+    // The alert's rollback has been read; then an operator decides otherwise, and only that share is read.
     let alert = {
-        let mut held = world.ledger().hold().await.unwrap();
-        held.append(world.now_ms, By::Alert("old".into()), What::Rollback, "").unwrap();
-        held.log().clone()
+        let mut held = harness.audit_log().lock().await.unwrap();
+        held.append(harness.now_ms, Actor::Alert("old".into()), Event::Rollback, "").unwrap();
+        held.contents().clone()
     };
-    world.hand("ada").set(world.now_ms, Share::percent(20), "seen and meant").await.unwrap();
-    world.now_ms += 1_000;
-    let seen = shell.source.look(0).await;
-    let seen = shell.take_in(world.now_ms, seen, &mut Vec::new());
-    shell.guard.see(world.now_ms, &seen);
-    shell.carry_out(world.now_ms, &alert);
-    let decision = shell.guard.judge(world.now_ms, &seen);
+    harness.hand("ada").set(harness.now_ms, Share::percent(20), "intended").await.unwrap();
+    harness.now_ms += 1_000;
+    let snapshot = control_loop.source.read(0).await;
+    let snapshot = control_loop.snapshot(harness.now_ms, snapshot, &mut Vec::new());
+    control_loop.guard.note_share(harness.now_ms, &snapshot);
+    control_loop.apply_commands(harness.now_ms, &alert);
+    let decision = control_loop.guard.evaluate(harness.now_ms, &snapshot);
     assert_eq!(decision.action, Action::Rollback);
-    assert_eq!(shell.act(world.now_ms, &decision, &seen, true, &mut Vec::new()).await.unwrap(), Some(false));
+    assert_eq!(
+        control_loop.act(harness.now_ms, &decision, &snapshot, true, &mut Vec::new()).await.unwrap(),
+        Some(false)
+    );
     for _ in 0..5 {
-        world.look(&mut shell).await;
+        harness.evaluate(&mut control_loop).await;
     }
-    assert_eq!(world.share(), "20");
-    assert!(world.look(&mut shell).await.paused.unwrap().reason.contains("seen and meant"));
+    assert_eq!(harness.share(), "20");
+    assert!(harness.evaluate(&mut control_loop).await.paused.unwrap().reason.contains("intended"));
 }

@@ -1,8 +1,8 @@
-//! Counters from Prometheus: one instant query for all of them, so that they are of one moment and of one server.
+//! Counters from Prometheus: one instant query for all of them, so that they belong to one time and one server.
 //!
-//! A target that Prometheus can no longer scrape has no samples from the next scrape on, so what is missing here is
-//! missing there. An instant query answers with the moment of the query; when a target was scraped is what `timestamp()`
-//! says, which is asked for in the same query (see [`SCRAPED_AT`]).
+//! A target that Prometheus can no longer scrape has no samples from the next scrape on, so a missing sample means a missing
+//! target. The samples of an instant query carry the time of the query; the time of the scrape comes from `timestamp()`,
+//! which is part of the same query (see [`SCRAPED_AT`]).
 
 use std::collections::BTreeMap;
 
@@ -14,11 +14,11 @@ use stack::scrape::Sample;
 use super::reading::{COUNTERS, GAUGES, histogram};
 use super::{SCRAPED_AT, SourceError, get};
 
-/// Largest answer that is read, in bytes.
+/// Largest response, in bytes.
 const LIMIT: usize = 32 * 1024 * 1024;
-/// Most warnings that are passed on.
+/// Most warnings of Prometheus that are reported.
 const MOST_WARNINGS: usize = 4;
-/// The label that tells times from counters in the answer.
+/// The label that marks times of scrapes in the response.
 const MARK: &str = "perch_read";
 
 /// A Prometheus server.
@@ -29,15 +29,15 @@ pub struct Prometheus {
 }
 
 #[derive(Deserialize)]
-struct Answer {
-    data: Data,
-    /// What keeps the answer from being whole, e.g. a store that did not answer in time.
+struct QueryResponse {
+    data: QueryData,
+    /// Why the result may be incomplete, e.g. a store that did not respond in time.
     #[serde(default)]
     warnings: Vec<String>,
 }
 
 #[derive(Deserialize)]
-struct Data {
+struct QueryData {
     result: Vec<Series>,
 }
 
@@ -55,26 +55,26 @@ impl Prometheus {
         Self { http, url: url.trim_end_matches('/').to_owned() }
     }
 
-    /// The samples that the guard reads; why they are not all, in `doubts`.
+    /// The samples that the guard reads; adds to `data_gaps` why some may be missing.
     ///
     /// # Errors
-    /// When Prometheus does not answer, or not with a vector.
-    pub async fn samples(&self, doubts: &mut Vec<String>) -> Result<Vec<Sample>, SourceError> {
+    /// When Prometheus does not respond, or not with a vector.
+    pub async fn samples(&self, data_gaps: &mut Vec<String>) -> Result<Vec<Sample>, SourceError> {
         let mut url = reqwest::Url::parse(&format!("{}/api/v1/query", self.url)).map_err(|error| {
-            SourceError::Answer { url: self.url.clone(), what: format!("nothing, since its address is wrong: {error}") }
+            SourceError::Response { url: self.url.clone(), what: format!("none, since the URL is not valid: {error}") }
         })?;
         url.query_pairs_mut().append_pair("query", &query());
         let text = get(&self.http, url.as_str(), LIMIT).await?;
-        let answer: Answer = serde_json::from_str(&text)
-            .map_err(|error| SourceError::Answer { url: self.url.clone(), what: format!("no vector: {error}") })?;
-        let warnings = answer.warnings.iter().take(MOST_WARNINGS);
-        doubts.extend(warnings.map(|warning| format!("{} warns: {warning}", self.url)));
-        Ok(answer.data.result.into_iter().filter_map(sample).collect())
+        let response: QueryResponse = serde_json::from_str(&text)
+            .map_err(|error| SourceError::Response { url: self.url.clone(), what: format!("not a vector: {error}") })?;
+        let warnings = response.warnings.iter().take(MOST_WARNINGS);
+        data_gaps.extend(warnings.map(|warning| format!("{} warns: {warning}", self.url)));
+        Ok(response.data.result.into_iter().filter_map(sample).collect())
     }
 }
 
-/// All series that are read, and when each target was scraped, by a series without labels of its own that each gateway
-/// has, and one that each scorer has.
+/// The query for all series that are read and for the time of each target's scrape. That time is taken from one series
+/// without labels of its own that every gateway has, and one that every scorer has.
 fn query() -> String {
     let histogram = histogram();
     let read: Vec<&str> = COUNTERS.into_iter().chain(GAUGES).chain(histogram.iter().map(String::as_str)).collect();

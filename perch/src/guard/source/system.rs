@@ -7,22 +7,22 @@ use contract::evidence::{self, Evidence};
 use contract::switch::{RUNTIME_KEY, Share};
 use stack::admin::Admin;
 
-use super::super::observation::SeenShare;
+use super::super::observation::GatewayShare;
 use super::prometheus::Prometheus;
 use super::scrape::Targets;
-use super::{Reading, Source, SourceError, get, in_words};
+use super::{Source, SourceError, SourceReading, error_chain, get};
 
-/// How long a look waits for any one part.
+/// Longest wait for one program.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// Largest evidence that is read, in bytes.
+/// Largest evidence, in bytes.
 const LIMIT: usize = 64 * 1024;
 
-/// Addresses of the parts, e.g. `http://127.0.0.1:9901`.
+/// Addresses of the programs, e.g. `http://127.0.0.1:9901`.
 #[derive(Debug, Clone, Default)]
 pub struct Addresses {
     /// Envoy's admin interfaces; at least one.
     pub gateways: Vec<String>,
-    /// Scorers; the first is asked for evidence by user.
+    /// Scorers; the first one provides evidence by user.
     pub scorers: Vec<String>,
     /// Prometheus, where there is one.
     pub prometheus: Option<String>,
@@ -44,10 +44,10 @@ enum Counters {
 }
 
 impl System {
-    /// A system at `addresses`.
+    /// The system at `addresses`.
     ///
     /// # Errors
-    /// When no HTTP client can be made.
+    /// When no HTTP client can be created.
     pub fn new(addresses: &Addresses) -> Result<Self, stack::Error> {
         let http = reqwest::Client::builder()
             .timeout(TIMEOUT)
@@ -69,58 +69,62 @@ impl System {
         })
     }
 
-    async fn share(&self, troubles: &mut Vec<String>) -> SeenShare {
+    async fn share(&self, problems: &mut Vec<String>) -> GatewayShare {
         let mut shares = Vec::with_capacity(self.gateways.len());
         for (url, admin) in &self.gateways {
             match admin.runtime(RUNTIME_KEY).await {
-                // A key that no layer holds, or that is no share, means off to Envoy.
+                // Envoy falls back to its default, 0 %, for a key that no layer sets and for a value that is not a share.
                 Ok(text) => shares.push((url, text.as_deref().and_then(Share::from_runtime).unwrap_or(Share::OFF))),
-                Err(error) => troubles.push(in_words(&error)),
+                Err(error) => problems.push(error_chain(&error)),
             }
         }
-        agreed(&shares, self.gateways.len())
+        common_share(&shares, self.gateways.len())
     }
 
-    async fn evidence(&self, since_ms: u64, troubles: &mut Vec<String>) -> Option<Evidence> {
+    async fn evidence(&self, since_ms: u64, problems: &mut Vec<String>) -> Option<Evidence> {
         let url = format!("{}{}?{}={since_ms}", self.scorer.as_ref()?, evidence::PATH, evidence::SINCE);
         let read = async {
             let text = get(&self.http, &url, LIMIT).await?;
-            let wrong = |what: String| SourceError::Answer { url: url.clone(), what };
-            let evidence: Evidence = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+            let unexpected = |what: String| SourceError::Response { url: url.clone(), what };
+            let evidence: Evidence = serde_json::from_str(&text).map_err(|error| unexpected(error.to_string()))?;
             if evidence.version == evidence::VERSION {
                 Ok(evidence)
             } else {
-                Err(wrong(format!("evidence of version {}, {} is read", evidence.version, evidence::VERSION)))
+                Err(unexpected(format!(
+                    "evidence has version {}, but this program reads version {}",
+                    evidence.version,
+                    evidence::VERSION
+                )))
             }
         };
-        read.await.map_err(|error| troubles.push(in_words(&error))).ok()
+        read.await.map_err(|error| problems.push(error_chain(&error))).ok()
     }
 }
 
 impl Source for System {
-    async fn look(&mut self, since_ms: u64) -> Reading {
-        let (mut doubts, mut troubles) = (Vec::new(), Vec::new());
-        let share = self.share(&mut troubles).await;
+    async fn read(&mut self, since_ms: u64) -> SourceReading {
+        let (mut data_gaps, mut problems) = (Vec::new(), Vec::new());
+        let share = self.share(&mut problems).await;
         let samples = match &self.counters {
-            Counters::Targets(targets) => targets.samples(&mut doubts).await,
-            Counters::Prometheus(prometheus) => prometheus.samples(&mut doubts).await.unwrap_or_else(|error| {
-                doubts.push(in_words(&error));
+            Counters::Targets(targets) => targets.samples(&mut data_gaps).await,
+            Counters::Prometheus(prometheus) => prometheus.samples(&mut data_gaps).await.unwrap_or_else(|error| {
+                data_gaps.push(error_chain(&error));
                 Vec::new()
             }),
         };
-        let evidence = self.evidence(since_ms, &mut troubles).await;
-        Reading { share, samples, evidence, doubts, troubles }
+        let evidence = self.evidence(since_ms, &mut problems).await;
+        SourceReading { share, samples, evidence, data_gaps, problems }
     }
 }
 
-/// One share if every one of `wanted` gateways holds it.
-fn agreed(shares: &[(&String, Share)], wanted: usize) -> SeenShare {
-    let Some((_, first)) = shares.first() else { return SeenShare::Unknown };
+/// The common share of the gateways, if all of `wanted` gateways were read and hold the same.
+fn common_share(shares: &[(&String, Share)], wanted: usize) -> GatewayShare {
+    let Some((_, first)) = shares.first() else { return GatewayShare::Unknown };
     if shares.iter().any(|(_, share)| share != first) {
         let each: Vec<String> = shares.iter().map(|(url, share)| format!("{url} holds {share}")).collect();
-        return SeenShare::Differs(each.join(", "));
+        return GatewayShare::Differs(each.join(", "));
     }
-    if shares.len() < wanted { SeenShare::Unknown } else { SeenShare::Is(*first) }
+    if shares.len() < wanted { GatewayShare::Unknown } else { GatewayShare::Known(*first) }
 }
 
 #[cfg(test)]
@@ -128,12 +132,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_share_is_known_only_when_every_gateway_says_so() {
+    fn a_share_is_known_only_when_every_gateway_holds_it() {
         let (a, b) = ("a".to_owned(), "b".to_owned());
         let (ten, five) = (Share::percent(10), Share::percent(5));
-        assert_eq!(agreed(&[(&a, ten), (&b, ten)], 2), SeenShare::Is(ten));
-        assert_eq!(agreed(&[(&a, ten)], 2), SeenShare::Unknown);
-        assert_eq!(agreed(&[], 0), SeenShare::Unknown);
-        assert_eq!(agreed(&[(&a, ten), (&b, five)], 2), SeenShare::Differs("a holds 10 %, b holds 5 %".into()));
+        assert_eq!(common_share(&[(&a, ten), (&b, ten)], 2), GatewayShare::Known(ten));
+        assert_eq!(common_share(&[(&a, ten)], 2), GatewayShare::Unknown);
+        assert_eq!(common_share(&[], 0), GatewayShare::Unknown);
+        assert_eq!(
+            common_share(&[(&a, ten), (&b, five)], 2),
+            GatewayShare::Differs("a holds 10 %, b holds 5 %".into())
+        );
     }
 }
