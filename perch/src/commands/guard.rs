@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
-use clients::in_words;
+use clients::error_chain;
 use console::{Console, Settings, Token};
 use contract::ports::{self, Part};
 use guard::plan::Plan;
-use guard_runtime::shell::{Report, Shell, ShellError};
+use guard_runtime::shell::{ControlLoop, ControlLoopError, EvaluationReport};
 use guard_runtime::sink;
 use guard_runtime::source::system::{Addresses, System};
 use guard_runtime::{clock, lease};
@@ -93,7 +93,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
     let listener = listener(options.listen.as_deref()).await?;
     let me = options.name.clone().unwrap_or_else(name);
     let interval = Duration::from_secs(options.interval);
-    let mut shell = Shell::new(source, sink, &folder, me, interval, Plan::parse("")?)
+    let mut shell = ControlLoop::new(source, sink, &folder, me, interval, Plan::parse("")?)
         .with_context(|| format!("opening the guard's folder {}", folder.display()))?;
     warn_of_locks(&folder);
     let mut last = None;
@@ -135,7 +135,7 @@ fn ended() -> anyhow::Result<impl Future<Output = ()>> {
 }
 
 /// Logs an evaluation that differs from the last one.
-fn log(evaluation: Result<&Report, &ShellError>, last: &mut Option<Report>) {
+fn log(evaluation: Result<&EvaluationReport, &ControlLoopError>, last: &mut Option<EvaluationReport>) {
     let line = match evaluation {
         Ok(report) => {
             let new = last.as_ref().is_none_or(|before| report.differs_from(before));
@@ -146,7 +146,7 @@ fn log(evaluation: Result<&Report, &ShellError>, last: &mut Option<Report>) {
             json!({"level": "info", "message": report.line(), "evaluation": report})
         }
         Err(error) => {
-            let message = format!("no share was set: {}", in_words(error));
+            let message = format!("no share was set: {}", error_chain(error));
             json!({"level": "error", "at_ms": clock::now_ms(), "message": message})
         }
     };

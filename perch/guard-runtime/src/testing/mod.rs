@@ -12,5 +12,5 @@
 mod gateway;
 mod world;
 
-pub use gateway::Gateway;
-pub use world::{LOOK_MS, Shared, Town, World, ada, serve};
+pub use gateway::FakeGateway;
+pub use world::{EVALUATION_MS, FakeCluster, Harness, SharedCluster, ada, serve};
