@@ -134,7 +134,7 @@ bench-scorer: build ## Trees beside LightGBM, onnxruntime and stock tract
 	cargo bench --locked --workspace --bench scorer
 
 .PHONY: guard-trials
-guard-trials: ## The guard on 10,000 simulated ramps: false alarms, delays, coverage; into perch/README.md
+guard-trials: ## The guard on 10,000 simulated rollouts: false alarms, delays, coverage; into perch/README.md
 	cargo bench --locked --workspace --bench guard-trials -- --card perch/README.md
 
 .PHONY: help

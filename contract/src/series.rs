@@ -145,35 +145,35 @@ pub const EVENTS_DROPPED: &str = "perch_scorer_events_dropped_total";
 /// Models refused at load: label `reason`.
 pub const MODEL_REFUSALS: &str = "perch_scorer_model_refusals_total";
 
-/// Time of the guard's last decision, hold included, in seconds since 1970.
+/// Time of the guard's last decision, including to hold, in seconds since 1970.
 pub const GUARD_LAST_DECISION: &str = "perch_guard_last_decision_timestamp_seconds";
 /// The guard's decisions: label `decision` is `advance`, `hold`, `freeze` or `rollback`.
 pub const GUARD_DECISIONS: &str = "perch_guard_decisions_total";
-/// The canary share in Envoy's runtime, 0 to 1, at the last evaluation. Absent when it could not be read, or when
-/// gateways disagree.
+/// Canary share that Envoy's runtime holds, 0 to 1, as read at the last evaluation. Absent when it could not be read, or
+/// when gateways hold different shares.
 pub const GUARD_SHARE_WANTED: &str = "perch_guard_share_wanted_ratio";
 /// 1 after a rollback, until an operator resumes the rollout, else 0.
 pub const GUARD_LATCHED: &str = "perch_guard_latched";
-/// 1 while a manual override or a pause keeps the guard from acting, else 0.
+/// 1 while an operator's pause or manual override keeps the guard from acting, else 0.
 pub const GUARD_PAUSED: &str = "perch_guard_paused";
 /// Bounds of the guard's confidence sequence for agreement, 0 to 1: label `bound` is `lower` or `upper`. Absent until
 /// there is data.
 pub const GUARD_AGREEMENT: &str = "perch_guard_agreement_bound_ratio";
-/// 1 while the guard keeps a rollout frozen, until an operator resumes it, else 0.
+/// 1 while the rollout is frozen, until an operator resumes it, else 0.
 pub const GUARD_FROZEN: &str = "perch_guard_frozen";
-/// 1 while this guard holds the lease and may act, 0 while it only watches another guard's work.
+/// 1 while this guard holds the lease and may act, 0 while another guard holds it.
 pub const GUARD_LEADER: &str = "perch_guard_leader";
 /// Value of each check at the last evaluation: label `check`. Absent while it has no data.
 pub const GUARD_CHECK_VALUE: &str = "perch_guard_check_value";
-/// The bound that the check compared with its threshold: label `check`. Absent while it has no data.
+/// Bound that the check compared with its threshold: label `check`. Absent while it has no data.
 pub const GUARD_CHECK_BOUND: &str = "perch_guard_check_bound";
-/// The check's threshold: label `check`. Absent while it has none.
+/// Threshold of the check: label `check`. Absent while it has none.
 pub const GUARD_CHECK_THRESHOLD: &str = "perch_guard_check_threshold";
-/// Sample size behind the check's value, in requests, users or evaluations: label `check`.
+/// Number of requests, users or evaluations, as the check counts, behind its value: label `check`.
 pub const GUARD_CHECK_SAMPLE: &str = "perch_guard_check_sample";
-/// 1 for the result of each check at the last evaluation, else 0: labels `check` and `verdict` (`pass`, `breach`,
+/// 1 for the outcome of each check at the last evaluation, else 0: labels `check` and `outcome` (`pass`, `breach`,
 /// `open`, `no_data`).
-pub const GUARD_CHECK_VERDICT: &str = "perch_guard_check_verdict";
+pub const GUARD_CHECK_OUTCOME: &str = "perch_guard_check_outcome";
 
 /// Exported by Envoy, written by the filter.
 pub const GATEWAY: &[Series] = &[
@@ -241,18 +241,18 @@ pub const SCORER: &[Series] = &[
 /// Exported by `perch guard`.
 pub const GUARD: &[Series] = &[
     gauge(GUARD_LAST_DECISION, &[], "Time of the guard's last decision, in seconds since 1970."),
-    counter(GUARD_DECISIONS, &["decision"], "The guard's decisions."),
-    gauge(GUARD_SHARE_WANTED, &[], "Canary share in Envoy's runtime, 0 to 1."),
+    counter(GUARD_DECISIONS, &["decision"], "Decisions of the guard, by decision."),
+    gauge(GUARD_SHARE_WANTED, &[], "Canary share that Envoy's runtime holds, 0 to 1."),
     gauge(GUARD_LATCHED, &[], "1 after a rollback, until an operator resumes the rollout."),
-    gauge(GUARD_PAUSED, &[], "1 while a manual override or a pause keeps the guard from acting."),
+    gauge(GUARD_PAUSED, &[], "1 while an operator keeps the guard from acting."),
     gauge(GUARD_AGREEMENT, &["bound"], "Bounds of the guard's confidence sequence for agreement, 0 to 1."),
-    gauge(GUARD_FROZEN, &[], "1 while the guard keeps a rollout frozen, until an operator resumes it."),
+    gauge(GUARD_FROZEN, &[], "1 while the rollout is frozen, until an operator resumes it."),
     gauge(GUARD_LEADER, &[], "1 while this guard holds the lease and may act."),
     gauge(GUARD_CHECK_VALUE, &["check"], "Value of each check at the last evaluation."),
-    gauge(GUARD_CHECK_BOUND, &["check"], "The bound that the check compared with its threshold."),
-    gauge(GUARD_CHECK_THRESHOLD, &["check"], "The check's threshold."),
-    gauge(GUARD_CHECK_SAMPLE, &["check"], "Requests, users or evaluations behind the check's value."),
-    gauge(GUARD_CHECK_VERDICT, &["check", "verdict"], "1 for the result of the check at the last evaluation."),
+    gauge(GUARD_CHECK_BOUND, &["check"], "Bound that the check compared with its threshold."),
+    gauge(GUARD_CHECK_THRESHOLD, &["check"], "Threshold of the check."),
+    gauge(GUARD_CHECK_SAMPLE, &["check"], "Number of requests, users or evaluations behind the check's value."),
+    gauge(GUARD_CHECK_OUTCOME, &["check", "outcome"], "1 for the outcome of the check at the last evaluation."),
 ];
 
 #[cfg(test)]

@@ -13,7 +13,9 @@ use crate::secret;
 /// The labels of the demo application.
 pub static LABELS: LazyLock<Vec<String>> =
     // A test reads the file, so it is a list of texts.
-    LazyLock::new(|| serde_json::from_str(include_str!("../../examples/suggestions/labels.json")).unwrap_or_default());
+    LazyLock::new(|| {
+        serde_json::from_str(include_str!("../../examples/suggestions/labels.json")).unwrap_or_default()
+    });
 
 /// The configuration's document.
 #[must_use]

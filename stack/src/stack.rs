@@ -251,7 +251,7 @@ impl Stack {
     }
 
     async fn answers(&self, url: &str) -> Result<(), String> {
-        let response = self.http.get(url).send().await.map_err(|error| clients::in_words(&error))?;
+        let response = self.http.get(url).send().await.map_err(|error| clients::error_chain(&error))?;
         if response.status().is_success() { Ok(()) } else { Err(format!("{url} says {}", response.status())) }
     }
 

@@ -3,8 +3,8 @@
 use std::cell::RefCell;
 use std::sync::{Arc, Mutex, Weak};
 
-use filter::log_line::log_line;
 use filter::decision::shares::Shares;
+use filter::log_line::log_line;
 use filter::pairs;
 use filter::plugin::host::{Call, CallResponse, Level};
 

@@ -75,7 +75,9 @@ fn unreadable(error: &serde_path_to_error::Error<serde_json::Error>) -> ConfigEr
     let path = error.path().to_string();
     let inner = error.inner().to_string();
     let missing = inner.strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
-    if path == "." && let Some(field) = missing {
+    if path == "."
+        && let Some(field) = missing
+    {
         let fix = match field {
             "labels" => "list the labels that agreement is counted by; with [] all are counted as \"other\"",
             _ => "add it to the filter's configuration",
@@ -111,7 +113,8 @@ mod tests {
 
     #[test]
     fn a_salt_and_labels_are_enough() {
-        let config = Config::parse(json!({ "salt": SALT, "labels": LABELS }).to_string().as_bytes(), Module::Wasm).unwrap();
+        let config =
+            Config::parse(json!({ "salt": SALT, "labels": LABELS }).to_string().as_bytes(), Module::Wasm).unwrap();
         assert!(!config.any_items && !config.arm_request_header);
         assert_eq!(config.response_types, ["application/json"]);
         assert_eq!(config.identity, [Source::Header("x-user-id".into())]);
@@ -122,12 +125,14 @@ mod tests {
 
     #[test]
     fn a_field_that_is_required_is_named_with_what_to_give() {
-        for (document, field, fix) in [
-            (json!({ "salt": SALT }), "labels", "list the labels"),
-            (json!({ "labels": LABELS }), "salt", "add it"),
-        ] {
+        for (document, field, fix) in
+            [(json!({ "salt": SALT }), "labels", "list the labels"), (json!({ "labels": LABELS }), "salt", "add it")]
+        {
             let error = Config::parse(document.to_string().as_bytes(), Module::Wasm).unwrap_err();
-            assert!(error.field == field && error.to_string().contains(&format!("{field}: is missing; {fix}")), "{error}");
+            assert!(
+                error.field == field && error.to_string().contains(&format!("{field}: is missing; {fix}")),
+                "{error}"
+            );
         }
     }
 

@@ -12,9 +12,9 @@
 use std::cell::{Cell, RefCell};
 
 use crate::envoy::abi::{Envoy, Response};
+use crate::log_line::log_line;
 use crate::plugin::host::{Level, Log, Messages};
 use crate::plugin::replacement::Flow;
-use crate::log_line::log_line;
 use crate::plugin::worker::Worker;
 
 /// Streams that may end within one host call without an allocation; in all known cases it is one.

@@ -521,7 +521,8 @@ fn a_worker_with_room_for_one_record_observes_one_after_the_other() {
 
 #[test]
 fn a_bad_configuration_is_refused_in_one_line() {
-    let (accepted, log) = Gateway::configure(r#"{"salt":"0123456789abcdef","labels":["coffee"],"limits":{"flush_ms":0}}"#);
+    let (accepted, log) =
+        Gateway::configure(r#"{"salt":"0123456789abcdef","labels":["coffee"],"limits":{"flush_ms":0}}"#);
     assert!(!accepted);
     assert_eq!(log.len(), 1);
     assert!(log[0].contains("limits.flush_ms") && log[0].contains("1 to 10000"), "{log:?}");

@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use contract::response;
 use contract::batch_result::{self, BatchResult};
 use contract::frame::Batch;
 use contract::names::{Arm, NotCompared};
+use contract::response;
 
 use super::messages::{CallSeen, Headers, Observed, Request, Response};
 

@@ -1,7 +1,7 @@
 //! Requests, responses, and what the filter asks for, as both fakes of Envoy hold them.
 
-use contract::response;
 use contract::frame::{Batch, PATH};
+use contract::response;
 
 /// A header map.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

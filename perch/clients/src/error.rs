@@ -34,7 +34,7 @@ pub enum ClientError {
 
 /// An error with its causes, outermost first, in one line.
 #[must_use]
-pub fn in_words(error: &dyn std::error::Error) -> String {
+pub fn error_chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {

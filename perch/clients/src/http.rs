@@ -100,11 +100,11 @@ pub(crate) mod testing {
 mod tests {
     use super::testing::serve;
     use super::*;
-    use crate::error::in_words;
+    use crate::error::error_chain;
 
     async fn text(response: &str, limit: usize) -> Result<String, String> {
         let http = Http::new(&serve(response).await, Duration::from_secs(5)).unwrap();
-        http.text(http.request(Method::GET, "/a"), limit).await.map_err(|error| in_words(&error))
+        http.text(http.request(Method::GET, "/a"), limit).await.map_err(|error| error_chain(&error))
     }
 
     #[tokio::test]

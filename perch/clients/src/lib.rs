@@ -20,7 +20,7 @@ pub mod scrape;
 
 pub use admin::Admin;
 pub use checkout::checkout;
-pub use error::{ClientError, in_words};
+pub use error::{ClientError, error_chain};
 pub use prometheus::Prometheus;
 pub use random::random_hex;
 pub use scorer::Scorer;

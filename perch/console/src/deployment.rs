@@ -1,20 +1,20 @@
 //! The deployment: the guard's status, the audit log, the gateways' share, and manual overrides.
 
 use contract::share::Share;
-use guard_runtime::hand::Hand;
-use guard_runtime::ledger::{By, Entry, LedgerError};
-use guard_runtime::standing::{Standing, StandingError};
+use guard_runtime::audit_log::{Actor, AuditLogError, Entry};
+use guard_runtime::manual_override::ManualOverride;
+use guard_runtime::status::{GuardStatus, GuardStatusError};
 
 use super::Console;
 
 impl Console {
     /// The status of the leading guard, whichever program it runs in.
-    pub(super) fn standing(&self, now_ms: u64) -> Result<Standing, StandingError> {
-        Standing::read(&self.0.settings.folder, now_ms)
+    pub(super) fn standing(&self, now_ms: u64) -> Result<GuardStatus, GuardStatusError> {
+        GuardStatus::read(&self.0.settings.folder, now_ms)
     }
 
     /// The entries of the audit log, the newest first.
-    pub(super) fn entries(&self) -> Result<Vec<Entry>, LedgerError> {
+    pub(super) fn entries(&self) -> Result<Vec<Entry>, AuditLogError> {
         let mut entries = self.0.ledger.read()?;
         entries.reverse();
         Ok(entries)
@@ -34,7 +34,7 @@ impl Console {
     }
 
     /// A manual override of the share.
-    pub(super) fn hand(&self, by: By) -> Hand {
-        Hand::new(self.0.gateways.clone(), Some(self.0.ledger.clone()), by)
+    pub(super) fn hand(&self, by: Actor) -> ManualOverride {
+        ManualOverride::new(self.0.gateways.clone(), Some(self.0.ledger.clone()), by)
     }
 }

@@ -9,13 +9,13 @@ use axum::http::header::{LOCATION, SET_COOKIE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
 use canary::change::Change;
-use clients::in_words;
+use clients::error_chain;
 use contract::percent::Percent;
 use contract::share::Share;
 use guard::state::Phase;
+use guard_runtime::audit_log::{Actor, Event};
 use guard_runtime::clock::now_ms;
-use guard_runtime::hand::HandError;
-use guard_runtime::ledger::{By, What};
+use guard_runtime::manual_override::OverrideError;
 use serde::{Deserialize, Serialize};
 
 use super::pages::PageError;
@@ -210,16 +210,16 @@ pub(super) async fn act(
     };
     let reason: String = action.reason.trim().chars().filter(|c| !c.is_control()).take(LONGEST_REASON).collect();
     let reason = if reason.is_empty() { "at the console" } else { &reason };
-    let mut hand = console.hand(By::Human(session.name)).once(key.clone());
+    let mut hand = console.hand(Actor::Operator(session.name)).with_idempotency_key(key.clone());
     let done = match action.act.as_str() {
         "set" => match share(&action.share) {
             Ok(share) => hand.set(now_ms(), share, reason).await.map(|_| ()),
             Err(why) => return console.message(&headers, StatusCode::BAD_REQUEST, "Not a share", &why),
         },
         "rollback" => hand.roll_back(now_ms(), reason).await,
-        "pause" => hand.order(now_ms(), What::Pause, reason).await,
-        "resume" => hand.order(now_ms(), What::Resume, reason).await,
-        "approve" => hand.order(now_ms(), What::Approve, reason).await,
+        "pause" => hand.submit_command(now_ms(), Event::Pause, reason).await,
+        "resume" => hand.submit_command(now_ms(), Event::Resume, reason).await,
+        "approve" => hand.submit_command(now_ms(), Event::Approve, reason).await,
         other => {
             let text = format!("{other:?} is not an action of this console.");
             return console.message(&headers, StatusCode::BAD_REQUEST, "Nothing was done", &text);
@@ -228,18 +228,20 @@ pub(super) async fn act(
     match done {
         Ok(()) => {
             let entries = console.entries().unwrap_or_default();
-            let entry = entries.iter().find(|entry| entry.key.as_ref() == Some(&key));
+            let entry = entries.iter().find(|entry| entry.idempotency_key.as_ref() == Some(&key));
             redirect(entry.map_or_else(|| "/".to_owned(), |entry| format!("/?entry={}", entry.number)))
         }
-        Err(error @ HandError::Done(_)) => {
-            let text = format!("{}: this form was sent twice. Nothing more was done.", in_words(&error));
+        Err(error @ OverrideError::AlreadyDone(_)) => {
+            let text = format!("{}: this form was sent twice. Nothing more was done.", error_chain(&error));
             console.message(&headers, StatusCode::CONFLICT, "Already done", &text)
         }
         Err(error) => {
-            let text = format!("{}.", in_words(&error));
+            let text = format!("{}.", error_chain(&error));
             let heading = match error {
-                HandError::NoLog(_) | HandError::Unreachable(_) | HandError::Ledger(_) => "Nothing was done",
-                HandError::Unwritten { .. } => "Done, but not in the audit log",
+                OverrideError::AuditLogUnavailable(_) | OverrideError::Unreachable(_) | OverrideError::AuditLog(_) => {
+                    "Nothing was done"
+                }
+                OverrideError::NotRecorded { .. } => "Done, but not in the audit log",
                 _ => "Not done everywhere",
             };
             console.message(&headers, StatusCode::BAD_GATEWAY, heading, &text)
@@ -273,7 +275,7 @@ mod tests {
 
     #[test]
     fn a_share_is_read_as_people_write_it() {
-        for (text, expected) in [("10%", "10"), (" 10 ", "10"), ("off", "0"), ("1", "1"), ("100 %", "100")] {
+        for (text, expected) in [("10%", "10"), (" 10 ", "10"), ("off", "0"), ("1", "1"), ("100%", "100")] {
             assert_eq!(share(text).unwrap().to_runtime(), expected, "{text}");
         }
         assert_eq!(share("0.5").unwrap().fraction(), 0.005);

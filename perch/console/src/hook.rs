@@ -16,11 +16,11 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use clients::in_words;
+use clients::error_chain;
 use contract::alerts::{ACTION_LABEL, ACTION_ROLLBACK};
+use guard_runtime::audit_log::{Actor, AuditLogError, Entry, Event};
 use guard_runtime::clock::now_ms;
-use guard_runtime::hand::HandError;
-use guard_runtime::ledger::{By, Entry, LedgerError, What};
+use guard_runtime::manual_override::OverrideError;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -88,7 +88,7 @@ pub(super) enum HookError {
     Unreadable(String),
     /// The alert could not be written to the audit log; Alertmanager retries.
     #[error("acting on the alert")]
-    Hand(#[from] HandError),
+    ManualOverride(#[from] OverrideError),
 }
 
 impl IntoResponse for HookError {
@@ -96,9 +96,9 @@ impl IntoResponse for HookError {
         let status = match self {
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::Unreadable(_) => StatusCode::BAD_REQUEST,
-            Self::Hand(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::ManualOverride(_) => StatusCode::SERVICE_UNAVAILABLE,
         };
-        let mut response = (status, format!("{}\n", in_words(&self))).into_response();
+        let mut response = (status, format!("{}\n", error_chain(&self))).into_response();
         if status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));
         }
@@ -192,36 +192,37 @@ fn of_alert(alert: Alert) -> Result<RollbackAlert, String> {
 
 impl Console {
     /// Rolls back, unless that was done for this alert, or an operator has acted since it began.
-    async fn roll_back(&self, alert: &RollbackAlert) -> Result<bool, HandError> {
+    async fn roll_back(&self, alert: &RollbackAlert) -> Result<bool, OverrideError> {
         let now_ms = now_ms();
         // If the log cannot be read, no operator is known to have acted.
         let began_ms = began(&self.0.ledger.read().unwrap_or_default(), alert, now_ms);
-        let mut hand = self.hand(By::Alert(alert.name.clone())).once(alert.key()).about(began_ms);
+        let mut hand =
+            self.hand(Actor::Alert(alert.name.clone())).with_idempotency_key(alert.key()).valid_since(began_ms);
         match hand.roll_back(now_ms, &alert.reason).await {
             // It is in the audit log: where the share was not set, the guard retries at each evaluation.
-            Ok(()) | Err(HandError::Sink(_)) => Ok(true),
-            Err(HandError::Done(_) | HandError::Overruled(_)) => Ok(false),
+            Ok(()) | Err(OverrideError::Sink(_)) => Ok(true),
+            Err(OverrideError::AlreadyDone(_) | OverrideError::Superseded(_)) => Ok(false),
             Err(error) => Err(error),
         }
     }
 
     /// Records once that an alert asked for a rollback and could not be read, for the author of its rule.
-    async fn record_unreadable(&self, reason: &str) -> Result<(), LedgerError> {
+    async fn record_unreadable(&self, reason: &str) -> Result<(), AuditLogError> {
         let key = format!("unreadable {reason}");
-        let mut held = self.0.ledger.hold().await?;
-        if held.keyed(&key).is_some() {
+        let mut held = self.0.ledger.lock().await?;
+        if held.find_by_key(&key).is_some() {
             return Ok(());
         }
-        let what = What::Refused { wanted: "rollback".to_owned() };
-        held.append_keyed(now_ms(), By::Alert("that cannot be read".to_owned()), what, reason, &key).map(|_| ())
+        let what = Event::Rejected { requested: "rollback".to_owned() };
+        held.append_with_key(now_ms(), Actor::Alert("that cannot be read".to_owned()), what, reason, &key).map(|_| ())
     }
 
     /// Records the end of an alert that is in the audit log. Never rolls back.
-    async fn record_end(&self, alert: &RollbackAlert) -> Result<bool, HandError> {
-        let mut held = self.0.ledger.hold().await?;
-        if last_of(held.entries(), alert).is_some_and(|entry| entry.what != What::Ended) {
+    async fn record_end(&self, alert: &RollbackAlert) -> Result<bool, OverrideError> {
+        let mut held = self.0.ledger.lock().await?;
+        if last_of(held.entries(), alert).is_some_and(|entry| entry.event != Event::AlertResolved) {
             let key = format!("{} ended", alert.key());
-            held.append_keyed(now_ms(), By::Alert(alert.name.clone()), What::Ended, "", &key)?;
+            held.append_with_key(now_ms(), Actor::Alert(alert.name.clone()), Event::AlertResolved, "", &key)?;
         }
         Ok(false)
     }
@@ -230,17 +231,22 @@ impl Console {
 /// The last entry about alerts with this fingerprint.
 fn last_of<'a>(entries: &'a [Entry], alert: &RollbackAlert) -> Option<&'a Entry> {
     let prefix = alert.key_prefix();
-    entries.iter().rev().find(|entry| entry.key.as_deref().is_some_and(|key| key.starts_with(&prefix)))
+    entries.iter().rev().find(|entry| entry.idempotency_key.as_deref().is_some_and(|key| key.starts_with(&prefix)))
 }
 
 /// When the alert began, in milliseconds since 1970: with the earliest alert of its fingerprint that has not ended.
 fn began(entries: &[Entry], alert: &RollbackAlert, now_ms: u64) -> u64 {
     let prefix = alert.key_prefix();
     // An alert has started when it is received, whatever its clock says.
-    let start =
-        |entry: &Entry| Some(entry.key.as_deref()?.strip_prefix(&prefix)?.parse::<u64>().ok()?.min(entry.at_ms));
-    let since = |entry: &&Entry| now_ms.saturating_sub(entry.at_ms) <= UNENDED_MS && entry.what != What::Ended;
-    let same = entries.iter().rev().filter(|entry| entry.key.as_deref().is_some_and(|key| key.starts_with(&prefix)));
+    let start = |entry: &Entry| {
+        Some(entry.idempotency_key.as_deref()?.strip_prefix(&prefix)?.parse::<u64>().ok()?.min(entry.at_ms))
+    };
+    let since =
+        |entry: &&Entry| now_ms.saturating_sub(entry.at_ms) <= UNENDED_MS && entry.event != Event::AlertResolved;
+    let same = entries
+        .iter()
+        .rev()
+        .filter(|entry| entry.idempotency_key.as_deref().is_some_and(|key| key.starts_with(&prefix)));
     let before = same.take_while(since).filter_map(start).min();
     before.map_or(alert.starts_ms, |before| before.min(alert.starts_ms))
 }
@@ -318,24 +324,24 @@ mod tests {
             fingerprint: "c0ffee".into(),
             ended: false,
         };
-        let entry = |at_ms: u64, what: What, key: &str| Entry {
+        let entry = |at_ms: u64, event: Event, key: &str| Entry {
             number: at_ms,
             at_ms,
-            by: By::Alert("x".into()),
-            what,
+            actor: Actor::Alert("x".into()),
+            event,
             reason: String::new(),
-            key: Some(key.to_owned()),
+            idempotency_key: Some(key.to_owned()),
         };
-        let first = entry(11, What::Rollback, "alert c0ffee 10");
-        let other = entry(12, What::Rollback, "alert c0ffeefee 1");
-        let again = entry(13, What::Refused { wanted: "rollback".into() }, "alert c0ffee 12");
-        let ended = entry(14, What::Ended, "alert c0ffee 12 ended");
+        let first = entry(11, Event::Rollback, "alert c0ffee 10");
+        let other = entry(12, Event::Rollback, "alert c0ffeefee 1");
+        let again = entry(13, Event::Rejected { requested: "rollback".into() }, "alert c0ffee 12");
+        let ended = entry(14, Event::AlertResolved, "alert c0ffee 12 ended");
         assert_eq!(began(&[], &alert(50), 60), 50);
         assert_eq!(began(&[first.clone(), other.clone()], &alert(50), 60), 10);
         assert_eq!(began(&[first.clone(), other, again.clone()], &alert(50), 60), 10);
         assert_eq!(began(&[first.clone(), again, ended], &alert(50), 60), 50, "its end was posted");
         assert_eq!(began(&[first], &alert(30 * hour), 30 * hour), 30 * hour, "its end was not, for more than a day");
-        let ahead = entry(11, What::Rollback, &format!("alert c0ffee {hour}"));
+        let ahead = entry(11, Event::Rollback, &format!("alert c0ffee {hour}"));
         assert_eq!(began(&[ahead], &alert(hour - 5), 60), 11, "case E7: it had started when it was received");
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Both are signed with the operator's token and stored nowhere, so they survive a restart of the guard, are valid at
 //! every guard with the same token, and end when the token changes. A ticket is valid for one action: the audit log has
-//! the key of each used one ([`guard_runtime::ledger::Entry::key`]), so a form that is sent twice is rejected, also
+//! the key of each used one ([`guard_runtime::audit_log::Entry::key`]), so a form that is sent twice is rejected, also
 //! after a restart. A request from another site lacks the cookie (`SameSite=Strict`) and a ticket of this session.
 
 use contract::token::Token;

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use clients::{ClientError, Prometheus, Scorer};
 use contract::token::Token;
+use guard_runtime::audit_log::{AuditLog, AuditLogError};
+use guard_runtime::control_loop::EvaluationReport;
 use guard_runtime::export::{self, Counts};
-use guard_runtime::ledger::{Ledger, LedgerError};
-use guard_runtime::shell::Report;
 use guard_runtime::sink::Gateways;
 use minijinja::Environment;
 
@@ -48,7 +48,7 @@ pub enum ConsoleError {
         /// The guard's folder.
         folder: PathBuf,
         /// The cause.
-        source: LedgerError,
+        source: AuditLogError,
     },
     /// The client of another program cannot be created.
     #[error(transparent)]
@@ -62,17 +62,17 @@ pub enum ConsoleError {
 #[derive(Debug, Clone)]
 pub struct Console(pub(crate) Arc<Inner>);
 
-/// What all clones of a console share.
+/// Event all clones of a console share.
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) settings: Settings,
-    pub(crate) ledger: Ledger,
+    pub(crate) ledger: AuditLog,
     pub(crate) gateways: Gateways,
     pub(crate) prometheus: Option<Prometheus>,
     pub(crate) scorer: Option<Scorer>,
     pub(crate) templates: Environment<'static>,
     /// The last report of this program's guard, and its decisions so far. `None` before the first evaluation.
-    pub(crate) recorded: Mutex<Option<(Report, Counts)>>,
+    pub(crate) recorded: Mutex<Option<(EvaluationReport, Counts)>>,
 }
 
 impl Console {
@@ -81,7 +81,7 @@ impl Console {
     /// # Errors
     /// When the guard's folder cannot be used, or an HTTP client cannot be created.
     pub fn new(settings: Settings) -> Result<Self, ConsoleError> {
-        let ledger = Ledger::in_folder(&settings.folder)
+        let ledger = AuditLog::in_folder(&settings.folder)
             .map_err(|source| ConsoleError::AuditLog { folder: settings.folder.clone(), source })?;
         let gateways = Gateways::new(&settings.gateways, settings.runtime_links.clone())?;
         let prometheus = settings.prometheus.as_ref().map(|url| Prometheus::new(url)).transpose()?;
@@ -91,7 +91,7 @@ impl Console {
     }
 
     /// Records a report of this program's guard, for `/metrics`.
-    pub fn record(&self, report: &Report) {
+    pub fn record(&self, report: &EvaluationReport) {
         let mut recorded = self.0.recorded.lock().unwrap_or_else(PoisonError::into_inner);
         let mut counts = recorded.take().map(|(_, counts)| counts).unwrap_or_default();
         if let Some(decision) = &report.decision {

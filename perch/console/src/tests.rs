@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use contract::alerts::HOOK_PATH;
-use guard::decision::{Action, Check, Decision, Judgement, Unit};
-use guard::plan::raw::Raw;
+use guard::decision::{Action, Check, CheckResult, Decision, Unit};
+use guard::plan::raw::RawPlan;
 use guard::state::Phase;
-use guard_runtime::ledger::{By, Ledger, What};
-use guard_runtime::shell::{Report, STATUS_FILE};
-use guard_runtime::testing::Gateway;
+use guard_runtime::audit_log::{Actor, AuditLog, Event};
+use guard_runtime::control_loop::{EvaluationReport, STATUS_FILE};
+use guard_runtime::testing::FakeGateway;
 use reqwest::header::{COOKIE, HOST, LOCATION, ORIGIN, SET_COOKIE};
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 
@@ -21,14 +21,14 @@ const HOOK_TOKEN: &str = "alertmanager-token-0123";
 struct Running {
     url: String,
     http: Client,
-    gateway: Gateway,
+    gateway: FakeGateway,
     folder: tempfile::TempDir,
 }
 
 impl Running {
     async fn start(share: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let gateway = Gateway::start(share).await;
+        let gateway = FakeGateway::start(share).await;
         let url = serve(folder.path(), &gateway).await;
         let http = Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build().unwrap();
         Self { url, http, gateway, folder }
@@ -39,9 +39,9 @@ impl Running {
         self.url = serve(self.folder.path(), &self.gateway).await;
     }
 
-    fn ledger(&self) -> Vec<(By, String)> {
-        let entries = Ledger::in_folder(self.folder.path()).unwrap().read().unwrap();
-        entries.into_iter().map(|entry| (entry.by, entry.what.words())).collect()
+    fn ledger(&self) -> Vec<(Actor, String)> {
+        let entries = AuditLog::in_folder(self.folder.path()).unwrap().read().unwrap();
+        entries.into_iter().map(|entry| (entry.actor, entry.event.describe())).collect()
     }
 
     async fn get(&self, path: &str) -> Response {
@@ -81,7 +81,7 @@ impl Running {
     }
 }
 
-async fn serve(folder: &Path, gateway: &Gateway) -> String {
+async fn serve(folder: &Path, gateway: &FakeGateway) -> String {
     let console = Console::new(Settings {
         folder: folder.to_path_buf(),
         gateways: vec![gateway.url.clone()],
@@ -117,7 +117,7 @@ async fn an_operator_acts_once_with_each_form_and_it_is_written_down() {
     let again = console.act(&cookie, &fields.replace("25%25", "50%25")).await;
     assert_eq!(again.status(), StatusCode::CONFLICT);
     assert_eq!(console.gateway.share(), "25");
-    assert_eq!(console.ledger(), [(By::Human("ada".into()), "set the share from 10% to 25%".into())]);
+    assert_eq!(console.ledger(), [(Actor::Operator("ada".into()), "set the share from 10% to 25%".into())]);
 }
 
 #[tokio::test]
@@ -169,7 +169,7 @@ async fn nothing_is_done_for_who_is_not_signed_in_or_whose_form_is_forged() {
 #[tokio::test]
 async fn a_gateway_that_cannot_be_reached_is_named() {
     let mut console = Running::start("10").await;
-    console.gateway = Gateway::gone();
+    console.gateway = FakeGateway::unreachable();
     console.restart().await;
     let cookie = console.sign_in().await;
     let ticket = console.ticket(&cookie).await;
@@ -188,7 +188,7 @@ async fn case_6c_the_console_says_that_nothing_was_done_where_there_is_no_room_f
     let console = Running::start("10").await;
     let cookie = console.sign_in().await;
     let ticket = console.ticket(&cookie).await;
-    std::fs::create_dir(console.folder.path().join("ledger.room")).unwrap();
+    std::fs::create_dir(console.folder.path().join("audit_log.probe")).unwrap();
     let answer = console.act(&cookie, &format!("act=set&share=50&ticket={ticket}")).await.text().await.unwrap();
     assert!(answer.contains("Nothing was done") && answer.contains("no gateway was changed"), "{answer}");
     assert_eq!(console.gateway.share(), "10");
@@ -202,7 +202,7 @@ async fn an_alert_rolls_back_once() {
     assert_eq!(answer.status(), StatusCode::OK);
     assert_eq!(answer.text().await.unwrap(), r#"{"rolled_back":1}"#);
     assert_eq!(console.gateway.share(), "0");
-    let by = || By::Alert("FilterReloaded".into());
+    let by = || Actor::Alert("FilterReloaded".into());
     let story = [(by(), "rolled back".to_owned()), (by(), "set the share from 50% to 0%".to_owned())];
     assert_eq!(console.ledger(), story);
 
@@ -220,7 +220,7 @@ async fn an_operator_who_spoke_since_the_alert_began_overrules_it() {
     let answer = console.post(HOOK_TOKEN, alert("FallbackRateHigh", "2020-01-01T00:00:00Z")).await;
     assert_eq!(answer.text().await.unwrap(), r#"{"rolled_back":0}"#);
     assert_eq!(console.gateway.share(), "50");
-    assert_eq!(console.ledger()[1].1, "did not get its way (rollback)");
+    assert_eq!(console.ledger()[1].1, "was rejected (requested: rollback)");
     let ended = alert("FallbackRateHigh", "2020-01-01T00:00:00Z").replace("\"firing\"", "\"resolved\"");
     assert_eq!(console.post(HOOK_TOKEN, ended).await.status(), StatusCode::OK);
     let later = console.post(HOOK_TOKEN, alert("FallbackRateHigh", "2100-01-01T00:00:00Z")).await;
@@ -242,7 +242,7 @@ async fn case_16_a_sound_alert_rolls_back_beside_an_odd_one_which_is_written_dow
         assert!(text.contains("alerts[0]: alertname is missing"), "{text}");
     }
     assert_eq!(console.gateway.share(), "0");
-    let odd = console.ledger().iter().filter(|(_, what)| what == "did not get its way (rollback)").count();
+    let odd = console.ledger().iter().filter(|(_, what)| what == "was rejected (requested: rollback)").count();
     assert_eq!(odd, 1, "once, however often it is sent: {:?}", console.ledger());
 }
 
@@ -284,7 +284,7 @@ async fn case_66_an_alert_that_starts_again_after_a_restart_does_not_overrule_an
     post(later, "resolved").await;
     assert_eq!(post("2100-01-01T00:00:01Z", "firing").await, r#"{"rolled_back":1}"#, "another one");
     assert_eq!(console.gateway.share(), "0");
-    let ended = console.ledger().iter().filter(|(_, words)| words == "ended").count();
+    let ended = console.ledger().iter().filter(|(_, words)| words == "resolved").count();
     assert_eq!(ended, 1);
 }
 
@@ -296,7 +296,7 @@ async fn an_alert_that_cannot_be_written_down_does_not_keep_the_next_one_from_ro
     let mut both: serde_json::Value = serde_json::from_str(&ended).unwrap();
     both["alerts"].as_array_mut().unwrap().push(fired["alerts"][0].clone());
     // The log can be neither locked nor written.
-    let lock = console.folder.path().join("ledger.lock");
+    let lock = console.folder.path().join("audit_log.lock");
     let _ = std::fs::remove_file(&lock);
     std::fs::create_dir(&lock).unwrap();
     let answer = console.post(HOOK_TOKEN, both.to_string()).await;
@@ -345,32 +345,32 @@ async fn every_page_is_there_also_without_any_data_and_is_closed_to_others() {
 #[tokio::test]
 async fn what_the_guard_says_is_shown_and_nothing_in_it_becomes_markup() {
     let console = Running::start("10").await;
-    let agreement = Judgement {
+    let agreement = CheckResult {
         value: Some(0.9),
         lower: Some(0.89),
         upper: Some(0.91),
         sample: 5_000.0,
-        ..Judgement::no_data(Check::Agreement, Unit::Requests, true, "<script>alert(1)</script>")
+        ..CheckResult::no_data(Check::Agreement, Unit::Requests, true, "<script>alert(1)</script>")
     };
-    let report = Report {
+    let report = EvaluationReport {
         at_ms: guard_runtime::clock::now_ms(),
         interval_ms: 5_000,
         leading: true,
         phase: Some(Phase::Step),
         share: Some(0.1),
-        plan: Some(Raw::default()),
+        plan: Some(RawPlan::default()),
         decision: Some(Decision {
             at_ms: 0,
             action: Action::Hold,
             set_share: None,
             reasons: vec!["12 min at this step, 48 h are asked for".into()],
-            judgements: vec![agreement],
+            checks: vec![agreement],
         }),
-        ..Report::default()
+        ..EvaluationReport::default()
     };
     std::fs::write(console.folder.path().join(STATUS_FILE), serde_json::to_string(&report).unwrap()).unwrap();
-    let ledger = Ledger::in_folder(console.folder.path()).unwrap();
-    ledger.hold().await.unwrap().append(1, By::Human("<b>ada</b>".into()), What::Pause, "").unwrap();
+    let ledger = AuditLog::in_folder(console.folder.path()).unwrap();
+    ledger.lock().await.unwrap().append(1, Actor::Operator("<b>ada</b>".into()), Event::Pause, "").unwrap();
     let page = console.get("/").await.text().await.unwrap();
     for shown in ["<strong>10%</strong>", "12 min at this step", "89.0% – 91.0%", "&lt;b&gt;ada", "&lt;script&gt;"] {
         assert!(page.contains(shown), "{shown} in {page}");

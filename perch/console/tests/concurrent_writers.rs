@@ -1,5 +1,5 @@
-//! Two operators, a guard and alerts move the share at once: the audit log tells one story, and the last human word
-//! holds.
+//! Two operators, a guard and alerts change the share at once: the audit log has one order of entries, and the last human
+//! decision stands.
 
 #![allow(clippy::unwrap_used, reason = "a test that meets the unexpected fails")]
 
@@ -8,22 +8,22 @@ use std::time::Duration;
 use console::{Console, Settings, Token};
 use contract::alerts::{ACTION_LABEL, ACTION_ROLLBACK, HOOK_PATH};
 use contract::share::Share;
+use guard_runtime::audit_log::{Actor, Event};
 use guard_runtime::clock::now_ms;
-use guard_runtime::hand::Hand;
-use guard_runtime::ledger::{By, What};
-use guard_runtime::testing::World;
+use guard_runtime::manual_override::ManualOverride;
+use guard_runtime::testing::Harness;
 use serde_json::json;
 
 const TOKEN: &str = "0123456789abcdef";
-/// An alert that began before every word of the operators, and one that begins after all of them.
+/// An alert that began before every command of the operators, and one that begins after all of them.
 const ALERTS: [(&str, &str); 2] = [("old", "2020-01-01T00:00:00Z"), ("new", "2099-01-01T00:00:00Z")];
 
 /// Serves the console; where Alertmanager posts.
-async fn hook(world: &World) -> String {
+async fn hook(harness: &Harness) -> String {
     let console = Console::new(Settings {
-        folder: world.folder.path().join("guard"),
-        gateways: world.addresses.gateways.clone(),
-        runtime_links: vec![world.link.clone()],
+        folder: harness.folder.path().join("guard"),
+        gateways: harness.addresses.gateways.clone(),
+        runtime_links: vec![harness.link.clone()],
         hook_token: Some(Token::new(TOKEN).unwrap()),
         ..Settings::default()
     });
@@ -33,7 +33,7 @@ async fn hook(world: &World) -> String {
     url
 }
 
-async fn operator(mut hand: Hand, percents: [u32; 6]) {
+async fn operator(mut hand: ManualOverride, percents: [u32; 6]) {
     for percent in percents {
         hand.set(now_ms(), Share::percent(percent), "as planned").await.unwrap();
         tokio::time::sleep(Duration::from_millis(15)).await;
@@ -57,50 +57,50 @@ async fn alerts(url: &str) {
 
 #[tokio::test]
 async fn operators_a_guard_and_alerts_at_once_make_one_story_in_which_the_last_human_word_holds() {
-    let mut world = World::new().await;
-    world.now_ms = now_ms();
-    let mut shell = world.started().await;
-    world.until_moved(&mut shell).await;
-    let before = world.town.lock().unwrap().told.len();
-    let url = hook(&world).await;
-    world.agreement = 0.5;
-    let (ada, bob) = (world.hand("ada"), world.hand("bob"));
+    let mut harness = Harness::new().await;
+    harness.now_ms = now_ms();
+    let mut control_loop = harness.started().await;
+    harness.until_moved(&mut control_loop).await;
+    let before = harness.cluster.lock().unwrap().shares_set.len();
+    let url = hook(&harness).await;
+    harness.agreement = 0.5;
+    let (ada, bob) = (harness.manual_override("ada"), harness.manual_override("bob"));
     let guard = async {
         for _ in 0..30 {
-            world.look(&mut shell).await;
+            harness.evaluate(&mut control_loop).await;
         }
     };
     tokio::join!(operator(ada, [11, 12, 13, 14, 15, 16]), operator(bob, [21, 22, 23, 24, 25, 26]), alerts(&url), guard);
 
-    world.hand("ada").set(now_ms(), Share::percent(30), "my last word").await.unwrap();
+    harness.manual_override("ada").set(now_ms(), Share::percent(30), "my last word").await.unwrap();
     alerts(&url).await;
     for _ in 0..30 {
-        world.look(&mut shell).await;
+        harness.evaluate(&mut control_loop).await;
     }
-    assert_eq!(world.share(), "30");
-    assert_eq!(canary::disk::get(&world.link, contract::share::RUNTIME_KEY).as_deref(), Some("30"));
-    let report = world.look(&mut shell).await;
+    assert_eq!(harness.share(), "30");
+    assert_eq!(canary::disk::get(&harness.link, contract::share::RUNTIME_KEY).as_deref(), Some("30"));
+    let report = harness.evaluate(&mut control_loop).await;
     assert_eq!(report.paused.unwrap().reason, "ada set the share to 30%: my last word");
 
-    let entries = world.ledger().read().unwrap();
+    let entries = harness.audit_log().read().unwrap();
     let numbers: Vec<u64> = entries.iter().map(|entry| entry.number).collect();
     assert_eq!(numbers, (1..=entries.len() as u64).collect::<Vec<_>>());
-    let sets: Vec<(&By, &str, &str)> = entries
+    let sets: Vec<(&Actor, &str, &str)> = entries
         .iter()
-        .filter_map(|entry| match &entry.what {
-            What::Set { from, to } => Some((&entry.by, from.as_deref().unwrap(), to.as_str())),
+        .filter_map(|entry| match &entry.event {
+            Event::ShareSet { from, to } => Some((&entry.actor, from.as_deref().unwrap(), to.as_str())),
             _ => None,
         })
         .collect();
     for pair in sets.windows(2) {
         assert_eq!(pair[0].2, pair[1].1, "each change begins where the one before ended: {sets:?}");
-        let guard_after_human = matches!(pair[0].0, By::Human(_)) && matches!(pair[1].0, By::Guard(_));
-        assert!(!guard_after_human, "the guard fought an operator: {sets:?}");
+        let guard_after_operator = matches!(pair[0].0, Actor::Operator(_)) && matches!(pair[1].0, Actor::Guard(_));
+        assert!(!guard_after_operator, "the guard fought an operator: {sets:?}");
     }
-    let told = world.town.lock().unwrap().told.clone();
+    let set_on_gateway = harness.cluster.lock().unwrap().shares_set.clone();
     let written: Vec<&str> = sets.iter().map(|(_, _, to)| *to).collect();
-    assert_eq!(written, told, "what was written is what the gateway was told, in that order");
-    assert!(told.len() > before + 12, "everybody had a say: {told:?}");
-    let of_alert = |name: &str| sets.iter().filter(|(by, _, _)| **by == By::Alert(name.into())).count();
+    assert_eq!(written, set_on_gateway, "the audit log has every share that was set on the gateway, in that order");
+    assert!(set_on_gateway.len() > before + 12, "every actor changed the share: {set_on_gateway:?}");
+    let of_alert = |name: &str| sets.iter().filter(|(by, _, _)| **by == Actor::Alert(name.into())).count();
     assert_eq!((of_alert("old"), of_alert("new")), (0, 1), "an alert rolls back once, and not against a later word");
 }

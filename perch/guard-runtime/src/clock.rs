@@ -1,4 +1,4 @@
-//! The time of day, asked for in one place: everything else takes it as an argument.
+//! The time of day. It is read in this one place; all other code takes it as an argument.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -1,12 +1,12 @@
-//! The guard's own metrics, as Prometheus reads them. Names, kinds and help come from [`contract::series::GUARD`]; a
-//! value that is not known has no line, which is not 0.
+//! The guard's own metrics in Prometheus' text format. Names, kinds and help come from [`contract::series::GUARD`]. A value
+//! that is not known has no sample, since 0 would be wrong.
 
 use std::fmt::Write;
 
 use contract::series::{self, Kind, Series};
-use guard::decision::{Action, Check, Judgement, Verdict};
+use guard::decision::{Action, Check, CheckOutcome, CheckResult};
 
-use super::shell::Report;
+use super::control_loop::EvaluationReport;
 
 /// Decisions counted since the program started.
 #[derive(Debug, Clone, Default)]
@@ -15,7 +15,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Counts one.
+    /// Counts one decision.
     pub fn add(&mut self, action: Action) {
         for (count, of) in self.by_action.iter_mut().zip(Action::ALL) {
             *count += u64::from(of == action);
@@ -23,9 +23,9 @@ impl Counts {
     }
 }
 
-/// The exposition after a look.
+/// The exposition after an evaluation.
 #[must_use]
-pub fn exposition(report: &Report, counts: &Counts) -> String {
+pub fn exposition(report: &EvaluationReport, counts: &Counts) -> String {
     let mut out = String::new();
     for series in series::GUARD {
         let kind = match series.kind {
@@ -40,7 +40,7 @@ pub fn exposition(report: &Report, counts: &Counts) -> String {
     out
 }
 
-fn lines(series: &Series, report: &Report, counts: &Counts, out: &mut String) {
+fn lines(series: &Series, report: &EvaluationReport, counts: &Counts, out: &mut String) {
     let flag = |set: bool| Some(f64::from(u8::from(set)));
     #[allow(clippy::cast_precision_loss)]
     let single = match series.name {
@@ -61,31 +61,31 @@ fn lines(series: &Series, report: &Report, counts: &Counts, out: &mut String) {
             line(out, series.name, &[("decision", action.as_str())], count as f64);
         }
     }
-    for judgement in report.decision.iter().flat_map(|decision| &decision.judgements) {
-        of_check(series.name, judgement, out);
+    for result in report.decision.iter().flat_map(|decision| &decision.checks) {
+        of_check(series.name, result, out);
     }
 }
 
-fn of_check(name: &str, judgement: &Judgement, out: &mut String) {
-    let check = ("check", judgement.check.as_str());
+fn of_check(name: &str, result: &CheckResult, out: &mut String) {
+    let check = ("check", result.check.as_str());
     let value = match name {
-        series::GUARD_CHECK_VALUE => judgement.value,
-        series::GUARD_CHECK_BOUND => bound(judgement),
-        series::GUARD_CHECK_THRESHOLD => judgement.threshold,
-        series::GUARD_CHECK_SAMPLE => Some(judgement.sample),
+        series::GUARD_CHECK_VALUE => result.value,
+        series::GUARD_CHECK_BOUND => bound(result),
+        series::GUARD_CHECK_THRESHOLD => result.threshold,
+        series::GUARD_CHECK_SAMPLE => Some(result.sample),
         _ => None,
     };
     if let Some(value) = value {
         line(out, name, &[check], value);
     }
-    if name == series::GUARD_CHECK_VERDICT {
-        for verdict in Verdict::ALL {
-            let value = f64::from(u8::from(verdict == judgement.verdict));
-            line(out, name, &[check, ("verdict", verdict.as_str())], value);
+    if name == series::GUARD_CHECK_OUTCOME {
+        for outcome in CheckOutcome::ALL {
+            let value = f64::from(u8::from(outcome == result.outcome));
+            line(out, name, &[check, ("outcome", outcome.as_str())], value);
         }
     }
-    if name == series::GUARD_AGREEMENT && judgement.check == Check::Agreement {
-        for (end, value) in [("lower", judgement.lower), ("upper", judgement.upper)] {
+    if name == series::GUARD_AGREEMENT && result.check == Check::Agreement {
+        for (end, value) in [("lower", result.lower), ("upper", result.upper)] {
             if let Some(value) = value {
                 line(out, name, &[("bound", end)], value);
             }
@@ -93,12 +93,12 @@ fn of_check(name: &str, judgement: &Judgement, out: &mut String) {
     }
 }
 
-/// The end of the interval that was held against the threshold: for what must not fall the lower one until it is
-/// breached, for what must not rise the other way round.
-fn bound(judgement: &Judgement) -> Option<f64> {
-    let must_not_fall = matches!(judgement.check, Check::Agreement | Check::AcceptRate);
-    let breached = judgement.verdict == Verdict::Breach;
-    if must_not_fall == breached { judgement.upper } else { judgement.lower }
+/// The end of the interval that was compared with the threshold: for a value that must not fall, the lower end until it is
+/// breached and then the upper one; for a value that must not rise, the other way round.
+fn bound(result: &CheckResult) -> Option<f64> {
+    let must_not_fall = matches!(result.check, Check::Agreement | Check::AcceptRate);
+    let breached = result.outcome == CheckOutcome::Breach;
+    if must_not_fall == breached { result.upper } else { result.lower }
 }
 
 fn line(out: &mut String, name: &str, labels: &[(&str, &str)], value: f64) {
@@ -114,24 +114,24 @@ mod tests {
     use guard::decision::{Decision, Unit};
 
     #[test]
-    fn every_declared_series_is_there_and_what_is_unknown_has_no_line() {
-        let judgement = Judgement {
-            verdict: Verdict::Breach,
+    fn every_declared_series_is_exposed_and_an_unknown_value_has_no_sample() {
+        let result = CheckResult {
+            outcome: CheckOutcome::Breach,
             value: Some(0.8),
             lower: Some(0.75),
             upper: Some(0.85),
             threshold: Some(0.88),
             sample: 310.0,
-            ..Judgement::no_data(Check::Agreement, Unit::Requests, true, "")
+            ..CheckResult::no_data(Check::Agreement, Unit::Requests, true, "")
         };
         let decision = Decision {
             at_ms: 5_000,
             action: Action::Rollback,
             set_share: Some("0".into()),
             reasons: vec![],
-            judgements: vec![judgement, Judgement::no_data(Check::Latency, Unit::Looks, true, "")],
+            checks: vec![result, CheckResult::no_data(Check::Latency, Unit::Evaluations, true, "")],
         };
-        let report = Report { leading: true, decision: Some(decision), ..Report::default() };
+        let report = EvaluationReport { leading: true, decision: Some(decision), ..EvaluationReport::default() };
         let mut counts = Counts::default();
         counts.add(Action::Rollback);
         let text = exposition(&report, &counts);
@@ -145,7 +145,7 @@ mod tests {
             "perch_guard_leader 1",
             "perch_guard_check_value{check=\"agreement\"} 0.8",
             "perch_guard_check_bound{check=\"agreement\"} 0.85",
-            "perch_guard_check_verdict{check=\"latency\",verdict=\"no_data\"} 1",
+            "perch_guard_check_outcome{check=\"latency\",outcome=\"no_data\"} 1",
             "perch_guard_agreement_bound_ratio{bound=\"lower\"} 0.75",
         ] {
             assert!(text.lines().any(|held| held == line), "{line}\n{text}");

@@ -1,18 +1,18 @@
-//! Files that are whole or not there.
+//! Files that are replaced as a whole, so that no reader sees half of one.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-/// A file of the guard that could not be used.
+/// A file operation that failed.
 #[derive(Debug, thiserror::Error)]
 #[error("{doing} {}", path.display())]
 pub struct FileError {
-    /// What was tried.
+    /// The operation, e.g. `writing`.
     pub doing: &'static str,
-    /// On which file.
+    /// The file or folder.
     pub path: PathBuf,
-    /// Why it failed.
+    /// The error of the operating system.
     pub source: io::Error,
 }
 
@@ -23,7 +23,7 @@ impl FileError {
     }
 }
 
-/// Writes `text` beside `path`, then moves it there: a reader, and a restart after a crash, sees the old or the new one.
+/// Writes `text` to a new file beside `path` and renames it: a reader, also after a crash, sees the old or the new text.
 pub(super) fn replace(path: &Path, text: &str) -> Result<(), FileError> {
     let fresh = path.with_extension("new");
     let write = || {
@@ -36,8 +36,8 @@ pub(super) fn replace(path: &Path, text: &str) -> Result<(), FileError> {
     write().map_err(FileError::on("writing", path))
 }
 
-/// The text of `path`; `None` when there is no such file. Bytes that are not text are replaced, so that what reads it
-/// finds a damaged document and not a file that cannot be opened.
+/// The text of `path`; `None` when there is no such file. Bytes that are not UTF-8 are replaced, so that the caller reports
+/// a damaged document instead of a file that cannot be opened.
 pub(super) fn read(path: &Path) -> Result<Option<String>, FileError> {
     Ok(read_bytes(path)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
 }
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn what_failed_is_named() {
+    fn an_error_names_the_path() {
         let error = replace(Path::new("/nowhere/at/all"), "").unwrap_err();
         assert!(error.to_string().contains("/nowhere/at/all"));
     }

@@ -1,11 +1,12 @@
-//! Two guards do not duel: only the holder of the lease acts, and a lease runs out when its holder is gone.
+//! The lease that lets only one of several guards act. It expires when its holder is gone.
 //!
-//! The lease is a file beside the ledger, read and written under the ledger's lock, and looked at again under that lock
-//! before anything is set. So a holder that slept through its term (a paused machine) finds out before it acts.
+//! The lease is a file beside the audit log. It is read and written under the audit log's lock, and checked again under
+//! that lock before the share is set, so that a holder that was suspended beyond its term (a paused machine) notices before
+//! it acts.
 //!
-//! A holder is told from others by a number drawn at its start and not by its name, which two containers may share. A
-//! lease is over when its time has come, or when it was not prolonged for a term as the waiting guard counts time: after
-//! a clock was set back the time that is written may be hours ahead.
+//! A holder is identified by a random number drawn at its start and not by its name, which two containers may share. A
+//! lease has expired when its time is over, or when it was not renewed for a term by the waiting guard's clock: after a
+//! clock was set back, the stored time may be hours ahead.
 //!
 //! Guards that do not share a folder cannot see each other: run one, or give them a common volume whose locks hold on
 //! all of its machines. On NFS those are the server's locks: mounted with `nolock`, `local_lock=flock` or
@@ -17,56 +18,56 @@ use serde::{Deserialize, Serialize};
 
 use super::file::{self, FileError};
 
-/// Who may act, and until when.
+/// The right to act until some time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
     /// Name of the holder, e.g. host and process number.
     pub holder: String,
-    /// Drawn at the holder's start. Empty in a lease of an earlier version.
+    /// Random number drawn at the holder's start.
     #[serde(default)]
     pub id: String,
-    /// Milliseconds since 1970.
+    /// Expiry, in milliseconds since 1970.
     pub until_ms: u64,
-    /// Goes up by one with each new holder.
+    /// Increases by one with each new holder.
     pub term: u64,
 }
 
-/// The lease's file. Use it only while the ledger is held.
+/// The lease's file. Use it only while the audit log is locked.
 #[derive(Debug, Clone)]
 pub struct LeaseFile {
     path: PathBuf,
     id: String,
-    /// Another guard's lease, and since when it has been the same, by this guard's clock.
+    /// Another guard's lease, and the time since which it is unchanged, by this guard's clock.
     waiting: Option<(Lease, u64)>,
 }
 
 impl LeaseFile {
-    /// In the guard's folder; `id` tells this guard from every other.
+    /// The lease in the guard's folder; `id` identifies this guard.
     #[must_use]
     pub fn in_folder(folder: &Path, id: impl Into<String>) -> Self {
         Self { path: folder.join("lease.json"), id: id.into(), waiting: None }
     }
 
-    /// The lease as it stands. One that cannot be read is none: it would otherwise be held for ever.
+    /// The present lease. A file that cannot be parsed counts as no lease, which would otherwise be held for ever.
     ///
     /// # Errors
-    /// When the file is there but cannot be opened.
+    /// When the file exists but cannot be opened.
     pub fn read(&self) -> Result<Option<Lease>, FileError> {
         Ok(file::read(&self.path)?.and_then(|text| serde_json::from_str(&text).ok()))
     }
 
-    /// Takes or prolongs the lease for `me`; returns `true` if it is held then.
+    /// Acquires or renews the lease for `me`; returns `true` if `me` holds it afterwards.
     ///
     /// # Errors
     /// When the file cannot be read or written.
-    pub fn hold(&mut self, me: &str, now_ms: u64, length_ms: u64) -> Result<bool, FileError> {
+    pub fn acquire(&mut self, me: &str, now_ms: u64, length_ms: u64) -> Result<bool, FileError> {
         let Some(lease) = self.next(me, now_ms, length_ms)? else { return Ok(false) };
         let text = serde_json::to_string(&lease).unwrap_or_default();
         file::replace(&self.path, &text)?;
         Ok(true)
     }
 
-    /// Gives the lease up, so that another guard need not wait for its end.
+    /// Releases the lease, so that another guard need not wait for it to expire.
     ///
     /// # Errors
     /// When the file cannot be read or written.
@@ -80,12 +81,12 @@ impl LeaseFile {
         }
     }
 
-    /// The lease that `me` has from now on; `None` while another guard holds it.
+    /// The lease that `me` would hold from now on; `None` while another guard holds it.
     fn next(&mut self, me: &str, now_ms: u64, length_ms: u64) -> Result<Option<Lease>, FileError> {
         let term = match self.read()? {
             None => 1,
             Some(lease) if self.is_mine(&lease, me) => lease.term,
-            Some(lease) if lease.until_ms <= now_ms || self.stood_still(&lease, now_ms, length_ms) => {
+            Some(lease) if lease.until_ms <= now_ms || self.is_stalled(&lease, now_ms, length_ms) => {
                 lease.term.saturating_add(1)
             }
             Some(_) => return Ok(None),
@@ -99,11 +100,11 @@ impl LeaseFile {
         lease.holder == me && lease.id == self.id
     }
 
-    /// Returns `true` if nobody has prolonged the lease for a term, seen from here.
-    fn stood_still(&mut self, lease: &Lease, now_ms: u64, length_ms: u64) -> bool {
+    /// Returns `true` if the lease was not renewed for a term, by this guard's clock.
+    fn is_stalled(&mut self, lease: &Lease, now_ms: u64, length_ms: u64) -> bool {
         match &self.waiting {
-            // This guard's own clock may be set back too.
-            Some((seen, since_ms)) if seen == lease && *since_ms <= now_ms => now_ms - since_ms >= length_ms,
+            // This guard's own clock may have been set back too.
+            Some((last, since_ms)) if last == lease && *since_ms <= now_ms => now_ms - since_ms >= length_ms,
             _ => {
                 self.waiting = Some((lease.clone(), now_ms));
                 false
@@ -112,15 +113,15 @@ impl LeaseFile {
     }
 }
 
-/// Returns `true` if a lock in `folder` holds against processes of this machine only, though other machines may have the
-/// folder too: NFS mounted with locks of its own. `mounts` is `/proc/self/mounts`.
+/// Returns `true` if locks in `folder` are not visible to other machines that may share it: NFS mounted with local locks.
+/// `mounts` is the text of `/proc/self/mounts`.
 #[must_use]
 pub fn locks_on_one_machine_only(folder: &Path, mounts: &str) -> bool {
     let fields = |line: &str| {
         let mut fields = line.split(' ').skip(1).map(str::to_owned);
         Some((PathBuf::from(fields.next()?.replace("\\040", " ")), fields.next()?, fields.next()?))
     };
-    // The longest mount point is the folder's; of two on one place the later one counts.
+    // The longest mount point is the folder's; of two mounts on one path the later one counts.
     let mount = mounts
         .lines()
         .filter_map(fields)
@@ -138,22 +139,22 @@ mod tests {
     fn one_holds_and_the_other_takes_over_when_the_term_is_over() {
         let folder = tempfile::tempdir().unwrap();
         let mut file = LeaseFile::in_folder(folder.path(), "");
-        assert!(file.hold("a", 0, 100).unwrap());
-        assert!(!file.hold("b", 50, 100).unwrap());
-        assert!(file.hold("a", 90, 100).unwrap());
-        assert!(!file.hold("b", 189, 100).unwrap());
-        assert!(file.hold("b", 190, 100).unwrap());
-        assert!(!file.hold("a", 200, 100).unwrap());
+        assert!(file.acquire("a", 0, 100).unwrap());
+        assert!(!file.acquire("b", 50, 100).unwrap());
+        assert!(file.acquire("a", 90, 100).unwrap());
+        assert!(!file.acquire("b", 189, 100).unwrap());
+        assert!(file.acquire("b", 190, 100).unwrap());
+        assert!(!file.acquire("a", 200, 100).unwrap());
         assert_eq!(file.read().unwrap().unwrap().term, 2);
         file.release("b", 210).unwrap();
-        assert!(file.hold("a", 210, 100).unwrap());
+        assert!(file.acquire("a", 210, 100).unwrap());
     }
 
     #[test]
     fn a_torn_file_is_held_by_nobody() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("lease.json"), "{\"hold").unwrap();
-        assert!(LeaseFile::in_folder(folder.path(), "").hold("a", 0, 100).unwrap());
+        assert!(LeaseFile::in_folder(folder.path(), "").acquire("a", 0, 100).unwrap());
     }
 
     #[test]
@@ -162,24 +163,24 @@ mod tests {
         let mut one = LeaseFile::in_folder(folder.path(), "1");
         let mut other = LeaseFile::in_folder(folder.path(), "2");
         for now_ms in (0..1_000).step_by(50) {
-            assert!(one.hold("h-1", now_ms, 100).unwrap(), "at {now_ms}");
-            assert!(!other.hold("h-1", now_ms + 10, 100).unwrap(), "at {now_ms}");
+            assert!(one.acquire("h-1", now_ms, 100).unwrap(), "at {now_ms}");
+            assert!(!other.acquire("h-1", now_ms + 10, 100).unwrap(), "at {now_ms}");
         }
-        assert!(other.hold("h-1", 1_050, 100).unwrap(), "it takes over when the first is gone");
-        assert!(!one.hold("h-1", 1_060, 100).unwrap());
+        assert!(other.acquire("h-1", 1_050, 100).unwrap(), "it takes over when the first is gone");
+        assert!(!one.acquire("h-1", 1_060, 100).unwrap());
         one.release("h-1", 1_060).unwrap();
-        assert!(!one.hold("h-1", 1_070, 100).unwrap(), "what is released is one's own lease only");
+        assert!(!one.acquire("h-1", 1_070, 100).unwrap(), "what is released is one's own lease only");
     }
 
     #[test]
     fn case_6_a_lease_from_before_the_clock_was_set_back_is_over_after_a_term() {
         let folder = tempfile::tempdir().unwrap();
         let hour = 3_600_000;
-        LeaseFile::in_folder(folder.path(), "1").hold("old", hour, 100).unwrap();
+        LeaseFile::in_folder(folder.path(), "1").acquire("old", hour, 100).unwrap();
         let mut file = LeaseFile::in_folder(folder.path(), "2");
-        assert!(!file.hold("new", 0, 100).unwrap(), "its holder may be alive, with a clock that is ahead");
-        assert!(!file.hold("new", 99, 100).unwrap());
-        assert!(file.hold("new", 100, 100).unwrap());
+        assert!(!file.acquire("new", 0, 100).unwrap(), "its holder may be alive, with a clock that is ahead");
+        assert!(!file.acquire("new", 99, 100).unwrap());
+        assert!(file.acquire("new", 100, 100).unwrap());
     }
 
     #[test]
@@ -189,13 +190,13 @@ mod tests {
         let (mut ahead, mut waiting) =
             (LeaseFile::in_folder(folder.path(), "1"), LeaseFile::in_folder(folder.path(), "2"));
         for now_ms in (0..1_000).step_by(50) {
-            assert!(ahead.hold("a", hour + now_ms, 100).unwrap());
-            assert!(!waiting.hold("b", now_ms, 100).unwrap());
+            assert!(ahead.acquire("a", hour + now_ms, 100).unwrap());
+            assert!(!waiting.acquire("b", now_ms, 100).unwrap());
         }
         // And its own clock is set back while it waits.
-        assert!(!waiting.hold("b", 500, 100).unwrap());
-        assert!(!waiting.hold("b", 599, 100).unwrap());
-        assert!(waiting.hold("b", 600, 100).unwrap());
+        assert!(!waiting.acquire("b", 500, 100).unwrap());
+        assert!(!waiting.acquire("b", 599, 100).unwrap());
+        assert!(waiting.acquire("b", 600, 100).unwrap());
     }
 
     #[test]

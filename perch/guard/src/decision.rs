@@ -1,27 +1,26 @@
-//! What the guard says at a look: one decision, and the judgement of each check behind it, with the judged value, the
-//! bound, the threshold, the sample and the reason in words.
+//! The result of an evaluation: one decision, and for each check its outcome, value, bounds, threshold, sample and reason.
 
 use serde::{Deserialize, Serialize};
 
-/// What the guard judges.
+/// A check of the guard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Check {
-    /// Agreement of the two sides.
+    /// Agreement of baseline and candidate.
     Agreement,
-    /// Accept rate of the model's answers minus that of the rules'.
+    /// Accept rate of the candidate's responses minus that of the baseline's.
     AcceptRate,
-    /// Share of the users in the model's arm.
+    /// Share of the users in the candidate's arm.
     SampleRatio,
-    /// Canary requests that the rules had to answer.
+    /// Canary requests for which the baseline was served because the candidate failed.
     Fallback,
-    /// Slow answers to canary users.
+    /// Slow responses to canary users.
     Latency,
-    /// Was there a model to ask?
+    /// Requests for which no model was available.
     Availability,
     /// Observations that were dropped.
     Dropped,
-    /// Does a side repeat itself?
+    /// Disagreement of baseline or candidate with itself.
     Noise,
     /// F1 of the serving model.
     F1,
@@ -48,21 +47,21 @@ impl Check {
     }
 }
 
-/// What a check found.
+/// The outcome of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    /// Good enough to go on.
+pub enum CheckOutcome {
+    /// Good enough to advance.
     Pass,
-    /// Shown to be past its threshold.
+    /// Proven to be past its threshold.
     Breach,
     /// Neither: more evidence is needed.
     Open,
-    /// Nothing to judge. Never read as good, nor as bad.
+    /// Nothing was measured; treated neither as a pass nor as a breach.
     NoData,
 }
 
-impl Verdict {
+impl CheckOutcome {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Pass, Self::Breach, Self::Open, Self::NoData];
 
@@ -78,7 +77,7 @@ impl Verdict {
     }
 }
 
-/// What a check's sample counts.
+/// The unit of a check's sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unit {
@@ -86,55 +85,55 @@ pub enum Unit {
     Requests,
     /// Users.
     Users,
-    /// Looks, each of which saw some requests.
-    Looks,
+    /// Evaluations in which some requests were counted.
+    Evaluations,
 }
 
 impl Unit {
-    /// In words.
+    /// Its name in JSON and in reasons.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Requests => "requests",
             Self::Users => "users",
-            Self::Looks => "looks",
+            Self::Evaluations => "evaluations",
         }
     }
 }
 
-/// What one check found, and on what.
+/// The result of one check.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Judgement {
+pub struct CheckResult {
     /// The check.
     pub check: Check,
-    /// What it found.
-    pub verdict: Verdict,
-    /// Does it hold the ramp when it does not pass?
-    pub needed: bool,
-    /// The judged value; a share, but for drift.
+    /// Its outcome.
+    pub outcome: CheckOutcome,
+    /// If `true`, the rollout does not advance unless the check passes.
+    pub blocks_advance: bool,
+    /// The measured value: a share from 0 to 1, except for drift.
     pub value: Option<f64>,
-    /// Lower end of the interval around it that holds however often one looks.
+    /// Lower end of the confidence sequence around the value.
     pub lower: Option<f64>,
-    /// Upper end.
+    /// Upper end of the confidence sequence around the value.
     pub upper: Option<f64>,
-    /// What it is held against.
+    /// The threshold that the bounds are compared with.
     pub threshold: Option<f64>,
-    /// How many units are behind the value.
+    /// Number of units behind the value.
     pub sample: f64,
-    /// What a unit is.
+    /// Unit of the sample.
     pub unit: Unit,
-    /// In words.
+    /// The reason, for people.
     pub reason: String,
 }
 
-impl Judgement {
-    /// Nothing to judge.
+impl CheckResult {
+    /// The result of a check that has nothing to judge.
     #[must_use]
-    pub fn no_data(check: Check, unit: Unit, needed: bool, reason: impl Into<String>) -> Self {
+    pub fn no_data(check: Check, unit: Unit, blocks_advance: bool, reason: impl Into<String>) -> Self {
         Self {
             check,
-            verdict: Verdict::NoData,
-            needed,
+            outcome: CheckOutcome::NoData,
+            blocks_advance,
             value: None,
             lower: None,
             upper: None,
@@ -146,17 +145,17 @@ impl Judgement {
     }
 }
 
-/// What the guard wants done.
+/// The action of a decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
-    /// On to the next step.
+    /// Set the share of the next step.
     Advance,
-    /// Stay.
+    /// Keep the share.
     Hold,
-    /// Stay, and let nothing but a human go on.
+    /// Keep the share until an operator resumes.
     Freeze,
-    /// To 0%, latched.
+    /// Set the share to 0% and keep it there until an operator resumes.
     Rollback,
 }
 
@@ -176,25 +175,25 @@ impl Action {
     }
 }
 
-/// One look's outcome.
+/// The decision of one evaluation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Decision {
-    /// When, in milliseconds since 1970.
+    /// Time of the evaluation, in milliseconds since 1970.
     pub at_ms: u64,
-    /// What is wanted.
+    /// The action.
     pub action: Action,
-    /// The share to set, as Envoy's runtime writes it; for advance and rollback.
+    /// The share to set, in the syntax of Envoy's runtime; for advance and rollback.
     pub set_share: Option<String>,
-    /// Why, in words; the first is the most important.
+    /// The reasons, the most important first.
     pub reasons: Vec<String>,
-    /// Every check.
-    pub judgements: Vec<Judgement>,
+    /// The result of every check.
+    pub checks: Vec<CheckResult>,
 }
 
 impl Decision {
-    /// The judgement of `check`.
+    /// The result of `check`.
     #[must_use]
-    pub fn of(&self, check: Check) -> Option<&Judgement> {
-        self.judgements.iter().find(|judgement| judgement.check == check)
+    pub fn check(&self, check: Check) -> Option<&CheckResult> {
+        self.checks.iter().find(|result| result.check == check)
     }
 }

@@ -1,4 +1,4 @@
-//! Numbers in words.
+//! Numbers and durations formatted for people.
 
 use contract::percent::Percent;
 
@@ -20,7 +20,7 @@ pub fn count(count: f64) -> String {
     format!("{count:.0}")
 }
 
-/// A time span, in its largest whole unit but one: `3 h 20 min`.
+/// A duration in at most two units: `3 h 20 min`.
 #[must_use]
 pub fn span(ms: u64) -> String {
     let seconds = ms / 1000;
@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_read_well() {
+    fn numbers_are_formatted_with_their_units() {
         assert_eq!(percent(0.8612), "86.1%");
         assert_eq!(percent(0.0025), "0.25%");
         assert_eq!(percent(0.0), "0.0%");

@@ -1,35 +1,36 @@
-//! The guard's decisions: it moves the share up when the evidence allows it, down when the evidence demands it, and never
-//! against an operator.
+//! The guard's decisions: raises the canary share when the evidence allows it, lowers it when the evidence demands it, and
+//! never overrides an operator.
 //!
-//! The core ([`Guard`]) is pure: time and observations are arguments, a [`decision::Decision`] comes out, and its state
-//! can be stored between any two looks. What reads sources, writes sinks and keeps the state is the crate
-//! `guard-runtime`.
+//! The core ([`Guard`]) is pure: it takes the time and a snapshot of the system as arguments, returns a
+//! [`decision::Decision`], and its state can be stored between any two evaluations. The crate `guard-runtime` reads the
+//! sources, writes the sinks and stores the state.
 //!
-//! | module | what |
+//! | module | contents |
 //! |---|---|
-//! | [`plan`] | the ramp plan, checked |
-//! | [`observation`] | what is seen at a look |
-//! | [`checks`] | the evidence on each thing that is judged |
-//! | [`decision`] | what comes out |
-//! | [`ramp`] | the core: from checks to a decision, and an operator's orders |
-//! | [`state`] | what is stored, and what it means |
-//! | [`words`] | numbers in words |
+//! | [`plan`] | the rollout plan, checked |
+//! | [`snapshot`] | the snapshot of the system that an evaluation judges |
+//! | [`checks`] | the evidence behind each check |
+//! | [`decision`] | the decision of an evaluation, and the result of each check |
+//! | [`rollout`] | the core: from check results to a decision, and the operator's commands |
+//! | [`state`] | the stored state |
+//! | [`format`] | numbers as text |
 //!
 //! # Rules, in order of precedence
-//! 1. A change of the share that the guard did not make pauses it until an operator resumes; it goes on judging and
-//!    telling.
-//! 2. After a rollback it is latched: the share stays at 0 until an operator resumes.
-//! 3. A breached guardrail rolls back, also while frozen. At 0% there is nothing to roll back, so it freezes.
-//! 4. A sample ratio mismatch, or another model under the ramp, freezes: the share stays, and only an operator goes on.
-//! 5. Missing data, a signal past its limit, too little time or too few requests hold.
-//! 6. What is left advances.
+//! 1. A change of the share that the guard did not make pauses it until an operator resumes; it keeps evaluating and
+//!    reporting.
+//! 2. A rollback is latched: the share stays at 0 until an operator resumes.
+//! 3. A breached guardrail rolls back, also while the guard is frozen. At 0% there is nothing to roll back, so it freezes.
+//! 4. A sample ratio mismatch, or a change of the serving model during a rollout, freezes: the share stays, and only an
+//!    operator can continue.
+//! 5. Missing data, a signal past its limit, too little time or too few requests hold the step.
+//! 6. Otherwise the rollout advances.
 
 pub mod checks;
 pub mod decision;
-pub mod observation;
+pub mod format;
 pub mod plan;
-pub mod ramp;
+pub mod rollout;
+pub mod snapshot;
 pub mod state;
-pub mod words;
 
-pub use ramp::{Guard, Order, OrderError, StateError};
+pub use rollout::{CommandError, Guard, OperatorCommand, StateError};

@@ -1,97 +1,97 @@
-//! What the guard sees at a look. Totals are cumulative and only grow (a source makes up for restarts of what it
-//! reads); what could not be read is `None`, which is not 0.
+//! The snapshot of the system that an evaluation judges. Totals are cumulative and never fall: a source makes up for
+//! restarts of the programs that it reads. A value that could not be read is `None`, which is not 0.
 
 use contract::evidence::Evidence;
 use contract::share::Share;
 use stats::moments::Moments;
 
-/// One look.
+/// A snapshot of the system.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Observation {
+pub struct SystemSnapshot {
     /// The share that the gateways hold.
-    pub share: SeenShare,
+    pub share: GatewayShare,
     /// Agreement by request, both arms together.
     pub requests: Option<Moments>,
     /// Agreement by item, both arms together.
-    pub items: Option<Items>,
-    /// Agreement of a side with itself, by request.
+    pub items: Option<ItemCounts>,
+    /// Agreement of baseline or candidate with itself, by request.
     pub noise: Option<Moments>,
     /// Requests of canary users.
-    pub canary: Option<Part>,
-    /// Requests with an identity, and those of them that fell to the model's arm (fallbacks included).
-    pub assigned: Option<Part>,
-    /// Answers to canary users, and those slower than the plan's budget.
-    pub canary_slow: Option<Part>,
-    /// Answers of the rules to the others, and the slow ones.
-    pub rule_slow: Option<Part>,
-    /// Observations due, and those that were dropped.
-    pub dropped: Option<Part>,
-    /// Requests on which the model was asked, and those without a model to ask.
-    pub unavailable: Option<Part>,
+    pub canary: Option<PartCount>,
+    /// Requests with an identity, and those of them in the candidate's arm (fallbacks included).
+    pub assigned: Option<PartCount>,
+    /// Responses to canary users, and those slower than the plan's budget.
+    pub canary_slow: Option<PartCount>,
+    /// Baseline responses to all other users, and the slow ones.
+    pub baseline_slow: Option<PartCount>,
+    /// Observations that should have reached the scorer, and those that were dropped.
+    pub dropped: Option<PartCount>,
+    /// Requests for which the model was called, and those for which no model was available.
+    pub unavailable: Option<PartCount>,
     /// Evidence by user, since [`super::Guard::evidence_since`].
     pub evidence: Option<Evidence>,
-    /// The model that serves.
-    pub model: SeenModel,
+    /// The serving model.
+    pub model: ServingModel,
     /// Its macro F1, 0..=1.
     pub f1: Option<f64>,
     /// The feature that drifted most, and how much (population stability index).
     pub drift: Option<(String, f64)>,
-    /// What is missing from the counters or cannot be trusted, in words. Breaches count all the same, since what was
-    /// counted is true; the ramp does not advance.
-    pub doubts: Vec<String>,
+    /// Counters that are missing or cannot be trusted, described for people. The rollout does not advance while there are
+    /// any; breaches still count, since everything that was counted did happen.
+    pub data_gaps: Vec<String>,
 }
 
 /// The share that the gateways hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum SeenShare {
-    /// No gateway could be asked, or one could not.
+pub enum GatewayShare {
+    /// At least one gateway could not be read.
     #[default]
     Unknown,
-    /// The gateways differ; in words.
+    /// The gateways hold different shares, as described.
     Differs(String),
-    /// All hold this one.
-    Is(Share),
+    /// Every gateway holds this share.
+    Known(Share),
 }
 
-/// The model that serves.
+/// The serving model.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum SeenModel {
+pub enum ServingModel {
     /// Not known.
     #[default]
     Unknown,
-    /// Scorers serve different ones; in words.
+    /// The scorers serve different versions, as listed.
     Differs(String),
-    /// This version.
-    Is(String),
+    /// Every scorer serves this version.
+    Known(String),
 }
 
-/// Items by verdict, cumulative.
+/// Compared items, cumulative.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Items {
-    /// Both sides agree.
+pub struct ItemCounts {
+    /// Items on which baseline and candidate agree.
     pub agree: f64,
-    /// They differ.
-    pub differ: f64,
+    /// Items on which they disagree.
+    pub disagree: f64,
 }
 
-/// A part of a whole, both cumulative.
+/// A count and the part of it with some property, both cumulative.
 #[derive(Debug, Clone, Copy, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Part {
-    /// The whole.
+pub struct PartCount {
+    /// The count of all.
     pub all: f64,
-    /// The part.
+    /// The count of those with the property.
     pub part: f64,
 }
 
-impl Part {
-    /// What came since `earlier`; the part is held within the whole, since counters are read one after another.
+impl PartCount {
+    /// The counts since `earlier`. The part is limited to the whole, since counters are not read at the same instant.
     #[must_use]
     pub fn since(self, earlier: Self) -> Self {
         let all = (self.all - earlier.all).max(0.0);
         Self { all, part: (self.part - earlier.part).max(0.0).min(all) }
     }
 
-    /// The part's share of the whole; `None` of nothing.
+    /// The part's share of the whole; `None` if the whole is 0.
     #[must_use]
     pub fn share(self) -> Option<f64> {
         (self.all > 0.0).then(|| self.part / self.all)

@@ -1,89 +1,90 @@
-//! What the guard remembers. It is stored after every look, so a guard that restarts goes on as if it had not.
+//! The guard's state. It is stored after every evaluation, so that a guard continues after a restart where it was.
 
 use contract::share::Share;
 use serde::{Deserialize, Serialize};
 
-use super::checks::{accept, agreement, rate, ratio, signals};
-use super::plan::raw::Raw;
+use super::checks::{accept_rate, agreement, rate, sample_ratio, signals};
+use super::plan::raw::RawPlan;
 
-/// Version of the stored form. Another one is not read.
+/// Version of the stored form; a state of another version is rejected.
 pub const VERSION: u32 = 1;
 
-/// Everything between two looks.
+/// Everything that the guard keeps between two evaluations.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct State {
+pub struct GuardState {
     /// [`VERSION`].
     pub version: u32,
-    /// The plan as written.
-    pub plan: Raw,
-    /// Where the ramp is.
+    /// The rollout plan as written.
+    pub plan: RawPlan,
+    /// Phase of the rollout.
     pub phase: Phase,
-    /// Since when, in milliseconds since 1970.
+    /// Start of the phase or step, in milliseconds since 1970.
     pub since_ms: u64,
-    /// From when on what is counted by arm is of this share alone.
+    /// From this time on, counts by arm belong to the present share alone; in milliseconds since 1970.
     pub settled_ms: Option<u64>,
-    /// The share that the gateways should hold: what the guard set, or found when it began. `None` before the first look.
+    /// The share that the gateways should hold: the one that the guard set, or read first. `None` before the first
+    /// evaluation.
     #[serde(with = "share_text")]
     pub expected: Option<Share>,
-    /// A share that the guard is about to set: it may or may not have got through.
+    /// A share that the guard has decided to set and that no gateway has confirmed yet.
     #[serde(with = "share_text")]
     pub pending: Option<Share>,
-    /// Why the guard does not act: an operator's word or hand.
+    /// Set while an operator's command or manual override keeps the guard from acting.
     pub paused: Option<Stop>,
-    /// Why it rolled back.
+    /// Set after a rollback, until an operator resumes.
     pub latched: Option<Stop>,
-    /// Why it froze.
+    /// Set while the rollout is frozen.
     pub frozen: Option<Stop>,
-    /// A human has let the ramp leave this step.
+    /// An operator has approved leaving this step.
     pub approved: bool,
-    /// The model that the ramp is about.
+    /// Version of the model that is being rolled out.
     pub model: Option<String>,
-    /// Requests seen when the step began.
+    /// Count of requests when the step began.
     pub requests_from: Option<f64>,
     /// Evidence on agreement.
-    pub agreement: agreement::State,
+    pub agreement: agreement::AgreementState,
     /// Evidence on accept rates.
-    pub accept: accept::State,
+    pub accept_rate: accept_rate::AcceptRateState,
     /// Evidence on the split.
-    pub ratio: ratio::State,
+    pub sample_ratio: sample_ratio::SampleRatioState,
     /// Evidence on fallbacks.
-    pub fallback: rate::State,
-    /// Evidence on slow answers.
-    pub latency: rate::State,
-    /// Recent past of signals.
-    pub signals: signals::State,
-    /// Number of the last order that was carried out (see the ledger).
-    pub last_order: u64,
-    /// When it was given, in milliseconds since 1970.
+    pub fallback: rate::RateState,
+    /// Evidence on slow responses.
+    pub latency: rate::RateState,
+    /// Recent values of the signals.
+    pub signals: signals::SignalState,
+    /// Number of the audit log's entry with the last command that was processed.
+    pub last_command: u64,
+    /// When that command was given, in milliseconds since 1970.
     #[serde(default)]
-    pub last_order_ms: u64,
+    pub last_command_ms: u64,
 }
 
-/// Where the ramp is.
+/// Phase of a rollout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
-    /// No ramp: the guard judges and tells, and moves nothing.
+    /// No rollout is in progress: the guard evaluates and reports, and changes nothing.
     Watching,
-    /// At 0%, learning what agreement is when nothing is wrong.
+    /// At 0%, measuring the agreement that the rollout is compared with.
     Baseline,
     /// At a step of the plan.
     Step,
 }
 
-/// Why and since when something is stopped.
+/// A reason why the guard does not advance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stop {
-    /// In milliseconds since 1970.
+    /// Since when, in milliseconds since 1970.
     pub at_ms: u64,
-    /// In words.
+    /// The reason, for people.
     pub reason: String,
 }
 
-impl State {
-    /// Before any ramp.
+impl GuardState {
+    /// The state before any rollout, for a plan of `steps` steps.
     #[must_use]
-    pub fn new(plan: Raw, steps: usize) -> Self {
+    pub fn new(plan: RawPlan, steps: usize) -> Self {
         Self {
             version: VERSION,
             plan,
@@ -98,19 +99,19 @@ impl State {
             approved: false,
             model: None,
             requests_from: None,
-            agreement: agreement::State::default(),
-            accept: accept::State::new(steps),
-            ratio: ratio::State::new(steps),
-            fallback: rate::State::default(),
-            latency: rate::State::default(),
-            signals: signals::State::default(),
-            last_order: 0,
-            last_order_ms: 0,
+            agreement: agreement::AgreementState::default(),
+            accept_rate: accept_rate::AcceptRateState::new(steps),
+            sample_ratio: sample_ratio::SampleRatioState::new(steps),
+            fallback: rate::RateState::default(),
+            latency: rate::RateState::default(),
+            signals: signals::SignalState::default(),
+            last_command: 0,
+            last_command_ms: 0,
         }
     }
 }
 
-/// A share as Envoy's runtime writes it.
+/// A share in the syntax of Envoy's runtime.
 mod share_text {
     use contract::share::Share;
     use serde::de::Error;
@@ -123,6 +124,8 @@ mod share_text {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Share>, D::Error> {
         let Some(text) = Option::<String>::deserialize(from)? else { return Ok(None) };
-        Share::from_runtime(&text).map(Some).ok_or_else(|| D::Error::custom(format!("{text:?} is no share")))
+        Share::from_runtime(&text)
+            .map(Some)
+            .ok_or_else(|| D::Error::custom(format!("{text:?} is not a share in the syntax of Envoy's runtime")))
     }
 }

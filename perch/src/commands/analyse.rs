@@ -9,7 +9,7 @@ use contract::share::{RUNTIME_KEY, Share};
 use guard::plan::Plan;
 use guard::plan::duration::TimeSpan;
 use guard_runtime::clock::now_ms;
-use guard_runtime::standing::Standing;
+use guard_runtime::status::GuardStatus;
 use report::analysis::csv::{self, Table};
 use report::analysis::report::Report;
 use report::analysis::{html, text};
@@ -84,7 +84,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<u8> {
     }
     let mut found = scorer.analysis(&query).await?;
     let standing =
-        options.folder.path(&options.gateways).map(|folder| Standing::read(&folder, now_ms())).transpose()?;
+        options.folder.path(&options.gateways).map(|folder| GuardStatus::read(&folder, now_ms())).transpose()?;
     let settled = standing.as_ref().map(settled_ms).transpose()?.flatten();
     if let Some(settled) = settled.filter(|settled| *settled > found.since_ms && options.share.is_none()) {
         // Earlier, users were assigned to arms by another share.
@@ -112,7 +112,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<u8> {
 
 /// The moment from which every arriving observation belongs to the current share: earlier observations arrive for up to
 /// the plan's `settle_time` after the change. `None` if no change is known.
-fn settled_ms(standing: &Standing) -> anyhow::Result<Option<u64>> {
+fn settled_ms(standing: &GuardStatus) -> anyhow::Result<Option<u64>> {
     let Some(change) = &standing.last_change else { return Ok(None) };
     let plan = standing.report.as_ref().and_then(|report| report.plan.clone());
     let plan = plan.map_or_else(|| Plan::parse(""), Plan::check)?;

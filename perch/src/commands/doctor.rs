@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, SystemTime};
 
-use clients::{Admin, ClientError, Scrape, in_words};
+use clients::{Admin, ClientError, Scrape, error_chain};
 use contract::share::{self, RUNTIME_KEY};
 use perch::doctor::{Finding, Gateway, Level, fleet, gateway};
 use reqwest::Client;
@@ -49,7 +49,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<u8> {
                 Level::Error,
                 "gateway",
                 &url,
-                format!("it does not respond ({})", in_words(&error)),
+                format!("it does not respond ({})", error_chain(&error)),
                 UNREACHABLE_FIX,
             )),
             Ok(state) => {

@@ -4,14 +4,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
-use clients::in_words;
+use clients::error_chain;
 use console::{Console, Settings, Token};
 use contract::ports::{self, Part};
 use guard::plan::Plan;
-use guard_runtime::shell::{Report, Shell, ShellError};
+use guard_runtime::control_loop::{ControlLoop, ControlLoopError, EvaluationReport};
+use guard_runtime::lease;
 use guard_runtime::sink;
 use guard_runtime::source::system::{Addresses, System};
-use guard_runtime::{lease};
 use logging::LogOptions;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -96,7 +96,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
     let listener = listener(options.listen.as_deref()).await?;
     let me = options.name.clone().unwrap_or_else(name);
     let interval = Duration::from_secs(options.interval);
-    let mut shell = Shell::new(source, sink, &folder, me, interval, Plan::parse("")?)
+    let mut shell = ControlLoop::new(source, sink, &folder, me, interval, Plan::parse("")?)
         .with_context(|| format!("opening the guard's folder {}", folder.display()))?;
     warn_of_locks(&folder);
     let mut last = None;
@@ -138,7 +138,7 @@ fn ended() -> anyhow::Result<impl Future<Output = ()>> {
 }
 
 /// Logs an evaluation that differs from the last one.
-fn log(evaluation: Result<&Report, &ShellError>, last: &mut Option<Report>) {
+fn log(evaluation: Result<&EvaluationReport, &ControlLoopError>, last: &mut Option<EvaluationReport>) {
     match evaluation {
         Ok(report) => {
             let new = last.as_ref().is_none_or(|before| report.differs_from(before));
@@ -147,13 +147,13 @@ fn log(evaluation: Result<&Report, &ShellError>, last: &mut Option<Report>) {
                 log_evaluation(report);
             }
         }
-        Err(error) => tracing::error!(error = in_words(error), effect = "no share was set", "evaluation_failed"),
+        Err(error) => tracing::error!(error = error_chain(error), effect = "no share was set", "evaluation_failed"),
     }
 }
 
-fn log_evaluation(report: &Report) {
-    for trouble in &report.troubles {
-        tracing::warn!(error = trouble, "evaluation_incomplete");
+fn log_evaluation(report: &EvaluationReport) {
+    for problem in &report.problems {
+        tracing::warn!(error = problem, "evaluation_incomplete");
     }
     match &report.decision {
         Some(decision) => tracing::info!(

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clients::checkout;
 use contract::token::{OPERATOR_FILE, Token};
-use guard_runtime::hand::Hand;
-use guard_runtime::ledger::{By, Ledger};
+use guard_runtime::audit_log::{Actor, AuditLog};
+use guard_runtime::manual_override::ManualOverride;
 use guard_runtime::sink;
 
 use super::gateways::Gateways;
@@ -83,10 +83,10 @@ pub(crate) struct Attribution {
 }
 
 impl Attribution {
-    pub(crate) fn by(&self) -> By {
+    pub(crate) fn by(&self) -> Actor {
         let login = || ["USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
         let name = self.name.clone().or_else(login).filter(|name| !name.is_empty());
-        By::Human(name.unwrap_or_else(|| format!("user {}", uid())))
+        Actor::Operator(name.unwrap_or_else(|| format!("user {}", uid())))
     }
 }
 
@@ -135,10 +135,10 @@ impl ShareChange {
         self.gateways.urls()
     }
 
-    pub(crate) fn hand(&self) -> anyhow::Result<Hand> {
+    pub(crate) fn hand(&self) -> anyhow::Result<ManualOverride> {
         let gateways = sink::Gateways::new(&self.urls()?, self.layers.links(&self.gateways))?;
-        let ledger = self.folder.path(&self.gateways).map(|folder| Ledger::in_folder(&folder)).transpose()?;
-        Ok(Hand::new(gateways, ledger, self.attribution.by()))
+        let ledger = self.folder.path(&self.gateways).map(|folder| AuditLog::in_folder(&folder)).transpose()?;
+        Ok(ManualOverride::new(gateways, ledger, self.attribution.by()))
     }
 
     /// Limits of the change that the operator should know.

@@ -6,9 +6,9 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::Subcommand;
 use guard::plan::Plan;
+use guard_runtime::audit_log::{AuditLog, Event};
 use guard_runtime::clock::now_ms;
-use guard_runtime::ledger::{Ledger, What};
-use guard_runtime::standing::Standing;
+use guard_runtime::status::GuardStatus;
 use serde_json::json;
 
 use super::operator::{Attribution, Folder};
@@ -87,12 +87,12 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Start { plan, order } => {
             let plan = read(plan.as_deref())?;
-            give(&order, What::Start { plan: Box::new(plan.raw().clone()) }, "started").await
+            give(&order, Event::Start { plan: Box::new(plan.raw().clone()) }, "started").await
         }
-        Command::Pause(order) => give(&order, What::Pause, "paused").await,
-        Command::Resume(order) => give(&order, What::Resume, "resumed").await,
-        Command::Approve(order) => give(&order, What::Approve, "approved").await,
-        Command::Abort(order) => give(&order, What::Abort, "ended").await,
+        Command::Pause(order) => give(&order, Event::Pause, "paused").await,
+        Command::Resume(order) => give(&order, Event::Resume, "resumed").await,
+        Command::Approve(order) => give(&order, Event::Approve, "approved").await,
+        Command::Abort(order) => give(&order, Event::Abort, "ended").await,
         Command::Status { folder, json } => status(&folder, json),
         Command::Plan { file, json } => plan(file.as_deref(), json),
     }
@@ -104,16 +104,16 @@ fn read(file: Option<&Path>) -> anyhow::Result<Plan> {
     Plan::parse(&text).with_context(|| format!("checking the plan {}", file.display()))
 }
 
-async fn give(order: &Order, what: What, done: &str) -> anyhow::Result<()> {
+async fn give(order: &Order, what: Event, done: &str) -> anyhow::Result<()> {
     let folder = order.folder.required()?;
-    let ledger = Ledger::in_folder(&folder)?;
+    let ledger = AuditLog::in_folder(&folder)?;
     let number = {
-        let mut held = ledger.hold().await.context("the order was not given")?;
+        let mut held = ledger.lock().await.context("the order was not given")?;
         held.append(now_ms(), order.attribution.by(), what, order.attribution.reason.as_str())
             .context("the order was not given")?
     };
     let end = tokio::time::Instant::now() + Duration::from_secs(order.wait);
-    while !Standing::read(&folder, now_ms())?.taken(number) {
+    while !GuardStatus::read(&folder, now_ms())?.is_processed(number) {
         if order.wait == 0 {
             return print(
                 order,
@@ -131,8 +131,8 @@ async fn give(order: &Order, what: What, done: &str) -> anyhow::Result<()> {
         tokio::time::sleep(POLL).await;
     }
     let refused = format!("entry {number}");
-    let rejection = ledger.read()?.into_iter().find(|entry| match &entry.what {
-        What::Refused { wanted } => *wanted == refused,
+    let rejection = ledger.read()?.into_iter().find(|entry| match &entry.event {
+        Event::Rejected { requested } => *requested == refused,
         _ => false,
     });
     match rejection {
@@ -148,16 +148,16 @@ fn print(order: &Order, json: serde_json::Value, text: &str) -> anyhow::Result<(
 
 fn status(folder: &Folder, json: bool) -> anyhow::Result<()> {
     let now = now_ms();
-    let standing = Standing::read(&folder.required()?, now)?;
+    let standing = GuardStatus::read(&folder.required()?, now)?;
     if json {
         println!("{}", serde_json::to_string(&standing)?);
         return Ok(());
     }
-    for (label, line) in standing.words(now) {
+    for (label, line) in standing.lines(now) {
         println!("{label:<14} {line}");
     }
-    for judgement in standing.report.iter().filter_map(|report| report.decision.as_ref()).flat_map(|d| &d.judgements) {
-        println!("  {:<12} {:<8} {}", judgement.check.as_str(), judgement.verdict.as_str(), judgement.reason);
+    for judgement in standing.report.iter().filter_map(|report| report.decision.as_ref()).flat_map(|d| &d.checks) {
+        println!("  {:<12} {:<8} {}", judgement.check.as_str(), judgement.outcome.as_str(), judgement.reason);
     }
     Ok(())
 }

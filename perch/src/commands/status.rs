@@ -15,7 +15,7 @@ use contract::series;
 use contract::share::{BETA_KEY, RUNTIME_KEY, Share};
 use guard::plan::duration::TimeSpan;
 use guard_runtime::clock::now_ms;
-use guard_runtime::standing::Standing;
+use guard_runtime::status::GuardStatus;
 use report::analysis::report::{Estimate, Report};
 use serde_json::{Map, Value, json};
 
@@ -87,7 +87,7 @@ struct Status {
     last_hour: Option<Estimate>,
     model: Option<Value>,
     alerts: Option<Vec<Alert>>,
-    guard: Option<Standing>,
+    guard: Option<GuardStatus>,
 }
 
 impl Status {
@@ -134,7 +134,7 @@ impl Status {
             guard: options
                 .folder
                 .path(&options.gateways)
-                .map(|folder| Standing::read(&folder, now_ms()))
+                .map(|folder| GuardStatus::read(&folder, now_ms()))
                 .transpose()?,
         })
     }
@@ -190,7 +190,7 @@ impl Status {
         match &self.guard {
             None => lines.push("guard          no data (its folder is not known: --folder DIR)".to_owned()),
             Some(guard) => {
-                lines.extend(guard.words(now).into_iter().map(|(label, line)| format!("{label:<14} {line}")))
+                lines.extend(guard.lines(now).into_iter().map(|(label, line)| format!("{label:<14} {line}")))
             }
         }
         lines.join("\n") + "\n"

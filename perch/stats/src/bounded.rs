@@ -1,7 +1,8 @@
-//! Is the mean of values in 0..=1 below (above) a threshold? By betting, from count, sum and sum of squares alone.
+//! Evidence that the mean of values in 0..=1 is below (above) a threshold, by betting, from count, sum and sum of squares
+//! alone.
 //!
 //! # The game
-//! Against "the mean is at least m" one bets a constant fraction on low values: a unit with value x multiplies the
+//! Against "the mean is at least m", bet a constant fraction on low values: a unit with value x multiplies the
 //! wealth by `1 + λ(x − m)`, `−1/(1−m) < λ < 0`. If the hypothesis is true, even if the units are not independent and
 //! only `E[xᵢ | past] ≥ m`, the wealth is a nonnegative supermartingale that starts at 1: Waudby-Smith & Ramdas,
 //! "Estimating means of bounded random variables by betting", JRSS-B 86 (2024), Proposition 2 and equation (22). A
@@ -10,7 +11,7 @@
 //!
 //! # From sums alone
 //! The wealth needs each x, but counters give only n = Σ1, S = Σx and Q = Σx². So each bet is replaced by a lower bound
-//! whose logarithm is quadratic in x; what is below a supermartingale refutes nothing wrongly. With `c = |λ|(1−m)`, the
+//! whose logarithm is quadratic in x; a lower bound of a supermartingale refutes nothing wrongly. With `c = |λ|(1−m)`, the
 //! part of the wealth at stake, `0 < c < 1`:
 //!
 //! **Ends.** `ln(1 + λ(x−m)) ≥ (1−x)·f₀ + x·f₁ + a·x(1−x)` with `f₁ = ln(1−c)`, `f₀ = ln(1 + c·m/(1−m))`,
@@ -38,22 +39,22 @@ const LARGEST_STAKE: f64 = 0.98;
 const STAKE_RATIO: f64 = 2.0;
 /// Number of stakes.
 const STAKES: u32 = 10;
-/// Thresholds are kept this far from 0 and 1, where a bet's odds would be infinite.
+/// Smallest distance of a threshold from 0 and 1, where a bet's odds would be infinite.
 const EDGE: f64 = 1e-9;
-/// Points at which a bound is first looked for, and how they close in on 1.
+/// Number of points of the first search for a bound, and the factor by which they approach 1.
 const SCAN: i32 = 16;
 const SCAN_RATIO: f64 = 0.45;
 
-/// Which claim the evidence is for.
+/// The claim that the evidence is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Side {
+pub enum Direction {
     /// The mean is below the threshold.
     Below,
     /// The mean is above the threshold.
     Above,
 }
 
-/// One bet's logarithm as a linear form of count, sum and squares.
+/// The logarithm of one bet's wealth as a linear form of count, sum and squares.
 #[derive(Debug, Clone, Copy)]
 struct Bet {
     per_unit: f64,
@@ -62,25 +63,25 @@ struct Bet {
 }
 
 impl Bet {
-    fn log_wealth(self, seen: Moments) -> f64 {
-        self.per_unit * seen.count + self.per_sum * seen.sum + self.per_square * seen.squares
+    fn log_wealth(self, moments: Moments) -> f64 {
+        self.per_unit * moments.count + self.per_sum * moments.sum + self.per_square * moments.squares
     }
 }
 
 /// The mixture of bets for one threshold and side.
 #[derive(Debug, Clone)]
 pub struct Bets {
-    side: Side,
+    side: Direction,
     bets: Vec<Bet>,
 }
 
 impl Bets {
     /// Bets for the claim that the mean is on `side` of `threshold` (0..=1).
     #[must_use]
-    pub fn new(side: Side, threshold: f64) -> Self {
+    pub fn new(side: Direction, threshold: f64) -> Self {
         let threshold = match side {
-            Side::Below => threshold,
-            Side::Above => 1.0 - threshold,
+            Direction::Below => threshold,
+            Direction::Above => 1.0 - threshold,
         };
         let m = threshold.clamp(EDGE, 1.0 - EDGE);
         let bets = stakes().flat_map(|stake| [ends(m, stake), mean(m, stake)]).collect();
@@ -89,48 +90,48 @@ impl Bets {
 
     /// Logarithm of the evidence. Ever reaching `ln(1/α)` while the claim is false has probability at most α.
     #[must_use]
-    pub fn log_evidence(&self, seen: Moments) -> f64 {
-        let seen = self.turned(seen);
-        let logs = || self.bets.iter().map(|bet| bet.log_wealth(seen));
+    pub fn log_evidence(&self, moments: Moments) -> f64 {
+        let moments = self.turned(moments);
+        let logs = || self.bets.iter().map(|bet| bet.log_wealth(moments));
         log_mean_exp(logs(), self.bets.len())
     }
 
-    /// Has the evidence reached `required` (the logarithm)? As [`Bets::log_evidence`], but quick when it is far.
+    /// Returns `true` if [`Bets::log_evidence`] has reached `required`; fast if it is far below.
     #[must_use]
-    pub fn reaches(&self, seen: Moments, required: f64) -> bool {
-        self.ceiling(seen) >= required && self.log_evidence(seen) >= required
+    pub fn reaches(&self, moments: Moments, required: f64) -> bool {
+        self.ceiling(moments) >= required && self.log_evidence(moments) >= required
     }
 
-    /// What the evidence cannot exceed: a mean of bets is at most the best of them.
+    /// An upper bound of the log evidence: a mean of bets is at most the best of them.
     #[must_use]
-    pub fn ceiling(&self, seen: Moments) -> f64 {
-        let seen = self.turned(seen);
-        self.bets.iter().map(|bet| bet.log_wealth(seen)).fold(f64::NEG_INFINITY, f64::max)
+    pub fn ceiling(&self, moments: Moments) -> f64 {
+        let moments = self.turned(moments);
+        self.bets.iter().map(|bet| bet.log_wealth(moments)).fold(f64::NEG_INFINITY, f64::max)
     }
 
     /// The half that is exact on single items.
     #[cfg(test)]
-    pub(super) fn log_evidence_of_ends(&self, seen: Moments) -> f64 {
-        let seen = self.turned(seen);
-        let ends = self.bets.iter().step_by(2).map(|bet| bet.log_wealth(seen));
+    pub(super) fn log_evidence_of_ends(&self, moments: Moments) -> f64 {
+        let moments = self.turned(moments);
+        let ends = self.bets.iter().step_by(2).map(|bet| bet.log_wealth(moments));
         log_mean_exp(ends, self.bets.len() / 2)
     }
 
-    fn turned(&self, seen: Moments) -> Moments {
+    fn turned(&self, moments: Moments) -> Moments {
         match self.side {
-            Side::Below => seen,
-            Side::Above => seen.mirrored(),
+            Direction::Below => moments,
+            Direction::Above => moments.mirrored(),
         }
     }
 }
 
-/// Largest mean not refuted: the mean is below it unless an event of probability α has happened, `required = ln(1/α)`.
+/// The largest mean that is not refuted; the true mean exceeds it with probability at most α, `required = ln(1/α)`.
 #[must_use]
-pub fn upper_bound(seen: Moments, required: f64) -> f64 {
-    let Some(mean) = seen.mean() else { return 1.0 };
-    let refuted = |m: f64| Bets::new(Side::Below, m).reaches(seen, required);
-    // From near 1 down to the mean, evenly in ln(1 − m): the first that stands bounds the answer from below, the one
-    // before it from above.
+pub fn upper_bound(moments: Moments, required: f64) -> f64 {
+    let Some(mean) = moments.mean() else { return 1.0 };
+    let refuted = |m: f64| Bets::new(Direction::Below, m).reaches(moments, required);
+    // From near 1 down to the mean, evenly in ln(1 − m): the first value that is not refuted bounds the result from below,
+    // the one before it from above.
     let room = (1.0 - mean).max(0.0);
     let mut falls = 1.0;
     for i in (0..=SCAN).rev() {
@@ -143,10 +144,10 @@ pub fn upper_bound(seen: Moments, required: f64) -> f64 {
     mean
 }
 
-/// Smallest mean not refuted, as [`upper_bound`].
+/// The smallest mean that is not refuted, as [`upper_bound`].
 #[must_use]
-pub fn lower_bound(seen: Moments, required: f64) -> f64 {
-    1.0 - upper_bound(seen.mirrored(), required)
+pub fn lower_bound(moments: Moments, required: f64) -> f64 {
+    1.0 - upper_bound(moments.mirrored(), required)
 }
 
 fn bisect(mut stands: f64, mut falls: f64, refuted: impl Fn(f64) -> bool) -> f64 {
@@ -231,8 +232,8 @@ mod tests {
             let mut often = Moments::NONE;
             (0..50).for_each(|_| often = often.plus(once));
             let mean = once.mean().unwrap();
-            let width = |seen| {
-                let (lower, upper) = (lower_bound(seen, 3.0), upper_bound(seen, 3.0));
+            let width = |moments| {
+                let (lower, upper) = (lower_bound(moments, 3.0), upper_bound(moments, 3.0));
                 assert!(lower <= mean + 1e-9 && mean <= upper + 1e-9, "{lower} {mean} {upper}");
                 upper - lower
             };
@@ -244,29 +245,29 @@ mod tests {
             agree in 0_u32..400, differ in 1_u32..100, threshold in 0.05..0.95_f64,
         ) {
             let (agree, differ) = (f64::from(agree), f64::from(differ));
-            let seen = Moments { count: agree + differ, sum: agree, squares: agree };
-            let reached = Bets::new(Side::Below, threshold).reaches(seen, 4.0);
-            let bound = upper_bound(seen, 4.0);
+            let moments = Moments { count: agree + differ, sum: agree, squares: agree };
+            let reached = Bets::new(Direction::Below, threshold).reaches(moments, 4.0);
+            let bound = upper_bound(moments, 4.0);
             prop_assert!(reached == (bound < threshold) || (bound - threshold).abs() < 1e-6, "{bound} {threshold}");
         }
     }
 
     #[test]
-    fn without_data_nothing_is_known() {
+    fn without_data_the_bounds_are_zero_and_one() {
         assert_eq!((lower_bound(Moments::NONE, 3.0), upper_bound(Moments::NONE, 3.0)), (0.0, 1.0));
-        assert!(Bets::new(Side::Below, 0.5).log_evidence(Moments::NONE).abs() < 1e-12);
+        assert!(Bets::new(Direction::Below, 0.5).log_evidence(Moments::NONE).abs() < 1e-12);
     }
 
     #[test]
     fn above_is_below_of_the_complements() {
-        let seen = of(&[0.2, 0.4, 0.0, 1.0]);
-        let above = Bets::new(Side::Above, 0.1).log_evidence(seen);
-        let below = Bets::new(Side::Below, 0.9).log_evidence(seen.mirrored());
+        let moments = of(&[0.2, 0.4, 0.0, 1.0]);
+        let above = Bets::new(Direction::Above, 0.1).log_evidence(moments);
+        let below = Bets::new(Direction::Below, 0.9).log_evidence(moments.mirrored());
         assert!((above - below).abs() < 1e-12);
     }
 
     #[test]
-    fn a_mean_of_one_tells_little_from_few_and_much_from_many() {
+    fn a_mean_of_one_proves_little_with_few_units_and_much_with_many() {
         let agreeing = |n: u32| Moments { count: n.into(), sum: n.into(), squares: n.into() };
         let required = 20_f64.ln();
         assert!(lower_bound(agreeing(3), required) < 0.2);

@@ -1,9 +1,10 @@
 //! Accept rates of two arms, with the user as unit.
 //!
-//! A rate over all feedback is a ratio of sums over users, Σa/Σk, and the feedbacks of one user are not independent.
+//! A rate over all feedback is a ratio of sums over users, Σa/Σk, and feedback of one user is not independent.
 //! Its variance by the delta method is `Σ(a − p·k)² / (Σk)² · n/(n−1)` over n users: Deng, Knoblich & Lu, "Applying the
-//! delta method in metric analytics", KDD 2018, section 2; with the sums of [`Clusters`] it is known
-//! without the users themselves. It is not taken below that of independent feedbacks, since the first few may all agree.
+//! delta method in metric analytics", KDD 2018, section 2; with the sums of [`contract::evidence::Clusters`] it is known
+//! without the users themselves. It is never less than the variance of independent feedback, since the first few may all
+//! agree.
 
 use serde::{Deserialize, Serialize};
 
@@ -48,9 +49,9 @@ impl Clusters {
 pub struct Rate {
     /// Σa/Σk.
     pub value: f64,
-    /// Variance of that.
+    /// Variance of the rate.
     pub variance: f64,
-    /// Users behind it.
+    /// Number of users with feedback.
     pub users: f64,
 }
 
@@ -68,36 +69,36 @@ pub fn rate(clusters: &Clusters) -> Option<Rate> {
     let spread = clusters.accepted_squared as f64 - 2.0 * value * clusters.given_accepted as f64
         + value * value * clusters.given_squared as f64;
     let by_user = spread / (given * given) * users / (users - 1.0);
-    // Laplace's rule keeps the floor above 0 when all feedbacks agree.
+    // Laplace's rule keeps the floor above 0 when all feedback agrees.
     let careful = (accepted + 1.0) / (given + 2.0);
     Some(Rate { value, variance: by_user.max(careful * (1.0 - careful) / given), users })
 }
 
-/// Accept rate of the model's answers minus that of the rules' answers.
+/// Accept rate of the candidate's responses minus that of the baseline's responses.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Difference {
-    /// Accept rate of the rules' answers.
+    /// Accept rate of the baseline's responses.
     pub rule: Rate,
-    /// Accept rate of the model's answers.
+    /// Accept rate of the candidate's responses.
     pub model: Rate,
-    /// Standard deviation of the prior on the difference: about the size of a difference that matters.
+    /// Standard deviation of the prior on the difference: about the size of a relevant difference.
     pub prior: f64,
 }
 
 impl Difference {
-    /// `None` while an arm has fewer than two users with feedback.
+    /// The difference; `None` while an arm has fewer than two users with feedback.
     #[must_use]
     pub fn of(rule: &Clusters, model: &Clusters, prior: f64) -> Option<Self> {
         Some(Self { rule: rate(rule)?, model: rate(model)?, prior })
     }
 
-    /// Model minus rules, −1..=1.
+    /// Candidate minus baseline, −1..=1.
     #[must_use]
     pub fn value(&self) -> f64 {
         self.model.value - self.rule.value
     }
 
-    /// Users of the smaller arm.
+    /// Number of users in the smaller arm.
     #[must_use]
     pub fn users(&self) -> f64 {
         self.rule.users.min(self.model.users)
@@ -109,13 +110,13 @@ impl Difference {
         normal::log_evidence_above((threshold - self.value()) / self.variance().sqrt(), self.ratio())
     }
 
-    /// Largest difference not refuted by the evidence for less; `required = ln(1/α)`.
+    /// The largest difference that is not refuted; `required = ln(1/α)`.
     #[must_use]
     pub fn upper_bound(&self, required: f64) -> f64 {
         self.value() + normal::one_sided_width(self.variance(), self.ratio(), required)
     }
 
-    /// Smallest difference not refuted by the evidence for more.
+    /// The smallest difference that is not refuted; `required = ln(1/α)`.
     #[must_use]
     pub fn lower_bound(&self, required: f64) -> f64 {
         self.value() - normal::one_sided_width(self.variance(), self.ratio(), required)
@@ -154,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_few_that_agree_prove_nothing() {
+    fn a_few_users_that_agree_prove_nothing() {
         let (rule, model) = (users(1, &[(1, 1), (1, 1)]), users(1, &[(1, 0), (1, 0)]));
         let difference = Difference::of(&rule, &model, 0.05).unwrap();
         assert_eq!(difference.value(), -1.0);

@@ -21,7 +21,7 @@
 //!
 //! # A confidence sequence of a mean
 //! Two raters agree on 870 of 1,000 items. Looked at after every single item, the interval misses the true rate at any
-//! time with probability at most 2·2.5 %:
+//! time with probability at most 2·2.5%:
 //!
 //! ```
 //! use stats::bounded::{lower_bound, upper_bound};
@@ -37,33 +37,33 @@
 //! ```
 //!
 //! # A test that may stop at any moment
-//! Is agreement below 88 %? The test stops at the first look at which the evidence suffices:
+//! Is agreement below 88%? The test stops at the first look at which the evidence suffices:
 //!
 //! ```
-//! use stats::bounded::{Bets, Side};
+//! use stats::bounded::{Bets, Direction};
 //! use stats::moments::Moments;
 //!
-//! let below = Bets::new(Side::Below, 0.88);
+//! let below = Bets::new(Direction::Below, 0.88);
 //! let required = (1.0 / 0.01_f64).ln();
 //! let mut seen = Moments::NONE;
 //! let stopped = (1..=10_000).find(|item| {
 //!     seen.push(if item % 10 < 8 { 1.0 } else { 0.0 });
 //!     below.reaches(seen, required)
 //! });
-//! assert!(stopped.is_some_and(|items| items < 600), "80 % is below 88 %: {stopped:?}");
+//! assert!(stopped.is_some_and(|items| items < 600), "80% is below 88%: {stopped:?}");
 //! ```
 //!
 //! # A change in the middle
 //! What has long been good hides what has just become bad, unless a test starts anew:
 //!
 //! ```
-//! use stats::bounded::{Bets, Side};
+//! use stats::bounded::{Bets, Direction};
 //! use stats::detector::Detector;
 //! use stats::moments::Moments;
 //! use stats::spending::Spending;
 //!
 //! let requests = |count: f64, agreement: f64| Moments { count, sum: count * agreement, squares: count * agreement };
-//! let below = Bets::new(Side::Below, 0.88);
+//! let below = Bets::new(Direction::Below, 0.88);
 //! let (mut spending, mut detector) = (Spending::falling(0.5), Detector::new());
 //! let good = requests(100_000.0, 0.9);
 //! detector.start(0, Moments::NONE, spending.planned(), Some(&below));
@@ -92,7 +92,7 @@
 //!
 //! let required = (1.0 / 0.001_f64).ln();
 //! assert!(log_evidence(Split { model: 510.0, rule: 4_490.0 }, 0.10) < required);
-//! assert!(log_evidence(Split { model: 400.0, rule: 4_600.0 }, 0.10) > required, "8 % is not 10 %");
+//! assert!(log_evidence(Split { model: 400.0, rule: 4_600.0 }, 0.10) > required, "8% is not 10%");
 //! ```
 //!
 //! # Agreement beyond chance

@@ -1,10 +1,10 @@
-//! Count, sum and sum of squares of values in 0..=1: all that [`super::bounded`] needs of a stream, and all that
-//! cumulative counters can tell. Being sums, they can be taken apart again: what was counted since a moment is a
-//! difference, so a look that was missed costs nothing.
+//! Count, sum and sum of squares of values in 0..=1: all that [`super::bounded`] needs of a stream, and all that cumulative
+//! counters provide. Sums can be subtracted: the moments since some time are a difference, so a missed evaluation costs
+//! nothing.
 
 use serde::{Deserialize, Serialize};
 
-/// Sums over units (requests, or looks), each of which has a value in 0..=1.
+/// Sums over units (requests or evaluations), each with a value in 0..=1.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Moments {
     /// Units.
@@ -16,10 +16,10 @@ pub struct Moments {
 }
 
 impl Moments {
-    /// Nothing yet.
+    /// No units.
     pub const NONE: Self = Self { count: 0.0, sum: 0.0, squares: 0.0 };
 
-    /// Adds one unit; a value outside 0..=1 is taken to its nearer end, one that is no number is left out.
+    /// Adds one unit. A value outside 0..=1 is clamped; NaN is ignored.
     pub fn push(&mut self, value: f64) {
         if value.is_nan() {
             return;
@@ -30,8 +30,8 @@ impl Moments {
         self.squares += value * value;
     }
 
-    /// What was counted since `earlier`, made consistent: counters that are read one after another can be a unit apart,
-    /// so the sum is held within the count and the squares within what the two allow.
+    /// The moments since `earlier`, made consistent: counters are not read at the same instant and can differ by a unit, so
+    /// the sum is limited to the count, and the squares to what count and sum allow.
     #[must_use]
     pub fn since(self, earlier: Self) -> Self {
         let count = (self.count - earlier.count).max(0.0);
@@ -40,7 +40,7 @@ impl Moments {
         Self { count, sum, squares: (self.squares - earlier.squares).max(least).min(sum) }
     }
 
-    /// Both together.
+    /// The moments of both streams together.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
         Self { count: self.count + other.count, sum: self.sum + other.sum, squares: self.squares + other.squares }
@@ -72,7 +72,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_came_since_is_what_came_since(
+        fn since_gives_the_moments_of_the_later_stream(
             before in proptest::collection::vec(0.0..=1.0, 0..30),
             after in proptest::collection::vec(0.0..=1.0, 0..30),
         ) {
@@ -92,7 +92,7 @@ mod tests {
         }
 
         #[test]
-        fn torn_reads_stay_possible(count in -5.0..50.0, sum in -5.0..60.0, squares in -5.0..60.0) {
+        fn inconsistent_reads_are_made_consistent(count in -5.0..50.0, sum in -5.0..60.0, squares in -5.0..60.0) {
             let since = Moments { count, sum, squares }.since(Moments::NONE);
             prop_assert!(since.count >= 0.0 && since.sum >= 0.0 && since.sum <= since.count);
             prop_assert!(since.squares <= since.sum && since.squares * since.count >= since.sum * since.sum - 1e-9);
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn no_number_is_no_unit() {
+    fn nan_is_ignored_and_a_value_above_one_is_clamped() {
         assert_eq!(of(&[f64::NAN, 2.0]), of(&[1.0]));
         assert_eq!(Moments::NONE.mean(), None);
     }

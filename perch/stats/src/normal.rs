@@ -10,8 +10,8 @@
 //!
 //! With a variance that is estimated, and data that are not normal, both hold in the limit: Waudby-Smith, Arbour, Sinha,
 //! Kennedy & Ramdas, "Time-uniform central limit theory and asymptotic confidence sequences", Ann. Stat. 52 (2024),
-//! Theorem 2.2 and, for one side, appendix B.1. That is why a comparison waits for a smallest number of users, and why
-//! `make guard-trials` counts how often it errs at the sizes that the guard sees.
+//! Theorem 2.2 and, for one side, appendix B.1. That is why a comparison requires a minimum number of users, and why
+//! `make guard-trials` measures how often it errs at the sample sizes of a rollout.
 
 /// `ln` of the evidence for δ > δ₀ from `z = (d − δ₀)/√V` and `r = τ²/V`.
 #[must_use]
@@ -27,7 +27,7 @@ pub fn half_width(variance: f64, r: f64, required: f64) -> f64 {
     (variance * (1.0 + r) / r * (r.ln_1p() + 2.0 * required)).sqrt()
 }
 
-/// How far δ may lie from the estimate on the one side that is asked about.
+/// How far δ may lie from the estimate on one side; `required = ln(1/α)`, `r` as above.
 #[must_use]
 pub fn one_sided_width(variance: f64, r: f64, required: f64) -> f64 {
     let (mut stands, mut falls) = (-40.0, 40.0 + (8.0 * required * (1.0 + 1.0 / r)).sqrt());

@@ -1,31 +1,31 @@
-//! Do users split between the arms as the switch says?
+//! Sample ratio mismatch: evidence that users do not split between the arms as the canary share says.
 //!
-//! If not, the arms are not comparable and nothing that is judged on them means anything: usually events of one arm get
-//! lost, not the hash. The test is the Bayes factor of a binomial with a beta prior around the wanted share against the
-//! wanted share itself, `B(κp+a, κ(1−p)+b) / (B(κp, κ(1−p)) · pᵃ(1−p)ᵇ)`: Lindon & Malek, "Anytime-valid inference for
-//! multinomial count data", NeurIPS 2022, section 2 (their Dirichlet prior κ·θ₀). The average over several
+//! After a mismatch the arms are not comparable, and no check that compares them is valid. Its usual cause is that events of
+//! one arm are lost, not the hash. The test is the Bayes factor of a binomial with a beta prior around the expected share
+//! against the expected share itself, `B(κp+a, κ(1−p)+b) / (B(κp, κ(1−p)) · pᵃ(1−p)ᵇ)`: Lindon & Malek, "Anytime-valid
+//! inference for multinomial count data", NeurIPS 2022, section 2 (their Dirichlet prior κ·θ₀). The average over several
 //! concentrations κ is an e-process too, and finds both gross and slight mismatches.
 //!
-//! **Requests instead of users.** With a sticky arm all requests of a user fall on the same side, and the count of
-//! requests overstates what is known. If nobody has more than k requests, count each as 1/k of a user: raising each
-//! user's factor L to a weight w in 0..=1 keeps `E[Lʷ] ≤ (E[L])ʷ ≤ 1` (Jensen), so the counts above may be fractions.
+//! **Requests instead of users.** Arms are sticky, so all requests of a user belong to the same arm, and the count of
+//! requests overstates the evidence. If no user makes more than k requests, count each as 1/k of a user: raising each user's
+//! factor L to a weight w in 0..=1 keeps `E[Lʷ] ≤ (E[L])ʷ ≤ 1` (Jensen), so the counts above may be fractions.
 
 use super::bounded::log_mean_exp;
 
-/// Concentrations κ of the prior, from vague to close about the wanted share.
+/// Concentrations κ of the prior around the expected share, from vague to narrow.
 const CONCENTRATIONS: [f64; 4] = [10.0, 100.0, 1_000.0, 10_000.0];
 
-/// How users (or fractions of them) fell.
+/// Numbers of users (or fractions of users) in the arms.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Split {
-    /// In the model's arm.
+    /// Users in the candidate's arm.
     pub model: f64,
-    /// In the rules' arm.
+    /// Users in the baseline's arm.
     pub rule: f64,
 }
 
 impl Split {
-    /// Share of the model's arm; `None` without anybody.
+    /// Share of the candidate's arm; `None` without users.
     #[must_use]
     pub fn share(self) -> Option<f64> {
         let all = self.model + self.rule;
@@ -33,7 +33,7 @@ impl Split {
     }
 }
 
-/// `ln` of the evidence that the share is not `wanted` (0..=1). At 0 and 1 a single user on the wrong side refutes it.
+/// `ln` of the evidence that the share is not `wanted` (0..=1). At 0 and 1 a single user in the wrong arm refutes it.
 #[must_use]
 pub fn log_evidence(split: Split, wanted: f64) -> f64 {
     let impossible = (wanted <= 0.0 && split.model > 0.0) || (wanted >= 1.0 && split.rule > 0.0);
@@ -57,7 +57,7 @@ pub fn log_bayes_factor(split: Split, wanted: f64, concentration: f64) -> f64 {
         - split.rule * (-wanted).ln_1p()
 }
 
-/// Shares not refuted, `required = ln(1/α)`.
+/// The smallest and the largest share that are not refuted, `required = ln(1/α)`.
 #[must_use]
 pub fn bounds(split: Split, required: f64) -> (f64, f64) {
     let Some(share) = split.share() else { return (0.0, 1.0) };
@@ -88,7 +88,7 @@ mod tests {
     proptest! {
         #[test]
         fn the_mean_of_the_evidence_is_one_after_every_number_of_users(wanted in 0.02..0.98_f64, users in 1_u32..40) {
-            // Over the binomial distribution of how many of them fall in the model's arm.
+            // Over the binomial distribution of the users in the candidate's arm.
             let n = f64::from(users);
             let mean: f64 = (0..=users)
                 .map(|k| {
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_may_be_on_the_model_at_zero() {
+    fn at_zero_percent_one_user_on_the_candidate_is_a_mismatch() {
         assert_eq!(log_evidence(Split { model: 1.0, rule: 5.0 }, 0.0), f64::INFINITY);
         assert_eq!(log_evidence(Split { model: 0.0, rule: 5.0 }, 0.0), 0.0);
         assert_eq!(log_evidence(Split { model: 9.0, rule: 0.0 }, 1.0), 0.0);

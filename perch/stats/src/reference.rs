@@ -1,8 +1,8 @@
-//! Our numbers against those of published implementations, on recorded streams (`reference/make.py` says which).
+//! Comparison with published implementations on recorded streams (listed in `reference/make.py`).
 
 use serde::Deserialize;
 
-use super::bounded::{Bets, Side, lower_bound, upper_bound};
+use super::bounded::{Bets, Direction, lower_bound, upper_bound};
 use super::clusters::Clusters;
 use super::moments::Moments;
 use super::{clusters, normal, ratio};
@@ -19,7 +19,7 @@ struct Reference {
 struct Bounded {
     name: String,
     values: Vec<f64>,
-    looks: Vec<usize>,
+    evaluations: Vec<usize>,
     thresholds: Vec<f64>,
     log_wealth_below: Vec<Vec<f64>>,
     upper_same_bets: Vec<f64>,
@@ -59,9 +59,9 @@ fn reference() -> Reference {
     serde_json::from_str(include_str!("reference/streams.json")).unwrap()
 }
 
-fn after(values: &[f64], look: usize) -> Moments {
+fn after(values: &[f64], evaluation: usize) -> Moments {
     let mut moments = Moments::NONE;
-    values.iter().take(look).for_each(|value| moments.push(*value));
+    values.iter().take(evaluation).for_each(|value| moments.push(*value));
     moments
 }
 
@@ -69,10 +69,10 @@ fn after(values: &[f64], look: usize) -> Moments {
 fn on_single_items_half_of_the_wealth_is_exactly_confseqs() {
     for stream in reference().bounded.iter().filter(|stream| stream.values.iter().all(|x| *x == 0.0 || *x == 1.0)) {
         for (threshold, expected) in stream.thresholds.iter().zip(&stream.log_wealth_below) {
-            let bets = Bets::new(Side::Below, *threshold);
-            for (look, expected) in stream.looks.iter().zip(expected) {
-                let ours = bets.log_evidence_of_ends(after(&stream.values, *look));
-                assert!((ours - expected).abs() < 1e-6, "{} at {look}: {ours} {expected}", stream.name);
+            let bets = Bets::new(Direction::Below, *threshold);
+            for (evaluation, expected) in stream.evaluations.iter().zip(expected) {
+                let ours = bets.log_evidence_of_ends(after(&stream.values, *evaluation));
+                assert!((ours - expected).abs() < 1e-6, "{} at {evaluation}: {ours} {expected}", stream.name);
             }
         }
     }
@@ -82,12 +82,12 @@ fn on_single_items_half_of_the_wealth_is_exactly_confseqs() {
 fn from_sums_alone_the_wealth_is_below_confseqs_from_every_value_and_not_far() {
     for stream in reference().bounded {
         for (threshold, expected) in stream.thresholds.iter().zip(&stream.log_wealth_below) {
-            let bets = Bets::new(Side::Below, *threshold);
-            for (look, expected) in stream.looks.iter().zip(expected) {
-                let ours = bets.log_evidence(after(&stream.values, *look));
-                assert!(ours <= expected + 1e-9, "{} at {look}: {ours} {expected}", stream.name);
+            let bets = Bets::new(Direction::Below, *threshold);
+            for (evaluation, expected) in stream.evaluations.iter().zip(expected) {
+                let ours = bets.log_evidence(after(&stream.values, *evaluation));
+                assert!(ours <= expected + 1e-9, "{} at {evaluation}: {ours} {expected}", stream.name);
                 let near = expected - 0.7 - 0.25 * expected.abs();
-                assert!(ours >= near, "{} below {threshold} at {look}: {ours} {expected}", stream.name);
+                assert!(ours >= near, "{} below {threshold} at {evaluation}: {ours} {expected}", stream.name);
             }
         }
     }
@@ -97,14 +97,16 @@ fn from_sums_alone_the_wealth_is_below_confseqs_from_every_value_and_not_far() {
 fn bounds_agree_with_confseqs_for_the_same_bets_and_are_as_close_as_its_hedged_ones() {
     let required = 40_f64.ln();
     for stream in reference().bounded {
-        for ((look, same_bets), hedged) in stream.looks.iter().zip(&stream.upper_same_bets).zip(&stream.hedged) {
-            let seen = after(&stream.values, *look);
-            let (lower, upper) = (lower_bound(seen, required), upper_bound(seen, required));
-            assert!(upper >= same_bets - 0.001, "{} at {look}: {upper} {same_bets}", stream.name);
+        for ((evaluation, same_bets), hedged) in
+            stream.evaluations.iter().zip(&stream.upper_same_bets).zip(&stream.hedged)
+        {
+            let moments = after(&stream.values, *evaluation);
+            let (lower, upper) = (lower_bound(moments, required), upper_bound(moments, required));
+            assert!(upper >= same_bets - 0.001, "{} at {evaluation}: {upper} {same_bets}", stream.name);
             // Half of our wealth is on the other kind of bound, which costs at most ln 2.
-            assert!(upper_bound(seen, required - 0.7) <= same_bets + 0.03, "{} at {look}", stream.name);
+            assert!(upper_bound(moments, required - 0.7) <= same_bets + 0.03, "{} at {evaluation}", stream.name);
             let (hedged_lower, hedged_upper) = hedged;
-            assert!(upper - lower <= 1.35 * (hedged_upper - hedged_lower) + 0.02, "{} at {look}", stream.name);
+            assert!(upper - lower <= 1.35 * (hedged_upper - hedged_lower) + 0.02, "{} at {evaluation}", stream.name);
         }
     }
 }

@@ -1,11 +1,11 @@
-//! Many tests, one error rate: each test gets a part of α, the parts add up to at most one, and so do (union bound) the
-//! chances of a false alarm.
+//! One error rate shared by many tests: each test gets a part of α, the parts add up to at most 1, and so (union bound) the
+//! probability of any false alarm is at most α.
 //!
-//! The guard knows which tests it plans (one for each step of a ramp) but not how many more it will need (a scorer
+//! The guard knows which tests it plans (one for each step of a rollout) but not how many more it will need (a scorer
 //! restarts, an operator resumes, agreement may change at any moment). Those share a part of their own as
 //! `1/((k+1)(k+2))`, which adds up to 1 for any number of them and costs only `2·ln k` more evidence at the k-th. Planned
-//! tests share the other part evenly, where each step can find as much as any other, or in the same falling way, where
-//! what is wrong is most likely wrong from the first step on.
+//! tests share the other part evenly, if each step is as likely to find a fault as any other, or in the same falling way, if
+//! a fault is most likely there from the first step on.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 pub struct Spending {
     /// Part of the error rate for planned tests, 0..1.
     planned_part: f64,
-    /// How many tests are planned to share it evenly; `None`: falling.
+    /// Number of planned tests that share it evenly; `None` for the falling way.
     evenly: Option<u32>,
     planned_used: u32,
     spare_used: u32,
@@ -33,8 +33,8 @@ impl Spending {
         Self { planned_part, evenly: None, planned_used: 0, spare_used: 0 }
     }
 
-    /// The next planned test: how much more evidence it needs than one that had the whole rate, as a logarithm. Once even
-    /// ones are used up, a spare one.
+    /// The price of the next planned test: the logarithm of the evidence that it requires beyond that of a test with the
+    /// whole error rate. After the last of the even parts, the price of an unplanned test.
     pub fn planned(&mut self) -> f64 {
         let part = match self.evenly {
             Some(planned) if self.planned_used >= planned => return self.spare(),
@@ -45,7 +45,7 @@ impl Spending {
         -(self.planned_part * part).ln()
     }
 
-    /// The next test that was not planned.
+    /// The price of the next unplanned test.
     pub fn spare(&mut self) -> f64 {
         let part = falling(self.spare_used);
         self.spare_used = self.spare_used.saturating_add(1);

@@ -98,11 +98,16 @@ fn after_a_change_of_the_share_the_ratio_counts_from_there() {
     });
     let gateway = Server::gateway(&[(RUNTIME_KEY, "10")], "");
     let folder = tempfile::tempdir().unwrap();
-    let entry = r#"{"number":1,"at_ms":7000,"by":{"human":"ada"},"what":"set","from":"50","to":"10","reason":""}"#;
-    std::fs::write(folder.path().join("ledger.jsonl"), format!("{entry}\n")).unwrap();
+    let entry =
+        r#"{"number":1,"at_ms":7000,"actor":{"operator":"ada"},"event":"share_set","from":"50","to":"10","reason":""}"#;
+    std::fs::write(folder.path().join("audit_log.jsonl"), format!("{entry}\n")).unwrap();
     let at = ["analyse", "--json", "--scorer", &scorer.url, "--gateway", &gateway.url];
-    let with_ledger = perch(&[&at[..], &["--folder", &folder.path().display().to_string()]].concat());
-    assert_eq!((with_ledger.code, &with_ledger.json()["ratio"]["mismatch"]), (0, &false.into()), "{with_ledger:?}");
+    let with_audit_log = perch(&[&at[..], &["--folder", &folder.path().display().to_string()]].concat());
+    assert_eq!(
+        (with_audit_log.code, &with_audit_log.json()["ratio"]["mismatch"]),
+        (0, &false.into()),
+        "{with_audit_log:?}"
+    );
     assert_eq!(perch(&at).code, 3, "nobody knows when the share was changed");
 }
 
@@ -113,9 +118,9 @@ fn case_a19_just_after_a_change_of_the_share_the_ratio_is_no_data() {
     let folder = tempfile::tempdir().unwrap();
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
     let entry = format!(
-        r#"{{"number":1,"at_ms":{now},"by":{{"human":"ada"}},"what":"set","from":"100","to":"1","reason":""}}"#
+        r#"{{"number":1,"at_ms":{now},"actor":{{"operator":"ada"}},"event":"share_set","from":"100","to":"1","reason":""}}"#
     );
-    std::fs::write(folder.path().join("ledger.jsonl"), format!("{entry}\n")).unwrap();
+    std::fs::write(folder.path().join("audit_log.jsonl"), format!("{entry}\n")).unwrap();
     let folder = folder.path().display().to_string();
     let at = ["--scorer", &scorer.url, "--gateway", &gateway.url, "--folder", &folder];
     let ran = perch(&[&["analyse", "--json"], &at[..]].concat());

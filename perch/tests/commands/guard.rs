@@ -1,4 +1,4 @@
-//! The guard as a program, and the orders of its operators, against a scripted gateway.
+//! The guard as a program and its operators' commands, against a scripted gateway.
 
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -116,7 +116,7 @@ fn who_sets_the_share_is_in_the_audit_log_and_a_rollback_has_its_reason() {
     let status = perch(&["ramp", "status", "--folder", &folder]);
     assert!(status.out.contains("ada rolled back: wrong labels"), "{status:?}");
     assert!(status.out.contains("ada set the share from 10% to 0%: wrong labels"), "{status:?}");
-    let log = std::fs::read_to_string(format!("{folder}/ledger.jsonl")).unwrap();
+    let log = std::fs::read_to_string(format!("{folder}/audit_log.jsonl")).unwrap();
     assert_eq!(log.lines().count(), 3, "{log}");
 
     let gone = perch(&["rollback", "--gateway", "http://127.0.0.1:1", "--gateway", &gateway.server.url]);
@@ -185,5 +185,5 @@ fn another_deployments_share_is_not_written_to_this_machine() {
     let set = perch_of(checkout.path(), &[("PERCH_ADMIN_PORT", port)], &["canary", "set", "50%"]);
     assert!(set.code == 0 && !set.out.contains("was named"), "{set:?}");
     assert_eq!((own.share().as_str(), held().as_deref()), ("50", Some("50")));
-    assert!(checkout.path().join(".perch/guard/ledger.jsonl").is_file());
+    assert!(checkout.path().join(".perch/guard/audit_log.jsonl").is_file());
 }

@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::run::{Output, perch};
 use crate::server::{Server, plain};
 
-/// A plan that takes seconds.
+/// A plan whose steps take seconds.
 const PLAN: &str = "
 steps: [10%, {share: 50%, manual: true}]
 minimum_time: 1s
@@ -22,7 +22,7 @@ latency: {on_breach: off}
 signals: {f1_at_least: null, drift_at_most: null}
 ";
 
-/// A gateway and a scorer. With every reading of the gateway 200 more requests have come.
+/// A gateway and a scorer. Every scrape of the gateway counts 200 more requests.
 struct System {
     server: Server,
     share: Arc<Mutex<String>>,
@@ -34,7 +34,7 @@ impl System {
         let share = Arc::new(Mutex::new(share.to_owned()));
         let failing = Arc::new(AtomicBool::new(false));
         let counts = Arc::new(Mutex::new([0_u32; 4]));
-        let looks = Arc::new(AtomicU32::new(0));
+        let scrapes = Arc::new(AtomicU32::new(0));
         let (held, fails) = (Arc::clone(&share), Arc::clone(&failing));
         let server = Server::start(move |request| {
             if let Some((_, value)) = request.line.split_once(&format!("POST /runtime_modify?{RUNTIME_KEY}=")) {
@@ -64,7 +64,7 @@ impl System {
                 ));
             }
             if request.line == "GET /metrics" {
-                let all = 200 * looks.fetch_add(1, Ordering::SeqCst);
+                let all = 200 * scrapes.fetch_add(1, Ordering::SeqCst);
                 return plain(&format!(
                     "perch_scorer_judged_requests_total {all}\nperch_scorer_request_agreement_total {all}\n\
                      perch_scorer_request_agreement_squares_total {all}\n"
@@ -89,8 +89,8 @@ impl System {
     }
 }
 
-/// `perch` where no file can grow, which is what a full disk comes to.
-fn without_room(arguments: &[&str]) -> Command {
+/// `perch` with a file size limit of 0, which acts as a full disk.
+fn on_full_disk(arguments: &[&str]) -> Command {
     let mut command = Command::new("sh");
     command.args(["-c", "trap '' XFSZ; ulimit -f 0; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_perch")]).args(arguments);
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("PERCH_")) {
@@ -129,25 +129,25 @@ fn case_6c_the_message_states_what_was_done() {
     let folder = folder.path().display().to_string();
     let at = ["--gateway", &system.server.url, "--folder", &folder, "--as", "ada"];
     assert_eq!(perch(&[&["canary", "set", "10%"], &at[..]].concat()).code, 0);
-    let log = || std::fs::read_to_string(format!("{folder}/ledger.jsonl")).unwrap();
+    let log = || std::fs::read_to_string(format!("{folder}/audit_log.jsonl")).unwrap();
     let before = log();
 
-    let set = ran(without_room(&[&["canary", "set", "50%"], &at[..]].concat()));
+    let set = ran(on_full_disk(&[&["canary", "set", "50%"], &at[..]].concat()));
     assert!(set.code == 1 && set.err.contains("no gateway was changed"), "{set:?}");
     assert_eq!(system.share(), "10");
-    let less = ran(without_room(&[&["canary", "set", "5%"], &at[..]].concat()));
+    let less = ran(on_full_disk(&[&["canary", "set", "5%"], &at[..]].concat()));
     assert!(less.code == 1 && less.err.contains("the share is 5% on every gateway, but"), "{less:?}");
     assert_eq!(system.share(), "5");
-    let back = ran(without_room(&[&["rollback"], &at[..]].concat()));
+    let back = ran(on_full_disk(&[&["rollback"], &at[..]].concat()));
     assert!(back.code == 1 && back.err.contains("the share is 0% on every gateway, but"), "{back:?}");
     assert_eq!(system.share(), "0");
-    let order = ran(without_room(&["ramp", "pause", "--wait", "1", "--folder", &folder]));
+    let order = ran(on_full_disk(&["ramp", "pause", "--wait", "1", "--folder", &folder]));
     assert!(order.code == 1 && order.err.contains("the order was not given"), "{order:?}");
-    assert_eq!(log(), before, "no half of an entry is left");
+    assert_eq!(log(), before, "no part of an entry is left");
 }
 
 #[test]
-fn case_6a_a_guard_without_room_takes_users_back() {
+fn case_6a_a_guard_on_a_full_disk_rolls_back() {
     let system = System::at("0");
     let place = tempfile::tempdir().unwrap();
     let folder = place.path().join("guard").display().to_string();
@@ -178,6 +178,6 @@ fn case_6a_a_guard_without_room_takes_users_back() {
     drop(running);
 
     system.failing.store(true, Ordering::SeqCst);
-    let _running = Running::start(without_room(&guard));
+    let _running = Running::start(on_full_disk(&guard));
     system.until("0");
 }

@@ -85,11 +85,11 @@ fn the_guard_of_the_programs_checkout_is_known_from_everywhere() {
     let checkout = tempfile::tempdir().unwrap();
     std::fs::create_dir_all(checkout.path().join(".perch/guard")).unwrap();
     let ran = perch_of(checkout.path(), &[], &["ramp", "status"]);
-    assert!(ran.code == 0 && ran.out.contains("none has ever run here"), "{ran:?}");
+    assert!(ran.code == 0 && ran.out.contains("no guard has ever run on this folder"), "{ran:?}");
     let gateway = Server::gateway(&[], "");
     let port = gateway.url.rsplit_once(':').unwrap().1;
     let status = perch_of(checkout.path(), &[("PERCH_ADMIN_PORT", port)], &[&["status"], &NOWHERE[..]].concat());
-    assert!(status.out.contains("guard          none has ever run here"), "{status:?}");
+    assert!(status.out.contains("guard          no guard has ever run on this folder"), "{status:?}");
     // A gateway that was named may be another deployment's.
     let status = perch_of(checkout.path(), &[], &[&["status", "--gateway", &gateway.url], &NOWHERE[..]].concat());
     assert!(status.out.contains("guard          no data"), "{status:?}");

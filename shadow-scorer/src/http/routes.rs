@@ -18,9 +18,9 @@ use tracing::{Instrument as _, Span};
 
 use super::app::App;
 use super::error::HttpError;
+use super::response::Response;
 use super::{analysis, body, evidence, feedback, health, ml_v2, observations, operator, suggestions, training};
 use crate::decode;
-use super::response::Response;
 use crate::settings::Settings;
 
 /// The future that a handler returns.

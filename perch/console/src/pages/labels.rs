@@ -3,7 +3,7 @@
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
 use axum::response::Html;
-use clients::in_words;
+use clients::error_chain;
 use contract::analysis::{Analysis, Sample};
 use contract::percent::Percent;
 use guard_runtime::clock::now_ms;
@@ -113,9 +113,10 @@ pub(crate) async fn show(
     let window = Window::named(parameters.window.as_deref(), "24h");
     let since = now_ms().saturating_sub(window.seconds * 1_000);
     let found = match &console.0.scorer {
-        Some(scorer) => {
-            scorer.analysis(&[(contract::analysis::SINCE, since.to_string())]).await.map_err(|error| in_words(&error))
-        }
+        Some(scorer) => scorer
+            .analysis(&[(contract::analysis::SINCE, since.to_string())])
+            .await
+            .map_err(|error| error_chain(&error)),
         None => Err("this guard was started without a scorer".to_owned()),
     };
     let (analysis, error) = match found {

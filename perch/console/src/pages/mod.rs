@@ -10,7 +10,7 @@ mod standing;
 
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
-use clients::in_words;
+use clients::error_chain;
 use guard_runtime::clock::now_ms;
 use minijinja::value::Serde;
 use serde::Serialize;
@@ -81,10 +81,10 @@ struct SignedIn {
 pub(super) enum PageError {
     /// The guard's status cannot be read.
     #[error("reading the guard's status")]
-    Folder(#[from] guard_runtime::standing::StandingError),
+    Folder(#[from] guard_runtime::status::GuardStatusError),
     /// The audit log cannot be read.
     #[error("reading the audit log")]
-    Ledger(#[from] guard_runtime::ledger::LedgerError),
+    AuditLog(#[from] guard_runtime::audit_log::AuditLogError),
     /// The kernel provides no random number.
     #[error("drawing a random number for a session or a form")]
     Random(#[from] std::io::Error),
@@ -95,7 +95,7 @@ pub(super) enum PageError {
 
 impl IntoResponse for PageError {
     fn into_response(self) -> Response {
-        (StatusCode::INTERNAL_SERVER_ERROR, format!("{}\n", in_words(&self))).into_response()
+        (StatusCode::INTERNAL_SERVER_ERROR, format!("{}\n", error_chain(&self))).into_response()
     }
 }
 

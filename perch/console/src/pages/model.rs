@@ -3,7 +3,7 @@
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Html;
-use clients::in_words;
+use clients::error_chain;
 use clients::scorer::Models;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -44,7 +44,7 @@ struct Refused {
 
 pub(crate) async fn show(State(console): State<Console>, headers: HeaderMap) -> Result<Html<String>, PageError> {
     let found = match &console.0.scorer {
-        Some(scorer) => scorer.models().await.map_err(|error| in_words(&error)),
+        Some(scorer) => scorer.models().await.map_err(|error| error_chain(&error)),
         None => Err("this guard was started without a scorer".to_owned()),
     };
     let (models, error) = match found {

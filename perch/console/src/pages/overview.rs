@@ -8,10 +8,10 @@ use clients::{ClientError, Prometheus};
 use contract::names;
 use contract::series::{self, GUARD_AGREEMENT, GUARD_CHECK_THRESHOLD, GUARD_CHECK_VALUE};
 use guard::decision::Check;
-use guard::words::percent;
+use guard::format::percent;
+use guard_runtime::audit_log::{Entry, Event};
 use guard_runtime::clock::now_ms;
-use guard_runtime::ledger::{Entry, What};
-use guard_runtime::standing::Standing;
+use guard_runtime::status::GuardStatus;
 use serde::{Deserialize, Serialize};
 
 use super::standing::{self, CheckRow, EntryRow, Step};
@@ -111,14 +111,14 @@ pub(crate) async fn show(
 }
 
 fn flash(entry: &Entry) -> Chip {
-    let tone = if matches!(entry.what, What::Refused { .. }) { "warn" } else { "" };
-    Chip::new(tone, format!("Entry {} of the audit log: {}", entry.number, entry.words()))
+    let tone = if matches!(entry.event, Event::Rejected { .. }) { "warn" } else { "" };
+    Chip::new(tone, format!("Entry {} of the audit log: {}", entry.number, entry.describe()))
 }
 
 fn rollout_state(
     console: &Console,
     headers: &HeaderMap,
-    standing: &Standing,
+    standing: &GuardStatus,
     now_ms: u64,
 ) -> Result<RolloutState, PageError> {
     let (chip, summary) = standing::summary(standing, now_ms);
@@ -162,9 +162,9 @@ fn share_percent(share: f64) -> String {
     format!("{}%", text.trim_end_matches('0').trim_end_matches('.'))
 }
 
-fn figures(standing: &Standing, seen: Option<f64>, available: Option<f64>) -> Vec<Figure> {
+fn figures(standing: &GuardStatus, seen: Option<f64>, available: Option<f64>) -> Vec<Figure> {
     let decision = standing.report.as_ref().filter(|_| !standing.silent).and_then(|report| report.decision.as_ref());
-    let of = |check| decision.and_then(|decision| decision.of(check));
+    let of = |check| decision.and_then(|decision| decision.check(check));
     let check = |name, check, note: &str| {
         let judgement = of(check);
         let sample = judgement.and_then(standing::sample).map(|sample| format!("of {sample}"));
@@ -268,8 +268,8 @@ async fn lines(prometheus: &Prometheus, span: Span) -> Result<[Points; 8], Clien
 #[cfg(test)]
 mod tests {
     use super::*;
-    use guard::decision::{Action, Decision, Judgement, Unit};
-    use guard_runtime::shell::Report;
+    use guard::decision::{Action, CheckResult, Decision, Unit};
+    use guard_runtime::control_loop::EvaluationReport;
 
     #[test]
     fn a_share_has_no_trailing_zeros() {
@@ -279,22 +279,22 @@ mod tests {
 
     #[test]
     fn agreement_is_shown_without_a_baseline_too() {
-        let judgement = Judgement {
+        let judgement = CheckResult {
             value: Some(0.9),
             lower: Some(0.89),
             upper: Some(0.91),
             sample: 15_000.0,
-            ..Judgement::no_data(Check::Agreement, Unit::Requests, true, "no baseline to hold agreement against")
+            ..CheckResult::no_data(Check::Agreement, Unit::Requests, true, "no baseline to hold agreement against")
         };
-        let (action, judgements) = (Action::Hold, vec![judgement]);
-        let decision = Decision { at_ms: 0, action, set_share: None, reasons: Vec::new(), judgements };
-        let report = Report { decision: Some(decision), ..Report::default() };
-        let standing = Standing {
+        let (action, checks) = (Action::Hold, vec![judgement]);
+        let decision = Decision { at_ms: 0, action, set_share: None, reasons: Vec::new(), checks };
+        let report = EvaluationReport { decision: Some(decision), ..EvaluationReport::default() };
+        let standing = GuardStatus {
             report: Some(report),
             age_ms: Some(0),
             silent: false,
             last_change: None,
-            waiting: Vec::new(),
+            pending_commands: Vec::new(),
             damage: None,
         };
         let agreement = figures(&standing, None, None).into_iter().find(|figure| figure.name == "Agreement").unwrap();

@@ -3,8 +3,8 @@
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Html;
+use guard::format::percent;
 use guard::plan::{OnBreach, Plan};
-use guard::words::percent;
 use guard_runtime::clock::now_ms;
 use serde::Serialize;
 

@@ -1,19 +1,19 @@
 //! The guard's status, the checks and the audit log, ready to be shown.
 
 use contract::share::Share;
-use guard::decision::{Action, Check, Judgement, Verdict};
+use guard::decision::{Action, Check, CheckOutcome, CheckResult};
+use guard::format::{count, percent, points, span};
 use guard::plan::Plan;
 use guard::state::{Phase, Stop};
-use guard::words::{count, percent, points, span};
-use guard_runtime::ledger::{By, Entry};
-use guard_runtime::standing::Standing;
+use guard_runtime::audit_log::{Actor, Entry};
+use guard_runtime::status::GuardStatus;
 use serde::Serialize;
 
 use super::Chip;
 use crate::clock;
 
 /// The guard's state as a chip, and in a sentence.
-pub(super) fn summary(standing: &Standing, now_ms: u64) -> (Chip, String) {
+pub(super) fn summary(standing: &GuardStatus, now_ms: u64) -> (Chip, String) {
     let Some(report) = &standing.report else {
         return (Chip::new("", "No data"), "No guard has run with this folder.".to_owned());
     };
@@ -49,7 +49,7 @@ pub(super) fn summary(standing: &Standing, now_ms: u64) -> (Chip, String) {
 }
 
 /// The guard's reasons and problems, without those in `summary`.
-pub(super) fn reasons(standing: &Standing, summary: &str) -> Vec<String> {
+pub(super) fn reasons(standing: &GuardStatus, summary: &str) -> Vec<String> {
     let mut all = Vec::new();
     if let Some(report) = &standing.report {
         let stops = [&report.paused, &report.latched, &report.frozen];
@@ -59,14 +59,14 @@ pub(super) fn reasons(standing: &Standing, summary: &str) -> Vec<String> {
         };
         let reasons = report.decision.iter().flat_map(|decision| &decision.reasons);
         all.extend(reasons.filter(|reason| !is_shown(reason)).cloned());
-        all.extend(report.troubles.iter().map(|trouble| format!("problem: {trouble}")));
+        all.extend(report.problems.iter().map(|trouble| format!("problem: {trouble}")));
     }
-    all.extend(standing.waiting.iter().map(|entry| format!("waiting for the guard: {}", entry.words())));
+    all.extend(standing.pending_commands.iter().map(|entry| format!("waiting for the guard: {}", entry.describe())));
     all
 }
 
 /// The moment at which the ramp entered its current step.
-pub(super) fn since(standing: &Standing) -> String {
+pub(super) fn since(standing: &GuardStatus) -> String {
     let ms = standing.report.as_ref().map_or(0, |report| report.since_ms);
     if ms == 0 { String::new() } else { format!("since {}", clock::stamp(ms)) }
 }
@@ -94,7 +94,7 @@ impl Step {
 }
 
 /// The plan's steps from 0% on; empty without a plan.
-pub(super) fn steps(standing: &Standing) -> Vec<Step> {
+pub(super) fn steps(standing: &GuardStatus) -> Vec<Step> {
     let Some(plan) = plan(standing) else { return Vec::new() };
     let report = standing.report.as_ref();
     let in_progress = report.and_then(|report| report.phase).is_some_and(|phase| phase != Phase::Watching);
@@ -124,7 +124,7 @@ pub(super) fn steps(standing: &Standing) -> Vec<Step> {
 }
 
 /// The plan in force.
-pub(super) fn plan(standing: &Standing) -> Option<Plan> {
+pub(super) fn plan(standing: &GuardStatus) -> Option<Plan> {
     standing.report.as_ref()?.plan.clone().and_then(|raw| Plan::check(raw).ok())
 }
 
@@ -145,18 +145,18 @@ pub(super) struct CheckRow {
     reason: String,
 }
 
-pub(super) fn checks(standing: &Standing) -> Vec<CheckRow> {
+pub(super) fn checks(standing: &GuardStatus) -> Vec<CheckRow> {
     let decision = standing.report.as_ref().and_then(|report| report.decision.as_ref());
-    decision.iter().flat_map(|decision| &decision.judgements).map(check_row).collect()
+    decision.iter().flat_map(|decision| &decision.checks).map(check_row).collect()
 }
 
-fn check_row(of: &Judgement) -> CheckRow {
+fn check_row(of: &CheckResult) -> CheckRow {
     let shown = |value: Option<f64>| value.map(|value| figure(of.check, value));
-    let verdict = match of.verdict {
-        Verdict::Pass => Chip::new("good", "passes"),
-        Verdict::Breach => Chip::new("bad", "breached"),
-        Verdict::Open => Chip::new("", "open"),
-        Verdict::NoData => Chip::new("", "no data"),
+    let verdict = match of.outcome {
+        CheckOutcome::Pass => Chip::new("good", "passes"),
+        CheckOutcome::Breach => Chip::new("bad", "breached"),
+        CheckOutcome::Open => Chip::new("", "open"),
+        CheckOutcome::NoData => Chip::new("", "no data"),
     };
     CheckRow {
         name: name(of.check),
@@ -170,7 +170,7 @@ fn check_row(of: &Judgement) -> CheckRow {
 }
 
 /// `12,345 requests`; `None` if the sample is empty, or the check does not have one.
-pub(super) fn sample(of: &Judgement) -> Option<String> {
+pub(super) fn sample(of: &CheckResult) -> Option<String> {
     let counts = of.sample > 0.0 && !matches!(of.check, Check::F1 | Check::Drift);
     counts.then(|| format!("{} {}", thousands(of.sample), of.unit.as_str()))
 }
@@ -189,7 +189,7 @@ fn thousands(number: f64) -> String {
 }
 
 /// `89.1% – 90.9%`; `None` if an end is not known.
-pub(super) fn interval(of: &Judgement) -> Option<String> {
+pub(super) fn interval(of: &CheckResult) -> Option<String> {
     let (lower, upper) = (of.lower?, of.upper?);
     Some(format!("{} – {}", figure(of.check, lower), figure(of.check, upper)))
 }
@@ -232,10 +232,10 @@ pub(super) struct EntryRow {
 }
 
 pub(super) fn entry_row(entry: &Entry) -> EntryRow {
-    let (kind, tone, who) = match &entry.by {
-        By::Human(name) => ("operator", "good", name),
-        By::Guard(name) => ("guard", "", name),
-        By::Alert(name) => ("alert", "warn", name),
+    let (kind, tone, who) = match &entry.actor {
+        Actor::Operator(name) => ("operator", "good", name),
+        Actor::Guard(name) => ("guard", "", name),
+        Actor::Alert(name) => ("alert", "warn", name),
     };
     let at = clock::stamp(entry.at_ms);
     EntryRow {
@@ -245,7 +245,7 @@ pub(super) fn entry_row(entry: &Entry) -> EntryRow {
         kind,
         tone,
         who: who.clone(),
-        what: entry.what.words(),
+        what: entry.event.describe(),
         reason: entry.reason.clone(),
     }
 }

@@ -1,103 +1,105 @@
-//! The audit log, and the lock that makes it one story.
+//! The audit log, and the lock that puts all changes of the share in one order.
 //!
-//! Whoever moves the share (an operator's command, the console, the guard) holds the ledger meanwhile: the order of the
-//! entries is the order in which the gateways were told. An operator is never refused. What works by itself, the guard
-//! and alerts, is refused when an operator has spoken since it made up its mind ([`Held::overtaken`]): the last human
-//! word holds. A guard also gives way to an alert, and decides anew.
+//! Every program that changes the share (an operator's command, the console, the guard) holds the lock while it does, so
+//! the order of the entries is the order in which the gateways were changed. An operator is never rejected. The guard and
+//! alerts are rejected when an operator has acted since they decided ([`LockedAuditLog::superseding_entry`]): the last
+//! human decision stands. A guard also gives way to an alert, and decides again.
 //!
-//! Orders to the guard are entries too; it carries out those that it has not seen. [`file`] says how they are kept.
+//! Commands to the guard are entries too; the guard carries out those that it has not processed. [`file`] describes how
+//! entries are stored.
 
 mod file;
 
 use serde::{Deserialize, Serialize};
 
-pub use file::{Held, Ledger, LedgerError, Log};
+pub use file::{AuditLog, AuditLogContents, AuditLogError, LockedAuditLog};
 
-use guard::plan::raw::Raw;
+use guard::plan::raw::RawPlan;
 
-/// One thing that was said or done.
+/// An entry of the audit log.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
     /// 1, 2, 3, …
     pub number: u64,
     /// Milliseconds since 1970.
     pub at_ms: u64,
-    /// By whom.
-    pub by: By,
-    /// What.
+    /// Who caused the event.
+    pub actor: Actor,
+    /// The event, with its fields beside those of the entry.
     #[serde(flatten)]
-    pub what: What,
-    /// Why, in words.
+    pub event: Event,
+    /// The reason that the actor gave.
     pub reason: String,
-    /// Tells this word from every other, where it could be sent twice: it is taken once.
+    /// Identifies a request that could be sent twice, so that it is carried out once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub key: Option<String>,
+    pub idempotency_key: Option<String>,
 }
 
-/// Who speaks.
+/// Who caused an event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum By {
-    /// An operator, by the name that is known.
-    Human(String),
-    /// A guard.
+pub enum Actor {
+    /// An operator, by name.
+    Operator(String),
+    /// A guard, by name.
     Guard(String),
-    /// An alert.
+    /// An alert, by name.
     Alert(String),
 }
 
-/// What was said or done. Shares as Envoy's runtime writes them.
+/// An event in the audit log: a change, an observation of the guard's, or a command to it. Shares are in the syntax of
+/// Envoy's runtime.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "what", rename_all = "snake_case")]
-pub enum What {
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
     /// The share was set.
-    Set {
-        /// Before; `None` when it was not known.
+    ShareSet {
+        /// The share before; `None` when it was not known.
         from: Option<String>,
-        /// After.
+        /// The share after.
         to: String,
     },
-    /// The share was found changed without an entry: by hand at a gateway.
-    Found {
-        /// Before.
+    /// The guard found the share changed without an entry, e.g. at a gateway's admin interface.
+    ExternalChange {
+        /// The share before.
         from: String,
-        /// After.
+        /// The share after.
         to: String,
     },
-    /// The beta cohort's own share was set.
-    Beta {
-        /// Before; `None` when it was not known.
+    /// The beta cohort's share was set.
+    BetaShareSet {
+        /// The share before; `None` when it was not known.
         from: Option<String>,
-        /// After.
+        /// The share after.
         to: String,
     },
-    /// The guard froze the ramp.
-    Froze,
-    /// The audit log was found without entries that it had.
-    Lost {
-        /// The last of them.
+    /// The guard froze the rollout.
+    Frozen,
+    /// The guard found that entries are missing from the audit log.
+    EntriesLost {
+        /// Number of the last missing entry.
         last: u64,
     },
-    /// An alert that had asked for a rollback has ended.
-    Ended,
-    /// Order: start a ramp.
+    /// An alert that had requested a rollback was resolved.
+    AlertResolved,
+    /// Command: start a rollout.
     Start {
-        /// With this plan.
-        plan: Box<Raw>,
+        /// The rollout plan.
+        plan: Box<RawPlan>,
     },
-    /// Order: do not act until resumed.
+    /// Command: stop acting until resumed.
     Pause,
-    /// Order: go on.
+    /// Command: continue.
     Resume,
-    /// Order: let the ramp leave a step that waits for a human.
+    /// Command: let the rollout leave a step that requires approval.
     Approve,
-    /// Order: no more ramp.
+    /// Command: end the rollout.
     Abort,
-    /// Order: back to 0%, latched.
+    /// Command: set the share to 0% and keep it there until resumed.
     Rollback,
-    /// Something was wanted and not done, since an operator had spoken meanwhile, or because it made no sense.
-    Refused {
-        /// What was wanted.
-        wanted: String,
+    /// A request was rejected: an operator had acted meanwhile, or it did not apply.
+    Rejected {
+        /// The share or entry that was requested.
+        requested: String,
     },
 }

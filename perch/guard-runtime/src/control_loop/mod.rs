@@ -1,22 +1,22 @@
-//! The thin shell around the core: reads, lets the core judge, carries out, stores.
+//! The control loop around the core: reads the system, lets the core decide, stores the state and acts.
 //!
-//! One look ([`Shell::tick`]):
-//! 1. hold the ledger, take or prolong the lease, read what operators and alerts have said;
-//! 2. without the lease, do nothing: another guard acts;
-//! 3. look at the system, tell the core what was said, let it judge;
-//! 4. store the state, *then* act: a crash in between is recognised by the share that is pending;
-//! 5. act under the ledger's lock, unless the lease is lost or an operator has spoken meanwhile.
+//! One evaluation ([`ControlLoop::evaluate`]):
+//! 1. lock the audit log, acquire or renew the lease, read the commands of operators and alerts;
+//! 2. without the lease, stop here: another guard acts;
+//! 3. read the system, apply the commands, let the core decide;
+//! 4. store the state, *then* act: after a crash in between, the pending share tells what may have been set;
+//! 5. act under the audit log's lock, unless the lease is lost or an operator has acted meanwhile.
 //!
-//! A log that cannot be read ends a look without acting; the next look tries again. A folder that cannot be written (a full
-//! disk) does not: the guard goes on from memory and rolls back where it must, which needs no file, but advances nothing
-//! that it could not write down. What it owes to the audit log it writes when there is room again.
+//! If the audit log cannot be read, the evaluation ends without acting and the next one tries again. If the folder cannot
+//! be written (a full disk), the guard continues from memory. It still rolls back where it must, which needs no file, but it
+//! does not advance, since it could not record that. Entries that it could not write it writes when there is space again.
 
+mod commands;
 #[cfg(test)]
-mod faults;
-mod orders;
+mod fault_injection;
 mod recovery;
 mod report;
-mod stored;
+mod stored_state;
 #[cfg(test)]
 mod tests;
 
@@ -25,85 +25,85 @@ use std::time::Duration;
 
 use contract::share::Share;
 
-pub use report::{Report, STATUS_FILE};
+pub use report::{EvaluationReport, STATUS_FILE};
 
-use clients::in_words;
+use clients::error_chain;
 use guard::Guard;
 use guard::decision::{Action, Decision};
-use guard::observation::Observation;
 use guard::plan::Plan;
+use guard::snapshot::SystemSnapshot;
 
+use super::audit_log::{Actor, AuditLog, AuditLogError, Entry, Event, LockedAuditLog};
 use super::clock::now_ms;
 use super::file::{self, FileError};
 use super::lease::LeaseFile;
-use super::ledger::{By, Entry, Held, Ledger, LedgerError, What};
 use super::sink::Sink;
-use super::source::totals::Totals;
-use super::source::{Reading, Source, reading};
+use super::source::totals::CounterTotals;
+use super::source::{Source, SourceReading, series};
 
-/// A lease outlasts this many looks, so that a slow one does not lose it.
-const LEASE_LOOKS: u32 = 4;
-/// Most entries that are owed to the audit log while it cannot be written.
-const MOST_OWED: usize = 100;
+/// Length of a lease in evaluation intervals, so that one slow evaluation does not lose it.
+const LEASE_INTERVALS: u32 = 4;
+/// Most entries that are kept while the audit log cannot be written.
+const MAX_PENDING_ENTRIES: usize = 100;
 
-/// A look that could not be finished. Nothing was set.
+/// An evaluation that could not be finished. The share was not changed.
 #[derive(Debug, thiserror::Error)]
-pub enum ShellError {
-    /// The ledger.
-    #[error("the ledger")]
-    Ledger(#[from] LedgerError),
-    /// Another file.
+pub enum ControlLoopError {
+    /// The audit log cannot be used.
+    #[error("cannot use the audit log")]
+    AuditLog(#[from] AuditLogError),
+    /// Another file operation failed.
     #[error(transparent)]
     File(#[from] FileError),
-    /// The state could not be written as JSON, which does not happen.
-    #[error("the state as JSON")]
+    /// The state cannot be serialized, which does not happen.
+    #[error("cannot serialize the guard's state")]
     Json(#[from] serde_json::Error),
-    /// No number could be drawn that tells this guard from others.
-    #[error("drawing this guard's number")]
+    /// The random number that identifies this guard cannot be drawn.
+    #[error("cannot draw the random number that identifies this guard")]
     Random(#[from] std::io::Error),
 }
 
-/// A guard with its sources, sinks and files.
+/// A guard with its source, sink and files.
 #[derive(Debug)]
-pub struct Shell<S, K> {
+pub struct ControlLoop<S, K> {
     source: S,
     sink: K,
-    ledger: Ledger,
+    audit_log: AuditLog,
     lease: LeaseFile,
     folder: PathBuf,
-    me: String,
+    name: String,
     interval: Duration,
-    fresh: Plan,
+    default_plan: Plan,
     guard: Guard,
-    totals: Totals,
+    totals: CounterTotals,
     leading: bool,
-    /// Entries that could not be written yet, oldest first.
-    owed: Vec<Owed>,
+    /// Entries that could not be written yet, the oldest first.
+    pending_entries: Vec<PendingEntry>,
 }
 
-/// How a guard stands to the lease.
+/// The guard's relation to the lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Leads {
-    /// It holds it.
-    Yes,
-    /// Another guard does.
-    No,
-    /// It could not be written, and no other guard is known to hold it. That is enough to roll back: two guards that do
-    /// so do no harm.
-    Unwritten,
+enum LeaseStatus {
+    /// This guard holds the lease.
+    Held,
+    /// Another guard holds the lease.
+    HeldByOther,
+    /// The lease cannot be written, and no other guard is known to hold it. That is enough to roll back, which two guards
+    /// may do at once without harm.
+    NotWritable,
 }
 
-/// An entry that is to be written.
+/// An entry that waits to be written.
 #[derive(Debug)]
-struct Owed {
+struct PendingEntry {
     at_ms: u64,
-    what: What,
+    event: Event,
     reason: String,
 }
 
-impl<S: Source, K: Sink> Shell<S, K> {
-    /// A guard named `me` that keeps its files in `folder` and looks every `interval`. `plan` is what it judges by until a
-    /// ramp is started; a stored ramp goes on with its own.
+impl<S: Source, K: Sink> ControlLoop<S, K> {
+    /// A guard that keeps its files in `folder` and evaluates every `interval`. It judges by `plan` until a rollout is
+    /// started; a stored rollout continues with its own plan.
     ///
     /// # Errors
     /// When the folder cannot be used.
@@ -111,23 +111,23 @@ impl<S: Source, K: Sink> Shell<S, K> {
         source: S,
         sink: K,
         folder: &Path,
-        me: impl Into<String>,
+        name: impl Into<String>,
         interval: Duration,
         plan: Plan,
-    ) -> Result<Self, ShellError> {
+    ) -> Result<Self, ControlLoopError> {
         Ok(Self {
             source,
             sink,
-            ledger: Ledger::in_folder(folder)?,
+            audit_log: AuditLog::in_folder(folder)?,
             lease: LeaseFile::in_folder(folder, clients::random_hex()?),
             folder: folder.to_path_buf(),
-            me: me.into(),
+            name: name.into(),
             interval,
             guard: Guard::new(plan.clone()),
-            fresh: plan,
-            totals: Totals::default(),
+            default_plan: plan,
+            totals: CounterTotals::default(),
             leading: false,
-            owed: Vec::new(),
+            pending_entries: Vec::new(),
         })
     }
 
@@ -137,15 +137,15 @@ impl<S: Source, K: Sink> Shell<S, K> {
         &self.guard
     }
 
-    /// Looks every interval until `stop` is ready, tells each report, and gives the lease up at the end.
+    /// Evaluates every interval until `stop` is ready, passes each result to `report`, and releases the lease at the end.
     ///
     /// # Errors
-    /// Only when the lease cannot be given up; a look that fails is told and tried again.
+    /// Only when the lease cannot be released; a failed evaluation is reported and tried again.
     pub async fn run(
         &mut self,
         stop: impl Future<Output = ()>,
-        mut tell: impl FnMut(Result<&Report, &ShellError>),
-    ) -> Result<(), ShellError> {
+        mut report: impl FnMut(Result<&EvaluationReport, &ControlLoopError>),
+    ) -> Result<(), ControlLoopError> {
         let mut stop = std::pin::pin!(stop);
         let mut clock = tokio::time::interval(self.interval);
         clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -155,216 +155,232 @@ impl<S: Source, K: Sink> Shell<S, K> {
                 () = &mut stop => break,
                 _ = clock.tick() => {}
             }
-            tell(self.tick(now_ms()).await.as_ref());
+            report(self.evaluate(now_ms()).await.as_ref());
         }
-        let _held = self.ledger.hold().await?;
-        self.lease.release(&self.me, now_ms())?;
+        let _lock = self.audit_log.lock().await?;
+        self.lease.release(&self.name, now_ms())?;
         Ok(())
     }
 
-    /// One look.
+    /// One evaluation.
     ///
     /// # Errors
-    /// When the audit log cannot be read. Nothing was set then.
-    pub async fn tick(&mut self, now_ms: u64) -> Result<Report, ShellError> {
-        let mut troubles = Vec::new();
+    /// When the audit log cannot be read. The share was not changed then.
+    pub async fn evaluate(&mut self, now_ms: u64) -> Result<EvaluationReport, ControlLoopError> {
+        let mut problems = Vec::new();
         let log = {
-            let held = self.ledger.hold().await?;
-            if self.leads(now_ms, &mut troubles) == Leads::No {
+            let held = self.audit_log.lock().await?;
+            if self.acquire_lease(now_ms, &mut problems) == LeaseStatus::HeldByOther {
                 self.leading = false;
                 let leader = self.lease.read().ok().flatten().map(|lease| lease.holder);
-                let (guard, interval_ms) = (self.me.clone(), self.interval_ms());
-                return Ok(Report { at_ms: now_ms, interval_ms, guard, leader, ..Report::default() });
+                let (guard, interval_ms) = (self.name.clone(), self.interval_ms());
+                return Ok(EvaluationReport {
+                    at_ms: now_ms,
+                    interval_ms,
+                    guard,
+                    leader,
+                    ..EvaluationReport::default()
+                });
             }
-            held.log().clone()
+            held.contents().clone()
         };
         if !self.leading {
-            self.load(now_ms, &log.entries, &mut troubles)?;
+            self.load(now_ms, &log.entries, &mut problems)?;
             self.leading = true;
         }
-        troubles.extend(log.damage());
-        let read = self.source.look(self.guard.evidence_since()).await;
-        let seen = self.take_in(now_ms, read, &mut troubles);
+        problems.extend(log.damage());
+        let read = self.source.read(self.guard.evidence_since()).await;
+        let snapshot = self.snapshot(now_ms, read, &mut problems);
 
         let was = (self.guard.state().paused.clone(), self.guard.state().frozen.clone());
         let (expected, step) = (self.guard.state().expected, self.guard.state().since_ms);
         let pending = self.guard.state().pending;
-        self.guard.see(now_ms, &seen);
+        self.guard.note_share(now_ms, &snapshot);
         let now_held = self.guard.state().expected;
-        // What was set and could not be confirmed then, or not be written down before the guard was ended.
-        let through = now_held.filter(|_| now_held == pending && now_held != expected);
-        let by_hand = self.guard.state().paused.as_ref().filter(|stop| was.0.as_ref() != Some(*stop)).is_some();
-        let mut notes = self.carry_out(now_ms, &log);
-        let decision = self.guard.judge(now_ms, &seen);
+        // A share that was set before and could not be confirmed then, or not be recorded before the guard was stopped.
+        let confirmed = now_held.filter(|_| now_held == pending && now_held != expected);
+        let changed_externally =
+            self.guard.state().paused.as_ref().filter(|stop| was.0.as_ref() != Some(*stop)).is_some();
+        let mut events = self.apply_commands(now_ms, &log);
+        let decision = self.guard.evaluate(now_ms, &snapshot);
         if self.guard.state().since_ms != step {
-            self.totals.step_begins(now_ms);
+            self.totals.begin_step(now_ms);
         }
-        let stored = self.stored(&mut troubles)?;
+        let stored = self.try_store(&mut problems)?;
 
-        if by_hand {
+        if changed_externally {
             let text = |share: Option<Share>| share.map_or_else(String::new, Share::to_runtime);
-            let found = What::Found { from: text(expected), to: text(self.guard.state().expected) };
-            notes.push((found, "not through the ledger".to_owned()));
+            let change = Event::ExternalChange { from: text(expected), to: text(self.guard.state().expected) };
+            events.push((change, "changed without an entry in the audit log".to_owned()));
         }
         if let Some(stop) = self.guard.state().frozen.as_ref().filter(|_| was.1.is_none()) {
-            notes.push((What::Froze, stop.reason.clone()));
+            events.push((Event::Frozen, stop.reason.clone()));
         }
-        if let Some(share) = through.filter(|_| !told_of_a_set(&log.entries, now_held)) {
+        if let Some(share) = confirmed.filter(|_| !last_entry_sets(&log.entries, now_held)) {
             let reason = self.guard.state().latched.as_ref().map(|stop| stop.reason.clone());
-            let set = What::Set { from: expected.map(Share::to_runtime), to: share.to_runtime() };
-            notes.push((set, reason.unwrap_or_else(|| "as decided before".to_owned())));
+            let set = Event::ShareSet { from: expected.map(Share::to_runtime), to: share.to_runtime() };
+            events.push((set, reason.unwrap_or_else(|| "decided in an earlier evaluation".to_owned())));
         }
-        for (what, reason) in notes {
-            self.owe(now_ms, what, reason, &mut troubles);
+        for (event, reason) in events {
+            self.queue_entry(now_ms, event, reason, &mut problems);
         }
-        let carried_out = self.act(now_ms, &decision, &seen, stored, &mut troubles).await?;
-        let report = self.report(now_ms, decision, carried_out, troubles);
+        let carried_out = self.act(now_ms, &decision, &snapshot, stored, &mut problems).await?;
+        let report = self.report(now_ms, decision, carried_out, problems);
         self.publish(report)
     }
 
-    /// Takes or prolongs the lease.
-    fn leads(&mut self, now_ms: u64, troubles: &mut Vec<String>) -> Leads {
-        match self.lease.hold(&self.me, now_ms, self.lease_ms()) {
-            Ok(true) => Leads::Yes,
-            Ok(false) => Leads::No,
+    /// Acquires or renews the lease.
+    fn acquire_lease(&mut self, now_ms: u64, problems: &mut Vec<String>) -> LeaseStatus {
+        match self.lease.acquire(&self.name, now_ms, self.lease_ms()) {
+            Ok(true) => LeaseStatus::Held,
+            Ok(false) => LeaseStatus::HeldByOther,
             Err(error) => {
-                note(troubles, in_words(&error));
-                Leads::Unwritten
+                note(problems, error_chain(&error));
+                LeaseStatus::NotWritable
             }
         }
     }
 
-    /// From what was read to an observation.
-    fn take_in(&mut self, now_ms: u64, read: Reading, troubles: &mut Vec<String>) -> Observation {
-        let mut doubts = read.doubts;
-        doubts.extend(self.totals.take(now_ms, &read.samples, reading::counter_labels));
-        troubles.extend(read.troubles);
-        troubles.extend(doubts.iter().cloned());
+    /// Builds the snapshot that the core judges from a reading of the source.
+    fn snapshot(&mut self, now_ms: u64, read: SourceReading, problems: &mut Vec<String>) -> SystemSnapshot {
+        let mut data_gaps = read.data_gaps;
+        data_gaps.extend(self.totals.update(now_ms, &read.samples, series::counter_labels));
+        problems.extend(read.problems);
+        problems.extend(data_gaps.iter().cloned());
         let budget = self.guard.plan().latency.map(|latency| latency.budget_seconds);
-        reading::observation(read.share, &read.samples, &self.totals, read.evidence, budget, doubts)
+        series::snapshot(read.share, &read.samples, &self.totals, read.evidence, budget, data_gaps)
     }
 
-    /// Stores the state; returns `false` when that is not possible now.
-    fn stored(&self, troubles: &mut Vec<String>) -> Result<bool, ShellError> {
+    /// Stores the state; returns `false` if the folder cannot be written.
+    fn try_store(&self, problems: &mut Vec<String>) -> Result<bool, ControlLoopError> {
         match self.store() {
             Ok(()) => Ok(true),
-            Err(ShellError::File(error)) => {
-                note(troubles, in_words(&error));
+            Err(ControlLoopError::File(error)) => {
+                note(problems, error_chain(&error));
                 Ok(false)
             }
             Err(error) => Err(error),
         }
     }
 
-    /// Writes the report for who reads the folder. One that cannot be written is handed back all the same.
-    fn publish(&self, mut report: Report) -> Result<Report, ShellError> {
+    /// Writes the report to the folder and returns it, also if it cannot be written.
+    fn publish(&self, mut report: EvaluationReport) -> Result<EvaluationReport, ControlLoopError> {
         let text = serde_json::to_string(&report)?;
         if let Err(error) = file::replace(&self.folder.join(STATUS_FILE), &text) {
-            note(&mut report.troubles, in_words(&error));
+            note(&mut report.problems, error_chain(&error));
         }
         Ok(report)
     }
 
-    /// Keeps an entry until it can be written.
-    fn owe(&mut self, at_ms: u64, what: What, reason: String, troubles: &mut Vec<String>) {
-        if self.owed.len() < MOST_OWED {
-            self.owed.push(Owed { at_ms, what, reason });
+    /// Queues an entry for the audit log.
+    fn queue_entry(&mut self, at_ms: u64, event: Event, reason: String, problems: &mut Vec<String>) {
+        if self.pending_entries.len() < MAX_PENDING_ENTRIES {
+            self.pending_entries.push(PendingEntry { at_ms, event, reason });
         } else {
-            note(troubles, format!("more than {MOST_OWED} entries wait for the audit log: this one is lost: {reason}"));
+            note(
+                problems,
+                format!("dropped an audit log entry, since {MAX_PENDING_ENTRIES} wait to be written: {reason}"),
+            );
         }
     }
 
-    /// Writes what is owed to the audit log; returns `false` when that is not possible now.
-    fn settle(&mut self, held: &mut Held, troubles: &mut Vec<String>) -> bool {
-        held.number_above(self.guard.state().last_order);
-        while let Some(owed) = self.owed.first() {
-            // Who changed the share may have written it down since the ledger was read.
-            let known =
-                matches!(owed.what, What::Found { .. }) && told_of_a_set(held.entries(), self.guard.state().expected);
+    /// Writes the pending entries to the audit log; returns `false` if it cannot be written.
+    fn write_pending_entries(&mut self, held: &mut LockedAuditLog, problems: &mut Vec<String>) -> bool {
+        held.reserve_numbers_up_to(self.guard.state().last_command);
+        while let Some(owed) = self.pending_entries.first() {
+            // The change may have been recorded since the audit log was read.
+            let known = matches!(owed.event, Event::ExternalChange { .. })
+                && last_entry_sets(held.entries(), self.guard.state().expected);
             if !known {
-                let by = By::Guard(self.me.clone());
-                if let Err(error) = held.append(owed.at_ms, by, owed.what.clone(), owed.reason.clone()) {
-                    note(troubles, in_words(&error));
+                let by = Actor::Guard(self.name.clone());
+                if let Err(error) = held.append(owed.at_ms, by, owed.event.clone(), owed.reason.clone()) {
+                    note(problems, error_chain(&error));
                     return false;
                 }
             }
-            self.owed.remove(0);
+            self.pending_entries.remove(0);
         }
         true
     }
 
-    /// Carries a decision out and writes down what happened. What is not `stored` is not advanced.
+    /// Carries out a decision and records it. The guard does not advance unless its state was `stored`.
     async fn act(
         &mut self,
         now_ms: u64,
         decision: &Decision,
-        seen: &Observation,
+        snapshot: &SystemSnapshot,
         stored: bool,
-        troubles: &mut Vec<String>,
-    ) -> Result<Option<bool>, ShellError> {
+        problems: &mut Vec<String>,
+    ) -> Result<Option<bool>, ControlLoopError> {
         let wanted = decision.set_share.as_deref().and_then(Share::from_runtime);
-        if wanted.is_none() && self.owed.is_empty() {
+        if wanted.is_none() && self.pending_entries.is_empty() {
             return Ok(None);
         }
-        let mut held = self.ledger.hold().await?;
-        let written = self.settle(&mut held, troubles);
+        let mut held = self.audit_log.lock().await?;
+        let written = self.write_pending_entries(&mut held, problems);
         let Some(share) = wanted else { return Ok(None) };
-        let leads = self.leads(now_ms, troubles);
-        if leads == Leads::No {
-            troubles.push("another guard has taken over meanwhile: nothing was set".to_owned());
+        let leads = self.acquire_lease(now_ms, problems);
+        if leads == LeaseStatus::HeldByOther {
+            problems.push("the share was not changed: another guard has acquired the lease meanwhile".to_owned());
             return Ok(Some(false));
         }
-        if let Some(entry) = held.overtaken(self.guard.state().last_order) {
-            let word = format!("{} spoke meanwhile (entry {}): nothing was set", entry.by, entry.number);
-            self.owe(now_ms, What::Refused { wanted: share.to_runtime() }, word.clone(), troubles);
-            self.settle(&mut held, troubles);
-            troubles.push(word);
+        if let Some(entry) = held.superseding_entry(self.guard.state().last_command) {
+            let reason = format!("superseded by {} meanwhile (audit log entry {})", entry.actor, entry.number);
+            self.queue_entry(now_ms, Event::Rejected { requested: share.to_runtime() }, reason.clone(), problems);
+            self.write_pending_entries(&mut held, problems);
+            problems.push(format!("the share was not changed: {reason}"));
             return Ok(Some(false));
         }
-        let written = stored && written && leads == Leads::Yes;
-        let room = decision.action == Action::Rollback || (written && self.has_room(&held, troubles));
-        if !room {
-            troubles.push("the guard's folder cannot be written: nothing is advanced until it can".to_owned());
+        let written = stored && written && leads == LeaseStatus::Held;
+        let may_act = decision.action == Action::Rollback || (written && self.has_space(&held, problems));
+        if !may_act {
+            problems.push("the rollout does not advance while the guard's folder cannot be written".to_owned());
             return Ok(Some(false));
         }
         if let Err(error) = self.sink.set(share).await {
-            troubles.push(in_words(&error));
+            problems.push(error_chain(&error));
             return Ok(Some(false));
         }
         let from = self.guard.state().expected.map(Share::to_runtime);
-        let set = What::Set { from, to: share.to_runtime() };
-        self.owe(now_ms, set, decision.reasons.join("; "), troubles);
-        self.settle(&mut held, troubles);
-        self.guard.applied(now_ms, seen);
-        self.totals.step_begins(now_ms);
-        self.stored(troubles)?;
+        let set = Event::ShareSet { from, to: share.to_runtime() };
+        self.queue_entry(now_ms, set, decision.reasons.join("; "), problems);
+        self.write_pending_entries(&mut held, problems);
+        self.guard.applied(now_ms, snapshot);
+        self.totals.begin_step(now_ms);
+        self.try_store(problems)?;
         Ok(Some(true))
     }
 
-    fn has_room(&self, held: &Held, troubles: &mut Vec<String>) -> bool {
-        held.check_room().inspect_err(|error| note(troubles, in_words(error))).is_ok()
+    fn has_space(&self, held: &LockedAuditLog, problems: &mut Vec<String>) -> bool {
+        held.check_space().inspect_err(|error| note(problems, error_chain(error))).is_ok()
     }
 
-    fn report(&self, now_ms: u64, decision: Decision, carried_out: Option<bool>, troubles: Vec<String>) -> Report {
+    fn report(
+        &self,
+        now_ms: u64,
+        decision: Decision,
+        carried_out: Option<bool>,
+        problems: Vec<String>,
+    ) -> EvaluationReport {
         let state = self.guard.state();
-        Report {
+        EvaluationReport {
             at_ms: now_ms,
             interval_ms: self.interval_ms(),
-            guard: self.me.clone(),
+            guard: self.name.clone(),
             leading: true,
             leader: None,
             phase: Some(state.phase),
             since_ms: state.since_ms,
             share: self.guard.share().map(Share::fraction),
-            next: self.guard.next_step().map(|step| step.share.to_runtime()),
+            next_share: self.guard.next_step().map(|step| step.share.to_runtime()),
             plan: Some(self.guard.plan().raw().clone()),
-            orders_done: state.last_order,
+            last_command: state.last_command,
             paused: state.paused.clone(),
             latched: state.latched.clone(),
             frozen: state.frozen.clone(),
             decision: Some(decision),
             carried_out,
-            troubles,
+            problems,
         }
     }
 
@@ -373,22 +389,22 @@ impl<S: Source, K: Sink> Shell<S, K> {
     }
 
     fn lease_ms(&self) -> u64 {
-        self.interval_ms().saturating_mul(u64::from(LEASE_LOOKS)).max(1_000)
+        self.interval_ms().saturating_mul(u64::from(LEASE_INTERVALS)).max(1_000)
     }
 }
 
-/// Does the last entry about the share say this one?
-fn told_of_a_set(entries: &[Entry], share: Option<Share>) -> bool {
-    let last = entries.iter().rev().find_map(|entry| match &entry.what {
-        What::Set { to, .. } => Some(to.as_str()),
+/// Returns `true` if the last entry that set the share set it to `share`.
+fn last_entry_sets(entries: &[Entry], share: Option<Share>) -> bool {
+    let last = entries.iter().rev().find_map(|entry| match &entry.event {
+        Event::ShareSet { to, .. } => Some(to.as_str()),
         _ => None,
     });
     last.and_then(Share::from_runtime).is_some_and(|held| Some(held) == share)
 }
 
-/// Adds what is not there yet: one full disk fails several files.
-fn note(troubles: &mut Vec<String>, trouble: String) {
-    if !troubles.contains(&trouble) {
-        troubles.push(trouble);
+/// Adds a problem unless it is listed already: one full disk fails several files.
+fn note(problems: &mut Vec<String>, problem: String) {
+    if !problems.contains(&problem) {
+        problems.push(problem);
     }
 }

@@ -1,34 +1,33 @@
-//! What the audit log knows of a ramp whose stored state was lost.
+//! Recovery of a rollout from the audit log after the stored state was lost.
 //!
-//! Its evidence is gone, and with it the baseline; what remains is that users are on the model, by which plan they came
-//! there, and what operators have said since. So the guard goes on watching over them, frozen: a breach rolls back, and
-//! only an operator goes on.
+//! The evidence is lost, and with it the measured baseline. The audit log still tells the share, the plan and the commands
+//! of operators. So the guard continues frozen: a breach rolls back, and only an operator can resume.
 
 use contract::share::Share;
 use guard::Guard;
 use guard::plan::Plan;
-use guard::plan::raw::Raw;
+use guard::plan::raw::RawPlan;
 use guard::state::{Phase, Stop};
 
-use super::super::ledger::{By, Entry, What};
+use super::super::audit_log::{Actor, Entry, Event};
 
-/// What the entries come to.
+/// A rollout as the audit log describes it.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Known {
-    plan: Option<Raw>,
+pub(super) struct RecoveredRollout {
+    plan: Option<RawPlan>,
     share: Option<Share>,
     paused: Option<Stop>,
     latched: Option<Stop>,
     frozen: Option<Stop>,
 }
 
-impl Known {
-    /// `None` when no ramp is under way and nothing is stopped.
+impl RecoveredRollout {
+    /// Reads the rollout from `entries`; `None` when none is in progress and the guard is not stopped.
     pub(super) fn from_entries(entries: &[Entry]) -> Option<Self> {
         let mut known = Self::default();
         for (index, entry) in entries.iter().enumerate() {
             let later = entries.get(index + 1..).unwrap_or_default();
-            if !refused(entry, later) {
+            if !is_rejected(entry, later) {
                 known.take(entry);
             }
         }
@@ -37,36 +36,42 @@ impl Known {
     }
 
     fn take(&mut self, entry: &Entry) {
-        let stop = || Some(Stop { at_ms: entry.at_ms, reason: entry.words() });
-        let by_guard = matches!(entry.by, By::Guard(_));
-        match &entry.what {
-            What::Start { plan } => {
+        let stop = || Some(Stop { at_ms: entry.at_ms, reason: entry.describe() });
+        let by_guard = matches!(entry.actor, Actor::Guard(_));
+        match &entry.event {
+            Event::Start { plan } => {
                 *self = Self { plan: Some(plan.as_ref().clone()), share: Some(Share::OFF), ..Self::default() };
             }
-            What::Abort => *self = Self::default(),
-            What::Pause => self.paused = stop(),
-            What::Resume => (self.paused, self.latched, self.frozen) = (None, None, None),
-            What::Rollback => (self.paused, self.latched) = (None, stop()),
-            What::Froze => self.frozen = stop(),
-            What::Set { to, .. } | What::Found { to, .. } => {
+            Event::Abort => *self = Self::default(),
+            Event::Pause => self.paused = stop(),
+            Event::Resume => (self.paused, self.latched, self.frozen) = (None, None, None),
+            Event::Rollback => (self.paused, self.latched) = (None, stop()),
+            Event::Frozen => self.frozen = stop(),
+            Event::ShareSet { to, .. } | Event::ExternalChange { to, .. } => {
                 let share = Share::from_runtime(to);
                 self.share = share;
                 let under_way = self.plan.is_some() || self.latched.is_some();
                 let back = share == Some(Share::OFF);
-                let found = matches!(entry.what, What::Found { .. });
+                let found = matches!(entry.event, Event::ExternalChange { .. });
                 if by_guard && back && !found {
                     self.latched = stop();
-                } else if (found || matches!(entry.by, By::Human(_))) && under_way && !(back && self.latched.is_some())
+                } else if (found || matches!(entry.actor, Actor::Operator(_)))
+                    && under_way
+                    && !(back && self.latched.is_some())
                 {
                     self.paused = stop();
                 }
             }
-            What::Beta { .. } | What::Approve | What::Lost { .. } | What::Ended | What::Refused { .. } => {}
+            Event::BetaShareSet { .. }
+            | Event::Approve
+            | Event::EntriesLost { .. }
+            | Event::AlertResolved
+            | Event::Rejected { .. } => {}
         }
     }
 
-    /// A guard that knows this much; it judges by `fresh` where the plan is not known or not good any more.
-    pub(super) fn guard(self, now_ms: u64, fresh: &Plan) -> Guard {
+    /// A guard in this state; it judges by `default_plan` if the plan is not known or no longer valid.
+    pub(super) fn guard(self, now_ms: u64, default_plan: &Plan) -> Guard {
         let plan = self.plan.and_then(|plan| Plan::check(plan).ok());
         let phase = match (&plan, self.share) {
             (None, _) => Phase::Watching,
@@ -75,19 +80,20 @@ impl Known {
         };
         let lost = || Stop {
             at_ms: now_ms,
-            reason: "the stored state was lost, and with it the evidence: `perch ramp resume` goes on without a \
-                     learnt baseline, `perch ramp start` at 0% learns one"
+            reason: "the stored state was lost, and with it the evidence: `perch ramp resume` continues without a \
+                     measured baseline, `perch ramp start` at 0% measures one"
                 .to_owned(),
         };
         let frozen = self.frozen.or_else(|| (phase == Phase::Step).then(lost));
-        let mut guard = Guard::new(plan.unwrap_or_else(|| fresh.clone()));
+        let mut guard = Guard::new(plan.unwrap_or_else(|| default_plan.clone()));
         guard.recover(now_ms, phase, self.share, (self.paused, self.latched, frozen));
         guard
     }
 }
 
-/// Returns `true` if the guard refused the order.
-fn refused(entry: &Entry, later: &[Entry]) -> bool {
-    let words = format!("entry {}", entry.number);
-    entry.is_order() && later.iter().any(|entry| matches!(&entry.what, What::Refused { wanted } if *wanted == words))
+/// Returns `true` if a later entry says that the guard rejected the command.
+fn is_rejected(entry: &Entry, later: &[Entry]) -> bool {
+    let name = format!("entry {}", entry.number);
+    entry.is_command()
+        && later.iter().any(|entry| matches!(&entry.event, Event::Rejected { requested } if *requested == name))
 }

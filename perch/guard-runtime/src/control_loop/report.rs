@@ -1,59 +1,59 @@
-//! What an evaluation came to, for logs, metrics, `perch status` and the console.
+//! The report of an evaluation, for logs, metrics, `perch status` and the console.
 
 use guard::decision::{Action, Decision};
-use guard::plan::raw::Raw;
+use guard::plan::raw::RawPlan;
 use guard::state::{Phase, Stop};
 use serde::{Deserialize, Serialize};
 
-/// File of the last report, for `perch status`.
+/// File with the last report, for `perch status`.
 pub const STATUS_FILE: &str = "status.json";
 
-/// What a look came to.
+/// The report of an evaluation.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Report {
-    /// Milliseconds since 1970.
+pub struct EvaluationReport {
+    /// Time of the evaluation, in milliseconds since 1970.
     pub at_ms: u64,
-    /// The next look is so many milliseconds later.
+    /// Time until the next evaluation, in milliseconds.
     pub interval_ms: u64,
-    /// This guard's name.
+    /// Name of the guard.
     pub guard: String,
-    /// Does it hold the lease?
+    /// The guard holds the lease and may act.
     pub leading: bool,
-    /// Who does, when it does not.
+    /// Name of the guard that holds the lease instead.
     pub leader: Option<String>,
-    /// Where the ramp is.
+    /// Phase of the rollout; `None` without the lease.
     pub phase: Option<Phase>,
-    /// Since when, in milliseconds since 1970.
+    /// Start of the phase or step, in milliseconds since 1970.
     pub since_ms: u64,
     /// The share that the gateways hold, 0..=1; `None` while it is not known.
     pub share: Option<f64>,
-    /// The next step's share, as Envoy's runtime writes it.
-    pub next: Option<String>,
-    /// The plan in force, as written; `None` without the lease.
-    pub plan: Option<Raw>,
-    /// Number of the last of the ledger's orders that was carried out or refused.
-    pub orders_done: u64,
-    /// Why the guard does not act.
+    /// The share of the next step, in the syntax of Envoy's runtime.
+    pub next_share: Option<String>,
+    /// The rollout plan as written; `None` without the lease.
+    pub plan: Option<RawPlan>,
+    /// Number of the audit log's entry with the last command that was carried out or rejected.
+    pub last_command: u64,
+    /// Set while an operator keeps the guard from acting.
     pub paused: Option<Stop>,
-    /// Why it rolled back.
+    /// Set after a rollback, until an operator resumes.
     pub latched: Option<Stop>,
-    /// Why it froze.
+    /// Set while the rollout is frozen.
     pub frozen: Option<Stop>,
     /// The decision; `None` without the lease.
     pub decision: Option<Decision>,
-    /// Was it carried out? `None` when nothing was to be set.
+    /// Whether the decision's share was set; `None` when the decision sets none.
     pub carried_out: Option<bool>,
-    /// What could not be read or done, in words.
-    pub troubles: Vec<String>,
+    /// Everything that could not be read or done, for people.
+    pub problems: Vec<String>,
 }
 
-impl Report {
-    /// One line for a log: the decision and its first reason, or who leads.
+impl EvaluationReport {
+    /// One line for a log: the decision and its reasons, or the holder of the lease.
     #[must_use]
     pub fn line(&self) -> String {
         let Some(decision) = &self.decision else {
-            return format!("watching: {} holds the lease", self.leader.as_deref().unwrap_or("another guard"));
+            return format!("standby: {} holds the lease", self.leader.as_deref().unwrap_or("another guard"));
         };
         let set = match (&decision.set_share, self.carried_out) {
             (Some(share), Some(true)) => format!(" to {share}"),
@@ -63,14 +63,15 @@ impl Report {
         format!("{}{set}: {}", decision.action.as_str(), decision.reasons.join("; "))
     }
 
-    /// Is it worth a line of its own after `before`? Holds for the same reason are not.
+    /// Returns `true` if the report is worth a log line after `before`: the guard advanced, or another field than a hold's
+    /// reasons changed.
     #[must_use]
     pub fn differs_from(&self, before: &Self) -> bool {
         let essence = |report: &Self| {
             let decision = report.decision.as_ref();
-            let verdicts: Option<Vec<_>> =
-                decision.map(|decision| decision.judgements.iter().map(|judgement| judgement.verdict).collect());
-            (report.leading, decision.map(|decision| decision.action), verdicts, report.troubles.clone())
+            let outcomes: Option<Vec<_>> =
+                decision.map(|decision| decision.checks.iter().map(|result| result.outcome).collect());
+            (report.leading, decision.map(|decision| decision.action), outcomes, report.problems.clone())
         };
         let acts = self.decision.as_ref().is_some_and(|decision| decision.action == Action::Advance);
         acts || essence(self) != essence(before)

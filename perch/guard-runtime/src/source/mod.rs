@@ -1,45 +1,47 @@
-//! Where the guard's observations come from.
+//! Where the guard reads the system.
 //!
 //! | module | what it reads |
 //! |---|---|
 //! | [`scrape`] | counters from Envoy's admin interface and the scorers' `/metrics`, where there is no Prometheus |
 //! | [`prometheus`] | the same counters from Prometheus |
-//! | [`system`] | either of them, with what only the parts themselves can say: the gateways' share, evidence by user |
+//! | [`system`] | either of them, and what only the programs themselves know: the gateways' share, evidence by user |
 //! | [`totals`] | counters by target, across restarts and gaps |
-//! | [`reading`] | from series to an [`Observation`](guard::observation::Observation) |
+//! | [`series`] | from series to a [`SystemSnapshot`](guard::snapshot::SystemSnapshot) |
 
 use clients::Sample;
 use contract::evidence::Evidence;
-use guard::observation::SeenShare;
+use guard::snapshot::GatewayShare;
 
 pub mod prometheus;
-pub mod reading;
 pub mod scrape;
+pub mod series;
 pub mod system;
 pub mod totals;
 
-/// What was read at one evaluation; what could not be read is missing, and said in `doubts` or `troubles`.
+/// The readings of one evaluation. Everything that could not be read is missing here and named in `data_gaps` or
+/// `problems`.
 #[derive(Debug, Clone, Default)]
-pub struct Reading {
+pub struct SourceReading {
     /// The share that the gateways hold.
-    pub share: SeenShare,
+    pub share: GatewayShare,
     /// Samples, each with its target in the label `instance`.
     pub samples: Vec<Sample>,
     /// Evidence by user.
     pub evidence: Option<Evidence>,
-    /// Why counters are missing from `samples`, in words: the ramp does not advance.
-    pub doubts: Vec<String>,
-    /// What else could not be read, in words.
-    pub troubles: Vec<String>,
+    /// Why counters are missing from `samples`, for people; the rollout does not advance while there are any.
+    pub data_gaps: Vec<String>,
+    /// Everything else that could not be read, for people.
+    pub problems: Vec<String>,
 }
 
-/// Something that can be looked at.
+/// A system that the guard can read.
 pub trait Source {
-    /// Looks; evidence by user is counted from `since_ms` (since 1970) on. Never fails: what could not be read is missing.
-    fn look(&mut self, since_ms: u64) -> impl Future<Output = Reading> + Send;
+    /// Reads the system, with evidence by user from `since_ms` (since 1970) on. Never fails: a value that could not be read
+    /// is missing from the result.
+    fn read(&mut self, since_ms: u64) -> impl Future<Output = SourceReading> + Send;
 }
 
-/// Where a sample comes from.
+/// The label that names the target of a sample.
 pub const INSTANCE: &str = "instance";
 /// Name of a sample that says when the target was scraped, in seconds since 1970; no program exports it.
 pub const SCRAPED_AT: &str = "perch_scraped_at";

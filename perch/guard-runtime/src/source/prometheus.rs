@@ -9,21 +9,21 @@ use clients::{ClientError, Sample};
 use contract::series;
 
 use super::SCRAPED_AT;
-use super::reading::{COUNTERS, GAUGES, histogram};
+use super::series::{COUNTERS, GAUGES, histogram};
 
 /// Most warnings that are passed on.
 const MOST_WARNINGS: usize = 4;
 /// The label that tells times from counters in the answer.
 const MARK: &str = "perch_read";
 
-/// The samples that the guard reads; why they are not all, in `doubts`.
+/// The samples that the guard reads; the reasons for missing ones go to `data_gaps`.
 ///
 /// # Errors
 /// When Prometheus does not respond, or not with a vector.
-pub async fn samples(prometheus: &Prometheus, doubts: &mut Vec<String>) -> Result<Vec<Sample>, ClientError> {
+pub async fn samples(prometheus: &Prometheus, data_gaps: &mut Vec<String>) -> Result<Vec<Sample>, ClientError> {
     let Vector { samples, warnings } = prometheus.vector(&query()).await?;
     let warnings = warnings.iter().take(MOST_WARNINGS);
-    doubts.extend(warnings.map(|warning| format!("{} warns: {warning}", prometheus.url())));
+    data_gaps.extend(warnings.map(|warning| format!("{} warns: {warning}", prometheus.url())));
     Ok(samples.into_iter().filter_map(named).collect())
 }
 

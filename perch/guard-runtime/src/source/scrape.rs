@@ -1,24 +1,24 @@
 //! Counters from the programs themselves: Envoy's admin interface and the scorers' `/metrics`.
 //!
-//! A page is read line by line and only the guard's own samples are kept, so it may be of any size: an Envoy of some
-//! thousand clusters shows tens of megabytes. A line with bytes that are not UTF-8 is somebody else's.
+//! A page is read line by line and only samples that the guard needs are kept, so it may have any size: an Envoy with some
+//! thousand clusters serves tens of megabytes. A line with bytes that are not UTF-8 belongs to another program.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use clients::{ClientError, Sample, Scrape, in_words};
+use clients::{ClientError, Sample, Scrape, error_chain};
 
 use super::INSTANCE;
-use super::reading::is_read;
+use super::series::is_read;
 
-/// What Envoy is asked to show: the counters of Perch's filter, by their names inside Envoy.
+/// Envoy's metrics page, limited to the counters of Perch's filter by their names inside Envoy.
 const GATEWAY_PATH: &str = "/stats/prometheus?filter=(wasm%7Cdynamicmodules)custom";
-/// Longest line, in bytes; a longer one is left out.
+/// Longest line, in bytes; longer ones are skipped.
 const LINE_BYTES: usize = 64 * 1024;
-/// Most samples that one program may show.
+/// Most samples of one program.
 const MOST_SAMPLES: usize = 50_000;
 
-/// Programs that are scraped, by the address of their exposition.
+/// Programs that are scraped, by the URLs of their metrics pages.
 #[derive(Debug, Clone)]
 pub struct Targets {
     http: reqwest::Client,
@@ -26,11 +26,11 @@ pub struct Targets {
 }
 
 impl Targets {
-    /// Envoy's admin interfaces at `gateways` and scorers at `scorers`, e.g. `http://127.0.0.1:9901`. One that is named
-    /// twice is read once; each may take `timeout`.
+    /// Envoy's admin interfaces at `gateways` and scorers at `scorers`, e.g. `http://127.0.0.1:9901`. A program that is
+    /// listed twice is read once; each may take `timeout`.
     ///
     /// # Errors
-    /// When no HTTP client can be made.
+    /// When no HTTP client can be created.
     pub fn new(timeout: Duration, gateways: &[String], scorers: &[String]) -> Result<Self, ClientError> {
         let http = reqwest::Client::builder().timeout(timeout).no_proxy().build().map_err(ClientError::Setup)?;
         let gateways = gateways.iter().map(|url| format!("{url}{GATEWAY_PATH}"));
@@ -38,35 +38,37 @@ impl Targets {
         Ok(Self { http, urls: gateways.chain(scorers).collect() })
     }
 
-    /// The samples that the guard reads, of every target that answers; which one does not, in `doubts`.
-    pub async fn samples(&self, doubts: &mut Vec<String>) -> Vec<Sample> {
+    /// The samples of every target that responds; adds the other targets to `data_gaps`.
+    pub async fn samples(&self, data_gaps: &mut Vec<String>) -> Vec<Sample> {
         let mut all = Vec::new();
         for url in &self.urls {
             match self.of(url).await {
                 Ok(samples) => all.extend(samples),
-                Err(error) => doubts.push(in_words(&error)),
+                Err(error) => data_gaps.push(error_chain(&error)),
             }
         }
         all
     }
 
     async fn of(&self, url: &str) -> Result<Vec<Sample>, ClientError> {
-        let asking = |source: reqwest::Error| ClientError::Request { url: url.to_owned(), source };
-        let wrong = |what: String| ClientError::Response { url: url.to_owned(), what };
-        let mut response = self.http.get(url).send().await.map_err(asking)?;
+        let failed = |source: reqwest::Error| ClientError::Request { url: url.to_owned(), source };
+        let unexpected = |what: String| ClientError::Response { url: url.to_owned(), what };
+        let mut response = self.http.get(url).send().await.map_err(failed)?;
         if !response.status().is_success() {
-            return Err(wrong(response.status().to_string()));
+            return Err(unexpected(response.status().to_string()));
         }
         let mut lines = Lines::default();
-        while let Some(part) = response.chunk().await.map_err(asking)? {
+        while let Some(part) = response.chunk().await.map_err(failed)? {
             lines.take(&part);
             if lines.samples.len() > MOST_SAMPLES {
-                return Err(wrong(format!("with more than {MOST_SAMPLES} samples of Perch's")));
+                return Err(unexpected(format!("more than {MOST_SAMPLES} samples of Perch")));
             }
         }
         let mut samples = lines.end();
         if samples.is_empty() {
-            return Err(wrong("without any sample of Perch's: is this its address?".to_owned()));
+            return Err(unexpected(
+                "no metric of Perch; check that this is the address of a gateway or scorer".to_owned(),
+            ));
         }
         for sample in &mut samples {
             sample.labels.insert(INSTANCE.to_owned(), url.to_owned());
@@ -75,11 +77,11 @@ impl Targets {
     }
 }
 
-/// A page that comes in pieces.
+/// A parser for a page that arrives in chunks.
 #[derive(Debug, Default)]
 struct Lines {
     line: Vec<u8>,
-    /// The line is longer than is kept.
+    /// The present line is longer than [`LINE_BYTES`].
     overlong: bool,
     samples: Vec<Sample>,
 }
@@ -122,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_are_found_however_the_page_is_cut() {
+    fn lines_are_found_wherever_the_page_is_split() {
         let page =
             b"# HELP lm_suggest_source_total x\nother{a=\"\xff\"} 7\nlm_suggest_source_total{source=\"rule\"} 5\n\
             lm_suggest_source_total{source=\"model\"} 2";
@@ -135,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_end_takes_no_memory_and_does_not_hide_the_next() {
+    fn an_endless_line_takes_no_memory_and_does_not_hide_the_next() {
         let mut lines = Lines::default();
         for _ in 0..100 {
             lines.take(&[b'x'; LINE_BYTES]);

@@ -1,13 +1,13 @@
-//! From series to an observation. The only place that knows which series says what.
+//! From series to a snapshot of the system. This is the only place that knows what each series means.
 
 use clients::Sample;
 use contract::evidence::Evidence;
 use contract::names::{Agree, IdentitySource, Outcome, Source};
 use contract::series;
-use guard::observation::{Items, Observation, Part, SeenModel, SeenShare};
+use guard::snapshot::{GatewayShare, ItemCounts, PartCount, ServingModel, SystemSnapshot};
 use stats::moments::Moments;
 
-use super::totals::Totals;
+use super::totals::CounterTotals;
 
 /// Every counter that is read.
 pub const COUNTERS: [&str; 12] = [
@@ -27,7 +27,7 @@ pub const COUNTERS: [&str; 12] = [
 /// Every gauge that is read.
 pub const GAUGES: [&str; 3] = [series::MODEL_INFO, series::MODEL_F1, series::DRIFT];
 
-/// The two series of the histogram of answers that are read, `…_bucket` and `…_count`.
+/// The two series that are read of the histogram of response times, `…_bucket` and `…_count`.
 #[must_use]
 pub fn histogram() -> [String; 2] {
     ["bucket", "count"].map(|part| format!("{}_{part}", series::GATEWAY_LATENCY))
@@ -39,7 +39,7 @@ pub fn is_read(name: &str) -> bool {
     counter_labels(name).is_some() || GAUGES.contains(&name)
 }
 
-/// The labels that a counter of this name has from its program; `None` for what is not a counter that is read.
+/// The labels that a program gives to a counter of this name; `None` if the guard does not read such a counter.
 #[must_use]
 pub fn counter_labels(name: &str) -> Option<&'static [&'static str]> {
     match name.strip_prefix(series::GATEWAY_LATENCY) {
@@ -55,57 +55,58 @@ pub fn counter_labels(name: &str) -> Option<&'static [&'static str]> {
     Some(declared.map_or(&[], |series| series.labels))
 }
 
-/// The observation of an evaluation. `totals` has taken in `samples`; `budget_seconds` is the edge from which on an
-/// answer is slow; `doubts` says what is missing from `samples` or cannot be trusted.
+/// The snapshot for an evaluation. `totals` already includes `samples`; a response is slow if it takes longer than
+/// `budget_seconds`; `data_gaps` names what is missing from `samples` or cannot be trusted.
 #[must_use]
-pub fn observation(
-    share: SeenShare,
+pub fn snapshot(
+    share: GatewayShare,
     samples: &[Sample],
-    totals: &Totals,
+    totals: &CounterTotals,
     evidence: Option<Evidence>,
     budget_seconds: Option<f64>,
-    doubts: Vec<String>,
-) -> Observation {
-    let seen = Seen { samples, totals };
-    let models = seen.counted(series::SOURCE, &[("source", Source::Model.as_str())]);
-    let rules = seen.counted(series::SOURCE, &[("source", Source::Rule.as_str())]);
-    let fallbacks = seen.counted(series::FALLBACK, &[]);
-    let canary = models.zip(fallbacks).map(|(models, fallbacks)| Part { all: models + fallbacks, part: fallbacks });
-    let latency = |arms: &[&str]| budget_seconds.and_then(|budget| seen.slow(arms, budget));
-    Observation {
+    data_gaps: Vec<String>,
+) -> SystemSnapshot {
+    let reader = CounterReader { samples, totals };
+    let models = reader.counted(series::SOURCE, &[("source", Source::Model.as_str())]);
+    let rules = reader.counted(series::SOURCE, &[("source", Source::Rule.as_str())]);
+    let fallbacks = reader.counted(series::FALLBACK, &[]);
+    let canary =
+        models.zip(fallbacks).map(|(models, fallbacks)| PartCount { all: models + fallbacks, part: fallbacks });
+    let latency = |arms: &[&str]| budget_seconds.and_then(|budget| reader.slow(arms, budget));
+    SystemSnapshot {
         share,
-        requests: seen.moments(series::JUDGED_REQUESTS, series::AGREEMENT, series::AGREEMENT_SQUARES),
-        items: seen.items(),
-        noise: seen.moments(series::NOISE_REQUESTS, series::NOISE_AGREEMENT, series::NOISE_AGREEMENT_SQUARES),
+        requests: reader.moments(series::JUDGED_REQUESTS, series::AGREEMENT, series::AGREEMENT_SQUARES),
+        items: reader.items(),
+        noise: reader.moments(series::NOISE_REQUESTS, series::NOISE_AGREEMENT, series::NOISE_AGREEMENT_SQUARES),
         canary,
         assigned: canary.zip(rules).map(|(canary, rules)| {
-            // The rules' answers to canary users are among `rules`; users without an identity are in no arm.
+            // Fallbacks are among the responses of the baseline; users without an identity belong to no arm.
             let nobody = [("source", IdentitySource::Missing.as_str())];
-            let unidentified = seen.counted(series::IDENTITY, &nobody).unwrap_or(0.0);
+            let unidentified = reader.counted(series::IDENTITY, &nobody).unwrap_or(0.0);
             let others = (rules - canary.part - unidentified).max(0.0);
-            Part { all: canary.all + others, part: canary.all }
+            PartCount { all: canary.all + others, part: canary.all }
         }),
         canary_slow: latency(&["candidate", "fallback"]),
-        rule_slow: latency(&["baseline"]),
-        dropped: seen.dropped(),
-        unavailable: seen.share_of(series::PREDICT_REQUESTS, &[("available", "False")]),
+        baseline_slow: latency(&["baseline"]),
+        dropped: reader.dropped(),
+        unavailable: reader.share_of(series::PREDICT_REQUESTS, &[("available", "False")]),
         evidence,
-        model: seen.model(),
-        f1: seen.gauges(series::MODEL_F1).map(|sample| sample.value).min_by(f64::total_cmp),
-        drift: seen
+        model: reader.model(),
+        f1: reader.gauges(series::MODEL_F1).map(|sample| sample.value).min_by(f64::total_cmp),
+        drift: reader
             .gauges(series::DRIFT)
             .max_by(|a, b| a.value.total_cmp(&b.value))
             .map(|sample| (sample.labels.get("feature").cloned().unwrap_or_default(), sample.value)),
-        doubts,
+        data_gaps,
     }
 }
 
-struct Seen<'a> {
+struct CounterReader<'a> {
     samples: &'a [Sample],
-    totals: &'a Totals,
+    totals: &'a CounterTotals,
 }
 
-impl Seen<'_> {
+impl CounterReader<'_> {
     fn gauges(&self, name: &str) -> impl Iterator<Item = &Sample> {
         self.samples.iter().filter(move |sample| sample.name == name && sample.value.is_finite())
     }
@@ -114,8 +115,8 @@ impl Seen<'_> {
         self.totals.counted(name, labels)
     }
 
-    fn share_of(&self, name: &str, labels: &[(&str, &str)]) -> Option<Part> {
-        Some(Part { all: self.counted(name, &[])?, part: self.counted(name, labels)? })
+    fn share_of(&self, name: &str, labels: &[(&str, &str)]) -> Option<PartCount> {
+        Some(PartCount { all: self.counted(name, &[])?, part: self.counted(name, labels)? })
     }
 
     fn moments(&self, count: &str, sum: &str, squares: &str) -> Option<Moments> {
@@ -126,34 +127,35 @@ impl Seen<'_> {
         })
     }
 
-    fn items(&self) -> Option<Items> {
+    fn items(&self) -> Option<ItemCounts> {
         let of = |agree: Agree| self.counted(series::COMPARE, &[("agree", agree.as_str())]);
-        Some(Items { agree: of(Agree::True)?, differ: of(Agree::False)? })
+        Some(ItemCounts { agree: of(Agree::True)?, disagree: of(Agree::False)? })
     }
 
-    /// Observations due: neither skipped requests nor those whose client left, which clients could cause at will.
-    fn dropped(&self) -> Option<Part> {
+    /// Observations that should have reached the scorer: without skipped requests, and without those whose client
+    /// disconnected, which clients could cause at will.
+    fn dropped(&self) -> Option<PartCount> {
         let of = |outcome: Outcome| self.counted(series::OBSERVATION, &[("outcome", outcome.as_str())]);
         let observed = of(Outcome::Observed)?;
         let dropped: f64 = Outcome::DROPPED.into_iter().filter_map(of).sum();
-        Some(Part { all: observed + dropped, part: dropped })
+        Some(PartCount { all: observed + dropped, part: dropped })
     }
 
-    fn slow(&self, arms: &[&str], budget_seconds: f64) -> Option<Part> {
+    fn slow(&self, arms: &[&str], budget_seconds: f64) -> Option<PartCount> {
         let [bucket, count] = histogram();
         let mut found = None;
         for arm in arms {
             let all = self.counted(&count, &[("arm", arm)]);
-            let within = self.totals.within(&bucket, &[("arm", arm)], budget_seconds);
+            let within = self.totals.bucket(&bucket, &[("arm", arm)], budget_seconds);
             if let (Some(all), Some(within)) = (all, within) {
-                let held: Part = found.unwrap_or_default();
-                found = Some(Part { all: held.all + all, part: held.part + (all - within).max(0.0) });
+                let held: PartCount = found.unwrap_or_default();
+                found = Some(PartCount { all: held.all + all, part: held.part + (all - within).max(0.0) });
             }
         }
         found
     }
 
-    fn model(&self) -> SeenModel {
+    fn model(&self) -> ServingModel {
         let mut versions: Vec<&str> = self
             .gauges(series::MODEL_INFO)
             .filter(|sample| sample.value == 1.0 && has(sample, &[("alias", "champion")]))
@@ -162,9 +164,9 @@ impl Seen<'_> {
         versions.sort_unstable();
         versions.dedup();
         match versions.as_slice() {
-            [] => SeenModel::Unknown,
-            [version] => SeenModel::Is((*version).to_owned()),
-            several => SeenModel::Differs(several.join(", ")),
+            [] => ServingModel::Unknown,
+            [version] => ServingModel::Known((*version).to_owned()),
+            several => ServingModel::Differs(several.join(", ")),
         }
     }
 }
@@ -212,15 +214,15 @@ perch_scorer_drift_psi{feature="amount"} 0.4
 perch_scorer_drift_psi{feature="label"} 0.1
 "#;
 
-    fn look(before: &str, after: &str) -> Observation {
+    fn snapshot_of(before: &str, after: &str) -> SystemSnapshot {
         let (zeroed, after) = (zero(before, after), Scrape::parse(after));
-        let mut totals = Totals::default();
-        totals.take(0, zeroed.samples(), counter_labels);
-        totals.take(5_000, after.samples(), counter_labels);
-        observation(SeenShare::Unknown, after.samples(), &totals, None, Some(0.25), Vec::new())
+        let mut totals = CounterTotals::default();
+        totals.update(0, zeroed.samples(), counter_labels);
+        totals.update(5_000, after.samples(), counter_labels);
+        snapshot(GatewayShare::Unknown, after.samples(), &totals, None, Some(0.25), Vec::new())
     }
 
-    /// The first look: everything at 0.
+    /// The first scrape: every counter at 0.
     fn zero(before: &str, after: &str) -> Scrape {
         if !before.is_empty() {
             return Scrape::parse(before);
@@ -230,30 +232,30 @@ perch_scorer_drift_psi{feature="label"} 0.1
     }
 
     #[test]
-    fn every_part_of_an_observation_is_read() {
-        let seen = look(BEFORE, AFTER);
-        assert_eq!(seen.items, Some(Items { agree: 80.0, differ: 20.0 }));
-        assert_eq!(seen.requests, Some(Moments { count: 50.0, sum: 40.5, squares: 39.25 }));
-        assert_eq!(seen.noise, None, "no noise was counted, which is not a noise of 0");
-        assert_eq!(seen.canary, Some(Part { all: 50.0, part: 10.0 }));
-        assert_eq!(seen.assigned, Some(Part { all: 90.0, part: 50.0 }));
-        assert_eq!(seen.canary_slow, Some(Part { all: 50.0, part: 7.0 }));
-        assert_eq!(seen.rule_slow, Some(Part { all: 50.0, part: 0.0 }));
-        assert_eq!(seen.dropped, Some(Part { all: 100.0, part: 2.0 }));
-        assert_eq!(seen.unavailable, Some(Part { all: 100.0, part: 5.0 }));
-        assert_eq!(seen.model, SeenModel::Is("v7".into()));
-        assert_eq!(seen.f1, Some(0.81));
-        assert_eq!(seen.drift, Some(("amount".into(), 0.4)));
+    fn every_field_of_a_snapshot_is_read() {
+        let snapshot = snapshot_of(BEFORE, AFTER);
+        assert_eq!(snapshot.items, Some(ItemCounts { agree: 80.0, disagree: 20.0 }));
+        assert_eq!(snapshot.requests, Some(Moments { count: 50.0, sum: 40.5, squares: 39.25 }));
+        assert_eq!(snapshot.noise, None, "no noise was counted, which is not a noise of 0");
+        assert_eq!(snapshot.canary, Some(PartCount { all: 50.0, part: 10.0 }));
+        assert_eq!(snapshot.assigned, Some(PartCount { all: 90.0, part: 50.0 }));
+        assert_eq!(snapshot.canary_slow, Some(PartCount { all: 50.0, part: 7.0 }));
+        assert_eq!(snapshot.baseline_slow, Some(PartCount { all: 50.0, part: 0.0 }));
+        assert_eq!(snapshot.dropped, Some(PartCount { all: 100.0, part: 2.0 }));
+        assert_eq!(snapshot.unavailable, Some(PartCount { all: 100.0, part: 5.0 }));
+        assert_eq!(snapshot.model, ServingModel::Known("v7".into()));
+        assert_eq!(snapshot.f1, Some(0.81));
+        assert_eq!(snapshot.drift, Some(("amount".into(), 0.4)));
     }
 
     #[test]
-    fn what_is_not_there_is_not_zero() {
-        let seen = observation(SeenShare::Unknown, &[], &Totals::default(), None, Some(0.25), Vec::new());
-        assert_eq!(seen, Observation::default());
+    fn a_missing_series_is_not_zero() {
+        let snapshot = snapshot(GatewayShare::Unknown, &[], &CounterTotals::default(), None, Some(0.25), Vec::new());
+        assert_eq!(snapshot, SystemSnapshot::default());
     }
 
     #[test]
-    fn what_is_read_is_declared() {
+    fn every_series_that_is_read_is_declared() {
         let exposed = [series::GATEWAY, series::SCORER].concat();
         let mut declared: Vec<&str> = exposed.iter().map(|series| series.name).collect();
         // Declared by name, and exposed once the scorer counts by request.

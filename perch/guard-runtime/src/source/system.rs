@@ -3,23 +3,23 @@
 
 use std::time::Duration;
 
-use clients::{Admin, ClientError, Prometheus, Scorer, in_words};
+use clients::{Admin, ClientError, Prometheus, Scorer, error_chain};
 use contract::evidence::Evidence;
 use contract::share::{RUNTIME_KEY, Share};
-use guard::observation::SeenShare;
+use guard::snapshot::GatewayShare;
 
 use super::scrape::Targets;
-use super::{Reading, Source, prometheus};
+use super::{Source, SourceReading, prometheus};
 
-/// How long a look waits for any one part.
+/// Longest wait for one program.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Addresses of the parts, e.g. `http://127.0.0.1:9901`.
+/// Addresses of the programs, e.g. `http://127.0.0.1:9901`.
 #[derive(Debug, Clone, Default)]
 pub struct Addresses {
     /// Envoy's admin interfaces; at least one.
     pub gateways: Vec<String>,
-    /// Scorers; the first is asked for evidence by user.
+    /// Scorers; the first one provides evidence by user.
     pub scorers: Vec<String>,
     /// Prometheus, where there is one.
     pub prometheus: Option<String>,
@@ -40,10 +40,10 @@ enum Counters {
 }
 
 impl System {
-    /// A system at `addresses`.
+    /// The system at `addresses`.
     ///
     /// # Errors
-    /// When no HTTP client can be made.
+    /// When no HTTP client can be created.
     pub fn new(addresses: &Addresses) -> Result<Self, ClientError> {
         let trimmed = |urls: &[String]| urls.iter().map(|url| url.trim_end_matches('/').to_owned()).collect::<Vec<_>>();
         let (gateways, scorers) = (trimmed(&addresses.gateways), trimmed(&addresses.scorers));
@@ -59,48 +59,48 @@ impl System {
         Ok(Self { gateways: admins.collect::<Result<_, ClientError>>()?, scorer, counters })
     }
 
-    async fn share(&self, troubles: &mut Vec<String>) -> SeenShare {
+    async fn share(&self, problems: &mut Vec<String>) -> GatewayShare {
         let mut shares = Vec::with_capacity(self.gateways.len());
         for (url, admin) in &self.gateways {
             match admin.runtime(RUNTIME_KEY).await {
-                // A key that no layer holds, or that is no share, means off to Envoy.
+                // Envoy falls back to its default, 0%, for a key that no layer sets and for a value that is not a share.
                 Ok(text) => shares.push((url, text.as_deref().and_then(Share::from_runtime).unwrap_or(Share::OFF))),
-                Err(error) => troubles.push(in_words(&error)),
+                Err(error) => problems.push(error_chain(&error)),
             }
         }
-        agreed(&shares, self.gateways.len())
+        common_share(&shares, self.gateways.len())
     }
 
-    async fn evidence(&self, since_ms: u64, troubles: &mut Vec<String>) -> Option<Evidence> {
+    async fn evidence(&self, since_ms: u64, problems: &mut Vec<String>) -> Option<Evidence> {
         let read = self.scorer.as_ref()?.evidence(since_ms).await;
-        read.map_err(|error| troubles.push(in_words(&error))).ok()
+        read.map_err(|error| problems.push(error_chain(&error))).ok()
     }
 }
 
 impl Source for System {
-    async fn look(&mut self, since_ms: u64) -> Reading {
-        let (mut doubts, mut troubles) = (Vec::new(), Vec::new());
-        let share = self.share(&mut troubles).await;
+    async fn read(&mut self, since_ms: u64) -> SourceReading {
+        let (mut data_gaps, mut problems) = (Vec::new(), Vec::new());
+        let share = self.share(&mut problems).await;
         let samples = match &self.counters {
-            Counters::Targets(targets) => targets.samples(&mut doubts).await,
-            Counters::Prometheus(server) => prometheus::samples(server, &mut doubts).await.unwrap_or_else(|error| {
-                doubts.push(in_words(&error));
+            Counters::Targets(targets) => targets.samples(&mut data_gaps).await,
+            Counters::Prometheus(server) => prometheus::samples(server, &mut data_gaps).await.unwrap_or_else(|error| {
+                data_gaps.push(error_chain(&error));
                 Vec::new()
             }),
         };
-        let evidence = self.evidence(since_ms, &mut troubles).await;
-        Reading { share, samples, evidence, doubts, troubles }
+        let evidence = self.evidence(since_ms, &mut problems).await;
+        SourceReading { share, samples, evidence, data_gaps, problems }
     }
 }
 
-/// One share if every one of `wanted` gateways holds it.
-fn agreed(shares: &[(&String, Share)], wanted: usize) -> SeenShare {
-    let Some((_, first)) = shares.first() else { return SeenShare::Unknown };
+/// The common share of the gateways, if all of `wanted` gateways were read and hold the same.
+fn common_share(shares: &[(&String, Share)], wanted: usize) -> GatewayShare {
+    let Some((_, first)) = shares.first() else { return GatewayShare::Unknown };
     if shares.iter().any(|(_, share)| share != first) {
         let each: Vec<String> = shares.iter().map(|(url, share)| format!("{url} holds {share}")).collect();
-        return SeenShare::Differs(each.join(", "));
+        return GatewayShare::Differs(each.join(", "));
     }
-    if shares.len() < wanted { SeenShare::Unknown } else { SeenShare::Is(*first) }
+    if shares.len() < wanted { GatewayShare::Unknown } else { GatewayShare::Known(*first) }
 }
 
 #[cfg(test)]
@@ -108,12 +108,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_share_is_known_only_when_every_gateway_says_so() {
+    fn a_share_is_known_only_when_every_gateway_holds_it() {
         let (a, b) = ("a".to_owned(), "b".to_owned());
         let (ten, five) = (Share::percent(10), Share::percent(5));
-        assert_eq!(agreed(&[(&a, ten), (&b, ten)], 2), SeenShare::Is(ten));
-        assert_eq!(agreed(&[(&a, ten)], 2), SeenShare::Unknown);
-        assert_eq!(agreed(&[], 0), SeenShare::Unknown);
-        assert_eq!(agreed(&[(&a, ten), (&b, five)], 2), SeenShare::Differs("a holds 10%, b holds 5%".into()));
+        assert_eq!(common_share(&[(&a, ten), (&b, ten)], 2), GatewayShare::Known(ten));
+        assert_eq!(common_share(&[(&a, ten)], 2), GatewayShare::Unknown);
+        assert_eq!(common_share(&[], 0), GatewayShare::Unknown);
+        assert_eq!(common_share(&[(&a, ten), (&b, five)], 2), GatewayShare::Differs("a holds 10%, b holds 5%".into()));
     }
 }

@@ -1,4 +1,4 @@
-//! A stand-in for Envoy's admin interface, as far as the share goes.
+//! A fake of Envoy's admin interface, as far as shares are concerned.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -9,62 +9,64 @@ use axum::http::StatusCode;
 use axum::routing::{get, post};
 use contract::share::RUNTIME_KEY;
 
-/// One gateway.
-pub struct Gateway {
-    /// Its admin interface.
+/// A gateway that serves `/runtime` and `/runtime_modify`.
+pub struct FakeGateway {
+    /// Address of its admin interface.
     pub url: String,
-    held: Held,
+    values: RuntimeValues,
 }
 
-/// What is held, by key.
-type Held = Arc<Mutex<BTreeMap<String, String>>>;
+/// Runtime values by key.
+type RuntimeValues = Arc<Mutex<BTreeMap<String, String>>>;
 
-impl Gateway {
-    /// One that holds `share`, as Envoy's runtime writes it.
+impl FakeGateway {
+    /// A gateway that holds `share`, in the syntax of Envoy's runtime.
     pub async fn start(share: &str) -> Self {
         Self::serve(share, false).await
     }
 
-    /// One that holds `share` and takes no other, as an Envoy without an admin layer.
-    pub async fn refusing(share: &str) -> Self {
+    /// A gateway that holds `share` and rejects every change, as an Envoy without an admin layer does.
+    pub async fn rejecting(share: &str) -> Self {
         Self::serve(share, true).await
     }
 
-    async fn serve(share: &str, refuses: bool) -> Self {
-        let held: Held = Arc::new(Mutex::new(BTreeMap::from([(RUNTIME_KEY.to_owned(), share.to_owned())])));
+    async fn serve(share: &str, rejects: bool) -> Self {
+        let values: RuntimeValues = Arc::new(Mutex::new(BTreeMap::from([(RUNTIME_KEY.to_owned(), share.to_owned())])));
         let app = Router::new()
             .route(
                 "/runtime",
-                get(async |State(held): State<Held>| {
-                    let held = held.lock().unwrap();
-                    let entries = held.iter().map(|(key, value)| (key, serde_json::json!({"final_value": value})));
+                get(async |State(values): State<RuntimeValues>| {
+                    let values = values.lock().unwrap();
+                    let entries = values.iter().map(|(key, value)| (key, serde_json::json!({"final_value": value})));
                     axum::Json(serde_json::json!({"entries": entries.collect::<BTreeMap<_, _>>()}))
                 }),
             )
             .route(
                 "/runtime_modify",
-                post(async move |State(held): State<Held>, Query(query): Query<BTreeMap<String, String>>| {
-                    if refuses {
-                        return (StatusCode::SERVICE_UNAVAILABLE, "No admin layer specified");
-                    }
-                    held.lock().unwrap().extend(query);
-                    (StatusCode::OK, "OK")
-                }),
+                post(
+                    async move |State(values): State<RuntimeValues>, Query(query): Query<BTreeMap<String, String>>| {
+                        if rejects {
+                            return (StatusCode::SERVICE_UNAVAILABLE, "No admin layer specified");
+                        }
+                        values.lock().unwrap().extend(query);
+                        (StatusCode::OK, "OK")
+                    },
+                ),
             )
-            .with_state(held.clone());
+            .with_state(values.clone());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
-        Self { url, held }
+        Self { url, values }
     }
 
-    /// One that nobody can reach.
-    pub fn gone() -> Self {
-        Self { url: "http://127.0.0.1:9".to_owned(), held: Arc::default() }
+    /// A gateway that cannot be reached.
+    pub fn unreachable() -> Self {
+        Self { url: "http://127.0.0.1:9".to_owned(), values: Arc::default() }
     }
 
-    /// What it holds.
+    /// The share that it holds.
     pub fn share(&self) -> String {
-        self.held.lock().unwrap().get(RUNTIME_KEY).cloned().unwrap_or_default()
+        self.values.lock().unwrap().get(RUNTIME_KEY).cloned().unwrap_or_default()
     }
 }

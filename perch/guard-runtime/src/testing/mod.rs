@@ -9,8 +9,8 @@
     reason = "a test that meets the unexpected fails"
 )]
 
-mod gateway;
-mod world;
+mod fake_gateway;
+mod harness;
 
-pub use gateway::Gateway;
-pub use world::{LOOK_MS, Shared, Town, World, ada, serve};
+pub use fake_gateway::FakeGateway;
+pub use harness::{EVALUATION_MS, FakeCluster, Harness, SharedCluster, ada, serve};

@@ -1,13 +1,13 @@
-//! How often does an interval ever leave the truth out, looked at all the time? Nominally at most 5% for both ends
-//! together. And the mean of the evidence against a true hypothesis, which must not exceed 1.
+//! Coverage: how often an interval that is evaluated all the time ever excludes the true value, nominally at most 5% for
+//! both ends together; and the mean of the evidence against a true hypothesis, which must not exceed 1.
 
 use serde_json::{Value, json};
-use stats::bounded::{Bets, Side};
+use stats::bounded::{Bets, Direction};
 use stats::clusters::{Clusters, Difference};
 use stats::moments::Moments;
 use stats::ratio::{Split, log_evidence};
 
-use crate::many::many;
+use crate::parallel::in_parallel;
 use crate::random::Random;
 use crate::traffic::{Agreement, Habits, position};
 
@@ -25,62 +25,64 @@ pub(crate) fn rows(streams: u64, seed: u64) -> Vec<Value> {
         row("noise, by request", streams, |index| {
             bounded(seed ^ 0x10 ^ (index << 20), 0.995, |random| certain.draw(random))
         }),
-        row("fallbacks, by look of 1 to 30 requests", streams, |index| {
+        row("fallbacks, by evaluation of 1 to 30 requests", streams, |index| {
             bounded(seed ^ 0x20 ^ (index << 20), 0.05, |random| {
                 let requests = 1 + random.below(30);
                 (0..requests).filter(|_| random.chance(0.05)).count() as f64 / requests as f64
             })
         }),
-        row("slow answers in bursts, by look", streams, |index| {
+        row("slow responses in bursts, by evaluation", streams, |index| {
             bounded(seed ^ 0x30 ^ (index << 20), 0.02, |random| if random.chance(0.02) { 1.0 } else { 0.0 })
         }),
         row("difference of accept rates, by user", streams, |index| difference(seed ^ 0x40 ^ (index << 20), &habits)),
-        row("share of users in the model's arm", streams, |index| split(seed ^ 0x50 ^ (index << 20), 0.1)),
+        row("share of users in the candidate's arm", streams, |index| split(seed ^ 0x50 ^ (index << 20), 0.1)),
     ]
 }
 
-/// Was the truth ever left out, and the evidence below it at the last look.
+/// The result of one simulated stream.
 struct Stream {
-    left_out: bool,
+    /// The interval excluded the true value at some evaluation.
+    excluded: bool,
+    /// The evidence against the true value after 500 units.
     evidence: f64,
 }
 
 fn row(name: &str, streams: u64, run: impl Fn(u64) -> Stream + Sync) -> Value {
-    let outcomes = many(name, streams, || (), |(), index| run(index));
-    let left_out = outcomes.iter().filter(|stream| stream.left_out).count() as f64 / streams as f64;
-    let mean = outcomes.iter().map(|stream| stream.evidence).sum::<f64>() / streams as f64;
+    let results = in_parallel(name, streams, || (), |(), index| run(index));
+    let excluded = results.iter().filter(|stream| stream.excluded).count() as f64 / streams as f64;
+    let mean = results.iter().map(|stream| stream.evidence).sum::<f64>() / streams as f64;
     json!({
         "trial": name,
         "streams": streams,
-        "coverage": 1.0 - left_out,
+        "coverage": 1.0 - excluded,
         "nominal": 0.95,
-        "mean_evidence_against_the_truth": mean,
+        "mean_evidence_against_true_value": mean,
     })
 }
 
 fn bounded(seed: u64, truth: f64, draw: impl Fn(&mut Random) -> f64) -> Stream {
     let mut random = Random::new(seed);
-    let (below, above) = (Bets::new(Side::Below, truth), Bets::new(Side::Above, truth));
-    let mut seen = Moments::NONE;
-    let mut left_out = false;
+    let (below, above) = (Bets::new(Direction::Below, truth), Bets::new(Direction::Above, truth));
+    let mut observed = Moments::NONE;
+    let mut excluded = false;
     let mut evidence = 1.0;
     for unit in 1..=UNITS {
-        seen.push(draw(&mut random));
-        left_out |= below.reaches(seen, ONE_END) || above.reaches(seen, ONE_END);
+        observed.push(draw(&mut random));
+        excluded |= below.reaches(observed, ONE_END) || above.reaches(observed, ONE_END);
         if unit == 500 {
-            evidence = below.log_evidence(seen).exp();
+            evidence = below.log_evidence(observed).exp();
         }
     }
-    Stream { left_out, evidence }
+    Stream { excluded, evidence }
 }
 
-/// Users of both arms come back and give more feedback; judged from 100 users in the smaller arm on, as by default.
+/// Users of both arms return and give more feedback; evaluated from 100 users in the smaller arm on, as by default.
 fn difference(seed: u64, habits: &Habits) -> Stream {
     const USERS: usize = 4_000;
     let mut random = Random::new(seed);
     let mut given = vec![(0_u64, 0_u64); USERS];
     let mut arms = [Clusters::default(); 2];
-    let (mut left_out, mut evidence) = (false, 1.0);
+    let (mut excluded, mut evidence) = (false, 1.0);
     for unit in 1..=UNITS {
         let point = random.unit();
         let user = ((point * point * USERS as f64) as usize).min(USERS - 1);
@@ -104,26 +106,26 @@ fn difference(seed: u64, habits: &Habits) -> Stream {
         if difference.users() < 100.0 {
             continue;
         }
-        left_out |= difference.lower_bound(ONE_END) > 0.0 || difference.upper_bound(ONE_END) < 0.0;
+        excluded |= difference.lower_bound(ONE_END) > 0.0 || difference.upper_bound(ONE_END) < 0.0;
         evidence = difference.log_evidence_below(0.0).exp();
     }
-    Stream { left_out, evidence }
+    Stream { excluded, evidence }
 }
 
 fn split(seed: u64, wanted: f64) -> Stream {
-    let mut seen = Split::default();
-    let (mut left_out, mut evidence) = (false, 1.0);
+    let mut observed = Split::default();
+    let (mut excluded, mut evidence) = (false, 1.0);
     for user in 0..UNITS as usize {
         if position(seed, user) < wanted {
-            seen.model += 1.0;
+            observed.model += 1.0;
         } else {
-            seen.rule += 1.0;
+            observed.rule += 1.0;
         }
-        let log = log_evidence(seen, wanted);
-        left_out |= log >= BOTH_ENDS;
+        let log = log_evidence(observed, wanted);
+        excluded |= log >= BOTH_ENDS;
         if user == 500 {
             evidence = log.exp();
         }
     }
-    Stream { left_out, evidence }
+    Stream { excluded, evidence }
 }

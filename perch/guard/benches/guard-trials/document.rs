@@ -1,4 +1,4 @@
-//! The table in a document, between two marks.
+//! Writes the tables of results into a document, between two marks.
 
 use std::path::Path;
 
@@ -22,7 +22,8 @@ pub(crate) fn write(path: &str, alarms: &[Value], delays: &[Value], coverage: &[
 }
 
 fn tables(alarms: &[Value], delays: &[Value], coverage: &[Value]) -> String {
-    let mut out = String::from("| nothing is wrong | ramps | rolled back | at most | frozen | at most | requests |\n");
+    let mut out =
+        String::from("| nothing is wrong | rollouts | rolled back | at most | frozen | at most | requests |\n");
     out.push_str("|---|---|---|---|---|---|---|\n");
     for row in alarms {
         out.push_str(&format!(
@@ -36,14 +37,14 @@ fn tables(alarms: &[Value], delays: &[Value], coverage: &[Value]) -> String {
             number(row, "mean_requests"),
         ));
     }
-    out.push_str("\n| something is wrong | trials | caught | mean | p90 | unit | fixed sample | ratio |\n");
+    out.push_str("\n| something is wrong | trials | detected | mean | p90 | unit | fixed sample | ratio |\n");
     out.push_str("|---|---|---|---|---|---|---|---|\n");
     for row in delays {
         out.push_str(&format!(
             "| {} | {} | {:.1}% | {:.0} | {:.0} | {} | {:.0} | {:.2} |\n",
             text(row, "trial"),
             number(row, "trials"),
-            100.0 * number(row, "caught"),
+            100.0 * number(row, "detected"),
             number(row, "mean"),
             number(row, "p90"),
             text(row, "unit"),
@@ -51,7 +52,9 @@ fn tables(alarms: &[Value], delays: &[Value], coverage: &[Value]) -> String {
             number(row, "delay_vs_optimum"),
         ));
     }
-    out.push_str("\n| interval | streams | covers the truth at every look | at least |\n|---|---|---|---|\n");
+    out.push_str(
+        "\n| interval | streams | covers the true value at every evaluation | at least |\n|---|---|---|---|\n",
+    );
     for row in coverage {
         out.push_str(&format!(
             "| {} | {} | {:.2}% | {:.0}% |\n",

@@ -1,20 +1,20 @@
-//! Ramps on which nothing is wrong: how many are stopped all the same?
+//! False alarms: how many rollouts are stopped although nothing is wrong.
 
 use guard::plan::Plan;
 use serde_json::{Value, json};
 
-use crate::many::many;
-use crate::rollout::{End, Memory, Outcome, World, run};
+use crate::parallel::in_parallel;
+use crate::rollout::{RolloutEnd, Scenario, TrialResult, UserTable, run};
 use crate::traffic::{Agreement, Habits};
 
-/// The default plan, but for time: the trials have none to lose.
+/// The default plan with shorter times, since simulated traffic does not depend on them.
 const ORDINARY: &str = "
 minimum_time: 10m
 baseline: {minimum_time: 10m}
 ";
 
 /// Everything exactly at its threshold for 20,000 requests: agreement at the baseline without tolerance, the accept rate
-/// lower by just what is tolerated, as many fallbacks and slow answers as allowed.
+/// lower by exactly the tolerated drop, as many fallbacks and slow responses as allowed.
 const EDGE: &str = "
 steps: [50%]
 minimum_time: 10m
@@ -31,7 +31,7 @@ const USERS: usize = 20_000;
 pub(crate) fn rows(rollouts: u64, seed: u64) -> Result<Vec<Value>, String> {
     let (agreement, same, lower) = (Agreement::of_mean(0.9), Habits::of_mean(0.6), Habits::of_mean(0.58));
     let plan = Plan::parse(ORDINARY).map_err(|error| error.to_string())?;
-    let ordinary = World {
+    let ordinary = Scenario {
         plan: &plan,
         users: USERS,
         agreement: &agreement,
@@ -44,12 +44,12 @@ pub(crate) fn rows(rollouts: u64, seed: u64) -> Result<Vec<Value>, String> {
         fallback: 0.01,
         slow: 0.01,
         lost: 0.0,
-        per_look: 20,
+        requests_per_evaluation: 20,
         until_complete: true,
         at_most: 300_000,
     };
     let edge_plan = Plan::parse(EDGE).map_err(|error| error.to_string())?;
-    let edge = World {
+    let edge = Scenario {
         plan: &edge_plan,
         model_habits: &lower,
         fallback: 0.05,
@@ -64,32 +64,36 @@ pub(crate) fn rows(rollouts: u64, seed: u64) -> Result<Vec<Value>, String> {
     ])
 }
 
-fn row(name: &str, world: &World<'_>, rollouts: u64, seed: u64) -> Value {
-    let outcomes =
-        many(name, rollouts, || Memory::new(world.users), |memory, index| run(world, seed ^ (index << 20), memory));
-    let count = |wanted: fn(&Outcome) -> bool| outcomes.iter().filter(|outcome| wanted(outcome)).count();
-    let rolled_back = count(|outcome| matches!(outcome.end, End::RolledBack(_)));
+fn row(name: &str, scenario: &Scenario<'_>, rollouts: u64, seed: u64) -> Value {
+    let results = in_parallel(
+        name,
+        rollouts,
+        || UserTable::new(scenario.users),
+        |user_table, index| run(scenario, seed ^ (index << 20), user_table),
+    );
+    let count = |wanted: fn(&TrialResult) -> bool| results.iter().filter(|result| wanted(result)).count();
+    let rolled_back = count(|result| matches!(result.end, RolloutEnd::RolledBack(_)));
     let rate = |count: usize| count as f64 / rollouts as f64;
     let mean =
-        |of: fn(&Outcome) -> u64| outcomes.iter().map(|outcome| of(outcome) as f64).sum::<f64>() / rollouts as f64;
+        |of: fn(&TrialResult) -> u64| results.iter().map(|result| of(result) as f64).sum::<f64>() / rollouts as f64;
     json!({
         "trial": name,
         "rollouts": rollouts,
         "false_rollback_rate": rate(rolled_back),
-        "nominal": world.plan.raw().false_rollback_at_most,
-        "false_freeze_rate": rate(count(|outcome| outcome.end == End::Froze)),
-        "freeze_nominal": world.plan.sample_ratio.alpha,
-        "completed": rate(count(|outcome| outcome.end == End::Complete)),
-        "by_check": by_check(&outcomes),
-        "mean_requests": mean(|outcome| outcome.requests),
-        "mean_looks": mean(|outcome| outcome.looks),
+        "nominal": scenario.plan.raw().false_rollback_at_most,
+        "false_freeze_rate": rate(count(|result| result.end == RolloutEnd::Frozen)),
+        "freeze_nominal": scenario.plan.sample_ratio.alpha,
+        "completed": rate(count(|result| result.end == RolloutEnd::Complete)),
+        "by_check": by_check(&results),
+        "mean_requests": mean(|result| result.requests),
+        "mean_evaluations": mean(|result| result.evaluations),
     })
 }
 
-fn by_check(outcomes: &[Outcome]) -> Value {
+fn by_check(results: &[TrialResult]) -> Value {
     let mut counts = serde_json::Map::new();
-    for outcome in outcomes {
-        if let End::RolledBack(check) = outcome.end {
+    for result in results {
+        if let RolloutEnd::RolledBack(check) = result.end {
             let held = counts.get(check.as_str()).and_then(Value::as_u64).unwrap_or(0);
             counts.insert(check.as_str().to_owned(), json!(held + 1));
         }

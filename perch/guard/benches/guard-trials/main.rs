@@ -1,8 +1,8 @@
-//! `make guard-trials`: is the guard as good as it says? Thousands of simulated ramps on which nothing is wrong, and on
-//! which something is, looked at all the time, with items, requests and feedback that are not independent.
+//! `make guard-trials`: measures the guard's false alarms, detection delays and coverage on thousands of simulated rollouts,
+//! evaluated all the time, with items, requests and feedback that are not independent.
 //!
-//! Writes `target/bench/guard-trials.json`, prints a table, and fails when a promise is broken. `--card FILE` writes the
-//! table into that document, too. The same seed gives the same numbers on every machine.
+//! Writes `target/bench/guard-trials.json`, prints tables, and fails when a promise is broken. `--card FILE` also writes the
+//! tables into that document. The same seed gives the same numbers on every machine.
 
 #![allow(
     clippy::cast_possible_truncation,
@@ -13,11 +13,11 @@
 )]
 #![allow(missing_docs, reason = "a program")]
 
-mod card;
 mod coverage;
 mod delays;
+mod document;
 mod false_alarms;
-mod many;
+mod parallel;
 mod random;
 mod report;
 mod rollout;
@@ -27,10 +27,10 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-/// Rollouts per row of false alarms; delays and coverage take a part of that.
+/// Rollouts per row of false alarms; delays and coverage use a part of that.
 const ROLLOUTS: u64 = 10_000;
 const SEED: u64 = 20_261_124;
-/// What is promised.
+/// The promises.
 const FALSE_ROLLBACK_AT_MOST: f64 = 0.01;
 const DELAY_AT_MOST: f64 = 2.5;
 
@@ -39,7 +39,7 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            report::complain(&error);
+            report::print_error(&error);
             ExitCode::FAILURE
         }
     }
@@ -58,10 +58,10 @@ fn trials() -> Result<bool, String> {
     let false_rollback_rate = worst(&alarms, "false_rollback_rate");
     let delay_vs_optimum = worst(&counting, "delay_vs_optimum");
     let covered = coverage.iter().filter_map(|row| row.get("coverage")).filter_map(Value::as_f64).all(|c| c >= 0.95);
-    let caught = delays.iter().filter_map(|row| row.get("caught")).filter_map(Value::as_f64).all(|c| c >= 0.99);
+    let detected = delays.iter().filter_map(|row| row.get("detected")).filter_map(Value::as_f64).all(|c| c >= 0.99);
     report::print(&alarms, &delays, &coverage);
     if let Some(document) = report::argument("--card") {
-        card::write(&document, &alarms, &delays, &coverage)?;
+        document::write(&document, &alarms, &delays, &coverage)?;
     }
     report::write(json!({
         "seed": SEED,
@@ -70,7 +70,8 @@ fn trials() -> Result<bool, String> {
         "coverage": coverage,
         "ratios": { "false_rollback_rate": false_rollback_rate, "delay_vs_optimum": delay_vs_optimum },
     }))?;
-    let kept = false_rollback_rate <= FALSE_ROLLBACK_AT_MOST && delay_vs_optimum <= DELAY_AT_MOST && covered && caught;
-    report::verdict(kept, false_rollback_rate, delay_vs_optimum);
+    let kept =
+        false_rollback_rate <= FALSE_ROLLBACK_AT_MOST && delay_vs_optimum <= DELAY_AT_MOST && covered && detected;
+    report::print_summary(kept, false_rollback_rate, delay_vs_optimum);
     Ok(kept)
 }

@@ -27,7 +27,7 @@ impl Random {
     }
 }
 
-/// A number that hangs on nothing but `value`.
+/// A pseudo-random number that depends on `value` only.
 pub(crate) fn mix(value: u64) -> u64 {
     let mut z = value;
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -1,4 +1,4 @@
-//! The table that people read, and the file that other programs read.
+//! The printed tables, and the JSON file for other programs.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -17,13 +17,13 @@ pub(crate) fn number_argument(name: &str) -> Result<Option<u64>, String> {
     argument(name).map(parse).transpose()
 }
 
-#[allow(clippy::print_stderr, reason = "the only way of a program to complain")]
-pub(crate) fn complain(error: &str) {
+#[allow(clippy::print_stderr, reason = "a program reports its errors on standard error")]
+pub(crate) fn print_error(error: &str) {
     eprintln!("guard-trials: {error}");
 }
 
 pub(crate) fn print(alarms: &[Value], delays: &[Value], coverage: &[Value]) {
-    println!("\nNothing wrong: ramps stopped all the same");
+    println!("\nNothing wrong: rollouts stopped all the same");
     println!("{:<52} {:>9} {:>10} {:>9} {:>9} {:>9}", "", "rollouts", "rolled back", "frozen", "completed", "requests");
     for row in alarms {
         println!(
@@ -36,11 +36,11 @@ pub(crate) fn print(alarms: &[Value], delays: &[Value], coverage: &[Value]) {
             number(row, "mean_requests"),
         );
     }
-    println!("\nSomething wrong: what it takes to say so, beside a test of fixed size (1%, power 90%)");
+    println!("\nSomething wrong: sample until detection, beside a test of fixed size (1%, power 90%)");
     println!("{:<52} {:>8} {:>8} {:>8} {:>8} {:>7}", "", "mean", "median", "p90", "optimum", "ratio");
     for row in delays {
         println!(
-            "{:<52} {:>8.0} {:>8.0} {:>8.0} {:>8.0} {:>7.2}  {}, caught {:.1}%",
+            "{:<52} {:>8.0} {:>8.0} {:>8.0} {:>8.0} {:>7.2}  {}, detected {:.1}%",
             text(row, "trial"),
             number(row, "mean"),
             number(row, "median"),
@@ -48,21 +48,21 @@ pub(crate) fn print(alarms: &[Value], delays: &[Value], coverage: &[Value]) {
             number(row, "fixed_sample_optimum"),
             number(row, "delay_vs_optimum"),
             text(row, "unit"),
-            100.0 * number(row, "caught"),
+            100.0 * number(row, "detected"),
         );
     }
-    println!("\nCoverage of each interval, looked at all the time (nominal 95%)");
+    println!("\nCoverage of each interval, evaluated all the time (nominal 95%)");
     for row in coverage {
         println!(
-            "{:<52} {:>8.2}%   mean evidence against the truth {:.3}",
+            "{:<52} {:>8.2}%   mean evidence against the true value {:.3}",
             text(row, "trial"),
             100.0 * number(row, "coverage"),
-            number(row, "mean_evidence_against_the_truth"),
+            number(row, "mean_evidence_against_true_value"),
         );
     }
 }
 
-pub(crate) fn verdict(kept: bool, false_rollback_rate: f64, delay_vs_optimum: f64) {
+pub(crate) fn print_summary(kept: bool, false_rollback_rate: f64, delay_vs_optimum: f64) {
     let word = if kept { "kept" } else { "BROKEN" };
     println!("\nfalse_rollback_rate {false_rollback_rate:.4}, delay_vs_optimum {delay_vs_optimum:.2}: promises {word}");
 }
@@ -91,7 +91,7 @@ fn machine() -> String {
     format!("{}, {cores} cores", model.trim_start_matches(['\t', ':', ' ']))
 }
 
-/// What a program prints; "unknown" where it cannot be run.
+/// The output of a program; "unknown" if it cannot be run.
 fn output(program: &str, arguments: &[&str]) -> String {
     let run = Command::new(program).args(arguments).output();
     let text = run.ok().filter(|run| run.status.success()).and_then(|run| String::from_utf8(run.stdout).ok());

@@ -1,54 +1,53 @@
-//! One simulated ramp under the guard itself: traffic comes, the guard looks after every few requests, and what it
-//! decides is done.
+//! One simulated rollout with the real guard: it evaluates after every few requests, and its decisions are carried out.
 
 use contract::evidence::{Clusters, Evidence, Feedback, Users, VERSION};
 use contract::share::Share;
-use guard::decision::{Action, Check, Verdict};
-use guard::observation::{Observation, Part, SeenModel, SeenShare};
+use guard::decision::{Action, Check, CheckOutcome};
 use guard::plan::Plan;
-use guard::{Guard, Order};
+use guard::snapshot::{GatewayShare, PartCount, ServingModel, SystemSnapshot};
+use guard::{Guard, OperatorCommand};
 use stats::moments::Moments;
 
 use crate::random::Random;
 use crate::traffic::{Agreement, Habits, position};
 
-/// Time between looks, in milliseconds.
-const LOOK_MS: u64 = 5_000;
+/// Time between evaluations, in milliseconds.
+const EVALUATION_MS: u64 = 5_000;
 
-/// What a ramp meets.
-pub(crate) struct World<'a> {
+/// The conditions of a rollout.
+pub(crate) struct Scenario<'a> {
     pub(crate) plan: &'a Plan,
-    /// Number of users; they come with the square of an even number, so some come often.
+    /// Number of users; a user's index is the square of a uniform number, so some make many requests.
     pub(crate) users: usize,
     pub(crate) agreement: &'a Agreement,
-    /// Agreement from the change on.
+    /// Agreement after the change.
     pub(crate) changed: Option<&'a Agreement>,
-    /// When the change comes, in requests after the first step's start; the last step's when `None`.
+    /// Time of the change, in requests after the start of the first step.
     pub(crate) change_after: u64,
     pub(crate) rule_habits: &'a Habits,
     pub(crate) model_habits: &'a Habits,
-    /// Chance that a request brings a feedback.
+    /// Probability that a request is followed by feedback.
     pub(crate) feedback: f64,
-    /// Does a user give more than one?
+    /// Each user gives feedback once at most.
     pub(crate) feedback_once: bool,
-    /// Chance that a canary request falls back.
+    /// Probability that a canary request falls back.
     pub(crate) fallback: f64,
-    /// Chance that a canary answer is slow; the rules' are not.
+    /// Probability that a canary response is slow; baseline responses never are.
     pub(crate) slow: f64,
-    /// Part of the model arm's events that gets lost.
+    /// Part of the candidate arm's events that is lost.
     pub(crate) lost: f64,
-    /// Requests between two looks.
-    pub(crate) per_look: u64,
-    /// Does the trial end when the ramp has arrived at its last step?
+    /// Requests between two evaluations.
+    pub(crate) requests_per_evaluation: u64,
+    /// The trial ends when the rollout has reached its last step.
     pub(crate) until_complete: bool,
-    /// The ramp is given up after so many requests.
+    /// The rollout is given up after this many requests.
     pub(crate) at_most: u64,
 }
 
-/// How a ramp ended.
+/// The result of a rollout.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Outcome {
-    pub(crate) end: End,
+pub(crate) struct TrialResult {
+    pub(crate) end: RolloutEnd,
     /// Requests in all.
     pub(crate) requests: u64,
     /// Requests since the change (or since the last step's start without one).
@@ -57,19 +56,19 @@ pub(crate) struct Outcome {
     pub(crate) feedback_users: u64,
     /// Users seen in the last step.
     pub(crate) seen_users: u64,
-    pub(crate) looks: u64,
+    pub(crate) evaluations: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum End {
+pub(crate) enum RolloutEnd {
     Complete,
     RolledBack(Check),
-    Froze,
+    Frozen,
     GivenUp,
 }
 
-/// What is kept of each user within a step; allocated once for many ramps.
-pub(crate) struct Memory {
+/// Counts of each user within a step; allocated once for many rollouts.
+pub(crate) struct UserTable {
     users: Vec<User>,
     step: u32,
 }
@@ -81,7 +80,7 @@ struct User {
     accepted: u32,
 }
 
-impl Memory {
+impl UserTable {
     pub(crate) fn new(users: usize) -> Self {
         Self { users: vec![User::default(); users], step: 0 }
     }
@@ -95,127 +94,134 @@ struct Step {
 }
 
 impl Step {
-    fn new(memory: &mut Memory) -> Self {
-        memory.step += 1;
+    fn new(user_table: &mut UserTable) -> Self {
+        user_table.step += 1;
         let none = Clusters::default();
         Self { users: Users { rule: 0, model: 0, sampled_one_in: 1 }, rule: none, model: none, requests: 0 }
     }
 }
 
-pub(crate) fn run(world: &World<'_>, seed: u64, memory: &mut Memory) -> Outcome {
+pub(crate) fn run(scenario: &Scenario<'_>, seed: u64, user_table: &mut UserTable) -> TrialResult {
     let mut random = Random::new(seed);
-    let mut guard = Guard::new(world.plan.clone());
-    let mut seen = empty();
-    let (mut now, mut share, mut looks, mut requests) = (1_u64, Share::OFF, 0_u64, 0_u64);
-    seen.share = SeenShare::Is(share);
-    guard.judge_quietly(now, &seen);
-    if guard.order(now, Order::Start(Box::new(world.plan.clone()))).is_err() {
-        return Outcome { end: End::GivenUp, requests, since_change: 0, feedback_users: 0, seen_users: 0, looks };
+    let mut guard = Guard::new(scenario.plan.clone());
+    let mut snapshot = empty();
+    let (mut now, mut share, mut evaluations, mut requests) = (1_u64, Share::OFF, 0_u64, 0_u64);
+    snapshot.share = GatewayShare::Known(share);
+    guard.evaluate_without_text(now, &snapshot);
+    if guard.apply_command(now, OperatorCommand::Start(Box::new(scenario.plan.clone()))).is_err() {
+        return TrialResult {
+            end: RolloutEnd::GivenUp,
+            requests,
+            since_change: 0,
+            feedback_users: 0,
+            seen_users: 0,
+            evaluations,
+        };
     }
-    let mut step = Step::new(memory);
+    let mut step = Step::new(user_table);
     let mut first_step_at = None;
     let end = loop {
-        for _ in 0..world.per_look {
-            let changed = first_step_at.is_some_and(|at| requests >= at + world.change_after);
-            let agreement = if changed { world.changed.unwrap_or(world.agreement) } else { world.agreement };
-            request(world, agreement, seed, share, &mut seen, &mut step, memory, &mut random);
+        for _ in 0..scenario.requests_per_evaluation {
+            let changed = first_step_at.is_some_and(|at| requests >= at + scenario.change_after);
+            let agreement = if changed { scenario.changed.unwrap_or(scenario.agreement) } else { scenario.agreement };
+            request(scenario, agreement, seed, share, &mut snapshot, &mut step, user_table, &mut random);
             requests += 1;
         }
-        now += LOOK_MS;
-        looks += 1;
-        seen.evidence = Some(Evidence {
+        now += EVALUATION_MS;
+        evaluations += 1;
+        snapshot.evidence = Some(Evidence {
             version: VERSION,
             since_ms: guard.evidence_since(),
             users: step.users,
             feedback: Some(Feedback { rule: step.rule, model: step.model }),
         });
-        seen.share = SeenShare::Is(share);
-        let decision = guard.judge_quietly(now, &seen);
+        snapshot.share = GatewayShare::Known(share);
+        let decision = guard.evaluate_without_text(now, &snapshot);
         match decision.action {
             Action::Hold => {
                 let last = guard.next_step().is_none();
-                if world.until_complete && last && step.requests >= 1_000 {
-                    break End::Complete;
+                if scenario.until_complete && last && step.requests >= 1_000 {
+                    break RolloutEnd::Complete;
                 }
-                if requests >= world.at_most {
-                    break End::GivenUp;
+                if requests >= scenario.at_most {
+                    break RolloutEnd::GivenUp;
                 }
             }
-            Action::Freeze => break End::Froze,
+            Action::Freeze => break RolloutEnd::Frozen,
             Action::Rollback => {
-                let breach = decision.judgements.iter().find(|judgement| judgement.verdict == Verdict::Breach);
-                break End::RolledBack(breach.map_or(Check::Agreement, |judgement| judgement.check));
+                let breach = decision.checks.iter().find(|result| result.outcome == CheckOutcome::Breach);
+                break RolloutEnd::RolledBack(breach.map_or(Check::Agreement, |result| result.check));
             }
             Action::Advance => {
                 share = decision.set_share.as_deref().and_then(Share::from_runtime).unwrap_or(share);
-                guard.applied(now, &seen);
-                step = Step::new(memory);
+                guard.applied(now, &snapshot);
+                step = Step::new(user_table);
                 first_step_at.get_or_insert(requests);
             }
         }
     };
-    let since = first_step_at.map_or(0, |at| requests.saturating_sub(at + world.change_after));
-    Outcome {
+    let since = first_step_at.map_or(0, |at| requests.saturating_sub(at + scenario.change_after));
+    TrialResult {
         end,
         requests,
         since_change: since,
         feedback_users: step.rule.users + step.model.users,
         seen_users: step.users.rule + step.users.model,
-        looks,
+        evaluations,
     }
 }
 
 #[allow(clippy::too_many_arguments)]
 fn request(
-    world: &World<'_>,
+    scenario: &Scenario<'_>,
     agreement: &Agreement,
     seed: u64,
     share: Share,
-    seen: &mut Observation,
+    snapshot: &mut SystemSnapshot,
     step: &mut Step,
-    memory: &mut Memory,
+    user_table: &mut UserTable,
     random: &mut Random,
 ) {
     step.requests += 1;
-    if let Some(moments) = &mut seen.requests {
+    if let Some(moments) = &mut snapshot.requests {
         moments.push(agreement.draw(random));
     }
-    add(&mut seen.dropped, 1.0, 0.0);
-    add(&mut seen.unavailable, 1.0, 0.0);
+    add(&mut snapshot.dropped, 1.0, 0.0);
+    add(&mut snapshot.unavailable, 1.0, 0.0);
     if share == Share::OFF {
         return;
     }
     let point = random.unit();
-    let index = ((point * point * world.users as f64) as usize).min(world.users - 1);
+    let index = ((point * point * scenario.users as f64) as usize).min(scenario.users - 1);
     let model = position(seed, index) < share.fraction();
-    if model && world.lost > 0.0 && random.chance(world.lost) {
+    if model && scenario.lost > 0.0 && random.chance(scenario.lost) {
         return;
     }
-    add(&mut seen.assigned, 1.0, if model { 1.0 } else { 0.0 });
+    add(&mut snapshot.assigned, 1.0, if model { 1.0 } else { 0.0 });
     if model {
-        add(&mut seen.canary, 1.0, if random.chance(world.fallback) { 1.0 } else { 0.0 });
-        add(&mut seen.canary_slow, 1.0, if random.chance(world.slow) { 1.0 } else { 0.0 });
+        add(&mut snapshot.canary, 1.0, if random.chance(scenario.fallback) { 1.0 } else { 0.0 });
+        add(&mut snapshot.canary_slow, 1.0, if random.chance(scenario.slow) { 1.0 } else { 0.0 });
     } else {
-        add(&mut seen.rule_slow, 1.0, 0.0);
+        add(&mut snapshot.baseline_slow, 1.0, 0.0);
     }
-    let Some(user) = memory.users.get_mut(index) else { return };
-    if user.step != memory.step {
-        *user = User { step: memory.step, given: 0, accepted: 0 };
+    let Some(user) = user_table.users.get_mut(index) else { return };
+    if user.step != user_table.step {
+        *user = User { step: user_table.step, given: 0, accepted: 0 };
         if model {
             step.users.model += 1;
         } else {
             step.users.rule += 1;
         }
     }
-    if random.chance(world.feedback) && !(world.feedback_once && user.given > 0) {
-        let habits = if model { world.model_habits } else { world.rule_habits };
+    if random.chance(scenario.feedback) && !(scenario.feedback_once && user.given > 0) {
+        let habits = if model { scenario.model_habits } else { scenario.rule_habits };
         let accepted = u32::from(habits.accepts(seed, index, random));
         let arm = if model { &mut step.model } else { &mut step.rule };
         give(arm, user, accepted);
     }
 }
 
-/// One more feedback of a user: the sums of `Clusters`, kept up one by one.
+/// Adds one feedback of a user to the sums of `Clusters`.
 fn give(arm: &mut Clusters, user: &mut User, accepted: u32) {
     let (k, a, one) = (u64::from(user.given), u64::from(user.accepted), u64::from(accepted));
     arm.users += u64::from(user.given == 0);
@@ -228,24 +234,24 @@ fn give(arm: &mut Clusters, user: &mut User, accepted: u32) {
     user.accepted += accepted;
 }
 
-fn add(part: &mut Option<Part>, all: f64, some: f64) {
+fn add(part: &mut Option<PartCount>, all: f64, some: f64) {
     if let Some(part) = part {
         part.all += all;
         part.part += some;
     }
 }
 
-fn empty() -> Observation {
-    let none = Some(Part::default());
-    Observation {
+fn empty() -> SystemSnapshot {
+    let none = Some(PartCount::default());
+    SystemSnapshot {
         requests: Some(Moments::NONE),
         canary: none,
         assigned: none,
         canary_slow: none,
-        rule_slow: none,
+        baseline_slow: none,
         dropped: none,
         unavailable: none,
-        model: SeenModel::Is("simulated".to_owned()),
-        ..Observation::default()
+        model: ServingModel::Known("simulated".to_owned()),
+        ..SystemSnapshot::default()
     }
 }

@@ -2,15 +2,15 @@
 
 use crate::random::{Random, mix, unit};
 
-/// How many items a request has, and how often.
+/// Numbers of items of a request, with their probabilities.
 const ITEMS: [(u32, f64); 5] = [(1, 0.5), (2, 0.2), (3, 0.15), (5, 0.1), (10, 0.05)];
-/// Correlation of the items of a request, and of the feedbacks of a user.
+/// Correlation of the items of a request, and of the feedback of a user.
 const CORRELATION: f64 = 0.4;
 
-/// The distribution of a request's agreement: items share a chance of agreement that varies from request to request
-/// (beta-binomial).
+/// The distribution of a request's agreement: its items share a probability of agreement that varies from request to
+/// request (beta-binomial).
 pub(crate) struct Agreement {
-    /// Value and probability up to and including it.
+    /// Values, each with the cumulative probability up to and including it.
     steps: Vec<(f64, f64)>,
     pub(crate) mean: f64,
     pub(crate) variance: f64,
@@ -31,7 +31,7 @@ impl Agreement {
             }
         }
         let variance = values.iter().map(|(value, chance)| chance * (value - mean) * (value - mean)).sum();
-        // The likeliest first: most draws end at once.
+        // The most likely values first, so that most draws end at once.
         values.sort_by(|x, y| y.1.total_cmp(&x.1));
         let mut sum = 0.0;
         let steps = values
@@ -54,10 +54,10 @@ fn log_beta(a: f64, b: f64) -> f64 {
     libm::lgamma(a) + libm::lgamma(b) - libm::lgamma(a + b)
 }
 
-/// Users with habits: each accepts with a chance of their own. Who a user is hangs on the trial's seed alone, so that
-/// nothing is kept.
+/// Users with habits: each accepts with a probability of their own, which depends on the trial's seed and the user only, so
+/// that nothing is stored.
 pub(crate) struct Habits {
-    /// Quantiles of the users' chances to accept, evenly spaced.
+    /// Quantiles of the users' probabilities to accept, evenly spaced.
     quantiles: Vec<f64>,
 }
 
@@ -89,7 +89,7 @@ impl Habits {
     }
 }
 
-/// Where the switch puts a user, in 0..1.
+/// A user's position in the hash space, in 0..1.
 pub(crate) fn position(trial: u64, user: usize) -> f64 {
     unit(mix(trial ^ mix(user as u64 ^ 0x0a53)))
 }

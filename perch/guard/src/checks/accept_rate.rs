@@ -1,27 +1,26 @@
-//! Do people accept the model's answers less often than the rules'?
+//! Accept rates: whether users accept the candidate's responses less often than the baseline's.
 //!
-//! Only feedback on answers of this step counts, and both arms at the same time: shares change between steps, and with
-//! them who is in which arm. So each step is a test of its own, and so is each time that the scorer starts to count
-//! anew.
+//! Only feedback on responses of the present step counts, from both arms at the same time, because a change of the share
+//! changes which users are in which arm. So each step is a test of its own, and so is each restart of the scorer's count.
 
 use contract::evidence::Evidence;
 use serde::{Deserialize, Serialize};
 use stats::clusters::Difference;
 use stats::spending::Spending;
 
-use super::{GATE_EVIDENCE, Look, rolls_back};
-use crate::decision::{Check, Judgement, Unit, Verdict};
+use super::{EvaluationContext, GATE_EVIDENCE, rolls_back};
+use crate::decision::{Check, CheckOutcome, CheckResult, Unit};
+use crate::format::{count, percent, points};
 use crate::plan::AcceptRate;
-use crate::words::{count, percent, points};
 
-/// Size of a difference that matters; the evidence is best for differences of about this size.
+/// Size of a relevant difference; the test is most powerful for differences of about this size.
 const PRIOR: f64 = 0.05;
-/// Part of the error rate for the tests that are planned, one for each step.
+/// Part of the error rate for planned tests, one for each step.
 const PLANNED_PART: f64 = 0.9;
 
-/// Tests of accept rates over a ramp.
+/// Tests of accept rates over a rollout.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct State {
+pub struct AcceptRateState {
     spending: Spending,
     test: Option<Test>,
 }
@@ -33,37 +32,37 @@ struct Test {
     price: f64,
 }
 
-impl State {
-    /// For a ramp of `steps` steps.
+impl AcceptRateState {
+    /// Tests for a rollout of `steps` steps.
     #[must_use]
     pub fn new(steps: usize) -> Self {
         Self { spending: Spending::even(u32::try_from(steps).unwrap_or(u32::MAX), PLANNED_PART), test: None }
     }
 
-    /// A step begins.
+    /// Begins a step.
     pub fn step(&mut self) {
         self.test = None;
     }
 
-    /// The judgement at a step whose counts are its own from `settled_ms` on.
+    /// The result at a step whose counts by arm start at `settled_ms`.
     pub fn judge(
         &mut self,
-        look: Look,
+        context: EvaluationContext,
         settled_ms: Option<u64>,
         evidence: Option<&Evidence>,
         rule: &AcceptRate,
-    ) -> Judgement {
-        let none = |reason: &str| Judgement::no_data(Check::AcceptRate, Unit::Users, rule.required, reason);
-        if look.share.is_some_and(|share| share <= 0.0 || share >= 1.0) {
-            let mut judgement = none("all users are in one arm: there is nothing to compare");
-            judgement.needed = false;
-            return judgement;
+    ) -> CheckResult {
+        let none = |reason: &str| CheckResult::no_data(Check::AcceptRate, Unit::Users, rule.required, reason);
+        if context.share.is_some_and(|share| share <= 0.0 || share >= 1.0) {
+            let mut result = none("all users are in one arm: there is nothing to compare");
+            result.blocks_advance = false;
+            return result;
         }
         let Some(settled_ms) = settled_ms else { return none("the share has just changed") };
         let Some(evidence) = evidence.filter(|evidence| evidence.since_ms >= settled_ms) else {
-            return none("the scorer's evidence cannot be read");
+            return none("cannot read the scorer's evidence");
         };
-        let Some(feedback) = evidence.feedback else { return none("the store of feedback does not answer") };
+        let Some(feedback) = evidence.feedback else { return none("the feedback store does not respond") };
         let users = feedback.rule.users.saturating_add(feedback.model.users);
         let price = match self.test {
             Some(test) if test.since_ms == evidence.since_ms && users >= test.users => test.price,
@@ -72,71 +71,71 @@ impl State {
         };
         self.test = Some(Test { since_ms: evidence.since_ms, users, price });
         let Some(difference) = Difference::of(&feedback.rule, &feedback.model, PRIOR) else {
-            return none("no feedback in both arms yet");
+            return none("there is not yet feedback in both arms");
         };
         if difference.users() < rule.minimum_users {
-            let mut judgement = none("");
-            judgement.sample = difference.users();
-            if look.in_words {
-                judgement.reason = format!(
-                    "feedback of {} users in the smaller arm, judged from {} on",
+            let mut result = none("");
+            result.sample = difference.users();
+            if context.explain {
+                result.reason = format!(
+                    "feedback of {} users in the smaller arm, at least {} are required",
                     count(difference.users()),
                     count(rule.minimum_users)
                 );
             }
-            return judgement;
+            return result;
         }
         let threshold = -rule.tolerated_drop;
         let required = -rule.alpha.ln() + price;
-        let verdict = if difference.log_evidence_below(threshold) >= required {
-            Verdict::Breach
+        let outcome = if difference.log_evidence_below(threshold) >= required {
+            CheckOutcome::Breach
         } else if rule.required {
             let shown = difference.lower_bound(GATE_EVIDENCE) >= threshold;
-            if shown { Verdict::Pass } else { Verdict::Open }
+            if shown { CheckOutcome::Pass } else { CheckOutcome::Open }
         } else if difference.value() >= threshold {
-            Verdict::Pass
+            CheckOutcome::Pass
         } else {
-            Verdict::Open
+            CheckOutcome::Open
         };
-        let upper_needs = if verdict == Verdict::Breach { required } else { GATE_EVIDENCE };
-        let mut judgement = Judgement {
+        let upper_needs = if outcome == CheckOutcome::Breach { required } else { GATE_EVIDENCE };
+        let mut result = CheckResult {
             check: Check::AcceptRate,
-            verdict,
-            // With a sticky arm the users of a small share may differ by chance for good, so what is not shown to be worse
-            // must not hold for ever; at a larger share it is settled.
-            needed: rule.required,
+            outcome,
+            // Arms are sticky, so the users of a small share may differ by chance for good. A difference that is not proven
+            // must not hold the rollout for ever; a larger share will decide it.
+            blocks_advance: rule.required,
             value: Some(difference.value()),
-            lower: look.in_words.then(|| difference.lower_bound(GATE_EVIDENCE)),
-            upper: look.in_words.then(|| difference.upper_bound(upper_needs)),
+            lower: context.explain.then(|| difference.lower_bound(GATE_EVIDENCE)),
+            upper: context.explain.then(|| difference.upper_bound(upper_needs)),
             threshold: Some(threshold),
             sample: difference.users(),
             unit: Unit::Users,
             reason: String::new(),
         };
-        if look.in_words {
-            judgement.reason = words(&judgement, &difference, rule);
+        if context.explain {
+            result.reason = reason(&result, &difference, rule);
         }
-        judgement
+        result
     }
 }
 
-fn words(judgement: &Judgement, difference: &Difference, rule: &AcceptRate) -> String {
-    let seen = format!(
-        "{} of the model's answers accepted ({} users), {} of the rules' ({} users)",
+fn reason(result: &CheckResult, difference: &Difference, rule: &AcceptRate) -> String {
+    let observed = format!(
+        "{} of the candidate's responses accepted ({} users), {} of the baseline's ({} users)",
         percent(difference.model.value),
         count(difference.model.users),
         percent(difference.rule.value),
         count(difference.rule.users)
     );
-    let (lower, upper) = (judgement.lower.unwrap_or(-1.0), judgement.upper.unwrap_or(1.0));
-    match judgement.verdict {
-        Verdict::Breach => format!(
-            "people accept the model less: {seen}, a difference of {} at best, below {}{}",
+    let (lower, upper) = (result.lower.unwrap_or(-1.0), result.upper.unwrap_or(1.0));
+    match result.outcome {
+        CheckOutcome::Breach => format!(
+            "users accept the candidate less often: {observed}, a difference of {} at best, below {}{}",
             points(upper),
             points(-rule.tolerated_drop),
-            if rolls_back(rule.on_breach) { "" } else { "; the plan holds for that" }
+            if rolls_back(rule.on_breach) { "" } else { "; the plan holds the step for that" }
         ),
-        Verdict::Pass => format!("{seen}, a difference of {} to {}", points(lower), points(upper)),
-        _ => format!("{seen}, a difference of {} to {}: not settled", points(lower), points(upper)),
+        CheckOutcome::Pass => format!("{observed}, a difference of {} to {}", points(lower), points(upper)),
+        _ => format!("{observed}, a difference of {} to {}: not yet decided", points(lower), points(upper)),
     }
 }

@@ -1,89 +1,88 @@
-//! Has agreement fallen?
+//! Agreement: whether baseline and candidate agree less often than before the rollout.
 //!
-//! Before the first step agreement is learnt at 0%: its baseline is the lower end of its confidence sequence, so that
-//! chance in the baseline cannot roll a ramp back. From then on the threshold is fixed: the baseline less the tolerated
-//! drop, or the floor if that is higher. A breach is evidence that agreement is below the threshold; to advance it must
-//! be shown, on the step's own requests, to be above it.
+//! Before the first step, agreement is measured at 0%. Its baseline is the lower end of its confidence sequence, so that
+//! chance in the baseline cannot roll back a rollout. From then on the threshold is fixed: the baseline minus the tolerated
+//! drop, or the floor if that is higher. A breach is evidence that agreement is below the threshold. To advance, the step's
+//! own requests must prove that it is above.
 //!
-//! **Noise.** A side asked twice may answer differently (a store that moves on, ties). That much disagreement is the
-//! system's own. In the baseline it is contained. The floor is lowered by what was measured of it; and when noise has
-//! been shown to have risen since the baseline, the threshold is lowered by the proven rise before anything is rolled
-//! back.
+//! **Noise.** Baseline or candidate may respond differently to the same request (data that changed meanwhile, ties). Such
+//! disagreement is not the candidate's fault. The measured baseline contains it. The floor is lowered by the noise that was
+//! measured; and when noise is proven to have risen since, the threshold is lowered by the proven rise before a rollback.
 //!
-//! **Unit.** The request, by the scorer's counters. Where only items are counted, the look: its items are of many
-//! requests, and the share among them is one value. The unit is settled with the baseline, since a mean over requests
-//! and one over items are not the same number.
+//! **Unit.** The request, by the scorer's counters. Where only items are counted, the evaluation: its items belong to many
+//! requests, and the share among them is one value. The unit is fixed with the baseline, since a mean over requests is not
+//! the same number as a mean over items.
 
 use serde::{Deserialize, Serialize};
-use stats::bounded::{Bets, Side, lower_bound, upper_bound};
+use stats::bounded::{Bets, Direction, lower_bound, upper_bound};
 use stats::moments::Moments;
 
-use super::watch::Watch;
-use super::{GATE_EVIDENCE, Look, rolls_back};
-use crate::decision::{Check, Judgement, Unit, Verdict};
-use crate::observation::{Items, Observation};
+use super::claim_monitor::ClaimMonitor;
+use super::{EvaluationContext, GATE_EVIDENCE, rolls_back};
+use crate::decision::{Check, CheckOutcome, CheckResult, Unit};
+use crate::format::{count, percent};
 use crate::plan::{Agreement, Baseline};
-use crate::words::{count, percent};
+use crate::snapshot::{ItemCounts, SystemSnapshot};
 
-/// Part of the error rate that the baseline's bound may use.
+/// Part of the error rate for the baseline's bound.
 const BASELINE_PART: f64 = 0.1;
-/// Requests between two starts within a step.
+/// Requests between two starts of tests within a step.
 const RESTART_REQUESTS: f64 = 100.0;
-/// Noise is taken into account once this many requests were asked twice.
+/// Noise counts once this many requests were repeated.
 const NOISE_REQUESTS: f64 = 100.0;
 
-/// Evidence on agreement over a ramp.
+/// Evidence on agreement over a rollout.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct State {
+pub struct AgreementState {
     unit: Unit,
-    looks: Moments,
+    evaluations: Moments,
     items: Option<(f64, f64)>,
     from: Option<Moments>,
     noise_from: Option<Moments>,
-    learnt: Option<Learnt>,
-    watch: Watch,
-    /// Where counting began that is only shown, while there is no baseline.
+    baseline: Option<MeasuredBaseline>,
+    watch: ClaimMonitor,
+    /// Start of the count that is only displayed, while there is no baseline.
     #[serde(default)]
-    shown_from: Option<Moments>,
+    displayed_from: Option<Moments>,
     #[serde(skip)]
     gate: Option<(f64, Bets)>,
 }
 
-/// The settled baseline.
+/// The threshold and noise that were fixed with the baseline.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-struct Learnt {
+struct MeasuredBaseline {
     threshold: f64,
     noise_at_most: f64,
 }
 
-impl Default for State {
-    /// Nothing seen yet.
+impl Default for AgreementState {
+    /// No evidence yet.
     fn default() -> Self {
         Self {
-            unit: Unit::Looks,
-            looks: Moments::NONE,
+            unit: Unit::Evaluations,
+            evaluations: Moments::NONE,
             items: None,
             from: None,
             noise_from: None,
-            learnt: None,
-            watch: Watch::new(RESTART_REQUESTS),
-            shown_from: None,
+            baseline: None,
+            watch: ClaimMonitor::new(RESTART_REQUESTS),
+            displayed_from: None,
             gate: None,
         }
     }
 }
 
-impl State {
-    /// New tests against the baseline that was settled.
+impl AgreementState {
+    /// New tests against the same baseline.
     #[must_use]
     pub fn renewed(&self) -> Self {
-        Self { from: None, watch: Watch::new(RESTART_REQUESTS), ..self.clone() }
+        Self { from: None, watch: ClaimMonitor::new(RESTART_REQUESTS), ..self.clone() }
     }
 
-    /// Takes in a look's counters; the totals in the unit that counts, `None` when they cannot be read.
-    fn totals(&mut self, seen: &Observation) -> Option<Moments> {
-        if let Some(requests) = seen.requests
-            && (self.unit == Unit::Requests || self.learnt.is_none())
+    /// Adds the counters of an evaluation. Returns the totals in the unit of the check, `None` when they cannot be read.
+    fn totals(&mut self, snapshot: &SystemSnapshot) -> Option<Moments> {
+        if let Some(requests) = snapshot.requests
+            && (self.unit == Unit::Requests || self.baseline.is_none())
         {
             if self.unit != Unit::Requests {
                 self.unit = Unit::Requests;
@@ -94,50 +93,66 @@ impl State {
         if self.unit == Unit::Requests {
             return None;
         }
-        let Items { agree, differ } = seen.items?;
-        let (before_agree, before_differ) = self.items.unwrap_or((agree, differ));
-        self.items = Some((agree, differ));
-        let (agree, differ) = ((agree - before_agree).max(0.0), (differ - before_differ).max(0.0));
-        if agree + differ > 0.0 {
-            self.looks.push(agree / (agree + differ));
+        let ItemCounts { agree, disagree } = snapshot.items?;
+        let (before_agree, before_disagree) = self.items.unwrap_or((agree, disagree));
+        self.items = Some((agree, disagree));
+        let (agree, disagree) = ((agree - before_agree).max(0.0), (disagree - before_disagree).max(0.0));
+        if agree + disagree > 0.0 {
+            self.evaluations.push(agree / (agree + disagree));
         }
-        Some(self.looks)
+        Some(self.evaluations)
     }
 
-    /// The judgement while the baseline is learnt, `since_ms` ago.
-    pub fn learn(&mut self, look: Look, seen: &Observation, rule: &Agreement, baseline: &Baseline) -> Judgement {
-        let needed = true;
-        let Some(totals) = self.totals(seen) else {
-            return Judgement::no_data(Check::Agreement, self.unit, needed, "agreement cannot be read");
+    /// The result while the baseline is measured.
+    pub fn measure_baseline(
+        &mut self,
+        context: EvaluationContext,
+        snapshot: &SystemSnapshot,
+        rule: &Agreement,
+        baseline: &Baseline,
+    ) -> CheckResult {
+        let blocks_advance = true;
+        let Some(totals) = self.totals(snapshot) else {
+            return CheckResult::no_data(
+                Check::Agreement,
+                self.unit,
+                blocks_advance,
+                "cannot read the counters of agreement",
+            );
         };
         let here = totals.since(*self.from.get_or_insert(totals));
-        if let (Some(noise), None) = (seen.noise, self.noise_from) {
+        if let (Some(noise), None) = (snapshot.noise, self.noise_from) {
             self.noise_from = Some(noise);
         }
         let Some(value) = here.mean() else {
-            return Judgement::no_data(Check::Agreement, self.unit, needed, "no judged request yet");
+            return CheckResult::no_data(
+                Check::Agreement,
+                self.unit,
+                blocks_advance,
+                "no request has been compared yet",
+            );
         };
         let enough = here.count >= baseline.minimum_requests;
-        let reason = if !look.in_words {
+        let reason = if !context.explain {
             String::new()
         } else if enough {
             format!("agreement was {} of {} {}", percent(value), count(here.count), self.unit.as_str())
         } else {
             format!(
-                "learning the baseline: {} of {} {}, agreement {} so far",
+                "measuring the baseline: {} of {} {}, agreement {} so far",
                 count(here.count),
                 count(baseline.minimum_requests),
                 self.unit.as_str(),
                 percent(value)
             )
         };
-        Judgement {
+        CheckResult {
             check: Check::Agreement,
-            verdict: if enough { Verdict::Pass } else { Verdict::Open },
-            needed,
+            outcome: if enough { CheckOutcome::Pass } else { CheckOutcome::Open },
+            blocks_advance,
             value: Some(value),
-            lower: look.in_words.then(|| lower_bound(here, GATE_EVIDENCE)),
-            upper: look.in_words.then(|| upper_bound(here, GATE_EVIDENCE)),
+            lower: context.explain.then(|| lower_bound(here, GATE_EVIDENCE)),
+            upper: context.explain.then(|| upper_bound(here, GATE_EVIDENCE)),
             threshold: rule.floor,
             sample: here.count,
             unit: self.unit,
@@ -145,97 +160,108 @@ impl State {
         }
     }
 
-    /// A step begins; the first one settles the baseline.
-    pub fn step(&mut self, now_ms: u64, seen: &Observation, rule: &Agreement, baseline: &Baseline) {
-        let Some(totals) = self.totals(seen) else {
+    /// Begins a step; the first one fixes the baseline.
+    pub fn step(&mut self, now_ms: u64, snapshot: &SystemSnapshot, rule: &Agreement, baseline: &Baseline) {
+        let Some(totals) = self.totals(snapshot) else {
             self.from = None;
             return;
         };
-        if self.learnt.is_none() {
+        if self.baseline.is_none() {
             let here = totals.since(self.from.unwrap_or(totals));
-            self.learnt = settle(here, seen.noise.zip(self.noise_from), rule, baseline);
-            self.noise_from = seen.noise;
+            self.baseline = measured_baseline(here, snapshot.noise.zip(self.noise_from), rule, baseline);
+            self.noise_from = snapshot.noise;
         }
         self.from = Some(totals);
         self.watch.step(now_ms, totals);
     }
 
-    /// The judgement at a step.
-    pub fn judge(&mut self, look: Look, seen: &Observation, rule: &Agreement) -> Judgement {
-        let needed = true;
-        let Some(totals) = self.totals(seen) else {
-            return Judgement::no_data(Check::Agreement, self.unit, needed, "agreement cannot be read");
+    /// The result at a step.
+    pub fn judge(&mut self, context: EvaluationContext, snapshot: &SystemSnapshot, rule: &Agreement) -> CheckResult {
+        let blocks_advance = true;
+        let Some(totals) = self.totals(snapshot) else {
+            return CheckResult::no_data(
+                Check::Agreement,
+                self.unit,
+                blocks_advance,
+                "cannot read the counters of agreement",
+            );
         };
-        let Some(Learnt { threshold, noise_at_most }) = self.learnt else {
-            // Nothing can be judged, but what agreement is can be said.
-            let here = totals.since(*self.shown_from.get_or_insert(totals));
-            let bounds = look.in_words && here.count > 0.0;
-            let reason = "no baseline to hold agreement against: start a ramp at 0%, or give baseline.agreement";
-            return Judgement {
+        let Some(MeasuredBaseline { threshold, noise_at_most }) = self.baseline else {
+            // Without a threshold there is nothing to judge, but the value can be displayed.
+            let here = totals.since(*self.displayed_from.get_or_insert(totals));
+            let bounds = context.explain && here.count > 0.0;
+            let reason =
+                "no baseline to compare agreement with: start a ramp at 0%, or set baseline.agreement in the plan";
+            return CheckResult {
                 value: here.mean(),
                 lower: bounds.then(|| lower_bound(here, GATE_EVIDENCE)),
                 upper: bounds.then(|| upper_bound(here, GATE_EVIDENCE)),
                 sample: here.count,
-                ..Judgement::no_data(Check::Agreement, self.unit, needed, reason)
+                ..CheckResult::no_data(Check::Agreement, self.unit, blocks_advance, reason)
             };
         };
         if self.from.is_none() {
-            // The step began while nothing could be read.
+            // The step began while the counters could not be read.
             self.from = Some(totals);
-            self.watch.step(look.now_ms, totals);
+            self.watch.step(context.now_ms, totals);
         }
         let here = totals.since(self.from.unwrap_or(totals));
         let alpha = rule.alpha * (1.0 - BASELINE_PART);
-        let alarm = self.watch.alarm(look.now_ms, totals, Side::Below, threshold, alpha);
+        let alarm = self.watch.alarm(context.now_ms, totals, Direction::Below, threshold, alpha);
         let fallen = alarm.filter(|test| {
-            let rise = self.noise_rise(seen, noise_at_most);
-            rise <= 0.0 || Bets::new(Side::Below, threshold - rise).reaches(test.seen, test.required)
+            let rise = self.noise_rise(snapshot, noise_at_most);
+            rise <= 0.0 || Bets::new(Direction::Below, threshold - rise).reaches(test.moments, test.required)
         });
-        let verdict = if fallen.is_some() {
-            Verdict::Breach
+        let outcome = if fallen.is_some() {
+            CheckOutcome::Breach
         } else if here.count == 0.0 {
-            Verdict::NoData
+            CheckOutcome::NoData
         } else if self.shown_above(here, threshold) {
-            Verdict::Pass
+            CheckOutcome::Pass
         } else {
-            Verdict::Open
+            CheckOutcome::Open
         };
-        let (shown, required) = fallen.map_or((here, GATE_EVIDENCE), |test| (test.seen, test.required));
-        let mut judgement = Judgement {
+        let (shown, required) = fallen.map_or((here, GATE_EVIDENCE), |test| (test.moments, test.required));
+        let mut result = CheckResult {
             check: Check::Agreement,
-            verdict,
-            needed,
+            outcome,
+            blocks_advance,
             value: shown.mean(),
-            lower: look.in_words.then(|| lower_bound(shown, GATE_EVIDENCE)),
-            upper: look.in_words.then(|| upper_bound(shown, required)),
+            lower: context.explain.then(|| lower_bound(shown, GATE_EVIDENCE)),
+            upper: context.explain.then(|| upper_bound(shown, required)),
             threshold: Some(threshold),
             sample: shown.count,
             unit: self.unit,
             reason: String::new(),
         };
-        if look.in_words {
-            judgement.reason = words(&judgement, rolls_back(rule.on_breach));
+        if context.explain {
+            result.reason = reason(&result, rolls_back(rule.on_breach));
         }
-        judgement
+        result
     }
 
     fn shown_above(&mut self, here: Moments, threshold: f64) -> bool {
         let (_, bets) = match self.gate.take() {
             Some((held, bets)) if held == threshold => self.gate.insert((held, bets)),
-            _ => self.gate.insert((threshold, Bets::new(Side::Above, threshold))),
+            _ => self.gate.insert((threshold, Bets::new(Direction::Above, threshold))),
         };
         bets.reaches(here, GATE_EVIDENCE)
     }
 
-    /// By how much a side's disagreement with itself has been shown to have risen since the baseline.
-    fn noise_rise(&self, seen: &Observation, at_most: f64) -> f64 {
-        let Some((now, then)) = seen.noise.zip(self.noise_from) else { return 0.0 };
+    /// The proven rise of noise since the baseline.
+    fn noise_rise(&self, snapshot: &SystemSnapshot, at_most: f64) -> f64 {
+        let Some((now, then)) = snapshot.noise.zip(self.noise_from) else { return 0.0 };
         (lower_bound(now.since(then).mirrored(), GATE_EVIDENCE) - at_most).max(0.0)
     }
 }
 
-/// The threshold that a baseline gives.
-fn settle(here: Moments, noise: Option<(Moments, Moments)>, rule: &Agreement, baseline: &Baseline) -> Option<Learnt> {
+/// The threshold that follows from the baseline's measurements.
+fn measured_baseline(
+    here: Moments,
+    noise: Option<(Moments, Moments)>,
+    rule: &Agreement,
+    baseline: &Baseline,
+) -> Option<MeasuredBaseline> {
     let required = -(rule.alpha * BASELINE_PART).ln();
     let lower = match baseline.agreement {
         Some(known) => Some(known),
@@ -249,24 +275,26 @@ fn settle(here: Moments, noise: Option<(Moments, Moments)>, rule: &Agreement, ba
         (Some(drop), Some(floor)) => drop.max(floor),
         (one, other) => one.or(other)?,
     };
-    Some(Learnt { threshold: threshold.clamp(0.0, 1.0), noise_at_most })
+    Some(MeasuredBaseline { threshold: threshold.clamp(0.0, 1.0), noise_at_most })
 }
 
-fn words(judgement: &Judgement, rolls_back: bool) -> String {
+fn reason(result: &CheckResult, rolls_back: bool) -> String {
     let (Some(value), Some(lower), Some(upper), Some(threshold)) =
-        (judgement.value, judgement.lower, judgement.upper, judgement.threshold)
+        (result.value, result.lower, result.upper, result.threshold)
     else {
-        return "no judged request at this step yet".to_owned();
+        return "no request has been compared at this step yet".to_owned();
     };
-    let seen = format!("{} of {} {}", percent(value), count(judgement.sample), judgement.unit.as_str());
-    match judgement.verdict {
-        Verdict::Breach => {
-            let end = if rolls_back { "" } else { "; the plan holds for that" };
-            format!("agreement has fallen: {seen}, at most {}, below {}{end}", percent(upper), percent(threshold))
+    let measured = format!("{} of {} {}", percent(value), count(result.sample), result.unit.as_str());
+    match result.outcome {
+        CheckOutcome::Breach => {
+            let end = if rolls_back { "" } else { "; the plan holds the step for that" };
+            format!("agreement has fallen: {measured}, at most {}, below {}{end}", percent(upper), percent(threshold))
         }
-        Verdict::Pass => format!("agreement is {seen}, at least {}, above {}", percent(lower), percent(threshold)),
+        CheckOutcome::Pass => {
+            format!("agreement is {measured}, at least {}, above {}", percent(lower), percent(threshold))
+        }
         _ => format!(
-            "agreement is {seen}, between {} and {}: not yet shown to be above {}",
+            "agreement is {measured}, between {} and {}: not yet proven to be above {}",
             percent(lower),
             percent(upper),
             percent(threshold)
@@ -280,20 +308,20 @@ mod tests {
     use crate::plan::Plan;
 
     #[test]
-    fn without_a_baseline_agreement_is_said_and_not_judged() {
+    fn without_a_baseline_agreement_is_displayed_and_not_judged() {
         let plan = Plan::parse("").unwrap();
         let rule = plan.agreement.unwrap();
-        let mut state = State::default();
-        let mut look = |agree: f64, differ: f64| {
-            let seen = Observation { items: Some(Items { agree, differ }), ..Observation::default() };
-            state.judge(Look { now_ms: 0, share: Some(0.0), in_words: true }, &seen, &rule)
+        let mut state = AgreementState::default();
+        let mut context = |agree: f64, disagree: f64| {
+            let snapshot = SystemSnapshot { items: Some(ItemCounts { agree, disagree }), ..SystemSnapshot::default() };
+            state.judge(EvaluationContext { now_ms: 0, share: Some(0.0), explain: true }, &snapshot, &rule)
         };
-        assert_eq!((look(0.0, 0.0).value, look(0.0, 0.0).lower), (None, None), "no data is not 0%");
+        assert_eq!((context(0.0, 0.0).value, context(0.0, 0.0).lower), (None, None), "no data is not 0%");
         for _ in 0..50 {
-            look(0.0, 0.0);
+            context(0.0, 0.0);
         }
-        let judged = look(90.0, 10.0);
-        assert_eq!((judged.verdict, judged.value, judged.threshold), (Verdict::NoData, Some(0.9), None));
+        let judged = context(90.0, 10.0);
+        assert_eq!((judged.outcome, judged.value, judged.threshold), (CheckOutcome::NoData, Some(0.9), None));
         assert!(judged.lower.unwrap() < 0.9 && judged.upper.unwrap() > 0.9 && judged.sample > 0.0, "{judged:?}");
     }
 }

@@ -1,20 +1,20 @@
-//! A claim about a mean, watched over a whole ramp: a test from each step's start, others that start in between, and
-//! the bets, which are made once per threshold.
+//! A claim about a mean, tested over a whole rollout: one test from the start of each step, further tests that start in
+//! between, and the bets, which are computed once per threshold.
 
 use serde::{Deserialize, Serialize};
-use stats::bounded::{Bets, Side};
+use stats::bounded::{Bets, Direction};
 use stats::detector::{Alarm, Detector};
 use stats::moments::Moments;
 use stats::spending::Spending;
 
-/// Part of the error rate for the tests that start with a step; the others watch for a change within one.
+/// Part of the error rate for tests that start with a step; the other part is for tests of a change within one.
 const STEPS_PART: f64 = 0.6;
-/// Shortest time between two starts within a step. More starts find a change sooner and ask for more evidence.
+/// Shortest time between two starts within a step. More starts find a change sooner but require more evidence.
 const RESTART_MS: u64 = 60_000;
 
-/// A watched claim.
+/// A claim with its running tests.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Watch {
+pub(super) struct ClaimMonitor {
     detector: Detector,
     spending: Spending,
     /// Fewest units between two starts within a step.
@@ -23,9 +23,9 @@ pub(super) struct Watch {
     bets: Option<(f64, Bets)>,
 }
 
-impl Watch {
+impl ClaimMonitor {
     pub(super) const fn new(restart_units: f64) -> Self {
-        // A model that is bad is bad from its first step on.
+        // A bad model is most likely bad from its first step on.
         let detector = Detector::new();
         Self { detector, spending: Spending::falling(STEPS_PART), restart_units, bets: None }
     }
@@ -36,12 +36,12 @@ impl Watch {
         self.detector.start(now_ms, totals, price, self.bets.as_ref().map(|(_, bets)| bets));
     }
 
-    /// Has it been shown that the mean is on `side` of `threshold`?
+    /// The test that has proven the mean to be on `side` of `threshold`, if any.
     pub(super) fn alarm(
         &mut self,
         now_ms: u64,
         totals: Moments,
-        side: Side,
+        side: Direction,
         threshold: f64,
         alpha: f64,
     ) -> Option<Alarm> {

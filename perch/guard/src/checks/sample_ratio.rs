@@ -1,40 +1,40 @@
-//! Do users split between the arms as the switch says? See [`stats::ratio`].
+//! Sample ratio: whether users split between the arms as the share says. See [`stats::ratio`].
 //!
-//! Each step is a test of its own, and so is each time that the scorer counts anew or keeps a smaller sample. Without
-//! the scorer's count of users, the gateways' count of requests serves, each as a fraction of a user.
+//! Each step is a test of its own, and so is each time that the scorer restarts its count or keeps a smaller sample.
+//! Without the scorer's count of users, the gateways' count of requests is used, each as a fraction of a user.
 
 use contract::evidence::Evidence;
 use serde::{Deserialize, Serialize};
 use stats::ratio::{Split, bounds, log_evidence};
 use stats::spending::Spending;
 
-use super::{GATE_EVIDENCE, Look};
-use crate::decision::{Check, Judgement, Unit, Verdict};
-use crate::observation::Part;
+use super::{EvaluationContext, GATE_EVIDENCE};
+use crate::decision::{Check, CheckOutcome, CheckResult, Unit};
+use crate::format::{count, percent};
 use crate::plan::SampleRatio;
-use crate::words::{count, percent};
+use crate::snapshot::PartCount;
 
-/// Part of the error rate for the tests that are planned, one for each step.
+/// Part of the error rate for planned tests, one for each step.
 const PLANNED_PART: f64 = 0.9;
 
-/// Tests of the split over a ramp.
+/// Tests of the split over a rollout.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct State {
+pub struct SampleRatioState {
     spending: Spending,
     test: Option<Test>,
-    requests_from: Option<Part>,
+    requests_from: Option<PartCount>,
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Test {
-    /// Since when the scorer counts, and how small its sample is; `None` for requests.
+    /// Start of the scorer's count and its sampling rate (one in so many); `None` when requests are counted.
     users: Option<(u64, u64)>,
     counted: f64,
     price: f64,
 }
 
-impl State {
-    /// For a ramp of `steps` steps.
+impl SampleRatioState {
+    /// Tests for a rollout of `steps` steps.
     #[must_use]
     pub fn new(steps: usize) -> Self {
         Self {
@@ -44,27 +44,27 @@ impl State {
         }
     }
 
-    /// A step begins.
-    pub fn step(&mut self, requests: Option<Part>) {
+    /// Begins a step.
+    pub fn step(&mut self, requests: Option<PartCount>) {
         self.test = None;
         self.requests_from = requests;
     }
 
-    /// The judgement at a step whose counts are its own from `settled_ms` on.
+    /// The result at a step whose counts by arm start at `settled_ms`.
     pub fn judge(
         &mut self,
-        look: Look,
+        context: EvaluationContext,
         settled_ms: Option<u64>,
         evidence: Option<&Evidence>,
-        requests: Option<Part>,
+        requests: Option<PartCount>,
         rule: &SampleRatio,
-    ) -> Judgement {
-        let none = |reason: &str| Judgement::no_data(Check::SampleRatio, Unit::Users, true, reason);
-        let Some(wanted) = look.share else { return none("the wanted share is not known") };
+    ) -> CheckResult {
+        let none = |reason: &str| CheckResult::no_data(Check::SampleRatio, Unit::Users, true, reason);
+        let Some(wanted) = context.share else { return none("the share is not known") };
         if wanted <= 0.0 || wanted >= 1.0 {
-            let mut judgement = none("all users are wanted in one arm: there is no split to judge");
-            judgement.needed = false;
-            return judgement;
+            let mut result = none("all users belong in one arm: there is no split to judge");
+            result.blocks_advance = false;
+            return result;
         }
         let Some(settled_ms) = settled_ms else { return none("the share has just changed") };
         let by_user = evidence.filter(|evidence| evidence.since_ms >= settled_ms);
@@ -79,7 +79,7 @@ impl State {
                 let weight = 1.0 / rule.requests_per_user;
                 (Split { model: here.part * weight, rule: (here.all - here.part) * weight }, None, Unit::Requests)
             }
-            (None, None) => return none("neither users nor requests by arm can be read"),
+            (None, None) => return none("cannot read users or requests by arm"),
         };
         let counted = split.model + split.rule;
         let price = match self.test {
@@ -88,28 +88,29 @@ impl State {
             Some(_) => self.spending.spare(),
         };
         self.test = Some(Test { users, counted, price });
-        let Some(value) = split.share() else { return none("nobody has come at this step yet") };
+        let Some(value) = split.share() else { return none("no user has been seen at this step yet") };
         let required = -rule.alpha.ln() + price;
         let breach = log_evidence(split, wanted) >= required;
-        let interval = look.in_words.then(|| bounds(split, if breach { required } else { GATE_EVIDENCE }));
+        let interval = context.explain.then(|| bounds(split, if breach { required } else { GATE_EVIDENCE }));
         let sample = if unit == Unit::Requests { counted * rule.requests_per_user } else { counted };
         let reason = interval.map_or_else(String::new, |(lower, upper)| {
-            let seen = format!("{} of {} {} are in the model's arm", percent(value), count(sample), unit.as_str());
+            let observed =
+                format!("{} of {} {} are in the candidate's arm", percent(value), count(sample), unit.as_str());
             let wanted = percent(wanted);
             if breach {
                 format!(
-                    "{seen} ({} to {}) where {wanted} are wanted: events of one arm get lost",
+                    "{observed} ({} to {}), but the share is {wanted}: events of one arm are probably being lost",
                     percent(lower),
                     percent(upper)
                 )
             } else {
-                format!("{seen}, {wanted} are wanted")
+                format!("{observed}, the share is {wanted}")
             }
         });
-        Judgement {
+        CheckResult {
             check: Check::SampleRatio,
-            verdict: if breach { Verdict::Breach } else { Verdict::Pass },
-            needed: true,
+            outcome: if breach { CheckOutcome::Breach } else { CheckOutcome::Pass },
+            blocks_advance: true,
             value: Some(value),
             lower: interval.map(|(lower, _)| lower),
             upper: interval.map(|(_, upper)| upper),

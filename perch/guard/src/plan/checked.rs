@@ -1,164 +1,164 @@
-//! A plan that keeps the rules.
+//! The checked plan: every field within its range, durations in milliseconds.
 
 use contract::series::GATEWAY_LATENCY_EDGES;
 use contract::share::Share;
 
 use super::TimeSpan;
-use super::raw::{Raw, RawOnBreach, RawStep};
+use super::raw::{RawOnBreach, RawPlan, RawStep};
 
-/// Parts of the plan's chance of a false rollback for each check that can roll back; they add up to 1.
+/// Parts of the plan's probability of a false rollback for each check that can roll back; they add up to 1.
 const AGREEMENT_PART: f64 = 0.5;
 const ACCEPT_PART: f64 = 0.3;
 const FALLBACK_PART: f64 = 0.1;
 const LATENCY_PART: f64 = 0.1;
 
-/// A checked ramp plan.
+/// A checked rollout plan.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
-    raw: Raw,
-    /// In rising order of share; at least one.
+    raw: RawPlan,
+    /// The steps in rising order of share; at least one.
     pub steps: Vec<Step>,
-    /// Time after a change of the share in which arms are not yet compared, in milliseconds.
+    /// Time after a change of the share during which arms are not compared, in milliseconds.
     pub settle_ms: u64,
-    /// The time before the first step.
+    /// The measurement before the first step.
     pub baseline: Baseline,
-    /// Agreement, unless off.
+    /// The check of agreement, unless off.
     pub agreement: Option<Agreement>,
-    /// Accept rates, unless off.
+    /// The check of accept rates, unless off.
     pub accept_rate: Option<AcceptRate>,
-    /// Split of the users.
+    /// The check of the split between the arms.
     pub sample_ratio: SampleRatio,
-    /// Fallbacks, unless off.
+    /// The check of fallbacks, unless off.
     pub fallback: Option<Fallback>,
-    /// Slow answers, unless off.
+    /// The check of slow responses, unless off.
     pub latency: Option<Latency>,
-    /// Limits of signals.
+    /// Limits of the signals.
     pub signals: Signals,
 }
 
-/// One step.
+/// A step of the plan.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Step {
-    /// More than the step before, at most all.
+    /// The canary share, higher than that of the step before.
     pub share: Share,
-    /// Shortest time, in milliseconds.
+    /// Shortest time at this step, in milliseconds.
     pub minimum_ms: u64,
-    /// Fewest requests.
+    /// Fewest requests at this step.
     pub minimum_requests: f64,
-    /// Wait for a human before leaving it.
+    /// Leaving this step requires an operator's approval.
     pub manual: bool,
 }
 
-/// The time at 0%.
+/// The measurement at 0% before the first step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Baseline {
-    /// Given agreement, 0..1, instead of a learnt one.
+    /// Known agreement, 0..1, instead of a measured one.
     pub agreement: Option<f64>,
     /// Shortest time, in milliseconds.
     pub minimum_ms: u64,
-    /// Fewest judged requests.
+    /// Fewest compared requests.
     pub minimum_requests: f64,
 }
 
-/// What a breach does.
+/// The action on a breach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnBreach {
-    /// Back to 0%, latched.
+    /// Set the share to 0% and keep it there until an operator resumes.
     Rollback,
-    /// Stay.
+    /// Keep the share.
     Hold,
 }
 
-/// Agreement.
+/// The check of agreement.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Agreement {
-    /// What a breach does.
+    /// The action on a breach.
     pub on_breach: OnBreach,
-    /// 0..1.
+    /// Tolerated drop below the baseline, 0..1.
     pub tolerated_drop: f64,
-    /// 0..1.
+    /// Lowest allowed agreement, 0..1.
     pub floor: Option<f64>,
-    /// Chance of a false breach over the ramp, 0..1.
+    /// Probability of a false breach over the rollout, 0..1.
     pub alpha: f64,
 }
 
-/// Accept rates.
+/// The check of accept rates.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AcceptRate {
-    /// What a breach does.
+    /// The action on a breach.
     pub on_breach: OnBreach,
-    /// 0..1.
+    /// Tolerated drop below the baseline's rate, 0..1.
     pub tolerated_drop: f64,
-    /// At least 2.
+    /// Fewest users with feedback in each arm, at least 30.
     pub minimum_users: f64,
-    /// Must it be shown to be no worse?
+    /// If `true`, each advance requires proof that the candidate is not worse.
     pub required: bool,
-    /// Chance of a false breach over the ramp, 0..1.
+    /// Probability of a false breach over the rollout, 0..1.
     pub alpha: f64,
 }
 
-/// Split of the users.
+/// The check of the split between the arms.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SampleRatio {
-    /// Chance of a false freeze over the ramp, 0..1.
+    /// Probability of a false freeze over the rollout, 0..1.
     pub alpha: f64,
-    /// At least 1.
+    /// Most requests of one user in one step, at least 1.
     pub requests_per_user: f64,
 }
 
-/// Fallbacks.
+/// The check of fallbacks.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Fallback {
-    /// What a breach does.
+    /// The action on a breach.
     pub on_breach: OnBreach,
-    /// 0..1.
+    /// Highest allowed share of canary requests that fall back, 0..1.
     pub at_most: f64,
-    /// Chance of a false breach over the ramp, 0..1.
+    /// Probability of a false breach over the rollout, 0..1.
     pub alpha: f64,
 }
 
-/// Slow answers.
+/// The check of slow responses.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Latency {
-    /// What a breach does.
+    /// The action on a breach.
     pub on_breach: OnBreach,
-    /// One of [`GATEWAY_LATENCY_EDGES`], in seconds.
+    /// Longest time of a response that is not slow, in seconds: one of [`GATEWAY_LATENCY_EDGES`].
     pub budget_seconds: f64,
-    /// 0..1.
+    /// Highest allowed share of slow responses, 0..1.
     pub slow_at_most: f64,
-    /// Chance of a false breach over the ramp, 0..1.
+    /// Probability of a false breach over the rollout, 0..1.
     pub alpha: f64,
 }
 
-/// Limits of signals, 0..1 but for drift.
+/// Limits of the signals, 0..1 except for drift.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Signals {
-    /// Least availability.
+    /// Lowest allowed availability.
     pub availability: Option<f64>,
-    /// Most dropped observations.
+    /// Highest allowed share of dropped observations.
     pub dropped: Option<f64>,
-    /// Most noise.
+    /// Highest allowed noise.
     pub noise: Option<f64>,
-    /// Least F1.
+    /// Lowest allowed macro F1.
     pub f1: Option<f64>,
-    /// Most drift.
+    /// Highest allowed drift.
     pub drift: Option<f64>,
 }
 
-/// A plan that breaks a rule.
+/// A plan that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
-    /// Not a plan at all.
-    #[error("the plan cannot be read: {0}")]
+    /// The file is not YAML or JSON, or has unknown fields.
+    #[error("cannot parse the plan: {0}")]
     Unreadable(#[from] serde_yaml_ng::Error),
     /// A field breaks a rule.
     #[error("{field} in the plan is {value}: {rule}")]
     Rule {
-        /// The field, as written in the file.
+        /// Path of the field in the file.
         field: String,
-        /// What it holds.
+        /// Its value.
         value: String,
-        /// The rule, and how to keep it.
+        /// The rule, and how to fix the field.
         rule: &'static str,
     },
 }
@@ -167,15 +167,15 @@ impl Plan {
     /// Reads and checks a plan file; JSON is YAML too.
     ///
     /// # Errors
-    /// When it is not a plan, or breaks a rule; the error names field, rule and mend.
+    /// When it is not a plan, or breaks a rule; the error names field, rule and fix.
     pub fn parse(text: &str) -> Result<Self, PlanError> {
-        let raw = if text.trim().is_empty() { Raw::default() } else { serde_yaml_ng::from_str(text)? };
+        let raw = if text.trim().is_empty() { RawPlan::default() } else { serde_yaml_ng::from_str(text)? };
         Self::check(raw)
     }
 
     /// The plan as written, to be stored and checked again.
     #[must_use]
-    pub const fn raw(&self) -> &Raw {
+    pub const fn raw(&self) -> &RawPlan {
         &self.raw
     }
 
@@ -183,7 +183,7 @@ impl Plan {
     ///
     /// # Errors
     /// When it breaks a rule.
-    pub fn check(raw: Raw) -> Result<Self, PlanError> {
+    pub fn check(raw: RawPlan) -> Result<Self, PlanError> {
         let alpha = open_share("false_rollback_at_most", raw.false_rollback_at_most)?;
         let on_breach = |raw| match raw {
             RawOnBreach::Rollback => Some(OnBreach::Rollback),
@@ -263,7 +263,7 @@ impl Plan {
     }
 }
 
-fn steps(raw: &Raw) -> Result<Vec<Step>, PlanError> {
+fn steps(raw: &RawPlan) -> Result<Vec<Step>, PlanError> {
     let usual_ms = time("minimum_time", &raw.minimum_time)?;
     let mut steps: Vec<Step> = Vec::with_capacity(raw.steps.len());
     for (index, step) in raw.steps.iter().enumerate() {
@@ -273,12 +273,12 @@ fn steps(raw: &Raw) -> Result<Vec<Step>, PlanError> {
         };
         let fault = |rule| PlanError::Rule { field: format!("steps[{index}]"), value: text.clone(), rule };
         let share = Share::from_percent(text)
-            .map_err(|_| fault("a step is a share from 0% to 100% with the sign, e.g. 10%"))?;
+            .map_err(|_| fault("a step is a share above 0% up to 100%, written with the percent sign, e.g. 10%"))?;
         if share == Share::OFF {
-            return Err(fault("0% is where every ramp starts; leave it out"));
+            return Err(fault("every rollout starts at 0%; leave this step out"));
         }
         if steps.last().is_some_and(|before| share.fraction() <= before.share.fraction()) {
-            return Err(fault("shares must rise from step to step; put it in order, or leave it out"));
+            return Err(fault("shares must rise from step to step; reorder the steps, or leave this one out"));
         }
         let minimum_ms = match own_time {
             Some(text) => time(&format!("steps[{index}].minimum_time"), text)?,
@@ -292,7 +292,7 @@ fn steps(raw: &Raw) -> Result<Vec<Step>, PlanError> {
         });
     }
     if steps.is_empty() {
-        return Err(rule("steps", "[]", "a ramp needs at least one step, e.g. [10%, 100%]"));
+        return Err(rule("steps", "[]", "a plan needs at least one step, e.g. [10%, 100%]"));
     }
     Ok(steps)
 }
@@ -320,7 +320,9 @@ fn at_least(field: &str, value: f64, least: f64) -> Result<f64, PlanError> {
         return Ok(value);
     }
     let text = match field {
-        "accept_rate.minimum_users" => "it must be at least 30; the comparison of two rates holds for many users only",
+        "accept_rate.minimum_users" => {
+            "it must be at least 30, since the comparison of two rates is valid for many users only"
+        }
         "sample_ratio.requests_per_user_at_most" => "it must be at least 1",
         _ => "it must be 0 or more",
     };
@@ -328,16 +330,15 @@ fn at_least(field: &str, value: f64, least: f64) -> Result<f64, PlanError> {
 }
 
 fn time(field: &str, text: &str) -> Result<u64, PlanError> {
-    let read: Result<TimeSpan, _> = text.parse();
-    read.map(TimeSpan::as_ms)
-        .map_err(|_| rule(field, text, "it must be a whole number and a unit, e.g. 30s, 15m, 6h or 2d"))
+    let span: Result<TimeSpan, _> = text.parse();
+    span.map(TimeSpan::as_ms).map_err(|_| rule(field, text, super::duration::RULE))
 }
 
 fn edge(field: &str, value: f64) -> Result<f64, PlanError> {
     if GATEWAY_LATENCY_EDGES.contains(&value) {
         return Ok(value);
     }
-    const RULE: &str = "it must be an edge of the scorer's histogram, in seconds: one of 0.001, 0.0025, 0.005, 0.01, \
+    const RULE: &str = "it must be a bucket bound of the scorer's histogram, in seconds: one of 0.001, 0.0025, 0.005, 0.01, \
                         0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10";
     Err(rule(field, value, RULE))
 }
@@ -352,7 +353,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_shortest_plan_is_the_seeds_ramp() {
+    fn the_empty_plan_has_six_steps_of_two_days() {
         let plan = Plan::parse("").unwrap();
         let shares: Vec<String> = plan.steps.iter().map(|step| step.share.to_string()).collect();
         assert_eq!(shares, ["1%", "5%", "10%", "25%", "50%", "100%"]);
@@ -370,10 +371,10 @@ mod tests {
     }
 
     #[test]
-    fn what_breaks_a_rule_is_named_with_its_mend() {
+    fn an_error_names_the_field_and_the_fix() {
         for (text, field, word) in [
             ("steps: [10%, 5%]", "steps[1]", "rise"),
-            ("steps: [0%, 5%]", "steps[0]", "leave it out"),
+            ("steps: [0%, 5%]", "steps[0]", "leave this step out"),
             ("steps: ['10']", "steps[0]", "10%"),
             ("steps: []", "steps", "at least one"),
             ("agreement: {tolerated_drop: 5}", "agreement.tolerated_drop", "0.05"),
@@ -390,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stored_plan_comes_back() {
+    fn a_plan_survives_being_stored() {
         let plan = Plan::parse("steps: [0.25%, {share: 100%, manual: true}]\nagreement: {floor: 0.75}").unwrap();
         let text = serde_json::to_string(plan.raw()).unwrap();
         assert_eq!(Plan::check(serde_json::from_str(&text).unwrap()).unwrap(), plan);

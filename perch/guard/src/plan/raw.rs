@@ -1,38 +1,38 @@
-//! The plan as it is written. Every field has a default, so the shortest plan is `{}`: the seed's ramp.
+//! The plan as written in its file. Every field has a default, so the shortest plan is `{}`.
 
 use serde::{Deserialize, Serialize};
 
 /// A plan file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Raw {
+pub struct RawPlan {
     /// Shares in rising order: `10%`, or a mapping with what this step does differently.
     pub steps: Vec<RawStep>,
     /// Shortest time at a step, e.g. `48h`.
     pub minimum_time: String,
     /// Fewest requests at a step.
     pub minimum_requests: u64,
-    /// Time after a change of the share in which arms are not yet compared, longer than Prometheus' scrape interval.
+    /// Time after a change of the share during which arms are not compared; longer than Prometheus' scrape interval.
     pub settle_time: String,
-    /// How agreement is when nothing is wrong.
+    /// The measurement before the first step.
     pub baseline: RawBaseline,
-    /// Chance that a whole ramp is rolled back although nothing is wrong, 0..1, shared by the checks that roll back.
+    /// Probability that a whole rollout is rolled back although nothing is wrong, 0..1, shared by the checks that roll back.
     pub false_rollback_at_most: f64,
-    /// Agreement of the two sides.
+    /// Agreement of baseline and candidate.
     pub agreement: RawAgreement,
-    /// Accept rate of the model's answers against the rules' answers.
+    /// Accept rate of the candidate's responses compared with the baseline's.
     pub accept_rate: RawAcceptRate,
-    /// Split of the users.
+    /// Split of the users between the arms.
     pub sample_ratio: RawSampleRatio,
-    /// Canary requests that the rules had to answer.
+    /// Canary requests for which the candidate failed.
     pub fallback: RawFallback,
-    /// Slow answers to canary users.
+    /// Slow responses to canary users.
     pub latency: RawLatency,
-    /// Signals: past a limit they hold the ramp, and nothing else.
+    /// Signals, which hold the rollout while they are past a limit.
     pub signals: RawSignals,
 }
 
-impl Default for Raw {
+impl Default for RawPlan {
     fn default() -> Self {
         Self {
             steps: ["1%", "5%", "10%", "25%", "50%", "100%"].map(|share| RawStep::Share(share.to_owned())).to_vec(),
@@ -51,42 +51,42 @@ impl Default for Raw {
     }
 }
 
-/// A step.
+/// A step of the plan.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum RawStep {
-    /// The share alone.
+    /// A share, with the plan's settings.
     Share(String),
-    /// The share with exceptions.
+    /// A share with settings of its own.
     Full(RawFullStep),
 }
 
-/// A step that differs from the others.
+/// A step with settings of its own.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RawFullStep {
-    /// E.g. `10%`.
+    /// The canary share, e.g. `10%`.
     pub share: String,
-    /// Instead of the plan's.
+    /// Shortest time at this step instead of the plan's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub minimum_time: Option<String>,
-    /// Instead of the plan's.
+    /// Fewest requests at this step instead of the plan's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub minimum_requests: Option<u64>,
-    /// Wait for a human before leaving this step.
+    /// Leaving this step requires an operator's approval.
     #[serde(default)]
     pub manual: bool,
 }
 
-/// The time at 0% before the first step, when agreement is learnt.
+/// The time at 0% before the first step, during which agreement is measured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawBaseline {
-    /// Agreement to hold the ramp against, 0..1; absent: learn it.
+    /// Known agreement, 0..1; without it, agreement is measured.
     pub agreement: Option<f64>,
-    /// Shortest time to learn.
+    /// Shortest time of the measurement.
     pub minimum_time: String,
-    /// Fewest judged requests to learn from.
+    /// Fewest compared requests of the measurement.
     pub minimum_requests: u64,
 }
 
@@ -96,27 +96,27 @@ impl Default for RawBaseline {
     }
 }
 
-/// What a breach does.
+/// The action on a breach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RawOnBreach {
-    /// Back to 0%.
+    /// Set the share to 0%.
     Rollback,
-    /// Stay where it is.
+    /// Keep the share.
     Hold,
-    /// Not judged.
+    /// Do not run the check.
     Off,
 }
 
-/// Agreement of the two sides.
+/// Settings of the check of agreement.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawAgreement {
-    /// What a breach does.
+    /// The action on a breach.
     pub on_breach: RawOnBreach,
-    /// How far below the baseline agreement may fall, as a difference of shares, 0..1.
+    /// Tolerated drop of agreement below its baseline, as a difference of shares, 0..1.
     pub tolerated_drop: f64,
-    /// Agreement below this is a breach whatever the baseline was, 0..1; absent: the baseline alone counts.
+    /// Agreement below this is a breach whatever the baseline was, 0..1; without it, only the baseline counts.
     pub floor: Option<f64>,
 }
 
@@ -126,17 +126,18 @@ impl Default for RawAgreement {
     }
 }
 
-/// Accept rates.
+/// Settings of the check of accept rates.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawAcceptRate {
-    /// What a breach does.
+    /// The action on a breach.
     pub on_breach: RawOnBreach,
-    /// How far the model's accept rate may be below the rules', as a difference of shares, 0..1.
+    /// Tolerated drop of the candidate's accept rate below the baseline's, as a difference of shares, 0..1.
     pub tolerated_drop: f64,
-    /// Users with feedback in each arm below which nothing is said (the comparison holds in the limit only).
+    /// Fewest users with feedback in each arm, since the comparison is valid for many users only.
     pub minimum_users: u64,
-    /// Must the model be shown to be no worse before each advance? Otherwise it must only not be shown to be worse.
+    /// If `true`, each advance requires proof that the candidate is not worse; otherwise it requires that the candidate is
+    /// not proven to be worse.
     pub required: bool,
 }
 
@@ -146,14 +147,14 @@ impl Default for RawAcceptRate {
     }
 }
 
-/// Split of the users.
+/// Settings of the check of the split between the arms.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawSampleRatio {
-    /// Chance that a whole ramp is frozen although users split as wanted, 0..1.
+    /// Probability that a whole rollout is frozen although users split as the share says, 0..1.
     pub false_freeze_at_most: f64,
-    /// Where only requests can be counted: no user makes more than this many in one step. Too low a number freezes a
-    /// sound ramp, too high a one finds a mismatch late.
+    /// Most requests of one user in one step, for deployments where only requests can be counted. If it is too low, sound
+    /// rollouts freeze; if it is too high, a mismatch is found late.
     pub requests_per_user_at_most: f64,
 }
 
@@ -163,13 +164,13 @@ impl Default for RawSampleRatio {
     }
 }
 
-/// Canary requests that the rules had to answer.
+/// Settings of the check of fallbacks.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawFallback {
-    /// What a breach does.
+    /// The action on a breach.
     pub on_breach: RawOnBreach,
-    /// Share of canary requests that may fall back, 0..1.
+    /// Highest allowed share of canary requests that fall back, 0..1.
     pub at_most: f64,
 }
 
@@ -179,15 +180,15 @@ impl Default for RawFallback {
     }
 }
 
-/// Slow answers to canary users.
+/// Settings of the check of slow responses.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawLatency {
-    /// What a breach does.
+    /// The action on a breach.
     pub on_breach: RawOnBreach,
-    /// An answer is slow from here on, in seconds: one of the edges of the histogram that the scorer keeps.
+    /// A response that takes longer is slow, in seconds: one of the bucket bounds of the scorer's histogram.
     pub budget_seconds: f64,
-    /// Share of canary answers that may be slower than that, beyond those of the rules, 0..1.
+    /// Highest allowed share of slow canary responses, beyond the baseline's own share, 0..1.
     pub slow_at_most: f64,
 }
 
@@ -197,19 +198,19 @@ impl Default for RawLatency {
     }
 }
 
-/// Limits of signals; each may be left out with `null`.
+/// Limits of the signals; `null` switches a signal off.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawSignals {
-    /// Share of requests for which there was a model to ask, lately, 0..1.
+    /// Lowest allowed share of recent requests for which a model was available, 0..1.
     pub availability_at_least: Option<f64>,
-    /// Share of observations dropped, lately, 0..1.
+    /// Highest allowed share of recent observations that were dropped, 0..1.
     pub dropped_at_most: Option<f64>,
-    /// Share of items on which a side does not repeat itself, 0..1.
+    /// Highest allowed disagreement of baseline or candidate with itself, 0..1.
     pub noise_at_most: Option<f64>,
-    /// Macro F1 of the serving model, 0..1.
+    /// Lowest allowed macro F1 of the serving model, 0..1.
     pub f1_at_least: Option<f64>,
-    /// Population stability index of any feature.
+    /// Highest allowed population stability index of any feature.
     pub drift_at_most: Option<f64>,
 }
 

@@ -1,82 +1,82 @@
-//! An operator's word to the guard.
+//! Commands that an operator gives to the guard.
 
 use contract::share::Share;
 
-use super::super::observation::Observation;
 use super::super::plan::Plan;
-use super::super::state::{Phase, State, Stop};
+use super::super::snapshot::SystemSnapshot;
+use super::super::state::{GuardState, Phase, Stop};
 use super::Guard;
 
-/// An operator's word.
+/// A command that an operator gives to the guard.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Order {
-    /// Start a ramp with this plan, from 0%.
+pub enum OperatorCommand {
+    /// Start a rollout with this plan, from 0%.
     Start(Box<Plan>),
-    /// Do not act until resumed.
+    /// Stop acting until an operator resumes; evaluation continues.
     Pause(String),
-    /// Go on: after a pause with the share that is there, after a freeze with a fresh step, after a rollback from 0%.
+    /// Continue: after a pause with the share as it is, after a freeze with a new step, after a rollback from 0%.
     Resume,
-    /// Let the ramp leave a step that waits for a human.
+    /// Let the rollout leave a step that requires approval.
     Approve,
-    /// No more ramp: watch only. The share stays.
+    /// End the rollout and only watch. The share stays.
     Abort(String),
-    /// Back to 0%, latched.
+    /// Set the share to 0% and keep it there until an operator resumes.
     Rollback(String),
 }
 
-/// An order that cannot be carried out now.
+/// A command that the guard cannot carry out in its present state.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum OrderError {
-    /// A ramp starts from 0%.
-    #[error("a ramp starts from 0%, but the share is {0}: set it to 0 first")]
+pub enum CommandError {
+    /// A rollout starts from 0%.
+    #[error("a ramp starts from 0%, but the share is {0}: run `perch canary set off` first")]
     NotAtZero(Share),
-    /// Nothing is known of the gateways yet.
-    #[error("the gateways' share is not known yet: try again when they can be reached")]
+    /// No gateway has been read yet.
+    #[error("the share that the gateways hold is not known: try again when every gateway can be reached")]
     ShareUnknown,
     /// There is nothing to resume.
-    #[error("nothing is paused, frozen or rolled back")]
+    #[error("there is nothing to resume: the guard is not paused, frozen or rolled back")]
     NothingToResume,
-    /// There is no ramp.
-    #[error("no ramp is under way: start one")]
+    /// No rollout is in progress.
+    #[error("no rollout is in progress: start one with `perch ramp start`")]
     NoRamp,
 }
 
 impl Guard {
-    /// Carries out an operator's order.
+    /// Carries out an operator's command.
     ///
     /// # Errors
-    /// When it makes no sense now; nothing has changed then.
-    pub fn order(&mut self, now_ms: u64, order: Order) -> Result<(), OrderError> {
-        match order {
-            Order::Start(plan) => {
-                let share = self.seen.ok_or(OrderError::ShareUnknown)?;
+    /// When the command does not apply in the present state; nothing has changed then.
+    pub fn apply_command(&mut self, now_ms: u64, command: OperatorCommand) -> Result<(), CommandError> {
+        match command {
+            OperatorCommand::Start(plan) => {
+                let share = self.share.ok_or(CommandError::ShareUnknown)?;
                 if share != Share::OFF {
-                    return Err(OrderError::NotAtZero(share));
+                    return Err(CommandError::NotAtZero(share));
                 }
-                let mut state = State::new(plan.raw().clone(), plan.steps.len());
+                let mut state = GuardState::new(plan.raw().clone(), plan.steps.len());
                 state.phase = Phase::Baseline;
                 state.since_ms = now_ms;
                 state.expected = Some(share);
-                (state.last_order, state.last_order_ms) = (self.state.last_order, self.state.last_order_ms);
-                *self = Self { plan: *plan, state, seen: self.seen };
+                (state.last_command, state.last_command_ms) = (self.state.last_command, self.state.last_command_ms);
+                *self = Self { plan: *plan, state, share: self.share };
             }
-            Order::Pause(reason) => self.pause(now_ms, reason),
-            Order::Resume => self.resume(now_ms)?,
-            Order::Approve => {
+            OperatorCommand::Pause(reason) => self.pause(now_ms, reason),
+            OperatorCommand::Resume => self.resume(now_ms)?,
+            OperatorCommand::Approve => {
                 if self.state.phase == Phase::Watching {
-                    return Err(OrderError::NoRamp);
+                    return Err(CommandError::NoRamp);
                 }
                 self.state.approved = true;
             }
-            Order::Abort(_) => {
+            OperatorCommand::Abort(_) => {
                 if self.state.phase == Phase::Watching {
-                    return Err(OrderError::NoRamp);
+                    return Err(CommandError::NoRamp);
                 }
                 self.state.phase = Phase::Watching;
                 self.state.since_ms = now_ms;
                 (self.state.paused, self.state.latched, self.state.frozen) = (None, None, None);
             }
-            Order::Rollback(reason) => {
+            OperatorCommand::Rollback(reason) => {
                 self.state.paused = None;
                 self.state.latched = Some(Stop { at_ms: now_ms, reason });
             }
@@ -88,23 +88,23 @@ impl Guard {
         self.state.paused = Some(Stop { at_ms: now_ms, reason });
     }
 
-    fn resume(&mut self, now_ms: u64) -> Result<(), OrderError> {
+    fn resume(&mut self, now_ms: u64) -> Result<(), CommandError> {
         let stopped = [&self.state.paused, &self.state.latched, &self.state.frozen];
         if stopped.iter().all(|stop| stop.is_none()) {
-            return Err(OrderError::NothingToResume);
+            return Err(CommandError::NothingToResume);
         }
-        let share = self.seen.ok_or(OrderError::ShareUnknown)?;
+        let share = self.share.ok_or(CommandError::ShareUnknown)?;
         if self.state.latched.is_some() {
             if share != Share::OFF && self.state.paused.is_none() {
-                return Err(OrderError::NotAtZero(share));
+                return Err(CommandError::NotAtZero(share));
             }
-            // What rolled back is settled: the evidence starts anew, and with it the chance of a false alarm.
-            let mut fresh = State::new(self.plan.raw().clone(), self.plan.steps.len());
+            // The evidence that caused the rollback has been acted on: evidence and error rate start again.
+            let mut fresh = GuardState::new(self.plan.raw().clone(), self.plan.steps.len());
             if share != Share::OFF {
                 fresh.agreement = self.state.agreement.renewed();
             }
-            let State { phase, last_order, last_order_ms, .. } = self.state;
-            self.state = State { phase, last_order, last_order_ms, ..fresh };
+            let GuardState { phase, last_command, last_command_ms, .. } = self.state;
+            self.state = GuardState { phase, last_command, last_command_ms, ..fresh };
         }
         (self.state.paused, self.state.latched, self.state.frozen) = (None, None, None);
         self.state.model = None;
@@ -113,7 +113,7 @@ impl Guard {
         if self.state.phase != Phase::Watching {
             self.state.phase = if share == Share::OFF { Phase::Baseline } else { Phase::Step };
         }
-        self.begin(now_ms, &Observation::default());
+        self.begin(now_ms, &SystemSnapshot::default());
         Ok(())
     }
 }

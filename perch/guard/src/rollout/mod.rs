@@ -1,36 +1,36 @@
-//! The core: from a look to a decision. See [`super`] for the rules.
+//! The core: from a snapshot of the system to a decision. See [`super`] for the rules.
 
-mod act;
-mod orders;
+mod action;
+mod commands;
 #[cfg(test)]
 mod tests;
 
-pub use orders::{Order, OrderError};
+pub use commands::{CommandError, OperatorCommand};
 
 use contract::evidence::Evidence;
 use contract::share::Share;
 
-use super::checks::Look;
-use super::checks::rate::Limit;
-use super::decision::{Check, Decision, Judgement};
-use super::observation::{Observation, SeenShare};
+use super::checks::EvaluationContext;
+use super::checks::rate::RateLimit;
+use super::decision::{Check, CheckResult, Decision};
 use super::plan::{Plan, PlanError, Step};
-use super::state::{Phase, State, Stop, VERSION};
+use super::snapshot::{GatewayShare, SystemSnapshot};
+use super::state::{GuardState, Phase, Stop, VERSION};
 
-/// A clock that is set back by less is waited for.
+/// When the clock was set back by less than this, the guard waits until it has caught up.
 const CLOCK_SLACK_MS: u64 = 60_000;
 
-/// Stored state that cannot be used.
+/// A stored state that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
     /// Written by another version.
-    #[error("the guard's state has version {0}, this program reads version {VERSION}")]
+    #[error("the stored state has version {0}, but this program reads version {VERSION}")]
     Version(u32),
-    /// Not what was written.
-    #[error("the guard's state cannot be read")]
+    /// Not valid JSON, or not the expected fields.
+    #[error("cannot parse the stored state")]
     Unreadable(#[from] serde_json::Error),
-    /// Its plan breaks a rule.
-    #[error("the plan in the guard's state")]
+    /// The stored plan breaks a rule.
+    #[error("the stored state holds an invalid plan")]
     Plan(#[from] PlanError),
 }
 
@@ -38,17 +38,17 @@ pub enum StateError {
 #[derive(Debug, Clone)]
 pub struct Guard {
     plan: Plan,
-    state: State,
-    /// The share at the last look.
-    seen: Option<Share>,
+    state: GuardState,
+    /// The share that the gateways held at the last evaluation.
+    share: Option<Share>,
 }
 
 impl Guard {
-    /// A guard that watches; `plan` says what it judges by until a ramp is started.
+    /// A guard that only watches; it judges by `plan` until a rollout is started.
     #[must_use]
     pub fn new(plan: Plan) -> Self {
-        let state = State::new(plan.raw().clone(), plan.steps.len());
-        Self { plan, state, seen: None }
+        let state = GuardState::new(plan.raw().clone(), plan.steps.len());
+        Self { plan, state, share: None }
     }
 
     /// The state as JSON.
@@ -59,10 +59,10 @@ impl Guard {
         Ok(serde_json::to_string(&self.state)?)
     }
 
-    /// Goes on from a stored state.
+    /// A guard that continues from a stored state.
     ///
     /// # Errors
-    /// When it is not one that this program wrote.
+    /// When `text` is not a state that this version of the program wrote.
     pub fn from_json(text: &str) -> Result<Self, StateError> {
         #[derive(serde::Deserialize)]
         struct OnlyVersion {
@@ -72,9 +72,9 @@ impl Guard {
         if version != VERSION {
             return Err(StateError::Version(version));
         }
-        let state: State = serde_json::from_str(text)?;
+        let state: GuardState = serde_json::from_str(text)?;
         let plan = Plan::check(state.plan.clone())?;
-        Ok(Self { plan, state, seen: None })
+        Ok(Self { plan, state, share: None })
     }
 
     /// The plan in force.
@@ -85,30 +85,30 @@ impl Guard {
 
     /// The state.
     #[must_use]
-    pub const fn state(&self) -> &State {
+    pub const fn state(&self) -> &GuardState {
         &self.state
     }
 
-    /// From when on evidence by user is wanted, in milliseconds since 1970.
+    /// Start of the evidence by user that the checks need, in milliseconds since 1970.
     #[must_use]
     pub fn evidence_since(&self) -> u64 {
         self.state.settled_ms.unwrap_or(self.state.since_ms)
     }
 
-    /// Remembers which orders have been carried out, and when the last of them was given.
-    pub const fn orders_done(&mut self, number: u64, at_ms: u64) {
-        self.state.last_order = number;
-        self.state.last_order_ms = at_ms;
+    /// Records the number of the last command that was processed, and when it was given.
+    pub const fn record_command(&mut self, number: u64, at_ms: u64) {
+        self.state.last_command = number;
+        self.state.last_command_ms = at_ms;
     }
 
-    /// Freezes a ramp that is under way, unless it is frozen.
+    /// Freezes a rollout that is in progress, unless it is frozen already.
     pub fn freeze(&mut self, now_ms: u64, reason: String) {
         if self.state.phase != Phase::Watching && self.state.frozen.is_none() {
             self.state.frozen = Some(Stop { at_ms: now_ms, reason });
         }
     }
 
-    /// Goes on with what is known of a ramp without its evidence: at `share`, and `stops` as in paused, latched, frozen.
+    /// Restores a rollout whose evidence was lost: at `share`, with the stops `(paused, latched, frozen)`.
     pub fn recover(
         &mut self,
         now_ms: u64,
@@ -122,17 +122,17 @@ impl Guard {
         (self.state.paused, self.state.latched, self.state.frozen) = stops;
     }
 
-    /// While no ramp is under way and nothing is stopped, judges by `plan` from now on.
+    /// Replaces the plan, unless a rollout is in progress or the guard is paused or latched.
     pub fn watch_by(&mut self, plan: &Plan) {
         let idle = self.state.paused.is_none() && self.state.latched.is_none();
         if self.state.phase == Phase::Watching && idle && *plan != self.plan {
-            let (last_order, last_order_ms) = (self.state.last_order, self.state.last_order_ms);
+            let (last_command, last_command_ms) = (self.state.last_command, self.state.last_command_ms);
             *self = Self::new(plan.clone());
-            self.orders_done(last_order, last_order_ms);
+            self.record_command(last_command, last_command_ms);
         }
     }
 
-    /// The step that follows the share that is held; `None` at the last one.
+    /// The step after the present share; `None` at the last one.
     #[must_use]
     pub fn next_step(&self) -> Option<&Step> {
         let here = self.state.expected.map_or(0.0, Share::fraction);
@@ -144,34 +144,36 @@ impl Guard {
         self.plan.steps.iter().rev().find(|step| step.share.fraction() <= here)
     }
 
-    /// The gateways hold what the last decision asked for. Call it once they have confirmed that.
-    pub fn applied(&mut self, now_ms: u64, seen: &Observation) {
+    /// Records that the gateways hold the share of the last decision. Call it once they have confirmed it.
+    pub fn applied(&mut self, now_ms: u64, snapshot: &SystemSnapshot) {
         if let Some(share) = self.state.pending.take() {
             self.state.expected = Some(share);
-            self.seen = Some(share);
+            self.share = Some(share);
             if self.state.latched.is_none() && self.state.phase != Phase::Watching {
                 self.state.phase = Phase::Step;
             }
-            self.begin(now_ms, seen);
+            self.begin(now_ms, snapshot);
         }
     }
 
-    /// A step begins. Agreement is of both arms, so its evidence starts at once; that of the arms when it has settled.
-    fn begin(&mut self, now_ms: u64, seen: &Observation) {
+    /// Begins a step. Agreement is measured over both arms, so its evidence starts at once; evidence by arm starts when
+    /// the step has settled.
+    fn begin(&mut self, now_ms: u64, snapshot: &SystemSnapshot) {
         let state = &mut self.state;
         state.since_ms = now_ms;
         state.settled_ms = None;
         state.approved = false;
-        state.requests_from = seen.dropped.map(|part| part.all);
+        state.requests_from = snapshot.dropped.map(|part| part.all);
         if state.phase != Phase::Baseline
             && let Some(rule) = &self.plan.agreement
         {
-            state.agreement.step(now_ms, seen, rule, &self.plan.baseline);
+            state.agreement.step(now_ms, snapshot, rule, &self.plan.baseline);
         }
     }
 
-    /// What is counted just after a change is partly from before it: requests under way, counters read a while ago.
-    fn settle(&mut self, now_ms: u64, seen: &Observation) {
+    /// Starts the evidence by arm once `settle_time` has passed: just after a change, counters still contain requests from
+    /// before it.
+    fn settle(&mut self, now_ms: u64, snapshot: &SystemSnapshot) {
         let state = &mut self.state;
         if state.settled_ms.is_some()
             || state.phase == Phase::Baseline
@@ -180,25 +182,26 @@ impl Guard {
             return;
         }
         state.settled_ms = Some(now_ms);
-        state.accept.step();
-        state.ratio.step(seen.assigned);
-        state.fallback.step(now_ms, seen.canary, None);
-        state.latency.step(now_ms, seen.canary_slow, seen.rule_slow);
+        state.accept_rate.step();
+        state.sample_ratio.step(snapshot.assigned);
+        state.fallback.step(now_ms, snapshot.canary, None);
+        state.latency.step(now_ms, snapshot.canary_slow, snapshot.baseline_slow);
     }
 
-    /// Takes notice of the gateways' share, so that orders meet it; [`Guard::judge`] does so too.
-    pub fn see(&mut self, now_ms: u64, seen: &Observation) {
-        self.take_share(now_ms, seen, &mut Vec::new());
+    /// Records the gateways' share before commands are applied; [`Guard::evaluate`] does so too.
+    pub fn note_share(&mut self, now_ms: u64, snapshot: &SystemSnapshot) {
+        self.update_share(now_ms, snapshot, &mut Vec::new());
     }
 
-    /// The share at the last look; `None` when it was not known.
+    /// The share that the gateways held at the last evaluation; `None` when it was not known.
     #[must_use]
     pub const fn share(&self) -> Option<Share> {
-        self.seen
+        self.share
     }
 
-    /// An operator has set the share: during a ramp and after a rollback that pauses, unless it only makes a rollback true.
-    pub fn set_by_hand(&mut self, now_ms: u64, share: Share, words: String) {
+    /// Takes note of a share that an operator has set: during a rollout and after a rollback this pauses the guard, unless
+    /// the operator only completed the rollback.
+    pub fn override_share(&mut self, now_ms: u64, share: Share, words: String) {
         let under_way = self.state.phase != Phase::Watching || self.state.latched.is_some();
         let rolled_back = share == Share::OFF && self.state.latched.is_some();
         if under_way && !rolled_back {
@@ -206,35 +209,34 @@ impl Guard {
         }
     }
 
-    /// Looks: judges every check and decides. A decision to move is not carried out here; the shell sets the share and
-    /// then calls [`Guard::applied`]. Store the state between the two.
-    pub fn judge(&mut self, now_ms: u64, seen: &Observation) -> Decision {
-        self.decide(now_ms, seen, true)
+    /// Evaluates every check and decides. A decision to change the share is not carried out here: the control loop stores
+    /// the state, sets the share and then calls [`Guard::applied`].
+    pub fn evaluate(&mut self, now_ms: u64, snapshot: &SystemSnapshot) -> Decision {
+        self.decide(now_ms, snapshot, true)
     }
 
-    /// The same decision without the bounds and words that only people read, for simulations.
-    pub fn judge_quietly(&mut self, now_ms: u64, seen: &Observation) -> Decision {
-        self.decide(now_ms, seen, false)
+    /// The same decision without bounds and reasons, which only people read; for simulations.
+    pub fn evaluate_without_text(&mut self, now_ms: u64, snapshot: &SystemSnapshot) -> Decision {
+        self.decide(now_ms, snapshot, false)
     }
 
-    fn decide(&mut self, now_ms: u64, seen: &Observation, in_words: bool) -> Decision {
+    fn decide(&mut self, now_ms: u64, snapshot: &SystemSnapshot, explain: bool) -> Decision {
         let mut reasons = Vec::new();
-        self.not_after(now_ms);
+        self.clamp_to_clock(now_ms);
         if self.state.requests_from.is_none() {
-            self.state.requests_from = seen.dropped.map(|part| part.all);
+            self.state.requests_from = snapshot.dropped.map(|part| part.all);
         }
-        self.take_share(now_ms, seen, &mut reasons);
-        self.settle(now_ms, seen);
-        let look = Look { now_ms, share: self.seen.map(Share::fraction), in_words };
-        let judgements = self.checks(look, seen);
-        let (action, set) = self.act(now_ms, seen, &judgements, &mut reasons);
+        self.update_share(now_ms, snapshot, &mut reasons);
+        self.settle(now_ms, snapshot);
+        let context = EvaluationContext { now_ms, share: self.share.map(Share::fraction), explain };
+        let checks = self.checks(context, snapshot);
+        let (action, set) = self.act(now_ms, snapshot, &checks, &mut reasons);
         self.state.pending = set;
-        Decision { at_ms: now_ms, action, set_share: set.map(Share::to_runtime), reasons, judgements }
+        Decision { at_ms: now_ms, action, set_share: set.map(Share::to_runtime), reasons, checks }
     }
 
-    /// After the clock was set back, times that lie ahead would keep a step from settling until they come: the step begins
-    /// now, and settles again.
-    fn not_after(&mut self, now_ms: u64) {
+    /// Corrects times that lie in the future after the clock was set back; they would keep the step from settling.
+    fn clamp_to_clock(&mut self, now_ms: u64) {
         let ahead = |at_ms: u64| at_ms > now_ms.saturating_add(CLOCK_SLACK_MS);
         if ahead(self.state.since_ms) {
             self.state.since_ms = now_ms;
@@ -244,22 +246,22 @@ impl Guard {
         }
     }
 
-    /// Compares the gateways' share with the expected one: whoever changed it, it was not the guard.
-    fn take_share(&mut self, now_ms: u64, seen: &Observation, reasons: &mut Vec<String>) {
-        let share = match &seen.share {
-            SeenShare::Is(share) => *share,
-            SeenShare::Differs(how) => {
-                self.seen = None;
+    /// Compares the gateways' share with the expected one; a difference is a change that the guard did not make.
+    fn update_share(&mut self, now_ms: u64, snapshot: &SystemSnapshot, reasons: &mut Vec<String>) {
+        let share = match &snapshot.share {
+            GatewayShare::Known(share) => *share,
+            GatewayShare::Differs(how) => {
+                self.share = None;
                 reasons.push(format!("the gateways hold different shares: {how}"));
                 return;
             }
-            SeenShare::Unknown => {
-                self.seen = None;
+            GatewayShare::Unknown => {
+                self.share = None;
                 reasons.push("no data: a gateway cannot be reached".to_owned());
                 return;
             }
         };
-        self.seen = Some(share);
+        self.share = Some(share);
         let Some(expected) = self.state.expected else {
             self.state.expected = Some(share);
             return;
@@ -268,56 +270,56 @@ impl Guard {
             return;
         }
         if self.state.pending == Some(share) {
-            // The guard set it and was ended before it could say so.
-            self.applied(now_ms, seen);
+            // The guard set this share and was stopped before it could record it.
+            self.applied(now_ms, snapshot);
             return;
         }
         self.state.expected = Some(share);
-        // What was counted at another share says nothing about this one.
-        self.begin(now_ms, seen);
+        // Evidence from another share does not apply to this one.
+        self.begin(now_ms, snapshot);
         if self.state.phase != Phase::Watching || self.state.latched.is_some() {
-            self.pause(now_ms, format!("the share was changed by hand from {expected} to {share}"));
+            self.pause(now_ms, format!("the share was changed manually from {expected} to {share}"));
         }
     }
 
-    fn checks(&mut self, look: Look, seen: &Observation) -> Vec<Judgement> {
+    fn checks(&mut self, context: EvaluationContext, snapshot: &SystemSnapshot) -> Vec<CheckResult> {
         let Self { plan, state, .. } = self;
         let mut out = Vec::with_capacity(10);
-        let evidence: Option<&Evidence> = seen.evidence.as_ref();
+        let evidence: Option<&Evidence> = snapshot.evidence.as_ref();
         let settled = state.settled_ms;
         if let Some(rule) = &plan.agreement {
             out.push(match state.phase {
-                Phase::Baseline => state.agreement.learn(look, seen, rule, &plan.baseline),
-                Phase::Watching | Phase::Step => state.agreement.judge(look, seen, rule),
+                Phase::Baseline => state.agreement.measure_baseline(context, snapshot, rule, &plan.baseline),
+                Phase::Watching | Phase::Step => state.agreement.judge(context, snapshot, rule),
             });
         }
         if state.phase != Phase::Baseline {
             if let Some(rule) = &plan.accept_rate {
-                out.push(state.accept.judge(look, settled, evidence, rule));
+                out.push(state.accept_rate.judge(context, settled, evidence, rule));
             }
-            out.push(state.ratio.judge(look, settled, evidence, seen.assigned, &plan.sample_ratio));
+            out.push(state.sample_ratio.judge(context, settled, evidence, snapshot.assigned, &plan.sample_ratio));
             if let Some(rule) = &plan.fallback {
-                let limit = Limit {
+                let limit = RateLimit {
                     check: Check::Fallback,
-                    what: "canary requests fell back to the rules",
+                    description: "canary requests fell back to the baseline",
                     at_most: rule.at_most,
                     alpha: rule.alpha,
                     on_breach: rule.on_breach,
                 };
-                out.push(state.fallback.judge(look, seen.canary, None, &limit));
+                out.push(state.fallback.judge(context, snapshot.canary, None, &limit));
             }
             if let Some(rule) = &plan.latency {
-                let limit = Limit {
+                let limit = RateLimit {
                     check: Check::Latency,
-                    what: "answers to canary users were slow",
+                    description: "responses to canary users were slow",
                     at_most: rule.slow_at_most,
                     alpha: rule.alpha,
                     on_breach: rule.on_breach,
                 };
-                out.push(state.latency.judge(look, seen.canary_slow, seen.rule_slow, &limit));
+                out.push(state.latency.judge(context, snapshot.canary_slow, snapshot.baseline_slow, &limit));
             }
         }
-        state.signals.judge(look, seen, &plan.signals, &mut out);
+        state.signals.judge(context, snapshot, &plan.signals, &mut out);
         out
     }
 }

@@ -2,12 +2,12 @@ use contract::evidence::{Clusters, Evidence, Feedback, Users, VERSION as EVIDENC
 use contract::share::Share;
 use stats::moments::Moments;
 
-use super::super::decision::{Action, Check, Decision, Verdict};
-use super::super::observation::{Observation, Part, SeenModel, SeenShare};
+use super::super::decision::{Action, Check, CheckOutcome, Decision};
 use super::super::plan::Plan;
+use super::super::snapshot::{GatewayShare, PartCount, ServingModel, SystemSnapshot};
 use super::*;
 
-const LOOK_MS: u64 = 5_000;
+const EVALUATION_MS: u64 = 5_000;
 const PLAN: &str = "
 steps: [10%, {share: 50%, manual: true}, 100%]
 minimum_time: 60s
@@ -15,13 +15,13 @@ minimum_requests: 500
 baseline: {minimum_time: 60s, minimum_requests: 2000}
 ";
 
-/// A system under guard: what a look would see, and the shell that carries decisions out.
-struct World {
+/// A simulated system with a guard whose decisions are carried out.
+struct Harness {
     guard: Guard,
     now_ms: u64,
-    seen: Observation,
+    snapshot: SystemSnapshot,
     share: Share,
-    /// New requests per look.
+    /// New requests per evaluation.
     requests: f64,
     agreement: f64,
     fallbacks: f64,
@@ -30,24 +30,24 @@ struct World {
     step_users: f64,
 }
 
-impl World {
+impl Harness {
     fn new() -> Self {
-        let none = Part::default();
-        let seen = Observation {
+        let none = PartCount::default();
+        let snapshot = SystemSnapshot {
             requests: Some(Moments::NONE),
             canary: Some(none),
             assigned: Some(none),
             canary_slow: Some(none),
-            rule_slow: Some(none),
+            baseline_slow: Some(none),
             dropped: Some(none),
             unavailable: Some(none),
-            model: SeenModel::Is("m1".into()),
-            ..Observation::default()
+            model: ServingModel::Known("m1".into()),
+            ..SystemSnapshot::default()
         };
         Self {
             guard: Guard::new(Plan::parse(PLAN).unwrap()),
             now_ms: 1_000_000,
-            seen,
+            snapshot,
             share: Share::OFF,
             requests: 200.0,
             agreement: 0.9,
@@ -59,48 +59,48 @@ impl World {
     }
 
     fn started() -> Self {
-        let mut world = Self::new();
-        world.look();
-        world.order(Order::Start(Box::new(Plan::parse(PLAN).unwrap()))).unwrap();
-        world
+        let mut harness = Self::new();
+        harness.evaluate();
+        harness.command(OperatorCommand::Start(Box::new(Plan::parse(PLAN).unwrap()))).unwrap();
+        harness
     }
 
-    fn order(&mut self, order: Order) -> Result<(), OrderError> {
-        self.guard.order(self.now_ms, order)
+    fn command(&mut self, command: OperatorCommand) -> Result<(), CommandError> {
+        self.guard.apply_command(self.now_ms, command)
     }
 
-    /// Time passes, requests come, the guard looks and the shell obeys.
-    fn look(&mut self) -> Decision {
-        let decision = self.look_only();
+    /// Advances the time, counts requests, evaluates and carries out the decision.
+    fn evaluate(&mut self) -> Decision {
+        let decision = self.evaluate_only();
         if let Some(text) = &decision.set_share {
             self.share = Share::from_runtime(text).unwrap();
             self.step_users = 0.0;
-            self.guard.applied(self.now_ms, &self.seen);
+            self.guard.applied(self.now_ms, &self.snapshot);
         }
         decision
     }
 
-    fn look_only(&mut self) -> Decision {
-        self.now_ms += LOOK_MS;
+    fn evaluate_only(&mut self) -> Decision {
+        self.now_ms += EVALUATION_MS;
         let (n, share) = (self.requests, self.share.fraction());
         let canary = n * share;
-        let add = |part: &mut Option<Part>, all: f64, some: f64| {
+        let add = |part: &mut Option<PartCount>, all: f64, some: f64| {
             let held = part.unwrap();
-            *part = Some(Part { all: held.all + all, part: held.part + some });
+            *part = Some(PartCount { all: held.all + all, part: held.part + some });
         };
-        let requests = self.seen.requests.unwrap();
+        let requests = self.snapshot.requests.unwrap();
         let agree = n * self.agreement;
-        self.seen.requests = Some(requests.plus(Moments { count: n, sum: agree, squares: agree }));
-        add(&mut self.seen.canary, canary, canary * self.fallbacks);
-        add(&mut self.seen.assigned, n, canary);
-        add(&mut self.seen.canary_slow, canary, 0.0);
-        add(&mut self.seen.rule_slow, n - canary, 0.0);
-        add(&mut self.seen.dropped, n, 0.0);
-        add(&mut self.seen.unavailable, n, 0.0);
+        self.snapshot.requests = Some(requests.plus(Moments { count: n, sum: agree, squares: agree }));
+        add(&mut self.snapshot.canary, canary, canary * self.fallbacks);
+        add(&mut self.snapshot.assigned, n, canary);
+        add(&mut self.snapshot.canary_slow, canary, 0.0);
+        add(&mut self.snapshot.baseline_slow, n - canary, 0.0);
+        add(&mut self.snapshot.dropped, n, 0.0);
+        add(&mut self.snapshot.unavailable, n, 0.0);
         self.step_users += n / 2.0;
-        self.seen.evidence = Some(self.evidence());
-        self.seen.share = SeenShare::Is(self.share);
-        self.guard.judge(self.now_ms, &self.seen)
+        self.snapshot.evidence = Some(self.evidence());
+        self.snapshot.share = GatewayShare::Known(self.share);
+        self.guard.evaluate(self.now_ms, &self.snapshot)
     }
 
     fn evidence(&self) -> Evidence {
@@ -122,217 +122,217 @@ impl World {
         }
     }
 
-    /// Looks until the guard does something else than hold.
-    fn until_moved(&mut self, looks: usize) -> Decision {
-        for _ in 0..looks {
-            let decision = self.look();
+    /// Evaluates until the guard decides something other than to hold.
+    fn until_moved(&mut self, evaluations: usize) -> Decision {
+        for _ in 0..evaluations {
+            let decision = self.evaluate();
             if decision.action != Action::Hold {
                 return decision;
             }
         }
-        panic!("nothing in {looks} looks: {:?}", self.look().reasons);
+        panic!("nothing in {evaluations} evaluations: {:?}", self.evaluate().reasons);
     }
 
     fn at_ten_percent() -> Self {
-        let mut world = Self::started();
-        let decision = world.until_moved(200);
+        let mut harness = Self::started();
+        let decision = harness.until_moved(200);
         assert_eq!(decision.set_share.as_deref(), Some("10"), "{:?}", decision.reasons);
-        world
+        harness
     }
 }
 
 #[test]
-fn a_good_model_goes_up_step_by_step_and_waits_for_a_human_where_the_plan_says_so() {
-    let mut world = World::at_ten_percent();
-    assert_eq!(world.until_moved(500).set_share.as_deref(), Some("50"));
-    (0..500).for_each(|_| assert_eq!(world.look().action, Action::Hold));
-    let decision = world.look();
-    assert_eq!(decision.reasons, ["this step waits for a human's word"]);
-    world.order(Order::Approve).unwrap();
-    assert_eq!(world.look().set_share.as_deref(), Some("100"));
-    (0..100).for_each(|_| assert_eq!(world.look().action, Action::Hold));
-    assert_eq!(world.share, Share::ALL);
+fn a_good_model_advances_step_by_step_and_waits_for_approval_where_the_plan_says_so() {
+    let mut harness = Harness::at_ten_percent();
+    assert_eq!(harness.until_moved(500).set_share.as_deref(), Some("50"));
+    (0..500).for_each(|_| assert_eq!(harness.evaluate().action, Action::Hold));
+    let decision = harness.evaluate();
+    assert_eq!(decision.reasons, ["this step requires approval: `perch ramp approve`"]);
+    harness.command(OperatorCommand::Approve).unwrap();
+    assert_eq!(harness.evaluate().set_share.as_deref(), Some("100"));
+    (0..100).for_each(|_| assert_eq!(harness.evaluate().action, Action::Hold));
+    assert_eq!(harness.share, Share::ALL);
 }
 
 #[test]
 fn a_drop_in_agreement_rolls_back_with_value_bound_threshold_and_sample() {
-    let mut world = World::at_ten_percent();
-    world.agreement = 0.8;
-    let decision = world.until_moved(50);
+    let mut harness = Harness::at_ten_percent();
+    harness.agreement = 0.8;
+    let decision = harness.until_moved(50);
     assert_eq!((decision.action, decision.set_share.as_deref()), (Action::Rollback, Some("0")));
-    let judgement = decision.of(Check::Agreement).unwrap();
-    assert_eq!(judgement.verdict, Verdict::Breach);
-    assert!(judgement.value.unwrap() < 0.81);
-    assert!(judgement.upper.unwrap() < judgement.threshold.unwrap());
-    assert!(judgement.sample > 100.0);
+    let result = decision.check(Check::Agreement).unwrap();
+    assert_eq!(result.outcome, CheckOutcome::Breach);
+    assert!(result.value.unwrap() < 0.81);
+    assert!(result.upper.unwrap() < result.threshold.unwrap());
+    assert!(result.sample > 100.0);
     assert!(decision.reasons[0].starts_with("agreement has fallen: 80.0% of"), "{:?}", decision.reasons);
 }
 
 #[test]
 fn a_rollback_is_latched_until_an_operator_resumes_from_zero() {
-    let mut world = World::at_ten_percent();
-    world.agreement = 0.8;
-    world.until_moved(50);
-    world.agreement = 0.9;
+    let mut harness = Harness::at_ten_percent();
+    harness.agreement = 0.8;
+    harness.until_moved(50);
+    harness.agreement = 0.9;
     for _ in 0..1000 {
-        assert_eq!(world.look().action, Action::Hold);
+        assert_eq!(harness.evaluate().action, Action::Hold);
     }
-    assert_eq!(world.share, Share::OFF);
-    world.order(Order::Resume).unwrap();
-    assert_eq!(world.until_moved(200).set_share.as_deref(), Some("10"));
+    assert_eq!(harness.share, Share::OFF);
+    harness.command(OperatorCommand::Resume).unwrap();
+    assert_eq!(harness.until_moved(200).set_share.as_deref(), Some("10"));
 }
 
 #[test]
-fn a_rollback_that_did_not_get_through_is_asked_for_again() {
-    let mut world = World::at_ten_percent();
-    world.agreement = 0.8;
-    while world.look_only().action == Action::Hold {}
-    assert_eq!(world.look_only().action, Action::Rollback);
-    world.seen.share = SeenShare::Differs("a holds 0%, b holds 10%".into());
-    let seen = world.seen.clone();
-    assert_eq!(world.guard.judge(world.now_ms, &seen).action, Action::Rollback);
-    assert_eq!(world.look().action, Action::Rollback);
-    assert_eq!(world.look().action, Action::Hold);
+fn a_rollback_that_failed_is_decided_again() {
+    let mut harness = Harness::at_ten_percent();
+    harness.agreement = 0.8;
+    while harness.evaluate_only().action == Action::Hold {}
+    assert_eq!(harness.evaluate_only().action, Action::Rollback);
+    harness.snapshot.share = GatewayShare::Differs("a holds 0%, b holds 10%".into());
+    let snapshot = harness.snapshot.clone();
+    assert_eq!(harness.guard.evaluate(harness.now_ms, &snapshot).action, Action::Rollback);
+    assert_eq!(harness.evaluate().action, Action::Rollback);
+    assert_eq!(harness.evaluate().action, Action::Hold);
 }
 
 #[test]
-fn people_who_like_the_model_less_roll_it_back() {
-    let mut world = World::at_ten_percent();
-    world.until_moved(500);
-    world.accepts = (0.6, 0.5);
-    let decision = world.until_moved(200);
+fn a_lower_accept_rate_rolls_back() {
+    let mut harness = Harness::at_ten_percent();
+    harness.until_moved(500);
+    harness.accepts = (0.6, 0.5);
+    let decision = harness.until_moved(200);
     assert_eq!(decision.action, Action::Rollback);
-    assert!(decision.reasons[0].starts_with("people accept the model less"), "{:?}", decision.reasons);
+    assert!(decision.reasons[0].starts_with("users accept the candidate less often"), "{:?}", decision.reasons);
 }
 
 #[test]
 fn a_difference_that_may_be_chance_does_not_hold_a_small_share_for_ever() {
-    let mut world = World::at_ten_percent();
-    world.accepts = (0.6, 0.56);
-    let decision = world.until_moved(100);
+    let mut harness = Harness::at_ten_percent();
+    harness.accepts = (0.6, 0.56);
+    let decision = harness.until_moved(100);
     assert_eq!(decision.action, Action::Advance);
-    assert_ne!(decision.of(Check::AcceptRate).unwrap().verdict, Verdict::Breach);
+    assert_ne!(decision.check(Check::AcceptRate).unwrap().outcome, CheckOutcome::Breach);
 }
 
 #[test]
-fn a_scorer_that_is_gone_rolls_back_within_a_few_looks() {
-    let mut world = World::at_ten_percent();
-    (0..5).for_each(|_| drop(world.look()));
-    world.fallbacks = 1.0;
-    let decision = world.until_moved(8);
+fn a_missing_scorer_rolls_back_within_a_few_evaluations() {
+    let mut harness = Harness::at_ten_percent();
+    (0..5).for_each(|_| drop(harness.evaluate()));
+    harness.fallbacks = 1.0;
+    let decision = harness.until_moved(8);
     assert_eq!(decision.action, Action::Rollback);
-    assert_eq!(decision.of(Check::Fallback).unwrap().verdict, Verdict::Breach);
+    assert_eq!(decision.check(Check::Fallback).unwrap().outcome, CheckOutcome::Breach);
 }
 
 #[test]
 fn a_sample_ratio_mismatch_freezes_and_keeps_the_share() {
-    let mut world = World::at_ten_percent();
-    world.split = 0.4;
-    let decision = world.until_moved(200);
+    let mut harness = Harness::at_ten_percent();
+    harness.split = 0.4;
+    let decision = harness.until_moved(200);
     assert_eq!((decision.action, decision.set_share), (Action::Freeze, None));
-    assert_eq!(world.share, Share::percent(10));
-    world.split = 1.0;
-    world.step_users = 0.0;
-    (0..50).for_each(|_| assert_eq!(world.look().action, Action::Freeze));
-    world.order(Order::Resume).unwrap();
-    world.step_users = 0.0;
-    assert_eq!(world.until_moved(500).set_share.as_deref(), Some("50"));
+    assert_eq!(harness.share, Share::percent(10));
+    harness.split = 1.0;
+    harness.step_users = 0.0;
+    (0..50).for_each(|_| assert_eq!(harness.evaluate().action, Action::Freeze));
+    harness.command(OperatorCommand::Resume).unwrap();
+    harness.step_users = 0.0;
+    assert_eq!(harness.until_moved(500).set_share.as_deref(), Some("50"));
 }
 
 #[test]
-fn another_model_under_the_ramp_freezes() {
-    let mut world = World::at_ten_percent();
-    world.look();
-    world.seen.model = SeenModel::Is("m2".into());
-    let decision = world.look();
+fn a_model_change_during_a_rollout_freezes() {
+    let mut harness = Harness::at_ten_percent();
+    harness.evaluate();
+    harness.snapshot.model = ServingModel::Known("m2".into());
+    let decision = harness.evaluate();
     assert_eq!(decision.action, Action::Freeze);
     assert!(decision.reasons[0].contains("m1") && decision.reasons[0].contains("m2"));
 }
 
 #[test]
-fn a_change_by_hand_pauses_and_a_breach_is_told_but_not_acted_on() {
-    let mut world = World::at_ten_percent();
-    world.share = Share::percent(20);
-    world.agreement = 0.5;
+fn an_external_change_pauses_and_a_breach_is_reported_but_not_acted_on() {
+    let mut harness = Harness::at_ten_percent();
+    harness.share = Share::percent(20);
+    harness.agreement = 0.5;
     for _ in 0..50 {
-        assert_eq!(world.look().action, Action::Hold);
+        assert_eq!(harness.evaluate().action, Action::Hold);
     }
-    assert_eq!(world.share, Share::percent(20), "the last human word holds");
-    let reasons = world.look().reasons;
-    assert!(reasons[0].contains("by hand from 10% to 20%"), "{reasons:?}");
+    assert_eq!(harness.share, Share::percent(20), "the last human decision stands");
+    let reasons = harness.evaluate().reasons;
+    assert!(reasons[0].contains("changed manually from 10% to 20%"), "{reasons:?}");
     assert!(reasons[1].starts_with("would act: agreement has fallen"), "{reasons:?}");
-    world.order(Order::Resume).unwrap();
-    assert_eq!(world.until_moved(50).action, Action::Rollback);
+    harness.command(OperatorCommand::Resume).unwrap();
+    assert_eq!(harness.until_moved(50).action, Action::Rollback);
 }
 
 #[test]
-fn resumed_after_a_change_by_hand_it_goes_on_from_there() {
-    let mut world = World::at_ten_percent();
-    world.share = Share::percent(20);
-    world.look();
-    world.order(Order::Resume).unwrap();
-    assert_eq!(world.until_moved(500).set_share.as_deref(), Some("50"));
+fn resumed_after_an_external_change_it_continues_from_there() {
+    let mut harness = Harness::at_ten_percent();
+    harness.share = Share::percent(20);
+    harness.evaluate();
+    harness.command(OperatorCommand::Resume).unwrap();
+    assert_eq!(harness.until_moved(500).set_share.as_deref(), Some("50"));
 }
 
 #[test]
-fn a_guard_that_was_ended_between_setting_and_saying_so_does_not_take_it_for_a_hand() {
-    let mut world = World::at_ten_percent();
+fn a_guard_that_was_stopped_after_setting_a_share_recognises_it_as_its_own() {
+    let mut harness = Harness::at_ten_percent();
     let decision = loop {
-        let decision = world.look_only();
+        let decision = harness.evaluate_only();
         if decision.action == Action::Advance {
             break decision;
         }
     };
-    world.guard = Guard::from_json(&world.guard.to_json().unwrap()).unwrap();
-    world.share = Share::from_runtime(decision.set_share.as_deref().unwrap()).unwrap();
-    world.step_users = 0.0;
-    let decision = world.look();
-    assert!(world.guard.state().paused.is_none(), "{:?}", decision.reasons);
-    assert_eq!(world.guard.state().phase, Phase::Step);
+    harness.guard = Guard::from_json(&harness.guard.to_json().unwrap()).unwrap();
+    harness.share = Share::from_runtime(decision.set_share.as_deref().unwrap()).unwrap();
+    harness.step_users = 0.0;
+    let decision = harness.evaluate();
+    assert!(harness.guard.state().paused.is_none(), "{:?}", decision.reasons);
+    assert_eq!(harness.guard.state().phase, Phase::Step);
 }
 
 #[test]
-fn restarted_at_every_look_it_decides_the_same() {
+fn restarted_at_every_evaluation_it_decides_the_same() {
     let run = |restarts: bool| {
-        let mut world = World::started();
-        let mut seen = Vec::new();
-        for look in 0..400 {
-            if look == 250 {
-                world.agreement = 0.8;
+        let mut harness = Harness::started();
+        let mut snapshot = Vec::new();
+        for evaluation in 0..400 {
+            if evaluation == 250 {
+                harness.agreement = 0.8;
             }
             if restarts {
-                world.guard = Guard::from_json(&world.guard.to_json().unwrap()).unwrap();
+                harness.guard = Guard::from_json(&harness.guard.to_json().unwrap()).unwrap();
             }
-            let decision = world.look();
-            seen.push((decision.action, decision.reasons));
+            let decision = harness.evaluate();
+            snapshot.push((decision.action, decision.reasons));
         }
-        seen
+        snapshot
     };
     let (with, without) = (run(true), run(false));
-    for (look, (with, without)) in with.iter().zip(&without).enumerate() {
-        assert_eq!(with, without, "at look {look}");
+    for (evaluation, (with, without)) in with.iter().zip(&without).enumerate() {
+        assert_eq!(with, without, "at evaluation {evaluation}");
     }
     assert!(with.iter().any(|(action, _)| *action == Action::Rollback));
 }
 
 #[test]
 fn nothing_moves_without_data() {
-    let blind: [fn(&mut Observation); 6] = [
-        |seen| seen.requests = None,
-        |seen| seen.canary = None,
-        |seen| seen.dropped = None,
-        |seen| seen.unavailable = None,
-        |seen| seen.canary_slow = None,
-        |seen| (seen.evidence, seen.assigned) = (None, None),
+    let blind: [fn(&mut SystemSnapshot); 6] = [
+        |snapshot| snapshot.requests = None,
+        |snapshot| snapshot.canary = None,
+        |snapshot| snapshot.dropped = None,
+        |snapshot| snapshot.unavailable = None,
+        |snapshot| snapshot.canary_slow = None,
+        |snapshot| (snapshot.evidence, snapshot.assigned) = (None, None),
     ];
     for (index, blind) in blind.into_iter().enumerate() {
-        let mut world = World::at_ten_percent();
+        let mut harness = Harness::at_ten_percent();
         for _ in 0..500 {
-            world.look_only();
-            let mut seen = world.seen.clone();
-            blind(&mut seen);
-            world.now_ms += 1;
-            let decision = world.guard.judge(world.now_ms, &seen);
+            harness.evaluate_only();
+            let mut snapshot = harness.snapshot.clone();
+            blind(&mut snapshot);
+            harness.now_ms += 1;
+            let decision = harness.guard.evaluate(harness.now_ms, &snapshot);
             assert_eq!(decision.action, Action::Hold, "{index}");
             assert!(
                 decision.reasons.iter().any(|reason| reason.contains("no data")),
@@ -345,32 +345,32 @@ fn nothing_moves_without_data() {
 
 #[test]
 fn an_empty_system_never_leaves_zero() {
-    let mut world = World::started();
-    world.requests = 0.0;
+    let mut harness = Harness::started();
+    harness.requests = 0.0;
     for _ in 0..2000 {
-        assert_eq!(world.look().action, Action::Hold);
+        assert_eq!(harness.evaluate().action, Action::Hold);
     }
 }
 
 #[test]
-fn a_ramp_starts_from_zero_only() {
-    let mut world = World::new();
-    let plan = || Order::Start(Box::new(Plan::parse(PLAN).unwrap()));
-    assert_eq!(world.order(plan()), Err(OrderError::ShareUnknown));
-    world.share = Share::percent(10);
-    world.look();
-    assert_eq!(world.order(plan()), Err(OrderError::NotAtZero(Share::percent(10))));
-    assert_eq!(world.order(Order::Resume), Err(OrderError::NothingToResume));
+fn a_rollout_starts_from_zero_only() {
+    let mut harness = Harness::new();
+    let plan = || OperatorCommand::Start(Box::new(Plan::parse(PLAN).unwrap()));
+    assert_eq!(harness.command(plan()), Err(CommandError::ShareUnknown));
+    harness.share = Share::percent(10);
+    harness.evaluate();
+    assert_eq!(harness.command(plan()), Err(CommandError::NotAtZero(Share::percent(10))));
+    assert_eq!(harness.command(OperatorCommand::Resume), Err(CommandError::NothingToResume));
 }
 
 #[test]
 fn an_operators_rollback_is_latched_with_the_reason() {
-    let mut world = World::at_ten_percent();
-    world.order(Order::Rollback("support is flooded".into())).unwrap();
-    let decision = world.look();
+    let mut harness = Harness::at_ten_percent();
+    harness.command(OperatorCommand::Rollback("support is flooded".into())).unwrap();
+    let decision = harness.evaluate();
     assert_eq!(decision.set_share.as_deref(), Some("0"));
     assert!(decision.reasons[0].contains("support is flooded"));
-    assert_eq!(world.look().action, Action::Hold);
+    assert_eq!(harness.evaluate().action, Action::Hold);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-"""Records streams and what published implementations say about them, for the tests in ../reference.rs.
+"""Records streams and what published implementations compute from them, for the tests in ../reference.rs.
 
 confseq (Howard & Waudby-Smith) is the implementation of the authors of the confidence sequences, ssrm-test
 (Optimizely) that of the author of the sequential sample ratio test. Run it in an environment with requirements.txt:
@@ -31,7 +31,7 @@ def wealth_below(x, m):
 
 
 def bounded(name, x, thresholds):
-    looks = [10, 30, 100, 200, len(x)]
+    evaluations = [10, 30, 100, 200, len(x)]
     alpha = 0.05
     lower, upper = betting.hedged_cs(x, alpha=alpha, running_intersection=False, breaks=2000)
     # The largest m on a fine grid that the same bets do not refute, at half of alpha.
@@ -40,11 +40,11 @@ def bounded(name, x, thresholds):
     return {
         "name": name,
         "values": [round(float(v), 6) for v in x],
-        "looks": looks,
+        "evaluations": evaluations,
         "thresholds": thresholds,
-        "log_wealth_below": [[float(np.log(wealth_below(x, m)[n - 1])) for n in looks] for m in thresholds],
-        "upper_same_bets": [float(grid[alive[:, n - 1]].max()) for n in looks],
-        "hedged": [[float(lower[n - 1]), float(upper[n - 1])] for n in looks],
+        "log_wealth_below": [[float(np.log(wealth_below(x, m)[n - 1])) for n in evaluations] for m in thresholds],
+        "upper_same_bets": [float(grid[alive[:, n - 1]].max()) for n in evaluations],
+        "hedged": [[float(lower[n - 1]), float(upper[n - 1])] for n in evaluations],
     }
 
 

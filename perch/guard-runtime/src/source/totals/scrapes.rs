@@ -1,4 +1,4 @@
-//! What one evaluation shows of each target, with the labels of the scrape told apart from our own.
+//! The samples of one evaluation by target, with the labels of the scrape separated from Perch's own.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::{INSTANCE, SCRAPED_AT};
 
-/// How Prometheus renames a label of ours (and an `instance` that is federated) that its own configuration sets too.
+/// Prefix that Prometheus gives to a label of a program (and to a federated `instance`) that its configuration sets too.
 const EXPORTED: &str = "exported_";
 
 /// A counter without the labels of the scrape.
@@ -23,19 +23,19 @@ impl Series {
     }
 }
 
-/// What one scrape of a target shows.
+/// The counters of one scrape of a target.
 #[derive(Debug, Default)]
-pub(super) struct Shown {
-    /// When it was scraped, in milliseconds since 1970, where Prometheus says so.
+pub(super) struct ScrapedCounters {
+    /// Time of the scrape, in milliseconds since 1970, where Prometheus tells it.
     pub(super) scraped_ms: Option<u64>,
     pub(super) values: BTreeMap<Series, f64>,
 }
 
 /// The scrapes of one target, by the labels of the scrape.
-pub(super) type Scrapes = BTreeMap<BTreeMap<String, String>, Shown>;
+pub(super) type Scrapes = BTreeMap<BTreeMap<String, String>, ScrapedCounters>;
 
-/// The counters of one evaluation by target; `own` says which labels a counter has from its program, and `None` for what
-/// is not a counter. Values that are not finite or below 0 are left out.
+/// The counters of one evaluation by target. `own` gives the labels that a program gives to a counter, and `None` for other
+/// samples. Values that are not finite or below 0 are ignored.
 pub(super) fn by_target(
     samples: &[Sample],
     own: impl Fn(&str) -> Option<&'static [&'static str]>,
@@ -61,7 +61,7 @@ pub(super) fn by_target(
     targets
 }
 
-/// The target, our own labels, which are among `names`, and those of the scrape.
+/// The target, the program's own labels, which are among `names`, and the labels of the scrape.
 fn split(
     labels: &BTreeMap<String, String>,
     names: &[&str],
