@@ -6,7 +6,7 @@ use super::*;
 
 const KEY: &str = "suggest.use_model_canary";
 
-/// A link to `0`, which somebody else made.
+/// A link to `0`, which another program created.
 fn layer() -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir_all(folder.path().join("0/perch")).unwrap();

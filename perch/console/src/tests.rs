@@ -274,7 +274,7 @@ async fn case_66_an_alert_that_starts_again_after_a_restart_does_not_overrule_an
     let cookie = console.sign_in().await;
     let ticket = console.ticket(&cookie).await;
     console.act(&cookie, &format!("act=set&share=10&ticket={ticket}")).await;
-    // Prometheus and Alertmanager have been restarted, and the alert, which never ended, has begun anew since.
+    // Prometheus and Alertmanager have been restarted, and the alert, which never ended, has started again.
     let later = "2100-01-01T00:00:00Z";
     for _ in 0..3 {
         assert_eq!(post(later, "firing").await, r#"{"rolled_back":0}"#);

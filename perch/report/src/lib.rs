@@ -1,9 +1,9 @@
-//! Which arm is better: figures of an analysis, and of a recorded log that is replayed against both sides.
+//! Compares the two arms: figures of an analysis of live traffic, and of a recorded log that is replayed.
 //!
 //! | module | what it does |
 //! |---|---|
 //! | [`analysis`] | figures of what the scorer has counted; as text, HTML and CSV |
-//! | [`replay`] | asks both sides for each request of a log, and counts |
+//! | [`replay`] | sends each request of a log to both arms, and counts |
 
 pub mod analysis;
 pub mod replay;

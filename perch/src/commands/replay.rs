@@ -26,7 +26,7 @@ const EXAMPLES: &str = "\
 The log has one request per line, as JSON:
   {\"body\": {\"txn_ids\": [88, 89]}, \"user\": \"user-42\"}     body: the request's body, as JSON or as a string;
                                                          user: optional, so that intervals count users, not requests
-  {\"txn_ids\": [88, 89]}                                    or the body alone
+  {\"txn_ids\": [88, 89]}                                 or the body alone
 
 Examples:
   perch replay requests.jsonl
