@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use contract::response::ResponseSchema;
 use contract::frame::Observation;
 use contract::names::{Arm, NotCompared};
+use contract::response::ResponseSchema;
 
 use super::compare::{Other, Outcome, Tally, judge};
 use super::contest::Pairing;

@@ -10,9 +10,9 @@
 
 use std::sync::Arc;
 
-use contract::response::ResponseSchema;
 use contract::frame::Observation;
 use contract::names::Arm;
+use contract::response::ResponseSchema;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use xxhash_rust::xxh64::xxh64;
 

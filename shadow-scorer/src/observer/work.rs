@@ -9,10 +9,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use contract::response::ResponseSchema;
 use contract::batch_result::BatchResult;
 use contract::frame::{Batch, FrameError, NOT_TIMED, Observation};
 use contract::names::{Arm, NotCompared};
+use contract::response::ResponseSchema;
 
 use super::compare::{Agreement, Tally};
 use super::contest::Contest;
