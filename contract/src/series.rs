@@ -60,8 +60,8 @@ pub const MODEL_F1: &str = "perch_scorer_model_f1_macro";
 /// Population stability index against the training distribution: label `feature`, `label` for the predicted labels.
 /// Absent until enough rows were seen.
 pub const DRIFT: &str = "perch_scorer_drift_psi";
-/// 1 while the store takes writes, 0 while it does not (a full disk, a read-only file or server): events and feedback are
-/// lost then.
+/// 1 while the store takes writes, 0 while it does not (a full disk, a read-only file or server): events and feedback
+/// are lost then.
 pub const STORE_WRITABLE: &str = "perch_scorer_store_writable";
 /// Live answers by result: label `result` is `answered`, `unavailable`, `bad_request` or `overloaded`.
 pub const LIVE_ANSWERS: &str = "perch_scorer_live_answers_total";
@@ -73,12 +73,13 @@ pub const SCORER_OBSERVATIONS: &str = "perch_scorer_observations_total";
 pub const QUEUE: &str = "perch_scorer_queue_observations";
 /// Observations that may wait before more are shed.
 pub const QUEUE_LIMIT: &str = "perch_scorer_queue_limit_observations";
-/// Time from the request's first byte at the gateway to the answer's last, in seconds, as the filter measured it:
-/// label `arm` is `baseline`, `candidate` or `fallback` (a canary user whose candidate failed). On a busy worker a sample of the
-/// answers: its shares and percentiles say what all do, its count does not.
+/// Time from the request's first byte at the gateway to the answer's last, in seconds, as the filter measured it: label
+/// `arm` is `baseline`, `candidate` or `fallback` (a canary user whose candidate failed). On a busy worker a sample of
+/// the answers: its shares and percentiles say what all do, its count does not.
 pub const ANSWER_LATENCY: &str = "perch_scorer_answer_latency_seconds";
-/// Time of each side's own response, in seconds, as the filter measured it: label `side` is `baseline` (the application's,
-/// from the request's first byte on) or `candidate` (from the call to the scorer on; of canary users only).
+/// Time of each side's own response, in seconds, as the filter measured it: label `side` is `baseline` (the
+/// application's, from the request's first byte on) or `candidate` (from the call to the scorer on; of canary users
+/// only).
 pub const RESPONSE_LATENCY: &str = "perch_scorer_response_latency_seconds";
 /// Upper edges of the buckets of [`ANSWER_LATENCY`], in seconds. The guard's latency budget must be one of them, since
 /// only there a histogram says exactly how many answers were slower.
@@ -112,8 +113,8 @@ pub const MODEL_REFUSALS: &str = "perch_scorer_model_refusals_total";
 pub const GUARD_LAST_DECISION: &str = "perch_guard_last_decision_timestamp_seconds";
 /// The guard's decisions: label `decision` is `advance`, `hold`, `freeze` or `rollback`.
 pub const GUARD_DECISIONS: &str = "perch_guard_decisions_total";
-/// Canary share that Envoy's runtime holds, 0 to 1, as read at the last evaluation. Absent when it could not be read, or
-/// when gateways hold different shares.
+/// Canary share that Envoy's runtime holds, 0 to 1, as read at the last evaluation. Absent when it could not be read,
+/// or when gateways hold different shares.
 pub const GUARD_SHARE_WANTED: &str = "perch_guard_share_wanted_ratio";
 /// 1 after a rollback, until an operator resumes the rollout, else 0.
 pub const GUARD_LATCHED: &str = "perch_guard_latched";

@@ -1,5 +1,5 @@
-//! Coverage: how often an interval that is evaluated all the time ever excludes the true value, nominally at most 5 % for
-//! both ends together; and the mean of the evidence against a true hypothesis, which must not exceed 1.
+//! Coverage: how often an interval that is evaluated all the time ever excludes the true value, nominally at most 5 %
+//! for both ends together; and the mean of the evidence against a true hypothesis, which must not exceed 1.
 
 use contract::evidence::{Clusters, Feedback};
 use perch::stats::bounded::{Bets, Direction};

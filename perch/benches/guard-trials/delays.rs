@@ -1,9 +1,9 @@
-//! Detection delay: the sample that the guard needs to detect a fault, compared with the smallest sample of a test of fixed
-//! size.
+//! Detection delay: the sample that the guard needs to detect a fault, compared with the smallest sample of a test of
+//! fixed size.
 //!
-//! The optimum is a one-sided test (two-sided for the split) of the true value before against the true value after, with
-//! the plan's whole error rate of 1 % and a power of 90 %, evaluated once, with known values and variances:
-//! `n = ((z₀·σ₀ + z₁·σ₁)/δ)²`. The guard knows neither, evaluates after every few requests, spends only a part of its error
+//! The optimum is a one-sided test (two-sided for the split) of the true value before against the true value after,
+//! with the plan's whole error rate of 1 % and a power of 90 %, evaluated once, with known values and variances: `n =
+//! ((z₀·σ₀ + z₁·σ₁)/δ)²`. The guard knows neither, evaluates after every few requests, spends only a part of its error
 //! rate on each check, and compares agreement with a measured baseline minus the tolerated drop.
 
 use perch::guard::decision::Check;

@@ -26,7 +26,8 @@
 //! 1. A change of the share that the guard did not make pauses it until an operator resumes; it keeps evaluating and
 //!    reporting.
 //! 2. A rollback is latched: the share stays at 0 until an operator resumes.
-//! 3. A breached guardrail rolls back, also while the guard is frozen. At 0 % there is nothing to roll back, so it freezes.
+//! 3. A breached guardrail rolls back, also while the guard is frozen. At 0 % there is nothing to roll back, so it
+//!    freezes.
 //! 4. A sample ratio mismatch, or a change of the serving model during a rollout, freezes: the share stays, and only an
 //!    operator can continue.
 //! 5. Missing data, a signal past its limit, too little time or too few requests hold the step.

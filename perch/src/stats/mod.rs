@@ -1,10 +1,10 @@
 //! Anytime-valid statistics: tests and intervals that may be evaluated at every moment, however often.
 //!
 //! The guard evaluates every few seconds and may stop a rollout at any evaluation. A test of fixed size cannot do that:
-//! evaluated a thousand times it raises a false alarm almost surely. Every test here is an *e-process*: a number that starts
-//! at 1 and whose mean stays at or below 1, at every stopping time, as long as the hypothesis is true. By Ville's inequality
-//! the probability that it ever reaches `1/α` is at most `α`, however often it is evaluated. An e-process for every possible
-//! value of a parameter gives a *confidence sequence*: the values not yet refuted.
+//! evaluated a thousand times it raises a false alarm almost surely. Every test here is an *e-process*: a number that
+//! starts at 1 and whose mean stays at or below 1, at every stopping time, as long as the hypothesis is true. By
+//! Ville's inequality the probability that it ever reaches `1/α` is at most `α`, however often it is evaluated. An
+//! e-process for every possible value of a parameter gives a *confidence sequence*: the values not yet refuted.
 //!
 //! | module | subject | source of the formula |
 //! |---|---|---|

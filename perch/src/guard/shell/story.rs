@@ -1,5 +1,5 @@
-//! Two operators, a guard and alerts change the share at once: the audit log has one order of entries, and the last human
-//! decision stands.
+//! Two operators, a guard and alerts change the share at once: the audit log has one order of entries, and the last
+//! human decision stands.
 
 use contract::alerts::{ACTION_LABEL, ACTION_ROLLBACK, HOOK_PATH};
 use serde_json::json;

@@ -1,8 +1,8 @@
 //! Counters from Prometheus: one instant query for all of them, so that they belong to one time and one server.
 //!
-//! A target that Prometheus can no longer scrape has no samples from the next scrape on, so a missing sample means a missing
-//! target. The samples of an instant query carry the time of the query; the time of the scrape comes from `timestamp()`,
-//! which is part of the same query (see [`SCRAPED_AT`]).
+//! A target that Prometheus can no longer scrape has no samples from the next scrape on, so a missing sample means a
+//! missing target. The samples of an instant query carry the time of the query; the time of the scrape comes from
+//! `timestamp()`, which is part of the same query (see [`SCRAPED_AT`]).
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! The running system: counters from Prometheus or from the programs, the share from every gateway, evidence by user from
-//! a scorer.
+//! The running system: counters from Prometheus or from the programs, the share from every gateway, evidence by user
+//! from a scorer.
 
 use std::time::Duration;
 
@@ -73,7 +73,8 @@ impl System {
         let mut shares = Vec::with_capacity(self.gateways.len());
         for (url, admin) in &self.gateways {
             match admin.runtime(RUNTIME_KEY).await {
-                // Envoy falls back to its default, 0 %, for a key that no layer sets and for a value that is not a share.
+                // Envoy falls back to its default, 0 %, for a key that no layer sets and for a value that is not a
+                // share.
                 Ok(text) => shares.push((url, text.as_deref().and_then(Share::from_runtime).unwrap_or(Share::OFF))),
                 Err(error) => problems.push(error_chain(&error)),
             }
