@@ -8,7 +8,7 @@ use perch::stats::moments::Moments;
 use perch::stats::ratio::{Split, log_evidence};
 use serde_json::{Value, json};
 
-use crate::many::in_parallel;
+use crate::parallel::in_parallel;
 use crate::random::Random;
 use crate::traffic::{Agreement, Habits, position};
 

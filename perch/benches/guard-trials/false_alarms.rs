@@ -3,7 +3,7 @@
 use perch::guard::plan::Plan;
 use serde_json::{Value, json};
 
-use crate::many::in_parallel;
+use crate::parallel::in_parallel;
 use crate::rollout::{RolloutEnd, Scenario, TrialResult, UserTable, run};
 use crate::traffic::{Agreement, Habits};
 

@@ -13,11 +13,11 @@
 )]
 #![allow(missing_docs, reason = "a program")]
 
-mod card;
 mod coverage;
 mod delays;
+mod document;
 mod false_alarms;
-mod many;
+mod parallel;
 mod random;
 mod report;
 mod rollout;
@@ -61,7 +61,7 @@ fn trials() -> Result<bool, String> {
     let detected = delays.iter().filter_map(|row| row.get("detected")).filter_map(Value::as_f64).all(|c| c >= 0.99);
     report::print(&alarms, &delays, &coverage);
     if let Some(document) = report::argument("--card") {
-        card::write(&document, &alarms, &delays, &coverage)?;
+        document::write(&document, &alarms, &delays, &coverage)?;
     }
     report::write(json!({
         "seed": SEED,

@@ -3,8 +3,8 @@
 use contract::evidence::{Clusters, Evidence, Feedback, Users, VERSION};
 use contract::switch::Share;
 use perch::guard::decision::{Action, Check, CheckOutcome};
-use perch::guard::observation::{GatewayShare, PartCount, ServingModel, SystemSnapshot};
 use perch::guard::plan::Plan;
+use perch::guard::snapshot::{GatewayShare, PartCount, ServingModel, SystemSnapshot};
 use perch::guard::{Guard, OperatorCommand};
 use perch::stats::moments::Moments;
 

@@ -12,7 +12,7 @@ use perch::analysis::report::Report;
 use perch::analysis::{html, text};
 use perch::guard::clock::now_ms;
 use perch::guard::plan::Plan;
-use perch::guard::standing::GuardStatus;
+use perch::guard::status::GuardStatus;
 
 use super::gateways::Gateways;
 use super::operator::Folder;

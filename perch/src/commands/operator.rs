@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use contract::token::{OPERATOR_FILE, Token};
-use perch::guard::hand::ManualOverride;
-use perch::guard::ledger::{Actor, AuditLog};
+use perch::guard::audit_log::{Actor, AuditLog};
+use perch::guard::manual_override::ManualOverride;
 use perch::guard::sink;
 use stack::place::checkout;
 

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Subcommand;
+use perch::guard::audit_log::{AuditLog, Event};
 use perch::guard::clock::now_ms;
-use perch::guard::ledger::{AuditLog, Event};
 use perch::guard::plan::Plan;
-use perch::guard::standing::GuardStatus;
+use perch::guard::status::GuardStatus;
 use serde_json::json;
 
 use super::operator::{Folder, Voice};

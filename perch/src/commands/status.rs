@@ -10,7 +10,7 @@ use contract::names;
 use contract::switch::{BETA_KEY, RUNTIME_KEY, Share};
 use perch::analysis::report::{Estimate, Report};
 use perch::guard::clock::now_ms;
-use perch::guard::standing::GuardStatus;
+use perch::guard::status::GuardStatus;
 use serde_json::{Map, Value, json};
 use stack::scrape::Scrape;
 

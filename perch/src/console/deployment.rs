@@ -3,9 +3,9 @@
 use contract::switch::Share;
 
 use super::Console;
-use crate::guard::hand::ManualOverride;
-use crate::guard::ledger::{Actor, AuditLogError, Entry};
-use crate::guard::standing::{GuardStatus, GuardStatusError};
+use crate::guard::audit_log::{Actor, AuditLogError, Entry};
+use crate::guard::manual_override::ManualOverride;
+use crate::guard::status::{GuardStatus, GuardStatusError};
 
 impl Console {
     /// How the guard that leads stands, whichever program it is in.

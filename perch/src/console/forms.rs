@@ -15,10 +15,10 @@ use super::pages::PageError;
 use super::session::Session;
 use super::{Console, access};
 use crate::canary::change::Change;
+use crate::guard::audit_log::{Actor, Event};
 use crate::guard::clock::now_ms;
 use crate::guard::error_chain;
-use crate::guard::hand::OverrideError;
-use crate::guard::ledger::{Actor, Event};
+use crate::guard::manual_override::OverrideError;
 use crate::guard::state::Phase;
 
 /// Longest reason, in characters.

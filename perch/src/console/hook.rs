@@ -22,10 +22,10 @@ use serde_json::Value;
 
 use super::Console;
 use super::clock;
+use crate::guard::audit_log::{Actor, AuditLogError, Entry, Event};
 use crate::guard::clock::now_ms;
 use crate::guard::error_chain;
-use crate::guard::hand::OverrideError;
-use crate::guard::ledger::{Actor, AuditLogError, Entry, Event};
+use crate::guard::manual_override::OverrideError;
 
 /// Bytes of a post, at most.
 pub(super) const BODY_BYTES: usize = 256 * 1024;

@@ -41,9 +41,9 @@ use std::time::Duration;
 use minijinja::Environment;
 use tokio::net::TcpListener;
 
+use crate::guard::audit_log::{AuditLog, AuditLogError};
+use crate::guard::control_loop::EvaluationReport;
 use crate::guard::export::{self, Counts};
-use crate::guard::ledger::{AuditLog, AuditLogError};
-use crate::guard::shell::EvaluationReport;
 use crate::guard::sink::Gateways;
 
 pub use contract::token::{Token, TokenError};

@@ -2,7 +2,7 @@
 //!
 //! Both are signed with the operator's token and kept nowhere, so they outlast a restart of the guard, hold at every
 //! guard that has the same token, and end when the token is changed. A ticket is good for one action: the ledger keeps
-//! the key of each that was used ([`crate::guard::ledger::Entry::idempotency_key`]), so a form that is sent again is refused, also
+//! the key of each that was used ([`crate::guard::audit_log::Entry::idempotency_key`]), so a form that is sent again is refused, also
 //! after a restart. What another site sends lacks the cookie (`SameSite=Strict`) and a ticket of this session.
 
 use contract::token::Token;

@@ -7,12 +7,12 @@ use reqwest::header::{COOKIE, HOST, LOCATION, ORIGIN, SET_COOKIE};
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 
 use super::{Console, Settings, Token, hook};
+use crate::guard::audit_log::{Actor, AuditLog, Event};
+use crate::guard::control_loop::{EvaluationReport, STATUS_FILE};
 use crate::guard::decision::{Action, Check, CheckResult, Decision, Unit};
-use crate::guard::ledger::{Actor, AuditLog, Event};
+use crate::guard::fake_gateway::FakeGateway;
 use crate::guard::plan::raw::RawPlan;
-use crate::guard::shell::{EvaluationReport, STATUS_FILE};
 use crate::guard::state::Phase;
-use crate::guard::testing::FakeGateway;
 
 const TOKEN: &str = "operator-token-0123";
 const HOOK_TOKEN: &str = "alertmanager-token-0123";

@@ -5,8 +5,8 @@ use std::fmt::Write;
 
 use contract::series::{self, Kind, Series};
 
+use super::control_loop::EvaluationReport;
 use super::decision::{Action, Check, CheckOutcome, CheckResult};
-use super::shell::EvaluationReport;
 
 /// Decisions counted since the program started.
 #[derive(Debug, Clone, Default)]

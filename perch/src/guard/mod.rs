@@ -8,17 +8,17 @@
 //! | module | contents |
 //! |---|---|
 //! | [`plan`] | the rollout plan, checked |
-//! | [`observation`] | the snapshot of the system that an evaluation judges |
+//! | [`snapshot`] | the snapshot of the system that an evaluation judges |
 //! | [`checks`] | the evidence behind each check |
 //! | [`decision`] | the decision of an evaluation, and the result of each check |
-//! | [`ramp`] | the core: from check results to a decision, and the operator's commands |
+//! | [`rollout`] | the core: from check results to a decision, and the operator's commands |
 //! | [`state`] | the stored state |
 //! | [`source`], [`sink`] | where the guard reads from, and where it writes the share |
-//! | [`ledger`] | the audit log and its lock, which put all changes of the share in one order |
-//! | [`hand`] | a change of the share by an operator or an alert |
+//! | [`audit_log`] | the audit log and its lock, which put all changes of the share in one order |
+//! | [`manual_override`] | a change of the share by an operator or an alert |
 //! | [`lease`] | the lease that lets only one of several guards act |
-//! | [`shell`] | the control loop: one evaluation, from reading to storing |
-//! | [`standing`] | the guard's status, as read from its folder |
+//! | [`control_loop`] | the control loop: one evaluation, from reading to storing |
+//! | [`status`] | the guard's status, as read from its folder |
 //! | [`export`] | the guard's own metrics |
 //! | [`clock`] | the time of day |
 //!
@@ -33,26 +33,26 @@
 //! 5. Missing data, a signal past its limit, too little time or too few requests hold the step.
 //! 6. Otherwise the rollout advances.
 
+pub mod audit_log;
 pub mod checks;
 pub mod clock;
+pub mod control_loop;
 pub mod decision;
 pub mod export;
-mod file;
-pub mod hand;
-pub mod lease;
-pub mod ledger;
-pub mod observation;
-pub mod plan;
-pub mod ramp;
-pub mod shell;
-pub mod sink;
-pub mod source;
-pub mod standing;
-pub mod state;
 #[cfg(test)]
-pub(crate) mod testing;
-pub(crate) mod words;
+pub(crate) mod fake_gateway;
+mod file;
+pub(crate) mod format;
+pub mod lease;
+pub mod manual_override;
+pub mod plan;
+pub mod rollout;
+pub mod sink;
+pub mod snapshot;
+pub mod source;
+pub mod state;
+pub mod status;
 
 pub use file::FileError;
-pub use ramp::{CommandError, Guard, OperatorCommand, StateError};
+pub use rollout::{CommandError, Guard, OperatorCommand, StateError};
 pub use source::error_chain;

@@ -215,7 +215,7 @@ mod tests {
     use std::os::unix::fs::symlink;
     use std::path::Path;
 
-    use super::super::testing::FakeGateway;
+    use super::super::fake_gateway::FakeGateway;
     use super::*;
 
     fn layer(folder: &Path, name: &str) -> PathBuf {

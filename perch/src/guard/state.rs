@@ -3,7 +3,7 @@
 use contract::switch::Share;
 use serde::{Deserialize, Serialize};
 
-use super::checks::{accept, agreement, rate, ratio, signals};
+use super::checks::{accept_rate, agreement, rate, sample_ratio, signals};
 use super::plan::raw::RawPlan;
 
 /// Version of the stored form; a state of another version is rejected.
@@ -44,9 +44,9 @@ pub struct GuardState {
     /// Evidence on agreement.
     pub agreement: agreement::AgreementState,
     /// Evidence on accept rates.
-    pub accept_rate: accept::AcceptRateState,
+    pub accept_rate: accept_rate::AcceptRateState,
     /// Evidence on the split.
-    pub sample_ratio: ratio::SampleRatioState,
+    pub sample_ratio: sample_ratio::SampleRatioState,
     /// Evidence on fallbacks.
     pub fallback: rate::RateState,
     /// Evidence on slow responses.
@@ -100,8 +100,8 @@ impl GuardState {
             model: None,
             requests_from: None,
             agreement: agreement::AgreementState::default(),
-            accept_rate: accept::AcceptRateState::new(steps),
-            sample_ratio: ratio::SampleRatioState::new(steps),
+            accept_rate: accept_rate::AcceptRateState::new(steps),
+            sample_ratio: sample_ratio::SampleRatioState::new(steps),
             fallback: rate::RateState::default(),
             latency: rate::RateState::default(),
             signals: signals::SignalState::default(),

@@ -106,10 +106,10 @@ struct Signed {
 pub(super) enum PageError {
     /// The guard's folder.
     #[error("the guard's folder")]
-    Folder(#[from] crate::guard::standing::GuardStatusError),
+    Folder(#[from] crate::guard::status::GuardStatusError),
     /// The ledger.
     #[error("the audit log")]
-    AuditLog(#[from] crate::guard::ledger::AuditLogError),
+    AuditLog(#[from] crate::guard::audit_log::AuditLogError),
     /// The kernel gives no random number.
     #[error("no random number")]
     Random(#[from] stack::Error),

@@ -12,12 +12,12 @@ use super::{Chip, PageError, Window};
 use crate::console::chart::{self, Chart, Line, Scale, Span, chart};
 use crate::console::prometheus::{Alert, Points, Prometheus};
 use crate::console::{Console, access};
+use crate::guard::audit_log::{Entry, Event};
 use crate::guard::clock::now_ms;
 use crate::guard::decision::Check;
-use crate::guard::ledger::{Entry, Event};
+use crate::guard::format::percent;
 use crate::guard::source::SourceError;
-use crate::guard::standing::GuardStatus;
-use crate::guard::words::percent;
+use crate::guard::status::GuardStatus;
 
 /// Recording rules of `prometheus/rules/slo.yml`.
 pub(super) const SHARE_SEEN: &str = "perch:share_seen:ratio_10m";
@@ -260,8 +260,8 @@ async fn lines(prometheus: &Prometheus, span: Span) -> Result<[Points; 8], Sourc
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::guard::control_loop::EvaluationReport;
     use crate::guard::decision::{Action, CheckResult, Decision, Unit};
-    use crate::guard::shell::EvaluationReport;
 
     #[test]
     fn a_share_is_written_as_people_read_it() {

@@ -9,8 +9,8 @@ use super::standing::{self, Judged, Step};
 use super::{Chip, PageError};
 use crate::console::Console;
 use crate::guard::clock::now_ms;
+use crate::guard::format::percent;
 use crate::guard::plan::{OnBreach, Plan};
-use crate::guard::words::percent;
 
 #[derive(Serialize)]
 struct Ramp {

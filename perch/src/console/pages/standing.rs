@@ -5,12 +5,12 @@ use serde::Serialize;
 
 use super::Chip;
 use crate::console::clock;
+use crate::guard::audit_log::{Actor, Entry};
 use crate::guard::decision::{Action, Check, CheckOutcome, CheckResult};
-use crate::guard::ledger::{Actor, Entry};
+use crate::guard::format::{count, percent, points, span};
 use crate::guard::plan::Plan;
-use crate::guard::standing::GuardStatus;
 use crate::guard::state::{Phase, Stop};
-use crate::guard::words::{count, percent, points, span};
+use crate::guard::status::GuardStatus;
 
 /// The guard in a word, and in a sentence.
 pub(super) fn in_short(standing: &GuardStatus, now_ms: u64) -> (Chip, String) {

@@ -16,12 +16,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::watch::ClaimMonitor;
+use super::claim_monitor::ClaimMonitor;
 use super::{EvaluationContext, GATE_EVIDENCE, rolls_back};
 use crate::guard::decision::{Check, CheckOutcome, CheckResult, Unit};
-use crate::guard::observation::{ItemCounts, SystemSnapshot};
+use crate::guard::format::{count, percent};
 use crate::guard::plan::{Agreement, Baseline};
-use crate::guard::words::{count, percent};
+use crate::guard::snapshot::{ItemCounts, SystemSnapshot};
 use crate::stats::bounded::{Bets, Direction, lower_bound, upper_bound};
 use crate::stats::moments::Moments;
 

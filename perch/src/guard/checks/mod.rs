@@ -3,21 +3,21 @@
 //! | check | claim that is tested | unit | a breach |
 //! |---|---|---|---|
 //! | [`agreement`] | agreement is below its baseline minus the tolerated drop | request | rolls back |
-//! | [`accept`] | the candidate's accept rate is below the baseline's by more than the tolerated drop | user | rolls back |
+//! | [`accept_rate`] | the candidate's accept rate is below the baseline's by more than the tolerated drop | user | rolls back |
 //! | [`rate`] (fallback) | more canary requests fall back than allowed | evaluation | rolls back |
 //! | [`rate`] (latency) | more canary responses are slow than allowed, beyond those of the baseline | evaluation | rolls back |
-//! | [`ratio`] | users do not split between the arms as the share says | user | freezes |
+//! | [`sample_ratio`] | users do not split between the arms as the share says | user | freezes |
 //! | [`signals`] | availability, dropped observations, noise, F1 or drift is past its limit now | | holds |
 //!
 //! Fallbacks and slow responses come in bursts (e.g. when a scorer restarts), so requests between two evaluations are
 //! not independent: the unit is the evaluation, whose value is the share among its requests.
 
-pub mod accept;
+pub mod accept_rate;
 pub mod agreement;
+mod claim_monitor;
 pub mod rate;
-pub mod ratio;
+pub mod sample_ratio;
 pub mod signals;
-mod watch;
 
 use super::plan::OnBreach;
 

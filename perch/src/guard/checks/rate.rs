@@ -6,12 +6,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::watch::ClaimMonitor;
+use super::claim_monitor::ClaimMonitor;
 use super::{EvaluationContext, GATE_EVIDENCE, rolls_back};
 use crate::guard::decision::{Check, CheckOutcome, CheckResult, Unit};
-use crate::guard::observation::PartCount;
+use crate::guard::format::{count, percent};
 use crate::guard::plan::OnBreach;
-use crate::guard::words::{count, percent};
+use crate::guard::snapshot::PartCount;
 use crate::stats::bounded::{Bets, Direction, lower_bound, upper_bound};
 use crate::stats::moments::Moments;
 

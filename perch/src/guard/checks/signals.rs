@@ -4,9 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{EvaluationContext, GATE_EVIDENCE};
 use crate::guard::decision::{Check, CheckOutcome, CheckResult, Unit};
-use crate::guard::observation::{PartCount, SystemSnapshot};
+use crate::guard::format::{count, percent};
 use crate::guard::plan::Signals;
-use crate::guard::words::{count, percent};
+use crate::guard::snapshot::{PartCount, SystemSnapshot};
 use crate::stats::bounded::{lower_bound, upper_bound};
 
 /// Signals cover the last two and a half to five minutes.

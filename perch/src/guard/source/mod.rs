@@ -6,16 +6,16 @@
 //! | [`prometheus`] | the same counters from Prometheus |
 //! | [`system`] | either of them, and what only the programs themselves know: the gateways' share, evidence by user |
 //! | [`totals`] | counters by target, across restarts and gaps |
-//! | [`reading`] | from series to a [`SystemSnapshot`](super::observation::SystemSnapshot) |
+//! | [`series`] | from series to a [`SystemSnapshot`](super::snapshot::SystemSnapshot) |
 
 use contract::evidence::Evidence;
 use stack::scrape::Sample;
 
-use super::observation::GatewayShare;
+use super::snapshot::GatewayShare;
 
 pub mod prometheus;
-pub mod reading;
 pub mod scrape;
+pub mod series;
 pub mod system;
 pub mod totals;
 

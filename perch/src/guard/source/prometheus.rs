@@ -11,7 +11,7 @@ use contract::series;
 use serde::Deserialize;
 use stack::scrape::Sample;
 
-use super::reading::{COUNTERS, GAUGES, histogram};
+use super::series::{COUNTERS, GAUGES, histogram};
 use super::{SCRAPED_AT, SourceError, get};
 
 /// Largest response, in bytes.

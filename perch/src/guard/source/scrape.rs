@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use stack::scrape::{Sample, Scrape};
 
-use super::reading::is_read;
+use super::series::is_read;
 use super::{INSTANCE, SourceError, error_chain};
 
 /// Envoy's metrics page, limited to the counters of Perch's filter by their names inside Envoy.

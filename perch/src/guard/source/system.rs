@@ -7,7 +7,7 @@ use contract::evidence::{self, Evidence};
 use contract::switch::{RUNTIME_KEY, Share};
 use stack::admin::Admin;
 
-use super::super::observation::GatewayShare;
+use super::super::snapshot::GatewayShare;
 use super::prometheus::Prometheus;
 use super::scrape::Targets;
 use super::{Source, SourceError, SourceReading, error_chain, get};

@@ -16,7 +16,7 @@
 //! Every exception is returned as text, and the guard does not advance while there is one. The totals are stored with
 //! the guard's state, so that requests that came while the guard was down count too.
 
-mod shown;
+mod scrapes;
 #[cfg(test)]
 mod tests;
 
@@ -25,7 +25,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use stack::scrape::Sample;
 
-use shown::{ScrapedCounters, Series, by_target};
+use scrapes::{ScrapedCounters, Series, by_target};
 
 /// A target that is missing for longer is removed: a pod that was scaled down.
 const GONE_MS: u64 = 300_000;

@@ -5,10 +5,10 @@
 
 use contract::switch::Share;
 
-use super::super::ledger::{Actor, Entry, Event};
+use super::super::audit_log::{Actor, Entry, Event};
 use super::super::plan::Plan;
 use super::super::plan::raw::RawPlan;
-use super::super::ramp::Guard;
+use super::super::rollout::Guard;
 use super::super::state::{Phase, Stop};
 
 /// A rollout as the audit log describes it.

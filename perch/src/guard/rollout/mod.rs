@@ -1,11 +1,11 @@
 //! The core: from a snapshot of the system to a decision. See [`super`] for the rules.
 
-mod act;
-mod orders;
+mod action;
+mod commands;
 #[cfg(test)]
 mod tests;
 
-pub use orders::{CommandError, OperatorCommand};
+pub use commands::{CommandError, OperatorCommand};
 
 use contract::evidence::Evidence;
 use contract::switch::Share;
@@ -13,8 +13,8 @@ use contract::switch::Share;
 use super::checks::EvaluationContext;
 use super::checks::rate::RateLimit;
 use super::decision::{Check, CheckResult, Decision};
-use super::observation::{GatewayShare, SystemSnapshot};
 use super::plan::{Plan, PlanError, Step};
+use super::snapshot::{GatewayShare, SystemSnapshot};
 use super::state::{GuardState, Phase, Stop, VERSION};
 
 /// When the clock was set back by less than this, the guard waits until it has caught up.

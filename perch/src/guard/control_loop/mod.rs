@@ -12,14 +12,14 @@
 //! file, but it does not advance, since it could not record that. Entries that it could not write it writes when there
 //! is space again.
 
+mod commands;
 #[cfg(test)]
-mod faults;
-mod orders;
+mod concurrent_writers;
+#[cfg(test)]
+mod fault_injection;
 mod recovery;
 mod report;
-mod stored;
-#[cfg(test)]
-mod story;
+mod stored_state;
 #[cfg(test)]
 mod tests;
 
@@ -30,17 +30,17 @@ use contract::switch::Share;
 
 pub use report::EvaluationReport;
 
+use super::audit_log::{Actor, AuditLog, AuditLogError, Entry, Event, LockedAuditLog};
 use super::clock::now_ms;
 use super::decision::{Action, Decision};
 use super::file::{self, FileError};
 use super::lease::LeaseFile;
-use super::ledger::{Actor, AuditLog, AuditLogError, Entry, Event, LockedAuditLog};
-use super::observation::SystemSnapshot;
 use super::plan::Plan;
-use super::ramp::Guard;
+use super::rollout::Guard;
 use super::sink::Sink;
+use super::snapshot::SystemSnapshot;
 use super::source::totals::CounterTotals;
-use super::source::{Source, SourceReading, error_chain, reading};
+use super::source::{Source, SourceReading, error_chain, series};
 
 /// Length of a lease in evaluation intervals, so that one slow evaluation does not lose it.
 const LEASE_INTERVALS: u32 = 4;
@@ -248,11 +248,11 @@ impl<S: Source, K: Sink> ControlLoop<S, K> {
     /// Builds the snapshot that the core judges from a reading of the source.
     fn snapshot(&mut self, now_ms: u64, read: SourceReading, problems: &mut Vec<String>) -> SystemSnapshot {
         let mut data_gaps = read.data_gaps;
-        data_gaps.extend(self.totals.update(now_ms, &read.samples, reading::counter_labels));
+        data_gaps.extend(self.totals.update(now_ms, &read.samples, series::counter_labels));
         problems.extend(read.problems);
         problems.extend(data_gaps.iter().cloned());
         let budget = self.guard.plan().latency.map(|latency| latency.budget_seconds);
-        reading::snapshot(read.share, &read.samples, &self.totals, read.evidence, budget, data_gaps)
+        series::snapshot(read.share, &read.samples, &self.totals, read.evidence, budget, data_gaps)
     }
 
     /// Stores the state; returns `false` if the folder cannot be written.

@@ -16,8 +16,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
+use super::super::control_loop::STATUS_FILE;
 use super::super::file::{self, FileError};
-use super::super::shell::STATUS_FILE;
 use super::{Actor, Entry, Event};
 
 /// Longest wait for the lock. It is held while gateways are changed, which takes seconds at most.

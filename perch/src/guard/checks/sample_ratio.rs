@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{EvaluationContext, GATE_EVIDENCE};
 use crate::guard::decision::{Check, CheckOutcome, CheckResult, Unit};
-use crate::guard::observation::PartCount;
+use crate::guard::format::{count, percent};
 use crate::guard::plan::SampleRatio;
-use crate::guard::words::{count, percent};
+use crate::guard::snapshot::PartCount;
 use crate::stats::ratio::{Split, bounds, log_evidence};
 use crate::stats::spending::Spending;
 

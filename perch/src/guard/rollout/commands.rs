@@ -2,8 +2,8 @@
 
 use contract::switch::Share;
 
-use super::super::observation::SystemSnapshot;
 use super::super::plan::Plan;
+use super::super::snapshot::SystemSnapshot;
 use super::super::state::{GuardState, Phase, Stop};
 use super::Guard;
 

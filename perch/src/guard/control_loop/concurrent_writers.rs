@@ -5,7 +5,7 @@ use contract::alerts::{ACTION_LABEL, ACTION_ROLLBACK, HOOK_PATH};
 use serde_json::json;
 
 use super::super::clock::now_ms;
-use super::super::hand::ManualOverride;
+use super::super::manual_override::ManualOverride;
 use super::super::sink::Gateways;
 use super::tests::Harness;
 use super::*;

@@ -5,7 +5,7 @@ use contract::names::{self, Agree, IdentitySource, Outcome, Source};
 use contract::series;
 use stack::scrape::Sample;
 
-use super::super::observation::{GatewayShare, ItemCounts, PartCount, ServingModel, SystemSnapshot};
+use super::super::snapshot::{GatewayShare, ItemCounts, PartCount, ServingModel, SystemSnapshot};
 use super::totals::CounterTotals;
 use crate::stats::moments::Moments;
 

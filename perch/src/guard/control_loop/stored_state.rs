@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::super::audit_log::Entry;
 use super::super::file;
-use super::super::ledger::Entry;
-use super::super::ramp::{Guard, OperatorCommand};
+use super::super::rollout::{Guard, OperatorCommand};
 use super::super::sink::Sink;
 use super::super::source::totals::CounterTotals;
 use super::super::source::{Source, error_chain};

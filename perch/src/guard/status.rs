@@ -7,11 +7,11 @@ use std::path::Path;
 use contract::switch::Share;
 use serde::Serialize;
 
+use super::audit_log::{Actor, AuditLog, AuditLogError, Entry, Event};
+use super::control_loop::{EvaluationReport, STATUS_FILE};
 use super::file::{self, FileError};
-use super::ledger::{Actor, AuditLog, AuditLogError, Entry, Event};
-use super::shell::{EvaluationReport, STATUS_FILE};
+use super::format::span;
 use super::state::Phase;
-use super::words::span;
 
 /// A guard that has not reported for this many evaluation intervals is silent.
 const SILENT_INTERVALS: u64 = 4;

@@ -4,9 +4,9 @@ use contract::switch::Share;
 
 use super::super::checks::rolls_back;
 use super::super::decision::{Action, Check, CheckOutcome, CheckResult};
-use super::super::observation::{ServingModel, SystemSnapshot};
+use super::super::format::{count, span};
+use super::super::snapshot::{ServingModel, SystemSnapshot};
 use super::super::state::{Phase, Stop};
-use super::super::words::{count, span};
 use super::Guard;
 
 impl Guard {

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{EvaluationContext, GATE_EVIDENCE, rolls_back};
 use crate::guard::decision::{Check, CheckOutcome, CheckResult, Unit};
+use crate::guard::format::{count, percent, points};
 use crate::guard::plan::AcceptRate;
-use crate::guard::words::{count, percent, points};
 use crate::stats::clusters::Difference;
 use crate::stats::spending::Spending;
 

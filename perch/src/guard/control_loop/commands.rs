@@ -2,9 +2,9 @@
 
 use contract::switch::Share;
 
-use super::super::ledger::{Actor, AuditLogContents, Entry, Event};
+use super::super::audit_log::{Actor, AuditLogContents, Entry, Event};
 use super::super::plan::Plan;
-use super::super::ramp::OperatorCommand;
+use super::super::rollout::OperatorCommand;
 use super::super::sink::Sink;
 use super::super::source::{Source, error_chain};
 use super::ControlLoop;

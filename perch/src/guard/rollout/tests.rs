@@ -2,8 +2,8 @@ use contract::evidence::{Clusters, Evidence, Feedback, Users, VERSION as EVIDENC
 use contract::switch::Share;
 
 use super::super::decision::{Action, Check, CheckOutcome, Decision};
-use super::super::observation::{GatewayShare, PartCount, ServingModel, SystemSnapshot};
 use super::super::plan::Plan;
+use super::super::snapshot::{GatewayShare, PartCount, ServingModel, SystemSnapshot};
 use super::*;
 use crate::stats::moments::Moments;
 

@@ -10,7 +10,7 @@
 
 use contract::switch::Share;
 
-use super::ledger::{Actor, AuditLog, AuditLogError, Entry, Event, LockedAuditLog};
+use super::audit_log::{Actor, AuditLog, AuditLogError, Entry, Event, LockedAuditLog};
 use super::sink::{Gateways, Sink, SinkError};
 
 /// An override that failed, in part or as a whole.
@@ -247,7 +247,7 @@ fn puts_users_back(entry: &Entry, since_ms: u64) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::FakeGateway;
+    use super::super::fake_gateway::FakeGateway;
     use super::*;
 
     fn share(percent: u32) -> Share {
