@@ -149,8 +149,8 @@ pub const MODEL_REFUSALS: &str = "perch_scorer_model_refusals_total";
 pub const GUARD_LAST_DECISION: &str = "perch_guard_last_decision_timestamp_seconds";
 /// The guard's decisions: label `decision` is `advance`, `hold`, `freeze` or `rollback`.
 pub const GUARD_DECISIONS: &str = "perch_guard_decisions_total";
-/// Canary share that Envoy's runtime holds, 0 to 1, as read at the last evaluation. Absent when it could not be read, or
-/// when gateways hold different shares.
+/// Canary share that Envoy's runtime holds, 0 to 1, as read at the last evaluation. Absent when it could not be read,
+/// or when gateways hold different shares.
 pub const GUARD_SHARE_WANTED: &str = "perch_guard_share_wanted_ratio";
 /// 1 after a rollback, until an operator resumes the rollout, else 0.
 pub const GUARD_LATCHED: &str = "perch_guard_latched";

@@ -1,5 +1,5 @@
-//! Two operators, a guard and alerts change the share at once: the audit log has one order of entries, and the last human
-//! decision stands.
+//! Two operators, a guard and alerts change the share at once: the audit log has one order of entries, and the last
+//! human decision stands.
 
 #![allow(clippy::unwrap_used, reason = "a test that meets the unexpected fails")]
 

@@ -1,5 +1,5 @@
-//! The guard's own metrics in Prometheus' text format. Names, kinds and help come from [`contract::series::GUARD`]. A value
-//! that is not known has no sample, since 0 would be wrong.
+//! The guard's own metrics in Prometheus' text format. Names, kinds and help come from [`contract::series::GUARD`]. A
+//! value that is not known has no sample, since 0 would be wrong.
 
 use std::fmt::Write;
 
@@ -93,8 +93,8 @@ fn of_check(name: &str, result: &CheckResult, out: &mut String) {
     }
 }
 
-/// The end of the interval that was compared with the threshold: for a value that must not fall, the lower end until it is
-/// breached and then the upper one; for a value that must not rise, the other way round.
+/// The end of the interval that was compared with the threshold: for a value that must not fall, the lower end until it
+/// is breached and then the upper one; for a value that must not rise, the other way round.
 fn bound(result: &CheckResult) -> Option<f64> {
     let must_not_fall = matches!(result.check, Check::Agreement | Check::AcceptRate);
     let breached = result.outcome == CheckOutcome::Breach;

@@ -23,7 +23,8 @@ impl FileError {
     }
 }
 
-/// Writes `text` to a new file beside `path` and renames it: a reader, also after a crash, sees the old or the new text.
+/// Writes `text` to a new file beside `path` and renames it: a reader, also after a crash, sees the old or the new
+/// text.
 pub(super) fn replace(path: &Path, text: &str) -> Result<(), FileError> {
     let fresh = path.with_extension("new");
     let write = || {
@@ -36,8 +37,8 @@ pub(super) fn replace(path: &Path, text: &str) -> Result<(), FileError> {
     write().map_err(FileError::on("writing", path))
 }
 
-/// The text of `path`; `None` when there is no such file. Bytes that are not UTF-8 are replaced, so that the caller reports
-/// a damaged document instead of a file that cannot be opened.
+/// The text of `path`; `None` when there is no such file. Bytes that are not UTF-8 are replaced, so that the caller
+/// reports a damaged document instead of a file that cannot be opened.
 pub(super) fn read(path: &Path) -> Result<Option<String>, FileError> {
     Ok(read_bytes(path)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
 }

@@ -1,8 +1,8 @@
 //! The lease that lets only one of several guards act. It expires when its holder is gone.
 //!
 //! The lease is a file beside the audit log. It is read and written under the audit log's lock, and checked again under
-//! that lock before the share is set, so that a holder that was suspended beyond its term (a paused machine) notices before
-//! it acts.
+//! that lock before the share is set, so that a holder that was suspended beyond its term (a paused machine) notices
+//! before it acts.
 //!
 //! A holder is identified by a random number drawn at its start and not by its name, which two containers may share. A
 //! lease has expired when its time is over, or when it was not renewed for a term by the waiting guard's clock: after a
@@ -56,12 +56,12 @@ impl LeaseFile {
         Ok(file::read(&self.path)?.and_then(|text| serde_json::from_str(&text).ok()))
     }
 
-    /// Acquires or renews the lease for `me`; returns `true` if `me` holds it afterwards.
+    /// Acquires or renews the lease for `holder`; returns `true` if `holder` holds it afterwards.
     ///
     /// # Errors
     /// When the file cannot be read or written.
-    pub fn acquire(&mut self, me: &str, now_ms: u64, length_ms: u64) -> Result<bool, FileError> {
-        let Some(lease) = self.next(me, now_ms, length_ms)? else { return Ok(false) };
+    pub fn acquire(&mut self, holder: &str, now_ms: u64, length_ms: u64) -> Result<bool, FileError> {
+        let Some(lease) = self.next(holder, now_ms, length_ms)? else { return Ok(false) };
         let text = serde_json::to_string(&lease).unwrap_or_default();
         file::replace(&self.path, &text)?;
         Ok(true)
@@ -71,9 +71,9 @@ impl LeaseFile {
     ///
     /// # Errors
     /// When the file cannot be read or written.
-    pub fn release(&self, me: &str, now_ms: u64) -> Result<(), FileError> {
+    pub fn release(&self, holder: &str, now_ms: u64) -> Result<(), FileError> {
         match self.read()? {
-            Some(lease) if self.is_mine(&lease, me) => {
+            Some(lease) if self.is_mine(&lease, holder) => {
                 let text = serde_json::to_string(&Lease { until_ms: now_ms, ..lease }).unwrap_or_default();
                 file::replace(&self.path, &text)
             }
@@ -81,23 +81,23 @@ impl LeaseFile {
         }
     }
 
-    /// The lease that `me` would hold from now on; `None` while another guard holds it.
-    fn next(&mut self, me: &str, now_ms: u64, length_ms: u64) -> Result<Option<Lease>, FileError> {
+    /// The lease that `holder` would hold from now on; `None` while another guard holds it.
+    fn next(&mut self, holder: &str, now_ms: u64, length_ms: u64) -> Result<Option<Lease>, FileError> {
         let term = match self.read()? {
             None => 1,
-            Some(lease) if self.is_mine(&lease, me) => lease.term,
+            Some(lease) if self.is_mine(&lease, holder) => lease.term,
             Some(lease) if lease.until_ms <= now_ms || self.is_stalled(&lease, now_ms, length_ms) => {
                 lease.term.saturating_add(1)
             }
             Some(_) => return Ok(None),
         };
         self.waiting = None;
-        let (holder, id) = (me.to_owned(), self.id.clone());
+        let (holder, id) = (holder.to_owned(), self.id.clone());
         Ok(Some(Lease { holder, id, until_ms: now_ms.saturating_add(length_ms), term }))
     }
 
-    fn is_mine(&self, lease: &Lease, me: &str) -> bool {
-        lease.holder == me && lease.id == self.id
+    fn is_mine(&self, lease: &Lease, holder: &str) -> bool {
+        lease.holder == holder && lease.id == self.id
     }
 
     /// Returns `true` if the lease was not renewed for a term, by this guard's clock.
@@ -113,8 +113,8 @@ impl LeaseFile {
     }
 }
 
-/// Returns `true` if locks in `folder` are not visible to other machines that may share it: NFS mounted with local locks.
-/// `mounts` is the text of `/proc/self/mounts`.
+/// Returns `true` if locks in `folder` are not visible to other machines that may share it: NFS mounted with local
+/// locks. `mounts` is the text of `/proc/self/mounts`.
 #[must_use]
 pub fn locks_on_one_machine_only(folder: &Path, mounts: &str) -> bool {
     let fields = |line: &str| {

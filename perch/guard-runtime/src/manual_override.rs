@@ -2,8 +2,8 @@
 //!
 //! An override holds the lock of the audit log and records there what it did, so that the audit log is complete and the
 //! guard never works against an operator. A share is set only after every gateway could be read: a share that holds on
-//! some gateways only would give one user both arms. A rollback goes to every gateway that can be reached and is recorded
-//! first, so that a guard completes it on gateways that failed.
+//! some gateways only would give one user both arms. A rollback goes to every gateway that can be reached and is
+//! recorded first, so that a guard completes it on gateways that failed.
 //!
 //! The share is raised only when there is disk space to record that. Lowering it and switching it off need no disk. A
 //! change that could not be recorded is an error that says what was done.
@@ -55,8 +55,8 @@ pub struct ManualOverride {
 }
 
 impl ManualOverride {
-    /// An override by `actor` on `gateways`. Without an audit log nothing is recorded, and the guard treats the change as an
-    /// external one.
+    /// An override by `actor` on `gateways`. Without an audit log nothing is recorded, and the guard treats the change
+    /// as an external one.
     #[must_use]
     pub const fn new(gateways: Gateways, audit_log: Option<AuditLog>, actor: Actor) -> Self {
         Self { gateways, audit_log, actor, key: None, since_ms: None }
@@ -69,8 +69,8 @@ impl ManualOverride {
         self
     }
 
-    /// The next change is rejected if an operator has put users on the candidate, or resumed the guard, after `since_ms`
-    /// (milliseconds since 1970), when the alert behind the change began.
+    /// The next change is rejected if an operator has put users on the candidate, or resumed the guard, after
+    /// `since_ms` (milliseconds since 1970), when the alert behind the change began.
     #[must_use]
     pub const fn valid_since(mut self, since_ms: u64) -> Self {
         self.since_ms = Some(since_ms);
@@ -80,8 +80,8 @@ impl ManualOverride {
     /// Sets the share on every gateway. Returns the share that each of them held before.
     ///
     /// # Errors
-    /// When the audit log cannot be locked, a gateway cannot be read (then none is changed, except for a share of 0), or the
-    /// share does not hold on every gateway afterwards (which the audit log then records).
+    /// When the audit log cannot be locked, a gateway cannot be read (then none is changed, except for a share of 0),
+    /// or the share does not hold on every gateway afterwards (which the audit log then records).
     pub async fn set(&mut self, now_ms: u64, share: Share, reason: &str) -> Result<Vec<Share>, OverrideError> {
         let (mut held, unusable) = match self.lock_audit_log().await {
             Ok(held) => (held, None),
@@ -134,8 +134,8 @@ impl ManualOverride {
     /// Sets the share to 0 on every gateway that can be reached, and latches the guard.
     ///
     /// # Errors
-    /// When the audit log cannot be locked or written (the gateways are changed all the same), or a gateway was not reached;
-    /// a running guard then keeps trying.
+    /// When the audit log cannot be locked or written (the gateways are changed all the same), or a gateway was not
+    /// reached; a running guard then keeps trying.
     pub async fn roll_back(&mut self, now_ms: u64, reason: &str) -> Result<(), OverrideError> {
         let mut written = Ok(());
         let mut held = self.lock_audit_log().await.unwrap_or_else(|error| {

@@ -151,8 +151,8 @@ impl Gateways {
         Err(SinkError::Gateways { share, faults, not_undone })
     }
 
-    /// Sets `keys` to 0 on every gateway and layer that works, even if others fail. The gateways first, since they serve
-    /// the candidate; one that restarts in between reads its layer again as soon as that is written.
+    /// Sets `keys` to 0 on every gateway and layer that works, even if others fail. The gateways first, since they
+    /// serve the candidate; one that restarts in between reads its layer again as soon as that is written.
     async fn off(&self, keys: &'static [&'static str]) -> Result<(), SinkError> {
         let share = Share::OFF;
         let faults = self.each(move |url, admin| async move {

@@ -1,4 +1,5 @@
-//! The result of an evaluation: one decision, and for each check its outcome, value, bounds, threshold, sample and reason.
+//! The result of an evaluation: one decision, and for each check its outcome, value, bounds, threshold, sample and
+//! reason.
 
 use serde::{Deserialize, Serialize};
 

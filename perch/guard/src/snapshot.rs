@@ -36,8 +36,8 @@ pub struct SystemSnapshot {
     pub f1: Option<f64>,
     /// The feature that drifted most, and how much (population stability index).
     pub drift: Option<(String, f64)>,
-    /// Counters that are missing or cannot be trusted, described for people. The rollout does not advance while there are
-    /// any; breaches still count, since everything that was counted did happen.
+    /// Counters that are missing or cannot be trusted, described for people. The rollout does not advance while there
+    /// are any; breaches still count, since everything that was counted did happen.
     pub data_gaps: Vec<String>,
 }
 

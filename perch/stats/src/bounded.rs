@@ -1,5 +1,5 @@
-//! Evidence that the mean of values in 0..=1 is below (above) a threshold, by betting, from count, sum and sum of squares
-//! alone.
+//! Evidence that the mean of values in 0..=1 is below (above) a threshold, by betting, from count, sum and sum of
+//! squares alone.
 //!
 //! # The game
 //! Against "the mean is at least m", bet a constant fraction on low values: a unit with value x multiplies the
@@ -11,8 +11,8 @@
 //!
 //! # From sums alone
 //! The wealth needs each x, but counters give only n = Σ1, S = Σx and Q = Σx². So each bet is replaced by a lower bound
-//! whose logarithm is quadratic in x; a lower bound of a supermartingale refutes nothing wrongly. With `c = |λ|(1−m)`, the
-//! part of the wealth at stake, `0 < c < 1`:
+//! whose logarithm is quadratic in x; a lower bound of a supermartingale refutes nothing wrongly. With `c = |λ|(1−m)`,
+//! the part of the wealth at stake, `0 < c < 1`:
 //!
 //! **Ends.** `ln(1 + λ(x−m)) ≥ (1−x)·f₀ + x·f₁ + a·x(1−x)` with `f₁ = ln(1−c)`, `f₀ = ln(1 + c·m/(1−m))`,
 //! `r = exp(f₁−f₀)`, `a = r − 1 − ln r`. It is exact at 0 and 1, so nothing is lost on one item per request.
@@ -130,8 +130,8 @@ impl Bets {
 pub fn upper_bound(moments: Moments, required: f64) -> f64 {
     let Some(mean) = moments.mean() else { return 1.0 };
     let refuted = |m: f64| Bets::new(Direction::Below, m).reaches(moments, required);
-    // From near 1 down to the mean, evenly in ln(1 − m): the first value that is not refuted bounds the result from below,
-    // the one before it from above.
+    // From near 1 down to the mean, evenly in ln(1 − m): the first value that is not refuted bounds the result from
+    // below, the one before it from above.
     let room = (1.0 - mean).max(0.0);
     let mut falls = 1.0;
     for i in (0..=SCAN).rev() {

@@ -1,10 +1,10 @@
 //! Detection of a change at an unknown time.
 //!
-//! Evidence since the start of a rollout is slow to show a fault that began in the middle of it, since it must first outweigh
-//! the good time before. So a new test starts every now and then, besides those that run, and any of them can raise the
-//! alarm: Shin, Ramdas & Rinaldo, "E-detectors: a nonparametric framework for sequential change detection", New England J.
-//! Stat. Data Sci. 2 (2024). Each start is paid for by [`super::spending`], so that the probability of a false alarm over
-//! a whole rollout stays bounded (rather than the average time to one).
+//! Evidence since the start of a rollout is slow to show a fault that began in the middle of it, since it must first
+//! outweigh the good time before. So a new test starts every now and then, besides those that run, and any of them can
+//! raise the alarm: Shin, Ramdas & Rinaldo, "E-detectors: a nonparametric framework for sequential change detection",
+//! New England J. Stat. Data Sci. 2 (2024). Each start is paid for by [`super::spending`], so that the probability of a
+//! false alarm over a whole rollout stays bounded (rather than the average time to one).
 //!
 //! A test is stored as the totals at its start, so a detector is a few numbers and survives restarts.
 
@@ -51,8 +51,8 @@ impl Detector {
         Self { starts: Vec::new() }
     }
 
-    /// Starts a test at `totals`, for `price` (see [`super::spending::Spending`]). `bets` decide which test is dropped when
-    /// there are too many.
+    /// Starts a test at `totals`, for `price` (see [`super::spending::Spending`]). `bets` decide which test is dropped
+    /// when there are too many.
     pub fn start(&mut self, at_ms: u64, totals: Moments, price: f64, bets: Option<&Bets>) {
         if self.starts.len() >= MAX_STARTS {
             let weight = |start: &TestStart| {
@@ -73,8 +73,8 @@ impl Detector {
         self.starts.last().copied()
     }
 
-    /// The test that has reached the evidence it requires for the claim of `bets` at `totals`, if any; of several, the one
-    /// with the most evidence beyond that. The error rate over all tests together is `exp(−log_inverse_alpha)`.
+    /// The test that has reached the evidence it requires for the claim of `bets` at `totals`, if any; of several, the
+    /// one with the most evidence beyond that. The error rate over all tests together is `exp(−log_inverse_alpha)`.
     #[must_use]
     pub fn alarm(&self, totals: Moments, bets: &Bets, log_inverse_alpha: f64) -> Option<Alarm> {
         let mut best: Option<(&TestStart, f64)> = None;

@@ -1,6 +1,6 @@
-//! Count, sum and sum of squares of values in 0..=1: all that [`super::bounded`] needs of a stream, and all that cumulative
-//! counters provide. Sums can be subtracted: the moments since some time are a difference, so a missed evaluation costs
-//! nothing.
+//! Count, sum and sum of squares of values in 0..=1: all that [`super::bounded`] needs of a stream, and all that
+//! cumulative counters provide. Sums can be subtracted: the moments since some time are a difference, so a missed
+//! evaluation costs nothing.
 
 use serde::{Deserialize, Serialize};
 
@@ -30,8 +30,8 @@ impl Moments {
         self.squares += value * value;
     }
 
-    /// The moments since `earlier`, made consistent: counters are not read at the same instant and can differ by a unit, so
-    /// the sum is limited to the count, and the squares to what count and sum allow.
+    /// The moments since `earlier`, made consistent: counters are not read at the same instant and can differ by a
+    /// unit, so the sum is limited to the count, and the squares to what count and sum allow.
     #[must_use]
     pub fn since(self, earlier: Self) -> Self {
         let count = (self.count - earlier.count).max(0.0);

@@ -2,16 +2,16 @@
 //!
 //! For an estimate d of a difference δ with variance V, and a normal prior of variance τ² on δ, `r = τ²/V`:
 //!
-//! - Two sides: the mixture likelihood ratio against δ = δ₀ is `√(1/(1+r)) · exp(z²/2 · r/(1+r))`, `z = (d−δ₀)/√V`, so δ
-//!   lies within `√(V·(1+r)/r·(ln(1+r) + 2·ln(1/α)))` of d. Howard et al., Ann. Stat. 49 (2021), equation (14); Robbins,
-//!   Ann. Math. Stat. 41 (1970).
+//! - Two sides: the mixture likelihood ratio against δ = δ₀ is `√(1/(1+r)) · exp(z²/2 · r/(1+r))`, `z = (d−δ₀)/√V`, so
+//!   δ lies within `√(V·(1+r)/r·(ln(1+r) + 2·ln(1/α)))` of d. Howard et al., Ann. Stat. 49 (2021), equation (14);
+//!   Robbins, Ann. Math. Stat. 41 (1970).
 //! - One side, the prior cut to δ > δ₀: `2·√(1/(1+r)) · exp(z²/2 · r/(1+r)) · Φ(z·√(r/(1+r)))`, Howard et al.,
 //!   Proposition 6.
 //!
-//! With a variance that is estimated, and data that are not normal, both hold in the limit: Waudby-Smith, Arbour, Sinha,
-//! Kennedy & Ramdas, "Time-uniform central limit theory and asymptotic confidence sequences", Ann. Stat. 52 (2024),
-//! Theorem 2.2 and, for one side, appendix B.1. That is why a comparison requires a minimum number of users, and why
-//! `make guard-trials` measures how often it errs at the sample sizes of a rollout.
+//! With a variance that is estimated, and data that are not normal, both hold in the limit: Waudby-Smith, Arbour,
+//! Sinha, Kennedy & Ramdas, "Time-uniform central limit theory and asymptotic confidence sequences", Ann. Stat. 52
+//! (2024), Theorem 2.2 and, for one side, appendix B.1. That is why a comparison requires a minimum number of users,
+//! and why `make guard-trials` measures how often it errs at the sample sizes of a rollout.
 
 /// `ln` of the evidence for δ > δ₀ from `z = (d − δ₀)/√V` and `r = τ²/V`.
 #[must_use]

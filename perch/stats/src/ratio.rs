@@ -1,14 +1,14 @@
 //! Sample ratio mismatch: evidence that users do not split between the arms as the canary share says.
 //!
-//! After a mismatch the arms are not comparable, and no check that compares them is valid. Its usual cause is that events of
-//! one arm are lost, not the hash. The test is the Bayes factor of a binomial with a beta prior around the expected share
-//! against the expected share itself, `B(κp+a, κ(1−p)+b) / (B(κp, κ(1−p)) · pᵃ(1−p)ᵇ)`: Lindon & Malek, "Anytime-valid
-//! inference for multinomial count data", NeurIPS 2022, section 2 (their Dirichlet prior κ·θ₀). The average over several
-//! concentrations κ is an e-process too, and finds both gross and slight mismatches.
+//! After a mismatch the arms are not comparable, and no check that compares them is valid. Its usual cause is that
+//! events of one arm are lost, not the hash. The test is the Bayes factor of a binomial with a beta prior around the
+//! expected share against the expected share itself, `B(κp+a, κ(1−p)+b) / (B(κp, κ(1−p)) · pᵃ(1−p)ᵇ)`: Lindon & Malek,
+//! "Anytime-valid inference for multinomial count data", NeurIPS 2022, section 2 (their Dirichlet prior κ·θ₀). The
+//! average over several concentrations κ is an e-process too, and finds both gross and slight mismatches.
 //!
 //! **Requests instead of users.** Arms are sticky, so all requests of a user belong to the same arm, and the count of
-//! requests overstates the evidence. If no user makes more than k requests, count each as 1/k of a user: raising each user's
-//! factor L to a weight w in 0..=1 keeps `E[Lʷ] ≤ (E[L])ʷ ≤ 1` (Jensen), so the counts above may be fractions.
+//! requests overstates the evidence. If no user makes more than k requests, count each as 1/k of a user: raising each
+//! user's factor L to a weight w in 0..=1 keeps `E[Lʷ] ≤ (E[L])ʷ ≤ 1` (Jensen), so the counts above may be fractions.
 
 use super::bounded::log_mean_exp;
 

@@ -1,11 +1,11 @@
-//! One error rate shared by many tests: each test gets a part of α, the parts add up to at most 1, and so (union bound) the
-//! probability of any false alarm is at most α.
+//! One error rate shared by many tests: each test gets a part of α, the parts add up to at most 1, and so (union bound)
+//! the probability of any false alarm is at most α.
 //!
 //! The guard knows which tests it plans (one for each step of a rollout) but not how many more it will need (a scorer
 //! restarts, an operator resumes, agreement may change at any moment). Those share a part of their own as
-//! `1/((k+1)(k+2))`, which adds up to 1 for any number of them and costs only `2·ln k` more evidence at the k-th. Planned
-//! tests share the other part evenly, if each step is as likely to find a fault as any other, or in the same falling way, if
-//! a fault is most likely there from the first step on.
+//! `1/((k+1)(k+2))`, which adds up to 1 for any number of them and costs only `2·ln k` more evidence at the k-th.
+//! Planned tests share the other part evenly, if each step is as likely to find a fault as any other, or in the same
+//! falling way, if a fault is most likely there from the first step on.
 
 use serde::{Deserialize, Serialize};
 
@@ -33,8 +33,8 @@ impl Spending {
         Self { planned_part, evenly: None, planned_used: 0, spare_used: 0 }
     }
 
-    /// The price of the next planned test: the logarithm of the evidence that it requires beyond that of a test with the
-    /// whole error rate. After the last of the even parts, the price of an unplanned test.
+    /// The price of the next planned test: the logarithm of the evidence that it requires beyond that of a test with
+    /// the whole error rate. After the last of the even parts, the price of an unplanned test.
     pub fn planned(&mut self) -> f64 {
         let part = match self.evenly {
             Some(planned) if self.planned_used >= planned => return self.spare(),

@@ -10,9 +10,9 @@
 mod analyse;
 mod cohort;
 mod doctor;
+mod full_disk;
 mod guard;
 mod model;
-mod no_room;
 mod replay;
 mod status;
 

@@ -1,9 +1,9 @@
 //! The audit log as a file: one line of JSON for each entry, appended and synced under a lock.
 //!
-//! Complete lines are never removed. A line that a crash has cut short is ignored and overwritten. A complete line whose
-//! checksum does not match (e.g. after a flipped bit) stays in the file, is skipped and reported, and the entries after it
-//! count. New entries are numbered above every number known to be in use, also after the file was lost, so that a command
-//! is never mistaken for one that was carried out before.
+//! Complete lines are never removed. A line that a crash has cut short is ignored and overwritten. A complete line
+//! whose checksum does not match (e.g. after a flipped bit) stays in the file, is skipped and reported, and the entries
+//! after it count. New entries are numbered above every number known to be in use, also after the file was lost, so
+//! that a command is never mistaken for one that was carried out before.
 
 #[cfg(test)]
 mod tests;
@@ -231,8 +231,8 @@ impl LockedAuditLog {
         self.highest_number = self.highest_number.max(number);
     }
 
-    /// The last action of an operator or an alert after entry `number`, if any: a guard that decided at that entry must not
-    /// act on its decision.
+    /// The last action of an operator or an alert after entry `number`, if any: a guard that decided at that entry must
+    /// not act on its decision.
     #[must_use]
     pub fn superseding_entry(&self, number: u64) -> Option<&Entry> {
         self.entries().iter().rev().take_while(|entry| entry.number > number).find(|entry| {
@@ -278,7 +278,8 @@ impl LockedAuditLog {
         self.push(at_ms, actor, event, reason.into(), None)
     }
 
-    /// Appends an entry with an idempotency key that [`LockedAuditLog::find_by_key`] has not found, and returns its number.
+    /// Appends an entry with an idempotency key that [`LockedAuditLog::find_by_key`] has not found, and returns its
+    /// number.
     ///
     /// # Errors
     /// When it cannot be written; the audit log is then unchanged.

@@ -33,7 +33,8 @@ impl<S: Source, K: Sink> ControlLoop<S, K> {
                 ),
             );
         }
-        // In an audit log that was lost and begun again, numbers restart, so entries after the last command's time are new.
+        // In an audit log that was lost and begun again, numbers restart, so entries after the last command's time are
+        // new.
         let new = |entry: &Entry| if lost { entry.at_ms > done_ms } else { entry.number > done };
         for (index, entry) in log.entries.iter().enumerate().filter(|(_, entry)| new(entry)) {
             let later = log.entries.get(index + 1..).unwrap_or_default();
@@ -55,8 +56,8 @@ impl<S: Source, K: Sink> ControlLoop<S, K> {
         let command = match &entry.event {
             Event::ShareSet { to, .. } => {
                 if let (Actor::Operator(_), Some(share)) = (&entry.actor, Share::from_runtime(to)) {
-                    let words = format!("{who} set the share to {share}: {}", entry.reason);
-                    self.guard.override_share(now_ms, share, words);
+                    let reason = format!("{who} set the share to {share}: {}", entry.reason);
+                    self.guard.override_share(now_ms, share, reason);
                 }
                 return Ok(());
             }

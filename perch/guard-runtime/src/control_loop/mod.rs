@@ -7,9 +7,10 @@
 //! 4. store the state, *then* act: after a crash in between, the pending share tells what may have been set;
 //! 5. act under the audit log's lock, unless the lease is lost or an operator has acted meanwhile.
 //!
-//! If the audit log cannot be read, the evaluation ends without acting and the next one tries again. If the folder cannot
-//! be written (a full disk), the guard continues from memory. It still rolls back where it must, which needs no file, but it
-//! does not advance, since it could not record that. Entries that it could not write it writes when there is space again.
+//! If the audit log cannot be read, the evaluation ends without acting and the next one tries again. If the folder
+//! cannot be written (a full disk), the guard continues from memory. It still rolls back where it must, which needs no
+//! file, but it does not advance, since it could not record that. Entries that it could not write it writes when there
+//! is space again.
 
 mod commands;
 #[cfg(test)]
@@ -88,8 +89,8 @@ enum LeaseStatus {
     Held,
     /// Another guard holds the lease.
     HeldByOther,
-    /// The lease cannot be written, and no other guard is known to hold it. That is enough to roll back, which two guards
-    /// may do at once without harm.
+    /// The lease cannot be written, and no other guard is known to hold it. That is enough to roll back, which two
+    /// guards may do at once without harm.
     NotWritable,
 }
 
@@ -137,7 +138,8 @@ impl<S: Source, K: Sink> ControlLoop<S, K> {
         &self.guard
     }
 
-    /// Evaluates every interval until `stop` is ready, passes each result to `report`, and releases the lease at the end.
+    /// Evaluates every interval until `stop` is ready, passes each result to `report`, and releases the lease at the
+    /// end.
     ///
     /// # Errors
     /// Only when the lease cannot be released; a failed evaluation is reported and tried again.
@@ -287,13 +289,13 @@ impl<S: Source, K: Sink> ControlLoop<S, K> {
     /// Writes the pending entries to the audit log; returns `false` if it cannot be written.
     fn write_pending_entries(&mut self, held: &mut LockedAuditLog, problems: &mut Vec<String>) -> bool {
         held.reserve_numbers_up_to(self.guard.state().last_command);
-        while let Some(owed) = self.pending_entries.first() {
+        while let Some(pending) = self.pending_entries.first() {
             // The change may have been recorded since the audit log was read.
-            let known = matches!(owed.event, Event::ExternalChange { .. })
+            let known = matches!(pending.event, Event::ExternalChange { .. })
                 && last_entry_sets(held.entries(), self.guard.state().expected);
             if !known {
                 let by = Actor::Guard(self.name.clone());
-                if let Err(error) = held.append(owed.at_ms, by, owed.event.clone(), owed.reason.clone()) {
+                if let Err(error) = held.append(pending.at_ms, by, pending.event.clone(), pending.reason.clone()) {
                     note(problems, error_chain(&error));
                     return false;
                 }

@@ -1,7 +1,7 @@
 //! Recovery of a rollout from the audit log after the stored state was lost.
 //!
-//! The evidence is lost, and with it the measured baseline. The audit log still tells the share, the plan and the commands
-//! of operators. So the guard continues frozen: a breach rolls back, and only an operator can resume.
+//! The evidence is lost, and with it the measured baseline. The audit log still tells the share, the plan and the
+//! commands of operators. So the guard continues frozen: a breach rolls back, and only an operator can resume.
 
 use contract::share::Share;
 use guard::Guard;

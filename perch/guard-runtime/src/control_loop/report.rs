@@ -63,8 +63,8 @@ impl EvaluationReport {
         format!("{}{set}: {}", decision.action.as_str(), decision.reasons.join("; "))
     }
 
-    /// Returns `true` if the report is worth a log line after `before`: the guard advanced, or another field than a hold's
-    /// reasons changed.
+    /// Returns `true` if the report is worth a log line after `before`: the guard advanced, or another field than a
+    /// hold's reasons changed.
     #[must_use]
     pub fn differs_from(&self, before: &Self) -> bool {
         let essence = |report: &Self| {

@@ -33,9 +33,9 @@ impl<S: Source, K: Sink> ControlLoop<S, K> {
         Ok(file::replace(&self.folder.join(STATE_FILE), &text)?)
     }
 
-    /// Reads the state. A state that cannot be read is moved aside, and the guard starts paused, since it cannot know whether
-    /// it had rolled back. Without a state, the commands in `entries` are not carried out again; a rollout in progress is
-    /// recovered from them, without its evidence.
+    /// Reads the state. A state that cannot be read is moved aside, and the guard starts paused, since it cannot know
+    /// whether it had rolled back. Without a state, the commands in `entries` are not carried out again; a rollout in
+    /// progress is recovered from them, without its evidence.
     pub(super) fn load(
         &mut self,
         now_ms: u64,

@@ -36,8 +36,8 @@ pub struct SourceReading {
 
 /// A system that the guard can read.
 pub trait Source {
-    /// Reads the system, with evidence by user from `since_ms` (since 1970) on. Never fails: a value that could not be read
-    /// is missing from the result.
+    /// Reads the system, with evidence by user from `since_ms` (since 1970) on. Never fails: a value that could not be
+    /// read is missing from the result.
     fn read(&mut self, since_ms: u64) -> impl Future<Output = SourceReading> + Send;
 }
 

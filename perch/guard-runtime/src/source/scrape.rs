@@ -1,7 +1,7 @@
 //! Counters from the programs themselves: Envoy's admin interface and the scorers' `/metrics`.
 //!
-//! A page is read line by line and only samples that the guard needs are kept, so it may have any size: an Envoy with some
-//! thousand clusters serves tens of megabytes. A line with bytes that are not UTF-8 belongs to another program.
+//! A page is read line by line and only samples that the guard needs are kept, so it may have any size: an Envoy with
+//! some thousand clusters serves tens of megabytes. A line with bytes that are not UTF-8 belongs to another program.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! The running system: counters from Prometheus or from the programs, the share from every gateway, evidence by user from
-//! a scorer.
+//! The running system: counters from Prometheus or from the programs, the share from every gateway, evidence by user
+//! from a scorer.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Detection delay: the sample that the guard needs to detect a fault, compared with the smallest sample of a test of fixed
-//! size.
+//! Detection delay: the sample that the guard needs to detect a fault, compared with the smallest sample of a test of
+//! fixed size.
 //!
 //! The optimum is a one-sided test (two-sided for the split) of the true value before against the true value after, with
 //! the plan's whole error rate of 1% and a power of 90%, evaluated once, with known values and variances:

@@ -13,8 +13,8 @@ minimum_time: 10m
 baseline: {minimum_time: 10m}
 ";
 
-/// Everything exactly at its threshold for 20,000 requests: agreement at the baseline without tolerance, the accept rate
-/// lower by exactly the tolerated drop, as many fallbacks and slow responses as allowed.
+/// Everything exactly at its threshold for 20,000 requests: agreement at the baseline without tolerance, the accept
+/// rate lower by exactly the tolerated drop, as many fallbacks and slow responses as allowed.
 const EDGE: &str = "
 steps: [50%]
 minimum_time: 10m

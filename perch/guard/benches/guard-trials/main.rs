@@ -1,8 +1,8 @@
-//! `make guard-trials`: measures the guard's false alarms, detection delays and coverage on thousands of simulated rollouts,
-//! evaluated all the time, with items, requests and feedback that are not independent.
+//! `make guard-trials`: measures the guard's false alarms, detection delays and coverage on thousands of simulated
+//! rollouts, evaluated all the time, with items, requests and feedback that are not independent.
 //!
-//! Writes `target/bench/guard-trials.json`, prints tables, and fails when a promise is broken. `--card FILE` also writes the
-//! tables into that document. The same seed gives the same numbers on every machine.
+//! Writes `target/bench/guard-trials.json`, prints tables, and fails when a promise is broken. `--card FILE` also
+//! writes the tables into that document. The same seed gives the same numbers on every machine.
 
 #![allow(
     clippy::cast_possible_truncation,

@@ -54,8 +54,8 @@ fn log_beta(a: f64, b: f64) -> f64 {
     libm::lgamma(a) + libm::lgamma(b) - libm::lgamma(a + b)
 }
 
-/// Users with habits: each accepts with a probability of their own, which depends on the trial's seed and the user only, so
-/// that nothing is stored.
+/// Users with habits: each accepts with a probability of their own, which depends on the trial's seed and the user
+/// only, so that nothing is stored.
 pub(crate) struct Habits {
     /// Quantiles of the users' probabilities to accept, evenly spaced.
     quantiles: Vec<f64>,

@@ -1,7 +1,8 @@
 //! Accept rates: whether users accept the candidate's responses less often than the baseline's.
 //!
-//! Only feedback on responses of the present step counts, from both arms at the same time, because a change of the share
-//! changes which users are in which arm. So each step is a test of its own, and so is each restart of the scorer's count.
+//! Only feedback on responses of the present step counts, from both arms at the same time, because a change of the
+//! share changes which users are in which arm. So each step is a test of its own, and so is each restart of the
+//! scorer's count.
 
 use contract::evidence::Evidence;
 use serde::{Deserialize, Serialize};
@@ -101,8 +102,8 @@ impl AcceptRateState {
         let mut result = CheckResult {
             check: Check::AcceptRate,
             outcome,
-            // Arms are sticky, so the users of a small share may differ by chance for good. A difference that is not proven
-            // must not hold the rollout for ever; a larger share will decide it.
+            // Arms are sticky, so the users of a small share may differ by chance for good. A difference that is not
+            // proven must not hold the rollout for ever; a larger share will decide it.
             blocks_advance: rule.required,
             value: Some(difference.value()),
             lower: context.explain.then(|| difference.lower_bound(GATE_EVIDENCE)),

@@ -5,13 +5,14 @@
 //! drop, or the floor if that is higher. A breach is evidence that agreement is below the threshold. To advance, the step's
 //! own requests must prove that it is above.
 //!
-//! **Noise.** Baseline or candidate may respond differently to the same request (data that changed meanwhile, ties). Such
-//! disagreement is not the candidate's fault. The measured baseline contains it. The floor is lowered by the noise that was
-//! measured; and when noise is proven to have risen since, the threshold is lowered by the proven rise before a rollback.
+//! **Noise.** Baseline or candidate may respond differently to the same request (data that changed meanwhile, ties).
+//! Such disagreement is not the candidate's fault. The measured baseline contains it. The floor is lowered by the noise
+//! that was measured; and when noise is proven to have risen since, the threshold is lowered by the proven rise before
+//! a rollback.
 //!
-//! **Unit.** The request, by the scorer's counters. Where only items are counted, the evaluation: its items belong to many
-//! requests, and the share among them is one value. The unit is fixed with the baseline, since a mean over requests is not
-//! the same number as a mean over items.
+//! **Unit.** The request, by the scorer's counters. Where only items are counted, the evaluation: its items belong to
+//! many requests, and the share among them is one value. The unit is fixed with the baseline, since a mean over
+//! requests is not the same number as a mean over items.
 
 use serde::{Deserialize, Serialize};
 use stats::bounded::{Bets, Direction, lower_bound, upper_bound};
@@ -79,7 +80,8 @@ impl AgreementState {
         Self { from: None, watch: ClaimMonitor::new(RESTART_REQUESTS), ..self.clone() }
     }
 
-    /// Adds the counters of an evaluation. Returns the totals in the unit of the check, `None` when they cannot be read.
+    /// Adds the counters of an evaluation. Returns the totals in the unit of the check, `None` when they cannot be
+    /// read.
     fn totals(&mut self, snapshot: &SystemSnapshot) -> Option<Moments> {
         if let Some(requests) = snapshot.requests
             && (self.unit == Unit::Requests || self.baseline.is_none())

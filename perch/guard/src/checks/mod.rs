@@ -9,8 +9,8 @@
 //! | [`sample_ratio`] | users do not split between the arms as the share says | user | freezes |
 //! | [`signals`] | availability, dropped observations, noise, F1 or drift is past its limit now | | holds |
 //!
-//! Fallbacks and slow responses come in bursts (e.g. when a scorer restarts), so requests between two evaluations are not
-//! independent: the unit is the evaluation, whose value is the share among its requests.
+//! Fallbacks and slow responses come in bursts (e.g. when a scorer restarts), so requests between two evaluations are
+//! not independent: the unit is the evaluation, whose value is the share among its requests.
 
 pub mod accept_rate;
 pub mod agreement;

@@ -1,8 +1,8 @@
 //! Rates of canary requests: the share that fell back, and the share that was slow.
 //!
-//! The unit is the evaluation (see [`super`]), so an outage of ten seconds is two or three values, not a thousand. For slow
-//! responses, the baseline's own share at the same time is added to the limit: if the application itself is slow, a
-//! rollback would not help.
+//! The unit is the evaluation (see [`super`]), so an outage of ten seconds is two or three values, not a thousand. For
+//! slow responses, the baseline's own share at the same time is added to the limit: if the application itself is slow,
+//! a rollback would not help.
 
 use serde::{Deserialize, Serialize};
 use stats::bounded::{Bets, Direction, lower_bound, upper_bound};

@@ -1,5 +1,5 @@
-//! The rollout plan: a YAML or JSON file, read as [`raw::RawPlan`] and checked into [`Plan`]. A guard never uses a plan that
-//! breaks a rule; the error names the field, the rule and the fix.
+//! The rollout plan: a YAML or JSON file, read as [`raw::RawPlan`] and checked into [`Plan`]. A guard never uses a plan
+//! that breaks a rule; the error names the field, the rule and the fix.
 
 mod checked;
 pub mod duration;

@@ -16,7 +16,8 @@ pub struct RawPlan {
     pub settle_time: String,
     /// The measurement before the first step.
     pub baseline: RawBaseline,
-    /// Probability that a whole rollout is rolled back although nothing is wrong, 0..1, shared by the checks that roll back.
+    /// Probability that a whole rollout is rolled back although nothing is wrong, 0..1, shared by the checks that roll
+    /// back.
     pub false_rollback_at_most: f64,
     /// Agreement of baseline and candidate.
     pub agreement: RawAgreement,
@@ -136,8 +137,8 @@ pub struct RawAcceptRate {
     pub tolerated_drop: f64,
     /// Fewest users with feedback in each arm, since the comparison is valid for many users only.
     pub minimum_users: u64,
-    /// If `true`, each advance requires proof that the candidate is not worse; otherwise it requires that the candidate is
-    /// not proven to be worse.
+    /// If `true`, each advance requires proof that the candidate is not worse; otherwise it requires that the candidate
+    /// is not proven to be worse.
     pub required: bool,
 }
 
@@ -153,8 +154,8 @@ impl Default for RawAcceptRate {
 pub struct RawSampleRatio {
     /// Probability that a whole rollout is frozen although users split as the share says, 0..1.
     pub false_freeze_at_most: f64,
-    /// Most requests of one user in one step, for deployments where only requests can be counted. If it is too low, sound
-    /// rollouts freeze; if it is too high, a mismatch is found late.
+    /// Most requests of one user in one step, for deployments where only requests can be counted. If it is too low,
+    /// sound rollouts freeze; if it is too high, a mismatch is found late.
     pub requests_per_user_at_most: f64,
 }
 

@@ -171,8 +171,8 @@ impl Guard {
         }
     }
 
-    /// Starts the evidence by arm once `settle_time` has passed: just after a change, counters still contain requests from
-    /// before it.
+    /// Starts the evidence by arm once `settle_time` has passed: just after a change, counters still contain requests
+    /// from before it.
     fn settle(&mut self, now_ms: u64, snapshot: &SystemSnapshot) {
         let state = &mut self.state;
         if state.settled_ms.is_some()
@@ -199,18 +199,18 @@ impl Guard {
         self.share
     }
 
-    /// Takes note of a share that an operator has set: during a rollout and after a rollback this pauses the guard, unless
-    /// the operator only completed the rollback.
-    pub fn override_share(&mut self, now_ms: u64, share: Share, words: String) {
+    /// Takes note of a share that an operator has set: during a rollout and after a rollback this pauses the guard,
+    /// unless the operator only completed the rollback.
+    pub fn override_share(&mut self, now_ms: u64, share: Share, reason: String) {
         let under_way = self.state.phase != Phase::Watching || self.state.latched.is_some();
         let rolled_back = share == Share::OFF && self.state.latched.is_some();
         if under_way && !rolled_back {
-            self.pause(now_ms, words);
+            self.pause(now_ms, reason);
         }
     }
 
-    /// Evaluates every check and decides. A decision to change the share is not carried out here: the control loop stores
-    /// the state, sets the share and then calls [`Guard::applied`].
+    /// Evaluates every check and decides. A decision to change the share is not carried out here: the control loop
+    /// stores the state, sets the share and then calls [`Guard::applied`].
     pub fn evaluate(&mut self, now_ms: u64, snapshot: &SystemSnapshot) -> Decision {
         self.decide(now_ms, snapshot, true)
     }

@@ -1,20 +1,20 @@
 //! Counters by target, across restarts of the programs that export them and across gaps in the readings.
 //!
-//! A counter restarts at 0 with its program, a target may be missing from one evaluation, one program may be scraped under
-//! two jobs, and two Prometheus servers behind one address may respond in turn. Evidence must be the same in all of these
-//! cases, so totals are kept by target (the label `instance`):
+//! A counter restarts at 0 with its program, a target may be missing from one evaluation, one program may be scraped
+//! under two jobs, and two Prometheus servers behind one address may respond in turn. Evidence must be the same in all
+//! of these cases, so totals are kept by target (the label `instance`):
 //!
 //! - Of several series that differ only in labels that the scrape added (`job`, a replica's name), one set is counted.
 //! - A sample counts only if it was scraped later than the last one that counted; an older one, from the other of two
 //!   servers, is ignored.
-//! - Counters that fall together to half or less have restarted and count from 0. After a smaller fall nothing counts until
-//!   they are back at their old values, or for a minute, after which counting restarts from their present values.
-//! - A target that is missing keeps its totals, so sums never fall. If a step begins while a target is missing, its counts
-//!   up to its return are ignored.
+//! - Counters that fall together to half or less have restarted and count from 0. After a smaller fall nothing counts
+//!   until they are back at their old values, or for a minute, after which counting restarts from their present values.
+//! - A target that is missing keeps its totals, so sums never fall. If a step begins while a target is missing, its
+//!   counts up to its return are ignored.
 //! - A target that appears while the guard runs starts at its present values, which were counted before.
 //!
-//! Every exception is returned as text, and the guard does not advance while there is one. The totals are stored with the
-//! guard's state, so that requests that came while the guard was down count too.
+//! Every exception is returned as text, and the guard does not advance while there is one. The totals are stored with
+//! the guard's state, so that requests that came while the guard was down count too.
 
 mod scrapes;
 #[cfg(test)]
@@ -137,8 +137,8 @@ impl CounterTotals {
         }
     }
 
-    /// The sum of the counters of `name` with `labels` over all targets; `None` when the last evaluation had none, which is
-    /// not 0.
+    /// The sum of the counters of `name` with `labels` over all targets; `None` when the last evaluation had none,
+    /// which is not 0.
     #[must_use]
     pub fn counted(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
         let wanted = |series: &Series| series.name == name && series.has(labels);

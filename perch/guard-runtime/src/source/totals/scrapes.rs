@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::super::{INSTANCE, SCRAPED_AT};
 
-/// Prefix that Prometheus gives to a label of a program (and to a federated `instance`) that its configuration sets too.
+/// Prefix that Prometheus gives to a label of a program (and to a federated `instance`) that its configuration sets
+/// too.
 const EXPORTED: &str = "exported_";
 
 /// A counter without the labels of the scrape.
@@ -34,8 +35,8 @@ pub(super) struct ScrapedCounters {
 /// The scrapes of one target, by the labels of the scrape.
 pub(super) type Scrapes = BTreeMap<BTreeMap<String, String>, ScrapedCounters>;
 
-/// The counters of one evaluation by target. `own` gives the labels that a program gives to a counter, and `None` for other
-/// samples. Values that are not finite or below 0 are ignored.
+/// The counters of one evaluation by target. `own` gives the labels that a program gives to a counter, and `None` for
+/// other samples. Values that are not finite or below 0 are ignored.
 pub(super) fn by_target(
     samples: &[Sample],
     own: impl Fn(&str) -> Option<&'static [&'static str]>,
