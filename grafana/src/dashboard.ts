@@ -136,7 +136,7 @@ const checks = [
 const promises = [
   stat({
     title: 'Answers without a server error, one day',
-    description: 'Promise: 99.9 %.',
+    description: 'Promise: 99.9%.',
     unit: 'percentunit',
     steps: [
       { value: null, color: 'red' },
@@ -146,7 +146,7 @@ const promises = [
   }),
   stat({
     title: 'Canary requests that the model answered, one day',
-    description: 'Promise: 99.5 %. The others were given the baseline. No data while nobody is in the canary.',
+    description: 'Promise: 99.5%. The others were given the baseline. No data while nobody is in the canary.',
     unit: 'percentunit',
     steps: [
       { value: null, color: 'red' },
@@ -156,7 +156,7 @@ const promises = [
   }),
   stat({
     title: 'Observations not dropped, one day',
-    description: 'Promise: 99.9 %.',
+    description: 'Promise: 99.9%.',
     unit: 'percentunit',
     steps: [
       { value: null, color: 'red' },

@@ -191,7 +191,7 @@ impl Measured {
     }
 }
 
-/// A gateway core with Perch at 0 %, and what stands beside it.
+/// A gateway core with Perch at 0%, and what stands beside it.
 pub(crate) struct GatewayCore {
     variants: Vec<Variant>,
     _scorer: Scorer,

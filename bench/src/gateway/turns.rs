@@ -19,7 +19,7 @@ use crate::traffic::Exchange;
 
 /// Requests under way at saturation.
 const CLIENTS: usize = 32;
-/// The steady phases' rates, as shares of what the gateway itself has time for: 70 % of what it can do without a filter is
+/// The steady phases' rates, as shares of what the gateway itself has time for: 70% of what it can do without a filter is
 /// more than some of them can do at all.
 pub(crate) const SHARES: [f64; 2] = [0.3, 0.7];
 
@@ -133,7 +133,7 @@ struct Seat<'a> {
 const EVENLY: usize = 3;
 
 /// What gateways have time for when requests come evenly. At saturation Envoy finds several whenever it looks; one by one they
-/// cost it twice as much on a fast machine, where 70 % of what it saturates at is more than it can do.
+/// cost it twice as much on a fast machine, where 70% of what it saturates at is more than it can do.
 async fn evenly(seats: &mut [Seat<'_>]) -> Result<()> {
     let mut unused: Vec<Taken> = seats.iter().map(|_| Taken::default()).collect();
     for at in 0..seats.len() {

@@ -37,20 +37,20 @@ const ALL: [(&str, &str, Kind); 19] = [
     ("nothing", "a Wasm filter that does nothing", Kind::Nothing),
     ("mirror", "Envoy's mirror (compares nothing)", Kind::Mirror),
     ("lua", "a Lua filter, one shadow call a request", Kind::Lua),
-    ("perch_0", "Perch, native, share 0 %", Kind::Perch(Module::Native, 0)),
-    ("perch_10", "Perch, native, share 10 %", Kind::Perch(Module::Native, 10)),
-    ("perch_100", "Perch, native, share 100 %", Kind::Perch(Module::Native, 100)),
-    ("perch_body", "Perch, native, share 0 %, identity from the body", Kind::PerchBody),
-    ("perch_wasm_0", "Perch, WebAssembly, share 0 %", Kind::Perch(Module::Wasm, 0)),
-    ("perch_wasm_10", "Perch, WebAssembly, share 10 %", Kind::Perch(Module::Wasm, 10)),
-    ("perch_wasm_100", "Perch, WebAssembly, share 100 %", Kind::Perch(Module::Wasm, 100)),
-    ("perch_refused", "Perch, WebAssembly, share 100 %, no scorer there", Kind::Refused),
-    ("before_0", "Perch before, native, share 0 %", Kind::Before(Module::Native, 0)),
-    ("before_10", "Perch before, native, share 10 %", Kind::Before(Module::Native, 10)),
-    ("before_100", "Perch before, native, share 100 %", Kind::Before(Module::Native, 100)),
-    ("before_wasm_0", "Perch before, WebAssembly, share 0 %", Kind::Before(Module::Wasm, 0)),
-    ("before_wasm_10", "Perch before, WebAssembly, share 10 %", Kind::Before(Module::Wasm, 10)),
-    ("before_wasm_100", "Perch before, WebAssembly, share 100 %", Kind::Before(Module::Wasm, 100)),
+    ("perch_0", "Perch, native, share 0%", Kind::Perch(Module::Native, 0)),
+    ("perch_10", "Perch, native, share 10%", Kind::Perch(Module::Native, 10)),
+    ("perch_100", "Perch, native, share 100%", Kind::Perch(Module::Native, 100)),
+    ("perch_body", "Perch, native, share 0%, identity from the body", Kind::PerchBody),
+    ("perch_wasm_0", "Perch, WebAssembly, share 0%", Kind::Perch(Module::Wasm, 0)),
+    ("perch_wasm_10", "Perch, WebAssembly, share 10%", Kind::Perch(Module::Wasm, 10)),
+    ("perch_wasm_100", "Perch, WebAssembly, share 100%", Kind::Perch(Module::Wasm, 100)),
+    ("perch_refused", "Perch, WebAssembly, share 100%, no scorer there", Kind::Refused),
+    ("before_0", "Perch before, native, share 0%", Kind::Before(Module::Native, 0)),
+    ("before_10", "Perch before, native, share 10%", Kind::Before(Module::Native, 10)),
+    ("before_100", "Perch before, native, share 100%", Kind::Before(Module::Native, 100)),
+    ("before_wasm_0", "Perch before, WebAssembly, share 0%", Kind::Before(Module::Wasm, 0)),
+    ("before_wasm_10", "Perch before, WebAssembly, share 10%", Kind::Before(Module::Wasm, 10)),
+    ("before_wasm_100", "Perch before, WebAssembly, share 100%", Kind::Before(Module::Wasm, 100)),
 ];
 
 /// Which of the filter's two.
@@ -68,7 +68,7 @@ enum Kind {
     Lua,
     Perch(Module, u32),
     PerchBody,
-    /// Share 100 %, and connections to the scorer are refused.
+    /// Share 100%, and connections to the scorer are refused.
     Refused,
     /// Of another checkout.
     Before(Module, u32),

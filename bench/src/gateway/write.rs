@@ -118,8 +118,8 @@ fn worked(measured: &[Measured]) -> Option<&Measured> {
     measured.iter().find(|measured| measured.case.kind.work_ms > 0)
 }
 
-/// Those that promises are about: share 0 %, 1 KiB, one item, HTTP/1.1, the application answering at once and (`work`)
-/// taking its time; and at 10 % the canary's p99 at 30 % load over the
+/// Those that promises are about: share 0%, 1 KiB, one item, HTTP/1.1, the application answering at once and (`work`)
+/// taking its time; and at 10% the canary's p99 at 30% load over the
 /// rules' p99 and the model's own.
 fn ratios(first: &Measured, measured: &[Measured], besides: Option<&Besides>) -> Value {
     let perch = first.of("perch_0");
@@ -150,15 +150,15 @@ fn table(measured: &[Measured]) -> String {
     let rounds = match (counts().min().unwrap_or(0), counts().max().unwrap_or(0)) {
         (all, most) if all == most => format!("{all} rounds with new Envoys each"),
         (all, most) => format!(
-            "{all} rounds with new Envoys each (of {most} for what a request costs without a filter, with the mirror, and with Perch at 0 and 10 %)"
+            "{all} rounds with new Envoys each (of {most} for what a request costs without a filter, with the mirror, and with Perch at 0 and 10%)"
         ),
     };
     let _ = writeln!(
         table,
-        "{}; 1 KiB, one item, HTTP/1.1; medians of {rounds}, in brackets the rounds' least and most. CPU at saturation, by the scheduler's account; latencies at 30 % and at 70 % of what the gateway itself has time for when requests come evenly.\n",
+        "{}; 1 KiB, one item, HTTP/1.1; medians of {rounds}, in brackets the rounds' least and most. CPU at saturation, by the scheduler's account; latencies at 30% and at 70% of what the gateway itself has time for when requests come evenly.\n",
         crate::machine::name()
     );
-    table.push_str("| gateway, one core | CPU a request, µs | × no filter | × mirror | at 30 % load, × | requests/s | p50 at 30 %, × | p99 | p50 at 70 %, × | p99 |\n");
+    table.push_str("| gateway, one core | CPU a request, µs | × no filter | × mirror | at 30% load, × | requests/s | p50 at 30%, × | p99 | p50 at 70%, × | p99 |\n");
     table.push_str("|---|---|---|---|---|---|---|---|---|---|\n");
     for (key, label, figures) in &first.figures {
         let mirror = first.ratio(key, "mirror", |figures| &figures.cpu_vs_none);
@@ -179,7 +179,7 @@ fn table(measured: &[Measured]) -> String {
     }
     if measured.len() > 1 {
         table.push_str(
-            "\n| request | no filter, µs | mirror, × | Perch at 0 %, × | Perch × mirror |\n|---|---|---|---|---|\n",
+            "\n| request | no filter, µs | mirror, × | Perch at 0%, × | Perch × mirror |\n|---|---|---|---|---|\n",
         );
     }
     for other in measured.iter().skip(1).filter(|other| other.case.kind.work_ms == 0) {
@@ -207,7 +207,7 @@ fn worked_table(table: &mut String, worked: &Measured) {
     let _ = writeln!(
         table,
         "\nThe application answers at once above, so that a gateway's time is most of what a client waits for. With one \
-         that takes {} ms, as against no filter:\n\n| gateway | p50 at 30 %, ms | × | p99 | p50 at 70 %, × | p99 |\n\
+         that takes {} ms, as against no filter:\n\n| gateway | p50 at 30%, ms | × | p99 | p50 at 70%, × | p99 |\n\
          |---|---|---|---|---|---|",
         worked.case.kind.work_ms
     );
@@ -231,7 +231,7 @@ fn sentences(first: &Measured, worked: Option<&Measured>, besides: &Besides) -> 
     if let Some(ratio) = canary(first, besides) {
         let _ = writeln!(
             text,
-            "\nAt a share of 10 % and 30 % load, a canary user's p99 is {ratio:.2} × the rules' p99 and the model's own \
+            "\nAt a share of 10% and 30% load, a canary user's p99 is {ratio:.2} × the rules' p99 and the model's own \
              ({:.0} µs) together.",
             besides.model_alone[1]
         );
@@ -242,7 +242,7 @@ fn sentences(first: &Measured, worked: Option<&Measured>, besides: &Besides) -> 
             let _ = writeln!(
                 text,
                 "\nWho the rules answer at that share, with {application}, waits {} times as long as without a filter at \
-                 30 % load (p99 {}), and {} times at 70 % (p99 {}).",
+                 30% load (p99 {}), and {} times at 70 % (p99 {}).",
                 spread(&low.p50_rules_vs_none, 2),
                 spread(&low.p99_rules_vs_none, 2),
                 spread(&high.p50_rules_vs_none, 2),
@@ -273,7 +273,7 @@ fn sentences(first: &Measured, worked: Option<&Measured>, besides: &Besides) -> 
     text
 }
 
-/// At a share of 10 % and 30 % load, a canary user's p99 over the rules' and the model's own together.
+/// At a share of 10% and 30% load, a canary user's p99 over the rules' and the model's own together.
 fn canary(first: &Measured, besides: &Besides) -> Option<f64> {
     let [steady, _] = &first.of("perch_10")?.steady;
     let ratio = steady.p99_model.median() / (steady.p99_rules.median() + besides.model_alone[1]);

@@ -1,6 +1,6 @@
 //! How far one scorer reaches: how many gateway cores it can observe, with what memory, and how its cost grows.
 //!
-//! What a gateway's core sends is how many requests a second Perch at 0 % handles when it does nothing else. The scorer has
+//! What a gateway's core sends is how many requests a second Perch at 0% handles when it does nothing else. The scorer has
 //! a core of its own and is fed what so many gateways would send, by a program that speaks their protocol, since a machine
 //! of two cores cannot hold several gateways beside it. The two take turns on one and the same core: what others do on
 //! the machine changes its speed by half from one minute to the next.

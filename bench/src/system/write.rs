@@ -91,7 +91,7 @@ fn table(found: &Found) -> String {
     let _ = writeln!(
         table,
         "{}. One scorer core, a model of {} trees and {} labels, observes {:.0} requests a second, {:.1} ({:.1}–{:.1}) times what \
-         a gateway core at saturation sends ({:.0}), the two in turns. At {:.0} % of that: {} sent, {} observed. Memory: {:.0} MB at \
+         a gateway core at saturation sends ({:.0}), the two in turns. At {:.0}% of that: {} sent, {} observed. Memory: {:.0} MB at \
          rest, {:.0} MB after half and {:.0} MB after all of {} observations.\n",
         crate::machine::name(),
         first.case.model.trees,

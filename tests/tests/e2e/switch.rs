@@ -86,9 +86,9 @@ async fn of_20_000_users_a_ramp_takes_those_whom_the_function_predicts_and_only_
         ensure!(before.is_subset(&inside), "somebody left at {share}");
         #[allow(clippy::cast_precision_loss)]
         let seen = 100.0 * inside.len() as f64 / USERS as f64;
-        // Three standard deviations of a share of 20,000 users, in percentage points: 0.64 at 10 %, 1.06 at 50 %.
+        // Three standard deviations of a share of 20,000 users, in percentage points: 0.64 at 10%, 1.06 at 50%.
         let bound = 3.0 * 100.0 * (share.fraction() * (1.0 - share.fraction()) / USERS as f64).sqrt();
-        ensure!((seen - f64::from(percent)).abs() <= bound, "wanted {share}, seen {seen} %, allowed ± {bound}");
+        ensure!((seen - f64::from(percent)).abs() <= bound, "wanted {share}, seen {seen}%, allowed ± {bound}");
         before = inside;
     }
     Ok(())
@@ -134,7 +134,7 @@ async fn the_frozen_vectors_hold_in_the_gateway() -> anyhow::Result<()> {
         assert_eq!(gateway.stack.bucket(user)?.to_string(), bucket);
         for (percent, arm) in [(position, "baseline"), (position + 1, "candidate")] {
             gateway.set_share(Share::percent(percent)).await?;
-            assert_eq!(gateway.send(suggest(user, question([88]))?).await?.arm(), arm, "{user} at {percent} %");
+            assert_eq!(gateway.send(suggest(user, question([88]))?).await?.arm(), arm, "{user} at {percent}%");
         }
     }
     Ok(())
