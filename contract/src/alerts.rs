@@ -13,7 +13,7 @@ pub const HOOK_TOKEN_FILE: &str = "alertmanager-hook-token";
 /// Alerts that say nothing while another one holds, as in Alertmanager's `inhibit_rules`: that alert, and those. What reads
 /// Prometheus itself, `perch status` and the console, leaves them out too.
 pub const INHIBITED: &[(&str, &[&str])] = &[
-    ("ScorerDown", &["ModelUnavailable", "VerdictsMissing", "SuggestAgreementDrop"]),
+    ("ScorerDown", &["ModelUnavailable", "ComparisonsMissing", "SuggestAgreementDrop"]),
     ("NothingToCompare", &["SuggestAgreementDrop"]),
 ];
 

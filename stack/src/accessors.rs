@@ -1,4 +1,4 @@
-//! What a stack can be asked: where its parts are, what Envoy holds and counts, what the logs say.
+//! Reads a stack: where its parts are, the share and metrics of its Envoy, its logs.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -9,10 +9,10 @@ use contract::ports::Part;
 use contract::share::{self, Share};
 
 use crate::admin::Admin;
-use crate::builder::Side;
+use crate::builder::Upstream;
+use crate::checkout::Checkout;
 use crate::error::Error;
-use crate::parts;
-use crate::place::Place;
+use crate::launch;
 use crate::scrape::Scrape;
 use crate::stack::Stack;
 
@@ -20,7 +20,7 @@ impl Stack {
     /// The process id of a part that this stack started.
     #[must_use]
     pub fn pid(&self, part: Part) -> Option<u32> {
-        self.running.get(parts::file_name(part)).map(|(_, process)| process.pid())
+        self.running.get(launch::file_name(part)).map(|(_, process)| process.pid())
     }
 
     /// `http://host:port` of the gateway.
@@ -33,7 +33,9 @@ impl Stack {
     #[must_use]
     pub fn url(&self, part: Part) -> String {
         match (part, self.settings.rules, self.settings.scorer) {
-            (Part::Rules, Side::At(address), _) | (Part::Scorer, _, Side::At(address)) => format!("http://{address}"),
+            (Part::Rules, Upstream::External(address), _) | (Part::Scorer, _, Upstream::External(address)) => {
+                format!("http://{address}")
+            }
             _ => self.ports.url(part),
         }
     }
@@ -41,13 +43,13 @@ impl Stack {
     /// One of the workspace's programs, e.g. `perch`.
     #[must_use]
     pub fn program(&self, name: &str) -> PathBuf {
-        self.place().program(name)
+        self.checkout().program(name)
     }
 
     /// The model registry's folder.
     #[must_use]
     pub fn registry(&self) -> PathBuf {
-        parts::registry(self)
+        launch::registry(self)
     }
 
     /// Where the guard keeps its state and the audit log.
@@ -56,13 +58,13 @@ impl Stack {
         self.dir().join("guard")
     }
 
-    /// The file with the operator's token, for which console and scorer ask before they act; made once, like the salt.
+    /// The file with the operator's token, without which console and scorer change nothing; made once, like the salt.
     ///
     /// # Errors
     /// When it cannot be made or read, or others can read it.
     pub fn console_token(&self) -> Result<PathBuf, Error> {
         let file = self.dir().join(contract::token::OPERATOR_FILE);
-        crate::secret::kept(&file)?;
+        crate::secret::read_or_create(&file)?;
         Ok(file)
     }
 
@@ -84,7 +86,7 @@ impl Stack {
         self.module() == filter::config::Module::Native
     }
 
-    /// Moves the live switch, through the admin layer.
+    /// Sets the share, in the admin layer of Envoy's runtime.
     ///
     /// # Errors
     /// When Envoy does not take it.
@@ -92,7 +94,7 @@ impl Stack {
         self.admin.set_runtime(share::RUNTIME_KEY, &share.to_runtime()).await
     }
 
-    /// The share that Envoy holds; `None` for a value that is no share, which Envoy treats as off.
+    /// The share that Envoy holds; `None` for a value that is not a share, which Envoy treats as off.
     ///
     /// # Errors
     /// When Envoy does not answer.
@@ -137,8 +139,8 @@ impl Stack {
 
     /// The repository and its programs.
     #[must_use]
-    pub fn place(&self) -> &Place {
-        &self.settings.place
+    pub fn checkout(&self) -> &Checkout {
+        &self.settings.checkout
     }
 
     /// The last lines of every part's log, for a test that fails.
@@ -154,7 +156,7 @@ impl Stack {
     /// The whole log of one part.
     #[must_use]
     pub fn log(&self, part: Part) -> String {
-        let path = self.run().join(format!("{}.log", parts::file_name(part)));
+        let path = self.run().join(format!("{}.log", launch::file_name(part)));
         fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
     }
 }

@@ -1,4 +1,4 @@
-//! Where things lie: the repository, what `setup` put into `.perch/`, and what cargo built.
+//! Paths: the repository, what `setup` put into `.perch/`, and what cargo built.
 
 use std::path::{Path, PathBuf};
 
@@ -6,19 +6,19 @@ use crate::error::Error;
 
 /// The repository and the programs in it.
 #[derive(Debug, Clone)]
-pub struct Place {
+pub struct Checkout {
     root: PathBuf,
     programs: PathBuf,
 }
 
-impl Place {
+impl Checkout {
     /// Finds the repository: `PERCH_ROOT`, or upwards from the working directory, or where this crate was built. Programs
     /// are taken from beside the running one, so that a debug build starts debug builds.
     ///
     /// # Errors
     /// When no repository is found.
     pub fn find() -> Result<Self, Error> {
-        let root = checkout().or_else(|| upwards(Path::new(env!("CARGO_MANIFEST_DIR")))).ok_or_else(|| {
+        let root = find_root().or_else(|| upwards(Path::new(env!("CARGO_MANIFEST_DIR")))).ok_or_else(|| {
             Error::Setting("no Perch checkout found: run this inside one, or set PERCH_ROOT to it".into())
         })?;
         let programs = beside_this_program().unwrap_or_else(|| root.join("target/release"));
@@ -43,7 +43,7 @@ impl Place {
         self.root.join(relative)
     }
 
-    /// `.perch/`, where everything that setup and the stack make at run time lies.
+    /// `.perch/`, which holds everything that setup and the stack make at run time.
     #[must_use]
     pub fn state(&self) -> PathBuf {
         self.root.join(".perch")
@@ -67,17 +67,18 @@ impl Place {
         self.root.join("target/libperch_filter.so")
     }
 
-    /// The WebAssembly module that fails after Envoy has called it within one of its own calls: `setup/build-filter drill`
-    /// puts it there, for tests.
+    /// The WebAssembly module with fault injection: it fails after Envoy has called it within one of its own calls.
+    /// `setup/build-filter fault-injection` builds it, for tests.
     #[must_use]
-    pub fn drilled_wasm_filter(&self) -> PathBuf {
-        self.root.join("target/perch_filter_drill.wasm")
+    pub fn faulty_wasm_filter(&self) -> PathBuf {
+        self.root.join("target/perch_filter_faulty.wasm")
     }
 
-    /// The native module whose callbacks fail now and then: `setup/build-filter drill` puts it there, for tests.
+    /// The native module with fault injection: some of its callbacks fail. `setup/build-filter fault-injection` builds it, for
+    /// tests.
     #[must_use]
-    pub fn drilled_filter(&self) -> PathBuf {
-        self.root.join("target/libperch_filter_drill.so")
+    pub fn faulty_native_filter(&self) -> PathBuf {
+        self.root.join("target/libperch_filter_faulty.so")
     }
 
     /// Envoy: `PERCH_ENVOY`, or where setup puts it.
@@ -93,15 +94,15 @@ impl Place {
     }
 
     /// `path`, if a file is there.
-    pub(crate) fn existing(what: &str, path: PathBuf, mend: &str) -> Result<PathBuf, Error> {
-        if path.is_file() { Ok(path) } else { Err(Error::Missing { what: what.into(), path, mend: mend.into() }) }
+    pub(crate) fn existing(what: &str, path: PathBuf, fix: &str) -> Result<PathBuf, Error> {
+        if path.is_file() { Ok(path) } else { Err(Error::Missing { what: what.into(), path, fix: fix.into() }) }
     }
 }
 
 /// The checkout that this program belongs to: `PERCH_ROOT`, or upwards from the working directory, or from the program's own
 /// file. `None` for a program that was installed elsewhere.
 #[must_use]
-pub fn checkout() -> Option<PathBuf> {
+pub fn find_root() -> Option<PathBuf> {
     std::env::var_os("PERCH_ROOT")
         .map(PathBuf::from)
         .or_else(|| std::env::current_dir().ok().and_then(|dir| upwards(&dir)))

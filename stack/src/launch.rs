@@ -1,4 +1,4 @@
-//! What is started for each part, and where it listens.
+//! How each part is launched: its command line, the configuration that it reads, the ports that it takes.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,13 +7,13 @@ use std::process::Command;
 
 use contract::ports::Part;
 
+use crate::checkout::Checkout;
 use crate::error::Error;
-use crate::place::Place;
 use crate::stack::Stack;
 use crate::template;
 
-/// Beginning of the names of the directories that Perch makes for a runtime's disk layer; a number follows. What is named
-/// otherwise is not Perch's, and is never removed.
+/// Prefix of the directories that Perch makes for a runtime's disk layer; a number follows. Directories with other names
+/// are not Perch's, and are never removed.
 pub const RUNTIME_LAYER: &str = "perch-layer-";
 
 /// The part's name in file names and on the command line.
@@ -47,18 +47,18 @@ pub(crate) const fn listens(part: Part) -> &'static [Part] {
 }
 
 /// Prometheus and Alertmanager, where the repository has a configuration for them.
-pub(crate) fn monitoring(place: &Place) -> Vec<Part> {
+pub(crate) fn monitoring(checkout: &Checkout) -> Vec<Part> {
     let mut parts = Vec::new();
-    if place.file("prometheus/alertmanager.yml.j2").is_file() {
+    if checkout.file("prometheus/alertmanager.yml.j2").is_file() {
         parts.push(Part::Alertmanager);
     }
-    if place.file("prometheus/prometheus.yml.j2").is_file() {
+    if checkout.file("prometheus/prometheus.yml.j2").is_file() {
         parts.push(Part::Prometheus);
     }
     parts
 }
 
-/// Writes the configuration of `part`, if it has one, and says where.
+/// Writes the configuration of `part`, if it has one, and returns its path.
 ///
 /// # Errors
 /// When it cannot be made or written.
@@ -87,7 +87,7 @@ pub(crate) fn command(stack: &Stack, part: Part) -> Result<Command, Error> {
         Part::Console => guard(stack, &config)?,
         other => return Err(Error::Setting(format!("the stack does not start {}", crate::error::name(other)))),
     };
-    command.current_dir(stack.place().root());
+    command.current_dir(stack.checkout().root());
     // A part that cannot start says why in its last lines; a backtrace of that error would push the reason out of sight.
     command.env("RUST_LIB_BACKTRACE", "0");
     for (_, key, value) in stack.settings.environment.iter().filter(|(owner, _, _)| *owner == part) {
@@ -98,14 +98,14 @@ pub(crate) fn command(stack: &Stack, part: Part) -> Result<Command, Error> {
 
 fn envoy(stack: &Stack, config: &Path) -> Result<Command, Error> {
     let program =
-        Place::existing("Envoy", stack.place().envoy(), "`make setup` fetches it, or set PERCH_ENVOY to one")?;
+        Checkout::existing("Envoy", stack.checkout().envoy(), "`make setup` fetches it, or set PERCH_ENVOY to one")?;
     let mut command = Command::new(program);
     command
         .arg("--config-path")
         .arg(config)
         .args(["--concurrency", &stack.settings.concurrency.to_string()])
-        // Several Envoys share this machine, and none is ever replaced hot. What an old listener has is closed soon, as it
-        // would be after minutes.
+        // Several Envoys share this machine, and none is hot-restarted. Connections of an old listener are closed at once
+        // instead of after minutes.
         .args(["--drain-strategy", "immediate", "--drain-time-s", "1"])
         .args(["--disable-hot-restart", "--log-level", "warning", "--component-log-level", "wasm:info"]);
     Ok(command)
@@ -125,7 +125,7 @@ pub(crate) fn make_runtime(link: &Path) -> Result<(), Error> {
 }
 
 fn program(stack: &Stack, name: &str) -> Result<Command, Error> {
-    let path = Place::existing(name, stack.place().program(name), "`make build` makes it")?;
+    let path = Checkout::existing(name, stack.checkout().program(name), "run `make build`")?;
     Ok(Command::new(path))
 }
 
@@ -193,7 +193,7 @@ fn alertmanager(stack: &Stack, config: &Path) -> Result<Command, Error> {
         .arg(format!("--config.file={}", config.display()))
         .arg(format!("--storage.path={}", stack.dir().join("data/alertmanager").display()))
         .arg(format!("--web.listen-address={}", stack.ports.address(Part::Alertmanager)))
-        // One alone: it looks for no others.
+        // A single instance: it searches for no peers.
         .args(["--cluster.listen-address=", "--log.level=warn"]);
     Ok(command)
 }
@@ -201,21 +201,21 @@ fn alertmanager(stack: &Stack, config: &Path) -> Result<Command, Error> {
 fn monitoring_config(stack: &Stack, template: &str) -> Result<String, Error> {
     let ports: BTreeMap<&str, u16> = Part::ALL.iter().map(|part| (port_name(*part), stack.ports.port(*part))).collect();
     template::render(
-        &stack.place().file("prometheus").join(template),
+        &stack.checkout().file("prometheus").join(template),
         minijinja::context! {
             host => stack.ports.address(Part::Prometheus).ip().to_string(),
             ports => minijinja::value::Serde(ports),
-            rules => stack.place().file("prometheus/rules").display().to_string(),
+            rules => stack.checkout().file("prometheus/rules").display().to_string(),
             hook_path => contract::alerts::HOOK_PATH,
             hook_token_file => hook_token(stack)?.display().to_string(),
         },
     )
 }
 
-/// What Alertmanager shows the guard when it posts; made once, like the salt.
+/// The token with which Alertmanager posts to the guard; made once, like the salt.
 fn hook_token(stack: &Stack) -> Result<PathBuf, Error> {
     let file = stack.run().join(contract::alerts::HOOK_TOKEN_FILE);
-    crate::secret::kept(&file)?;
+    crate::secret::read_or_create(&file)?;
     Ok(file)
 }
 
@@ -233,10 +233,10 @@ const fn port_name(part: Part) -> &'static str {
     }
 }
 
-/// What setup put into `.perch/bin`.
+/// A program that setup has put into `.perch/bin`.
 fn tool(stack: &Stack, name: &str) -> Result<PathBuf, Error> {
-    let path = stack.place().state().join("bin").join(name);
-    Place::existing(name, path, "`setup/run monitoring` fetches it; or start without: `make up MONITORING=no`")
+    let path = stack.checkout().state().join("bin").join(name);
+    Checkout::existing(name, path, "`setup/run monitoring` fetches it; or start without: `make up MONITORING=no`")
 }
 
 /// Writes a configuration that only its owner may read.

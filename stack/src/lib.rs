@@ -10,24 +10,24 @@
 //! # Ok(()) }
 //! ```
 //!
-//! | module | what it knows |
+//! | module | what it holds |
 //! |---|---|
-//! | [`builder`] | what a stack is to consist of |
-//! | [`stack`] | starting, waiting, killing, stopping; `asking` and `configuring` hold the rest of its methods |
-//! | [`parts`] | the command line of each part |
+//! | [`builder`] | the description of a stack |
+//! | [`stack`] | starting, waiting, killing, stopping; `accessors` and `gateway_config` hold the rest of its methods |
+//! | [`launch`] | the command line of each part |
 //! | [`render`], [`plugin`] | Envoy's configuration, the filter's configuration and the salt |
-//! | [`admin`], [`scrape`] | Envoy's admin interface, and what a scrape says |
-//! | [`validate`] | every configuration judged by its own program |
-//! | [`process`], [`ports`], [`place`] | one process; which ports; where files lie |
+//! | [`admin`], [`scrape`] | Envoy's admin interface, and a parsed scrape |
+//! | [`validate`] | every configuration checked by its own program |
+//! | [`process`], [`ports`], [`checkout`] | one process; its ports; paths of files and programs |
 //! | [`secret`] | a secret that is made once and kept |
 
+mod accessors;
 pub mod admin;
-mod asking;
 pub mod builder;
-mod configuring;
+pub mod checkout;
 pub mod error;
-pub mod parts;
-pub mod place;
+mod gateway_config;
+pub mod launch;
 pub mod plugin;
 pub mod ports;
 pub mod process;
@@ -41,7 +41,7 @@ pub mod validate;
 pub use builder::Builder;
 pub use contract::ports::Part;
 pub use error::Error;
-pub use parts::RUNTIME_LAYER;
+pub use launch::RUNTIME_LAYER;
 pub use rustix::process::Signal;
 pub use scrape::Scrape;
 pub use stack::Stack;

@@ -80,7 +80,7 @@ impl Ports {
     }
 }
 
-static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+static HANDED_OUT: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
 
 /// Below the range from which the kernel takes ports of outgoing connections, since one of those could take a free port
 /// between this check and the part's start.
@@ -88,7 +88,7 @@ const FIRST: u16 = 12_000;
 const COUNT: u16 = 20_000;
 
 fn free_port() -> Result<u16, Error> {
-    let mut given = GIVEN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut given = HANDED_OUT.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     // Test processes that run at once start at different places.
     let start = std::process::id().wrapping_mul(97) % u32::from(COUNT);
     for step in 0..COUNT {

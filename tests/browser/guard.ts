@@ -99,8 +99,8 @@ export class Guard {
     await this.perch('ramp', 'start', '--plan', `${this.folder}/plan.json`, '--reason', 'model 2026-11-24');
   }
 
-  /** What was said and done, in order: who, what. */
-  ledger(): string[] {
+  /** The audit log's entries, in order: actor, event, share. */
+  auditLog(): string[] {
     const lines = readFileSync(`${this.folder}/guard/ledger.jsonl`, 'utf8').trim().split('\n');
     return lines.map((line) => {
       const { by, what, to } = JSON.parse(line);

@@ -26,7 +26,7 @@ const DOCUMENTS: [&str; 13] = [
 /// Written by the test `references`, whose subject is the code itself.
 const GENERATED: [&str; 3] = ["docs/cli.md", "docs/configuration.md", "docs/metrics.md"];
 
-/// The one page that says what Perch has replaced.
+/// The one page that says where the older names come from.
 const NAMES: &str = "docs/names.md";
 
 /// Things that are written like paths but are made when Perch runs.

@@ -209,7 +209,7 @@ fn every_query_reads_only_series_labels_and_values_that_somebody_declares() {
 }
 
 #[test]
-fn the_replaced_systems_alert_and_panels_are_word_for_word() {
+fn alerts_and_panels_older_than_perch_are_word_for_word() {
     let alert = r#"- alert: SuggestAgreementDrop
   expr: (sum(rate(lm_suggest_compare_total{agree="True"}[1h])) / clamp_min(sum(rate(lm_suggest_compare_total[1h])), 1e-9)) < 0.75
   for: 30m
@@ -263,7 +263,7 @@ fn each_alert_has_its_section_in_the_runbook_and_points_to_it() {
     let alerts = alerts_in_the_rules();
     assert_eq!(sections, alerts.keys().map(String::as_str).collect());
     for (name, rule) in &alerts {
-        // The replaced system's alert has no annotation but its own.
+        // The alert that is older than Perch keeps its only annotation.
         if name != "SuggestAgreementDrop" {
             let anchor = format!("prometheus/RUNBOOK.md#{}", name.to_lowercase());
             assert_eq!(rule["annotations"]["runbook"], Value::from(anchor), "{name}");

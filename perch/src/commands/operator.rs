@@ -8,7 +8,7 @@ use contract::token::{OPERATOR_FILE, Token};
 use perch::guard::hand::Hand;
 use perch::guard::ledger::{By, Ledger};
 use perch::guard::sink;
-use stack::place::checkout;
+use stack::checkout::find_root;
 
 use super::gateways::Gateways;
 
@@ -25,7 +25,7 @@ pub(crate) fn state(gateways: &Gateways) -> Option<PathBuf> {
 
 fn state_of_this_machine() -> Option<PathBuf> {
     let here = PathBuf::from(STATE);
-    if here.is_dir() { Some(here) } else { Some(checkout()?.join(STATE)).filter(|state| state.is_dir()) }
+    if here.is_dir() { Some(here) } else { Some(find_root()?.join(STATE)).filter(|state| state.is_dir()) }
 }
 
 /// The guard's folder.

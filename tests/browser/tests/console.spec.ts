@@ -106,7 +106,7 @@ test('an operator sets the share, which pauses the ramp, and lets it go on', asy
   await expect(page.locator('#recent')).toContainText('the week looked good');
   await page.getByRole('button', { name: 'Resume' }).click();
   await expect(page.locator('#state')).not.toContainText('Paused', { timeout: 20_000 });
-  expect(guard.ledger().filter((line) => line.startsWith('ada'))).toEqual(['ada set 25', 'ada resume']);
+  expect(guard.auditLog().filter((line) => line.startsWith('ada'))).toEqual(['ada set 25', 'ada resume']);
 });
 
 test('rolling back takes one press, and stays', async ({ guard, page }) => {

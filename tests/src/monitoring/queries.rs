@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use serde_json::Value;
 
-/// What a query is for, which decides what an empty answer means.
+/// What a query is for, which decides what an empty response means.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
     /// Its value is kept under a name. Empty without traffic.
