@@ -120,16 +120,16 @@ const checks = [
     {
       title: "Guard's checks at the last evaluation",
       description:
-        'The value of each check, the bound that is compared with its threshold, and its outcome. Empty cells and "no_data" are checks without data, which hold the ramp.',
+        'The value of each check, the bound that it compared with its threshold, and its outcome. Empty cells and "no_data" are checks with nothing to judge, which hold the rollout.',
       queries: [
-        { expr: 'count by (check, verdict) (perch_guard_check_verdict == 1)' },
+        { expr: 'count by (check, outcome) (perch_guard_check_outcome == 1)' },
         { expr: 'max by (check) (perch_guard_check_value)' },
         { expr: 'max by (check) (perch_guard_check_bound)' },
         { expr: 'max by (check) (perch_guard_check_threshold)' },
         { expr: 'max by (check) (perch_guard_check_sample)' },
       ],
     },
-    { check: 'check', verdict: 'verdict', '#B': 'value', '#C': 'bound', '#D': 'threshold', '#E': 'sample' },
+    { check: 'check', outcome: 'outcome', '#B': 'value', '#C': 'bound', '#D': 'threshold', '#E': 'sample' },
   ),
 ];
 

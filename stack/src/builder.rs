@@ -12,7 +12,6 @@ use serde_json::{Value, json};
 use crate::checkout::Checkout;
 use crate::error::Error;
 use crate::ports::Ports;
-use crate::stack::Stack;
 
 /// What a cluster of the gateway leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +24,7 @@ pub(crate) enum Upstream {
     Refused,
 }
 
-/// Builds a [`Stack`]; see the methods for the defaults.
+/// Builds a [`Stack`](crate::Stack); see the methods for the defaults.
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct Builder {
@@ -216,23 +215,5 @@ impl Builder {
     pub fn edit_config(mut self, edit: impl Fn(String) -> String + Send + Sync + 'static) -> Self {
         self.config = Some(EditConfig(Arc::new(edit)));
         self
-    }
-
-    /// Prepares directory, ports and salt, and starts nothing.
-    ///
-    /// # Errors
-    /// When a program is missing or a directory cannot be made.
-    pub fn prepare(self) -> Result<Stack, Error> {
-        Stack::prepare(self)
-    }
-
-    /// Starts everything and waits until it is ready. On an error all parts that were started are stopped.
-    ///
-    /// # Errors
-    /// When a port is taken, a program missing, or a part does not become ready.
-    pub async fn start(self) -> Result<Stack, Error> {
-        let mut stack = self.prepare()?;
-        stack.start().await?;
-        Ok(stack)
     }
 }

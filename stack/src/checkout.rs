@@ -67,18 +67,17 @@ impl Checkout {
         self.root.join("target/libperch_filter.so")
     }
 
-    /// The WebAssembly module with fault injection: it fails after Envoy has called it within one of its own calls.
-    /// `setup/build-filter fault-injection` builds it, for tests.
+    /// The WebAssembly module that fails after Envoy has called it within one of its own calls, as
+    /// `setup/build-filter fault-injection` makes it for tests.
     #[must_use]
-    pub fn faulty_wasm_filter(&self) -> PathBuf {
-        self.root.join("target/perch_filter_faulty.wasm")
+    pub fn fault_injection_wasm_filter(&self) -> PathBuf {
+        self.root.join("target/perch_filter_fault_injection.wasm")
     }
 
-    /// The native module with fault injection: some of its callbacks fail. `setup/build-filter fault-injection` builds it, for
-    /// tests.
+    /// The native module whose callbacks fail now and then: `setup/build-filter fault-injection` puts it there, for tests.
     #[must_use]
-    pub fn faulty_native_filter(&self) -> PathBuf {
-        self.root.join("target/libperch_filter_faulty.so")
+    pub fn fault_injection_filter(&self) -> PathBuf {
+        self.root.join("target/libperch_filter_fault_injection.so")
     }
 
     /// Envoy: `PERCH_ENVOY`, or where setup puts it.

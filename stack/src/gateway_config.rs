@@ -10,11 +10,11 @@ use filter::config::Module;
 use crate::builder::Upstream;
 use crate::checkout::Checkout;
 use crate::error::Error;
+use crate::layout::Layout;
 use crate::plugin;
 use crate::render::{self, Endpoint, Gateway};
-use crate::stack::Stack;
 
-impl Stack {
+impl Layout {
     fn plugin(&self) -> serde_json::Value {
         plugin::document(&self.salt, &self.settings.plugin)
     }
@@ -35,7 +35,7 @@ impl Stack {
         if self.module_file().extension().is_some_and(|ending| ending == "so") { Module::Native } else { Module::Wasm }
     }
 
-    /// Envoy's configuration for this stack.
+    /// Envoy's configuration for this layout.
     ///
     /// # Errors
     /// When the filter is not built, or the template does not fit.

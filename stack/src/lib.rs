@@ -13,7 +13,8 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`builder`] | the description of a stack |
-//! | [`stack`] | starting, waiting, killing, stopping; `accessors` and `gateway_config` hold the rest of its methods |
+//! | [`stack`] | starting, waiting, killing, stopping; `accessors` reads a running one |
+//! | [`layout`] | a stack on disk: settings, ports, directory, salt; `gateway_config` renders its gateway |
 //! | [`launch`] | the command line of each part |
 //! | [`render`], [`plugin`] | Envoy's configuration, the filter's configuration and the salt |
 //! | [`admin`], [`scrape`] | Envoy's admin interface, and a parsed scrape |
@@ -28,6 +29,8 @@ pub mod checkout;
 pub mod error;
 mod gateway_config;
 pub mod launch;
+pub mod layout;
+mod part;
 pub mod plugin;
 pub mod ports;
 pub mod process;
@@ -41,7 +44,7 @@ pub mod validate;
 pub use builder::Builder;
 pub use contract::ports::Part;
 pub use error::Error;
-pub use launch::RUNTIME_LAYER;
+pub use layout::RUNTIME_LAYER;
 pub use rustix::process::Signal;
 pub use scrape::Scrape;
 pub use stack::Stack;

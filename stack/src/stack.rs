@@ -2,20 +2,18 @@
 //! ready, and all of them end when the value is dropped, unless [`Stack::leave_running`] is called.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::ops::Deref;
 use std::time::{Duration, Instant};
 
 use contract::ports::Part;
 use rustix::process::Signal;
-use tempfile::TempDir;
 
 use crate::admin::Admin;
 use crate::builder::{Builder, Upstream};
 use crate::error::{Error, name};
 use crate::launch;
-use crate::plugin;
-use crate::ports::Ports;
+use crate::layout::Layout;
+use crate::part;
 use crate::process::Process;
 
 const READY: Duration = Duration::from_secs(30);
@@ -24,28 +22,37 @@ const POLL: Duration = Duration::from_millis(30);
 /// A prepared, and usually running, stack.
 #[derive(Debug)]
 pub struct Stack {
-    pub(crate) settings: Builder,
-    pub(crate) ports: Ports,
-    pub(crate) dir: Dir,
-    pub(crate) salt: String,
+    layout: Layout,
     pub(crate) admin: Admin,
     http: reqwest::Client,
     pub(crate) running: BTreeMap<&'static str, (Part, Process)>,
 }
 
-/// The stack's directory.
-#[derive(Debug)]
-pub(crate) enum Dir {
-    Given(PathBuf),
-    Own(TempDir),
+impl Deref for Stack {
+    type Target = Layout;
+
+    fn deref(&self) -> &Layout {
+        &self.layout
+    }
 }
 
-impl Dir {
-    pub(crate) fn path(&self) -> &Path {
-        match self {
-            Self::Given(path) => path,
-            Self::Own(dir) => dir.path(),
-        }
+impl Builder {
+    /// Prepares directory, ports and salt, and starts nothing.
+    ///
+    /// # Errors
+    /// When a program is missing or a directory cannot be made.
+    pub fn prepare(self) -> Result<Stack, Error> {
+        Stack::prepare(self)
+    }
+
+    /// Starts everything and waits until it is ready. On an error all parts that were started are stopped.
+    ///
+    /// # Errors
+    /// When a port is taken, a program missing, or a part does not become ready.
+    pub async fn start(self) -> Result<Stack, Error> {
+        let mut stack = self.prepare()?;
+        stack.start().await?;
+        Ok(stack)
     }
 }
 
@@ -58,56 +65,15 @@ impl Stack {
         Builder::new()
     }
 
-    pub(crate) fn prepare(settings: Builder) -> Result<Self, Error> {
-        let dir = match &settings.dir {
-            Some(path) => {
-                fs::create_dir_all(path).map_err(Error::io(format!("creating {}", path.display())))?;
-                Dir::Given(path.clone())
-            }
-            None => {
-                Dir::Own(tempfile::Builder::new().prefix("perch-").tempdir().map_err(Error::io("making a directory"))?)
-            }
-        };
-        let run = dir.path().join("run");
-        fs::create_dir_all(&run).map_err(Error::io(format!("creating {}", run.display())))?;
-        launch::make_runtime(&run.join("runtime/current"))?;
-        let ports = match settings.ports.clone() {
-            Some(ports) => ports,
-            None => Ports::free()?,
-        };
-        let salt = match settings.salt.clone() {
-            Some(salt) => salt,
-            None => plugin::salt(&dir.path().join("salt"))?,
-        };
-        let admin = Admin::new(ports.url(Part::Admin))?;
+    fn prepare(settings: Builder) -> Result<Self, Error> {
+        let layout = Layout::prepare(settings)?;
+        let admin = Admin::new(layout.ports.url(Part::Admin))?;
         let http = reqwest::Client::builder()
             .timeout(Duration::from_secs(5))
             .no_proxy()
             .build()
             .map_err(Error::asking("making a client"))?;
-        Ok(Self { settings, ports, dir, salt, admin, http, running: BTreeMap::new() })
-    }
-
-    /// The parts that this stack starts itself, in the order of their start.
-    #[must_use]
-    pub fn parts(&self) -> Vec<Part> {
-        let mut parts = Vec::new();
-        if self.settings.rules == Upstream::Own {
-            parts.push(Part::Rules);
-        }
-        if self.settings.scorer == Upstream::Own {
-            parts.push(Part::Scorer);
-        }
-        if self.settings.gateway {
-            parts.push(Part::Gateway);
-        }
-        if self.settings.monitoring {
-            parts.extend(launch::monitoring(&self.settings.checkout));
-        }
-        if self.settings.guard {
-            parts.push(Part::Console);
-        }
-        parts
+        Ok(Self { layout, admin, http, running: BTreeMap::new() })
     }
 
     /// Starts all parts and waits for each. All ports are checked first; on an error what was started is stopped.
@@ -153,10 +119,7 @@ impl Stack {
     /// # Errors
     /// When something listens where one of these parts wants to, named with its variable.
     pub fn check_ports(&self, wanted: &[Part]) -> Result<(), Error> {
-        wanted
-            .iter()
-            .flat_map(|part| launch::listens(*part))
-            .try_for_each(|listening| self.ports.check_free(*listening))
+        wanted.iter().flat_map(|part| part::listens(*part)).try_for_each(|listening| self.ports.check_free(*listening))
     }
 
     /// Waits until `part`, which an earlier command left running, answers as ready.
@@ -164,7 +127,7 @@ impl Stack {
         let began = Instant::now();
         loop {
             let Err(state) = self.ready(part).await else { return Ok(()) };
-            let log = self.run().join(format!("{}.log", launch::file_name(part)));
+            let log = self.run().join(format!("{}.log", part::file_name(part)));
             match self.left_running(part) {
                 None => return Err(Error::Ended { part: name(part), log, tail: String::new() }),
                 Some(process) if began.elapsed() > READY => {
@@ -189,12 +152,12 @@ impl Stack {
     /// # Errors
     /// When its port is taken or its program missing.
     pub fn launch(&mut self, part: Part) -> Result<(), Error> {
-        for listening in launch::listens(part) {
+        for listening in part::listens(part) {
             self.ports.check_free(*listening)?;
         }
         let command = launch::command(self, part)?;
-        let process = Process::start(launch::file_name(part), &self.run(), &command)?;
-        self.running.insert(launch::file_name(part), (part, process));
+        let process = Process::start(part::file_name(part), &self.run(), &command)?;
+        self.running.insert(part::file_name(part), (part, process));
         Ok(())
     }
 
@@ -209,7 +172,7 @@ impl Stack {
                 Ok(()) => return Ok(()),
                 Err(state) => state,
             };
-            if let Some((_, process)) = self.running.get_mut(launch::file_name(part)) {
+            if let Some((_, process)) = self.running.get_mut(part::file_name(part)) {
                 if !process.running() {
                     return Err(Error::Ended {
                         part: name(part),
@@ -268,21 +231,21 @@ impl Stack {
 
     /// SIGTERM to one part, SIGKILL if it stays.
     pub fn stop_part(&mut self, part: Part) {
-        if let Some((_, mut process)) = self.running.remove(launch::file_name(part)) {
+        if let Some((_, mut process)) = self.running.remove(part::file_name(part)) {
             process.stop();
         }
     }
 
     /// SIGKILL to one part; [`Stack::start_part`] starts it again on the same port.
     pub fn kill(&mut self, part: Part) {
-        if let Some((_, mut process)) = self.running.remove(launch::file_name(part)) {
+        if let Some((_, mut process)) = self.running.remove(part::file_name(part)) {
             process.kill();
         }
     }
 
     /// A signal to one part, e.g. STOP and CONT to freeze and thaw it.
     pub fn signal(&mut self, part: Part, signal: Signal) {
-        if let Some((_, process)) = self.running.get_mut(launch::file_name(part)) {
+        if let Some((_, process)) = self.running.get_mut(part::file_name(part)) {
             process.signal(signal);
         }
     }
@@ -306,7 +269,7 @@ impl Stack {
     /// A part that an earlier command left running, by its pid file.
     #[must_use]
     pub fn left_running(&self, part: Part) -> Option<Process> {
-        Process::known(launch::file_name(part), &self.run())
+        Process::known(part::file_name(part), &self.run())
     }
 
     /// Stops what an earlier command left running, the gateway first so that no client meets a half-stopped stack.
@@ -323,7 +286,7 @@ impl Stack {
                     stopped.push(part);
                 }
                 // One that ended by itself leaves its pid file.
-                None => Process::remove_stale_pid_file(launch::file_name(part), &self.run()),
+                None => Process::remove_stale_pid_file(part::file_name(part), &self.run()),
             }
         }
         stopped

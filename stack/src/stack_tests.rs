@@ -1,9 +1,13 @@
 //! `stack up` and its like with real processes: scripts take the place of the parts' programs.
 
+use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+
+use tempfile::TempDir;
 
 use super::*;
 use crate::checkout::Checkout;
+use crate::ports::Ports;
 
 /// Answers every request with 200, wherever `--listen` says.
 const PROGRAM: &str = r#"#!/usr/bin/env python3

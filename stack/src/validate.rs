@@ -7,26 +7,26 @@ use contract::ports::Part;
 
 use crate::error::{Error, name};
 use crate::launch;
-use crate::stack::Stack;
+use crate::layout::Layout;
 
 /// Writes and checks the configurations of all of the stack's parts; returns what was checked.
 ///
 /// # Errors
 /// When a program refuses its configuration, with its own words.
-pub fn configurations(stack: &Stack) -> Result<Vec<String>, Error> {
+pub fn configurations(layout: &Layout) -> Result<Vec<String>, Error> {
     let mut checked = Vec::new();
-    if let Some(document) = stack.plugin_config() {
+    if let Some(document) = layout.plugin_config() {
         // By the filter's own code: inside Envoy it would only log, and give everybody the baseline.
-        filter::config::Config::parse(document.as_bytes(), stack.module())
+        filter::config::Config::parse(document.as_bytes(), layout.module())
             .map_err(|error| Error::Setting(format!("the filter refuses its configuration: {error}")))?;
         checked.push("filter: its configuration".into());
     }
-    for part in stack.parts() {
-        let Some(file) = launch::configure(stack, part)? else { continue };
-        let bin = stack.checkout().state().join("bin");
+    for part in layout.parts() {
+        let Some(file) = launch::configure(layout, part)? else { continue };
+        let bin = layout.checkout().state().join("bin");
         let (program, arguments): (_, &[&str]) = match part {
             Part::Gateway => (
-                stack.checkout().envoy(),
+                layout.checkout().envoy(),
                 &["--mode", "validate", "--disable-hot-restart", "--log-level", "error", "--config-path"],
             ),
             Part::Prometheus => (bin.join("promtool"), &["check", "config"]),

@@ -99,12 +99,12 @@ export class Guard {
     await this.perch('ramp', 'start', '--plan', `${this.folder}/plan.json`, '--reason', 'model 2026-11-24');
   }
 
-  /** The audit log's entries, in order: actor, event, share. */
+  /** The audit log's entries in order: actor, event and share. */
   auditLog(): string[] {
-    const lines = readFileSync(`${this.folder}/guard/ledger.jsonl`, 'utf8').trim().split('\n');
+    const lines = readFileSync(`${this.folder}/guard/audit_log.jsonl`, 'utf8').trim().split('\n');
     return lines.map((line) => {
-      const { by, what, to } = JSON.parse(line);
-      return [Object.values(by)[0], what, to].filter(Boolean).join(' ');
+      const { actor, event, to } = JSON.parse(line);
+      return [Object.values(actor)[0], event, to].filter(Boolean).join(' ');
     });
   }
 

@@ -146,7 +146,7 @@ perch_guard_check_value{{check="agreement"}} 0.75
 perch_guard_check_bound{{check="agreement"}} 0.72
 perch_guard_check_threshold{{check="agreement"}} 0.7
 perch_guard_check_sample{{check="agreement"}} 900
-perch_guard_check_verdict{{check="agreement",verdict="pass"}} 1
+perch_guard_check_outcome{{check="agreement",outcome="pass"}} 1
 "#
             ),
         )

@@ -7,8 +7,10 @@
 //! The scorer runs with idle priority. In production it has a core of its own; here it would otherwise delay the load and the
 //! application, which share its core, and that would count as the gateway's latency.
 
+mod case;
 mod extras;
 mod observation_counts;
+mod results;
 mod turns;
 mod variants;
 mod write;
@@ -19,6 +21,8 @@ use std::sync::Arc;
 use anyhow::Result;
 use clap::Args;
 
+use self::case::Case;
+use self::results::{CaseResults, Extras, Results};
 use self::turns::{Figures, Turns};
 use self::variants::{Upstreams, Variant};
 use crate::load::Protocol;
@@ -40,13 +44,6 @@ pub(crate) struct Options {
     /// Rounds, each with new Envoys; fewer are faster and less precise
     #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u32).range(3..=99))]
     rounds: u32,
-}
-
-/// A kind of request over a protocol.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Case {
-    pub(crate) kind: Kind,
-    pub(crate) protocol: Protocol,
 }
 
 const FIRST: Case = Case { kind: Kind { bytes: 1024, items: 1, work_ms: 0 }, protocol: Protocol::H1 };
@@ -75,29 +72,6 @@ const SLOW: Kind = Kind { work_ms: 400, ..FIRST.kind };
 
 /// The gateways that are measured in the other cases.
 const IN_OTHERS: [&str; 3] = ["none", "mirror", "perch_0"];
-
-/// The results of one case.
-pub(crate) struct CaseResults {
-    pub(crate) case: Case,
-    /// By key, in the order of the variants.
-    pub(crate) figures: Vec<(&'static str, &'static str, Figures)>,
-}
-
-/// The results of a run.
-pub(crate) struct Results {
-    pub(crate) measured: Vec<CaseResults>,
-    /// How many requests were observed.
-    pub(crate) observed: observation_counts::ObservationCounts,
-    pub(crate) extras: Option<Extras>,
-}
-
-/// What only a whole run measures.
-pub(crate) struct Extras {
-    /// p50 and p99 in µs of the scorer's own responses.
-    pub(crate) candidate_alone: [f64; 2],
-    pub(crate) idle: extras::Idle,
-    pub(crate) frozen: Vec<extras::Frozen>,
-}
 
 impl Options {
     /// Further rounds, which measure only the CPU of a request, and only of the gateways in [`PROMISED`]: one Envoy

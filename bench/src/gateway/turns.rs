@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use hdrhistogram::Histogram;
 
-use super::Case;
+use super::case::Case;
 use super::variants::Variant;
 use crate::figures::Rounds;
 use crate::latencies::{Latencies, percentile};

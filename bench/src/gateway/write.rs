@@ -6,9 +6,9 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::extras::{CONCURRENT_CLIENTS, Frozen};
+use super::results::{CaseResults, Extras, Results};
 use super::turns::{Figures, SHARES};
 use super::variants::DEADLINE_MS;
-use super::{Case, CaseResults, Extras, Results};
 use crate::figures::{Rounds, rounded};
 use crate::{chart, report};
 
@@ -54,20 +54,6 @@ fn by_key(pairs: impl Iterator<Item = (&'static str, Value)>) -> Value {
     Value::Object(pairs.map(|(key, value)| (key.to_owned(), value)).collect())
 }
 
-impl CaseResults {
-    pub(super) fn of(&self, key: &str) -> Option<&Figures> {
-        self.figures.iter().find(|(found, _, _)| *found == key).map(|(_, _, figures)| figures)
-    }
-
-    /// One figure of `key` over the same of `other`.
-    fn ratio(&self, key: &str, other: &str, pick: impl Fn(&Figures) -> &Rounds) -> Rounds {
-        match (self.of(key), self.of(other)) {
-            (Some(mine), Some(theirs)) => pick(mine).over(pick(theirs)),
-            _ => Rounds::default(),
-        }
-    }
-}
-
 fn rows(measured: &CaseResults) -> Vec<Value> {
     let row = |(key, label, figures): &(&'static str, &'static str, Figures)| {
         let steady = figures.steady.iter().zip(SHARES).filter(|(steady, _)| steady.p50.median().is_finite());
@@ -106,15 +92,6 @@ fn rows(measured: &CaseResults) -> Vec<Value> {
         })
     };
     measured.figures.iter().map(row).collect()
-}
-
-impl Case {
-    const fn protocol(self) -> &'static str {
-        match self.protocol {
-            crate::load::Protocol::H1 => "HTTP/1.1",
-            crate::load::Protocol::H2 => "HTTP/2",
-        }
-    }
 }
 
 /// The case whose application takes its time to respond.

@@ -7,6 +7,7 @@
 
 mod cases;
 mod feed;
+mod results;
 mod write;
 
 use std::path::{Path, PathBuf};
@@ -21,6 +22,7 @@ use stack::checkout::Checkout;
 
 use self::cases::{Case, Model};
 use self::feed::FeedResult;
+use self::results::{Reach, Results, STEADY_SHARE, Saturated};
 use crate::figures::Rounds;
 use crate::gateway::GatewayCore;
 use crate::machine::{self, Cores};
@@ -37,48 +39,11 @@ pub(crate) struct Options {
     observations: u64,
 }
 
-/// Load, as a part of saturation, at which nothing may be dropped.
-const STEADY_SHARE: f64 = 0.8;
-
 /// Rounds of a case beside the first.
 const ROUNDS: usize = 7;
 
 /// Rounds in which a gateway core and a scorer core take turns.
 const ALTERNATING_ROUNDS: usize = 7;
-
-/// The scorer at saturation.
-pub(crate) struct Saturated {
-    case: Case,
-    /// Observations a second.
-    rate: Rounds,
-    /// µs of CPU an observation.
-    cpu: Rounds,
-    /// That, as a multiple of the first case's just before and just after: what the machine does to both cancels out.
-    over_first: Rounds,
-    last: FeedResult,
-}
-
-/// How many gateway cores a scorer core can serve; the two were measured in turns.
-#[derive(Default)]
-pub(crate) struct Reach {
-    /// Requests a second of a gateway core.
-    gateway: Rounds,
-    /// Observations a second of a scorer core.
-    scorer: Rounds,
-    /// The scorer's, as a multiple of the gateway's just before and just after.
-    cores: Rounds,
-}
-
-/// The results of a run.
-pub(crate) struct Results {
-    reach: Reach,
-    cases: Vec<Saturated>,
-    sent: u64,
-    steady: FeedResult,
-    /// The scorer's memory in bytes, before the first observation and at even steps of the long run.
-    memory: Vec<u64>,
-    long: FeedResult,
-}
 
 pub(crate) async fn run(options: &Options) -> Result<()> {
     let cores = Cores::split()?;

@@ -7,7 +7,7 @@ use contract::names::NotCompared;
 use serde_json::{Map, Value, json};
 
 use super::feed::FeedResult;
-use super::{Results, STEADY_SHARE, Saturated};
+use super::results::{Results, STEADY_SHARE, Saturated};
 use crate::figures::rounded;
 use crate::report;
 

@@ -38,7 +38,7 @@ fn worker<T>(idle: T, act: impl FnOnce(&mut Worker) -> T) -> T {
     WORKER.with(|worker| {
         let Ok(mut worker) = worker.try_borrow_mut() else { return idle };
         while let Some(context) = ENDED.with_borrow_mut(Vec::pop) {
-            inject_failure();
+            drill();
             worker.deleted(&Envoy::new(), context);
         }
         act(&mut worker)
@@ -47,9 +47,9 @@ fn worker<T>(idle: T, act: impl FnOnce(&mut Worker) -> T) -> T {
 
 /// A failure on purpose in a build for tests, in no other.
 #[allow(clippy::panic)]
-fn inject_failure() {
-    if cfg!(feature = "fault-injection") {
-        panic!("an injected failure");
+fn drill() {
+    if cfg!(feature = "drill") {
+        panic!("a drill");
     }
 }
 

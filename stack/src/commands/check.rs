@@ -15,7 +15,8 @@ pub(crate) fn run() -> anyhow::Result<()> {
         ("without Perch", base()?.no_filter()),
     ];
     for (variant, builder) in variants {
-        for checked in validate::configurations(&builder.prepare()?)? {
+        let stack = builder.prepare()?;
+        for checked in validate::configurations(&stack)? {
             say!("ok  {checked} ({variant})");
         }
     }

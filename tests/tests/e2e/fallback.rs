@@ -177,8 +177,7 @@ async fn a_response_over_the_limit() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn a_response_that_never_ends_costs_the_client_nothing_and_the_gateway_bounded_memory()
--> anyhow::Result<()> {
+async fn a_response_that_never_ends_costs_the_client_nothing_and_the_gateway_bounded_memory() -> anyhow::Result<()> {
     let gateway = gateway().await?;
     gateway.candidate_responds(candidate_script(200, vec![b' '; 65_536]).endless());
     let response = gateway.send(suggest("ann", request_body([88]))?).await?;

@@ -218,13 +218,15 @@ async fn a_stream_that_ends_inside_a_call_of_the_filters_ends_nothing_else() -> 
 /// soon as it does something about it.
 #[tokio::test]
 async fn a_filter_that_fails_over_what_ended_inside_its_call_does_not_end_envoy() -> anyhow::Result<()> {
-    for module in [stack::checkout::Checkout::faulty_wasm_filter, stack::checkout::Checkout::faulty_native_filter] {
+    for module in
+        [stack::checkout::Checkout::fault_injection_wasm_filter, stack::checkout::Checkout::fault_injection_filter]
+    {
         let gateway = small_buffers(|builder| {
             let module = module(builder.checkout());
             builder.module(module)
         })
         .await
-        .context("with the faulty modules: run `setup/build-filter fault-injection`")?;
+        .context("with the modules that `setup/build-filter fault-injection` makes")?;
         let pid = gateway.stack.pid(stack::Part::Gateway);
         beyond_the_buffers(&gateway, 40).await?;
         eventually("clients are served again", || async {
@@ -235,7 +237,7 @@ async fn a_filter_that_fails_over_what_ended_inside_its_call_does_not_end_envoy(
         .await?;
         assert_eq!(gateway.stack.pid(stack::Part::Gateway), pid);
         let log = gateway.stack.log(stack::Part::Gateway);
-        ensure!(log.contains("an injected failure"), "no failure was injected, so this has shown nothing: {log}");
+        ensure!(log.contains("an injected failure"), "nothing failed, so this has shown nothing: {log}");
     }
     Ok(())
 }

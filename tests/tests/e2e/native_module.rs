@@ -127,11 +127,11 @@ async fn a_sample_that_is_a_fraction_is_drawn_too() -> anyhow::Result<()> {
 async fn no_client_pays_for_a_failure_in_it() -> anyhow::Result<()> {
     const REQUESTS: u64 = 4_000;
     let real = RealStack::start(|builder| {
-        let module = builder.checkout().faulty_native_filter();
+        let module = builder.checkout().fault_injection_filter();
         builder.module(module).share(Share::percent(50)).concurrency(2).access_log(false)
     })
     .await
-    .context("with target/libperch_filter_faulty.so: run `setup/build-filter fault-injection`")?;
+    .context("with target/libperch_filter_fault_injection.so, which `setup/build-filter fault-injection` makes")?;
     let tally = Load::start(real.address(), REQUESTS, 16, TRANSACTIONS).finish().await?;
     assert_eq!(tally.responses, REQUESTS, "a client got no whole response");
     ensure!(tally.model > 0, "nobody got the candidate: {tally:?}");

@@ -60,7 +60,7 @@ fn findings(path: &str, source: &str) -> Vec<Finding> {
     for piece in pieces::of(path, source) {
         match &piece {
             Piece::Name { line, role, name } => {
-                let words = pieces::words(name).join("_");
+                let words = pieces::words(name);
                 for rule in RULES {
                     if let Some(word) = in_name(rule, *role, &words)
                         && named.insert((word, name.clone()))
@@ -84,13 +84,16 @@ fn findings(path: &str, source: &str) -> Vec<Finding> {
     found
 }
 
-/// The rule's word that a name holds which consists of `words`, joined by underscores.
-fn in_name(rule: &Rule, role: Role, words: &str) -> Option<&'static str> {
+/// The rule's word that a name of these `words` holds.
+fn in_name(rule: &Rule, role: Role, words: &[String]) -> Option<&'static str> {
     let declared = if role == Role::Declared { rule.declared } else { &[] };
-    let joined = format!("_{words}_");
+    let holds = |word: &str| {
+        let length = word.split('_').count();
+        words.windows(length).any(|some| some.iter().map(String::as_str).eq(word.split('_')))
+    };
     rule.names.iter().chain(declared).copied().find_map(|word| match word.strip_prefix('=') {
-        Some(whole) => (words == whole).then_some(whole),
-        None => joined.contains(&format!("_{word}_")).then_some(word),
+        Some(whole) => (words.len() == 1 && holds(whole)).then_some(whole),
+        None => holds(word).then_some(word),
     })
 }
 

@@ -212,14 +212,14 @@ impl Guard {
 impl GuardStatus {
     fn of(all: &Value) -> Self {
         let text = |path: &str| all.pointer(path).and_then(Value::as_str).map(str::to_owned);
-        let judgements = all.pointer("/report/decision/judgements").and_then(Value::as_array);
-        let agreement = judgements
+        let checks = all.pointer("/report/decision/checks").and_then(Value::as_array);
+        let agreement = checks
             .into_iter()
             .flatten()
-            .find(|judgement| judgement.get("check").and_then(Value::as_str) == Some("agreement"))
-            .and_then(|judgement| {
-                let reason = judgement.get("reason").and_then(Value::as_str).unwrap_or_default().to_owned();
-                Some(AgreementCheck { value: judgement.get("value")?.as_f64()?, reason })
+            .find(|check| check.get("check").and_then(Value::as_str) == Some("agreement"))
+            .and_then(|check| {
+                let reason = check.get("reason").and_then(Value::as_str).unwrap_or_default().to_owned();
+                Some(AgreementCheck { value: check.get("value")?.as_f64()?, reason })
             });
         let number = all.pointer("/last_change/number").and_then(Value::as_u64);
         let to = text("/last_change/to").and_then(|to| Share::from_runtime(&to));
@@ -248,16 +248,17 @@ mod tests {
         let status = GuardStatus::of(&json!({
             "report": {
                 "share": 0.5, "latched": null, "frozen": null,
-                "decision": {"judgements": [{"check": "agreement", "value": 0.8, "reason": "80% of 900 requests"}]},
+                "decision": {"checks": [{"check": "agreement", "value": 0.8, "reason": "80% of 900 requests"}]},
             },
-            "last_change": {"number": 3, "what": "set", "from": "10", "to": "50", "reason": "every check passes"},
+            "last_change": {"number": 3, "event": "share_set", "from": "10", "to": "50", "reason": "every check passes"},
         }));
         assert_eq!((status.share, status.stopped.as_deref()), (Some(0.5), None));
         assert_eq!(status.agreement, Some(AgreementCheck { value: 0.8, reason: "80% of 900 requests".to_owned() }));
         assert_eq!(status.last_change, Some((3, "50%: every check passes".to_owned())));
         let stopped = GuardStatus::of(&json!({"report": {"latched": {"at_ms": 1, "reason": "agreement has fallen"}}}));
         assert_eq!(stopped.stopped.as_deref(), Some("agreement has fallen"));
-        let early = json!({"check": "agreement", "value": null, "reason": "no judged request at this step yet"});
-        assert_eq!(GuardStatus::of(&json!({"report": {"decision": {"judgements": [early]}}})).agreement, None);
+        let early =
+            json!({"check": "agreement", "value": null, "reason": "no request has been compared at this step yet"});
+        assert_eq!(GuardStatus::of(&json!({"report": {"decision": {"checks": [early]}}})).agreement, None);
     }
 }

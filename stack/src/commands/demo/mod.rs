@@ -11,12 +11,12 @@ pub(super) mod tally;
 pub(super) mod traffic;
 
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Context as _;
 use clap::Args;
 use contract::ports::Part;
-use contract::share::{self, Share};
+use contract::share::Share;
 use stack::Stack;
 use stack::ports::Ports;
 
@@ -118,29 +118,5 @@ pub(super) async fn require_model(stack: &Stack) -> anyhow::Result<()> {
         meta("val_f1_macro"),
         meta("class_count")
     );
-    Ok(())
-}
-
-/// Waits until `share` holds: in Envoy's runtime, from which the native module takes it at once, and in the WebAssembly
-/// module's workers, of which those that sleep at share 0 are woken by requests.
-async fn set_share(stack: &Stack, share: Share) -> anyhow::Result<()> {
-    stack.set_share(share).await?;
-    let end = Instant::now() + Duration::from_secs(5);
-    while stack.share().await? != Some(share) {
-        anyhow::ensure!(
-            Instant::now() < end,
-            "setting {}={share}: Envoy still holds another value after 5 s",
-            share::RUNTIME_KEY
-        );
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    let url = format!("{}/ml/suggestions", stack.gateway_url());
-    // Each over a connection of its own, so that they reach every worker.
-    let http = reqwest::Client::builder().pool_max_idle_per_host(0).build()?;
-    let set = Instant::now();
-    while !stack.native() && set.elapsed() < Duration::from_nanos(filter::decision::shares::STALE_NS) {
-        http.post(&url).body("{}").send().await.context("waking the gateway's workers")?;
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
     Ok(())
 }
