@@ -110,10 +110,12 @@ fn draw(bars: &[Bar<'_>], machine: &str, theme: &Theme) -> String {
     let bottom = ROW.mul_add(bars.len() as f64, TOP);
     let height = bottom + BOTTOM;
     let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" height=\"{height}\" \
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" \
+         height=\"{height}\" \
          role=\"img\" aria-label=\"CPU time of a request, as a multiple of a gateway without a filter\" \
          font-family=\"system-ui, sans-serif\" font-size=\"13\">\n\
-         <text x=\"0\" y=\"16\" fill=\"{text}\" font-weight=\"600\">CPU time of a request at the gateway, × no filter (median, \
+         <text x=\"0\" y=\"16\" fill=\"{text}\" font-weight=\"600\">CPU time of a request at the gateway, × no \
+         filter (median, \
          least to most)</text>\n"
     );
     for (at, bar) in bars.iter().enumerate() {

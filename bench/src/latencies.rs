@@ -3,8 +3,8 @@
 use anyhow::Result;
 use hdrhistogram::Histogram;
 
-/// Significant digits of every latency: a percentile is at most a thousandth above the one that was measured, and exact below
-/// 2 µs. The machine's own noise is ten times that.
+/// Significant digits of every latency: a percentile is at most a thousandth above the one that was measured, and exact
+/// below 2 µs. The machine's own noise is ten times that.
 pub(crate) const DIGITS: u8 = 3;
 
 /// The latencies that clients measured, in ns.

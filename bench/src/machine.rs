@@ -38,8 +38,8 @@ pub(crate) fn restore_priority(pid: u32) -> Result<()> {
     run("chrt", &["-a", "-o", "-p", "0", &pid.to_string()])
 }
 
-/// Raises the limit of open files as far as the system allows: while a gateway stands still, every request that is due takes
-/// a connection, which is two files here.
+/// Raises the limit of open files as far as the system allows: while a gateway stands still, every request that is due
+/// takes a connection, which is two files here.
 ///
 /// # Errors
 /// When that cannot be set.

@@ -1,5 +1,6 @@
-//! Measures what Perch costs: `bench gateway` compares the gateway with others, `bench system` finds how many gateways one
-//! scorer can serve. Each writes `target/bench/NAME.json` and a table of `docs/benchmarks.md`; `bench chart` draws README's chart.
+//! Measures what Perch costs: `bench gateway` compares the gateway with others, `bench system` finds how many gateways
+//! one scorer can serve. Each writes `target/bench/NAME.json` and a table of `docs/benchmarks.md`; `bench chart` draws
+//! README's chart.
 //!
 //! | module | what it is |
 //! |---|---|

@@ -1,5 +1,5 @@
-//! Requests and responses of a given size, and the application that gives the responses. It does no work of its own, so that
-//! what is measured is what stands in front of it; or it only waits, as for a database.
+//! Requests and responses of a given size, and the application that gives the responses. It does no work of its own, so
+//! that what is measured is what stands in front of it; or it only waits, as for a database.
 
 use std::collections::HashMap;
 use std::convert::Infallible;

@@ -33,7 +33,7 @@ impl Stack {
     /// The share that Envoy holds; `None` for a value that is not a share, which Envoy treats as off.
     ///
     /// # Errors
-    /// When Envoy does not answer.
+    /// When Envoy does not respond.
     pub async fn share(&self) -> Result<Option<Share>, Error> {
         Ok(self.admin.runtime(share::RUNTIME_KEY).await?.as_deref().and_then(Share::from_runtime))
     }
@@ -41,7 +41,7 @@ impl Stack {
     /// Envoy's metrics.
     ///
     /// # Errors
-    /// When Envoy does not answer.
+    /// When Envoy does not respond.
     pub async fn scrape(&self) -> Result<Scrape, Error> {
         self.admin.scrape().await
     }

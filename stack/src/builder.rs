@@ -1,5 +1,5 @@
-//! Describes a stack before it is started. Tests take the defaults (free ports, a directory of their own, gone when dropped);
-//! `stack up` takes the contract's ports and leaves the parts running.
+//! Describes a stack before it is started. Tests take the defaults (free ports, a directory of their own, gone when
+//! dropped); `stack up` takes the contract's ports and leaves the parts running.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -12,8 +12,8 @@ pub struct Checkout {
 }
 
 impl Checkout {
-    /// Finds the repository: `PERCH_ROOT`, or upwards from the working directory, or where this crate was built. Programs
-    /// are taken from beside the running one, so that a debug build starts debug builds.
+    /// Finds the repository: `PERCH_ROOT`, or upwards from the working directory, or where this crate was built.
+    /// Programs are taken from beside the running one, so that a debug build starts debug builds.
     ///
     /// # Errors
     /// When no repository is found.
@@ -74,7 +74,8 @@ impl Checkout {
         self.root.join("target/perch_filter_fault_injection.wasm")
     }
 
-    /// The native module whose callbacks fail now and then: `setup/build-filter fault-injection` puts it there, for tests.
+    /// The native module whose callbacks fail now and then: `setup/build-filter fault-injection` puts it there, for
+    /// tests.
     #[must_use]
     pub fn fault_injection_filter(&self) -> PathBuf {
         self.root.join("target/libperch_filter_fault_injection.so")
@@ -98,8 +99,8 @@ impl Checkout {
     }
 }
 
-/// The checkout that this program belongs to: `PERCH_ROOT`, or upwards from the working directory, or from the program's own
-/// file. `None` for a program that was installed elsewhere.
+/// The checkout that this program belongs to: `PERCH_ROOT`, or upwards from the working directory, or from the
+/// program's own file. `None` for a program that was installed elsewhere.
 #[must_use]
 pub fn find_root() -> Option<PathBuf> {
     std::env::var_os("PERCH_ROOT")

@@ -81,8 +81,8 @@ impl Layout {
         })
     }
 
-    /// Removes the shares from the runtime's disk layer, so that the share at start holds; its other keys stay. For a gateway
-    /// that does not run: a running one would not notice.
+    /// Removes the shares from the runtime's disk layer, so that the share at start holds; its other keys stay. For a
+    /// gateway that does not run: a running one would not notice.
     ///
     /// # Errors
     /// When they cannot be removed.

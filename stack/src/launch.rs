@@ -43,7 +43,8 @@ pub(crate) fn command(layout: &Layout, part: Part) -> Result<Command, Error> {
         other => return Err(Error::Setting(format!("the stack does not start {}", crate::error::name(other)))),
     };
     command.current_dir(layout.checkout().root());
-    // A part that cannot start says why in its last lines; a backtrace of that error would push the reason out of sight.
+    // A part that cannot start says why in its last lines; a backtrace of that error would push the reason out of
+    // sight.
     command.env("RUST_LIB_BACKTRACE", "0");
     for (_, key, value) in layout.settings.environment.iter().filter(|(owner, _, _)| *owner == part) {
         command.env(key, value);
@@ -59,8 +60,8 @@ fn envoy(layout: &Layout, config: &Path) -> Result<Command, Error> {
         .arg("--config-path")
         .arg(config)
         .args(["--concurrency", &layout.settings.concurrency.to_string()])
-        // Several Envoys share this machine, and none is hot-restarted. Connections of an old listener are closed at once
-        // instead of after minutes.
+        // Several Envoys share this machine, and none is hot-restarted. Connections of an old listener are closed at
+        // once instead of after minutes.
         .args(["--drain-strategy", "immediate", "--drain-time-s", "1"])
         .args(["--disable-hot-restart", "--log-level", "warning", "--component-log-level", "wasm:info"]);
     Ok(command)

@@ -15,8 +15,8 @@ use crate::part;
 use crate::plugin;
 use crate::ports::Ports;
 
-/// Prefix of the directories that Perch makes for a runtime's disk layer; a number follows. Directories with other names
-/// are not Perch's, and are never removed.
+/// Prefix of the directories that Perch makes for a runtime's disk layer; a number follows. Directories with other
+/// names are not Perch's, and are never removed.
 pub const RUNTIME_LAYER: &str = "perch-layer-";
 
 /// Where everything of a stack is.
@@ -208,8 +208,8 @@ fn monitoring(checkout: &Checkout) -> Vec<Part> {
     parts
 }
 
-/// The disk layer must exist when Envoy starts: an empty directory behind a symlink, so that a change is a new directory
-/// and a rename of the link, which is also what a ConfigMap mount does.
+/// The disk layer must exist when Envoy starts: an empty directory behind a symlink, so that a change is a new
+/// directory and a rename of the link, which is also what a ConfigMap mount does.
 fn make_runtime(link: &Path) -> Result<(), Error> {
     if link.exists() {
         return Ok(());

@@ -35,9 +35,11 @@ enum Command {
     Down,
     /// Show each part, whether it is ready, and the share
     Status,
-    /// Run a whole rollout on the real stack: 0 → 10% → 50% → 100%, a scorer killed under load, back to 0, and again by the guard
+    /// Run a whole rollout on the real stack: 0 → 10% → 50% → 100%, a scorer killed under load, back to 0, and again by
+    /// the guard
     Demo(commands::demo::Options),
-    /// Run everything under load, with some ill-behaved clients, and fail if an alert fires or the guard stops the rollout
+    /// Run everything under load, with some ill-behaved clients, and fail if an alert fires or the guard stops the
+    /// rollout
     Soak(commands::soak::Options),
 }
 

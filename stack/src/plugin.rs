@@ -1,5 +1,5 @@
-//! The filter's configuration as this deployment gives it: the salt, and whatever a caller overrides. Everything else is
-//! left to the filter's own defaults, so that they stand in one place.
+//! The filter's configuration as this deployment gives it: the salt, and whatever a caller overrides. Everything else
+//! is left to the filter's own defaults, so that they stand in one place.
 
 use std::path::Path;
 
@@ -51,7 +51,8 @@ pub fn salt(file: &Path) -> Result<String, Error> {
     };
     if salt.len() < MIN_SALT_BYTES {
         return Err(Error::Setting(format!(
-            "the salt ({} or PERCH_SALT) has {} bytes, at least {MIN_SALT_BYTES} are needed: delete the file to get a new \
+            "the salt ({} or PERCH_SALT) has {} bytes, at least {MIN_SALT_BYTES} are needed: delete the file to get \
+             a new \
              one, which re-buckets all users",
             file.display(),
             salt.len()

@@ -33,7 +33,7 @@ impl Ports {
         Ok(Self { host, ports: found })
     }
 
-    /// Ports on loopback that nobody listens on and that this process has not given out before.
+    /// Free ports on loopback that this process has not handed out before.
     ///
     /// # Errors
     /// When hardly any port is free.
@@ -64,7 +64,7 @@ impl Ports {
     }
 
     /// # Errors
-    /// When somebody listens where `part` wants to.
+    /// When another program listens on the port of `part`.
     pub fn check_free(&self, part: Part) -> Result<(), Error> {
         // Without SO_REUSEPORT, so that it also fails where a second Envoy would quietly share the port.
         match TcpListener::bind(self.address(part)) {

@@ -1,7 +1,7 @@
 //! One program that the stack runs: started detached with its log in a file, known again by its pid file, stopped by
 //! signal.
 //!
-//! A pid file holds the pid and the process's start time, since a pid alone may meanwhile belong to somebody else.
+//! A pid file holds the pid and the process's start time, since a pid alone may meanwhile belong to another process.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -29,8 +29,8 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `command` in a session of its own, so that it outlives the terminal; output goes to `RUN/NAME.log`, the pid
-    /// to `RUN/NAME.pid`. An older log is kept as `NAME.log.1`.
+    /// Starts `command` in a session of its own, so that it outlives the terminal; output goes to `RUN/NAME.log`, the
+    /// pid to `RUN/NAME.pid`. An older log is kept as `NAME.log.1`.
     ///
     /// # Errors
     /// When it cannot be started.

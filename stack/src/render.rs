@@ -59,8 +59,8 @@ pub struct Gateway {
     pub access_log: Option<PathBuf>,
     /// Outlier detection and health checks on the scorer.
     pub scorer_checks: bool,
-    /// What Envoy buffers for a client's connection at most, in bytes: what the filter holds of a response with the largest
-    /// part in which it comes.
+    /// What Envoy buffers for a client's connection at most, in bytes: what the filter holds of a response with the
+    /// largest part in which it comes.
     pub buffer_bytes: u64,
     /// What Envoy reads from the application in one go at most, in bytes.
     pub upstream_buffer_bytes: u64,

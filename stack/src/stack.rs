@@ -1,5 +1,5 @@
-//! A stack on this machine: its parts start in the order in which they depend on each other, each is waited for until it is
-//! ready, and all of them end when the value is dropped, unless [`Stack::leave_running`] is called.
+//! A stack on this machine: its parts start in the order in which they depend on each other, each is waited for until
+//! it is ready, and all of them end when the value is dropped, unless [`Stack::leave_running`] is called.
 
 use std::collections::BTreeMap;
 use std::ops::Deref;
@@ -84,8 +84,8 @@ impl Stack {
         self.start_these(&self.parts()).await
     }
 
-    /// Starts the parts that do not run ([`Stack::missing`]) and waits until every part is ready. What ran before goes on as
-    /// it is, also after an error, when what was started here is stopped.
+    /// Starts the parts that do not run ([`Stack::missing`]) and waits until every part is ready. What ran before goes
+    /// on as it is, also after an error, when what was started here is stopped.
     ///
     /// # Errors
     /// As for [`Stack::start`], and when a part that runs does not become ready.
@@ -122,7 +122,7 @@ impl Stack {
         wanted.iter().flat_map(|part| part::listens(*part)).try_for_each(|listening| self.ports.check_free(*listening))
     }
 
-    /// Waits until `part`, which an earlier command left running, answers as ready.
+    /// Waits until `part`, which an earlier command left running, is ready.
     async fn wait_running(&self, part: Part) -> Result<(), Error> {
         let began = Instant::now();
         loop {
@@ -161,7 +161,7 @@ impl Stack {
         Ok(())
     }
 
-    /// Waits until `part` answers as ready.
+    /// Waits until `part` is ready.
     ///
     /// # Errors
     /// When it ends, or is not ready after half a minute; with the end of its log.

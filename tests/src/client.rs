@@ -50,7 +50,7 @@ impl Client {
     /// Connects.
     ///
     /// # Errors
-    /// When nobody listens there or the handshake fails.
+    /// When nothing listens there or the handshake fails.
     pub async fn connect(address: SocketAddr, protocol: Protocol) -> anyhow::Result<Self> {
         let stream = TcpStream::connect(address).await.with_context(|| format!("connecting to {address}"))?;
         stream.set_nodelay(true)?;
@@ -145,8 +145,8 @@ impl ClientResponse {
         self.header(headers::FALLBACK)
     }
 
-    /// Status, headers and body as far as they are the application's: without Perch's own headers and those that every proxy
-    /// adds.
+    /// Status, headers and body as far as they are the application's: without Perch's own headers and those that every
+    /// proxy adds.
     #[must_use]
     pub fn of_the_application(&self) -> (u16, Headers, &[u8]) {
         const ADDED: [&str; 6] =
@@ -171,14 +171,14 @@ impl ClientResponse {
 /// `POST /ml/suggestions` with `body` from `user`.
 ///
 /// # Errors
-/// When the user's name is no header value.
+/// When the user's name is not a header value.
 pub fn suggest(user: &str, body: impl Into<Bytes>) -> anyhow::Result<Request<ChannelBody>> {
     let mut request = post(PATH, body)?;
     request.headers_mut().insert(headers::DEMO_IDENTITY, user.parse()?);
     Ok(request)
 }
 
-/// `POST` of JSON to `path`, from nobody in particular.
+/// `POST` of JSON to `path`, without a user.
 ///
 /// # Errors
 /// When the path is none.

@@ -41,7 +41,7 @@ impl Postgres {
         &self.url
     }
 
-    /// Kills it as a machine's end would: no goodbye to anybody, and nobody there afterwards.
+    /// Kills it as the end of its machine would: connections break without notice, and nothing listens afterwards.
     ///
     /// # Errors
     /// When it is gone already.

@@ -39,7 +39,8 @@ pub struct ScriptedStack {
 }
 
 impl ScriptedStack {
-    /// Starts with what `change` makes of the defaults: application and candidate respond as they should, nobody is in the canary.
+    /// Starts with what `change` makes of the defaults: application and candidate respond as they should, nobody is in
+    /// the canary.
     ///
     /// # Errors
     /// When Envoy or the filter's module is missing (the error says how to get it), or Envoy does not start.
@@ -52,8 +53,8 @@ impl ScriptedStack {
         Ok(Self { stack, rules, scorer })
     }
 
-    /// Sets the share and waits until it holds on every worker: the native module's know it when it is set, a WebAssembly
-    /// worker two seconds later at the latest where it has traffic.
+    /// Sets the share and waits until it holds on every worker: the native module's know it when it is set, a
+    /// WebAssembly worker two seconds later at the latest where it has traffic.
     ///
     /// # Errors
     /// When Envoy does not respond.
@@ -207,7 +208,7 @@ impl ScriptedStack {
                 return Ok(user);
             }
         }
-        anyhow::bail!("nobody is {} {share}", if inside { "inside" } else { "outside" })
+        anyhow::bail!("no user is {} the canary at {share}", if inside { "in" } else { "outside of" })
     }
 }
 
@@ -240,8 +241,8 @@ pub async fn wait_for_shares(stack: &Stack) -> anyhow::Result<()> {
         let [told, asked] = ["completed", "active"].map(|what| {
             scrape.sum(&format!("envoy_cluster_upstream_rq_{what}"), &[("envoy_cluster_name", "perch_admin")])
         });
-        // Envoy's main thread has a VM too, which asks as the workers' do. A request counts as completed before the filter
-        // has read what came.
+        // Envoy's main thread has a VM too, which asks as the workers' do. A request counts as completed before the
+        // filter has read what came.
         let all = f64::from(stack.concurrency() + 1);
         anyhow::ensure!(told >= all && asked == 0.0, "{told} of {all}");
         Ok(())

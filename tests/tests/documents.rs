@@ -1,4 +1,4 @@
-//! What the documents name must exist: paths, make targets, metrics, folders.
+//! Everything that the documents name must exist: paths, make targets, metrics, commands, tests.
 
 #![allow(clippy::unwrap_used, reason = "a test that meets the unexpected fails there")]
 

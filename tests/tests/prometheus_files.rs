@@ -1,5 +1,5 @@
 //! The files in `prometheus/` and `grafana/`, without a running stack: accepted by Prometheus' and Alertmanager's own
-//! tools, reading only series that somebody declares, and complete (a runbook section, a firing and a silent case for each
+//! tools, reading only declared series, and complete (a runbook section, a firing and a silent case for each
 //! alert). `prometheus_live.rs` asks a real Prometheus.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test's own helpers are tests too")]
 
@@ -82,8 +82,8 @@ fn perch_leaves_out_what_alertmanager_inhibits() {
     assert!(alerts::is_news("SuggestAgreementDrop", "warning", ["AgreementNoData"]));
 }
 
-/// Case 15: Grafana ends when two data sources of an organisation are the default one, so ours is none, and the dashboard
-/// names it everywhere.
+/// Case 15: Grafana ends when two data sources of an organisation are the default one, so ours is none, and the
+/// dashboard names it everywhere.
 #[test]
 fn the_dashboard_needs_no_default_data_source() {
     let file = root().join("grafana/provisioning/datasources/prometheus.yml");
@@ -179,7 +179,7 @@ fn values(metric: &str, label: &str) -> Option<Vec<&'static str>> {
 }
 
 #[test]
-fn every_query_reads_only_series_labels_and_values_that_somebody_declares() {
+fn every_query_reads_only_declared_series_labels_and_values() {
     let queries = queries::all(&root()).unwrap();
     let mut declared = declared();
     for query in &queries {
@@ -191,7 +191,7 @@ fn every_query_reads_only_series_labels_and_values_that_somebody_declares() {
     for query in &queries {
         for selector in selectors::of(&query.resolved("1m")).unwrap() {
             let Some(labels) = declared.get(&selector.metric) else {
-                faults.push(format!("{}: nobody declares {:?}", query.place, selector.metric));
+                faults.push(format!("{}: {:?} is not declared", query.place, selector.metric));
                 continue;
             };
             for Matcher { name, .. } in selector.matchers.iter().filter(|m| !labels.contains(m.name.as_str())) {

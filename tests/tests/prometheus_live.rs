@@ -1,5 +1,5 @@
-//! Rules and dashboard against the real thing: a running deployment under traffic, read every second by a real Prometheus
-//! whose rules are the repository's with their hours made seconds.
+//! Rules and dashboard against the real thing: a running deployment under traffic, read every second by a real
+//! Prometheus whose rules are the repository's with their hours made seconds.
 #![allow(clippy::unwrap_used, reason = "a test's own helpers are tests too")]
 
 use std::cell::Cell;
@@ -120,8 +120,8 @@ fn address_of(real: &RealStack, part: Part) -> SocketAddr {
     real.stack.url(part).trim_start_matches("http://").parse().unwrap()
 }
 
-/// What `perch guard` exports, from a guard that holds at half of the users and never acts, so that a test alone decides
-/// what happens.
+/// What `perch guard` exports, from a guard that holds at half of the users and never acts, so that a test alone
+/// decides what happens.
 async fn guard(address: SocketAddr) -> anyhow::Result<Upstream> {
     Upstream::start_at(address, |request| {
         if request.path != "/metrics" {
@@ -155,8 +155,8 @@ perch_guard_check_outcome{{check="agreement",outcome="pass"}} 1
     .await
 }
 
-/// What fires (`true`) or is about to, without SuggestAgreementDrop: it counts items that were not compared as disagreement,
-/// so that it fires beside every other.
+/// What fires (`true`) or is about to, without SuggestAgreementDrop: it counts items that were not compared as
+/// disagreement, so that it fires beside every other.
 async fn alerts(prometheus: SocketAddr) -> anyhow::Result<BTreeMap<String, bool>> {
     let mut alerts = server::alerts(prometheus).await?;
     alerts.remove("SuggestAgreementDrop");
@@ -260,7 +260,7 @@ async fn killing_a_part_makes_exactly_its_alerts_fire_and_its_return_ends_them()
         (Part::Alertmanager, &["AlertmanagerDown"]),
         (Part::Console, &["GuardSilent"]),
         (Part::Gateway, &["GatewayDown"]),
-        // The application responds the canary's users too: nobody is served, and there is nothing to compare.
+        // The application serves the canary's users too: no client gets a response, and there is nothing to compare.
         (Part::Rules, &["ClientErrorsHigh", "NothingToCompare"]),
         (Part::Scorer, &["FallbackRateHigh", "ModelUnavailable", "ScorerDown", "ComparisonsMissing"]),
     ];

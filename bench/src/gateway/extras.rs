@@ -68,7 +68,13 @@ pub(crate) async fn frozen(upstreams: Upstreams, cores: &Cores, kinds: &[Kind]) 
 
 impl Frozen {
     pub(crate) fn json(&self) -> Value {
-        json!({ "build": self.build, "work_ms": self.work_ms, "p50_ms": self.p50, "p99_ms": self.p99, "slowest_ms": self.slowest })
+        json!({
+            "build": self.build,
+            "work_ms": self.work_ms,
+            "p50_ms": self.p50,
+            "p99_ms": self.p99,
+            "slowest_ms": self.slowest,
+        })
     }
 }
 

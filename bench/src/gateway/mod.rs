@@ -1,11 +1,11 @@
 //! The gateway compared with others.
 //!
-//! Every variant is an Envoy of its own with one worker, all pinned to one core; load, application and scorer run on the
-//! rest. [`turns`] says how their turns are taken so that what the machine does meanwhile hits all alike. "No filter" runs
-//! twice: the difference between the two is the resolution of the bench.
+//! Every variant is an Envoy of its own with one worker, all pinned to one core; load, application and scorer run on
+//! the rest. [`turns`] says how their turns are taken so that what the machine does meanwhile hits all alike. "No
+//! filter" runs twice: the difference between the two is the resolution of the bench.
 //!
-//! The scorer runs with idle priority. In production it has a core of its own; here it would otherwise delay the load and the
-//! application, which share its core, and that would count as the gateway's latency.
+//! The scorer runs with idle priority. In production it has a core of its own; here it would otherwise delay the load
+//! and the application, which share its core, and that would count as the gateway's latency.
 
 mod case;
 mod extras;
@@ -38,7 +38,8 @@ pub(crate) struct Options {
     /// Measure only these gateways, by their names in the JSON, and only the first case
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
-    /// Compare with the gateways of another checkout that has been built, e.g. of the commit before a change (`before_…`)
+    /// Compare with the gateways of another checkout that has been built, e.g. of the commit before a change
+    /// (`before_…`)
     #[arg(long, value_name = "CHECKOUT")]
     before: Option<PathBuf>,
     /// Rounds, each with new Envoys; fewer are faster and less precise
@@ -75,16 +76,16 @@ const IN_OTHERS: [&str; 3] = ["none", "mirror", "perch_0"];
 
 impl Options {
     /// Further rounds, which measure only the CPU of a request, and only of the gateways in [`PROMISED`]: one Envoy
-    /// differs from the next of the same configuration by more than a turn does from another, so it is their number that
-    /// tells a few percent. Latencies stay those of the rounds before, since a spread grows with its rounds.
+    /// differs from the next of the same configuration by more than a turn does from another, so it is their number
+    /// that tells a few percent. Latencies stay those of the rounds before, since a spread grows with its rounds.
     const fn rounds_of_cost(&self) -> u32 {
         self.rounds + self.rounds / 3
     }
 }
 
-/// Many rounds with few turns rather than the other way round, since an Envoy stays as fast or slow as it has started, and
-/// since a median of few rounds lies above the spread of as few others by chance alone (of five rounds once in twelve
-/// comparisons, of nine once in sixty-eight).
+/// Many rounds with few turns rather than the other way round, since an Envoy stays as fast or slow as it has started,
+/// and since a median of few rounds lies above the spread of as few others by chance alone (of five rounds once in
+/// twelve comparisons, of nine once in sixty-eight).
 pub(crate) async fn run(options: &Options) -> Result<()> {
     let cores = Cores::split()?;
     machine::pin(std::process::id(), &cores.rest)?;

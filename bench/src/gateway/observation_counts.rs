@@ -70,7 +70,13 @@ impl ObservationCounts {
         self.0.iter().map(move |(key, counts)| {
             let Counts { intercepted, compared, outcomes, not_compared } = counts;
             let (outcomes, not_compared) = (some(outcomes), some(not_compared));
-            (*key, json!({"intercepted": intercepted, "outcomes": outcomes, "compared": compared, "not_compared": not_compared}))
+            let counts = json!({
+                "intercepted": intercepted,
+                "outcomes": outcomes,
+                "compared": compared,
+                "not_compared": not_compared,
+            });
+            (*key, counts)
         })
     }
 }

@@ -1,9 +1,9 @@
 //! The turns that the variants of one round take.
 //!
-//! Other load on the machine changes a core's speed twofold from one second to the next. So a turn is short, before
-//! and after each there is one of the gateway without a filter, and what a request costs and takes is compared with these
-//! two: the rest of the round may be another machine. And two Envoys of one configuration can differ by a fifth for as long as they
-//! run, so every round has Envoys of its own.
+//! Other load on the machine changes a core's speed twofold from one second to the next. So a turn is short, before and
+//! after each there is one of the gateway without a filter, and what a request costs and takes is compared with these
+//! two: the rest of the round may be another machine. And two Envoys of one configuration can differ by a fifth for as
+//! long as they run, so every round has Envoys of its own.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,16 +21,16 @@ use crate::traffic::Exchange;
 
 /// Requests in flight at saturation.
 const CLIENTS: usize = 32;
-/// The rates of the open loop, as shares of what the gateway itself can handle: 70% of what it handles without a filter is
-/// more than some variants can handle at all.
+/// The rates of the open loop, as shares of what the gateway itself can handle: 70% of what it handles without a filter
+/// is more than some variants can handle at all.
 pub(crate) const SHARES: [f64; 2] = [0.3, 0.7];
 
 /// The length of a turn, at saturation or at a steady rate.
 const TURN: Duration = Duration::from_millis(300);
 /// After every turn, so that the batches which it has left behind are its own and not the next one's: the filter's tick
 /// (`limits.flush_ms`) and the way to the scorer and back. Its last batch is seldom full, for which a turn that is much
-/// shorter than this would be charged as no gateway is whose traffic goes on. After one without a filter too: a core that
-/// has slept serves the first requests more slowly, and whoever never begins so would look faster.
+/// shorter than this would be charged as no gateway is whose traffic goes on. After one without a filter too: a core
+/// that has slept serves the first requests more slowly, and a variant that never begins so would look faster.
 const SETTLE_TIME: Duration = Duration::from_millis(250);
 
 /// How many turns of each kind a variant takes in a round.
@@ -134,8 +134,8 @@ struct LoadedVariant<'a> {
 /// Turns that measure what a request costs when requests come evenly.
 const CAPACITY_TURNS: usize = 3;
 
-/// Measures what gateways can handle when requests come evenly. At saturation Envoy finds several at each wake-up; one by one
-/// they cost it twice as much on a fast machine, where 70% of the rate at saturation is more than it can handle.
+/// Measures what gateways can handle when requests come evenly. At saturation Envoy finds several at each wake-up; one
+/// by one they cost it twice as much on a fast machine, where 70% of the rate at saturation is more than it can handle.
 async fn measure_open_loop_capacity(loaded: &mut [LoadedVariant<'_>]) -> Result<()> {
     let mut unused: Vec<TurnTotals> = loaded.iter().map(|_| TurnTotals::new()).collect::<Result<_>>()?;
     for at in 0..loaded.len() {
@@ -220,7 +220,8 @@ impl Steady {
     }
 }
 
-/// The order of the variants after the first in a pass: another one from pass to pass, and not always after the same one.
+/// The order of the variants after the first in a pass: another one from pass to pass, and not always after the same
+/// one.
 fn order(count: usize, pass: usize) -> impl Iterator<Item = usize> {
     let steps: Vec<usize> = (1..=count).filter(|step| coprime(*step, count)).collect();
     let step = steps.get(pass % steps.len().max(1)).copied().unwrap_or(1);

@@ -1,5 +1,5 @@
-//! The gateways that are compared: one Envoy each, with one worker, all on the same core. Only the one that is measured has
-//! requests.
+//! The gateways that are compared: one Envoy each, with one worker, all on the same core. Only the one that is measured
+//! has requests.
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
@@ -74,7 +74,8 @@ enum Kind {
     Before(Module, u32),
 }
 
-/// Starts those whose key `wanted` holds; all where it is empty, with those of the checkout `before` where there is one.
+/// Starts those whose key `wanted` holds; all where it is empty, with those of the checkout `before` where there is
+/// one.
 ///
 /// # Errors
 /// When one does not start.
@@ -160,8 +161,8 @@ impl Drop for ShortLivedScorer {
 /// The deadline of [`frozen`]'s gateways for the candidate, in ms; the filter's own default.
 pub(crate) const DEADLINE_MS: u32 = 250;
 
-/// Gateways with all users in the canary, by the filter's build. Their scorer accepts connections and never responds; without
-/// Envoy's checks of it, each request waits for the whole deadline.
+/// Gateways with all users in the canary, by the filter's build. Their scorer accepts connections and never responds;
+/// without Envoy's checks of it, each request waits for the whole deadline.
 ///
 /// # Errors
 /// When one does not start.
@@ -198,8 +199,9 @@ fn perch(upstreams: Upstreams, module: Module) -> Result<Builder> {
     Ok(builder.module(module).scorer_checks(true))
 }
 
-/// The gateway of another checkout, with its modules and as its `stack render` renders it, at the addresses of ours. Its
-/// observations are of its own frame: where that is another one, the scorer refuses them, which costs the gateway less.
+/// The gateway of another checkout, with its modules and as its `stack render` renders it, at the addresses of ours.
+/// Its observations are of its own frame: where that is another one, the scorer refuses them, which costs the gateway
+/// less.
 fn of_other_checkout(upstreams: Upstreams, checkout: &Path, module: Module, percent: u32) -> Result<Builder> {
     let file = match module {
         Module::Native => "target/libperch_filter.so",

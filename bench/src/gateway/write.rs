@@ -100,7 +100,8 @@ fn with_work(measured: &[CaseResults]) -> Option<&CaseResults> {
 }
 
 /// The ratios that promises are about: share 0%, 1 KiB, one item, HTTP/1.1, an application that responds at once and
-/// (`work`) one that takes its time; and at 10% the canary's p99 at 30% load over the baseline's p99 and the candidate's own.
+/// (`work`) one that takes its time; and at 10% the canary's p99 at 30% load over the baseline's p99 and the
+/// candidate's own.
 fn ratios(first: &CaseResults, measured: &[CaseResults], extras: Option<&Extras>) -> Value {
     let perch = first.of("perch_0");
     let vs_none = |pick: &dyn Fn(&Figures) -> &Rounds| perch.map(|figures| rounded(pick(figures).median()));
@@ -130,15 +131,21 @@ fn table(measured: &[CaseResults]) -> String {
     let rounds = match (counts().min().unwrap_or(0), counts().max().unwrap_or(0)) {
         (all, most) if all == most => format!("{all} rounds with new Envoys each"),
         (all, most) => format!(
-            "{all} rounds with new Envoys each (of {most} for what a request costs without a filter, with the mirror, and with Perch at 0 and 10%)"
+            "{all} rounds with new Envoys each (of {most} for what a request costs without a filter, with the \
+             mirror, and with Perch at 0 and 10%)"
         ),
     };
     let _ = writeln!(
         table,
-        "{}; 1 KiB, one item, HTTP/1.1; medians of {rounds}, in brackets the rounds' least and most. CPU at saturation, by the scheduler's account; latencies ({LATENCY_RESOLUTION}) at 30% and at 70% of what the gateway itself can handle when requests come evenly.\n",
+        "{}; 1 KiB, one item, HTTP/1.1; medians of {rounds}, in brackets the rounds' least and most. CPU at \
+         saturation, by the scheduler's account; latencies ({LATENCY_RESOLUTION}) at 30% and at 70% of what the \
+         gateway itself can handle when requests come evenly.\n",
         crate::machine::name()
     );
-    table.push_str("| gateway, one core | CPU a request, µs | × no filter | × mirror | at 30% load, × | requests/s | p50 at 30%, × | p99 | p50 at 70%, × | p99 |\n");
+    table.push_str(
+        "| gateway, one core | CPU a request, µs | × no filter | × mirror | at 30% load, × | requests/s | \
+    p50 at 30%, × | p99 | p50 at 70%, × | p99 |\n",
+    );
     table.push_str("|---|---|---|---|---|---|---|---|---|---|\n");
     for (key, label, figures) in &first.figures {
         let mirror = first.ratio(key, "mirror", |figures| &figures.cpu_vs_none);
@@ -186,7 +193,8 @@ fn table(measured: &[CaseResults]) -> String {
 fn with_work_table(table: &mut String, with_work: &CaseResults) {
     let _ = writeln!(
         table,
-        "\nThe application responds at once above, so that a gateway's time is most of what a client waits for. With one \
+        "\nThe application responds at once above, so that a gateway's time is most of what a client waits for. With \
+         one \
          that takes {} ms, as against no filter:\n\n| gateway | p50 at 30%, ms | × | p99 | p50 at 70%, × | p99 |\n\
          |---|---|---|---|---|---|",
         with_work.case.kind.work_ms
@@ -211,7 +219,8 @@ fn sentences(first: &CaseResults, with_work: Option<&CaseResults>, extras: &Extr
     if let Some(ratio) = canary(first, extras) {
         let _ = writeln!(
             text,
-            "\nAt a share of 10% and 30% load, a canary user's p99 is {ratio:.2} × the baseline's p99 and the candidate's own \
+            "\nAt a share of 10% and 30% load, a canary user's p99 is {ratio:.2} × the baseline's p99 and the \
+             candidate's own \
              ({:.0} µs) together.",
             extras.candidate_alone[1]
         );
@@ -232,8 +241,10 @@ fn sentences(first: &CaseResults, with_work: Option<&CaseResults>, extras: &Extr
     }
     let _ = write!(
         text,
-        "\nA scorer that accepts connections and never responds, all users in the canary, {CONCURRENT_CLIENTS} of them at once, a deadline \
-         of {DEADLINE_MS} ms:\n\n| filter | the application takes, ms | p50, ms | p99 | slowest |\n|---|---|---|---|---|\n"
+        "\nA scorer that accepts connections and never responds, all users in the canary, {CONCURRENT_CLIENTS} of \
+         them at once, a deadline \
+         of {DEADLINE_MS} ms:\n\n| filter | the application takes, ms | p50, ms | p99 | slowest \
+         |\n|---|---|---|---|---|\n"
     );
     for Frozen { build, work_ms, p50, p99, slowest } in &extras.frozen {
         let _ = writeln!(text, "| {build} | {work_ms} | {p50:.1} | {p99:.1} | {slowest:.1} |");
@@ -242,7 +253,8 @@ fn sentences(first: &CaseResults, with_work: Option<&CaseResults>, extras: &Extr
         let more = |key: &str| extras.idle.of(key).map_or_else(|| "–".to_owned(), |(_, more)| spread(&more, 0));
         let _ = writeln!(
             text,
-            "\nWith nothing to do a gateway without a filter uses {} µs of CPU a second; the second one {} more, with Perch \
+            "\nWith nothing to do a gateway without a filter uses {} µs of CPU a second; the second one {} more, \
+             with Perch \
              native {} more, WebAssembly {} more.",
             spread(used, 0),
             more("none_again"),

@@ -1,5 +1,5 @@
-//! Clients of a gateway: each with a request in flight all the time ([`ClientPool::closed_loop`]), or at a constant rate
-//! ([`ClientPool::open_loop`]).
+//! Clients of a gateway: each with a request in flight all the time ([`ClientPool::closed_loop`]), or at a constant
+//! rate ([`ClientPool::open_loop`]).
 
 mod client;
 
@@ -16,12 +16,12 @@ use crate::latencies::Latencies;
 use crate::machine;
 use crate::traffic::Exchange;
 
-/// Clients that stay connected after a phase at a constant rate, at most: more than a gateway needs that keeps up, and few
-/// beside the thousands that one needs which stood still for a moment.
+/// Clients that stay connected after a phase at a constant rate, at most: more than a gateway needs that keeps up, and
+/// few beside the thousands that one needs which stood still for a moment.
 const MAX_IDLE: usize = 256;
 
-/// Clients that stay connected from one phase to the next, as a gateway's clients do: a phase may be short, and must not
-/// measure connections.
+/// Clients that stay connected from one phase to the next, as a gateway's clients do: a phase may be short, and must
+/// not measure connections.
 pub(crate) struct ClientPool {
     target: Target,
     exchanges: Arc<Vec<Exchange>>,
@@ -81,9 +81,10 @@ impl ClientPool {
         latencies.record(&samples, begin.elapsed().as_secs_f64())
     }
 
-    /// `rate` requests a second, evenly spaced, also while earlier ones are late. A latency counts from when its request was
-    /// due, so that it includes the wait for a late predecessor (no coordinated omission). Returns `false`, and records
-    /// nothing, where the last response came half a second late: the rate is too high, or the machine stood still.
+    /// `rate` requests a second, evenly spaced, also while earlier ones are late. A latency counts from when its
+    /// request was due, so that it includes the wait for a late predecessor (no coordinated omission). Returns `false`,
+    /// and records nothing, where the last response came half a second late: the rate is too high, or the machine stood
+    /// still.
     ///
     /// # Errors
     /// When a response is missing or is not a 200.

@@ -1,5 +1,5 @@
-//! Feeds the scorer as gateways do: batches in the frame protocol, over HTTP/2. Two cores cannot run several gateways, a
-//! scorer and a load; what a gateway sends is known, so it can be sent without one.
+//! Feeds the scorer as gateways do: batches in the frame protocol, over HTTP/2. Two cores cannot run several gateways,
+//! a scorer and a load; what a gateway sends is known, so it can be sent without one.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

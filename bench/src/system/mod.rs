@@ -1,9 +1,9 @@
 //! How many gateway cores one scorer core can serve, with what memory, and how its cost grows.
 //!
-//! A gateway core sends as many observations as Perch at 0% handles requests when it does nothing else. The scorer has a core
-//! of its own and is sent what so many gateways would send, by a program that speaks their protocol, since a machine of two
-//! cores cannot run several gateways beside it. Gateway and scorer take turns on the same core: other load on the machine
-//! changes its speed by half from one minute to the next.
+//! A gateway core sends as many observations as Perch at 0% handles requests when it does nothing else. The scorer has
+//! a core of its own and is sent what so many gateways would send, by a program that speaks their protocol, since a
+//! machine of two cores cannot run several gateways beside it. Gateway and scorer take turns on the same core: other
+//! load on the machine changes its speed by half from one minute to the next.
 
 mod cases;
 mod feed;

@@ -92,8 +92,10 @@ fn table(found: &Results) -> String {
     let megabytes = |bytes: Option<&u64>| bytes.map_or(f64::NAN, |bytes| *bytes as f64 / 1e6);
     let _ = writeln!(
         table,
-        "{}. One scorer core, a model of {} trees and {} labels, observes {:.0} requests a second, {:.1} ({:.1}–{:.1}) times what \
-         a gateway core at saturation sends ({:.0}), the two in turns. At {:.0}% of that: {} sent, {} observed. Memory: {:.0} MB at \
+        "{}. One scorer core, a model of {} trees and {} labels, observes {:.0} requests a second, {:.1} \
+         ({:.1}–{:.1}) times what \
+         a gateway core at saturation sends ({:.0}), the two in turns. At {:.0}% of that: {} sent, {} observed. \
+         Memory: {:.0} MB at \
          rest, {:.0} MB after half and {:.0} MB after all of {} observations.\n",
         crate::machine::name(),
         first.case.model.trees,
@@ -112,7 +114,8 @@ fn table(found: &Results) -> String {
         found.long.observations,
     );
     table.push_str(
-        "| what differs | CPU an observation, µs | × first, round by round | an item, µs | × first |\n|---|---|---|---|---|\n",
+        "| what differs | CPU an observation, µs | × first, round by round | an item, µs | × first \
+         |\n|---|---|---|---|---|\n",
     );
     for saturated in &found.cases {
         let (case, cpu, over) = (saturated.case, &saturated.cpu, &saturated.over_first);

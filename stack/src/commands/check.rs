@@ -1,5 +1,5 @@
-//! `stack check`: the configurations of what `up` would start, and of the variants that Perch ships, each checked by its own
-//! program.
+//! `stack check`: the configurations of what `up` would start, and of the variants that Perch ships, each checked by
+//! its own program.
 
 use contract::share::Share;
 use stack::validate;

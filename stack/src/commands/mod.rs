@@ -13,8 +13,8 @@ use contract::share::{self, Share};
 use stack::ports::Ports;
 use stack::{Builder, Error};
 
-/// The deployment that `up`, `down`, `status` and `render` mean: the contract's ports, `.perch/`, production's checks on
-/// the scorer, and the share that the start variable asks for.
+/// The deployment that `up`, `down`, `status` and `render` mean: the contract's ports, `.perch/`, production's checks
+/// on the scorer, and the share that the start variable asks for.
 pub(crate) fn deployment() -> Result<Builder, Error> {
     let builder = Builder::new()?;
     let state = builder.checkout().state();
@@ -32,8 +32,8 @@ pub(crate) fn deployment() -> Result<Builder, Error> {
         .guard(true))
 }
 
-/// As [`deployment`], in a folder of its own with a copy of the champion. The folder is emptied first: logs, series and alerts
-/// of an earlier run would be taken for this one's.
+/// As [`deployment`], in a folder of its own with a copy of the champion. The folder is emptied first: logs, series and
+/// alerts of an earlier run would be taken for this one's.
 fn isolated(name: &str) -> anyhow::Result<Builder> {
     let builder = deployment()?;
     let dir = builder.checkout().state().join(name);

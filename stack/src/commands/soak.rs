@@ -1,6 +1,6 @@
-//! `stack soak`: the whole stack under load, with some ill-behaved clients, while the guard drives a rollout. It fails if an
-//! alert fires, the guard stops the rollout, a well-behaved client meets an error, or the `lm_*` dashboard queries and
-//! `perch status` disagree.
+//! `stack soak`: the whole stack under load, with some ill-behaved clients, while the guard drives a rollout. It fails
+//! if an alert fires, the guard stops the rollout, a well-behaved client meets an error, or the `lm_*` dashboard
+//! queries and `perch status` disagree.
 
 mod ill_behaved;
 pub(super) mod queries;

@@ -23,7 +23,8 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
         say!("  {:<14} {}{}", name(part), stack.url(part), runs.unwrap_or_default());
     }
     stack.check_ports(&missing)?;
-    // A start value that is set takes precedence over the share that an earlier run left on disk; without one that share stays.
+    // A start value that is set takes precedence over the share that an earlier run left on disk; without one that
+    // share stays.
     if std::env::var(share::START_VARIABLE).is_ok_and(|value| !value.is_empty()) {
         if missing.contains(&Part::Gateway) {
             stack.clear_persisted_share()?;

@@ -142,7 +142,7 @@ pub async fn compress(body: &[u8], encoding: &str) -> anyhow::Result<Bytes> {
         "br" => BrotliEncoder::new(body).read_to_end(&mut out).await,
         "zstd" => ZstdEncoder::new(body).read_to_end(&mut out).await,
         "deflate" => ZlibEncoder::new(body).read_to_end(&mut out).await,
-        other => anyhow::bail!("{other:?} is no encoding that this upstream speaks"),
+        other => anyhow::bail!("{other:?} is not an encoding that this upstream supports"),
     }
     .with_context(|| format!("compressing by {encoding}"))?;
     Ok(out.into())

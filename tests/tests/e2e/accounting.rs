@@ -60,7 +60,7 @@ fn adds_up(before: &Scrape, after: &Scrape, tally: &Tally) -> anyhow::Result<()>
     let unseen = outcome("dropped_buffer_full");
     ensure!(
         (requests - unseen..=requests).contains(&asked),
-        "the model was called on {asked} of {requests} requests, of which {unseen} were not observed"
+        "the candidate was called on {asked} of {requests} requests, of which {unseen} were not observed"
     );
     ensure!(moved(COMPARE, &[("agree", "True")]) > 0.0, "nothing was compared");
     Ok(())

@@ -1,5 +1,5 @@
-//! The application responds to every request: it is sent each exactly once, as its client sent it, whatever becomes of the
-//! candidate, and what it says about a request holds in the canary too.
+//! The application responds to every request: it is sent each exactly once, as its client sent it, whatever becomes of
+//! the candidate, and what it says about a request holds in the canary too.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -99,7 +99,7 @@ async fn the_application_is_sent_each_request_once_as_it_came_whatever_the_score
     let next = Arc::new(AtomicU64::new(0));
     let turns: u64 = 16;
     for turn in 0..turns {
-        // Also while requests are under way: nobody waits for it.
+        // Also while requests are in flight: none waits for it.
         let share = Share::percent([0, 10, 50, 100][usize::try_from(turn % 4)?]);
         gateway.stack.admin().set_runtime(RUNTIME_KEY, &share.to_runtime()).await?;
         match turn / 4 {
@@ -132,11 +132,14 @@ async fn the_application_is_sent_each_request_once_as_it_came_whatever_the_score
     let scrape = gateway.scrape().await?;
     let model = scrape.sum(SOURCE, &[("source", "model")]);
     let fallbacks = scrape.sum(FALLBACK, &[]);
-    ensure!(model > 3_000.0 && fallbacks > 1_000.0, "{model} of the model's, {fallbacks} fallbacks: this tried little");
+    ensure!(
+        model > 3_000.0 && fallbacks > 1_000.0,
+        "{model} candidates, {fallbacks} fallbacks: too few to show anything"
+    );
     Ok(())
 }
 
-/// What an application may say that is nobody else's to change, and how it is counted.
+/// Responses of an application that must not be replaced, and how they are counted.
 async fn not_to_be_replaced() -> anyhow::Result<Vec<(&'static str, Script)>> {
     let list = r#"{"items":[{"txn_id":"88","candidates":[{"label":"groceries"}]}]}"#;
     let error = |status| Script::json(status, list);
@@ -294,7 +297,8 @@ async fn responses_of_every_size_pass_or_are_replaced_whole() -> anyhow::Result<
     });
     let gateway = ScriptedStack::start(|builder| builder.share(Share::ALL).filter_config(&config)).await?;
     for protocol in BOTH {
-        // A response in one piece and one whose first piece is small: Envoy's buffer gets each piece before the filter does.
+        // A response in one piece and one whose first piece is small: Envoy's buffer gets each piece before the filter
+        // does.
         for trickle in [None, Some(1_000), Some(200_000)] {
             for size in [1, 300, 65_537, held - 1, held, held + 1, 3 * MIB, 16 * MIB] {
                 gateway.rules.respond_with(move |request| {
@@ -419,8 +423,8 @@ async fn spellings_with_underscores_of_our_headers_are_refused() -> anyhow::Resu
     Ok(())
 }
 
-/// Nobody is given the candidate once a layer of the runtime has said so and, for what the workers are not told of at once, two seconds have
-/// passed in which nobody came; not even who has waited for it since before.
+/// No user gets the candidate once a layer of the runtime is at 0 and the workers' copies of the share are too old; not
+/// even a user who has waited for it since before.
 async fn rolls_back(disk: bool) -> anyhow::Result<()> {
     let deadline = json!({"scorer": {"deadline_ms": 30_000}});
     let gateway = ScriptedStack::start(|builder| builder.share(Share::ALL).filter_config(&deadline)).await?;
@@ -430,7 +434,7 @@ async fn rolls_back(disk: bool) -> anyhow::Result<()> {
     let (address, request) = (gateway.address(), suggest("ann", request_body([88]))?);
     let waits = tokio::spawn(async move { Client::once(address, Protocol::H2, request).await });
     eventually("the candidate is called", || async {
-        ensure!(gateway.scorer.open() >= 1, "nobody asks");
+        ensure!(gateway.scorer.open() >= 1, "the candidate is not called yet");
         Ok(())
     })
     .await?;

@@ -34,13 +34,13 @@ async fn gateway() -> anyhow::Result<ScriptedStack> {
     Ok(gateway)
 }
 
-/// One canary request: the rules' bytes come back, the header and the counters name `reason`, and the rules got the
-/// client's bytes.
+/// One canary request: the baseline's bytes come back, the header and the counters name `reason`, and the application
+/// got the client's bytes.
 async fn expect_baseline(gateway: &ScriptedStack, reason: FallbackReason) -> anyhow::Result<()> {
     let before = gateway.scrape().await?;
     let body = request_body([88]);
     let through = gateway.send(suggest("ann", body.clone())?).await?;
-    ensure!(gateway.rules.last()?.body == body, "the rules got {:?}", gateway.rules.last()?.body);
+    ensure!(gateway.rules.last()?.body == body, "the application got {:?}", gateway.rules.last()?.body);
     let direct = gateway.send_to_application(suggest("ann", body)?).await?;
     assert_eq!(through.of_the_application(), direct.of_the_application());
     assert_eq!((through.arm(), through.fallback()), ("baseline", reason.as_str()));
@@ -206,7 +206,7 @@ async fn a_request_over_the_limit_does_not_count_against_the_candidate() -> anyh
         let expected = [(PASSED_THROUGH, &labels[..], 1.0), (SOURCE, &[("source", "rule")][..], 1.0)];
         gateway.expect_changes(&before, &[FALLBACK, SOURCE, PREDICT_REQUESTS, PASSED_THROUGH], &expected).await?;
     }
-    assert_eq!(gateway.candidate_requests().len(), 0, "the model was called");
+    assert_eq!(gateway.candidate_requests().len(), 0, "the candidate was called");
     Ok(())
 }
 

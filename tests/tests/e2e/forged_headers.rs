@@ -1,4 +1,4 @@
-//! Headers of Perch's that a client or an upstream makes up move nobody, whether the filter lives or not.
+//! Headers of Perch's that a client or an upstream forges change no user's arm, whether the filter runs or not.
 
 use contract::headers;
 use contract::names::{FALLBACK, SOURCE};
@@ -7,7 +7,7 @@ use e2e::client::{Client, ClientResponse, Protocol, request_body, suggest};
 use e2e::scripted_stack::{ScriptedStack, items};
 use e2e::upstream::Script;
 
-/// A request of `user` with every header of ours made up, the bucket being that of somebody in the canary.
+/// A request of `user` with every header of ours made up, the bucket being that of a user in the canary.
 async fn forging(
     gateway: &ScriptedStack,
     protocol: Protocol,

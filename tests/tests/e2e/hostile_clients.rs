@@ -157,8 +157,8 @@ async fn clients_that_send_garbage_change_nothing_for_the_others() -> anyhow::Re
     .await
 }
 
-/// The gateway's listener buffers 16 KiB: a response that waits, or a replacement, that is larger makes Envoy response in its
-/// place and reset the stream, from within the filter's own call.
+/// The gateway's listener buffers 16 KiB: a response that waits, or a replacement, that is larger makes Envoy response
+/// in its place and reset the stream, from within the filter's own call.
 async fn small_buffers(module: impl FnOnce(Builder) -> Builder) -> anyhow::Result<ScriptedStack> {
     const USUAL: &str = "per_connection_buffer_limit_bytes: 2097152";
     let small = |config: String| config.replace(USUAL, "per_connection_buffer_limit_bytes: 16384");
@@ -169,8 +169,8 @@ async fn small_buffers(module: impl FnOnce(Builder) -> Builder) -> anyhow::Resul
     Ok(gateway)
 }
 
-/// `count` requests for each pair of sizes, some of whose clients leave. What clients get is Envoy's error where a buffer is
-/// too small, which the doctor tells the operator.
+/// `count` requests for each pair of sizes, some of whose clients leave. What clients get is Envoy's error where a
+/// buffer is too small, which the doctor tells the operator.
 async fn beyond_the_buffers(gateway: &ScriptedStack, count: usize) -> anyhow::Result<()> {
     let padded = |label: &'static str, size: usize| {
         move |request: &Received| {
@@ -214,8 +214,8 @@ async fn a_stream_that_ends_inside_a_call_of_the_filters_ends_nothing_else() -> 
     .await
 }
 
-/// A trap within such a call would be the end of Envoy; so the WebAssembly module does nothing there, and this one fails as
-/// soon as it does something about it.
+/// A trap within such a call would be the end of Envoy; so the WebAssembly module does nothing there, and this one
+/// fails as soon as it does something about it.
 #[tokio::test]
 async fn a_filter_that_fails_over_what_ended_inside_its_call_does_not_end_envoy() -> anyhow::Result<()> {
     for module in

@@ -46,8 +46,8 @@ async fn observed(gateway: &ScriptedStack, before: usize) -> anyhow::Result<Opti
     Ok(seen.take().flatten())
 }
 
-/// The request is that of `user`, from `source`: the arm is the user's, and so are the bucket that the scorer is called with
-/// and the observation's.
+/// The request is that of `user`, from `source`: the arm is the user's, and so are the bucket that the scorer is called
+/// with and the observation's.
 async fn is(gateway: &ScriptedStack, request: Request<ChannelBody>, user: &str, source: &str) -> anyhow::Result<()> {
     let (before, earlier) = (gateway.scrape().await?, gateway.observations()?.len());
     let bucket = gateway.stack.bucket(user)?;

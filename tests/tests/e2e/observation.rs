@@ -184,8 +184,8 @@ async fn batches_larger_than_one_send_arrive_whole_though_no_request_follows() -
 /// What the observer does when a batch comes.
 type Observer = fn(&ScriptedStack);
 
-/// The observations fail, since the observer is as `observer` makes it; each of their items is then counted as None, by the
-/// reason. In batches that are sent at once, and in larger ones.
+/// The observations fail, since the observer is as `observer` makes it; each of their items is then counted as None, by
+/// the reason. In batches that are sent at once, and in larger ones.
 async fn observer_fails(observer: Observer) -> anyhow::Result<()> {
     for bytes in [0, LARGE] {
         let config = serde_json::json!({"scorer": {"observe_timeout_ms": 500}});

@@ -1,4 +1,4 @@
-//! The real scorer behind the real gateway: who is compared with whom, and what its faults cost.
+//! The real scorer behind the real gateway: which responses are compared, and what its faults cost.
 
 use anyhow::ensure;
 use contract::names::{ABSTAINED, COMPARE, NOT_COMPARED, PREDICT_REQUESTS, SOURCE};
@@ -107,7 +107,7 @@ async fn a_frozen_scorer_costs_a_canary_user_the_candidate_and_nothing_else() ->
     let direct = real.send_to(Part::Rules, suggest("ann", body.clone())?).await?;
     assert_eq!(without_event_ids(&through)?, without_event_ids(&direct)?);
     real.stack.signal(Part::Scorer, Signal::CONT);
-    eventually("the model answers again", || async {
+    eventually("the candidate serves again", || async {
         let response = real.send(suggest("ann", body.clone())?).await?;
         ensure!(response.arm() == "candidate", "{}", response.fallback());
         Ok(())
@@ -125,7 +125,7 @@ async fn a_killed_scorer_costs_a_canary_user_the_candidate_and_nothing_else() ->
     let direct = real.send_to(Part::Rules, suggest("ann", body.clone())?).await?;
     assert_eq!(without_event_ids(&through)?, without_event_ids(&direct)?);
     real.stack.start_part(Part::Scorer).await?;
-    eventually("the model answers again", || async {
+    eventually("the candidate serves again", || async {
         let response = real.send(suggest("ann", body.clone())?).await?;
         ensure!(response.arm() == "candidate", "{}", response.fallback());
         Ok(())

@@ -17,7 +17,8 @@ fn name(user: usize) -> String {
     format!("user-{user}@example.org")
 }
 
-/// Asks once for each of the first `users`, over many connections to all workers; gives those whom the model served.
+/// Sends a request of each of the first `users`, over many connections to all workers; returns those who got the
+/// candidate.
 async fn canary_users(gateway: &ScriptedStack, users: usize) -> anyhow::Result<BTreeSet<usize>> {
     let next = Arc::new(AtomicUsize::new(0));
     let mut connections = tokio::task::JoinSet::new();
@@ -58,7 +59,7 @@ fn predicted(gateway: &ScriptedStack, share: Share, users: usize) -> anyhow::Res
     Ok(inside)
 }
 
-/// Whom the model served, which must be whom the contract's function predicts, to the last one.
+/// The users who got the candidate, which must be exactly those that the contract's function predicts.
 async fn as_predicted(gateway: &ScriptedStack, share: Share, users: usize) -> anyhow::Result<BTreeSet<usize>> {
     let (seen, predicted) = (canary_users(gateway, users).await?, predicted(gateway, share, users)?);
     let differ: Vec<String> = seen.symmetric_difference(&predicted).take(5).map(|user| name(*user)).collect();
@@ -84,7 +85,7 @@ async fn of_20_000_users_a_ramp_takes_those_whom_the_function_predicts_and_only_
         let share = Share::percent(percent);
         gateway.set_share(share).await?;
         let inside = as_predicted(&gateway, share, USERS).await?;
-        ensure!(before.is_subset(&inside), "somebody left at {share}");
+        ensure!(before.is_subset(&inside), "a user left the canary at {share}");
         #[allow(clippy::cast_precision_loss)]
         let seen = 100.0 * inside.len() as f64 / USERS as f64;
         // Three standard deviations of a share of 20,000 users, in percentage points: 0.64 at 10%, 1.06 at 50%.

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use stack::Part;
 use stack::ports::Ports;
 
-/// The filter is given `patch`: it says `expected` once, and clients get the rules.
+/// The filter is given `patch`: it logs `expected` once, and clients get the baseline.
 async fn refused_by_the_filter(patch: Value, expected: &[&str]) -> anyhow::Result<()> {
     let what = patch.to_string();
     let gateway =
@@ -57,7 +57,7 @@ async fn the_salt_is_never_in_the_log_not_even_a_bad_one() -> anyhow::Result<()>
     Ok(())
 }
 
-/// Nobody listens where a part would.
+/// Nothing listens on the parts' ports.
 fn nothing_runs(ports: &Ports, parts: &[Part]) -> anyhow::Result<()> {
     for part in parts {
         let address = ports.address(*part);

@@ -30,8 +30,8 @@ async fn killing_postgresql_under_load_costs_clients_the_candidate_and_nothing_e
     let postgres = Postgres::start()?;
     let (real, _rules) = with_store_on(&postgres).await?;
     let before = real.scrape().await?;
-    // Each asks for transactions that nobody asked for before. What a user has is read together: early in the load most of
-    // the users are still to be read, and most of the requests meet no store.
+    // Each requests transactions that were not requested before. All of a user's are read together: early in the load
+    // most of the users are still to be read, and most of the requests meet no store.
     let mut load = Load::start(real.address(), REQUESTS, CONNECTIONS, TRANSACTIONS);
     load.reaches(1, 8).await?;
     postgres.kill()?;
@@ -44,7 +44,8 @@ async fn killing_postgresql_under_load_costs_clients_the_candidate_and_nothing_e
         "a user in the canary gets the candidate or, with a reason, the baseline"
     );
 
-    // The reason is known within the scorer's own deadline, before the gateway's: nobody waits for a store that is gone.
+    // The reason is known within the scorer's own deadline, before the gateway's: no client waits for a store that is
+    // gone.
     let after = eventually("every fallback is counted", || async {
         let after = real.scrape().await?;
         let counted = after.sum(FALLBACK, &[]) - before.sum(FALLBACK, &[]);
@@ -82,7 +83,7 @@ async fn a_postgresql_that_hangs_costs_no_more_until_it_goes_on() -> anyhow::Res
         assert_eq!((response.status.as_u16(), response.arm()), (200, arm), "transactions {first} and the next");
     }
     postgres.thaw()?;
-    eventually("the model answers what it could not", || async {
+    eventually("the candidate serves what it could not", || async {
         let response = real.send(suggest("ann", request_body([3, 4]))?).await?;
         ensure!(response.status == 200 && response.arm() == "candidate", "{}", response.fallback());
         Ok(())

@@ -1,5 +1,5 @@
-//! On the rule arm a body is the same through the gateway and direct, whatever its size, protocol, framing and encoding,
-//! and whatever the client does.
+//! On the rule arm a body is the same through the gateway and direct, whatever its size, protocol, framing and
+//! encoding, and whatever the client does.
 
 use std::time::Duration;
 
@@ -55,7 +55,7 @@ fn chunked(body: &Bytes, size: usize) -> anyhow::Result<Request<ChannelBody>> {
 /// The rules got `body`, and what they served is what the client got. Long bodies are not shown when they differ.
 fn same(gateway: &ScriptedStack, response: &ClientResponse, body: &Bytes, what: &str) -> anyhow::Result<()> {
     let received = gateway.rules.last()?.body;
-    ensure!(received == body, "{what}: the rules got {} bytes, not the {} sent", received.len(), body.len());
+    ensure!(received == body, "{what}: the application got {} bytes, not the {} sent", received.len(), body.len());
     ensure!(
         response.body == body,
         "{what}: the client got {} bytes, not the {} answered",
@@ -125,7 +125,8 @@ async fn trailers_of_the_application_arrive() -> anyhow::Result<()> {
     request.headers_mut().insert("te", "trailers".parse()?);
     let response = Client::once(gateway.address(), Protocol::H2, request).await?;
     ensure!(e2e::scripted_stack::item_count(&response)? == 1);
-    // The rules are spoken to in HTTP/1.1, whose trailers Envoy drops unless it is told otherwise: with or without Perch.
+    // The rules are spoken to in HTTP/1.1, whose trailers Envoy drops unless it is told otherwise: with or without
+    // Perch.
     let plain = ScriptedStack::start(stack::Builder::no_filter).await?;
     plain.rules.respond_with(|request| Script::json(200, items(request, "coffee")).trailer("x-sum", "abc"));
     let mut request = suggest("ann", request_body([88]))?;
@@ -174,7 +175,8 @@ async fn active(gateway: &ScriptedStack) -> anyhow::Result<f64> {
     Ok(gateway.scrape().await?.sum("envoy_http_downstream_rq_active", &clients))
 }
 
-/// A stream that ends half way is counted as incomplete, and nothing of it stays: not in Envoy, not at the rules.
+/// A stream that ends half way is counted as incomplete, and nothing of it stays: neither in Envoy nor at the
+/// application.
 async fn nothing_is_left(gateway: &ScriptedStack, before: &stack::Scrape) -> anyhow::Result<()> {
     let incomplete = [("outcome", "incomplete")];
     let expected = [(INTERCEPTED, &[][..], 1.0), (OBSERVATION, &incomplete[..], 1.0)];
@@ -182,7 +184,7 @@ async fn nothing_is_left(gateway: &ScriptedStack, before: &stack::Scrape) -> any
     eventually("nothing is under way", || async {
         let active = active(gateway).await?;
         ensure!(active == 0.0, "{active} in Envoy");
-        ensure!(gateway.rules.open() == 0, "{} at the rules", gateway.rules.open());
+        ensure!(gateway.rules.open() == 0, "{} at the application", gateway.rules.open());
         Ok(())
     })
     .await?;
@@ -231,7 +233,7 @@ async fn a_client_that_leaves_half_way_through_its_response_leaves_nothing_behin
         let scrape = gateway.scrape().await?;
         let lost = scrape.sum(OBSERVATION, &limit) + scrape.sum(OBSERVATION, &[("outcome", "incomplete")]);
         ensure!(lost == 1.0 && scrape.sum(INTERCEPTED, &[]) - before.sum(INTERCEPTED, &[]) == 1.0, "{lost} lost");
-        ensure!(gateway.rules.open() == 0, "{} at the rules", gateway.rules.open());
+        ensure!(gateway.rules.open() == 0, "{} at the application", gateway.rules.open());
         Ok(())
     })
     .await

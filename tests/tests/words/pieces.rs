@@ -125,7 +125,8 @@ impl<'a> Reader<'a> {
         self.pieces.push(Piece::Text { line, text });
     }
 
-    /// A string whose opening quote comes next; a raw one has its number of marks, an ordinary one 0 and may have escapes.
+    /// A string whose opening quote comes next; a raw one has its number of marks, an ordinary one 0 and may have
+    /// escapes.
     fn string(&mut self, marks: usize) {
         let line = self.line;
         let end = format!("\"{}", "#".repeat(marks));
@@ -178,8 +179,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Of a raw string at the beginning of `rest`: what stands before its quote, in bytes, and how many marks it has; a raw string
-/// without marks counts as an ordinary one.
+/// Of a raw string at the beginning of `rest`: what stands before its quote, in bytes, and how many marks it has; a raw
+/// string without marks counts as an ordinary one.
 fn raw_string(rest: &str) -> Option<(usize, usize)> {
     let prefix = ["br", "cr", "r"].into_iter().find(|prefix| rest.starts_with(prefix))?;
     let after = rest.get(prefix.len()..)?;
@@ -208,7 +209,8 @@ mod tests {
 
     #[test]
     fn rust_is_taken_apart_with_lines_and_roles() {
-        let source = "/// Two\n/// lines.\nstruct Seen<'a>(&'a str);\n#[test]\nfn it_said() {\n  x(\"a \\\" b\", '\"', r#\"c \"d\"#)\n}\n";
+        let source = "/// Two\n/// lines.\nstruct Seen<'a>(&'a str);\n#[test]\nfn it_said() {\n\
+            x(\"a \\\" b\", '\"', r#\"c \"d\"#)\n}\n";
         assert_eq!(
             rust(source),
             [

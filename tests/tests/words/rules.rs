@@ -6,8 +6,8 @@ pub(crate) struct Rule {
     pub(crate) glossary: &'static [&'static str],
     /// What to write.
     pub(crate) instead: &'static str,
-    /// Words of any name, in a row: `turned_away` is in `is_turned_away` and `TurnedAway`. With `=` in front the name is
-    /// that word and no other.
+    /// Words of any name, in a row: `turned_away` is in `is_turned_away` and `TurnedAway`. With `=` in front the name
+    /// is that word and no other.
     pub(crate) names: &'static [&'static str],
     /// As `names`, but only of types, modules, ordinary functions and files where they are declared.
     pub(crate) declared: &'static [&'static str],

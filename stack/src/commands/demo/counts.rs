@@ -97,8 +97,9 @@ pub(crate) fn nonzero(counts: &BTreeMap<&'static str, f64>) -> String {
     if some.is_empty() { String::new() } else { format!(" ({})", some.join(", ")) }
 }
 
-/// The counters once no observation is in flight: every batch has its result and nothing changes. A batch that could not
-/// be sent counts as failed only, so after a dead scorer the difference never returns to zero, and a longer wait decides.
+/// The counters once no observation is in flight: every batch has its result and nothing changes. A batch that could
+/// not be sent counts as failed only, so after a dead scorer the difference never returns to zero, and a longer wait
+/// decides.
 pub(crate) async fn settled(stack: &Stack) -> anyhow::Result<Counts> {
     let end = Instant::now() + SETTLE_TIMEOUT;
     let mut before = Counts::read(&stack.scrape().await?);

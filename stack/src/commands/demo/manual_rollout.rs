@@ -112,7 +112,8 @@ impl ManualRollout {
             tally.canary.len()
         );
         say!(
-            "  users               {users_in_both_arms} changed arm within the step, {misplaced} not in the arm that their bucket gives"
+            "  users               {users_in_both_arms} changed arm within the step, {misplaced} not in the arm that \
+             their bucket gives"
         );
         say!(
             "  responses           baseline {}, candidate {}, fallbacks {}",

@@ -61,7 +61,8 @@ impl Traffic {
         format!("user-{:04}", u64::from(number) + 1)
     }
 
-    /// Sends `requests` requests for every user, in mixed order. `along` is called with the number of requests sent so far.
+    /// Sends `requests` requests for every user, in mixed order. `along` is called with the number of requests sent so
+    /// far.
     pub(crate) async fn drive(
         &self,
         gateway: &str,
