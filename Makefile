@@ -81,7 +81,7 @@ data: ## Demo transactions, if there are none
 	@mkdir -p .perch/data
 	$(BIN)/rules-backend seed
 model: ## A model, if there is none of today's feature schema
-	@wanted=$$(sed -n 's/^pub const VERSION: u32 = \([0-9]*\);/\1/p' shadow-scorer/src/features/schema.rs); \
+	@wanted=$$(sed -n 's/^pub const VERSION: u32 = \([0-9]*\);/\1/p' examples/suggestions/src/features/schema.rs); \
 	champion=$$(cat models/registry/champion 2>/dev/null || true); \
 	schema=$$(sed -n '/"feature_schema"/,/}/s/.*"version": \([0-9]*\).*/\1/p' "models/registry/$$champion/manifest.json" 2>/dev/null || true); \
 	if [ "$$schema" = "$$wanted" ]; then echo "the model is $$champion"; \

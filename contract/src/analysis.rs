@@ -1,8 +1,9 @@
-//! What the scorer keeps of the two sides' answers, and of what people said to them, for `perch analyse`.
+//! The scorer's aggregates of responses and feedback for `perch analyse`.
 //!
-//! `GET {PATH}?{SINCE}=MS&{LEAVE_OUT}=COHORT[,COHORT]` answers [`Analysis`] as JSON. Everything is aggregated where it is
-//! stored, so its size has a bound ([`MOST_PAIRS`], [`MOST_SAMPLES`]) whatever the traffic was. The scorer gives counts
-//! and sums only; rates, intervals and tests are the reader's work.
+//! `GET {PATH}?{SINCE}=MS&{LEAVE_OUT}=COHORT[,COHORT]` returns [`Analysis`] as JSON. Everything is aggregated where it
+//! is stored, so its size is bounded ([`MOST_PAIRS`], [`MOST_SAMPLES`]) whatever the traffic was. The scorer returns counts
+//! and sums only; rates, intervals and tests are computed by the reader. In the fields `rule` is the baseline and `model`
+//! the candidate.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,9 +12,9 @@ use crate::names::{Arm, Cohort};
 
 /// Path of the scorer's endpoint.
 pub const PATH: &str = "/perch/v1/analysis";
-/// Query parameter: count from here, in milliseconds since 1970; everything that is kept when absent.
+/// Query parameter: start of the counts, in milliseconds since 1970; all stored counts when absent.
 pub const SINCE: &str = "since_ms";
-/// Query parameter: cohorts that are left out, separated by commas; none when absent.
+/// Query parameter: cohorts to leave out, separated by commas; none when absent.
 pub const LEAVE_OUT: &str = "leave_out";
 /// Version of this shape; a reader takes no other.
 pub const VERSION: u8 = 1;
@@ -21,77 +22,77 @@ pub const VERSION: u8 = 1;
 pub const MOST_PAIRS: usize = 5_000;
 /// Most entries of [`Analysis::samples`].
 pub const MOST_SAMPLES: usize = 500;
-/// Counts are kept by slots of this length, in seconds, so that is how exact a beginning can be.
+/// Counts are stored in slots of this length, in seconds, which is the resolution of [`SINCE`].
 pub const SLOT_SECONDS: i64 = 600;
-/// For how long counts are kept, in seconds.
+/// Counts are stored for this long, in seconds.
 pub const KEPT_SECONDS: i64 = 30 * 86_400;
-/// Groups into which users are dealt by a hash of their pseudonym. A group is a unit of [`Analysis::agreement`]: users
+/// Number of groups into which a hash of the pseudonym divides the users. A group is a unit of [`Analysis::agreement`]: users
 /// are independent, the items of one user are not.
 pub const USER_GROUPS: u64 = 128;
 
-/// Everything that `perch analyse` works with.
+/// All that `perch analyse` works with.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Analysis {
     /// [`VERSION`].
     pub version: u8,
-    /// From when on everything below is counted, in milliseconds since 1970: the beginning of the slot in which the
-    /// moment lies that was asked for.
+    /// Start of the counts below, in milliseconds since 1970: the beginning of the slot that contains the requested
+    /// moment.
     pub since_ms: u64,
-    /// When it was put together, in milliseconds since 1970.
+    /// End of the counts, in milliseconds since 1970.
     pub until_ms: u64,
     /// Cohorts that were left out.
     pub left_out: Vec<Cohort>,
-    /// Items by what each side said of them.
+    /// Items by the labels of the two responses.
     pub pairs: Vec<Pair>,
-    /// Items on which both sides have an opinion (`given`) and the same (`accepted`), groups of users being the units.
+    /// Items on which both responses have an opinion (`given`) and the same one (`accepted`), by group of users.
     pub agreement: Clusters,
     /// Users by arm, without those of any cohort, since `since_ms` or since the scorer started, whichever is later. `None`
     /// where the scorer does not observe.
     pub users: Option<Users>,
-    /// Feedback by the side that gave the answer, users being the units.
+    /// Feedback by the arm that gave the response, by user.
     pub feedback: Feedback,
-    /// The same of answers on which the other side disagrees.
+    /// The same, on responses with which the other response disagrees.
     pub disputed: Feedback,
-    /// What people took where the sides disagree, by pair of labels.
+    /// Labels that users accepted where the responses disagree, by pair of labels.
     pub taken: Vec<Taken>,
-    /// Some disagreements, drawn evenly from all since the model changed. They may be older than `since_ms`.
+    /// Some disagreements, drawn uniformly from all since the model changed. They may be older than `since_ms`.
     pub samples: Vec<Sample>,
-    /// Disagreements whose feedback cannot be told, since the store was not quick enough, since the scorer started.
+    /// Disagreements since the scorer started whose feedback is unknown, since the store was too slow.
     pub disputes_dropped: u64,
 }
 
-/// Items of one cell of the matrix. A label is `None` where the side has no opinion (it abstains or gives none).
+/// Items of one cell of the matrix. A label is `None` where the response has no opinion (it abstains or gives none).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pair {
-    /// What the rules say.
+    /// The baseline's label.
     pub rule: Option<String>,
-    /// What the model says.
+    /// The candidate's label.
     pub model: Option<String>,
-    /// Who answered the client.
+    /// The arm that the client was given.
     pub served: Arm,
-    /// How many.
+    /// Number of items.
     pub items: u64,
 }
 
-/// Whose answer it was that somebody took.
+/// The label that a user accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Took {
-    /// The rules'.
+    /// The baseline's.
     Rule,
-    /// The model's.
+    /// The candidate's.
     Model,
     /// A third one.
     Another,
-    /// None: what was served was rejected and no other label named.
+    /// None: the user rejected the label and named no other.
     Nothing,
 }
 
 impl Took {
-    /// All of them.
+    /// Every value.
     pub const ALL: [Self; 4] = [Self::Rule, Self::Model, Self::Another, Self::Nothing];
 
-    /// As it is stored.
+    /// The stored form.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -103,35 +104,35 @@ impl Took {
     }
 }
 
-/// Feedback on answers of one pair of labels.
+/// Feedback on responses with one pair of labels.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Taken {
-    /// What the rules say.
+    /// The baseline's label.
     pub rule: String,
-    /// What the model says.
+    /// The candidate's label.
     pub model: String,
-    /// Who answered the client.
+    /// The arm that the client was given.
     pub served: Arm,
-    /// What was taken.
+    /// The accepted label.
     pub took: Took,
-    /// How often.
+    /// Number of feedbacks.
     pub times: u64,
 }
 
 /// One disagreement, for people to look at.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Sample {
-    /// When it was seen, in milliseconds since 1970.
+    /// Time of the observation, in milliseconds since 1970.
     pub at_ms: u64,
     /// The user's pseudonym, if the request had an identity.
     pub user: Option<String>,
     /// The item's id.
     pub item: String,
-    /// Who answered the client.
+    /// The arm that the client was given.
     pub served: Arm,
-    /// What the rules say.
+    /// The baseline's label.
     pub rule_label: String,
-    /// What the model says.
+    /// The candidate's label.
     pub model_label: String,
     /// The model's confidence, 0 to 1, where it is known.
     pub model_confidence: Option<f64>,
@@ -142,7 +143,7 @@ pub struct Sample {
 /// The cohorts that [`LEAVE_OUT`] names.
 ///
 /// # Errors
-/// The first name that is no cohort.
+/// The first name that is not a cohort.
 pub fn left_out(names: &str) -> Result<Vec<Cohort>, NotACohort> {
     let names = names.split(',').map(str::trim).filter(|name| !name.is_empty());
     names.map(cohort).collect()
@@ -152,9 +153,9 @@ fn cohort(name: &str) -> Result<Cohort, NotACohort> {
     Cohort::ALL.iter().find(|cohort| cohort.as_str() == name).copied().ok_or_else(|| NotACohort(name.to_owned()))
 }
 
-/// A name that is no cohort's.
+/// A name that is not a cohort.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no cohort: give none (everybody who is in no cohort), beta or opt_out")]
+#[error("{0:?} is not a cohort: give none (users outside of any cohort), beta or opt_out")]
 pub struct NotACohort(pub String);
 
 #[cfg(test)]
@@ -169,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_side_without_opinion_is_null_in_json() {
+    fn a_response_without_opinion_is_null_in_json() {
         let pair = Pair { rule: None, model: Some("coffee".into()), served: Arm::Candidate, items: 3 };
         let text = serde_json::to_string(&pair).unwrap();
         assert_eq!(text, r#"{"rule":null,"model":"coffee","served":"candidate","items":3}"#);

@@ -1,6 +1,6 @@
-//! What the scorer answers to a batch: counts that the filter adds to Envoy's stats.
+//! The batch result: the scorer's response to a batch, counts that the filter adds to Envoy's stats.
 //!
-//! JSON, since it is small (one per batch), and read where speed does not matter.
+//! It is JSON, since there is only one per batch and it is read where speed does not matter.
 
 use std::collections::BTreeMap;
 
@@ -25,13 +25,13 @@ pub struct BatchResult {
     pub agree_false: u32,
     /// Items that could not be compared, by reason; their sum is `agree="None"`.
     pub not_compared: BTreeMap<NotCompared, u32>,
-    /// Items on which either says nothing, by the arm that the client was given.
+    /// Items on which either abstains, by the arm that the client was given.
     pub abstained: BTreeMap<Arm, u32>,
-    /// Observations of users of the baseline's arm for which the candidate answered.
+    /// Observations of users in the baseline arm for which there was a candidate response.
     pub available: u32,
-    /// Observations of users of the baseline's arm for which it did not.
+    /// Observations of users in the baseline arm for which there was none.
     pub unavailable: u32,
-    /// Items by the label that the client was given, and agreement.
+    /// Items by the label that the client was given, and by agreement.
     pub labels: Vec<LabelCount>,
 }
 
@@ -40,20 +40,20 @@ pub struct BatchResult {
 pub struct LabelCount {
     /// The label that the client was given.
     pub label: String,
-    /// Whether the other response has it too.
+    /// Agreement with the other response.
     pub agree: Agree,
-    /// How many items.
+    /// Number of items.
     pub items: u32,
 }
 
 impl BatchResult {
-    /// Items that could not be compared.
+    /// Number of items that could not be compared.
     #[must_use]
     pub fn not_compared_total(&self) -> u64 {
         self.not_compared.values().map(|items| u64::from(*items)).sum()
     }
 
-    /// All items.
+    /// Number of all items.
     #[must_use]
     pub fn items(&self) -> u64 {
         let abstained: u64 = self.abstained.values().map(|items| u64::from(*items)).sum();

@@ -1,10 +1,20 @@
-//! From a user's identity to the pseudonym that decides the arm.
+//! From a user's identity to the pseudonym, which is the user's bucket and decides the arm.
 //!
 //! The pseudonym is SipHash-2-4 of the identity under a key derived from the deployment's salt: a keyed
 //! pseudo-random function, so that neither an upstream nor a stored sample can be turned back into a user without the
-//! salt. It is the only form of an identity that leaves the filter. Envoy hashes its 16 hex digits once more
-//! (`xxHash64(digits, seed) % denominator`, see [`crate::switch`]) to pick the arm; two seeds keep the arm apart from
+//! salt. It is the only form of an identity that leaves the filter. Its 16 hex digits are hashed once more
+//! (`xxHash64(digits, seed) % denominator`, see [`crate::share`]) to decide the arm; the seed keeps the arm independent of
 //! any other use of the same pseudonym.
+//!
+//! ```
+//! use contract::bucket::{Bucket, Salt};
+//!
+//! let salt = Salt::new(b"perch-frozen-vectors").unwrap();
+//! let user = Bucket::of(b"user-42", &salt);
+//! assert_eq!(user.to_string(), "cc343e210017e385");
+//! assert_eq!("cc343e210017e385".parse(), Ok(user));
+//! assert!(Salt::new(b"short").is_err());
+//! ```
 
 use std::fmt;
 use std::hash::Hasher;
@@ -13,7 +23,7 @@ use std::str::FromStr;
 use siphasher::sip::SipHasher24;
 use xxhash_rust::xxh3::xxh3_128;
 
-/// Shortest salt, in bytes. Below it the pseudonyms could be guessed by trying salts.
+/// Length of the shortest salt, in bytes. A shorter one could be found by trying.
 pub const MIN_SALT_BYTES: usize = 16;
 
 /// The deployment's secret. Never logged: [`fmt::Debug`] hides it.
@@ -28,7 +38,7 @@ impl fmt::Debug for Salt {
     }
 }
 
-/// A salt too short to hide anything.
+/// A salt that is too short.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the salt has {0} bytes, at least {MIN_SALT_BYTES} are needed: take e.g. the output of `openssl rand -hex 16`")]
 pub struct SaltTooShort(pub usize);
@@ -111,7 +121,7 @@ mod tests {
 
     #[test]
     fn frozen_vectors() {
-        // A change here moves every user of every deployment: it needs a new major version and a word to operators.
+        // A change here moves every user of every deployment: it needs a new major version and a note to operators.
         let salt = salt("perch-frozen-vectors");
         let seen: Vec<String> =
             ["", "1", "user-42", "münchen"].iter().map(|id| Bucket::of(id.as_bytes(), &salt).to_string()).collect();

@@ -1,13 +1,15 @@
-//! What the guard asks the scorer beyond its metrics: evidence whose unit is the user, since a moment of the guard's
-//! choosing (the start of a ramp step).
+//! The scorer's evidence for the guard: counts whose unit is the user, since a moment that the guard chooses (the start of
+//! a step).
 //!
-//! A user's answers are not independent of each other, and with a sticky arm a user's habits are a lasting difference
-//! between two arms that no amount of further answers averages out. So a comparison of two arms counts users, and it
-//! counts them from the moment at which the share last changed: before it, some of them were in the other arm.
+//! A user's requests are not independent of each other, and since arms are sticky, a user's habits are a lasting difference
+//! between two arms that no amount of further requests averages out. So a comparison of two arms counts users, and it
+//! counts them from the last change of the share: before it, some of them were in the other arm.
 //!
-//! `GET {PATH}?{SINCE}=MS` answers [`Evidence`] as JSON.
+//! `GET {PATH}?{SINCE}=MS` returns [`Evidence`] as JSON. In its fields `rule` is the baseline and `model` the candidate.
 
 use serde::{Deserialize, Serialize};
+
+pub use stats::clusters::Clusters;
 
 /// Path of the scorer's endpoint.
 pub const PATH: &str = "/perch/v1/evidence";
@@ -21,71 +23,37 @@ pub const VERSION: u8 = 1;
 pub struct Evidence {
     /// [`VERSION`].
     pub version: u8,
-    /// From when on everything below is counted, in milliseconds since 1970: what was asked, or later when the scorer
-    /// cannot look back so far (it started later).
+    /// Start of the counts below, in milliseconds since 1970: the requested moment, or the scorer's start if that is
+    /// later.
     pub since_ms: u64,
-    /// Users seen, by arm.
+    /// Distinct users, by arm.
     pub users: Users,
-    /// Feedback on answers given since then, by the arm that gave them. `None` when the store does not answer.
+    /// Feedback on responses given since then, by the arm that gave them. `None` when the store does not reply.
     pub feedback: Option<Feedback>,
 }
 
-/// How many distinct users were seen in each arm. A canary user whom the rules answered (fallback) is in arm `model`:
-/// what counts is where the switch put the user. A user seen in both arms counts in both. Users of a cohort
-/// ([`crate::names::Cohort`]) are left out, since the share does not deal them.
+/// Number of distinct users in each arm. A canary user who was given the baseline (fallback) is in arm `model`: the arm by
+/// the share counts. A user who was in both arms counts in both. Users of a cohort ([`crate::names::Cohort`]) are left out,
+/// since the share alone does not decide their arm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Users {
-    /// Distinct users assigned to the rules.
+    /// Distinct users assigned to the baseline.
     pub rule: u64,
-    /// Distinct users assigned to the model.
+    /// Distinct users assigned to the candidate.
     pub model: u64,
-    /// Only one in so many users is counted, so that memory stays bounded: a power of two, 1 when all are. Which ones is
-    /// decided by a hash of the pseudonym with a seed other than the switch's, so the sample has nothing to do with the
-    /// arm. It only grows while the scorer runs.
+    /// One in so many users is counted, so that memory stays bounded: a power of two, 1 when all are. A hash of the
+    /// pseudonym with a seed of its own decides who is counted, so the sample is independent of the arm. The number only
+    /// grows while the scorer runs.
     pub sampled_one_in: u64,
 }
 
-/// Feedback by the arm that gave the answer.
+/// Feedback by the arm that gave the response.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Feedback {
-    /// On the rules' answers.
+    /// On baseline responses.
     pub rule: Clusters,
-    /// On the model's answers.
+    /// On candidate responses.
     pub model: Clusters,
-}
-
-/// Sums over users, each of whom gave `k` feedbacks of which `a` were accepts: all that a ratio of sums and its
-/// variance by user need.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Clusters {
-    /// Users with at least one feedback.
-    pub users: u64,
-    /// Σ k.
-    pub given: u64,
-    /// Σ a.
-    pub accepted: u64,
-    /// Σ k².
-    pub given_squared: u64,
-    /// Σ a².
-    pub accepted_squared: u64,
-    /// Σ k·a.
-    pub given_accepted: u64,
-}
-
-impl Clusters {
-    /// Adds a user with `given` feedbacks, `accepted` of them accepts. Nothing is added when `given` is 0.
-    pub fn add(&mut self, given: u64, accepted: u64) {
-        if given == 0 {
-            return;
-        }
-        let accepted = accepted.min(given);
-        self.users = self.users.saturating_add(1);
-        self.given = self.given.saturating_add(given);
-        self.accepted = self.accepted.saturating_add(accepted);
-        self.given_squared = self.given_squared.saturating_add(given.saturating_mul(given));
-        self.accepted_squared = self.accepted_squared.saturating_add(accepted.saturating_mul(accepted));
-        self.given_accepted = self.given_accepted.saturating_add(given.saturating_mul(accepted));
-    }
 }
 
 #[cfg(test)]

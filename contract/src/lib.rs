@@ -1,31 +1,33 @@
-//! What Perch's parts agree on, in one place: a name, port or byte layout that two programs share is defined here
-//! and nowhere else.
+//! What Perch's programs agree on: a name, port or byte layout that two of them share is defined here and nowhere else.
 //!
-//! | module | what it fixes |
+//! | module | what it defines |
 //! |---|---|
 //! | [`ports`] | addresses, from `ports.env`, overridable by environment |
-//! | [`headers`] | request and response headers that Perch writes |
-//! | [`names`] | metric names, label names and the closed sets of label values |
-//! | [`series`] | every series that alerts, dashboards or the guard read, by program |
-//! | [`share`] | the canary share: `SUGGEST_USE_MODEL_CANARY`, Envoy's runtime key, and who is in at a share |
-//! | [`bucket`] | identity → salted pseudonym, the value that Envoy hashes |
-//! | [`alerts`] | where alerts are posted, and which of them ask for a rollback |
-//! | [`analysis`] | what `perch analyse` asks the scorer |
-//! | [`response`] | where items, ids and labels stand in an answer, and how to read them |
-//! | [`evidence`] | what the guard asks the scorer, counted by user |
+//! | [`headers`] | names of the request and response headers that Perch writes |
+//! | [`names`] | names of parts, and the closed sets of label values |
+//! | [`series`] | every metric that alerts, dashboards or the guard read: name, kind, labels, help |
+//! | [`share`] | the canary share: its runtime keys, its notations, and who is in the canary |
 //! | [`percent`] | how percentages are written |
+//! | [`bucket`] | from identity to pseudonym, which is the user's bucket |
+//! | [`cohorts`] | the cohorts of the filter's configuration |
+//! | [`alerts`] | where Alertmanager posts, and which alerts request a rollback |
+//! | [`analysis`] | the scorer's response to `perch analyse` |
+//! | [`evidence`] | the scorer's response to the guard, counted by user |
+//! | [`response`] | where items, ids and labels stand in a response, and how they are read |
+//! | [`json_select`] | values of a JSON text, selected by JSON pointers |
 //! | [`frame`] | the observation batch on the wire |
-//! | [`batch_result`] | what the scorer answers to a batch |
+//! | [`batch_result`] | the scorer's response to a batch |
 //! | `token` (where files have an owner) | the operator's token: reading, comparing, rotating |
 
 pub mod alerts;
 pub mod analysis;
 pub mod batch_result;
 pub mod bucket;
+pub mod cohorts;
 pub mod evidence;
 pub mod frame;
 pub mod headers;
-mod json_select;
+pub mod json_select;
 pub mod names;
 pub mod percent;
 pub mod ports;

@@ -1,16 +1,16 @@
-//! Addresses of every part. [`PORTS_ENV`] is the only place where a port number is written.
+//! Addresses of every part of Perch. [`PORTS_ENV`] is the only place where a port number is written.
 
 use std::fmt;
 
-/// The file's text, so that programs carry their defaults with them.
+/// The text of `ports.env`, so that programs carry their defaults with them.
 pub const PORTS_ENV: &str = include_str!("../ports.env");
 
-/// A part of Perch that listens.
+/// A program that listens on a port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Part {
     /// Envoy's listener for clients.
     Gateway,
-    /// The reference rules backend.
+    /// The reference application.
     Rules,
     /// The shadow-scorer.
     Scorer,
@@ -65,7 +65,7 @@ impl Part {
 pub struct PortError {
     /// The variable at fault.
     pub variable: &'static str,
-    /// What it held.
+    /// Its value.
     pub value: String,
 }
 

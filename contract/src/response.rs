@@ -1,19 +1,28 @@
-//! Where items, their ids and their labels stand in an answer, and how to read them.
+//! The items of a response: where they, their ids and their labels stand, and how they are read.
 //!
-//! The schema is configuration of the filter, and travels with every batch to the scorer, so that both read an answer
-//! in one way. Defaults are those of `/ml/suggestions`.
+//! The schema is a part of the filter's configuration and travels to the scorer with every batch, so that both read a
+//! response in the same way. Its defaults are those of `/ml/suggestions`.
+//!
+//! ```
+//! use contract::response::{ResponseSchema, read};
+//!
+//! let body = br#"{"items": [{"txn_id": 88, "candidates": [{"label": "coffee"}]}, {"txn_id": "89"}]}"#;
+//! let items = read(body, &ResponseSchema::default()).unwrap();
+//! assert_eq!((items[0].id.as_str(), items[0].label.as_deref()), ("88", Some("coffee")));
+//! assert_eq!((items[1].id.as_str(), items[1].label.as_deref()), ("89", None));
+//! ```
 
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-pub use crate::json_select::Found;
-use crate::json_select::{Integer, List, Path, pick};
+pub use crate::json_select::JsonValue;
+use crate::json_select::{Integer, List, Pointer, select_entries};
 
-/// Most items that are read of one answer; the rest of a longer one counts as [`Fault::WrongType`].
+/// Most items that are read of one response; a longer one counts as [`ResponseError::WrongType`].
 pub const MAX_ITEMS: usize = 10_000;
 
-/// JSON pointers (RFC 6901) into an answer; `id` and `label` start at an item.
+/// JSON pointers (RFC 6901) into a response; `id` and `label` start at an item.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ResponseSchema {
@@ -21,9 +30,9 @@ pub struct ResponseSchema {
     pub items: String,
     /// An item's id: a string or an integer.
     pub id: String,
-    /// An item's top label: a string, absent where the side has none.
+    /// An item's top label: a string, absent where the response gives none.
     pub label: String,
-    /// Labels by which a side says nothing.
+    /// Labels that stand for no opinion.
     pub abstain: Vec<String>,
 }
 
@@ -40,13 +49,15 @@ impl Default for ResponseSchema {
 
 /// A schema that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("answer.{field} is {value:?}: a JSON pointer is empty or starts with '/', e.g. {example:?}")]
+#[error(
+    "response.{field} is {value:?}: a JSON pointer is empty or begins with '/', and writes '~' as ~0; give e.g. {example:?}"
+)]
 pub struct SchemaError {
     /// The field at fault.
     pub field: &'static str,
-    /// What it held.
+    /// Its value.
     pub value: String,
-    /// A value that would do.
+    /// A value that is accepted.
     pub example: &'static str,
 }
 
@@ -54,7 +65,7 @@ impl ResponseSchema {
     /// Checks the pointers' form.
     ///
     /// # Errors
-    /// Names the first field that is no JSON pointer.
+    /// Names the first field that is not a JSON pointer.
     pub fn check(&self) -> Result<(), SchemaError> {
         let fields = [
             ("items", &self.items, "/items"),
@@ -62,80 +73,80 @@ impl ResponseSchema {
             ("label", &self.label, "/candidates/0/label"),
         ];
         for (field, value, example) in fields {
-            if !value.is_empty() && !value.starts_with('/') {
+            if Pointer::parse(value).is_none() {
                 return Err(SchemaError { field, value: value.clone(), example });
             }
         }
         Ok(())
     }
 
-    /// Does `label` say nothing?
+    /// Returns `true` if `label` stands for no opinion.
     #[must_use]
     pub fn abstains(&self, label: &str) -> bool {
         self.abstain.iter().any(|abstaining| abstaining == label)
     }
 }
 
-/// One item of an answer.
+/// One item of a response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {
     /// Its id; an integer in its decimal form, so that `88` and `"88"` are one item.
     pub id: String,
-    /// Its top label, if the side gave one.
+    /// Its top label, if it has one.
     pub label: Option<String>,
 }
 
-/// Why an answer cannot be read.
+/// Why the items of a response cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {
+pub enum ResponseError {
     /// The body is not JSON.
-    #[error("the answer is not JSON")]
+    #[error("the response is not JSON")]
     NotJson,
     /// There is no array of items.
-    #[error("the answer has no items")]
+    #[error("the response has no items")]
     NoItems,
-    /// The items are no array (or too many), or an id or label is of the wrong type.
-    #[error("an item, id or label of the answer has the wrong type")]
+    /// The items are not an array (or too many), or an id or label is of the wrong type.
+    #[error("an item, id or label of the response has the wrong type")]
     WrongType,
 }
 
-/// Reads an answer's items. An empty array is an answer with no items, not a fault: who must not accept it says so.
+/// Reads a response's items. An empty array is a response without items and not an error: that is for the caller to judge.
 ///
 /// # Errors
-/// See [`Fault`].
-pub fn read(body: &[u8], schema: &ResponseSchema) -> Result<Vec<Item>, Fault> {
+/// See [`ResponseError`].
+pub fn read(body: &[u8], schema: &ResponseSchema) -> Result<Vec<Item>, ResponseError> {
     read_with(body, schema, [], |item, []| item)
 }
 
-/// As [`read`], with what stands at `besides` in each item: JSON pointers that start at it, as those of the schema do.
+/// Like [`read`], with the values at `extra` in each item: JSON pointers that start at the item.
 ///
 /// # Errors
-/// See [`Fault`].
+/// See [`ResponseError`].
 pub fn read_with<'a, R, const N: usize>(
     body: &'a [u8],
     schema: &ResponseSchema,
-    besides: [&str; N],
-    mut make: impl FnMut(Item, [Found<'a>; N]) -> R,
-) -> Result<Vec<R>, Fault> {
-    entries(body, schema, &besides, |id, label, besides| {
+    extra: [&str; N],
+    mut make: impl FnMut(Item, [JsonValue<'a>; N]) -> R,
+) -> Result<Vec<R>, ResponseError> {
+    entries(body, schema, &extra, |id, label, extra| {
         let id = match id {
             Id::Text(text) => text.into_owned(),
             Id::Number(number) => number.to_string(),
         };
-        let besides = std::array::from_fn(|at| besides.get_mut(at).map_or(Found::Nothing, Found::take));
-        make(Item { id, label: label.map(Cow::into_owned) }, besides)
+        let extra = std::array::from_fn(|at| extra.get_mut(at).map_or(JsonValue::Absent, JsonValue::take));
+        make(Item { id, label: label.map(Cow::into_owned) }, extra)
     })
 }
 
-/// How many items an answer has, where each can be read.
+/// The number of items in a response, each of which can be read.
 ///
 /// # Errors
-/// See [`Fault`].
-pub fn count(body: &[u8], schema: &ResponseSchema) -> Result<usize, Fault> {
+/// See [`ResponseError`].
+pub fn count(body: &[u8], schema: &ResponseSchema) -> Result<usize, ResponseError> {
     entries(body, schema, &[], |_, _, _| ()).map(|items| items.len())
 }
 
-/// An item's id as it stands there.
+/// An item's id as it is written.
 enum Id<'a> {
     Text(Cow<'a, str>),
     Number(Integer),
@@ -144,30 +155,33 @@ enum Id<'a> {
 fn entries<'a, R>(
     body: &'a [u8],
     schema: &ResponseSchema,
-    besides: &[&str],
-    mut make: impl FnMut(Id<'a>, Option<Cow<'a, str>>, &mut [Found<'a>]) -> R,
-) -> Result<Vec<R>, Fault> {
-    let places: Vec<Path<'_>> =
-        [schema.id.as_str(), schema.label.as_str()].iter().chain(besides).map(|pointer| Path::of(pointer)).collect();
-    let item = |found: &mut [Found<'a>]| {
-        let [id, label, besides @ ..] = found else { return Err(Fault::WrongType) };
+    extra: &[&str],
+    mut make: impl FnMut(Id<'a>, Option<Cow<'a, str>>, &mut [JsonValue<'a>]) -> R,
+) -> Result<Vec<R>, ResponseError> {
+    // Pointers are checked where the configuration is read; one that is not a pointer selects the whole item.
+    let list = Pointer::parse(&schema.items).unwrap_or_default();
+    let own = [schema.id.as_str(), schema.label.as_str()];
+    let places: Vec<Pointer<'_>> =
+        own.iter().chain(extra).map(|text| Pointer::parse(text).unwrap_or_default()).collect();
+    let item = |values: &mut [JsonValue<'a>]| {
+        let [id, label, extra @ ..] = values else { return Err(ResponseError::WrongType) };
         let id = match id.take() {
-            Found::Text(text) => Id::Text(text),
-            Found::Integer(number) => Id::Number(number),
-            Found::Nothing | Found::Number(_) | Found::Other => return Err(Fault::WrongType),
+            JsonValue::Text(text) => Id::Text(text),
+            JsonValue::Integer(number) => Id::Number(number),
+            JsonValue::Absent | JsonValue::Number(_) | JsonValue::Other => return Err(ResponseError::WrongType),
         };
         let label = match label.take() {
-            Found::Text(label) => Some(label),
-            Found::Nothing => None,
-            Found::Integer(_) | Found::Number(_) | Found::Other => return Err(Fault::WrongType),
+            JsonValue::Text(label) => Some(label),
+            JsonValue::Absent => None,
+            JsonValue::Integer(_) | JsonValue::Number(_) | JsonValue::Other => return Err(ResponseError::WrongType),
         };
-        Ok(make(id, label, besides))
+        Ok(make(id, label, extra))
     };
-    match pick(body, &Path::of(&schema.items), &places, MAX_ITEMS, item) {
+    match select_entries(body, &list, &places, MAX_ITEMS, item) {
         Ok(List::Entries(items)) => items.into_iter().collect(),
-        Ok(List::Nothing) => Err(Fault::NoItems),
-        Ok(List::Other | List::TooLong) => Err(Fault::WrongType),
-        Err(_) => Err(Fault::NotJson),
+        Ok(List::Absent) => Err(ResponseError::NoItems),
+        Ok(List::Other | List::TooLong) => Err(ResponseError::WrongType),
+        Err(_) => Err(ResponseError::NotJson),
     }
 }
 
@@ -175,7 +189,7 @@ fn entries<'a, R>(
 mod tests {
     use super::*;
 
-    fn read_default(body: &str) -> Result<Vec<Item>, Fault> {
+    fn read_default(body: &str) -> Result<Vec<Item>, ResponseError> {
         read(body.as_bytes(), &ResponseSchema::default())
     }
 
@@ -191,19 +205,24 @@ mod tests {
     }
 
     #[test]
-    fn each_fault_is_told_apart() {
-        assert_eq!(read_default("<html>"), Err(Fault::NotJson));
-        assert_eq!(read_default("{}"), Err(Fault::NoItems));
-        assert_eq!(read_default(r#"{"items":{}}"#), Err(Fault::WrongType));
-        assert_eq!(read_default(r#"{"items":[{"txn_id":1.5}]}"#), Err(Fault::WrongType));
-        assert_eq!(read_default(r#"{"items":[{"txn_id":1,"candidates":"x"}]}"#), Err(Fault::WrongType));
-        assert_eq!(read_default(r#"{"items":[{"txn_id":1,"candidates":[{"label":7}]}]}"#), Err(Fault::WrongType));
+    fn each_fault_has_its_own_error() {
+        assert_eq!(read_default("<html>"), Err(ResponseError::NotJson));
+        assert_eq!(read_default("{}"), Err(ResponseError::NoItems));
+        assert_eq!(read_default(r#"{"items":{}}"#), Err(ResponseError::WrongType));
+        assert_eq!(read_default(r#"{"items":[{"txn_id":1.5}]}"#), Err(ResponseError::WrongType));
+        assert_eq!(read_default(r#"{"items":[{"txn_id":1,"candidates":"x"}]}"#), Err(ResponseError::WrongType));
+        assert_eq!(
+            read_default(r#"{"items":[{"txn_id":1,"candidates":[{"label":7}]}]}"#),
+            Err(ResponseError::WrongType)
+        );
         assert_eq!(read_default(r#"{"items":[]}"#), Ok(vec![]));
     }
 
     #[test]
-    fn a_pointer_without_its_slash_is_named() {
+    fn a_field_that_is_not_a_pointer_is_named() {
         let schema = ResponseSchema { label: "label".into(), ..ResponseSchema::default() };
-        assert!(schema.check().unwrap_err().to_string().contains("answer.label"));
+        assert!(schema.check().unwrap_err().to_string().contains("response.label"));
+        let schema = ResponseSchema { id: "/a~b".into(), ..ResponseSchema::default() };
+        assert!(schema.check().unwrap_err().to_string().contains("response.id"));
     }
 }

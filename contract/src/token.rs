@@ -1,8 +1,8 @@
-//! The token that a caller shows before a program changes something: the operator's, and Alertmanager's.
+//! The bearer token that authorises changes: the operator's, and Alertmanager's.
 //!
-//! It comes from a file that only its owner may read, never from an argument or an environment variable, which every
-//! process on the machine can list. The file holds one token a line, at most two, the current one first. So a token is
-//! rotated without a gap: write the new one above the old one, give it to everybody who calls, then delete the old line.
+//! It is read from a file that only its owner may read, never from an argument or an environment variable, which every
+//! process on the machine can list. The file holds one token per line, at most two, the current one first. So a token is
+//! rotated without a gap: write the new one above the old one, give it to all callers, then delete the old line.
 //! [`TokenFile`] reads the file at each check, so a rotation needs no restart.
 
 use std::fmt;
@@ -14,14 +14,14 @@ use std::path::{Path, PathBuf};
 /// Name of the operator's token file in the directory of a stack on one machine.
 pub const OPERATOR_FILE: &str = "console-token";
 
-/// Fewest characters: what is shorter can be guessed.
+/// Length of the shortest token, in characters. A shorter one could be guessed.
 const SHORTEST: usize = 16;
 /// Most tokens in a file: the current one, and the one before it.
 const MOST: usize = 2;
 /// Most bytes of a token file that are read.
 const MOST_BYTES: u64 = 4 * 1024;
 
-/// A token, and during a rotation the one before it. Compared in constant time, never shown.
+/// A token, and during a rotation the previous one. It is compared in constant time and never printed.
 #[derive(Clone)]
 pub struct Token {
     current: Vec<u8>,
@@ -31,27 +31,27 @@ pub struct Token {
 /// A token that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
-    /// Its file cannot be read.
+    /// The file cannot be read.
     #[error("reading the token {}", path.display())]
     Unreadable {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// Others can read its file.
-    #[error("others can read a secret: `chmod 600 {}`", .0.display())]
+    /// Other users can read the file.
+    #[error("the token file can be read by other users: `chmod 600 {}`", .0.display())]
     Open(PathBuf),
-    /// It can be guessed.
+    /// The token is too short.
     #[error("a token of {0} characters can be guessed: give at least {SHORTEST}, e.g. from `openssl rand -hex 16`")]
     Short(usize),
-    /// It holds more than a rotation needs.
+    /// The file holds more tokens than a rotation needs.
     #[error("{0} tokens in one file: give the current one, and while it is rotated the one before it on a second line")]
     Many(usize),
 }
 
 impl Token {
-    /// The tokens in `text`, one a line, without the white space around them.
+    /// The tokens in `text`, one per line, without the white space around them.
     ///
     /// # Errors
     /// When there are more than two, or one is too short.
@@ -85,21 +85,21 @@ impl Token {
         Self::new(&text)
     }
 
-    /// Returns `true` if `shown` is the token, or the one before it. Takes as long for a wrong one as for the right one.
+    /// Returns `true` if `shown` is the token, or the previous one. Takes as long for a wrong token as for the right one.
     #[must_use]
     pub fn is(&self, shown: &str) -> bool {
         let previous = self.previous.as_ref().is_some_and(|token| same(token, shown.as_bytes()));
         same(&self.current, shown.as_bytes()) | previous
     }
 
-    /// The current token's bytes: what to show to others, or to sign with.
+    /// The current token's bytes, to present or to sign with.
     #[must_use]
     pub fn current(&self) -> &[u8] {
         &self.current
     }
 }
 
-/// Compares every byte of `shown`, whichever of them differ: how long it takes says nothing about the secret.
+/// Compares every byte of `shown`, whichever of them differ, so that the time reveals nothing about the secret.
 fn same(secret: &[u8], shown: &[u8]) -> bool {
     let lengths = u8::from(secret.len() != shown.len());
     let differences = shown.iter().zip(secret.iter().cycle()).fold(lengths, |all, (a, b)| all | (a ^ b));
@@ -112,7 +112,7 @@ impl fmt::Debug for Token {
     }
 }
 
-/// Where a token is, read at each use.
+/// A token file that is read at each use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenFile(PathBuf);
 
@@ -138,7 +138,7 @@ impl TokenFile {
     }
 }
 
-/// The token in an `authorization` header's value, if it is a bearer token.
+/// The token in the value of an `authorization` header, if it is a bearer token.
 #[must_use]
 pub fn bearer(authorization: &str) -> Option<&str> {
     let (scheme, token) = authorization.split_once(' ')?;
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_be_read_or_guessed_is_refused_with_the_fix() {
+    fn a_token_that_others_can_read_or_guess_is_refused_with_the_fix() {
         let (_folder, path) = file("0123456789abcdef\n", 0o644);
         assert!(Token::from_file(&path).unwrap_err().to_string().contains("chmod 600"));
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();

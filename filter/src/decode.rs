@@ -1,28 +1,28 @@
-//! Unpacks the application's response, so that its items can be read before it is replaced. Pure Rust, and bounded: what
-//! unpacks to more than the limit is not unpacked.
+//! Decompresses the application's response, so that its items can be read before it is replaced. In pure Rust, and limited: a
+//! body that would become larger than the limit is not decompressed.
 
 use std::borrow::Cow;
 use std::io::Read;
 
 use contract::frame::Encoding;
 
-/// `body` without its encoding, at most `limit` bytes; `None` where it cannot be unpacked whole within that.
+/// `body` without its content encoding, at most `limit` bytes; `None` if it is larger, or not in that encoding.
 #[must_use]
 pub fn decode(encoding: Encoding, body: &[u8], limit: usize) -> Option<Cow<'_, [u8]>> {
-    let unpacked = match encoding {
+    let decoded = match encoding {
         Encoding::Identity => return Some(Cow::Borrowed(body)),
         Encoding::Gzip => read(flate2::read::MultiGzDecoder::new(body), limit),
-        // The name stands for zlib; some servers send the bare stream.
+        // The name means zlib, but some servers send a raw deflate stream.
         Encoding::Deflate => read(flate2::read::ZlibDecoder::new(body), limit)
             .or_else(|| read(flate2::read::DeflateDecoder::new(body), limit)),
         Encoding::Brotli => read(brotli_decompressor::Decompressor::new(body, 4_096), limit),
         Encoding::Zstd => zstd(body, limit),
         Encoding::Unknown => None,
     };
-    unpacked.map(Cow::Owned)
+    decoded.map(Cow::Owned)
 }
 
-/// All frames, one after the other.
+/// Decompresses all frames, one after the other.
 fn zstd(mut body: &[u8], limit: usize) -> Option<Vec<u8>> {
     let mut unpacked = Vec::new();
     while !body.is_empty() {
@@ -34,7 +34,7 @@ fn zstd(mut body: &[u8], limit: usize) -> Option<Vec<u8>> {
 
 fn read(from: impl Read, limit: usize) -> Option<Vec<u8>> {
     let mut unpacked = Vec::new();
-    // One byte more than is taken tells that there is more.
+    // One byte above the limit shows that there is more.
     let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
     from.take(most).read_to_end(&mut unpacked).ok()?;
     (unpacked.len() <= limit).then_some(unpacked)

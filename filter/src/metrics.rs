@@ -1,19 +1,21 @@
-//! Every stat that the filter writes: its place in the [`crate::decision::accounting::Ledger`] and its name in Envoy.
+//! Every stat that the filter writes: its place among [`crate::decision::accounting::PendingCounts`] and its name in Envoy.
 //!
-//! Names and label values come from [`contract::names`]; a stat with labels is `NAME.label.value` in Envoy, and a stats
-//! tag makes a Prometheus label of it. All are defined when the plugin is configured, so that each is there, at 0, from
-//! the first scrape; ids are kept, and no name is looked up for a request.
+//! Metric names come from [`contract::series`], label values from [`contract::names`]. All stats are defined when the plugin
+//! is configured, so that each exists, at 0, from the first scrape; their ids are kept, so no name is looked up for a
+//! request.
 
 use contract::names::{
-    ABSTAINED, Agree, Arm, BATCH, BatchOutcome, COMPARE, FAILURES, FALLBACK, FallbackReason, IDENTITY, INTERCEPTED,
-    IdentitySource, LABEL_COMPARE, NOT_COMPARED, NotCompared, OBSERVATION, OTHER_LABEL, Outcome, PASSED_THROUGH,
-    PREDICT_REQUESTS, PassedThrough, SHARE_STALE, SOURCE, Source,
+    Agree, Arm, BatchOutcome, FallbackReason, IdentitySource, NotCompared, OTHER_LABEL, Outcome, PassedThrough, Source,
+};
+use contract::series::{
+    ABSTAINED, BATCH, COMPARE, FAILURES, FALLBACK, IDENTITY, INTERCEPTED, LABEL_COMPARE, NOT_COMPARED, OBSERVATION,
+    PASSED_THROUGH, PREDICT_REQUESTS, SHARE_STALE, SOURCE,
 };
 
 /// The two values of the label `available`, in the order of their stats.
 const AVAILABLE: [&str; 2] = ["False", "True"];
 
-/// One counter.
+/// A counter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stat {
     /// [`COMPARE`].
@@ -42,7 +44,7 @@ pub enum Stat {
     Identity(IdentitySource),
     /// [`BATCH`].
     Batch(BatchOutcome),
-    /// [`LABEL_COMPARE`], by the label's place in the configured set; any place past its end is [`OTHER_LABEL`].
+    /// [`LABEL_COMPARE`], by the label's place in the configured set; any place beyond it is [`OTHER_LABEL`].
     Label(usize, Agree),
 }
 
@@ -61,7 +63,7 @@ const BATCH_AT: usize = IDENTITY_AT + IdentitySource::ALL.len();
 const LABELS_AT: usize = BATCH_AT + BatchOutcome::ALL.len();
 
 impl Stat {
-    /// Its place among the stats, below [`count`]; `labels` is the size of the configured set.
+    /// The stat's place, below [`count`]; `labels` is the size of the configured set.
     #[must_use]
     pub const fn place(self, labels: usize) -> usize {
         match self {
@@ -86,7 +88,7 @@ impl Stat {
     }
 }
 
-/// How many stats there are with a set of `labels` labels.
+/// The number of stats with a set of `labels` labels.
 #[must_use]
 pub const fn count(labels: usize) -> usize {
     LABELS_AT + (labels + 1) * Agree::ALL.len()

@@ -1,9 +1,9 @@
-//! Header maps as the proxy-wasm ABI writes them: a count, then a length pair for each header, then the names and
-//! values, each ended by a zero byte; integers are little-endian `u32`. All headers come over in one host call and
-//! are read in place. A host without a VM between shows them where they lie.
+//! Header maps in the format of the proxy-wasm ABI: a count, then a pair of lengths for each header, then the names and
+//! values, each followed by a zero byte; integers are little-endian `u32`. All headers come in one host call and are read in
+//! place. A host without a VM gives a list of headers instead.
 
-/// A header map, read in place: as the ABI's bytes, or as a list of headers that lie elsewhere. Whatever the bytes are,
-/// reading them ends and stays inside them.
+/// A header map that is read in place: the ABI's bytes, or a list of headers. Reading ends, and never leaves the bytes,
+/// whatever they are.
 #[derive(Debug, Clone, Copy)]
 pub struct Pairs<'a>(Map<'a>);
 
@@ -13,7 +13,7 @@ enum Map<'a> {
     List(&'a [(&'a [u8], &'a [u8])]),
 }
 
-/// See [`Pairs::iter`].
+/// The iterator of [`Pairs::iter`].
 #[derive(Debug, Clone)]
 pub struct Iter<'a>(Walk<'a>);
 
@@ -21,36 +21,35 @@ pub struct Iter<'a>(Walk<'a>);
 enum Walk<'a> {
     Bytes {
         bytes: &'a [u8],
-        /// Where the next header's lengths stand, and where the lengths end.
+        /// Position of the next header's lengths, and end of all lengths.
         entry: usize,
         entries_end: usize,
-        /// Where the next header's name stands.
+        /// Position of the next header's name.
         at: usize,
     },
     List(std::slice::Iter<'a, (&'a [u8], &'a [u8])>),
 }
 
 impl<'a> Pairs<'a> {
-    /// Over the host's bytes.
+    /// A header map in the host's bytes.
     #[must_use]
     pub const fn new(bytes: &'a [u8]) -> Self {
         Self(Map::Bytes(bytes))
     }
 
-    /// Over names and values that the host shows where they lie.
+    /// A header map in a list of names and values.
     #[must_use]
     pub const fn listed(headers: &'a [(&'a [u8], &'a [u8])]) -> Self {
         Self(Map::List(headers))
     }
 
-    /// Name and value of each header, in their order; names are lower case in Envoy. Ends early where the bytes are
-    /// not what they should be.
+    /// Name and value of each header, in order; Envoy's names are lower case. Ends early if the bytes are not a header map.
     #[must_use]
     pub fn iter(self) -> Iter<'a> {
         Iter(match self.0 {
             Map::List(headers) => Walk::List(headers.iter()),
             Map::Bytes(bytes) => {
-                // Past the end of the bytes there is nothing to read, so a count that lies ends the walk, not the filter.
+                // Reads beyond the end return nothing, so a wrong count ends the iteration early.
                 let count = u32_at(bytes, 0).unwrap_or(0);
                 let end = count.checked_mul(8).and_then(|table| table.checked_add(4)).unwrap_or(0);
                 Walk::Bytes { bytes, entry: 4, entries_end: end, at: end }
@@ -58,7 +57,7 @@ impl<'a> Pairs<'a> {
         })
     }
 
-    /// The first header of that (lower case) name.
+    /// The value of the first header with that (lower case) name.
     #[must_use]
     pub fn get(self, name: &[u8]) -> Option<&'a [u8]> {
         self.iter().find(|(found, _)| *found == name).map(|(_, value)| value)
@@ -94,12 +93,12 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<usize> {
     usize::try_from(u32::from_le_bytes(bytes.try_into().ok()?)).ok()
 }
 
-/// Writes a header map into `out`, which is cleared. Headers whose length does not fit are left out.
+/// Writes a header map into `out`, which is cleared. Headers whose length does not fit a `u32` are left out.
 pub fn write(out: &mut Vec<u8>, headers: &[(&[u8], &[u8])]) {
     write_each(out, headers.iter().copied());
 }
 
-/// As [`write()`], from wherever they come.
+/// Like [`write()`], from an iterator.
 pub fn write_each<'a>(out: &mut Vec<u8>, headers: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone) {
     out.clear();
     let fits = |(name, value): &(&[u8], &[u8])| u32::try_from(name.len().saturating_add(value.len())).is_ok();
@@ -135,7 +134,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(headers in proptest::collection::vec(
+        fn a_written_map_is_read_back(headers in proptest::collection::vec(
             (proptest::collection::vec(any::<u8>(), 0..20), proptest::collection::vec(any::<u8>(), 0..40)), 0..12,
         )) {
             let borrowed: Vec<(&[u8], &[u8])> = headers.iter().map(|(n, v)| (n.as_slice(), v.as_slice())).collect();
@@ -151,7 +150,7 @@ mod tests {
         }
 
         #[test]
-        fn a_count_that_lies_ends_at_the_bytes_end(count: u32, rest in proptest::collection::vec(any::<u8>(), 0..64)) {
+        fn a_wrong_count_ends_with_the_bytes(count: u32, rest in proptest::collection::vec(any::<u8>(), 0..64)) {
             let mut bytes = count.to_le_bytes().to_vec();
             bytes.extend_from_slice(&rest);
             prop_assert!(Pairs::new(&bytes).iter().count() <= bytes.len());
@@ -159,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_of_a_name_is_found() {
+    fn the_first_header_of_a_name_is_returned() {
         let mut bytes = Vec::new();
         write(&mut bytes, &[(b"a", b"1"), (b"b", b"2"), (b"b", b"3")]);
         assert_eq!(Pairs::new(&bytes).get(b"b"), Some(b"2".as_slice()));

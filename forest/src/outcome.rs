@@ -12,7 +12,7 @@
 //! In every other case each class has its own sum, and the first of the largest sums names the label, before any transform.
 //!
 //! onnxruntime 1.32 differs from this (seen on the cases `spec-one-sum-*` and `spec-two-classes-*` that
-//! `shadow-scorer/tests/scorer/corpus.rs` reads):
+//! `examples/suggestions/tests/scorer/corpus.rs` reads):
 //! - With weights for the first label only, its scores are these. Under LOGISTIC, when no weight is negative, it names the
 //!   second label where the raw sum, not its logistic, is above ½.
 //! - With weights for the second label only, it leaves the first score at 0, which LOGISTIC makes ½. It then passes over a

@@ -1,9 +1,3 @@
-//! The operator's command and the guard.
+//! What the command `perch` consists of beside its crates.
 
-pub mod analysis;
-pub mod canary;
-pub mod console;
 pub mod doctor;
-pub mod guard;
-pub mod replay;
-pub mod stats;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-/// Watch and move a canary of machine-learned answers.
+/// Operates a canary of machine-learned responses: sets the share, runs the rollout, compares baseline and candidate.
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true, after_help = AFTER_HELP)]
 struct Arguments {
@@ -16,53 +16,58 @@ struct Arguments {
 }
 
 const AFTER_HELP: &str = "\
+Words:
+  baseline    the application, and its response
+  candidate   the model under trial, and its response
+  share       percentage of users who are given the candidate
+
 Examples:
-  perch status                   how the rollout stands
-  perch canary set 10%           a tenth of the users get the model's answer
-  perch rollback --reason WHY    everybody gets the rules, from the next request on, and the guard keeps it so
-  perch ramp start               1 → 5 → 10 → 25 → 50 → 100 percent, as far as the guard sees no reason to stop
-  perch canary explain user-42   that user's bucket, and the share at which the user joins
-  perch replay requests.jsonl    both sides on a recorded log, before any canary
-  perch analyse --since 2h       which side is better, with proof
-  perch doctor                   is this deployment as it should be?
+  perch status                   state of the rollout
+  perch canary set 10%           give the candidate to 10% of the users
+  perch rollback --reason WHY    give the baseline to every user, until an operator resumes
+  perch ramp start               let the guard raise the share: 1%, 5%, 10%, 25%, 50%, 100%
+  perch canary explain user-42   bucket of a user, and the share from which the user is given the candidate
+  perch replay requests.jsonl    compare both on recorded requests, before any canary
+  perch analyse --since 2h       compare both on live traffic
+  perch doctor                   check this deployment
 
 Exit codes:
-  0  done
-  1  it could not be done, or holds only on some gateways; the message says which and what to do
-  2  the command line is wrong
-  3  done, and what was found is bad (see each command's --help)";
+  0  success
+  1  failure, or success on only some of the gateways; the message names them and the fix
+  2  wrong usage
+  3  success, with a bad finding (see each command's --help)";
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// The share of users who get the model's answer
+    /// Read, set and explain the share of users who are given the candidate
     #[command(subcommand)]
     Canary(commands::canary::Command),
-    /// Users whom the share does not deal: a beta cohort, and who has opted out
+    /// Read the cohorts that bypass the share (beta users and opt-outs), and set the beta cohort's share
     #[command(subcommand)]
     Cohort(commands::cohort::Command),
-    /// Run the guard: it watches, moves a ramp up step by step, and back when the evidence says so
+    /// Run the guard, which evaluates the canary, advances the rollout in steps and rolls it back
     Guard(Box<commands::guard::Options>),
-    /// Orders to the guard: a ramp, step by step
+    /// Control the automated rollout: start, pause, resume, approve, abort
     #[command(subcommand)]
     Ramp(commands::ramp::Command),
-    /// Everybody gets the rules' answers at once
+    /// Give every user the baseline at once, until an operator resumes
     Rollback(commands::rollback::Options),
-    /// Which side is better, with proof: accept rates, agreement, whose answer people took
+    /// Compare baseline and candidate on live traffic: agreement, accept rates, sample ratio
     Analyse(commands::analyse::Options),
-    /// Models: what serves, deploy, go back
+    /// List the models in the registry, deploy one, or return to the previous one
     #[command(subcommand)]
     Model(commands::model::Command),
-    /// Single cases in which the sides disagree
+    /// List single items on which baseline and candidate disagree
     Disagreements(commands::disagreements::Options),
-    /// A recorded request log against both sides, before any canary
+    /// Compare baseline and candidate on recorded requests, before any canary
     Replay(commands::replay::Options),
-    /// Is this deployment as it should be? Each finding with the mend
+    /// Check this deployment, and print each finding with its fix
     Doctor(commands::doctor::Options),
-    /// How the rollout stands, read from the gateways
+    /// Show the state of the rollout: share, agreement, model, alerts, guard
     Status(commands::status::Options),
-    /// Completions for a shell, to be sourced
+    /// Print shell completions, to be sourced by the shell
     Completions {
-        /// Which shell
+        /// The shell
         shell: clap_complete::Shell,
     },
 }
@@ -72,11 +77,11 @@ fn main() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("perch: no runtime: {error}");
+            eprintln!("perch: cannot start the async runtime: {error}");
             return ExitCode::FAILURE;
         }
     };
-    let done = match arguments.command {
+    let result = match arguments.command {
         Command::Canary(command) => runtime.block_on(commands::canary::run(command)).map(|()| 0),
         Command::Guard(options) => runtime.block_on(commands::guard::run(&options)).map(|()| 0),
         Command::Ramp(command) => runtime.block_on(commands::ramp::run(command)).map(|()| 0),
@@ -93,7 +98,7 @@ fn main() -> ExitCode {
             Ok(0)
         }
     };
-    match done {
+    match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             eprintln!("perch: {error:#}");

@@ -1,25 +1,33 @@
-//! The model's side of Perch: live answers, observations compared, models, features, store; and the reference rules backend.
+//! The scorer: live responses of the candidate, observations compared, models, feedback and training.
+//!
+//! It is a library, since it knows no application: a program links one in by [`run`], as the demo's
+//! (`examples/suggestions`) does.
 //!
 //! | module | what it holds |
 //! |---|---|
+//! | [`application`] | what an application implements |
 //! | [`http`] | accept loop (HTTP/1.1 and h2c on one port), the route table, errors as clients see them |
-//! | [`observer`] | observation batches in, the missing side, the comparison, verdicts and samples out |
-//! | [`model`] | manifests, sessions, the registry with its aliases and hot swap |
-//! | [`features`] | the versioned feature schema and the one function that computes a row |
-//! | [`store`] | transactions, events, labels and feedback on SQLite or PostgreSQL |
-//! | [`rules`] | the reference rules backend: priors, patterns, the application's API |
-//! | [`demo`] | demo users and transactions from a fixed seed |
-//! | [`feedback`] | accepts and rejects, joined to what was served |
-//! | [`metrics`] | every metric that the scorer exposes, declared once |
+//! | [`suggestions`] | the wire format of live responses |
+//! | [`observer`] | observation batches in, the missing response, the comparison, batch results and samples out |
+//! | [`feedback`] | accepts and rejects, joined to what was served; training |
 //! | [`settings`] | flags and environment, raw and checked |
+//!
+//! Crates of their own, from the lowest: [`features`] (entities, rows, drift), [`metrics`], [`store`] (SQLite or
+//! PostgreSQL), [`model`] (manifests, sessions, the registry).
 
-pub mod demo;
-pub mod features;
+pub mod application;
+mod decode;
 pub mod feedback;
 pub mod http;
-pub mod metrics;
-pub mod model;
 pub mod observer;
-pub mod rules;
+mod program;
 pub mod settings;
-pub mod store;
+pub mod suggestions;
+
+pub use scorer_features as features;
+pub use scorer_metrics as metrics;
+pub use scorer_model as model;
+pub use scorer_store as store;
+
+pub use application::{Application, ExportError, Exporting};
+pub use program::run;

@@ -1,12 +1,11 @@
 //! Reads a running stack: processes, the share and metrics of its Envoy, its logs.
 
+use clients::{Admin, Scrape};
 use contract::ports::Part;
 use contract::share::{self, Share};
 
-use crate::admin::Admin;
 use crate::error::Error;
 use crate::part;
-use crate::scrape::Scrape;
 use crate::stack::Stack;
 
 impl Stack {
@@ -27,7 +26,7 @@ impl Stack {
     /// # Errors
     /// When Envoy does not take it.
     pub async fn set_share(&self, share: Share) -> Result<(), Error> {
-        self.admin.set_runtime(share::RUNTIME_KEY, &share.to_runtime()).await
+        Ok(self.admin.set_runtime(share::RUNTIME_KEY, &share.to_runtime()).await?)
     }
 
     /// The share that Envoy holds; `None` for a value that is not a share, which Envoy treats as off.
@@ -43,7 +42,7 @@ impl Stack {
     /// # Errors
     /// When Envoy does not respond.
     pub async fn scrape(&self) -> Result<Scrape, Error> {
-        self.admin.scrape().await
+        Ok(self.admin.scrape().await?)
     }
 
     /// The last lines of every part's log, for a test that fails.

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use clients::checkout::{checkout, upwards};
+
 use crate::error::Error;
 
 /// The repository and the programs in it.
@@ -18,7 +20,7 @@ impl Checkout {
     /// # Errors
     /// When no repository is found.
     pub fn find() -> Result<Self, Error> {
-        let root = find_root().or_else(|| upwards(Path::new(env!("CARGO_MANIFEST_DIR")))).ok_or_else(|| {
+        let root = checkout().or_else(|| upwards(Path::new(env!("CARGO_MANIFEST_DIR")))).ok_or_else(|| {
             Error::Setting("no Perch checkout found: run this inside one, or set PERCH_ROOT to it".into())
         })?;
         let programs = beside_this_program().unwrap_or_else(|| root.join("target/release"));
@@ -97,20 +99,6 @@ impl Checkout {
     pub(crate) fn existing(what: &str, path: PathBuf, fix: &str) -> Result<PathBuf, Error> {
         if path.is_file() { Ok(path) } else { Err(Error::Missing { what: what.into(), path, fix: fix.into() }) }
     }
-}
-
-/// The checkout that this program belongs to: `PERCH_ROOT`, or upwards from the working directory, or from the
-/// program's own file. `None` for a program that was installed elsewhere.
-#[must_use]
-pub fn find_root() -> Option<PathBuf> {
-    std::env::var_os("PERCH_ROOT")
-        .map(PathBuf::from)
-        .or_else(|| std::env::current_dir().ok().and_then(|dir| upwards(&dir)))
-        .or_else(|| std::env::current_exe().ok().and_then(|program| upwards(&program)))
-}
-
-fn upwards(from: &Path) -> Option<PathBuf> {
-    from.ancestors().find(|dir| dir.join("contract/ports.env").is_file()).map(Path::to_path_buf)
 }
 
 /// `target/PROFILE`: tests run from `target/PROFILE/deps`, programs from `target/PROFILE`.

@@ -78,14 +78,9 @@ pub enum Error {
         /// Why not.
         source: io::Error,
     },
-    /// A part did not respond to a request, or refused it.
-    #[error("{doing}: {why}")]
-    Asking {
-        /// What was being done.
-        doing: String,
-        /// What went wrong.
-        why: String,
-    },
+    /// A part could not be called.
+    #[error(transparent)]
+    Client(#[from] clients::ClientError),
 }
 
 impl Error {
@@ -94,24 +89,6 @@ impl Error {
         let doing = doing.into();
         move |source| Self::Io { doing, source }
     }
-
-    /// For `map_err` on a failed HTTP exchange.
-    pub(crate) fn asking(doing: impl Into<String>) -> impl FnOnce(reqwest::Error) -> Self {
-        let doing = doing.into();
-        move |error| Self::Asking { doing, why: chain(&error) }
-    }
-}
-
-/// An error with its causes, outermost first.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    text
 }
 
 /// A part's name in sentences.

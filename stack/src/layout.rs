@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use contract::bucket::{Bucket, Salt};
 use contract::ports::Part;
+use contract::share::RUNTIME_LAYER;
 use tempfile::TempDir;
 
 use crate::builder::{Builder, Upstream};
@@ -14,10 +15,6 @@ use crate::error::Error;
 use crate::part;
 use crate::plugin;
 use crate::ports::Ports;
-
-/// Prefix of the directories that Perch makes for a runtime's disk layer; a number follows. Directories with other
-/// names are not Perch's, and are never removed.
-pub const RUNTIME_LAYER: &str = "perch-layer-";
 
 /// Where everything of a stack is.
 #[derive(Debug)]

@@ -17,13 +17,11 @@
 //! | [`layout`] | a stack on disk: settings, ports, directory, salt; `gateway_config` renders its gateway |
 //! | [`launch`] | the command line of each part |
 //! | [`render`], [`plugin`] | Envoy's configuration, the filter's configuration and the salt |
-//! | [`admin`], [`scrape`] | Envoy's admin interface, and a parsed scrape |
 //! | [`validate`] | every configuration checked by its own program |
 //! | [`process`], [`ports`], [`checkout`] | one process; its ports; paths of files and programs |
 //! | [`secret`] | a secret that is made once and kept |
 
 mod accessors;
-pub mod admin;
 pub mod builder;
 pub mod checkout;
 pub mod error;
@@ -35,16 +33,14 @@ pub mod plugin;
 pub mod ports;
 pub mod process;
 pub mod render;
-pub mod scrape;
 pub mod secret;
 pub mod stack;
 mod template;
 pub mod validate;
 
 pub use builder::Builder;
+pub use clients::{Admin, Scrape};
 pub use contract::ports::Part;
 pub use error::Error;
-pub use layout::RUNTIME_LAYER;
 pub use rustix::process::Signal;
-pub use scrape::Scrape;
 pub use stack::Stack;

@@ -1,7 +1,8 @@
-//! The filter's configuration as this deployment gives it: the salt, and whatever a caller overrides. Everything else
-//! is left to the filter's own defaults, so that they stand in one place.
+//! The filter's configuration as this deployment gives it: the salt, the application's labels, and whatever a caller
+//! overrides. Everything else is left to the filter's own defaults, so that they stand in one place.
 
 use std::path::Path;
+use std::sync::LazyLock;
 
 use contract::bucket::MIN_SALT_BYTES;
 use serde_json::{Map, Value, json};
@@ -9,10 +10,17 @@ use serde_json::{Map, Value, json};
 use crate::error::Error;
 use crate::secret;
 
+/// The labels of the demo application.
+pub static LABELS: LazyLock<Vec<String>> =
+    // A test reads the file, so it is a list of texts.
+    LazyLock::new(|| {
+        serde_json::from_str(include_str!("../../examples/suggestions/labels.json")).unwrap_or_default()
+    });
+
 /// The configuration's document.
 #[must_use]
 pub fn document(salt: &str, overrides: &Value) -> Value {
-    let mut document = json!({ "salt": salt });
+    let mut document = json!({ "salt": salt, "labels": *LABELS });
     merge(&mut document, overrides);
     document
 }
@@ -87,6 +95,8 @@ mod tests {
     fn a_patch_merges_removes_and_replaces() {
         let patch = json!({"limits": {"body_bytes": 10}, "identity": [{"cookie": "sid"}], "salt": null});
         let document = document("0123456789abcdef", &patch);
-        assert_eq!(document, json!({"limits": {"body_bytes": 10}, "identity": [{"cookie": "sid"}]}));
+        let labels = &*LABELS;
+        assert_eq!(document, json!({"labels": labels, "limits": {"body_bytes": 10}, "identity": [{"cookie": "sid"}]}));
+        assert!(labels.iter().any(|label| label == "transportation.fuel"), "{labels:?}");
     }
 }

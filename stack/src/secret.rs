@@ -14,7 +14,7 @@ use crate::error::Error;
 pub fn read_or_create(file: &Path) -> Result<String, Error> {
     let doing = |what: &str| format!("{what} the secret {}", file.display());
     if !file.exists() {
-        let made = random_hex()?;
+        let made = clients::random_hex().map_err(Error::io("drawing a secret"))?;
         let opened = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file);
         match opened {
             Ok(mut out) => out.write_all(made.as_bytes()).map_err(Error::io(doing("writing")))?,
@@ -31,24 +31,6 @@ pub fn read_or_create(file: &Path) -> Result<String, Error> {
         .map_err(Error::io(doing("reading")))?
         .trim_matches(|letter: char| letter.is_ascii_whitespace())
         .to_owned())
-}
-
-/// 32 hex digits from the kernel.
-///
-/// # Errors
-/// When the kernel gives none, which does not happen.
-pub fn random_hex() -> Result<String, Error> {
-    use std::fmt::Write as _;
-    use std::io::Read as _;
-
-    let mut bytes = [0_u8; 16];
-    fs::File::open("/dev/urandom")
-        .and_then(|mut source| source.read_exact(&mut bytes))
-        .map_err(Error::io("reading /dev/urandom"))?;
-    Ok(bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    }))
 }
 
 #[cfg(test)]

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::time::{Duration, Instant};
 
+use clients::Admin;
 use contract::ports::Part;
 use rustix::process::Signal;
 
-use crate::admin::Admin;
 use crate::builder::{Builder, Upstream};
 use crate::error::{Error, name};
 use crate::launch;
@@ -67,12 +67,12 @@ impl Stack {
 
     fn prepare(settings: Builder) -> Result<Self, Error> {
         let layout = Layout::prepare(settings)?;
-        let admin = Admin::new(layout.ports.url(Part::Admin))?;
+        let admin = Admin::new(&layout.ports.url(Part::Admin))?;
         let http = reqwest::Client::builder()
             .timeout(Duration::from_secs(5))
             .no_proxy()
             .build()
-            .map_err(Error::asking("making a client"))?;
+            .map_err(clients::ClientError::Setup)?;
         Ok(Self { layout, admin, http, running: BTreeMap::new() })
     }
 
@@ -217,7 +217,7 @@ impl Stack {
     }
 
     async fn check_health(&self, url: &str) -> Result<(), String> {
-        let response = self.http.get(url).send().await.map_err(|error| crate::error::chain(&error))?;
+        let response = self.http.get(url).send().await.map_err(|error| clients::in_words(&error))?;
         if response.status().is_success() { Ok(()) } else { Err(format!("{url} responds with {}", response.status())) }
     }
 

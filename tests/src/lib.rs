@@ -15,6 +15,7 @@
 //! | [`postgres`] | a PostgreSQL server of a test's own |
 //! | [`load`] | many clients at once that look at every response |
 //! | [`token`] | signed tokens for the identity in a JWT |
+//! | [`workspace`] | the packages of the workspace |
 
 pub mod changes;
 pub mod channel_body;
@@ -29,3 +30,4 @@ pub mod real_stack;
 pub mod jwt;
 pub mod scripted_stack;
 pub mod upstream;
+pub mod workspace;

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use contract::names::{BATCH, BatchOutcome, COMPARE, INTERCEPTED, NOT_COMPARED, NotCompared, OBSERVATION, Outcome};
+use contract::names::{BatchOutcome, NotCompared, Outcome};
+use contract::series::{BATCH, COMPARE, INTERCEPTED, NOT_COMPARED, OBSERVATION};
 use serde_json::{Value, json};
 
 use super::variants::Variant;

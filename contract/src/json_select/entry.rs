@@ -1,79 +1,80 @@
-//! The places in an entry of the list.
+//! The walk through one value, for all wanted places in it at once.
 
 use std::borrow::Cow;
-use std::fmt::{Formatter, Result as Written};
+use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::pointer::Path;
-use super::{Found, Integer};
+use super::pointer::Pointer;
+use super::value::{Integer, JsonValue};
 
-/// The places in an entry.
-pub(super) struct Sought<'p, 'a> {
-    places: &'p [Path<'p>],
-    /// Steps that each has come: those of the places on whose way a value lies are the value's depth.
-    come: Vec<usize>,
-    found: Vec<Found<'a>>,
+/// The wanted places, and the values that the walk has met there.
+pub(super) struct Places<'p, 'a> {
+    pointers: &'p [Pointer<'p>],
+    /// How many steps of each pointer the walk has followed. A value at depth d is at or on the way to those places whose
+    /// number is d.
+    matched: Vec<usize>,
+    values: Vec<JsonValue<'a>>,
 }
 
-impl<'p, 'a> Sought<'p, 'a> {
-    pub(super) fn new(places: &'p [Path<'p>]) -> Self {
-        Self { places, come: vec![0; places.len()], found: vec![Found::Nothing; places.len()] }
+impl<'p, 'a> Places<'p, 'a> {
+    pub(super) fn new(pointers: &'p [Pointer<'p>]) -> Self {
+        Self { pointers, matched: vec![0; pointers.len()], values: vec![JsonValue::Absent; pointers.len()] }
     }
 
-    /// What stands there, in the places' order, of the entry that was read last.
-    pub(super) fn found(&mut self) -> &mut [Found<'a>] {
-        &mut self.found
+    /// The values of the entry that was walked last, in the order of the pointers.
+    pub(super) fn values(&mut self) -> &mut [JsonValue<'a>] {
+        &mut self.values
     }
 
-    /// The value at `depth` is `here` for the places that it is at, and `onward` for those that go on.
-    fn is(&mut self, depth: usize, here: &Found<'a>, onward: &Found<'a>) {
-        for ((place, come), found) in self.places.iter().zip(&self.come).zip(&mut self.found) {
-            if *come == depth {
-                *found = if place.len() == depth { here.clone() } else { onward.clone() };
+    /// Records the value at `depth`: `here` for places that it is at, `onward` for places that lie deeper in it.
+    fn record(&mut self, depth: usize, here: &JsonValue<'a>, onward: &JsonValue<'a>) {
+        for ((pointer, matched), value) in self.pointers.iter().zip(&self.matched).zip(&mut self.values) {
+            if *matched == depth {
+                *value = if pointer.len() == depth { here.clone() } else { onward.clone() };
             }
         }
     }
 
-    /// Takes the step which `takes` says that a place's next one is. Whether any does.
-    fn step(&mut self, depth: usize, takes: impl Fn(&Path<'_>) -> bool) -> bool {
+    /// Follows the step for which `takes` returns `true`. Returns `true` if any place lies that way.
+    fn follow(&mut self, depth: usize, takes: impl Fn(&Pointer<'_>) -> bool) -> bool {
         let mut any = false;
-        for (place, come) in self.places.iter().zip(&mut self.come) {
-            if *come == depth && takes(place) {
-                *come = depth + 1;
+        for (pointer, matched) in self.pointers.iter().zip(&mut self.matched) {
+            if *matched == depth && takes(pointer) {
+                *matched = depth + 1;
                 any = true;
             }
         }
         any
     }
 
-    /// The array at `depth` has nowhere to go on for places whose next step is no index.
-    fn no_way(&mut self, depth: usize) {
-        for ((place, come), found) in self.places.iter().zip(&self.come).zip(&mut self.found) {
-            if *come == depth && place.len() > depth && place.index(depth).is_none() {
-                *found = Found::Other;
+    /// Records that the array at `depth` cannot lead to places whose next step is not an index.
+    fn record_names_in_array(&mut self, depth: usize) {
+        for ((pointer, matched), value) in self.pointers.iter().zip(&self.matched).zip(&mut self.values) {
+            if *matched == depth && pointer.len() > depth && pointer.index(depth).is_none() {
+                *value = JsonValue::Other;
             }
         }
     }
 
-    /// Goes back to `depth`.
-    pub(super) fn back(&mut self, depth: usize) {
-        for come in &mut self.come {
-            *come = depth.min(*come);
+    /// Returns to `depth`.
+    pub(super) fn return_to(&mut self, depth: usize) {
+        for matched in &mut self.matched {
+            *matched = depth.min(*matched);
         }
     }
 }
 
-/// A value in an entry, `depth` steps from it.
-pub(super) struct Within<'m, 'p, 'a> {
+/// Walks a value that is `depth` steps deep in its entry.
+pub(super) struct EntryWalker<'m, 'p, 'a> {
     pub(super) depth: usize,
-    pub(super) sought: &'m mut Sought<'p, 'a>,
+    pub(super) places: &'m mut Places<'p, 'a>,
 }
 
-/// A member's name, which is only compared.
-pub(super) struct Name<F>(pub(super) F);
+/// Reads a member's name only to compare it.
+pub(super) struct MemberName<F>(pub(super) F);
 
-impl<'a> DeserializeSeed<'a> for Within<'_, '_, 'a> {
+impl<'a> DeserializeSeed<'a> for EntryWalker<'_, '_, 'a> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'a>>(self, json: D) -> Result<(), D::Error> {
@@ -81,64 +82,64 @@ impl<'a> DeserializeSeed<'a> for Within<'_, '_, 'a> {
     }
 }
 
-impl<'p, 'a> Within<'_, 'p, 'a> {
-    /// A value that has nothing in it.
-    fn end<X>(self, here: &Found<'a>) -> Result<(), X> {
-        self.sought.is(self.depth, here, &Found::Other);
+impl<'p, 'a> EntryWalker<'_, 'p, 'a> {
+    /// Records a value that has no members or elements.
+    fn scalar<X>(self, value: &JsonValue<'a>) -> Result<(), X> {
+        self.places.record(self.depth, value, &JsonValue::Other);
         Ok(())
     }
 
-    fn deeper(&mut self) -> Within<'_, 'p, 'a> {
-        Within { depth: self.depth + 1, sought: self.sought }
+    fn deeper(&mut self) -> EntryWalker<'_, 'p, 'a> {
+        EntryWalker { depth: self.depth + 1, places: self.places }
     }
 }
 
-impl<'a> Visitor<'a> for Within<'_, '_, 'a> {
+impl<'a> Visitor<'a> for EntryWalker<'_, '_, 'a> {
     type Value = ();
 
-    fn expecting(&self, out: &mut Formatter<'_>) -> Written {
-        out.write_str("JSON")
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
     }
 
     fn visit_unit<X: Error>(self) -> Result<(), X> {
-        self.sought.is(self.depth, &Found::Nothing, &Found::Nothing);
+        self.places.record(self.depth, &JsonValue::Absent, &JsonValue::Absent);
         Ok(())
     }
 
     fn visit_bool<X: Error>(self, _: bool) -> Result<(), X> {
-        self.end(&Found::Other)
+        self.scalar(&JsonValue::Other)
     }
 
     fn visit_i64<X: Error>(self, number: i64) -> Result<(), X> {
-        self.end(&Found::Integer(Integer::Negative(number)))
+        self.scalar(&JsonValue::Integer(Integer::Negative(number)))
     }
 
     fn visit_u64<X: Error>(self, number: u64) -> Result<(), X> {
-        self.end(&Found::Integer(Integer::Unsigned(number)))
+        self.scalar(&JsonValue::Integer(Integer::Unsigned(number)))
     }
 
     fn visit_f64<X: Error>(self, number: f64) -> Result<(), X> {
-        self.end(&Found::Number(number))
+        self.scalar(&JsonValue::Number(number))
     }
 
     fn visit_borrowed_str<X: Error>(self, text: &'a str) -> Result<(), X> {
-        self.end(&Found::Text(Cow::Borrowed(text)))
+        self.scalar(&JsonValue::Text(Cow::Borrowed(text)))
     }
 
     fn visit_str<X: Error>(self, text: &str) -> Result<(), X> {
-        self.end(&Found::Text(Cow::Owned(text.to_owned())))
+        self.scalar(&JsonValue::Text(Cow::Owned(text.to_owned())))
     }
 
     fn visit_seq<A: SeqAccess<'a>>(mut self, mut list: A) -> Result<(), A::Error> {
         let depth = self.depth;
-        self.sought.is(depth, &Found::Other, &Found::Nothing);
-        self.sought.no_way(depth);
+        self.places.record(depth, &JsonValue::Other, &JsonValue::Absent);
+        self.places.record_names_in_array(depth);
         for index in 0_usize.. {
-            let more = match self.sought.step(depth, |place| place.index(depth) == Some(index)) {
+            let more = match self.places.follow(depth, |pointer| pointer.index(depth) == Some(index)) {
                 true => list.next_element_seed(self.deeper())?.is_some(),
                 false => list.next_element::<IgnoredAny>()?.is_some(),
             };
-            self.sought.back(depth);
+            self.places.return_to(depth);
             if !more {
                 break;
             }
@@ -148,21 +149,21 @@ impl<'a> Visitor<'a> for Within<'_, '_, 'a> {
 
     fn visit_map<A: MapAccess<'a>>(mut self, mut map: A) -> Result<(), A::Error> {
         let depth = self.depth;
-        self.sought.is(depth, &Found::Other, &Found::Nothing);
+        self.places.record(depth, &JsonValue::Other, &JsonValue::Absent);
         loop {
-            let sought = &mut *self.sought;
-            let step = Name(|name: &str| sought.step(depth, |place| place.step(depth) == Some(name)));
-            match map.next_key_seed(step)? {
+            let places = &mut *self.places;
+            let wanted = MemberName(|name: &str| places.follow(depth, |pointer| pointer.name(depth) == Some(name)));
+            match map.next_key_seed(wanted)? {
                 Some(true) => map.next_value_seed(self.deeper())?,
                 Some(false) => drop(map.next_value::<IgnoredAny>()?),
                 None => return Ok(()),
             }
-            self.sought.back(depth);
+            self.places.return_to(depth);
         }
     }
 }
 
-impl<'a, T, F: FnMut(&str) -> T> DeserializeSeed<'a> for Name<F> {
+impl<'a, T, F: FnMut(&str) -> T> DeserializeSeed<'a> for MemberName<F> {
     type Value = T;
 
     fn deserialize<D: Deserializer<'a>>(self, json: D) -> Result<T, D::Error> {
@@ -170,11 +171,11 @@ impl<'a, T, F: FnMut(&str) -> T> DeserializeSeed<'a> for Name<F> {
     }
 }
 
-impl<T, F: FnMut(&str) -> T> Visitor<'_> for Name<F> {
+impl<T, F: FnMut(&str) -> T> Visitor<'_> for MemberName<F> {
     type Value = T;
 
-    fn expecting(&self, out: &mut Formatter<'_>) -> Written {
-        out.write_str("a name")
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
     }
 
     fn visit_str<X: Error>(mut self, name: &str) -> Result<T, X> {

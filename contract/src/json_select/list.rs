@@ -1,45 +1,47 @@
-//! The way to the list, and the list itself.
+//! The walk to a list, and over its entries.
 
-use std::fmt::{Formatter, Result as Written};
+use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::pointer::Path;
-use super::entry::{Name, Sought, Within};
-use super::{Found, List};
+use super::entry::{EntryWalker, MemberName, Places};
+use super::pointer::Pointer;
+use super::value::{JsonValue, List};
 
-/// What is looked for, and what was found.
-pub(super) struct Pick<'p, 'a, R, E> {
-    pub(super) list: &'p Path<'p>,
-    pub(super) most: usize,
+/// The wanted list, and the result so far.
+pub(super) struct ListSearch<'p, 'a, R, E> {
+    pub(super) list: &'p Pointer<'p>,
+    /// Most entries that are read.
+    pub(super) limit: usize,
+    /// Called with the values of each entry.
     pub(super) entry: E,
-    pub(super) sought: Sought<'p, 'a>,
-    pub(super) seen: List<R>,
+    pub(super) places: Places<'p, 'a>,
+    pub(super) result: List<R>,
 }
 
-/// A value on the way to the list, `depth` steps from the top.
-pub(super) struct Down<'m, 'p, 'a, R, E> {
+/// Walks a value that is `depth` steps deep in the text.
+pub(super) struct ListWalker<'m, 'p, 'a, R, E> {
     pub(super) depth: usize,
-    pub(super) pick: &'m mut Pick<'p, 'a, R, E>,
+    pub(super) search: &'m mut ListSearch<'p, 'a, R, E>,
 }
 
-impl<'p, 'a, R, E> Down<'_, 'p, 'a, R, E> {
+impl<'p, 'a, R, E> ListWalker<'_, 'p, 'a, R, E> {
     fn arrived(&self) -> bool {
-        self.depth == self.pick.list.len()
+        self.depth == self.search.list.len()
     }
 
-    /// A value that is neither a list nor has anything in it.
-    fn end<X>(self) -> Result<(), X> {
-        self.pick.seen = if self.arrived() { List::Other } else { List::Nothing };
+    /// Records a value that has no members or elements.
+    fn scalar<X>(self) -> Result<(), X> {
+        self.search.result = if self.arrived() { List::Other } else { List::Absent };
         Ok(())
     }
 
-    fn deeper(&mut self) -> Down<'_, 'p, 'a, R, E> {
-        Down { depth: self.depth + 1, pick: self.pick }
+    fn deeper(&mut self) -> ListWalker<'_, 'p, 'a, R, E> {
+        ListWalker { depth: self.depth + 1, search: self.search }
     }
 }
 
-impl<'a, R, E: FnMut(&mut [Found<'a>]) -> R> DeserializeSeed<'a> for Down<'_, '_, 'a, R, E> {
+impl<'a, R, E: FnMut(&mut [JsonValue<'a>]) -> R> DeserializeSeed<'a> for ListWalker<'_, '_, 'a, R, E> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'a>>(self, json: D) -> Result<(), D::Error> {
@@ -47,42 +49,42 @@ impl<'a, R, E: FnMut(&mut [Found<'a>]) -> R> DeserializeSeed<'a> for Down<'_, '_
     }
 }
 
-impl<'a, R, E: FnMut(&mut [Found<'a>]) -> R> Visitor<'a> for Down<'_, '_, 'a, R, E> {
+impl<'a, R, E: FnMut(&mut [JsonValue<'a>]) -> R> Visitor<'a> for ListWalker<'_, '_, 'a, R, E> {
     type Value = ();
 
-    fn expecting(&self, out: &mut Formatter<'_>) -> Written {
-        out.write_str("JSON")
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
     }
 
     fn visit_unit<X: Error>(self) -> Result<(), X> {
-        self.pick.seen = List::Nothing;
+        self.search.result = List::Absent;
         Ok(())
     }
 
     fn visit_bool<X: Error>(self, _: bool) -> Result<(), X> {
-        self.end()
+        self.scalar()
     }
 
     fn visit_i64<X: Error>(self, _: i64) -> Result<(), X> {
-        self.end()
+        self.scalar()
     }
 
     fn visit_u64<X: Error>(self, _: u64) -> Result<(), X> {
-        self.end()
+        self.scalar()
     }
 
     fn visit_f64<X: Error>(self, _: f64) -> Result<(), X> {
-        self.end()
+        self.scalar()
     }
 
     fn visit_str<X: Error>(self, _: &str) -> Result<(), X> {
-        self.end()
+        self.scalar()
     }
 
     fn visit_seq<A: SeqAccess<'a>>(mut self, mut list: A) -> Result<(), A::Error> {
         if !self.arrived() {
-            self.pick.seen = List::Nothing;
-            let wanted = self.pick.list.index(self.depth);
+            self.search.result = List::Absent;
+            let wanted = self.search.list.index(self.depth);
             for index in 0_usize.. {
                 let more = match Some(index) == wanted {
                     true => list.next_element_seed(self.deeper())?.is_some(),
@@ -94,31 +96,32 @@ impl<'a, R, E: FnMut(&mut [Found<'a>]) -> R> Visitor<'a> for Down<'_, '_, 'a, R,
             }
             return Ok(());
         }
-        let Pick { most, entry, sought, seen, .. } = self.pick;
-        let mut made = Vec::new();
-        while made.len() < *most {
-            sought.back(0);
-            if list.next_element_seed(Within { depth: 0, sought })?.is_none() {
+        let ListSearch { limit, entry, places, result, .. } = self.search;
+        let mut results = Vec::new();
+        while results.len() < *limit {
+            places.return_to(0);
+            if list.next_element_seed(EntryWalker { depth: 0, places })?.is_none() {
                 break;
             }
-            made.push(entry(sought.found()));
+            results.push(entry(places.values()));
         }
-        let mut count = made.len();
+        let mut count = results.len();
         while list.next_element::<IgnoredAny>()?.is_some() {
             count += 1;
         }
-        *seen = if count > made.len() { List::TooLong } else { List::Entries(made) };
+        *result = if count > results.len() { List::TooLong } else { List::Entries(results) };
         Ok(())
     }
 
     fn visit_map<A: MapAccess<'a>>(mut self, mut map: A) -> Result<(), A::Error> {
         if self.arrived() {
-            self.pick.seen = List::Other;
-            return over_members(map);
+            self.search.result = List::Other;
+            while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+            return Ok(());
         }
-        self.pick.seen = List::Nothing;
-        let (list, depth) = (self.pick.list, self.depth);
-        while let Some(wanted) = map.next_key_seed(Name(|name: &str| list.step(depth) == Some(name)))? {
+        self.search.result = List::Absent;
+        let (list, depth) = (self.search.list, self.depth);
+        while let Some(wanted) = map.next_key_seed(MemberName(|name: &str| list.name(depth) == Some(name)))? {
             match wanted {
                 true => map.next_value_seed(self.deeper())?,
                 false => drop(map.next_value::<IgnoredAny>()?),
@@ -126,10 +129,4 @@ impl<'a, R, E: FnMut(&mut [Found<'a>]) -> R> Visitor<'a> for Down<'_, '_, 'a, R,
         }
         Ok(())
     }
-}
-
-/// Passes over what is left.
-fn over_members<'de, A: MapAccess<'de>>(mut map: A) -> Result<(), A::Error> {
-    while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-    Ok(())
 }

@@ -1,114 +1,73 @@
-//! What a JSON text holds at some places of each entry of a list; the rest of it is checked to be JSON and passed over.
+//! Selects values out of a JSON text by JSON pointers (RFC 6901): the only reader of such pointers in Perch.
 //!
-//! An answer comes from outside, and a tree of all its values takes many times its length in memory (an empty array is
-//! two bytes of text and dozens in a tree), where Perch wants an id and a label of each item.
+//! A response comes from outside, and a tree of all its values takes many times its length in memory (an empty array is
+//! two bytes of text and dozens in a tree), where Perch needs an id and a label of each item. So the text is walked once,
+//! the wanted values are kept, and the rest is only checked to be JSON.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | `pointer` | the pointer: escapes, and which array index a step is |
+//! | `value` | what a selection returns |
+//! | `entry` | the walk through one value, for all wanted places in it |
+//! | `list` | the walk to a list, and over its entries |
 
+mod entry;
 mod list;
 mod pointer;
-mod entry;
-
-use std::borrow::Cow;
-use std::fmt::{Display, Formatter, Result as Written};
+mod value;
 
 use serde::de::{DeserializeSeed, Error};
 
-use self::list::{Down, Pick};
-pub(crate) use self::pointer::Path;
-use self::entry::Sought;
+use self::entry::{EntryWalker, Places};
+use self::list::{ListSearch, ListWalker};
+pub use self::pointer::Pointer;
+pub(crate) use self::value::List;
+pub use self::value::{Integer, JsonValue};
 
-/// What stands at a place.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Found<'a> {
-    /// Nothing: the way there ends early, or at a `null`.
-    Nothing,
-    /// A string.
-    Text(Cow<'a, str>),
-    /// An integer.
-    Integer(Integer),
-    /// Another number.
-    Number(f64),
-    /// A boolean, array or object; or the way there meets something that it cannot go on in.
-    Other,
-}
-
-/// A number without a point or an exponent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Integer {
-    /// Not negative.
-    Unsigned(u64),
-    /// Negative.
-    Negative(i64),
-}
-
-impl Display for Integer {
-    fn fmt(&self, out: &mut Formatter<'_>) -> Written {
-        match self {
-            Self::Unsigned(number) => number.fmt(out),
-            Self::Negative(number) => number.fmt(out),
-        }
-    }
-}
-
-impl<'a> Found<'a> {
-    /// As a number of any kind.
-    #[must_use]
-    #[expect(clippy::cast_precision_loss, reason = "what a number is as an f64")]
-    pub fn number(&self) -> Option<f64> {
-        match self {
-            Self::Number(number) => Some(*number),
-            Self::Integer(Integer::Unsigned(number)) => Some(*number as f64),
-            Self::Integer(Integer::Negative(number)) => Some(*number as f64),
-            _ => None,
-        }
-    }
-
-    /// As a string.
-    #[must_use]
-    pub fn text(&self) -> Option<&str> {
-        match self {
-            Self::Text(text) => Some(text),
-            _ => None,
-        }
-    }
-
-    /// What is here, and nothing from now on.
-    pub(crate) fn take(&mut self) -> Self {
-        std::mem::replace(self, Self::Nothing)
-    }
-}
-
-/// What stands where a list should.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum List<R> {
-    /// Nothing, or no way there.
-    Nothing,
-    /// Something else than a list.
-    Other,
-    /// One of more entries than are read.
-    TooLong,
-    /// One, and what was made of each of its entries.
-    Entries(Vec<R>),
-}
-
-/// Calls `entry` with what stands at each of `places` in each entry of the list at `list`, which are `most` at most. Of two
-/// members of one name the last counts.
+/// The value at `pointer`. Of several members with one name the last counts.
+///
+/// ```
+/// use contract::json_select::{Integer, JsonValue, Pointer, select};
+///
+/// let ids = Pointer::parse("/ids/1").unwrap();
+/// let found = select(br#"{"ids": ["a", 7], "name": "x"}"#, &ids).unwrap();
+/// assert_eq!(found, JsonValue::Integer(Integer::Unsigned(7)));
+/// // An index has no leading zero and no sign.
+/// let found = select(br#"{"ids": ["a", 7]}"#, &Pointer::parse("/ids/01").unwrap()).unwrap();
+/// assert_eq!(found, JsonValue::Other);
+/// ```
 ///
 /// # Errors
 /// When `text` is not JSON.
-pub(crate) fn pick<'a, R>(
+pub fn select<'a>(text: &'a [u8], pointer: &Pointer<'_>) -> Result<JsonValue<'a>, serde_json::Error> {
+    let mut places = Places::new(std::slice::from_ref(pointer));
+    walk(text, EntryWalker { depth: 0, places: &mut places })?;
+    Ok(places.values().first_mut().map_or(JsonValue::Absent, JsonValue::take))
+}
+
+/// Calls `entry` with the values at `places` in each entry of the list at `list`, which may have up to `limit` entries. Of
+/// several members with one name the last counts.
+///
+/// # Errors
+/// When `text` is not JSON.
+pub(crate) fn select_entries<'a, R>(
     text: &'a [u8],
-    list: &Path<'_>,
-    places: &[Path<'_>],
-    most: usize,
-    entry: impl FnMut(&mut [Found<'a>]) -> R,
+    list: &Pointer<'_>,
+    places: &[Pointer<'_>],
+    limit: usize,
+    entry: impl FnMut(&mut [JsonValue<'a>]) -> R,
 ) -> Result<List<R>, serde_json::Error> {
-    // The parser looks less closely at what it passes over.
+    let mut search = ListSearch { list, limit, entry, places: Places::new(places), result: List::Absent };
+    walk(text, ListWalker { depth: 0, search: &mut search })?;
+    Ok(search.result)
+}
+
+fn walk<'a>(text: &'a [u8], walker: impl DeserializeSeed<'a, Value = ()>) -> Result<(), serde_json::Error> {
+    // The parser does not check the encoding of strings that it skips.
     let text = str::from_utf8(text).map_err(serde_json::Error::custom)?;
     let mut json = serde_json::Deserializer::from_str(text);
-    let mut pick = Pick { list, most, entry, sought: Sought::new(places), seen: List::Nothing };
-    Down { depth: 0, pick: &mut pick }.deserialize(&mut json)?;
-    json.end()?;
-    Ok(pick.seen)
+    walker.deserialize(&mut json)?;
+    json.end()
 }
 
 #[cfg(test)]
@@ -117,43 +76,48 @@ mod tests {
     use proptest::prelude::*;
     use serde::de::IgnoredAny;
     use serde_json::Value;
+    use std::borrow::Cow;
 
-    fn steps<'p>(path: &'p Path<'_>) -> impl Iterator<Item = &'p str> {
-        (0..).map_while(|depth| path.step(depth))
+    fn parse(pointer: &str) -> Pointer<'_> {
+        Pointer::parse(pointer).unwrap()
     }
 
-    /// What stands there by a tree of the whole text, of which `pick` makes none.
-    fn by_tree<'a>(top: &'a Value, pointer: &str) -> Found<'a> {
+    fn steps<'p>(pointer: &'p Pointer<'_>) -> impl Iterator<Item = &'p str> {
+        (0..).map_while(|depth| pointer.name(depth))
+    }
+
+    /// The value by a tree of the whole text, which the walk does not build.
+    fn by_tree<'a>(top: &'a Value, pointer: &str) -> JsonValue<'a> {
         let mut at = top;
-        for step in steps(&Path::of(pointer)) {
+        for step in steps(&parse(pointer)) {
             let next = match at {
                 Value::Object(map) => map.get(step),
                 Value::Array(_) => match at.pointer(&format!("/{step}")) {
                     Some(value) => Some(value),
                     None if step.parse::<usize>().is_ok_and(|index| index.to_string() == step) => None,
-                    None => return Found::Other,
+                    None => return JsonValue::Other,
                 },
                 Value::Null => None,
-                _ => return Found::Other,
+                _ => return JsonValue::Other,
             };
-            let Some(next) = next else { return Found::Nothing };
+            let Some(next) = next else { return JsonValue::Absent };
             at = next;
         }
         match at {
-            Value::Null => Found::Nothing,
-            Value::String(text) => Found::Text(Cow::Borrowed(text)),
+            Value::Null => JsonValue::Absent,
+            Value::String(text) => JsonValue::Text(Cow::Borrowed(text)),
             Value::Number(number) => match (number.as_u64(), number.as_i64()) {
-                (Some(number), _) => Found::Integer(Integer::Unsigned(number)),
-                (_, Some(number)) => Found::Integer(Integer::Negative(number)),
-                _ => Found::Number(number.as_f64().unwrap()),
+                (Some(number), _) => JsonValue::Integer(Integer::Unsigned(number)),
+                (_, Some(number)) => JsonValue::Integer(Integer::Negative(number)),
+                _ => JsonValue::Number(number.as_f64().unwrap()),
             },
-            Value::Bool(_) | Value::Array(_) | Value::Object(_) => Found::Other,
+            Value::Bool(_) | Value::Array(_) | Value::Object(_) => JsonValue::Other,
         }
     }
 
-    fn list_by_tree(top: &Value, list: &str, places: &[&str], most: usize) -> List<Vec<String>> {
+    fn list_by_tree(top: &Value, list: &str, places: &[&str], limit: usize) -> List<Vec<String>> {
         let mut at = Some(top);
-        for step in steps(&Path::of(list)) {
+        for step in steps(&parse(list)) {
             at = match at {
                 Some(Value::Array(_)) => at.and_then(|at| at.pointer(&format!("/{step}"))),
                 Some(Value::Object(map)) => map.get(step),
@@ -161,8 +125,8 @@ mod tests {
             };
         }
         match at {
-            None | Some(Value::Null) => List::Nothing,
-            Some(Value::Array(entries)) if entries.len() > most => List::TooLong,
+            None | Some(Value::Null) => List::Absent,
+            Some(Value::Array(entries)) if entries.len() > limit => List::TooLong,
             Some(Value::Array(entries)) => {
                 let all = |entry: &Value| places.iter().map(|place| format!("{:?}", by_tree(entry, place))).collect();
                 List::Entries(entries.iter().map(all).collect())
@@ -171,14 +135,14 @@ mod tests {
         }
     }
 
-    fn picked(text: &str, list: &str, places: &[&str], most: usize) -> Result<List<Vec<String>>, serde_json::Error> {
-        let paths: Vec<Path<'_>> = places.iter().map(|place| Path::of(place)).collect();
-        pick(text.as_bytes(), &Path::of(list), &paths, most, |found| {
+    fn selected(text: &str, list: &str, places: &[&str], limit: usize) -> Result<List<Vec<String>>, serde_json::Error> {
+        let pointers: Vec<Pointer<'_>> = places.iter().map(|place| parse(place)).collect();
+        select_entries(text.as_bytes(), &parse(list), &pointers, limit, |found| {
             found.iter().map(|found| format!("{found:?}")).collect()
         })
     }
 
-    /// Names and indices that a few pointers often meet.
+    /// Documents with few names and indices, so that pointers often lead somewhere.
     fn json() -> impl Strategy<Value = Value> {
         let leaf = prop_oneof![
             Just(Value::Null),
@@ -211,20 +175,21 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(4_000))]
 
         #[test]
-        fn what_is_picked_is_what_a_tree_holds(
-            top in json(), list in pointer(), places in proptest::collection::vec(pointer(), 0..4), most in 0_usize..4,
+        fn the_walk_returns_the_values_of_a_tree(
+            top in json(), list in pointer(), places in proptest::collection::vec(pointer(), 0..4), limit in 0_usize..4,
         ) {
             let places: Vec<&str> = places.iter().map(String::as_str).collect();
             for text in [top.to_string(), serde_json::to_string_pretty(&top).unwrap()] {
                 // Written and read again, since that may move the last place of a number.
                 let top: Value = serde_json::from_str(&text).unwrap();
-                prop_assert_eq!(picked(&text, &list, &places, most).unwrap(), list_by_tree(&top, &list, &places, most));
+                prop_assert_eq!(selected(&text, &list, &places, limit).unwrap(), list_by_tree(&top, &list, &places, limit));
+                prop_assert_eq!(select(text.as_bytes(), &parse(&list)).unwrap(), by_tree(&top, &list));
             }
         }
 
-        // A text that is cut or changed is refused if and only if it is no JSON.
+        // A text that is cut or changed is refused if and only if it is not JSON.
         #[test]
-        fn what_is_no_json_is_refused(top in json(), list in pointer(), place in pointer(), at: prop::sample::Index, byte: char) {
+        fn a_text_that_is_not_json_is_refused(top in json(), list in pointer(), place in pointer(), at: prop::sample::Index, byte: char) {
             let text = top.to_string();
             let mut changed: Vec<char> = text.chars().collect();
             let at = at.index(changed.len());
@@ -233,9 +198,9 @@ mod tests {
             for text in [cut, changed.into_iter().collect()] {
                 let json = serde_json::from_str::<IgnoredAny>(&text).is_ok();
                 let tree = serde_json::from_str::<Value>(&text).is_ok();
-                let picked = picked(&text, &list, &[&place], 9).is_ok();
-                // Between the two lie numbers too large and half surrogates where nobody looks.
-                prop_assert!(picked <= json && tree <= picked, "{text:?}");
+                let selected = selected(&text, &list, &[&place], 9).is_ok();
+                // In between are numbers out of range and lone surrogates in skipped values.
+                prop_assert!(selected <= json && tree <= selected, "{text:?}");
             }
         }
     }
@@ -243,26 +208,42 @@ mod tests {
     #[test]
     fn the_last_of_two_members_of_one_name_counts() {
         let text = r#"{"a":[{"b":1},{"b":2}],"a":[{"b":3,"b":[],"b":4,"c":{"d":1},"c":null}]}"#;
-        let one = vec!["Integer(Unsigned(4))".to_owned(), "Nothing".to_owned()];
-        assert_eq!(picked(text, "/a", &["/b", "/c/d"], 9).unwrap(), List::Entries(vec![one]));
-        assert_eq!(picked(r#"{"a":[1],"a":2}"#, "/a", &[], 9).unwrap(), List::Other);
-        assert_eq!(picked(r#"{"a":{"b":[]},"a":{}}"#, "/a/b", &[], 9).unwrap(), List::Nothing);
+        let one = vec!["Integer(Unsigned(4))".to_owned(), "Absent".to_owned()];
+        assert_eq!(selected(text, "/a", &["/b", "/c/d"], 9).unwrap(), List::Entries(vec![one]));
+        assert_eq!(selected(r#"{"a":[1],"a":2}"#, "/a", &[], 9).unwrap(), List::Other);
+        assert_eq!(selected(r#"{"a":{"b":[]},"a":{}}"#, "/a/b", &[], 9).unwrap(), List::Absent);
     }
 
     #[test]
-    fn bytes_that_are_no_text_are_refused_where_nobody_looks_too() {
+    fn bytes_that_are_not_utf_8_are_refused_in_skipped_values_too() {
         let text = b"{\"x\":\"\xff\",\"a\":[]}";
-        assert!(pick(text, &Path::of("/a"), &[], 9, |_| ()).is_err());
+        assert!(select_entries(text, &parse("/a"), &[], 9, |_| ()).is_err());
     }
 
     #[test]
-    fn a_deep_text_is_passed_over_or_refused_but_ends_nothing() {
+    fn a_deep_text_is_skipped_or_refused_and_does_not_overflow_the_stack() {
         let deep = "[".repeat(1_000_000);
-        assert!(picked(&deep, "/a", &[], 9).is_err());
+        assert!(selected(&deep, "/a", &[], 9).is_err());
         let closed = format!("{deep}{}", "]".repeat(1_000_000));
         assert_eq!(
-            picked(&format!(r#"{{"x":{closed},"a":[7]}}"#), "/a", &[""], 9).unwrap(),
+            selected(&format!(r#"{{"x":{closed},"a":[7]}}"#), "/a", &[""], 9).unwrap(),
             List::Entries(vec![vec!["Integer(Unsigned(7))".to_owned()]])
         );
+    }
+
+    #[test]
+    fn an_index_with_a_leading_zero_or_a_sign_selects_no_element() {
+        let text = br#"{"ids":["a","b"],"names":{"01":"c","+1":"d"}}"#;
+        let at = |pointer| select(text, &parse(pointer)).unwrap();
+        assert_eq!(at("/ids/1"), JsonValue::Text("b".into()));
+        for pointer in ["/ids/01", "/ids/+1", "/ids/-1", "/ids/-", "/ids/", "/ids/1.0"] {
+            assert_eq!(at(pointer), JsonValue::Other, "{pointer}");
+        }
+        assert_eq!(at("/ids/2"), JsonValue::Absent);
+        assert_eq!(at("/names/01"), JsonValue::Text("c".into()), "a member's name may look like an index");
+        assert_eq!(at("/names/+1"), JsonValue::Text("d".into()));
+        let entries = |list| selected(r#"{"a":[[1],[2]]}"#, list, &["/0"], 9).unwrap();
+        assert_eq!(entries("/a/01"), List::Absent);
+        assert_eq!(entries("/a/+1"), List::Absent);
     }
 }

@@ -1,26 +1,55 @@
-//! How Envoy reads a share out of its runtime, so that every program says the share that Envoy serves.
+//! A share as Envoy's runtime holds it: every program reads the same share out of a value as Envoy does.
 //!
-//! Envoy takes a runtime value for YAML. A whole number (decimal, octal with a leading zero, hexadecimal) or a decimal
-//! fraction is a number of percents, its decimals cut off; a mapping of `numerator` and `denominator` is a
-//! `FractionalPercent`; anything else (a quoted text, a truth value, a list, a mapping with another key) is no share, and
-//! the default holds. Each line of the table in the tests was seen on Envoy 1.40.
+//! Envoy parses a runtime value as YAML. A whole number (decimal, octal with a leading zero, hexadecimal) or a decimal
+//! fraction is a percentage, its decimals cut off; a mapping of `numerator` and `denominator` is a `FractionalPercent`;
+//! anything else (a quoted text, a boolean, a list, a mapping with another key) is not a share, and the default applies.
+//! Each line of the table in the tests was measured on Envoy 1.40.
 
-use super::{Denominator, Share};
+use super::value::{Denominator, Share};
 
-/// Bound above which a number is none to Envoy: what an unsigned integer of 64 bits holds.
+/// Envoy takes no number at or above this: the range of an unsigned integer of 64 bits.
 const LARGEST: f64 = 18_446_744_073_709_551_616.0;
 
-/// The share that Envoy makes of `text`; `None` where its default holds.
-pub(super) fn read(text: &str) -> Option<Share> {
+impl Share {
+    /// The share that Envoy reads out of a runtime value, however it is written: `10`, `12.5` (which is 12%), `010` (8%),
+    /// a `FractionalPercent` as YAML or JSON. `None` where Envoy does not take the value as a share and its default applies.
+    #[must_use]
+    pub fn from_runtime(text: &str) -> Option<Self> {
+        read(text)
+    }
+
+    /// The value to write under [`super::RUNTIME_KEY`].
+    #[must_use]
+    pub fn to_runtime(self) -> String {
+        match self.denominator() {
+            Denominator::Hundred => self.numerator().to_string(),
+            finer => format!(r#"{{"numerator":{},"denominator":"{}"}}"#, self.numerator(), finer.name()),
+        }
+    }
+}
+
+/// Parses the response of Envoy's admin interface to `/runtime`; `None` where it is not JSON.
+#[must_use]
+pub fn listing(runtime: &[u8]) -> Option<serde_json::Value> {
+    serde_json::from_slice(runtime).ok()
+}
+
+/// The value of `key` over all layers, in the admin interface's response to `/runtime`. `None` where no layer has it.
+#[must_use]
+pub fn runtime_value<'a>(runtime: &'a serde_json::Value, key: &str) -> Option<&'a str> {
+    runtime.get("entries")?.get(key)?.get("final_value")?.as_str()
+}
+
+fn read(text: &str) -> Option<Share> {
     if let Some(fields) = text.trim_start().strip_prefix("goo.gle/debug") {
         return debug_text(fields);
     }
     let yaml = without_comments(text);
     let yaml = yaml.trim();
-    // A comment is none to Envoy where it looks for a decimal fraction, and the text is no number then.
+    // Envoy does not skip comments where it looks for a decimal fraction, so the text is not a number then.
     let number = integer(yaml).map(|number| number as f64).or_else(|| decimal(text.trim()));
     if let Some(number) = number {
-        return percents(number);
+        return percentage(number);
     }
     match yaml.strip_prefix('{') {
         Some(flow) => fraction(flow.split_once('}')?.0.split(',')),
@@ -28,13 +57,13 @@ pub(super) fn read(text: &str) -> Option<Share> {
     }
 }
 
-/// A number of percents, its decimals cut off; more than 100 is everybody.
-fn percents(number: f64) -> Option<Share> {
+/// A percentage, its decimals cut off; more than 100 is everybody.
+fn percentage(number: f64) -> Option<Share> {
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is 0 to 100")]
     (0.0..=LARGEST).contains(&number).then(|| Share::percent(number.min(100.0) as u32))
 }
 
-/// `text` without YAML's comments and marks of a document's beginning and end.
+/// `text` without YAML's comments and document markers.
 fn without_comments(text: &str) -> String {
     let text = text.trim();
     let text = text.strip_prefix("---").filter(|rest| rest.starts_with(char::is_whitespace)).unwrap_or(text);
@@ -66,11 +95,11 @@ fn fraction<'a>(entries: impl Iterator<Item = &'a str>) -> Option<Share> {
             _ => return None,
         }
     }
-    // Below 0 it is a very large number to Envoy.
+    // Envoy takes a negative numerator as a very large unsigned one.
     Some(Share::new(numerator.cast_unsigned(), denominator))
 }
 
-/// The text between a pair of quotes, and whether there was one.
+/// The text without a pair of quotes around it, and `true` if there was one.
 fn unquoted(text: &str) -> (&str, bool) {
     for quote in ['"', '\''] {
         if let Some(inner) = text.strip_prefix(quote).and_then(|text| text.strip_suffix(quote)) {
@@ -97,7 +126,7 @@ fn integer(text: &str) -> Option<i64> {
         None if digits.len() > 1 && digits.starts_with('0') => (8, digits),
         None => (10, digits),
     };
-    // A second sign would be taken by the parser.
+    // Rust's parser would accept a second sign.
     let plain = !digits.is_empty() && digits.chars().all(|digit| digit.is_digit(base));
     plain.then(|| i64::from_str_radix(digits, base).ok())?.map(|number| sign * number)
 }
@@ -130,8 +159,8 @@ fn hexadecimal(text: &str) -> Option<f64> {
 }
 
 /// A fraction of the static layer: Envoy's admin interface shows it as the debug text of a protobuf `Struct`, whose
-/// layout is not fixed, but whose two values stand behind these names. (As JSON text the static layer would not take it:
-/// seen on 1.40, it counts as 0.)
+/// layout is not fixed, but whose two values follow these names. (The static layer does not take a fraction as JSON text:
+/// on 1.40 it counts as 0.)
 fn debug_text(fields: &str) -> Option<Share> {
     let after = |name: &str| fields.split_once(name).map(|(_, rest)| rest.trim_start());
     let numerator =
@@ -145,8 +174,8 @@ fn debug_text(fields: &str) -> Option<Share> {
 mod tests {
     use super::*;
 
-    /// Case 2: what Envoy 1.40 served for each, in percent, counted over a thousand requests; `None`: its default.
-    const SEEN: &[(&str, Option<f64>)] = &[
+    /// The share that Envoy 1.40 served for each, in percent, counted over a thousand requests; `None`: its default.
+    const MEASURED: &[(&str, Option<f64>)] = &[
         ("10", Some(10.0)),
         ("12.5", Some(12.0)),
         ("10.0", Some(10.0)),
@@ -246,8 +275,8 @@ mod tests {
     ];
 
     #[test]
-    fn case_2_a_share_is_what_envoy_makes_of_it() {
-        for (text, percent) in SEEN {
+    fn a_share_is_what_envoy_makes_of_it() {
+        for (text, percent) in MEASURED {
             let read = read(text).map(|share| share.fraction() * 100.0);
             assert_eq!(read, *percent, "{text:?}");
         }

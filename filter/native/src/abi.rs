@@ -1,9 +1,8 @@
-//! What Envoy's dynamic module ABI, version 0.2, says of HTTP filters, as far as Perch uses it: types, functions of Envoy
-//! that the module calls, and a safe reading of what Envoy hands over.
+//! What Envoy's dynamic module ABI, version 0.2, says of HTTP filters, as far as Perch uses it: types, numbers, and
+//! functions of Envoy that the module calls. [`crate::envoy`] makes safe calls of them.
 #![allow(unsafe_code)]
 
 use std::ffi::c_void;
-use std::mem::MaybeUninit;
 
 /// The version that this module is written for, as Envoy 1.40 compares it.
 pub(crate) const VERSION: &std::ffi::CStr = c"v0.2.0";
@@ -15,18 +14,18 @@ pub(crate) type Address = *mut c_void;
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bytes {
-    start: *const u8,
-    length: usize,
+    pub(crate) start: *const u8,
+    pub(crate) length: usize,
 }
 
 /// A header, of Envoy's or of ours.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Header {
-    name: *const u8,
-    name_length: usize,
-    value: *const u8,
-    value_length: usize,
+    pub(crate) name: *const u8,
+    pub(crate) name_length: usize,
+    pub(crate) value: *const u8,
+    pub(crate) value_length: usize,
 }
 
 impl Bytes {
@@ -70,45 +69,6 @@ pub(crate) const unsafe fn slice<'a, T>(start: *const T, length: usize) -> &'a [
     }
     // SAFETY: as the caller says.
     unsafe { std::slice::from_raw_parts(start, length) }
-}
-
-/// Shows `see` the `count` values that `fill` writes at the address it is given; `None` when it says that it could not. A
-/// list of at most `FEW` stands on the stack.
-///
-/// # Safety
-/// When `fill` says that it could, it has written them all.
-pub(crate) unsafe fn listed<T: Copy, R, const FEW: usize>(
-    count: usize,
-    fill: impl FnOnce(*mut T) -> bool,
-    see: impl FnOnce(&[T]) -> R,
-) -> Option<R> {
-    if count <= FEW {
-        let mut list = [const { MaybeUninit::<T>::uninit() }; FEW];
-        return fill(list.as_mut_ptr().cast()).then(|| {
-            // SAFETY: so many are written, as the caller says, and live as long as the list.
-            see(unsafe { std::slice::from_raw_parts(list.as_ptr().cast(), count) })
-        });
-    }
-    // SAFETY: as the caller says.
-    unsafe { listed_apart(count, fill, see) }
-}
-
-/// As [`listed`], of a list in memory that is asked for.
-///
-/// # Safety
-/// As [`listed`].
-#[cold]
-unsafe fn listed_apart<T: Copy, R>(
-    count: usize,
-    fill: impl FnOnce(*mut T) -> bool,
-    see: impl FnOnce(&[T]) -> R,
-) -> Option<R> {
-    let mut list = Vec::with_capacity(count);
-    fill(list.as_mut_ptr()).then(|| {
-        // SAFETY: there is room for them, and they are written, as the caller says.
-        unsafe { list.set_len(count) };
-        see(&list)
-    })
 }
 
 /// Header maps of a stream.

@@ -1,204 +1,319 @@
-//! The port for what happens on Envoy's main thread, where no stream is: ticks and answers to batches.
-#![allow(unsafe_code)]
+//! One filter configuration on Envoy's main thread: what its workers leave to it, and what it does for all of them.
 
 use std::cell::RefCell;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, Weak};
 
-use filter::pairs::Pairs;
-use filter::plugin::host::{Body, Call, Host, Level, Map, Refused};
+use filter::decision::shares::Shares;
+use filter::pairs;
+use filter::plugin::host::{Call, CallResponse, Level};
 
-use crate::abi::{self, Address, Bytes, Header};
-use crate::place::Place;
-use crate::received::Received;
-use crate::sending::Leaving;
-use crate::stream::{NOT_HERE, log, now_ns, token};
+use crate::abi::Address;
+use crate::batch_sender::{BatchSender, Begin};
+use crate::envoy::response::Response;
+use crate::envoy::{log, now_ns};
+use crate::outbox::locked;
+use crate::shared::{Event, Shared};
+use crate::shares::KnownShares;
+use crate::stream_state::conclude_others;
+use crate::worker::Worker;
+use crate::worker_host::WorkerHost;
 
-/// Envoy's side of a configuration.
-#[derive(Debug)]
-pub(crate) struct Envoy(Address);
+/// Ticks that are further apart come too late for the rest of a batch, which no requests have asked for: the scorer
+/// does not wait long for a body.
+const REST_WAITS_MS: u32 = 1_000;
 
-// SAFETY: the address is handed to Envoy only: for calls on its main thread, for counters, which are atomic and in a list
-// that does not change any more, on any thread while the configuration is there.
-unsafe impl Send for Envoy {}
-// SAFETY: as above.
-unsafe impl Sync for Envoy {}
+/// The shares are renewed that often, in ms, while one is above 0 or traffic flows, besides whenever somebody has set
+/// one.
+const RENEWED_MS: u32 = 1_000;
+/// Shorter than that by what a timer may come early.
+const RENEWAL_DUE_NS: u64 = RENEWED_MS as u64 * 900_000;
+/// Time for the admin interface's response.
+const QUESTION_MS: u32 = 1_000;
 
 thread_local! {
-    /// Calls that were over within the call that began them.
-    static AT_ONCE: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
+    /// On the main thread: every configuration. On no other is there one.
+    static CONFIGURATIONS: RefCell<Vec<Weak<MainThread>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Notes a call that nobody knows of yet.
-pub(crate) fn note_at_once(call: u64) {
-    AT_ONCE.with_borrow_mut(|calls| calls.push(call));
+/// See the module. It owns the workers; nothing of theirs leads back to it.
+#[derive(Debug)]
+pub(crate) struct MainThread {
+    pub(crate) shared: Arc<Shared>,
+    workers: Mutex<Vec<Arc<Worker>>>,
+    sender: BatchSender,
+    question: Mutex<SharesQuestion>,
 }
 
-impl Envoy {
-    pub(crate) const fn new(config: Address) -> Self {
-        Self(config)
-    }
+/// The question to the admin interface about what the runtime holds.
+#[derive(Debug, Default)]
+struct SharesQuestion {
+    /// It is being asked: what is over now is over within.
+    asking: bool,
+    ended_at_once: Vec<u64>,
+    /// Envoy's number of the one under way.
+    call: Option<u64>,
+    /// Something has changed since it was asked.
+    again: bool,
+    /// When the shares were renewed last, or that was tried.
+    at_ns: Option<u64>,
+    /// That the shares cannot be read is in the log.
+    warned: bool,
+}
 
-    /// While Envoy makes the configuration.
-    pub(crate) fn define(&self, name: &str) -> Option<u32> {
-        let mut id = 0;
-        // SAFETY: the name lives until the call returns, `id` is of the type that Envoy writes.
-        let result = unsafe {
-            abi::envoy_dynamic_module_callback_http_filter_config_define_counter(
-                self.0,
-                Bytes::of(name.as_bytes()),
-                std::ptr::null(),
-                0,
-                &raw mut id,
-            )
-        };
-        (result == abi::SUCCESS).then(|| u32::try_from(id).ok()).flatten()
-    }
+/// Every configuration that there is, on the main thread.
+fn configurations() -> Vec<Arc<MainThread>> {
+    CONFIGURATIONS.with_borrow(|all| all.iter().filter_map(Weak::upgrade).collect())
+}
 
-    pub(crate) fn increment(&self, counter: u32, by: u64) -> bool {
-        let Ok(counter) = usize::try_from(counter) else { return false };
-        // SAFETY: no labels; the configuration is there while its hooks run.
-        let result = unsafe {
-            abi::envoy_dynamic_module_callback_http_filter_config_increment_counter(
-                self.0,
-                counter,
-                std::ptr::null(),
-                0,
-                by,
-            )
-        };
-        result == abi::SUCCESS
-    }
-
-    /// Begins a call; Envoy's number for it, where there is one to wait for.
-    pub(crate) fn call(&self, call: &Call<'_>) -> Option<u64> {
-        let headers: Vec<Header> = Pairs::new(call.headers).iter().map(Header::of).collect();
-        let mut number = 0;
-        AT_ONCE.with_borrow_mut(Vec::clear);
-        // SAFETY: everything is `call`'s or a local, and lives until the call returns.
-        let result = unsafe {
-            abi::envoy_dynamic_module_callback_http_filter_config_http_callout(
-                self.0,
-                &raw mut number,
-                Bytes::of(call.cluster.as_bytes()),
-                headers.as_ptr(),
-                headers.len(),
-                Bytes::of(call.body.bytes()),
-                u64::from(call.timeout_ms),
-            )
-        };
-        let over = AT_ONCE.with_borrow(|calls| calls.contains(&number));
-        (result == abi::SUCCESS && !over).then_some(number)
-    }
-
-    /// Begins to send a batch with its first piece; Envoy's number for it, unless it is over already.
-    pub(crate) fn begin(&self, batch: &Leaving, piece: &[u8], last: bool) -> Option<u64> {
-        let headers: Vec<Header> = Pairs::new(&batch.headers).iter().map(Header::of).collect();
-        let mut number = 0;
-        // SAFETY: everything is `batch`'s or a local, and lives until the call returns.
-        let result = unsafe {
-            abi::envoy_dynamic_module_callback_http_filter_config_start_http_stream(
-                self.0,
-                &raw mut number,
-                Bytes::of(batch.cluster.as_bytes()),
-                headers.as_ptr(),
-                headers.len(),
-                Bytes::of(piece),
-                last,
-                u64::from(batch.timeout_ms),
-            )
-        };
-        (result == abi::SUCCESS).then_some(number)
-    }
-
-    /// Sends another piece. `false` where nobody waits for it any more.
-    pub(crate) fn go_on(&self, call: u64, piece: &[u8], last: bool) -> bool {
-        // SAFETY: the piece lives until the call returns.
-        unsafe {
-            abi::envoy_dynamic_module_callback_http_filter_config_stream_send_data(self.0, call, Bytes::of(piece), last)
+/// Main thread: the runtime is another.
+pub(crate) fn runtime_changed() {
+    for main in configurations() {
+        if !main.shared.renew_shares(None) {
+            // Not at once: Envoy is in the middle of a request of its admin interface.
+            main.shared.schedule(Event::RenewShares);
         }
+        main.renew_copies();
     }
 }
 
-/// See the module.
-pub(crate) struct OnMain<'a> {
-    place: &'a Arc<Place>,
-    received: Option<Received<'a>>,
-}
-
-impl<'a> OnMain<'a> {
-    /// For the filter on one worker; `received` is what a call was answered with.
-    pub(crate) const fn new(place: &'a Arc<Place>, received: Option<Received<'a>>) -> Self {
-        Self { place, received }
+/// Every function but [`MainThread::worker`] is the main thread's.
+impl MainThread {
+    /// For the configuration at `config`.
+    ///
+    /// # Errors
+    /// Says what is wrong, and how to fix it.
+    ///
+    /// # Safety
+    /// `config` was handed to the hook that is running, which is the one that makes a configuration.
+    /// [`MainThread::end`] is called in the hook that ends it.
+    #[allow(unsafe_code)]
+    pub(crate) unsafe fn new(config: Address, document: &[u8]) -> Result<Arc<Self>, String> {
+        // What another configuration knows holds for this one: a canary goes on while one takes the other's place.
+        let known = configurations().last().map_or(KnownShares::UNKNOWN, |main| main.shared.known_shares());
+        // SAFETY: as the caller says.
+        let shared = unsafe { Shared::new(config, document, known) }?;
+        let main = Arc::new(Self {
+            shared: Arc::new(shared),
+            workers: Mutex::default(),
+            sender: BatchSender::default(),
+            question: Mutex::default(),
+        });
+        CONFIGURATIONS.with_borrow_mut(|all| all.push(Arc::downgrade(&main)));
+        // Once Envoy can be asked, where that is needed.
+        main.shared.schedule(if main.shared.renew_shares(None) { Event::Tick } else { Event::RenewShares });
+        Ok(main)
     }
-}
 
-impl Host for OnMain<'_> {
-    const SHARES_BY_CALL: bool = false;
-    const CALLS_END_WITH_STREAM: bool = true;
-
-    fn now_ns(&self) -> u64 {
-        now_ns()
+    /// Any thread: the worker of this thread, made when it is first asked for.
+    pub(crate) fn worker(&self) -> Arc<Worker> {
+        Worker::of_this_thread(&self.shared).unwrap_or_else(|| {
+            let mut workers = locked(&self.workers);
+            let worker = Arc::new(Worker::new(Arc::clone(&self.shared), workers.len()));
+            workers.push(Arc::clone(&worker));
+            worker.enter_this_thread();
+            worker
+        })
     }
 
-    fn log(&self, level: Level, line: &str) {
-        log(level, line);
-    }
-
-    fn headers<T>(&self, map: Map, _: &mut Vec<u8>, read: impl FnOnce(Pairs<'_>) -> T) -> Result<T, Refused> {
-        match (map, self.received) {
-            (Map::Call, Some(received)) => Ok(received.headers(read)),
-            _ => Err(NOT_HERE),
+    /// What it was asked to do.
+    pub(crate) fn scheduled(&self, event: u64) {
+        // A worker on the same core may be in the middle of a request: that one first.
+        std::thread::yield_now();
+        match Event::from_number(event) {
+            Some(Event::Tick) => self.tick(),
+            Some(Event::RenewShares) => self.renew(),
+            // A rest that goes by itself is on its way without it.
+            Some(Event::NextPiece) if !self.sender.hurried() => self.send_piece(),
+            Some(Event::Rest) => self.send_piece(),
+            Some(Event::NextPiece | Event::Send) | None => {}
         }
+        self.send();
     }
 
-    fn set_header(&self, _: Map, _: &str, _: &[u8]) -> Result<(), Refused> {
-        Err(NOT_HERE)
-    }
-
-    fn add_header(&self, _: Map, _: &str, _: &[u8]) -> Result<(), Refused> {
-        Err(NOT_HERE)
-    }
-
-    fn remove_header(&self, _: Map, _: &[u8]) -> Result<(), Refused> {
-        Err(NOT_HERE)
-    }
-
-    fn body(&self, body: Body, length: usize, out: &mut Vec<u8>) -> Result<(), Refused> {
-        match (body, &self.received) {
-            (Body::Call, Some(received)) => {
-                received.write_body(length, out);
-                Ok(())
+    fn tick(&self) {
+        let workers = locked(&self.workers).clone();
+        let ticking = || workers.iter().filter(|worker| worker.period_ms() > 0);
+        // First, so that a worker that fails here takes no tick of another's away; one too many ends by itself.
+        if let Some(soonest) = ticking().map(|worker| worker.period_ms()).min() {
+            self.shared.tick_after(soonest);
+        }
+        if self.sender.hurry() {
+            self.shared.schedule(Event::Rest);
+        }
+        let at_ns = locked(&self.question).at_ns;
+        if at_ns.is_none_or(|at_ns| now_ns().saturating_sub(at_ns) >= RENEWAL_DUE_NS) {
+            self.renew();
+        } else if self.shared.known_shares().any_canary() {
+            // Also while nobody comes.
+            self.shared.tick_after(RENEWED_MS);
+        }
+        for worker in ticking() {
+            let host = WorkerHost::on_main(worker);
+            match &mut *worker.filter() {
+                Some(filter) => {
+                    conclude_others(worker, filter, &host);
+                    filter.tick(&host);
+                }
+                // It began anew after a failure, and nothing waits in it. It asks for ticks again when something does.
+                None => drop(worker.tick_every(0)),
             }
-            _ => Err(NOT_HERE),
         }
     }
 
-    fn property(&self, _: &[u8], _: &mut Vec<u8>) -> Result<(), Refused> {
-        Err(NOT_HERE)
+    /// Reads the shares, and asks the admin interface for those that are not whole numbers.
+    fn renew(&self) {
+        locked(&self.question).at_ns = Some(now_ns());
+        if !self.shared.renew_shares(None) {
+            self.ask_for_shares();
+        }
+        self.renew_copies();
     }
 
-    fn replace_response(&self, _: &[u8]) -> Result<(), Refused> {
-        Err(NOT_HERE)
+    /// Asks the admin interface what the runtime holds that is not a whole number.
+    fn ask_for_shares(&self) {
+        {
+            let mut question = locked(&self.question);
+            question.again = question.asking || question.call.is_some();
+            if question.again || self.shared.ended() {
+                return;
+            }
+            question.asking = true;
+        }
+        let mut headers = Vec::new();
+        pairs::write(&mut headers, &[(b":method", b"GET"), (b":path", b"/runtime"), (b":authority", b"perch")]);
+        let cluster = &self.shared.config.scorer.admin_cluster;
+        // Unlocked: it may be over within, and then says so.
+        let call = self.shared.envoy.call(&Call { cluster, headers: &headers, body: b"", timeout_ms: QUESTION_MS });
+        let failed = {
+            let mut question = locked(&self.question);
+            let ended = std::mem::take(&mut question.ended_at_once);
+            question.asking = false;
+            question.call = call.filter(|call| !ended.contains(call));
+            question.call.is_none()
+        };
+        if failed {
+            self.shares_listed(None);
+        }
     }
 
-    fn call(&self, call: &Call<'_>) -> Result<u32, Refused> {
-        // Made when the worker is free again: whoever holds this calls `Plugin::send` next.
-        Ok(token(self.place, call, false))
+    /// A call to the admin interface is over; `response` is what came, if anything.
+    pub(crate) fn call_over(&self, call: u64, response: Option<Response<'_>>) {
+        {
+            let mut question = locked(&self.question);
+            if question.call != Some(call) {
+                if question.asking {
+                    question.ended_at_once.push(call);
+                }
+                return;
+            }
+            question.call = None;
+        }
+        let listing = response.map(|response| {
+            let mut body = Vec::new();
+            response.write_body(response.length(), &mut body);
+            body
+        });
+        self.shares_listed(listing.as_deref());
+        if std::mem::take(&mut locked(&self.question).again) {
+            self.ask_for_shares();
+        }
     }
 
-    fn act_for(&self, _: u32) -> Result<(), Refused> {
-        Err(NOT_HERE)
+    /// What the admin interface says, if anything.
+    fn shares_listed(&self, listing: Option<&[u8]>) {
+        let listing = listing.and_then(Shares::from_listing);
+        let understood = listing.is_some();
+        self.shared.renew_shares(listing);
+        self.renew_copies();
+        let warned = std::mem::replace(&mut locked(&self.question).warned, !understood);
+        if !understood && !warned {
+            let cluster = &self.shared.config.scorer.admin_cluster;
+            log(
+                Level::Warn,
+                &format!(
+                    "perch: a share of Envoy's runtime is absent, or not a whole number of percents, and Envoy's admin \
+                     interface, the cluster {cluster:?}, does not tell which: until it does, every client is given the \
+                     baseline. Set it, or name the cluster in scorer.admin_cluster"
+                ),
+            );
+        }
     }
 
-    fn tick_every(&self, ms: u32) -> Result<(), Refused> {
-        self.place.tick_every(ms)
+    /// Each worker's copy of the shares becomes what is known now, and is kept young.
+    fn renew_copies(&self) {
+        let known = self.shared.known_shares();
+        for worker in locked(&self.workers).clone() {
+            if let Some(filter) = &mut *worker.filter() {
+                known.copy_to(filter);
+            }
+        }
+        if known.any_canary() {
+            self.shared.tick_after(RENEWED_MS);
+        }
     }
 
-    fn define(&self, name: &str) -> Result<u32, Refused> {
-        self.place.plugin.counters.get(name).copied().ok_or(NOT_HERE)
+    fn send(&self) {
+        loop {
+            match self.sender.begin(&self.shared, self.shared.config.limits.flush_ms > REST_WAITS_MS) {
+                Begin::Nothing => return,
+                Begin::Whole => {}
+                Begin::Partial { hurried: true } => return self.shared.schedule(Event::Rest),
+                Begin::Partial { hurried: false } => {
+                    // For when no requests follow that ask for the rest.
+                    self.shared.tick_after(self.shared.config.limits.flush_ms);
+                    return;
+                }
+                Begin::Failed(batch) => self.batch_answered(batch.worker, batch.token, None::<&Response<'_>>),
+            }
+        }
     }
 
-    fn increment(&self, counter: u32, by: u64) -> Result<(), Refused> {
-        if self.place.plugin.increment(counter, by) { Ok(()) } else { Err(NOT_HERE) }
+    fn send_piece(&self) {
+        if self.sender.send_piece(&self.shared) {
+            self.shared.schedule(Event::Rest);
+        }
+    }
+
+    /// The headers of the response to a batch.
+    pub(crate) fn batch_headers(&self, call: u64, response: Response<'_>) {
+        self.sender.response_headers(call, response);
+    }
+
+    /// A part of the body of that response.
+    pub(crate) fn batch_body(&self, call: u64, response: Response<'_>) {
+        // One byte more than is read tells that it is too long.
+        self.sender.response_body(call, response, self.shared.config.limits.response_bytes.saturating_add(1));
+    }
+
+    /// A batch has its whole response, or will not get one.
+    pub(crate) fn batch_over(&self, call: u64, whole: bool) {
+        if let Some(awaited) = self.sender.over(call) {
+            self.batch_answered(awaited.worker, awaited.token, whole.then_some(&awaited));
+        }
+        self.send();
+    }
+
+    fn batch_answered(&self, worker: usize, token: u32, response: Option<&impl CallResponse>) {
+        let Some(worker) = locked(&self.workers).get(worker).map(Arc::clone) else { return };
+        if let Some(filter) = &mut *worker.filter() {
+            filter.call_over(&WorkerHost::on_main(&worker), token, response);
+        }
+    }
+
+    /// Envoy does away with the configuration: whatever is under way will get no response any more.
+    pub(crate) fn end(&self) {
+        self.shared.end();
+        self.sender.end(&self.shared);
+        for worker in std::mem::take(&mut *locked(&self.workers)) {
+            let host = WorkerHost::on_main(&worker);
+            let filter = worker.filter().take();
+            if let Some(mut filter) = filter {
+                conclude_others(&worker, &mut filter, &host);
+                filter.close(&host);
+            }
+        }
+        self.shared.outbox.clear();
+        self.shared.envoy.close();
+        CONFIGURATIONS.with_borrow_mut(|all| all.retain(|main| !std::ptr::eq(main.as_ptr(), self)));
     }
 }

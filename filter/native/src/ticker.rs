@@ -1,5 +1,5 @@
-//! Asks for ticks. Envoy's modules have no timers where HTTP filters live, so a thread waits instead; it sleeps for good
-//! while nobody asks, and an idle gateway does not wake.
+//! Asks for ticks. Envoy's modules have no timers where HTTP filters live, so a thread waits instead; it sleeps for
+//! good while nobody asks, and an idle gateway does not wake.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 /// The thread, and what it is asked.
 #[derive(Debug)]
 pub(crate) struct Ticker {
-    asked: Arc<Asked>,
+    schedule: Arc<Schedule>,
     thread: Option<JoinHandle<()>>,
 }
 
 #[derive(Debug, Default)]
-struct Asked {
+struct Schedule {
     wish: Mutex<Wish>,
     changed: Condvar,
 }
@@ -27,7 +27,7 @@ enum Wish {
     End,
 }
 
-impl Asked {
+impl Schedule {
     fn wish(&self) -> MutexGuard<'_, Wish> {
         // A wish is written in one piece: it is whole whoever panicked.
         self.wish.lock().unwrap_or_else(PoisonError::into_inner)
@@ -55,24 +55,24 @@ impl Asked {
 impl Ticker {
     /// A thread that calls `tick` once for each time it is asked. `None` where the system has no thread to give.
     pub(crate) fn start(tick: impl Fn() + Send + 'static) -> Option<Self> {
-        let asked = Arc::<Asked>::default();
-        let theirs = Arc::clone(&asked);
+        let schedule = Arc::<Schedule>::default();
+        let theirs = Arc::clone(&schedule);
         let run = move || {
             while theirs.due() {
                 tick();
             }
         };
         let thread = std::thread::Builder::new().name("perch-tick".into()).spawn(run).ok()?;
-        Some(Self { asked, thread: Some(thread) })
+        Some(Self { schedule, thread: Some(thread) })
     }
 
     /// One tick `after` from now, unless one is due earlier.
     pub(crate) fn ask(&self, after: Duration) {
         let at = Instant::now() + after;
-        let mut wish = self.asked.wish();
+        let mut wish = self.schedule.wish();
         if matches!(*wish, Wish::Nothing) || matches!(*wish, Wish::Tick(earlier) if earlier > at) {
             *wish = Wish::Tick(at);
-            self.asked.changed.notify_one();
+            self.schedule.changed.notify_one();
         }
     }
 }
@@ -80,8 +80,8 @@ impl Ticker {
 impl Drop for Ticker {
     /// Once it is gone no tick comes.
     fn drop(&mut self) {
-        *self.asked.wish() = Wish::End;
-        self.asked.changed.notify_one();
+        *self.schedule.wish() = Wish::End;
+        self.schedule.changed.notify_one();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }

@@ -1,5 +1,6 @@
-//! The configuration as it is written. Everything but `salt` has a default; an unknown field is a mistake.
+//! The configuration as it is written. Every field but `salt` and `labels` has a default; an unknown field is refused.
 
+use contract::cohorts::Cohorts;
 use contract::response::ResponseSchema;
 use serde::Deserialize;
 
@@ -9,43 +10,42 @@ use serde::Deserialize;
 pub struct Document {
     /// The deployment's secret, at least 16 bytes. The same in all gateways, or users change arms between them.
     pub salt: String,
-    /// Where an identity may stand, in order; body last.
+    /// Where the user's identity may be found, in order; sources in the body last.
     #[serde(default = "default_identity")]
     pub identity: Vec<Source>,
-    /// Who is in a cohort.
+    /// Members of the cohorts.
     #[serde(default)]
     pub cohorts: Cohorts,
-    /// Longest body, in bytes, that is copied to find an identity in it.
+    /// Longest request body, in bytes, that is copied to find an identity in it.
     #[serde(default = "default_identity_body")]
     pub identity_body_bytes: usize,
-    /// Which requests Perch is about.
+    /// Which requests are intercepted.
     #[serde(default)]
     pub intercept: Intercept,
     /// Media types of responses that may be replaced; others are passed through.
     #[serde(default = "default_response_types")]
     pub response_types: Vec<String>,
-    /// Which items the candidate may give.
+    /// Items that the candidate may give.
     #[serde(default)]
     pub items: Items,
-    /// Tells the application in the request header `x-perch-arm: candidate` that its response may be replaced, e.g. for an
-    /// application that records what it shows. The header is a change of the request.
+    /// Adds the header `x-perch-arm: candidate` to a request whose response may be replaced, e.g. for an application that
+    /// records what it shows.
     #[serde(default)]
-    pub tell_application: bool,
+    pub arm_request_header: bool,
     /// How responses are read.
     #[serde(default)]
-    pub answer: ResponseSchema,
-    /// Labels that agreement is counted by; others count as `other`.
-    #[serde(default = "default_labels")]
+    pub response: ResponseSchema,
+    /// Labels by which agreement is counted; any other label counts as `other`.
     pub labels: Vec<String>,
-    /// Where the scorer is.
+    /// How the scorer is called.
     #[serde(default)]
     pub scorer: Scorer,
-    /// Bounds.
+    /// Limits of sizes and times.
     #[serde(default)]
     pub limits: Limits,
 }
 
-/// One place where an identity may stand: `{"header": "x-user-id"}` and the like.
+/// One place where an identity may be found: `{"header": "x-user-id"}` and the like.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Source {
@@ -64,41 +64,7 @@ pub enum Source {
     Body(String),
 }
 
-/// Who is in a cohort: whoever one of its members names. Opting out goes before everything else.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Cohorts {
-    /// Users with a share of their own, e.g. one's colleagues.
-    pub beta: Vec<Member>,
-    /// Users who never get the model's answer.
-    pub opt_out: Vec<Member>,
-}
-
-/// One way to name users: `{"header": {"name": "x-user-group", "values": ["staff"]}}` and the like.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Member {
-    /// Requests whose header has one of these values. The user's authentication must set it, or remove what clients send.
-    Header {
-        /// The header's name.
-        name: String,
-        /// Its values.
-        values: Vec<String>,
-    },
-    /// Requests with a claim that Envoy's `jwt_authn` verified and that has one of these values.
-    Jwt {
-        /// The provider's `payload_in_metadata`.
-        payload: String,
-        /// The claim's name.
-        claim: String,
-        /// Its values, as text: `staff`, `7`, `true`.
-        values: Vec<String>,
-    },
-    /// These users, by their pseudonyms (`perch canary explain` tells them).
-    Pseudonyms(Vec<String>),
-}
-
-/// Which requests Perch is about.
+/// Which requests are intercepted.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Intercept {
@@ -108,59 +74,59 @@ pub struct Intercept {
     pub path: String,
 }
 
-/// Where the scorer is: names of Envoy's clusters, and times in milliseconds.
+/// How the scorer is called: names of Envoy's clusters, and times in milliseconds.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Scorer {
-    /// Cluster of live responses.
+    /// Cluster for live requests.
     pub live_cluster: String,
-    /// Cluster of observations.
+    /// Cluster for observations.
     pub observe_cluster: String,
-    /// Cluster of Envoy's own admin interface, which tells the shares: all of them in WebAssembly, fractions in native.
+    /// Cluster of Envoy's own admin interface, from which the filter reads the shares: the WebAssembly module all of them,
+    /// the native module fractions only.
     pub admin_cluster: String,
     /// `:authority` of calls.
     pub authority: String,
-    /// How long a canary user's response waits for the candidate's, from the request's end on, 1 to 60,000.
+    /// Longest wait for a candidate response, from the end of the request, 1 to 60,000.
     pub deadline_ms: u32,
-    /// How long a batch waits for its result, 1 to 60,000.
+    /// Longest wait for a batch result, 1 to 60,000.
     pub observe_timeout_ms: u32,
 }
 
-/// Bounds, per worker where they are not per request.
+/// Limits of sizes and times, per worker unless they say otherwise.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Longest request body that the candidate is asked with, in bytes.
+    /// Longest request body with which the scorer is called, in bytes.
     pub body_bytes: usize,
-    /// Longest response of the application that is observed, in bytes.
+    /// Longest application's response that is observed, in bytes.
     pub response_bytes: usize,
-    /// Longest response of the application that may be replaced, in bytes: a longer one passes at once. With the largest
-    /// part in which Envoy hands it over (the buffer limit of the application's cluster) it must fit into the buffer limit
-    /// of the listener.
+    /// Longest application's response that may be replaced, in bytes; a longer one is passed through at once. The sum of this
+    /// limit and the buffer limit of the application's cluster must not exceed the buffer limit of the listener.
     pub held_bytes: usize,
-    /// Longest response of the candidate, in bytes. At most the buffer limit of the listener.
+    /// Longest candidate response, in bytes. At most the buffer limit of the listener.
     pub candidate_bytes: usize,
-    /// A batch is sent when it is this long, in bytes; where nothing is said, [`super::Module::batch_bytes`].
+    /// Largest batch, in bytes; by default [`super::Module::batch_bytes`].
     pub batch_bytes: Option<usize>,
-    /// Bytes of copies of responses and of waiting records; past it observations are dropped.
+    /// Bytes of copied responses and of records that wait to be sent; beyond it observations are dropped.
     pub pending_bytes: usize,
-    /// Bytes of copies of requests that come; past it the copy goes that has not grown for the longest time. As much again
-    /// for responses that wait for one another; past it they pass.
+    /// Bytes of copied requests; beyond it the copy is dropped that has not grown for the longest time. The same again for
+    /// responses that are held; beyond it they are passed through.
     pub canary_bytes: usize,
-    /// Bytes of batches under way.
+    /// Bytes of batches in flight.
     pub in_flight_bytes: usize,
-    /// Longest time that a record or count waits, in milliseconds.
+    /// Longest time that a record or count waits to be sent, in milliseconds.
     pub flush_ms: u32,
 }
 
-/// Which items the candidate may give.
+/// Items that the candidate may give.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Items {
-    /// The application's, told by their ids, or fewer.
+    /// The application's items, identified by their ids, or fewer.
     #[default]
     OfApplication,
-    /// Any: for searches and rankings.
+    /// Any items, for searches and rankings.
     Any,
 }
 
@@ -209,8 +175,4 @@ fn default_response_types() -> Vec<String> {
 
 const fn default_identity_body() -> usize {
     64 * 1024
-}
-
-fn default_labels() -> Vec<String> {
-    contract::names::SPENDING_LABELS.iter().map(|label| (*label).to_owned()).collect()
 }

@@ -1,30 +1,28 @@
-//! The rule of each field: what it must be, and what to do where it is not.
+//! The rule of each field, and the fix for a value that breaks it.
 
 use contract::frame::{self, MAX_BATCH_BYTES, RECORD_OVERHEAD};
 use contract::headers;
+use contract::json_select::Pointer;
 use contract::names::OTHER_LABEL;
 
-use super::checked::{ConfigError, Limits, MAX_LABELS, Module, Scorer, fault};
+use super::effective::{Limits, MAX_LABELS, Scorer};
+use super::error::{ConfigError, fault};
+use super::module::Module;
 use super::raw;
-use crate::decision::identity::{Pointer, Source};
+use super::tokens::{claim_property, is_token};
+use crate::decision::identity::Source;
 use crate::decision::intercept::Intercept;
 
 const MAX_SOURCES: usize = 16;
 const MAX_TYPES: usize = 16;
 const MIB: usize = 1024 * 1024;
 
-pub(super) fn token(name: &str) -> bool {
-    !name.is_empty()
-        && name.len() <= 256
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
-}
-
 pub(super) fn identity(raw: Vec<raw::Source>) -> Result<Vec<Source>, ConfigError> {
     if raw.is_empty() || raw.len() > MAX_SOURCES {
         return fault(
             "identity",
             format!("must name 1 to {MAX_SOURCES} sources and names {}", raw.len()),
-            r#"name where your authentication leaves the user, e.g. [{"header": "x-user-id"}]"#,
+            r#"name the place in which your authentication leaves the identity, e.g. [{"header": "x-user-id"}]"#,
         );
     }
     let mut sources = Vec::with_capacity(raw.len());
@@ -36,39 +34,43 @@ pub(super) fn identity(raw: Vec<raw::Source>) -> Result<Vec<Source>, ConfigError
                 return fault(
                     field("header"),
                     format!("is {name:?}, but {}* is removed from what clients send", headers::PREFIX),
-                    "name the header that your authentication sets",
+                    "give the name of the header that your authentication sets",
                 );
             }
-            raw::Source::Header(name) if token(&name) => Source::Header(name.to_ascii_lowercase()),
+            raw::Source::Header(name) if is_token(&name) => Source::Header(name.to_ascii_lowercase()),
             raw::Source::Header(name) => {
-                return fault(field("header"), format!("is {name:?}, which is no header name"), "e.g. \"x-user-id\"");
+                return fault(
+                    field("header"),
+                    format!("is {name:?}, which is not a header name"),
+                    "e.g. \"x-user-id\"",
+                );
             }
-            raw::Source::Cookie(name) if token(&name) => Source::Cookie(name),
+            raw::Source::Cookie(name) if is_token(&name) => Source::Cookie(name),
             raw::Source::Cookie(name) => {
-                return fault(field("cookie"), format!("is {name:?}, which is no cookie name"), "e.g. \"sid\"");
+                return fault(field("cookie"), format!("is {name:?}, which is not a cookie name"), "e.g. \"sid\"");
             }
             raw::Source::Jwt { payload, claim } => {
-                if [&payload, &claim].iter().any(|part| part.is_empty() || part.contains('\0')) {
+                let Some(property) = claim_property(&payload, &claim) else {
                     return fault(
                         field("jwt"),
                         "must name payload and claim",
                         r#"e.g. {"payload": "jwt_payload", "claim": "sub"}, payload as in jwt_authn's payload_in_metadata"#,
                     );
-                }
-                Source::Jwt(claim_at(&payload, &claim))
+                };
+                Source::Jwt(property)
             }
-            raw::Source::Body(pointer) => match Pointer::parse(&pointer) {
-                Some(pointer) => Source::Body(pointer),
+            raw::Source::Body(text) => match Pointer::parse(&text).filter(|pointer| !pointer.is_root()) {
+                Some(pointer) => Source::Body(pointer.into_owned()),
                 None => {
-                    let rule = format!("is {pointer:?}, which is no JSON pointer into a document");
-                    return fault(field("body"), rule, "begin it with '/', e.g. \"/user_id\"");
+                    let rule = format!("is {text:?}, which is not a JSON pointer into a document");
+                    return fault(field("body"), rule, "begin it with '/' and write '~' as ~0, e.g. \"/user_id\"");
                 }
             },
         };
         if body_before && !matches!(source, Source::Body(_)) {
             return fault(
                 format!("identity[{at}]"),
-                "must not stand after a source in the body, which is read last since it comes last",
+                "must not follow a source in the body, which is complete last",
                 "move the sources in the body to the end",
             );
         }
@@ -77,20 +79,15 @@ pub(super) fn identity(raw: Vec<raw::Source>) -> Result<Vec<Source>, ConfigError
     Ok(sources)
 }
 
-/// The property of a claim that `jwt_authn` left in metadata, as the host takes it.
-pub(super) fn claim_at(payload: &str, claim: &str) -> Vec<u8> {
-    ["metadata", "filter_metadata", "envoy.filters.http.jwt_authn", payload, claim].join("\0").into_bytes()
-}
-
 pub(super) fn intercept(raw: raw::Intercept) -> Result<Intercept, ConfigError> {
-    if !token(&raw.method) || raw.method.bytes().any(|byte| byte.is_ascii_lowercase()) {
-        return fault("intercept.method", format!("is {:?}, which is no method", raw.method), "e.g. \"POST\"");
+    if !is_token(&raw.method) || raw.method.bytes().any(|byte| byte.is_ascii_lowercase()) {
+        return fault("intercept.method", format!("is {:?}, which is not a method", raw.method), "e.g. \"POST\"");
     }
     if ["HEAD", "OPTIONS", "CONNECT", "TRACE"].contains(&raw.method.as_str()) {
         return fault(
             "intercept.method",
-            format!("is {:?}, whose answers have nothing to compare", raw.method),
-            "name the method by which answers are asked for, e.g. \"POST\"",
+            format!("is {:?}, whose responses have nothing to compare", raw.method),
+            "give the method of requests with comparable responses, e.g. \"POST\"",
         );
     }
     let plain = raw.path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'?' && byte != b'#');
@@ -110,7 +107,7 @@ pub(super) fn response_types(raw: Vec<String>) -> Result<Vec<String>, ConfigErro
         let rule = format!("must name 1 to {MAX_TYPES} media types and names {}", raw.len());
         return fault("response_types", rule, "e.g. [\"application/json\"]");
     }
-    let media = |name: &str| name.split_once('/').is_some_and(|(kind, subtype)| token(kind) && token(subtype));
+    let media = |name: &str| name.split_once('/').is_some_and(|(kind, subtype)| is_token(kind) && is_token(subtype));
     for (at, name) in raw.iter().enumerate() {
         if !media(name) {
             return fault(
@@ -126,7 +123,7 @@ pub(super) fn response_types(raw: Vec<String>) -> Result<Vec<String>, ConfigErro
 pub(super) fn labels(raw: Vec<String>) -> Result<Vec<String>, ConfigError> {
     if raw.len() > MAX_LABELS {
         let rule = format!("may name at most {MAX_LABELS} labels and names {}", raw.len());
-        return fault("labels", rule, "name the common ones; the rest is counted as \"other\"");
+        return fault("labels", rule, "name the frequent ones; any other label is counted as \"other\"");
     }
     for (at, label) in raw.iter().enumerate() {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
@@ -137,9 +134,12 @@ pub(super) fn labels(raw: Vec<String>) -> Result<Vec<String>, ConfigError> {
                 "leave it out: it is then counted as \"other\"",
             );
         }
-        if label == OTHER_LABEL || raw.iter().take(at).any(|earlier| earlier == label) {
-            let rule = format!("is {label:?}, which is there already");
+        if label == OTHER_LABEL {
+            let rule = format!("is {label:?}, which stands for all labels that are not in the list");
             return fault(format!("labels[{at}]"), rule, "remove it");
+        }
+        if raw.iter().take(at).any(|earlier| earlier == label) {
+            return fault(format!("labels[{at}]"), format!("is {label:?}, which is in the list already"), "remove it");
         }
     }
     Ok(raw)
@@ -157,7 +157,7 @@ pub(super) fn scorer(raw: raw::Scorer) -> Result<Scorer, ConfigError> {
         }
     }
     if raw.authority.is_empty() || !raw.authority.bytes().all(|byte| byte.is_ascii_graphic()) {
-        let rule = format!("is {:?}, which is no host", raw.authority);
+        let rule = format!("is {:?}, which is not a host name", raw.authority);
         return fault("scorer.authority", rule, "e.g. \"shadow-scorer\"");
     }
     for (field, ms) in [("deadline_ms", raw.deadline_ms), ("observe_timeout_ms", raw.observe_timeout_ms)] {
@@ -184,7 +184,7 @@ pub(super) fn limits(
     raw: &raw::Limits,
     module: Module,
     identity_body_bytes: usize,
-    answer_json: &str,
+    response_json: &str,
 ) -> Result<Limits, ConfigError> {
     let batch_bytes = raw.batch_bytes.unwrap_or(module.batch_bytes());
     let bytes = [
@@ -203,7 +203,7 @@ pub(super) fn limits(
     }
     within("limits.flush_ms", u64::from(raw.flush_ms), 1, 10_000)?;
     let mut head = Vec::new();
-    frame::start(&mut head, answer_json);
+    frame::start(&mut head, response_json);
     let record = raw.response_bytes + raw.candidate_bytes + RECORD_OVERHEAD;
     if head.len() + record > MAX_BATCH_BYTES {
         return fault(

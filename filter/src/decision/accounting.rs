@@ -1,43 +1,42 @@
-//! Which counters move. Increments gather in a [`Ledger`] and go to Envoy together, when the root context's tick comes:
-//! a tick is due whenever something waits here, so nothing stays longer than the flush time, and a request costs no host
-//! call for its counters.
+//! Decides which counters are incremented. Increments gather in [`PendingCounts`] and are handed to Envoy together at a tick
+//! of the root context, which comes within the flush time whenever an increment waits. So a request costs no host call for
+//! its counters.
 //!
-//! An observation's items are counted once its batch is answered, from the scorer's result. The filter counts the items
-//! that it sent by the same rule by which the scorer reads responses: a result that has more or fewer is refused, and
-//! where none comes they count as not compared. So each item is in True, False, None or abstained, whatever becomes of
-//! the scorer.
+//! An observation's items are counted when the batch result comes. The filter counts the items that it sent by the same
+//! rule by which the scorer reads responses: a result with more or fewer items is refused, and if no result comes the items
+//! count as not compared. So each item is counted once, as True, False, None or abstained, whatever happens to the scorer.
 
-use contract::response;
 use contract::batch_result::{self, BatchResult};
 use contract::frame::{self, Encoding};
 use contract::names::{Agree, Arm, BatchOutcome, NotCompared};
+use contract::response;
 
 use super::observation::Batch;
 use crate::metrics::{self, Stat};
 
-/// Increments that wait.
+/// Increments that have not been handed to Envoy yet.
 #[derive(Debug)]
-pub struct Ledger {
+pub struct PendingCounts {
     labels: Vec<String>,
     counts: Vec<u64>,
-    /// Places of those that are not 0.
+    /// Places of the counts that are not 0.
     moved: Vec<usize>,
 }
 
-impl Ledger {
-    /// Empty, for the configured set of labels.
+impl PendingCounts {
+    /// No increments yet, for the configured set of labels.
     #[must_use]
     pub fn new(labels: Vec<String>) -> Self {
         let counts = vec![0; metrics::count(labels.len())];
         Self { labels, counts, moved: Vec::new() }
     }
 
-    /// One more.
+    /// Adds one to `stat`.
     pub fn count(&mut self, stat: Stat) {
         self.add(stat, 1);
     }
 
-    /// `by` more.
+    /// Adds `by` to `stat`.
     pub fn add(&mut self, stat: Stat, by: u64) {
         let place = stat.place(self.labels.len());
         if let Some(count) = self.counts.get_mut(place)
@@ -50,13 +49,13 @@ impl Ledger {
         }
     }
 
-    /// Something waits.
+    /// Returns `true` if there are increments.
     #[must_use]
     pub fn moved(&self) -> bool {
         !self.moved.is_empty()
     }
 
-    /// Hands every increment, with its place, to `take`, and forgets those that were taken.
+    /// Calls `take` with the place and the value of every increment, and removes those for which it returns `true`.
     pub fn flush(&mut self, mut take: impl FnMut(usize, u64) -> bool) {
         let counts = &mut self.counts;
         self.moved.retain(|place| {
@@ -69,21 +68,23 @@ impl Ledger {
         });
     }
 
-    /// A batch was answered with `status` and `body`. What is not a result of this batch counts as none.
-    pub fn answered(&mut self, batch: &Batch, from_scorer: bool, status: u16, body: &[u8]) {
+    /// Counts the scorer's response to a batch. A response that is not a result of this batch counts as none.
+    pub fn batch_result(&mut self, batch: &Batch, from_scorer: bool, status: u16, body: &[u8]) {
         let result = (from_scorer && status == 200)
             .then(|| serde_json::from_slice::<BatchResult>(body).ok())
             .flatten()
             .filter(|result| result.version == batch_result::VERSION);
         match result {
-            Some(result) if Sent::of(batch).is_some_and(|sent| sent.fits(&result)) => self.result(&result),
+            Some(result) if BatchContents::of(batch).is_some_and(|contents| contents.fits(&result)) => {
+                self.result(&result)
+            }
             Some(_) => self.without_result(batch, BatchOutcome::Mismatched),
             None => self.without_result(batch, BatchOutcome::Failed),
         }
     }
 
-    /// No result came for a batch.
-    pub fn failed(&mut self, batch: &Batch) {
+    /// Counts a batch for which no result came.
+    pub fn batch_failed(&mut self, batch: &Batch) {
         self.without_result(batch, BatchOutcome::Failed);
     }
 
@@ -107,13 +108,13 @@ impl Ledger {
 
     fn without_result(&mut self, batch: &Batch, outcome: BatchOutcome) {
         self.count(Stat::Batch(outcome));
-        // The batch is the filter's own, so it parses; were it otherwise, an item per observation keeps the sums whole.
-        let Some(sent) = Sent::of(batch) else {
+        // The filter's own batch parses. If it did not, one item per observation would keep the sums consistent.
+        let Some(contents) = BatchContents::of(batch) else {
             self.not_compared(NotCompared::ObserverFailed, batch.observations.into());
             return;
         };
-        self.not_compared(NotCompared::ObserverFailed, sent.items + sent.unread);
-        self.add(Stat::Predict(false), sent.asked_for);
+        self.not_compared(NotCompared::ObserverFailed, contents.items + contents.encoded);
+        self.add(Stat::Predict(false), contents.scorer_calls);
     }
 
     fn not_compared(&mut self, reason: NotCompared, items: u64) {
@@ -122,41 +123,41 @@ impl Ledger {
     }
 }
 
-/// What a batch holds, as the filter itself reads it.
+/// The contents of a batch, as far as the filter can read them.
 #[derive(Debug, Default)]
-struct Sent {
+struct BatchContents {
     observations: u32,
-    /// Items of the responses that can be read here; one for each that cannot.
+    /// Items of the responses without content encoding; one for each response that cannot be read.
     items: u64,
-    /// Responses whose items are not known here, since they are packed.
-    unread: u64,
-    /// Observations for which the scorer asks the candidate on behalf of the baseline's arm.
-    asked_for: u64,
+    /// Responses with a content encoding, whose items are not known here.
+    encoded: u64,
+    /// Observations of the baseline arm, for which the scorer itself obtains the candidate response.
+    scorer_calls: u64,
 }
 
-impl Sent {
+impl BatchContents {
     fn of(batch: &Batch) -> Option<Self> {
         let parsed = frame::Batch::parse(&batch.bytes).ok()?;
-        let mut sent = Self { observations: batch.observations, ..Self::default() };
+        let mut contents = Self { observations: batch.observations, ..Self::default() };
         for observation in parsed.observations.iter().filter(|observation| observation.success()) {
             match observation.given() {
                 (Encoding::Identity, body) => {
-                    sent.items += response::count(body, &parsed.schema).map_or(1, |items| items as u64);
+                    contents.items += response::count(body, &parsed.schema).map_or(1, |items| items as u64);
                 }
-                _ => sent.unread += 1,
+                _ => contents.encoded += 1,
             }
-            sent.asked_for += u64::from(observation.assigned == Arm::Baseline);
+            contents.scorer_calls += u64::from(observation.assigned == Arm::Baseline);
         }
-        Some(sent)
+        Some(contents)
     }
 
-    /// Returns `true` if `result` has a place for each item that was sent, and for nothing else.
+    /// Returns `true` if `result` counts exactly the items of the batch.
     fn fits(&self, result: &BatchResult) -> bool {
-        let packed = self.unread.saturating_mul(response::MAX_ITEMS as u64);
+        let most_encoded = self.encoded.saturating_mul(response::MAX_ITEMS as u64);
         let items = result.items();
         result.observations == self.observations
-            && u64::from(result.available) + u64::from(result.unavailable) == self.asked_for
-            && (self.items..=self.items.saturating_add(packed)).contains(&items)
+            && u64::from(result.available) + u64::from(result.unavailable) == self.scorer_calls
+            && (self.items..=self.items.saturating_add(most_encoded)).contains(&items)
             && result.labels_fit()
     }
 }
@@ -169,7 +170,7 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
-    fn observation<'a>(arm: Arm, fallback: bool, status: u16, answer: &'a [u8]) -> Observation<'a> {
+    fn observation<'a>(arm: Arm, fallback: bool, status: u16, body: &'a [u8]) -> Observation<'a> {
         Observation {
             assigned: if fallback { Arm::Candidate } else { arm },
             served: arm,
@@ -181,8 +182,8 @@ mod tests {
             baseline_us: 1,
             candidate_us: 1,
             encoding: Encoding::Identity,
-            baseline: answer,
-            candidate: (arm == Arm::Candidate).then_some(answer),
+            baseline: body,
+            candidate: (arm == Arm::Candidate).then_some(body),
         }
     }
 
@@ -200,19 +201,19 @@ mod tests {
         format!(r#"{{"items":[{}]}}"#, items.join(",")).into_bytes()
     }
 
-    fn ledger() -> Ledger {
-        Ledger::new(vec!["coffee".into()])
+    fn pending() -> PendingCounts {
+        PendingCounts::new(vec!["coffee".into()])
     }
 
     /// The increments that are not 0, by name.
-    fn counts(ledger: &mut Ledger) -> BTreeMap<String, u64> {
-        let names = metrics::names(&ledger.labels.clone());
+    fn counts(pending: &mut PendingCounts) -> BTreeMap<String, u64> {
+        let names = metrics::names(&pending.labels.clone());
         let mut counts = BTreeMap::new();
-        ledger.flush(|place, by| {
+        pending.flush(|place, by| {
             counts.insert(names[place].clone(), by);
             true
         });
-        assert!(!ledger.moved());
+        assert!(!pending.moved());
         counts
     }
 
@@ -222,7 +223,7 @@ mod tests {
 
     #[test]
     fn a_result_moves_its_counters_and_an_unknown_label_is_other() {
-        let verdict = BatchResult {
+        let result = BatchResult {
             version: batch_result::VERSION,
             observations: 1,
             agree_true: 3,
@@ -236,9 +237,9 @@ mod tests {
                 LabelCount { label: "from a body".into(), agree: Agree::False, items: 2 },
             ],
         };
-        let mut ledger = ledger();
-        let body = serde_json::to_vec(&verdict).unwrap();
-        ledger.answered(&batch(&[observation(Arm::Baseline, false, 200, &items(12))]), true, 200, &body);
+        let mut pending = pending();
+        let body = serde_json::to_vec(&result).unwrap();
+        pending.batch_result(&batch(&[observation(Arm::Baseline, false, 200, &items(12))]), true, 200, &body);
         let expected = expect(&[
             ("lm_suggest_compare_total.agree.True", 3),
             ("lm_suggest_compare_total.agree.False", 2),
@@ -251,7 +252,7 @@ mod tests {
             ("perch_label_compare_total.label.other.agree.False", 2),
             ("perch_batch_total.result.answered", 1),
         ]);
-        assert_eq!(counts(&mut ledger), expected);
+        assert_eq!(counts(&mut pending), expected);
     }
 
     #[test]
@@ -270,9 +271,9 @@ mod tests {
             ("lm_ml_predict_requests_total.available.False", 2),
             ("perch_batch_total.result.failed", 1),
         ]);
-        let mut ledger = ledger();
-        ledger.failed(&batch(&observations));
-        assert_eq!(counts(&mut ledger), expected);
+        let mut pending = pending();
+        pending.batch_failed(&batch(&observations));
+        assert_eq!(counts(&mut pending), expected);
     }
 
     #[test]
@@ -294,9 +295,9 @@ mod tests {
             (false, 200, json(&good)),
         ];
         for (from_scorer, status, body) in cases {
-            let mut ledger = ledger();
-            ledger.answered(&batch(&[observation(Arm::Baseline, false, 200, b"x")]), from_scorer, status, &body);
-            let counts = counts(&mut ledger);
+            let mut pending = pending();
+            pending.batch_result(&batch(&[observation(Arm::Baseline, false, 200, b"x")]), from_scorer, status, &body);
+            let counts = counts(&mut pending);
             assert_eq!(counts.get("perch_batch_total.result.failed"), Some(&1), "{status} {body:?}");
             assert_eq!(counts.get("lm_suggest_compare_total.agree.None"), Some(&1));
         }
@@ -316,9 +317,9 @@ mod tests {
             ..BatchResult::default()
         };
         let answer = |result: &BatchResult| {
-            let mut ledger = ledger();
-            ledger.answered(&sent, true, 200, &serde_json::to_vec(result).unwrap());
-            counts(&mut ledger)
+            let mut pending = pending();
+            pending.batch_result(&sent, true, 200, &serde_json::to_vec(result).unwrap());
+            counts(&mut pending)
         };
         assert_eq!(answer(&good).get("perch_batch_total.result.answered"), Some(&1), "a packed response may have many");
         let label = |items| LabelCount { label: "coffee".into(), agree: Agree::True, items };
@@ -338,11 +339,11 @@ mod tests {
 
     #[test]
     fn an_increment_that_the_host_refused_waits_for_the_next_time() {
-        let mut ledger = ledger();
-        ledger.count(Stat::Intercepted);
-        ledger.flush(|_, _| false);
-        ledger.count(Stat::Intercepted);
-        assert_eq!(counts(&mut ledger), expect(&[("perch_intercepted_total", 2)]));
+        let mut pending = pending();
+        pending.count(Stat::Intercepted);
+        pending.flush(|_, _| false);
+        pending.count(Stat::Intercepted);
+        assert_eq!(counts(&mut pending), expect(&[("perch_intercepted_total", 2)]));
     }
 
     proptest! {
@@ -350,9 +351,9 @@ mod tests {
         fn whatever_answers_a_batch_it_is_answered_or_failed(
             status: u16, from_scorer: bool, body in proptest::collection::vec(any::<u8>(), 0..60),
         ) {
-            let mut ledger = ledger();
-            ledger.answered(&batch(&[observation(Arm::Baseline, false, 200, b"x")]), from_scorer, status, &body);
-            let counts = counts(&mut ledger);
+            let mut pending = pending();
+            pending.batch_result(&batch(&[observation(Arm::Baseline, false, 200, b"x")]), from_scorer, status, &body);
+            let counts = counts(&mut pending);
             let batches = ["answered", "failed", "mismatched"].map(|result| counts.get(&format!("perch_batch_total.result.{result}")));
             prop_assert_eq!(batches.into_iter().flatten().sum::<u64>(), 1);
         }

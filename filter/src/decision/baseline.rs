@@ -1,16 +1,16 @@
-//! Whether the application's response is one that a candidate's may replace. What is not is given to the client as it is,
-//! and is never evidence against the candidate.
+//! Decides whether a candidate response may replace the application's. A response that may not be replaced is passed
+//! through, and is never evidence against the candidate.
 
-use contract::response::{self, ResponseSchema, Fault};
 use contract::frame::Encoding;
 use contract::names::PassedThrough;
+use contract::response::{self, ResponseError, ResponseSchema};
 
 use super::heads::ResponseHead;
 use crate::decode::decode;
 
-/// Headers that are true of the application's body only, so that they go when it is replaced; `content-length` is set
-/// anew.
-pub const OF_THE_BODY: [&str; 8] = [
+/// Headers that describe the application's body, and are removed when it is replaced; `content-length` is set to the new
+/// length.
+pub const BODY_HEADERS: [&str; 8] = [
     "content-encoding",
     "etag",
     "last-modified",
@@ -21,11 +21,11 @@ pub const OF_THE_BODY: [&str; 8] = [
     "accept-ranges",
 ];
 
-/// Judges the response by its headers. `types` are media types in lower case; `held_bytes` bounds the body; `end` says
-/// that there is none.
+/// Checks the response's headers. `types` are media types in lower case; `held_bytes` limits the body; `end` is `true` if
+/// there is no body.
 ///
 /// # Errors
-/// Why it is passed through.
+/// The reason to pass the response through.
 pub fn replaceable(
     head: &ResponseHead<'_>,
     end: bool,
@@ -53,8 +53,8 @@ pub fn replaceable(
     Ok(())
 }
 
-/// Returns `true` if a `content-type` is one of `types`, whatever its parameters, but for a character set in which the
-/// candidate's body would not be true.
+/// Returns `true` if a `content-type` is one of `types`, with any parameters except a character set other than that of the
+/// candidate's body.
 fn is_of(value: &[u8], types: &[String]) -> bool {
     let mut parts = value.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
     let media = parts.next().unwrap_or_default();
@@ -70,10 +70,10 @@ fn is_of(value: &[u8], types: &[String]) -> bool {
         })
 }
 
-/// The ids of the items of the application's whole response, decoded to at most `decoded_bytes`.
+/// The ids of the items in the application's complete response, decoded to at most `decoded_bytes`.
 ///
 /// # Errors
-/// Why it is passed through.
+/// The reason to pass the response through.
 pub fn items(
     body: &[u8],
     encoding: Encoding,
@@ -84,8 +84,8 @@ pub fn items(
     match response::read(&body, schema) {
         Ok(items) if items.is_empty() => Err(PassedThrough::NoItems),
         Ok(items) => Ok(items.into_iter().map(|item| item.id).collect()),
-        Err(Fault::NoItems) => Err(PassedThrough::NoItems),
-        Err(Fault::NotJson | Fault::WrongType) => Err(PassedThrough::Unreadable),
+        Err(ResponseError::NoItems) => Err(PassedThrough::NoItems),
+        Err(ResponseError::NotJson | ResponseError::WrongType) => Err(PassedThrough::Unreadable),
     }
 }
 

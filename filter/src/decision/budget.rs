@@ -1,6 +1,6 @@
-//! How much a worker may hold for observations.
+//! A limit on bytes that several holders share.
 
-/// Bytes that a worker may hold for observations: copies being made, and records that wait to be sent.
+/// Bytes that a worker may use for one purpose, e.g. for copies of responses and records that wait to be sent.
 #[derive(Debug, Clone, Copy)]
 pub struct Budget {
     used: usize,
@@ -8,13 +8,13 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// With nothing used. `limit` is in bytes.
+    /// A budget of `limit` bytes, none of them used.
     #[must_use]
     pub const fn new(limit: usize) -> Self {
         Self { used: 0, limit }
     }
 
-    /// Takes `bytes`, or nothing.
+    /// Takes `bytes`. Returns `false`, and takes nothing, if that is more than is left.
     #[must_use]
     pub const fn take(&mut self, bytes: usize) -> bool {
         let used = self.used.saturating_add(bytes);
@@ -25,12 +25,12 @@ impl Budget {
         true
     }
 
-    /// Gives `bytes` back.
+    /// Returns `bytes` to the budget.
     pub const fn give(&mut self, bytes: usize) {
         self.used = self.used.saturating_sub(bytes);
     }
 
-    /// Bytes taken.
+    /// Bytes in use.
     #[must_use]
     pub const fn used(&self) -> usize {
         self.used

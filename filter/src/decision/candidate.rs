@@ -1,32 +1,30 @@
-//! What a scorer's response, or the lack of one, means: a candidate response that was checked whole, or how the candidate
-//! failed.
+//! Checks the scorer's response: it is a candidate response, or it says how the candidate failed.
 //!
-//! Envoy's asynchronous client answers in the scorer's stead when it cannot reach it: 504 when the time is up, 503 with
-//! a sentence in the body otherwise, and nothing at all (no headers) when the connection broke. Such a response lacks
-//! the header by which the scorer signs its own, and only then are status and sentence read as Envoy's.
+//! Envoy's asynchronous client makes a response of its own when it cannot reach the scorer: 504 at the deadline, 503 with a
+//! sentence in the body otherwise, and no headers at all when the connection broke. Such a response lacks the header that
+//! the scorer sets on its own, and only then are status and sentence read as Envoy's.
 
-use contract::response::{self, ResponseSchema, Fault};
 use contract::frame::Encoding;
 use contract::names::{FallbackReason, Unavailable};
+use contract::response::{self, ResponseError, ResponseSchema};
 
 use super::heads::ResponseHead;
 
-/// Longest header value of the scorer's that is passed on to a client, in bytes.
+/// Longest header value that is passed on from the scorer to a client, in bytes.
 const MAX_VALUE_BYTES: usize = 128;
 
-/// A candidate response that a client may be given, as far as it can be judged without the application's.
+/// A candidate response that passed every check which does not need the application's response.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Candidate {
-    /// The body, not encoded.
+    /// The body, without content encoding.
     pub body: Vec<u8>,
     /// The ids of its items; at least one.
     pub items: Vec<String>,
-    /// The model's version, where the scorer named one that can be passed on.
+    /// The model's version, if the scorer gave one that can be passed on.
     pub model_version: Option<Vec<u8>>,
 }
 
-/// Judges a whole response, whose `body` is empty where it is over the limit of `limit` bytes; `length` says how long it
-/// is.
+/// Checks a complete response of `length` bytes; `body` is empty where that is more than `limit`.
 ///
 /// # Errors
 /// How the candidate failed.
@@ -56,16 +54,16 @@ pub fn judge(
             model_version: head.model_version.filter(|value| plain(value)).map(<[u8]>::to_vec),
             body,
         }),
-        Err(Fault::NotJson) => Err(FallbackReason::NotJson),
-        Err(Fault::NoItems) => Err(FallbackReason::NoItems),
-        Err(Fault::WrongType) => Err(FallbackReason::WrongType),
+        Err(ResponseError::NotJson) => Err(FallbackReason::NotJson),
+        Err(ResponseError::NoItems) => Err(FallbackReason::NoItems),
+        Err(ResponseError::WrongType) => Err(FallbackReason::WrongType),
     }
 }
 
-/// Returns `true` if a failure may be the client's doing, so that the application's response must be seen before the
-/// candidate is blamed: a bad or empty request has no items on either side.
+/// Returns `true` if the client's request may have caused the failure. The application's response then decides whether the
+/// candidate failed: to a bad or empty request neither response has items.
 #[must_use]
-pub const fn may_be_the_clients(reason: FallbackReason) -> bool {
+pub const fn may_be_caused_by_request(reason: FallbackReason) -> bool {
     match reason {
         FallbackReason::Status
         | FallbackReason::NotJson
@@ -81,7 +79,7 @@ pub const fn may_be_the_clients(reason: FallbackReason) -> bool {
     }
 }
 
-/// The scorer says itself that it does not answer.
+/// The reason for which the scorer refused the request.
 fn refusal(head: &ResponseHead<'_>) -> FallbackReason {
     let is = |why: Unavailable| head.unavailable == Some(why.as_str().as_bytes());
     if head.status == 429 || is(Unavailable::Overloaded) {
@@ -93,16 +91,20 @@ fn refusal(head: &ResponseHead<'_>) -> FallbackReason {
     }
 }
 
-/// Envoy, or something else on the way, answered. Envoy's sentences: "no healthy upstream", and "upstream connect
-/// error or disconnect/reset before headers. … reset reason: …".
+/// The reason in a response that Envoy or another proxy made. Envoy's sentences are "no healthy upstream", and "upstream
+/// connect error or disconnect/reset before headers. … reset reason: …".
 fn of_envoy(head: &ResponseHead<'_>, body: &[u8]) -> FallbackReason {
-    // Envoy's sentences are short; something else's long page is not searched through.
+    // Envoy's sentences are short; a long page of another proxy is not searched.
     let body = body.get(..512).unwrap_or(body);
-    let says = |words: &[u8]| body.windows(words.len()).any(|window| window == words);
+    let contains = |text: &[u8]| body.windows(text.len()).any(|window| window == text);
     match head.status {
         504 => FallbackReason::Deadline,
-        503 if head.overloaded || says(b"overflow") => FallbackReason::Overloaded,
-        503 if says(b"termination") || says(b"remote reset") || says(b"local reset") || says(b"protocol error") => {
+        503 if head.overloaded || contains(b"overflow") => FallbackReason::Overloaded,
+        503 if contains(b"termination")
+            || contains(b"remote reset")
+            || contains(b"local reset")
+            || contains(b"protocol error") =>
+        {
             FallbackReason::Reset
         }
         503 => FallbackReason::Refused,
@@ -110,7 +112,7 @@ fn of_envoy(head: &ResponseHead<'_>, body: &[u8]) -> FallbackReason {
     }
 }
 
-/// Returns `true` if the value can stand in a response's header.
+/// Returns `true` if the value can be a response header's.
 fn plain(value: &[u8]) -> bool {
     !value.is_empty() && value.len() <= MAX_VALUE_BYTES && value.iter().all(|byte| matches!(byte, b' '..=b'~'))
 }
@@ -137,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_good_response_is_passed_with_its_version() {
+    fn a_good_response_is_passed_on_with_its_version() {
         let signed = [(":status", "200"), ("x-perch-scorer", "1"), ("x-perch-model-version", "v7")];
         assert_eq!(judged(&signed, GOOD), Ok(Some(b"v7".to_vec())));
         let split = [(":status", "200"), ("x-perch-scorer", "1"), ("x-perch-model-version", "v7\r\nx: y")];
@@ -161,20 +163,20 @@ mod tests {
     }
 
     #[test]
-    fn a_scorer_that_refuses_says_why() {
+    fn a_refusal_of_the_scorer_gives_its_reason() {
         for why in Unavailable::ALL {
-            let said =
+            let refusal =
                 judged(&[(":status", "503"), ("x-perch-scorer", "1"), ("x-perch-unavailable", why.as_str())], b"");
             let expected = match why {
                 Unavailable::Overloaded => FallbackReason::Overloaded,
                 _ => FallbackReason::Unavailable,
             };
-            assert_eq!(said, Err(expected), "{why:?}");
+            assert_eq!(refusal, Err(expected), "{why:?}");
         }
     }
 
     #[test]
-    fn responses_of_envoy_itself_are_read_by_what_they_say() {
+    fn responses_that_envoy_made_are_told_apart_by_their_text() {
         let envoy = |status, body: &str| judged(&[(":status", status)], body.as_bytes()).unwrap_err();
         let reset =
             |reason: &str| format!("upstream connect error or disconnect/reset before headers. reset reason: {reason}");

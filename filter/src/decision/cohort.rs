@@ -1,7 +1,7 @@
-//! Which cohort a user is in. Pure, and free where no cohort is configured.
+//! Decides which cohort a user is in, at no cost where no cohort is configured.
 //!
-//! Opting out goes before everything else: who is in both cohorts never gets the model's answer. A header names users only
-//! as far as the user's own authentication sets it; a client that can send it chooses for itself.
+//! Opting out takes precedence: a user who is in both cohorts is never given the candidate. A header is only as trustworthy
+//! as the authentication that sets it; a client that can send the header chooses its own cohort.
 
 use contract::bucket::Bucket;
 use contract::names::Cohort;
@@ -9,45 +9,49 @@ use contract::names::Cohort;
 use super::identity;
 use crate::pairs::Pairs;
 
-/// Who is in a cohort.
+/// The ways to be in a cohort.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Members {
-    /// Headers, by their lower case names, with the values that count.
+    /// Headers by their lower case names, with the values that members have.
     pub headers: Vec<(String, Vec<String>)>,
-    /// Claims, by their properties' paths, with the values that count.
+    /// Claims by their properties' paths, with the values that members have.
     pub claims: Vec<(Vec<u8>, Vec<String>)>,
-    /// Users, sorted.
+    /// Pseudonyms of members, sorted.
     pub pseudonyms: Vec<Bucket>,
 }
 
-/// Who is in which cohort.
+/// The members of both cohorts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Cohorts {
     /// Users with a share of their own.
     pub beta: Members,
-    /// Users who never get the model's answer.
+    /// Users who are never given the candidate.
     pub opt_out: Members,
 }
 
-/// What a request's headers and claims say.
+/// The cohorts that a request's headers and claims match.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Named {
+pub struct CohortMatch {
     beta: bool,
     opt_out: bool,
 }
 
 impl Cohorts {
-    /// What the headers and claims of a request say. `property` reads a host property and says whether there was one.
-    pub fn named(&self, headers: Pairs<'_>, mut property: impl FnMut(&[u8], &mut Vec<u8>) -> bool) -> Named {
-        Named { beta: self.beta.named(headers, &mut property), opt_out: self.opt_out.named(headers, &mut property) }
+    /// Compares the headers and claims of a request. `property` appends a host property to its buffer and returns `true` if
+    /// there is one.
+    pub fn matches(&self, headers: Pairs<'_>, mut property: impl FnMut(&[u8], &mut Vec<u8>) -> bool) -> CohortMatch {
+        CohortMatch {
+            beta: self.beta.matches(headers, &mut property),
+            opt_out: self.opt_out.matches(headers, &mut property),
+        }
     }
 
-    /// The cohort of a user of whose request that is known.
+    /// The cohort of the user whose request gave `matched`.
     #[must_use]
-    pub fn of(&self, bucket: Bucket, named: Named) -> Cohort {
-        if named.opt_out || self.opt_out.lists(bucket) {
+    pub fn of(&self, bucket: Bucket, matched: CohortMatch) -> Cohort {
+        if matched.opt_out || self.opt_out.lists(bucket) {
             Cohort::OptOut
-        } else if named.beta || self.beta.lists(bucket) {
+        } else if matched.beta || self.beta.lists(bucket) {
             Cohort::Beta
         } else {
             Cohort::Ordinary
@@ -60,7 +64,7 @@ impl Members {
         self.pseudonyms.binary_search(&bucket).is_ok()
     }
 
-    fn named(&self, headers: Pairs<'_>, property: &mut impl FnMut(&[u8], &mut Vec<u8>) -> bool) -> bool {
+    fn matches(&self, headers: Pairs<'_>, property: &mut impl FnMut(&[u8], &mut Vec<u8>) -> bool) -> bool {
         let among = |values: &[String], value: &[u8]| {
             let value = value.trim_ascii();
             values.iter().any(|wanted| wanted.as_bytes() == value)
@@ -78,7 +82,7 @@ impl Members {
             let mut value = Vec::new();
             property(path, &mut value)
                 && match value.as_slice() {
-                    // A truth value, as the host writes it.
+                    // A boolean in the host's form.
                     [1] => among(values, b"true"),
                     [0] => among(values, b"false"),
                     _ => identity::claim(&mut value).is_some_and(|value| among(values, value)),
@@ -109,11 +113,11 @@ mod tests {
         let mut bytes = Vec::new();
         write(&mut bytes, &headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect::<Vec<_>>());
         let cohorts = cohorts();
-        let named = cohorts.named(Pairs::new(&bytes), |_, out| {
+        let matched = cohorts.matches(Pairs::new(&bytes), |_, out| {
             out.extend_from_slice(claim.unwrap_or_default());
             claim.is_some()
         });
-        cohorts.of(Bucket(bucket), named)
+        cohorts.of(Bucket(bucket), matched)
     }
 
     #[test]
@@ -130,13 +134,13 @@ mod tests {
     }
 
     #[test]
-    fn opting_out_goes_before_everything_else() {
+    fn opting_out_takes_precedence() {
         assert_eq!(of(&[("x-user-group", "staff")], None, 2), Cohort::OptOut);
         assert_eq!(of(&[("x-user-group", "never")], Some(b"staff"), 1), Cohort::OptOut);
     }
 
     #[test]
-    fn claims_that_are_no_text_count_by_their_text() {
+    fn claims_that_are_not_text_are_compared_as_text() {
         assert_eq!(of(&[], Some(&7.0_f64.to_le_bytes()), 9), Cohort::OptOut);
         assert_eq!(of(&[], Some(b"\x01"), 9), Cohort::OptOut, "as Envoy writes true");
         assert_eq!(of(&[], Some(b"\0"), 9), Cohort::Ordinary);
@@ -144,10 +148,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn without_members_everybody_is_ordinary(bucket: u64, claim in proptest::collection::vec(any::<u8>(), 0..20)) {
+        fn without_members_every_user_is_ordinary(bucket: u64, claim in proptest::collection::vec(any::<u8>(), 0..20)) {
             let none = Cohorts::default();
-            let named = none.named(Pairs::new(&claim), |_, _| panic!("nothing is asked"));
-            prop_assert_eq!(none.of(Bucket(bucket), named), Cohort::Ordinary);
+            let matched = none.matches(Pairs::new(&claim), |_, _| panic!("no property is read"));
+            prop_assert_eq!(none.of(Bucket(bucket), matched), Cohort::Ordinary);
         }
 
         #[test]

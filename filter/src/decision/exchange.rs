@@ -1,58 +1,57 @@
 //! One intercepted request with its response, from its first byte to its last, as an observation.
 //!
-//! The application's response is copied as it passes, as long as it stays inside the limits, and an exchange that cannot
-//! be observed is only counted. Each ends in exactly one [`Outcome`], whichever way its stream ends:
+//! The application's response is copied as it passes, within the limits; an exchange that cannot be observed is only
+//! counted. Each ends in exactly one [`Outcome`], whichever way its stream ends:
 //!
-//! - observed, when request and response passed whole;
-//! - skipped, when the sample leaves it out: nothing is copied;
-//! - dropped, when the response is over its limit or when the worker has no room for another copy;
-//! - incomplete, when the stream ends before both have ended (a client that goes away, a reset upstream, a response that
-//!   does not wait for its request).
+//! - observed, if request and response are complete;
+//! - skipped, if the sample does not contain it: nothing is copied;
+//! - dropped, if the response is above its limit or the worker has no room for another copy;
+//! - incomplete, if the stream ends before both are complete (the client leaves, the upstream resets, the application
+//!   responds before the request has ended).
 //!
-//! The first reason to give up is the one that counts, and frees the copy at once.
+//! The first reason not to observe it counts, and the copy is dropped at once.
 
 use contract::bucket::Bucket;
 use contract::frame::{Encoding, NOT_TIMED, Observation};
 use contract::names::{Arm, Cohort, Outcome};
 
 use super::budget::Budget;
-use super::canary::{Canary, Fate};
+use super::canary::{Canary, CanaryOutcome};
+use super::copy::ResponseCopy;
 
-/// One exchange. See the module.
+/// One request with its response.
 #[derive(Debug)]
 pub struct Exchange {
-    /// When it began, if it is timed.
+    /// Start of the exchange, if it is timed.
     started_ns: Option<u64>,
     bucket: Option<Bucket>,
     cohort: Cohort,
     assigned: Arm,
     request_ended: bool,
-    /// The copy of the application's response, and what it has taken of the budget.
-    copy: Vec<u8>,
-    paid: usize,
-    limit: usize,
+    /// The copy of the application's response.
+    copy: ResponseCopy,
     status: u16,
     encoding: Encoding,
     response_ended: bool,
     baseline_us: u32,
-    /// Why it will not be observed, if that is known already.
-    lost: Option<Outcome>,
+    /// The outcome, if it is known already that the exchange will not be observed.
+    unobserved: Option<Outcome>,
 }
 
-/// How an exchange ended.
+/// The result of an exchange.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Ended<'a> {
-    /// What became of it.
+pub struct ExchangeResult<'a> {
+    /// How it ended as an observation.
     pub outcome: Outcome,
-    /// Whose response it was, when the client was given a whole one with a 2xx status.
+    /// The arm whose response the client was given, if that is complete and has a 2xx status.
     pub served: Option<Arm>,
-    /// What to hand to the buffer; there when, and only when, the outcome is [`Outcome::Observed`].
+    /// The observation; `Some` if, and only if, the outcome is [`Outcome::Observed`].
     pub observation: Option<Observation<'a>>,
 }
 
 impl Exchange {
-    /// Begins with the request's headers, at `now_ns` if it is to be timed. An exchange that is not `sampled` is not
-    /// copied. `limit` bounds the response, in bytes.
+    /// Begins with the request's headers, at `now_ns` if it is to be timed. The response of an exchange that is not
+    /// `sampled` is not copied, and others only up to `limit` bytes.
     #[must_use]
     pub fn begin(now_ns: Option<u64>, sampled: bool, limit: usize) -> Self {
         Self {
@@ -61,18 +60,16 @@ impl Exchange {
             cohort: Cohort::Ordinary,
             assigned: Arm::Baseline,
             request_ended: false,
-            copy: Vec::new(),
-            paid: 0,
-            limit,
+            copy: ResponseCopy::new(limit),
             status: 0,
             encoding: Encoding::Identity,
             response_ended: false,
             baseline_us: NOT_TIMED,
-            lost: (!sampled).then_some(Outcome::SkippedSampling),
+            unobserved: (!sampled).then_some(Outcome::SkippedSampling),
         }
     }
 
-    /// The user is known. A canary user's exchange is timed from `now_ns` on, unless it is already.
+    /// Records the user. The exchange is timed from `now_ns` on, if that is given and it is not timed yet.
     pub const fn identify(&mut self, bucket: Bucket, cohort: Cohort, assigned: Arm, now_ns: Option<u64>) {
         self.bucket = Some(bucket);
         self.cohort = cohort;
@@ -82,37 +79,37 @@ impl Exchange {
         }
     }
 
-    /// Returns `true` if the time that it takes is measured.
+    /// Returns `true` if the exchange is timed.
     #[must_use]
     pub const fn timed(&self) -> bool {
         self.started_ns.is_some()
     }
 
-    /// The user, where known.
+    /// The user's pseudonym, if it is known.
     #[must_use]
     pub const fn bucket(&self) -> Option<Bucket> {
         self.bucket
     }
 
-    /// The user's cohort, [`Cohort::Ordinary`] where the user is not known.
+    /// The user's cohort; [`Cohort::Ordinary`] if the user is not known.
     #[must_use]
     pub const fn cohort(&self) -> Cohort {
         self.cohort
     }
 
-    /// The request has passed whole.
+    /// Records that the request is complete.
     pub const fn request_over(&mut self) {
         self.request_ended = true;
     }
 
-    /// The headers of the application's response; `length` is what they announce. Those of a response in place of another
-    /// begin anew.
+    /// Records the headers of the application's response, with the length that they announce. A response in place of another
+    /// replaces it.
     pub fn response(&mut self, status: u16, encoding: Encoding, length: Option<usize>, budget: &mut Budget) {
         self.status = status;
         self.encoding = encoding;
-        self.forget(budget);
-        if length.is_some_and(|length| length > self.limit) {
-            self.lose(Outcome::DroppedBodyLimit, budget);
+        self.copy.clear(budget);
+        if length.is_some_and(|length| !self.copy.fits(length)) {
+            self.give_up(Outcome::DroppedBodyLimit, budget);
         }
     }
 
@@ -122,67 +119,54 @@ impl Exchange {
         self.encoding
     }
 
-    /// `length` more bytes of the application's response pass. Where they are wanted, `read` must append exactly them to
-    /// the copy, and returns `false` where it could not; they are paid for from `budget`. A copy that is still empty
-    /// `read` may put a buffer in place of.
+    /// Copies `length` more bytes of the application's response with `read`, as [`ResponseCopy::append`] does, unless it is
+    /// known that the exchange will not be observed.
     pub fn pass(&mut self, length: usize, budget: &mut Budget, read: impl FnOnce(&mut Vec<u8>) -> bool) {
-        if self.lost.is_some() || length == 0 {
-            return;
-        }
-        let after = self.copy.len().saturating_add(length);
-        if after > self.limit {
-            self.lose(Outcome::DroppedBodyLimit, budget);
-        } else if !budget.take(length) {
-            self.lose(Outcome::DroppedBufferFull, budget);
-        } else {
-            let whole = read(&mut self.copy) && self.copy.len() == after;
-            self.paid = self.paid.saturating_add(length);
-            if !whole {
-                // The copy is not what passed.
-                self.lose(Outcome::Incomplete, budget);
-            }
+        if self.unobserved.is_none()
+            && length > 0
+            && let Err(outcome) = self.copy.append(length, budget, read)
+        {
+            self.give_up(outcome, budget);
         }
     }
 
-    /// The application's response is whole, at `now_ns` if the exchange is timed.
+    /// Records that the application's response is complete, at `now_ns` if the exchange is timed.
     pub fn response_over(&mut self, now_ns: Option<u64>) {
         self.response_ended = true;
         self.baseline_us = self.since_start(now_ns);
     }
 
-    /// The application's response waited until the stream was over: the client was never given it.
+    /// Records that the application's response was held until the stream ended, so that the client never received it.
     pub const fn withheld(&mut self) {
         self.response_ended = false;
     }
 
-    /// Returns `true` if the application's response is whole.
+    /// Returns `true` if the application's response is complete.
     #[must_use]
     pub const fn response_ended(&self) -> bool {
         self.response_ended
     }
 
-    /// Returns `true` if both bodies are whole.
+    /// Returns `true` if both request and response are complete.
     #[must_use]
     pub const fn complete(&self) -> bool {
         self.request_ended && self.response_ended
     }
 
-    /// Gives back what the copy took of the budget while it is still there, so that it does not stand in the way of the
-    /// record that is made of it.
+    /// Returns the copy's bytes to the budget before the record is made of it.
     pub const fn settle(&mut self, budget: &mut Budget) {
-        budget.give(self.paid);
-        self.paid = 0;
+        self.copy.settle(budget);
     }
 
-    /// The end, at `now_ns` if it is timed: the outcome, and what to hand on. `canary` is what is known of a canary
-    /// user's, which has a fate. To be asked once; [`Exchange::release`] follows.
+    /// Ends the exchange, at `now_ns` if it is timed. `canary` is the state of a canary user's request, which has an outcome
+    /// by now. To be called once; [`Exchange::release`] follows.
     #[must_use]
-    pub fn end<'a>(&'a self, canary: Option<&'a Canary>, now_ns: Option<u64>) -> Ended<'a> {
-        let fate = canary.and_then(Canary::fate);
-        let served = if fate == Some(Fate::Candidate) { Arm::Candidate } else { Arm::Baseline };
+    pub fn end<'a>(&'a self, canary: Option<&'a Canary>, now_ns: Option<u64>) -> ExchangeResult<'a> {
+        let given = canary.and_then(Canary::outcome);
+        let served = if given == Some(CanaryOutcome::Candidate) { Arm::Candidate } else { Arm::Baseline };
         let success = matches!(self.status, 200..=299);
-        let outcome = match self.lost {
-            Some(lost) => lost,
+        let outcome = match self.unobserved {
+            Some(outcome) => outcome,
             None if self.complete() => Outcome::Observed,
             None => Outcome::Incomplete,
         };
@@ -190,7 +174,7 @@ impl Exchange {
         let observation = (outcome == Outcome::Observed).then(|| Observation {
             assigned: self.assigned,
             served,
-            fallback: matches!(fate, Some(Fate::Fallback(_))),
+            fallback: matches!(given, Some(CanaryOutcome::Fallback(_))),
             bucket: self.bucket,
             cohort: self.cohort,
             status: self.status,
@@ -198,17 +182,16 @@ impl Exchange {
             baseline_us: self.baseline_us,
             candidate_us: candidate.map_or(NOT_TIMED, |(_, us)| us),
             encoding: self.encoding,
-            baseline: &self.copy,
+            baseline: self.copy.bytes(),
             candidate: candidate.filter(|_| success).map(|(candidate, _)| candidate.body.as_slice()),
         });
-        Ended { outcome, served: (self.response_ended && success).then_some(served), observation }
+        ExchangeResult { outcome, served: (self.response_ended && success).then_some(served), observation }
     }
 
-    /// Gives back what the copy took of the budget, and the buffer itself, emptied.
+    /// Returns the copy's bytes to the budget, and its emptied buffer.
     #[must_use]
     pub fn release(&mut self, budget: &mut Budget) -> Vec<u8> {
-        self.forget(budget);
-        std::mem::take(&mut self.copy)
+        self.copy.release(budget)
     }
 
     fn since_start(&self, now_ns: Option<u64>) -> u32 {
@@ -216,16 +199,11 @@ impl Exchange {
         self.started_ns.zip(now_ns).map_or(NOT_TIMED, took)
     }
 
-    fn lose(&mut self, why: Outcome, budget: &mut Budget) {
-        if self.lost.is_none() {
-            self.lost = Some(why);
-            self.forget(budget);
+    fn give_up(&mut self, outcome: Outcome, budget: &mut Budget) {
+        if self.unobserved.is_none() {
+            self.unobserved = Some(outcome);
+            self.copy.clear(budget);
         }
-    }
-
-    fn forget(&mut self, budget: &mut Budget) {
-        self.settle(budget);
-        self.copy.clear();
     }
 }
 
@@ -246,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_exchange_is_observed_as_it_passed() {
+    fn a_complete_exchange_is_observed_as_it_passed() {
         let mut budget = Budget::new(100);
         let mut exchange = begin(true);
         exchange.request_over();
@@ -266,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn both_responses_of_a_canary_are_observed() {
+    fn both_responses_to_a_canary_request_are_observed() {
         let mut budget = Budget::new(100);
         let mut canary = Canary::default();
         canary.called(Ok(1), 0);
@@ -309,12 +287,12 @@ mod tests {
         }
         let mut exchange = begin(true);
         exchange.response(200, Encoding::Identity, Some(21), &mut budget);
-        exchange.pass(1, &mut budget, |_| panic!("nothing more is wanted"));
+        exchange.pass(1, &mut budget, |_| panic!("nothing more is read"));
         assert_eq!(exchange.end(None, Some(1_000)).outcome, Outcome::DroppedBodyLimit);
     }
 
     #[test]
-    fn a_stream_that_ends_early_is_incomplete_and_gave_no_response() {
+    fn a_stream_that_ends_early_is_incomplete_and_has_no_response() {
         let mut exchange = begin(true);
         exchange.request_over();
         exchange.response(200, Encoding::Identity, None, &mut Budget::new(0));
@@ -354,12 +332,12 @@ mod tests {
     }
 
     #[test]
-    fn an_exchange_that_is_not_timed_says_so() {
+    fn an_exchange_that_is_not_timed_has_no_duration() {
         for (from, to, took) in [(None, None, NOT_TIMED), (Some(5), Some(6), 1), (Some(0), Some(9_000), 9)] {
             let mut exchange = Exchange::begin(from, true, 20);
             exchange.request_over();
             exchange.response_over(to);
-            assert_eq!(exchange.end(None, to).observation.map(|seen| seen.duration_us), Some(took));
+            assert_eq!(exchange.end(None, to).observation.map(|observation| observation.duration_us), Some(took));
         }
     }
 
@@ -386,10 +364,10 @@ mod tests {
     }
 
     proptest! {
-        // Whatever happens, in any order: one outcome, an observation exactly when observed, no byte over a limit, and
-        // the budget is what the copy holds and nothing once it is released.
+        // In any order of events: one outcome, an observation exactly when observed, no byte above a limit, and the budget
+        // counts the bytes of the copy, and none once it is released.
         #[test]
-        fn every_exchange_ends_once_inside_its_bounds(
+        fn every_exchange_ends_once_within_its_limits(
             sampled: bool, room in 0_usize..60, events in proptest::collection::vec(event(), 0..20), now: u64,
         ) {
             let mut budget = Budget::new(room);

@@ -1,11 +1,12 @@
-//! What of a request's or a response's headers matters here, gathered in one pass over the host's bytes.
+//! The headers of a request or a response that matter to Perch, read in one pass. Their values are read here and nowhere
+//! else in the filter, but for the headers that name the user (`identity` and `cohort`).
 
 use contract::frame::Encoding;
 use contract::headers;
 
 use crate::pairs::Pairs;
 
-/// The headers that matter here.
+/// A header's name, as far as it matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Name {
     Method,
@@ -18,12 +19,12 @@ enum Name {
     RequestId,
     Upgrade,
     Overloaded,
-    Ours,
+    Perch,
     Other,
 }
 
 impl Name {
-    /// One function for requests and responses, and in neither: the code that both go through is loaded once.
+    /// One function for requests and responses, never inlined: the instruction cache then holds the code once.
     #[inline(never)]
     fn of(name: &[u8]) -> Self {
         match name {
@@ -37,13 +38,13 @@ impl Name {
             b"x-request-id" => Self::RequestId,
             b"upgrade" => Self::Upgrade,
             b"x-envoy-overloaded" => Self::Overloaded,
-            _ if name.starts_with(headers::PREFIX.as_bytes()) => Self::Ours,
+            _ if name.starts_with(headers::PREFIX.as_bytes()) => Self::Perch,
             _ => Self::Other,
         }
     }
 }
 
-/// A request's headers, as far as they matter. Absent headers are empty or `None`.
+/// The headers of a request that matter. Absent headers are empty or `None`.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct RequestHead<'a> {
     /// `:method`.
@@ -52,18 +53,18 @@ pub struct RequestHead<'a> {
     pub path: &'a [u8],
     /// `content-encoding`.
     pub content_encoding: Option<&'a [u8]>,
-    /// `content-length`, where it is a number.
+    /// `content-length`, if it is a number.
     pub content_length: Option<usize>,
     /// `accept-encoding`.
     pub accept_encoding: Option<&'a [u8]>,
     /// `x-request-id`.
     pub request_id: Option<&'a [u8]>,
-    /// The client asks for another protocol.
+    /// `upgrade`: the client requests another protocol.
     pub upgrade: bool,
 }
 
 impl<'a> RequestHead<'a> {
-    /// Reads it.
+    /// Reads the headers.
     #[must_use]
     pub fn read(headers: Pairs<'a>) -> Self {
         let mut head = Self::default();
@@ -76,14 +77,14 @@ impl<'a> RequestHead<'a> {
                 Name::AcceptEncoding => head.accept_encoding = Some(value),
                 Name::RequestId => head.request_id = Some(value),
                 Name::Upgrade => head.upgrade = true,
-                Name::Status | Name::ContentType | Name::Overloaded | Name::Ours | Name::Other => {}
+                Name::Status | Name::ContentType | Name::Overloaded | Name::Perch | Name::Other => {}
             }
         }
         head
     }
 
-    /// Returns `true` if the client takes a body without an encoding: unless it says so in `accept-encoding`, it does
-    /// (RFC 9110, section 12.5.3).
+    /// Returns `true` if the client accepts a body without content encoding, which it does unless `accept-encoding` excludes
+    /// it (RFC 9110, section 12.5.3).
     #[must_use]
     pub fn accepts_identity(&self) -> bool {
         let Some(accepted) = self.accept_encoding else { return true };
@@ -103,19 +104,19 @@ impl<'a> RequestHead<'a> {
     }
 }
 
-/// A response's headers, as far as they matter.
+/// The headers of a response that matter.
 #[derive(Debug, Clone, Copy)]
 pub struct ResponseHead<'a> {
-    /// `:status`, 0 where it is not one.
+    /// `:status`, 0 if it is not a number.
     pub status: u16,
     /// From `content-encoding`.
     pub encoding: Encoding,
-    /// `content-length`, where it is a number.
+    /// `content-length`, if it is a number.
     pub content_length: Option<usize>,
     /// `content-type`.
     pub content_type: Option<&'a [u8]>,
     /// Some header begins with `x-perch-`.
-    pub ours: bool,
+    pub perch: bool,
     /// `x-perch-scorer`: the scorer itself wrote the response.
     pub scorer: bool,
     /// `x-perch-unavailable`.
@@ -127,7 +128,7 @@ pub struct ResponseHead<'a> {
 }
 
 impl<'a> ResponseHead<'a> {
-    /// Reads it.
+    /// Reads the headers.
     #[must_use]
     pub fn read(headers: Pairs<'a>) -> Self {
         let mut head = Self {
@@ -135,7 +136,7 @@ impl<'a> ResponseHead<'a> {
             encoding: Encoding::Identity,
             content_length: None,
             content_type: None,
-            ours: false,
+            perch: false,
             scorer: false,
             unavailable: None,
             model_version: None,
@@ -148,7 +149,7 @@ impl<'a> ResponseHead<'a> {
                 Name::ContentLength => head.content_length = number(value),
                 Name::ContentType => head.content_type = Some(value),
                 Name::Overloaded => head.overloaded = true,
-                Name::Ours => head.read_ours(name, value),
+                Name::Perch => head.read_perch(name, value),
                 Name::Method | Name::Path | Name::AcceptEncoding | Name::RequestId | Name::Upgrade | Name::Other => {}
             }
         }
@@ -156,8 +157,8 @@ impl<'a> ResponseHead<'a> {
     }
 
     #[cold]
-    fn read_ours(&mut self, name: &[u8], value: &'a [u8]) {
-        self.ours = true;
+    fn read_perch(&mut self, name: &[u8], value: &'a [u8]) {
+        self.perch = true;
         if name == headers::SCORER.as_bytes() {
             self.scorer = true;
         } else if name == headers::UNAVAILABLE.as_bytes() {
@@ -167,14 +168,22 @@ impl<'a> ResponseHead<'a> {
         }
     }
 
-    /// 200 to 299.
+    /// Returns `true` if the status is 200 to 299.
     #[must_use]
     pub const fn success(&self) -> bool {
         matches!(self.status, 200..=299)
     }
 }
 
-/// Digits only, in decimal, with blanks around them at most.
+/// The names of all headers that begin with `x-perch-`.
+#[cold]
+#[must_use]
+pub fn perch_headers(headers: Pairs<'_>) -> Vec<Vec<u8>> {
+    let names = headers.iter().map(|(name, _)| name);
+    names.filter(|name| name.starts_with(headers::PREFIX.as_bytes())).map(<[u8]>::to_vec).collect()
+}
+
+/// The number that decimal digits, with optional blanks around them, represent.
 fn number(value: &[u8]) -> Option<usize> {
     let digits = value.trim_ascii();
     if digits.is_empty() {
@@ -212,16 +221,16 @@ mod tests {
     }
 
     #[test]
-    fn a_response_with_values_that_are_not_text_is_read_all_the_same() {
+    fn a_response_with_values_that_are_not_text_is_read() {
         let mut bytes = Vec::new();
         write(&mut bytes, &[(b":status", b"\xff\xfe"), (b"content-length", b"-1"), (b"x-perch-arm", b"\x80")]);
         let head = ResponseHead::read(Pairs::new(&bytes));
         assert_eq!((head.status, head.content_length), (0, None));
-        assert!(head.ours && !head.success());
+        assert!(head.perch && !head.success());
     }
 
     #[test]
-    fn a_client_takes_a_body_without_encoding_unless_it_says_otherwise() {
+    fn a_client_accepts_a_body_without_encoding_unless_it_excludes_it() {
         for (accepted, takes) in [
             ("", true),
             ("gzip, br", true),

@@ -1,7 +1,7 @@
-//! Whether Perch intercepts a request.
+//! Decides which requests are intercepted.
 //!
 //! Applications read `//ml/suggestions`, `/ml%2Fsuggestions` and `/ml/%73uggestions` as the same path, so they are
-//! intercepted like it; the request itself passes on as the client wrote it. Dot segments are the gateway's to resolve
+//! intercepted too; the request itself passes on as the client wrote it. The gateway resolves dot segments
 //! (`normalize_path`).
 
 use super::heads::RequestHead;
@@ -9,40 +9,40 @@ use super::heads::RequestHead;
 /// The method and the path, without query, of the requests that are intercepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Intercept {
-    /// As on the wire, e.g. `POST`.
+    /// The method, e.g. `POST`.
     pub method: String,
-    /// Begins with `/`, without repeated slashes or escapes.
+    /// The path, which begins with `/` and has no repeated slashes or escapes.
     pub path: String,
 }
 
 impl Intercept {
-    /// Returns `true` if it is that path, whatever its query and however it is spelled.
+    /// Returns `true` if `path` is the intercepted one, with any query and in any spelling.
     #[must_use]
     pub fn is_path(&self, path: &[u8]) -> bool {
         let path = path.split(|byte| *byte == b'?').next().unwrap_or_default();
-        path == self.path.as_bytes() || self.is_spelled_otherwise(path)
+        path == self.path.as_bytes() || self.is_other_spelling(path)
     }
 
-    fn is_spelled_otherwise(&self, path: &[u8]) -> bool {
+    fn is_other_spelling(&self, path: &[u8]) -> bool {
         let otherwise = path.contains(&b'%') || path.windows(2).any(|pair| pair == b"//");
-        otherwise && plain(path) == self.path.as_bytes()
+        otherwise && canonical(path) == self.path.as_bytes()
     }
 
-    /// Returns `true` if it is that method.
+    /// Returns `true` if `method` is the intercepted one.
     #[must_use]
     pub fn is_method(&self, method: &[u8]) -> bool {
         method == self.method.as_bytes()
     }
 
-    /// Returns `true` if the request is intercepted. An upgrade (WebSocket and the like) is not a request with a response.
+    /// Returns `true` if the request is intercepted. An upgrade (e.g. to WebSocket) has no response to compare.
     #[must_use]
     pub fn takes(&self, head: &RequestHead<'_>) -> bool {
         self.is_method(head.method) && self.is_path(head.path) && !head.upgrade
     }
 }
 
-/// Without escapes, and with one slash where there are several.
-fn plain(path: &[u8]) -> Vec<u8> {
+/// The path without escapes, and with one slash in place of several.
+fn canonical(path: &[u8]) -> Vec<u8> {
     let digit = |at: usize| path.get(at).and_then(|byte| char::from(*byte).to_digit(16));
     let mut out = Vec::with_capacity(path.len());
     let mut at = 0;

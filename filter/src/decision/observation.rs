@@ -1,11 +1,11 @@
-//! Observations that wait to be sent, and batches that are under way.
+//! Observations that wait to be sent, and batches in flight.
 //!
-//! Records are written into an open batch as exchanges end, so that a batch needs no second pass. A batch closes when
-//! the next record would make it larger than `batch_bytes`; what is open goes as well, when its time has come. A batch's
-//! bytes are kept until it is answered, since its items must be counted even when nobody answers: `in_flight_bytes`
-//! bounds that, and once it is reached, batches wait; what waits is bounded by the worker's [`Budget`], and once that
-//! is used up, further exchanges are dropped and counted. So a scorer that is slow or gone costs a fixed amount of
-//! memory and never a client.
+//! Records are written into an open batch as exchanges end, so that a batch needs no second pass. A batch closes when the
+//! next record would make it larger than `batch_bytes`; at a tick the open batch is sent as well. A batch's bytes are kept
+//! until its result has come, since its items must be counted even if no result comes: `in_flight_bytes` limits that, and
+//! when it is reached, batches wait. Waiting records are limited by the worker's [`Budget`], and when that is used up,
+//! further observations are dropped and counted. So a slow or dead scorer costs a fixed amount of memory, and clients notice
+//! nothing.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,21 +14,21 @@ use contract::frame::{self, Observation};
 
 use super::budget::Budget;
 
-/// Bounds, in bytes.
+/// Limits, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
-    /// A batch closes before it becomes larger than this. A single record larger than this makes a batch of its own.
+    /// Largest batch. A record that is larger becomes a batch of its own.
     pub batch: usize,
-    /// Batches under way, all together.
+    /// All batches in flight together.
     pub in_flight: usize,
 }
 
-/// A batch: its bytes as they are sent, and how many observations they hold.
+/// A batch to be sent.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Batch {
-    /// See [`contract::frame`]. Whoever sends them may share them meanwhile.
+    /// The bytes (see [`contract::frame`]), shared with the sender while it is in flight.
     pub bytes: Arc<Vec<u8>>,
-    /// How many records.
+    /// Number of records in it.
     pub observations: u32,
 }
 
@@ -39,28 +39,28 @@ struct Open {
     observations: u32,
 }
 
-/// See the module.
+/// The observations and batches of one worker.
 #[derive(Debug)]
 pub struct Buffer {
     bounds: Bounds,
     schema: String,
-    /// Bytes of a batch before its first record, which take nothing of the budget.
+    /// Bytes of a batch before its first record, which the budget does not count.
     head: usize,
     open: Open,
     closed: VecDeque<Batch>,
-    flights: Vec<(u32, Batch)>,
-    in_flight: usize,
-    /// Emptied batches' bytes, for the next ones; the last one first, which the caches may still hold.
+    in_flight: Vec<(u32, Batch)>,
+    in_flight_bytes: usize,
+    /// Emptied buffers for later batches, used last in, first out, since the last may still be in the cache.
     spare: Vec<Vec<u8>>,
-    /// The batch before closed because it was full.
+    /// The previous batch closed because it was full.
     filled: bool,
 }
 
-/// Most emptied batches that are kept: while one is written, one or two are under way to a scorer that keeps up.
+/// Most emptied buffers that are kept: while one batch is written, one or two are in flight to a scorer that keeps up.
 const SPARE: usize = 3;
 
 impl Buffer {
-    /// Empty. `schema` is the answer schema's JSON, which goes with every batch.
+    /// An empty buffer. `schema` is the response schema's JSON, which every batch contains.
     #[must_use]
     pub fn new(schema: String, bounds: Bounds) -> Self {
         let mut start = Vec::new();
@@ -71,14 +71,14 @@ impl Buffer {
             head: start.len(),
             open: Open::default(),
             closed: VecDeque::new(),
-            flights: Vec::new(),
-            in_flight: 0,
+            in_flight: Vec::new(),
+            in_flight_bytes: 0,
             spare: Vec::new(),
             filled: false,
         }
     }
 
-    /// Appends one observation. `false`, and nothing kept, when the worker has no room for it.
+    /// Appends one observation. Returns `false`, and appends nothing, if the worker has no room for it.
     #[must_use]
     pub fn add(&mut self, observation: &Observation<'_>, budget: &mut Budget) -> bool {
         let length = observation.encoded_len();
@@ -87,8 +87,8 @@ impl Buffer {
             self.filled = true;
         }
         if self.open.bytes.is_empty() {
-            // After a full one at once as large as it may become: one that grew would be copied again and again, at a size
-            // that no cache holds. Batches that time closes are small, and many under way must not take many times their length.
+            // After a full batch the next one gets its whole memory at once: if it grew, it would be copied repeatedly, at a
+            // size that no cache holds. Batches that a tick closes are small, and should not take many times their length.
             let likely = if self.filled { self.bounds.batch } else { 0 };
             self.open.bytes = self.spare.pop().unwrap_or_else(|| Vec::with_capacity(likely));
             frame::start(&mut self.open.bytes, &self.schema);
@@ -104,54 +104,54 @@ impl Buffer {
         true
     }
 
-    /// Nothing waits and nothing is under way.
+    /// Returns `true` if nothing waits and nothing is in flight.
     #[must_use]
     pub fn idle(&self) -> bool {
-        !self.waiting() && self.flights.is_empty()
+        !self.waiting() && self.in_flight.is_empty()
     }
 
-    /// Something waits to be sent.
+    /// Returns `true` if something waits to be sent.
     #[must_use]
     pub fn waiting(&self) -> bool {
         self.open.observations > 0 || !self.closed.is_empty()
     }
 
-    /// The next batch to send, if there is one and there is room under way for it. With `all`, the open one too.
+    /// The next batch to send, if there is one and the limit of batches in flight allows it. With `all`, the open one too.
     pub fn next(&mut self, all: bool, budget: &mut Budget) -> Option<Batch> {
         if self.closed.is_empty() && all && self.open.observations > 0 {
             self.close();
             self.filled = false;
         }
-        let room = self.bounds.in_flight.saturating_sub(self.in_flight);
-        // The first is let through whatever its size, or one that is larger than the bound would wait for ever.
-        let fits = self.flights.is_empty() || self.closed.front().is_some_and(|batch| batch.bytes.len() <= room);
+        let room = self.bounds.in_flight.saturating_sub(self.in_flight_bytes);
+        // The first is sent whatever its size, or a batch above the limit would wait for ever.
+        let fits = self.in_flight.is_empty() || self.closed.front().is_some_and(|batch| batch.bytes.len() <= room);
         let batch = if fits { self.closed.pop_front() } else { None }?;
         budget.give(batch.bytes.len().saturating_sub(self.head));
         Some(batch)
     }
 
-    /// `batch` is under way as `token`.
+    /// Records that `batch` is in flight as `token`.
     pub fn sent(&mut self, token: u32, batch: Batch) {
-        self.in_flight = self.in_flight.saturating_add(batch.bytes.len());
-        self.flights.push((token, batch));
+        self.in_flight_bytes = self.in_flight_bytes.saturating_add(batch.bytes.len());
+        self.in_flight.push((token, batch));
     }
 
-    /// The batch that was under way as `token`, if it is one of ours.
-    pub fn landed(&mut self, token: u32) -> Option<Batch> {
-        let at = self.flights.iter().position(|(flight, _)| *flight == token)?;
-        let (_, batch) = self.flights.swap_remove(at);
-        self.in_flight = self.in_flight.saturating_sub(batch.bytes.len());
+    /// Removes and returns the batch that was in flight as `token`, if there is one.
+    pub fn completed(&mut self, token: u32) -> Option<Batch> {
+        let at = self.in_flight.iter().position(|(known, _)| *known == token)?;
+        let (_, batch) = self.in_flight.swap_remove(at);
+        self.in_flight_bytes = self.in_flight_bytes.saturating_sub(batch.bytes.len());
         Some(batch)
     }
 
-    /// Everything that waits or is under way, for the end of the worker.
+    /// Removes and returns all batches, at the end of the worker.
     pub fn drain(&mut self) -> impl Iterator<Item = Batch> {
-        self.in_flight = 0;
+        self.in_flight_bytes = 0;
         self.close();
-        self.closed.drain(..).chain(self.flights.drain(..).map(|(_, batch)| batch))
+        self.closed.drain(..).chain(self.in_flight.drain(..).map(|(_, batch)| batch))
     }
 
-    /// A batch that is done with gives its memory to a later one.
+    /// Keeps the memory of a completed batch for a later one.
     pub fn recycle(&mut self, batch: Batch) {
         if self.spare.len() < SPARE
             && let Ok(mut bytes) = Arc::try_unwrap(batch.bytes)
@@ -179,7 +179,7 @@ mod tests {
 
     const BOUNDS: Bounds = Bounds { batch: 300, in_flight: 500 };
 
-    fn observation(answer: &[u8]) -> Observation<'_> {
+    fn observation(body: &[u8]) -> Observation<'_> {
         Observation {
             assigned: Arm::Baseline,
             served: Arm::Baseline,
@@ -191,30 +191,30 @@ mod tests {
             baseline_us: 1,
             candidate_us: 1,
             encoding: Encoding::Identity,
-            baseline: answer,
+            baseline: body,
             candidate: None,
         }
     }
 
     #[test]
-    fn what_goes_in_comes_out_in_its_order() {
+    fn observations_are_sent_in_order() {
         let mut budget = Budget::new(10_000);
         let mut buffer = Buffer::new(String::new(), BOUNDS);
         assert!(buffer.idle());
-        for answer in [b"one", b"two"] {
-            assert!(buffer.add(&observation(answer), &mut budget));
+        for body in [b"one", b"two"] {
+            assert!(buffer.add(&observation(body), &mut budget));
         }
-        assert_eq!(buffer.next(false, &mut budget), None, "an open batch waits for its time");
+        assert_eq!(buffer.next(false, &mut budget), None, "an open batch waits for a tick");
         let batch = buffer.next(true, &mut budget).unwrap();
         assert_eq!((batch.observations, budget.used()), (2, 0));
         let parsed = frame::Batch::parse(&batch.bytes).unwrap();
-        let answers: Vec<_> = parsed.observations.iter().map(|seen| seen.baseline).collect();
-        assert_eq!(answers, [b"one", b"two"]);
+        let bodies: Vec<_> = parsed.observations.iter().map(|observation| observation.baseline).collect();
+        assert_eq!(bodies, [b"one", b"two"]);
         assert!(!buffer.waiting());
     }
 
     #[test]
-    fn a_full_batch_closes_and_waits_for_room_under_way() {
+    fn a_full_batch_closes_and_waits_while_others_are_in_flight() {
         let mut budget = Budget::new(10_000);
         let mut buffer = Buffer::new(String::new(), BOUNDS);
         for _ in 0..9 {
@@ -226,15 +226,15 @@ mod tests {
             token += 1;
             buffer.sent(token, batch);
         }
-        assert_eq!(token, 1, "a second one would be more than is allowed under way");
+        assert_eq!(token, 1, "a second one would exceed the limit of batches in flight");
         assert!(buffer.waiting());
-        assert_eq!(buffer.landed(7), None, "not ours");
-        assert_eq!(buffer.landed(1).unwrap().observations, 2);
+        assert_eq!(buffer.completed(7), None, "an unknown token");
+        assert_eq!(buffer.completed(1).unwrap().observations, 2);
         assert!(buffer.next(true, &mut budget).is_some());
     }
 
     #[test]
-    fn a_record_larger_than_a_batch_travels_alone() {
+    fn a_record_larger_than_a_batch_is_sent_alone() {
         let mut budget = Budget::new(10_000);
         let mut buffer = Buffer::new(String::new(), BOUNDS);
         assert!(buffer.add(&observation(&[b'x'; 1_000]), &mut budget));
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn the_memory_of_batches_that_are_done_with_is_used_again_and_bounded() {
+    fn the_memory_of_completed_batches_is_reused_and_limited() {
         let mut budget = Budget::new(1_000_000);
         let mut buffer = Buffer::new(String::new(), BOUNDS);
         let mut batch = |buffer: &mut Buffer, length: usize| {
@@ -261,11 +261,11 @@ mod tests {
         let giant = batch(&mut buffer, 10 * BOUNDS.batch);
         let kept = buffer.spare.len();
         buffer.recycle(giant);
-        assert_eq!(buffer.spare.len(), kept, "a rare giant gives its memory back");
+        assert_eq!(buffer.spare.len(), kept, "the memory of a rare giant is freed");
     }
 
     #[test]
-    fn only_after_a_full_batch_is_memory_for_a_whole_one_asked_for() {
+    fn only_after_a_full_batch_is_memory_for_a_whole_one_reserved() {
         let mut budget = Budget::new(1_000_000);
         let mut buffer = Buffer::new(String::new(), BOUNDS);
         for _ in 0..5 {
@@ -282,15 +282,15 @@ mod tests {
     }
 
     proptest! {
-        // Adding, sending and landing in any order: what waits stays inside the budget, what is under way inside its
-        // bound (or is a single batch), and no observation is lost or doubled.
+        // Adding, sending and completing in any order: waiting records stay within the budget, batches in flight within
+        // their limit (or there is a single one), and no observation is lost or doubled.
         #[test]
-        fn bounded_and_nothing_lost(
+        fn memory_is_limited_and_no_observation_is_lost(
             room in 0_usize..2_000, steps in proptest::collection::vec((0_u8..4, 0_usize..400), 0..60),
         ) {
             let mut budget = Budget::new(room);
             let mut buffer = Buffer::new("{}".into(), BOUNDS);
-            let (mut token, mut added, mut landed) = (0_u32, 0_u32, 0_u32);
+            let (mut token, mut added, mut completed) = (0_u32, 0_u32, 0_u32);
             for (step, size) in steps {
                 match step {
                     0 | 1 => added += u32::from(buffer.add(&observation(&vec![0; size]), &mut budget)),
@@ -298,17 +298,17 @@ mod tests {
                         token += 1;
                         buffer.sent(token, batch);
                     },
-                    _ => if let Some(batch) = buffer.landed(u32::try_from(size).unwrap() % (token + 1)) {
-                        landed += batch.observations;
+                    _ => if let Some(batch) = buffer.completed(u32::try_from(size).unwrap() % (token + 1)) {
+                        completed += batch.observations;
                         prop_assert_eq!(frame::Batch::parse(&batch.bytes).unwrap().observations.len(), batch.observations as usize);
                         buffer.recycle(batch);
                     },
                 }
                 prop_assert!(budget.used() <= room);
-                prop_assert!(buffer.in_flight <= BOUNDS.in_flight || buffer.flights.len() == 1);
+                prop_assert!(buffer.in_flight_bytes <= BOUNDS.in_flight || buffer.in_flight.len() == 1);
             }
-            landed += buffer.drain().map(|batch| batch.observations).sum::<u32>();
-            prop_assert_eq!(landed, added);
+            completed += buffer.drain().map(|batch| batch.observations).sum::<u32>();
+            prop_assert_eq!(completed, added);
             prop_assert!(buffer.idle());
         }
     }

@@ -1,19 +1,19 @@
-//! The shares that Envoy's runtime holds, as one worker knows them.
+//! A worker's copy of the shares in Envoy's runtime.
 //!
-//! The runtime belongs to Envoy's main thread, so a worker decides by a copy. The copy is renewed every second at most
-//! while a share is above 0 or traffic flows, also on an idle gateway, and one that is older than two seconds counts as
-//! share 0: whatever keeps it from being renewed, no candidate response is given later than that after a rollback.
+//! The runtime belongs to Envoy's main thread, so a worker decides by a copy. The copy is renewed once a second while there
+//! is traffic or a share is above 0, then on an idle gateway too. A copy that is older than two seconds counts as share 0:
+//! whatever prevents its renewal, no candidate response is given later than that after a rollback.
 
 use contract::bucket::Bucket;
 use contract::names::{Arm, Cohort};
 use contract::share::{self, BETA_KEY, OBSERVE_KEY, RUNTIME_KEY, Share};
 
-/// A copy is renewed when it is this old, in ns.
+/// Age at which a copy is renewed, in ns.
 pub const RENEW_NS: u64 = 900_000_000;
-/// A copy that is older counts as share 0, in ns.
+/// Age above which a copy counts as share 0, in ns.
 pub const STALE_NS: u64 = 2_000_000_000;
 
-/// What the runtime holds.
+/// The shares in the runtime.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shares {
     /// Of all users, under [`RUNTIME_KEY`].
@@ -25,16 +25,17 @@ pub struct Shares {
 }
 
 impl Shares {
-    /// What holds where the runtime has no value: no canary, and every request is observed.
+    /// The defaults where the runtime has no value: no canary, and every request is observed.
     pub const DEFAULT: Self = Self { canary: Share::OFF, beta: Share::OFF, observe: Share::ALL };
 
-    /// From what Envoy's admin interface says under `/runtime`; `None` where it is something else. A value that is not a
+    /// Reads the response of Envoy's admin interface to `/runtime`; `None` where it is something else. A value that is not a
     /// share counts as its default.
     #[must_use]
     pub fn from_listing(runtime: &[u8]) -> Option<Self> {
-        // Another server may answer with JSON too.
+        // Another server's response may be JSON too.
         let runtime = share::listing(runtime).filter(|runtime| runtime.get("entries").is_some())?;
-        let share = |key: &str, default| share::held(&runtime, key).and_then(Share::from_runtime).unwrap_or(default);
+        let share =
+            |key: &str, default| share::runtime_value(&runtime, key).and_then(Share::from_runtime).unwrap_or(default);
         Some(Self {
             canary: share(RUNTIME_KEY, Self::DEFAULT.canary),
             beta: share(BETA_KEY, Self::DEFAULT.beta),
@@ -49,11 +50,11 @@ impl Shares {
     }
 }
 
-/// A worker's copy.
+/// The copy, and its age.
 #[derive(Debug, Clone, Copy)]
 pub struct ShareCopy {
     shares: Shares,
-    /// When the runtime held them, at the latest; `None` before the first copy.
+    /// The runtime had these values at this time or later; `None` before the first copy.
     at_ns: Option<u64>,
 }
 
@@ -64,13 +65,13 @@ impl Default for ShareCopy {
 }
 
 impl ShareCopy {
-    /// The runtime held `shares` at `at_ns` or later.
+    /// Replaces the copy by `shares`, which the runtime had at `at_ns` or later.
     pub const fn renew(&mut self, shares: Shares, at_ns: u64) {
         self.shares = shares;
         self.at_ns = Some(at_ns);
     }
 
-    /// Returns `true` if the copy is to be renewed at `now_ns`, as traffic needs it.
+    /// Returns `true` if traffic needs a newer copy at `now_ns`.
     #[must_use]
     pub const fn due(&self, now_ns: u64) -> bool {
         match self.at_ns {
@@ -79,9 +80,9 @@ impl ShareCopy {
         }
     }
 
-    /// Returns `true` if the copy must be kept young without traffic.
+    /// Returns `true` if the copy must be renewed without traffic too.
     #[must_use]
-    pub const fn kept_young(&self) -> bool {
+    pub const fn renews_when_idle(&self) -> bool {
         self.shares.any_canary() || self.at_ns.is_none()
     }
 
@@ -91,10 +92,10 @@ impl ShareCopy {
         self.shares.any_canary()
     }
 
-    /// The user's arm, where the copy is young enough.
+    /// The user's arm, provided that the copy is not [stale](Self::stale).
     #[must_use]
     pub fn arm(&self, bucket: Bucket, cohort: Cohort) -> Arm {
-        // The common case by far, for which nothing need be hashed.
+        // In the common case no share is above 0, and nothing need be hashed.
         if self.shares.any_canary() {
             share::arm(bucket, cohort, self.shares.canary, self.shares.beta)
         } else {
@@ -102,7 +103,7 @@ impl ShareCopy {
         }
     }
 
-    /// Returns `true` if the copy is too old at `now_ns` to give anybody the candidate.
+    /// Returns `true` if the copy is too old at `now_ns` for a user to be given the candidate.
     #[must_use]
     pub const fn stale(&self, now_ns: u64) -> bool {
         match self.at_ns {
@@ -111,7 +112,7 @@ impl ShareCopy {
         }
     }
 
-    /// Returns `true` if the request with that `x-request-id` is observed.
+    /// Returns `true` if the request with the given `x-request-id` is observed.
     #[must_use]
     pub fn observes(&self, request_id: Option<&[u8]>) -> bool {
         self.shares.observe == Share::ALL
@@ -128,15 +129,15 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_is_renewed_after_a_second_and_counts_as_nothing_after_two() {
+    fn a_copy_is_renewed_after_a_second_and_counts_as_share_0_after_two() {
         let mut copy = ShareCopy::default();
-        assert!(copy.due(0) && copy.stale(0) && copy.kept_young(), "no copy yet");
+        assert!(copy.due(0) && copy.stale(0) && copy.renews_when_idle(), "no copy yet");
         copy.renew(all(), 1_000);
         assert!(!copy.due(RENEW_NS) && copy.due(RENEW_NS + 1_000));
         assert!(!copy.stale(STALE_NS + 1_000) && copy.stale(STALE_NS + 1_001));
-        assert!(copy.kept_young());
+        assert!(copy.renews_when_idle());
         copy.renew(Shares::DEFAULT, 1_000);
-        assert!(!copy.kept_young(), "an idle gateway without a canary sleeps");
+        assert!(!copy.renews_when_idle(), "an idle gateway without a canary does not wake");
     }
 
     #[test]
@@ -152,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_without_an_id_are_observed_where_all_are() {
+    fn requests_without_an_id_are_observed_if_all_are() {
         let mut copy = ShareCopy::default();
         assert!(copy.observes(None));
         copy.renew(Shares { observe: Share::percent(50), ..Shares::DEFAULT }, 0);

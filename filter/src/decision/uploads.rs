@@ -1,20 +1,19 @@
-//! Copies of requests while they come.
+//! Copies of incoming requests.
 //!
-//! A request passes on at once, whoever its client is, and its body is copied as it passes where somebody needs it: to
-//! find the user, or to call the scorer with. How long that takes is up to the client. So that slow clients take nothing
-//! from others, the copies of a worker have one bound, and where it is reached the copy goes that has not grown for the
-//! longest time.
+//! Every request passes on at once. Its body is copied as it passes if the filter needs it, to find the user or to call the
+//! scorer with. How long an upload takes is up to the client. So that slow clients take nothing from others, all copies of a
+//! worker share one limit, and when it is reached the copy is dropped that has not grown for the longest time.
 
 use std::collections::{BTreeMap, HashMap};
 
-/// A copy's number.
+/// Identifies a copy.
 pub type UploadId = u64;
 
-/// The copies of a worker.
+/// The copies of one worker.
 #[derive(Debug)]
 pub struct Uploads {
     copies: HashMap<UploadId, Copy>,
-    /// By when they last grew, counted in growths.
+    /// Copies in the order in which they last grew; the key is a count of growths.
     order: BTreeMap<u64, UploadId>,
     grown: u64,
     next: UploadId,
@@ -28,23 +27,23 @@ struct Copy {
     grew: u64,
 }
 
-/// Why a copy is not there.
+/// Why there is no copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoCopy {
-    /// It went to make room for others.
+    /// It was dropped to make room for others.
     Shed,
-    /// The host did not give the bytes.
+    /// The host did not return the bytes.
     Unread,
 }
 
 impl Uploads {
-    /// None yet; `limit` bounds the bytes of all together.
+    /// No copies yet; `limit` is in bytes, for all copies together.
     #[must_use]
     pub fn new(limit: usize) -> Self {
         Self { copies: HashMap::new(), order: BTreeMap::new(), grown: 0, next: 0, used: 0, limit }
     }
 
-    /// Begins a copy in `buffer`, which is empty.
+    /// Begins a copy in `buffer`, which must be empty.
     pub fn begin(&mut self, buffer: Vec<u8>) -> UploadId {
         self.next += 1;
         self.grown += 1;
@@ -53,11 +52,11 @@ impl Uploads {
         self.next
     }
 
-    /// Appends `length` bytes, which `read` writes to the end of its buffer; it returns `false` where it could not. The
-    /// copy's length.
+    /// Appends `length` bytes, which `read` appends to its buffer; it returns `false` if it cannot. Returns the copy's
+    /// length.
     ///
     /// # Errors
-    /// The copy is gone.
+    /// When there is no copy any more.
     pub fn append(
         &mut self,
         id: UploadId,
@@ -68,7 +67,7 @@ impl Uploads {
         let after = copy.body.len().saturating_add(length);
         if length > 0 {
             if !read(&mut copy.body) || copy.body.len() != after {
-                // So that what is given back is what was taken.
+                // The bytes that are released must be those that were counted.
                 copy.body.truncate(after - length);
                 self.forget(id);
                 return Err(NoCopy::Unread);
@@ -86,7 +85,7 @@ impl Uploads {
         if self.copies.contains_key(&id) { Ok(after) } else { Err(NoCopy::Shed) }
     }
 
-    /// Takes the copy out.
+    /// Removes the copy and returns it.
     pub fn take(&mut self, id: UploadId) -> Option<Vec<u8>> {
         let copy = self.copies.remove(&id)?;
         self.order.remove(&copy.grew);
@@ -94,7 +93,7 @@ impl Uploads {
         Some(copy.body)
     }
 
-    /// How many there are.
+    /// The number of copies.
     #[must_use]
     pub fn count(&self) -> usize {
         self.copies.len()
@@ -127,12 +126,16 @@ mod tests {
         let quick = uploads.begin(Vec::new());
         assert_eq!(uploads.append(quick, 1_000, fill(1_000)), Ok(1_000));
         assert_eq!(uploads.take(quick).map(|body| body.len()), Some(1_000));
-        assert_eq!(uploads.append(slow[0], 1, fill(1)), Err(NoCopy::Shed), "the one that waited longest went");
+        assert_eq!(
+            uploads.append(slow[0], 1, fill(1)),
+            Err(NoCopy::Shed),
+            "the copy that has not grown for the longest time is dropped"
+        );
         assert!(uploads.append(slow[32], 1, fill(1)).is_ok());
     }
 
     #[test]
-    fn a_copy_that_is_not_what_passed_goes() {
+    fn a_copy_that_is_incomplete_is_dropped() {
         let mut uploads = Uploads::new(100);
         let id = uploads.begin(Vec::new());
         assert_eq!(uploads.append(id, 4, fill(3)), Err(NoCopy::Unread));
@@ -140,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn one_larger_than_the_bound_makes_no_room_for_itself() {
+    fn a_copy_above_the_limit_makes_no_room_for_itself() {
         let mut uploads = Uploads::new(10);
         let id = uploads.begin(Vec::new());
         assert_eq!(uploads.append(id, 11, fill(11)), Err(NoCopy::Shed));
@@ -149,7 +152,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn they_stay_within_the_bound(steps in proptest::collection::vec((0_u64..6, 0_usize..30, 0_u8..3), 0..80)) {
+        fn copies_stay_within_the_limit(steps in proptest::collection::vec((0_u64..6, 0_usize..30, 0_u8..3), 0..80)) {
             let mut uploads = Uploads::new(50);
             let ids: Vec<_> = (0..6).map(|_| uploads.begin(Vec::new())).collect();
             for (which, length, what) in steps {

@@ -4,7 +4,10 @@
 
 use crate::envoy::memory::receive;
 use crate::pairs::Pairs;
-use crate::plugin::host::{Body, Call, Host, Level, Map, Refused};
+use crate::plugin::host::{
+    BatchCall, Batches, Body, Call, CallResponse, Callouts, Clock, Level, Log, Map, Messages, Refused, Stats, Timers,
+};
+use crate::plugin::worker::Configuration;
 
 #[link(wasm_import_module = "env")]
 unsafe extern "C" {
@@ -61,6 +64,10 @@ const RESPONSE_BODY: u32 = 1;
 const EVERYTHING: usize = 0x7fff_ffff;
 /// Room offered for a header map, in bytes; few are larger.
 const HEADERS_ROOM: usize = 2_048;
+/// The header map and the body of the response to a call, and the configuration, as the ABI numbers maps and buffers.
+const CALL_MAP: u32 = 6;
+const CALL_BODY: u32 = 4;
+const CONFIGURATION: u32 = 7;
 /// Room offered for a property.
 const PROPERTY_ROOM: usize = 64;
 
@@ -96,7 +103,6 @@ const fn map(map: Map) -> u32 {
         Map::Request => 0,
         Map::Response => 2,
         Map::ResponseTrailers => 3,
-        Map::Call => 6,
     }
 }
 
@@ -104,22 +110,81 @@ const fn buffer(body: Body) -> u32 {
     match body {
         Body::Request => 0,
         Body::Response | Body::Held => RESPONSE_BODY,
-        Body::Call => 4,
-        Body::Configuration => 7,
     }
 }
 
-impl Host for Envoy {
-    const SHARES_BY_CALL: bool = true;
-    const CALLS_END_WITH_STREAM: bool = false;
+fn header_map(map: u32, scratch: &mut Vec<u8>) -> Result<Pairs<'_>, Refused> {
+    scratch.clear();
+    // SAFETY: see above; the out pointers are those that `receive` made for this call.
+    receive(scratch, HEADERS_ROOM, |data, size| unsafe { proxy_get_header_map_pairs(map, data, size) })
+        .map_err(Refused)?;
+    Ok(Pairs::new(scratch))
+}
 
+fn append_buffer(kind: u32, start: usize, length: usize, out: &mut Vec<u8>) -> Result<(), Refused> {
+    // SAFETY: see above; the out pointers are those that `receive` made for this call.
+    receive(out, length, |data, size| unsafe { proxy_get_buffer_bytes(kind, start, length, data, size) })
+        .map_err(Refused)
+}
+
+fn http_call(cluster: &str, headers: &[u8], body: &[u8], timeout_ms: u32) -> Result<u32, Refused> {
+    let mut token = 0;
+    // No trailers: a null pointer with length 0 is an empty map to the host.
+    // SAFETY: see above.
+    done(unsafe {
+        proxy_http_call(
+            cluster.as_ptr(),
+            cluster.len(),
+            headers.as_ptr(),
+            headers.len(),
+            body.as_ptr(),
+            body.len(),
+            std::ptr::null(),
+            0,
+            timeout_ms,
+            &raw mut token,
+        )
+    })?;
+    Ok(token)
+}
+
+/// The response to a call, in the callback that brings it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Response {
+    length: usize,
+}
+
+impl Response {
+    /// For a call that brought so many headers and bytes; `None` where it failed, and there are no headers.
+    pub(super) fn new(headers: usize, length: usize) -> Option<Self> {
+        (headers > 0).then_some(Self { length })
+    }
+}
+
+impl CallResponse for Response {
+    fn length(&self) -> usize {
+        self.length
+    }
+
+    fn headers<T>(&self, scratch: &mut Vec<u8>, read: impl FnOnce(Pairs<'_>) -> T) -> Result<T, Refused> {
+        header_map(CALL_MAP, scratch).map(read)
+    }
+
+    fn body(&self, length: usize, out: &mut Vec<u8>) -> Result<(), Refused> {
+        append_buffer(CALL_BODY, 0, length, out)
+    }
+}
+
+impl Clock for Envoy {
     fn now_ns(&self) -> u64 {
         let mut time = 0;
         // SAFETY: see above.
         let status = unsafe { clock_time_get(MONOTONIC, 0, &raw mut time) };
         if status == 0 { time } else { 0 }
     }
+}
 
+impl Log for Envoy {
     fn log(&self, level: Level, line: &str) {
         let level = match level {
             Level::Warn => 3,
@@ -128,13 +193,36 @@ impl Host for Envoy {
         // SAFETY: see above.
         unsafe { proxy_log(level, line.as_ptr(), line.len()) };
     }
+}
 
+impl Batches for Envoy {
+    fn send_batch(&self, call: &BatchCall<'_>) -> Result<u32, Refused> {
+        http_call(call.cluster, call.headers, call.body, call.timeout_ms)
+    }
+}
+
+impl Callouts for Envoy {
+    fn call(&self, call: &Call<'_>) -> Result<u32, Refused> {
+        http_call(call.cluster, call.headers, call.body, call.timeout_ms)
+    }
+}
+
+impl Configuration for Envoy {
+    fn configuration(&self, length: usize, out: &mut Vec<u8>) -> Result<(), Refused> {
+        append_buffer(CONFIGURATION, 0, length, out)
+    }
+}
+
+impl Timers for Envoy {
+    fn tick_every(&self, ms: u32) -> Result<(), Refused> {
+        // SAFETY: takes no pointer.
+        done(unsafe { proxy_set_tick_period_milliseconds(ms) })
+    }
+}
+
+impl Messages for Envoy {
     fn headers<T>(&self, which: Map, scratch: &mut Vec<u8>, read: impl FnOnce(Pairs<'_>) -> T) -> Result<T, Refused> {
-        scratch.clear();
-        // SAFETY: see above; the out pointers are those that `receive` made for this call.
-        receive(scratch, HEADERS_ROOM, |data, size| unsafe { proxy_get_header_map_pairs(map(which), data, size) })
-            .map_err(Refused)?;
-        Ok(read(Pairs::new(scratch)))
+        header_map(map(which), scratch).map(read)
     }
 
     fn set_header(&self, which: Map, name: &str, value: &[u8]) -> Result<(), Refused> {
@@ -156,9 +244,7 @@ impl Host for Envoy {
 
     fn body(&self, body: Body, length: usize, out: &mut Vec<u8>) -> Result<(), Refused> {
         let start = if body == Body::Response { self.held } else { 0 };
-        // SAFETY: see above; the out pointers are those that `receive` made for this call.
-        receive(out, length, |data, size| unsafe { proxy_get_buffer_bytes(buffer(body), start, length, data, size) })
-            .map_err(Refused)
+        append_buffer(buffer(body), start, length, out)
     }
 
     fn property(&self, path: &[u8], out: &mut Vec<u8>) -> Result<(), Refused> {
@@ -166,27 +252,6 @@ impl Host for Envoy {
         // SAFETY: see above; the out pointers are those that `receive` made for this call.
         receive(out, PROPERTY_ROOM, |data, size| unsafe { proxy_get_property(path.as_ptr(), path.len(), data, size) })
             .map_err(Refused)
-    }
-
-    fn call(&self, call: &Call<'_>) -> Result<u32, Refused> {
-        let mut token = 0;
-        // No trailers: a null pointer with length 0 is an empty map to the host.
-        // SAFETY: see above.
-        done(unsafe {
-            proxy_http_call(
-                call.cluster.as_ptr(),
-                call.cluster.len(),
-                call.headers.as_ptr(),
-                call.headers.len(),
-                call.body.bytes().as_ptr(),
-                call.body.bytes().len(),
-                std::ptr::null(),
-                0,
-                call.timeout_ms,
-                &raw mut token,
-            )
-        })?;
-        Ok(token)
     }
 
     fn replace_response(&self, body: &[u8]) -> Result<(), Refused> {
@@ -198,12 +263,9 @@ impl Host for Envoy {
         // SAFETY: takes no pointer.
         done(unsafe { proxy_set_effective_context(context) })
     }
+}
 
-    fn tick_every(&self, ms: u32) -> Result<(), Refused> {
-        // SAFETY: takes no pointer.
-        done(unsafe { proxy_set_tick_period_milliseconds(ms) })
-    }
-
+impl Stats for Envoy {
     fn define(&self, name: &str) -> Result<u32, Refused> {
         let mut id = 0;
         // SAFETY: see above.

@@ -1,17 +1,18 @@
-//! What Envoy calls. Only callbacks with something to do are exported: Envoy enters the VM for no other.
+//! The functions that Envoy calls. Only callbacks with something to do are exported, since Envoy enters the VM for each.
 //!
-//! A worker's VM runs on one thread, but Envoy may call it again within one of its own host calls: seen on 1.40, a body
-//! beyond the buffer limit makes Envoy answer in its place and end the stream from inside the call. A trap in such an inner
-//! callback is the end of Envoy itself (seen on 1.40 too: SIGSEGV), where any other costs one VM. So inner callbacks do
-//! nothing that could fail: they return at once, and a stream's end is a number in memory that is there already, dealt with
-//! at the beginning of the next callback. Host calls that can lead there (a replaced body, a response that goes on) are
-//! made when the worker is not borrowed any more.
+//! A worker's VM runs on one thread, but Envoy may call it again within one of its own host calls: on 1.40, a body above the
+//! buffer limit makes Envoy send a response of its own and end the stream from inside the call. A trap in such an inner
+//! callback crashes Envoy itself (on 1.40 by SIGSEGV), where any other costs one VM. So inner callbacks do nothing that
+//! could fail: they return at once, and the end of a stream is only recorded, in memory reserved beforehand, and processed
+//! at the beginning of the next callback. Host calls that can lead there (replacing a body, resuming a response) are made
+//! when the worker is no longer borrowed.
 #![allow(unsafe_code)]
 
 use std::cell::{Cell, RefCell};
 
-use crate::envoy::abi::Envoy;
-use crate::plugin::host::{Flow, Host, Level};
+use crate::envoy::abi::{Envoy, Response};
+use crate::plugin::host::{Level, Log, Messages};
+use crate::plugin::replacement::Flow;
 use crate::plugin::worker::Worker;
 
 /// Streams that may end within one host call without memory being asked for: it is one in all that is known.
@@ -38,7 +39,7 @@ fn worker<T>(idle: T, act: impl FnOnce(&mut Worker) -> T) -> T {
     WORKER.with(|worker| {
         let Ok(mut worker) = worker.try_borrow_mut() else { return idle };
         while let Some(context) = ENDED.with_borrow_mut(Vec::pop) {
-            drill();
+            fail_on_purpose();
             worker.deleted(&Envoy::new(), context);
         }
         act(&mut worker)
@@ -47,9 +48,9 @@ fn worker<T>(idle: T, act: impl FnOnce(&mut Worker) -> T) -> T {
 
 /// A failure on purpose in a build for tests, in no other.
 #[allow(clippy::panic)]
-fn drill() {
-    if cfg!(feature = "drill") {
-        panic!("a drill");
+fn fail_on_purpose() {
+    if cfg!(feature = "fault-injection") {
+        panic!("an injected failure");
     }
 }
 
@@ -92,9 +93,9 @@ extern "C" fn proxy_on_context_create(context: u32, root: u32) {
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_configure(context: u32, length: usize) -> u32 {
-    // Always taken, as far as Envoy is concerned: it refuses its whole configuration, and does not start, when a plugin
-    // refuses its own, whatever the failure policy. A root context without a configuration leaves every request alone,
-    // so the clients get the rules, and the reason is in the log.
+    // Envoy is always told that the configuration is accepted: it refuses its own whole configuration, and does not start,
+    // when a plugin refuses its own, whatever the failure policy. A root context without a configuration leaves every
+    // request alone, so clients get the baseline, and the reason is in the log.
     worker(false, |worker| worker.configured(&Envoy::new(), context, length));
     1
 }
@@ -142,7 +143,8 @@ extern "C" fn proxy_on_response_trailers(context: u32, _trailers: u32) -> u32 {
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_http_call_response(context: u32, token: u32, headers: usize, length: usize, _trailers: usize) {
-    let goes_on = worker(None, |worker| worker.call_over(&Envoy::new(), context, token, headers, length));
+    let response = Response::new(headers, length);
+    let goes_on = worker(None, |worker| worker.call_over(&Envoy::new(), context, token, response.as_ref()));
     if let Some((stream, flow)) = goes_on {
         // The call was the root context's; the response is the stream's, which is the effective context since.
         if Envoy::new().act_for(stream).is_ok() && flow != Flow::Hold {

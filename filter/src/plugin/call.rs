@@ -3,33 +3,26 @@
 use contract::headers;
 use contract::names::{Arm, FallbackReason};
 
-use super::filter::{CanaryStream, Filter, Stream};
-use super::host::{Body, Call, Flow, Host, Level, Map, Payload, Refused};
-use crate::decision::canary::Fate;
+use super::filter::Filter;
+use super::host::{Call, CallResponse, Level, Log, Map, Messages, Refused, StreamHost};
+use super::replacement::Flow;
+use super::stream::{CanaryStream, LiveCall, Stream};
+use crate::decision::canary::CanaryOutcome;
 use crate::decision::candidate;
 use crate::decision::heads::ResponseHead;
 use crate::metrics::Stat;
 use crate::pairs;
 
-/// A call for a canary user that is under way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LiveCall {
-    pub(super) token: u32,
-    /// The stream that it is for, which may be gone by the time the response comes.
-    pub stream: u32,
-    at_ns: u64,
-}
-
 impl Filter {
     /// Asks the candidate, where it is to be asked, with the request's whole body. The deadline counts from here.
-    pub(super) fn ask(&mut self, host: &impl Host, context: u32, stream: &mut Stream, body: &[u8]) {
+    pub(super) fn ask(&mut self, host: &impl StreamHost, context: u32, stream: &mut Stream, body: &[u8]) {
         let Some(bucket) = stream.exchange.bucket() else { return };
-        let Some(canary) = stream.canary.as_mut().filter(|canary| canary.canary.to_be_asked()) else { return };
+        let Some(canary) = stream.canary.as_mut().filter(|canary| canary.canary.needs_call()) else { return };
         pairs::append(&mut canary.call_headers, headers::BUCKET.as_bytes(), &bucket.digits());
         let call = Call {
             cluster: &self.config.scorer.live_cluster,
             headers: &canary.call_headers,
-            body: Payload::Lent(body),
+            body,
             timeout_ms: self.config.scorer.deadline_ms,
         };
         let at_ns = host.now_ns();
@@ -40,9 +33,10 @@ impl Filter {
         canary.canary.called(made, at_ns);
     }
 
-    /// Envoy did not take the call: there is no such cluster, no healthy host, or a circuit breaker is open, and it does
-    /// not say which. Where calls are under way and the scorer answered the last one, it is not the host that lacks.
-    fn not_sent(&self, host: &impl Host, refused: Refused) -> FallbackReason {
+    /// Envoy did not take the call: there is no such cluster, no healthy host, or a circuit breaker is open, and it
+    /// does not say which. Where calls are under way and the scorer answered the last one, it is not the host that
+    /// lacks.
+    fn not_sent(&self, host: &impl Log, refused: Refused) -> FallbackReason {
         const BAD_ARGUMENT: u32 = 2;
         if refused.0 == BAD_ARGUMENT {
             let cluster = &self.config.scorer.live_cluster;
@@ -56,30 +50,34 @@ impl Filter {
         FallbackReason::Refused
     }
 
-    /// The scorer's response, or its lack (`headers` is 0 where the call failed), to a call for `stream`, whose client may
-    /// be gone. Returns how the application's response goes on, where it does now.
+    /// The scorer's response, if there is one, to a call for `stream`, whose client may be gone. Returns how the
+    /// application's response goes on, where it does now.
     pub fn live_call_over(
         &mut self,
-        host: &impl Host,
+        host: &impl StreamHost,
         call: LiveCall,
-        (headers, length): (usize, usize),
+        response: Option<&impl CallResponse>,
         stream: Option<&mut Stream>,
     ) -> Option<Flow> {
         let limit = self.config.limits.candidate_bytes;
-        let schema = &self.config.answer;
-        let read = |headers: pairs::Pairs<'_>| {
-            let head = ResponseHead::read(headers);
-            let mut body = Vec::new();
-            if length <= limit && (host.body(Body::Call, length, &mut body).is_err() || body.len() != length) {
-                return (head.scorer, Err(FallbackReason::Reset));
-            }
-            (head.scorer, candidate::judge(&head, body, length, limit, schema))
-        };
-        let read = if headers > 0 { host.headers(Map::Call, &mut self.scratch, read).ok() } else { None };
+        let schema = &self.config.response;
+        let scratch = &mut self.scratch;
+        let read = response.and_then(|response| {
+            let read = |headers: pairs::Pairs<'_>| {
+                let head = ResponseHead::read(headers);
+                let length = response.length();
+                let mut body = Vec::new();
+                if length <= limit && (response.body(length, &mut body).is_err() || body.len() != length) {
+                    return (head.scorer, Err(FallbackReason::Reset));
+                }
+                (head.scorer, candidate::judge(&head, body, length, limit, schema))
+            };
+            response.headers(scratch, read).ok()
+        });
         let now_ns = host.now_ns();
         let (reached, judged) = read.unwrap_or_else(|| {
-            // Envoy also breaks a call off when its time is up in the middle of the response. Its timers count from when
-            // its event loop last looked at the clock, so the last tenth of the time counts as late too.
+            // Envoy also breaks a call off when its time is up in the middle of the response. Its timers count from
+            // when its event loop last looked at the clock, so the last tenth of the time counts as late too.
             let nearly_ns = u64::from(self.config.scorer.deadline_ms) * 900_000;
             let late = now_ns.saturating_sub(call.at_ns) >= nearly_ns;
             (false, Err(if late { FallbackReason::Deadline } else { FallbackReason::Reset }))
@@ -101,37 +99,33 @@ impl Filter {
     }
 
     /// The end of what is known of a canary user's request: counts its fate.
-    pub(super) fn canary_over<H: Host>(&mut self, _: &H, stream: &mut Stream) -> Option<Box<CanaryStream>> {
+    pub(super) fn canary_over(&mut self, stream: &mut Stream) -> Option<Box<CanaryStream>> {
         let mut canary = stream.canary.take()?;
         // Who the user is was never known: there was no arm.
         stream.exchange.bucket()?;
         self.waiting.give(stream_bytes(&canary));
-        if let Some((token, _)) = canary.canary.under_way()
-            && H::CALLS_END_WITH_STREAM
-        {
-            self.calls.retain(|call| call.token != token);
-        }
-        match canary.canary.over() {
-            Fate::Candidate => self.counters.count(Stat::Predict(true)),
-            Fate::Fallback(reason) => {
+        match canary.canary.finish() {
+            CanaryOutcome::Candidate => self.counters.count(Stat::Predict(true)),
+            CanaryOutcome::Fallback(reason) => {
                 self.counters.count(Stat::Predict(false));
                 self.counters.count(Stat::Fallback(reason));
             }
-            Fate::PassedThrough(reason) => self.counters.count(Stat::PassedThrough(reason)),
+            CanaryOutcome::PassedThrough(reason) => self.counters.count(Stat::PassedThrough(reason)),
         }
         self.pool.put(std::mem::take(&mut canary.call_headers));
         Some(canary)
     }
 
     /// The headers of a response that is not replaced.
-    pub(super) fn write_baseline(host: &impl Host, stream: &Stream, known_absent: bool) {
+    pub(super) fn write_baseline(host: &impl Messages, stream: &Stream, known_absent: bool) {
         let arm = Arm::Baseline.as_str().as_bytes();
         let _ = if known_absent {
             host.add_header(Map::Response, headers::ARM, arm)
         } else {
             host.set_header(Map::Response, headers::ARM, arm)
         };
-        if let Some(Fate::Fallback(reason)) = stream.canary.as_ref().and_then(|canary| canary.canary.fate()) {
+        if let Some(CanaryOutcome::Fallback(reason)) = stream.canary.as_ref().and_then(|canary| canary.canary.outcome())
+        {
             let _ = host.set_header(Map::Response, headers::FALLBACK, reason.as_str().as_bytes());
         }
     }

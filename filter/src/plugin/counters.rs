@@ -1,11 +1,11 @@
-//! The ledger's way to Envoy's counters, and the tick that takes it there.
+//! From pending counts to Envoy's counters, and the tick that hands them over.
 //!
 //! The root context ticks fast while something waits, slowly while the copy of the shares must be kept young, and else
 //! not at all: an idle gateway without a canary does not wake.
 
-use crate::decision::accounting::Ledger;
+use crate::decision::accounting::PendingCounts;
 use crate::metrics::{self, Stat};
-use crate::plugin::host::{Host, Refused};
+use crate::plugin::host::{Refused, Stats, Timers};
 
 /// The slow tick, in ms: how often the copy of the shares is renewed.
 const SLOW_MS: u32 = 1_000;
@@ -13,7 +13,7 @@ const SLOW_MS: u32 = 1_000;
 /// See the module.
 #[derive(Debug)]
 pub struct Counters {
-    ledger: Ledger,
+    pending: PendingCounts,
     ids: Vec<u32>,
     flush_ms: u32,
     /// The period that the host was asked for; 0 for none.
@@ -25,19 +25,19 @@ impl Counters {
     ///
     /// # Errors
     /// When the host does not define one.
-    pub fn define(host: &impl Host, labels: &[String], flush_ms: u32) -> Result<Self, Refused> {
+    pub fn define(host: &impl Stats, labels: &[String], flush_ms: u32) -> Result<Self, Refused> {
         let ids = metrics::names(labels).iter().map(|name| host.define(name)).collect::<Result<_, _>>()?;
-        Ok(Self { ledger: Ledger::new(labels.to_vec()), ids, flush_ms: flush_ms.min(SLOW_MS), period_ms: 0 })
+        Ok(Self { pending: PendingCounts::new(labels.to_vec()), ids, flush_ms: flush_ms.min(SLOW_MS), period_ms: 0 })
     }
 
     /// One more.
     pub fn count(&mut self, stat: Stat) {
-        self.ledger.count(stat);
+        self.pending.count(stat);
     }
 
-    /// The ledger, for counts that come many at a time.
-    pub const fn ledger(&mut self) -> &mut Ledger {
-        &mut self.ledger
+    /// The pending counts, for counts that come many at a time.
+    pub const fn pending(&mut self) -> &mut PendingCounts {
+        &mut self.pending
     }
 
     /// Returns `true` if the root context does not tick.
@@ -47,16 +47,16 @@ impl Counters {
     }
 
     /// Starts the fast tick if something waits here or, as `more` says, elsewhere.
-    pub fn wake(&mut self, host: &impl Host, more: bool) {
-        if self.period_ms != self.flush_ms && (more || self.ledger.moved()) {
+    pub fn wake(&mut self, host: &impl Timers, more: bool) {
+        if self.period_ms != self.flush_ms && (more || self.pending.moved()) {
             self.tick_every(host, self.flush_ms);
         }
     }
 
-    /// A tick: hands the increments over. Where there was nothing to do, here or elsewhere, the next one comes `later`, or
-    /// none.
-    pub fn tick(&mut self, host: &impl Host, more: bool, later: bool) {
-        if self.ledger.moved() {
+    /// A tick: hands the increments over. Where there was nothing to do, here or elsewhere, the next one comes `later`,
+    /// or none.
+    pub fn tick(&mut self, host: &(impl Timers + Stats), more: bool, later: bool) {
+        if self.pending.moved() {
             self.flush(host);
         } else if !more {
             self.tick_every(host, if later { SLOW_MS } else { 0 });
@@ -64,12 +64,12 @@ impl Counters {
     }
 
     /// Hands the increments over.
-    pub fn flush(&mut self, host: &impl Host) {
+    pub fn flush(&mut self, host: &impl Stats) {
         let ids = &self.ids;
-        self.ledger.flush(|place, by| ids.get(place).is_some_and(|id| host.increment(*id, by).is_ok()));
+        self.pending.flush(|place, by| ids.get(place).is_some_and(|id| host.increment(*id, by).is_ok()));
     }
 
-    fn tick_every(&mut self, host: &impl Host, ms: u32) {
+    fn tick_every(&mut self, host: &impl Timers, ms: u32) {
         if self.period_ms != ms && host.tick_every(ms).is_ok() {
             self.period_ms = ms;
         }

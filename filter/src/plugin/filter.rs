@@ -4,19 +4,16 @@ use contract::frame;
 
 use crate::config::Config;
 use crate::decision::budget::Budget;
-use crate::decision::canary::Canary;
-use crate::decision::cohort::Named;
-use crate::decision::exchange::Exchange;
 use crate::decision::heads::ResponseHead;
 use crate::decision::observation::{Bounds, Buffer};
 use crate::decision::shares::{ShareCopy, Shares};
-use crate::decision::uploads::{UploadId, Uploads};
+use crate::decision::uploads::Uploads;
 use crate::metrics::Stat;
 use crate::pairs::{self, Pairs};
-use crate::plugin::call::LiveCall;
 use crate::plugin::counters::Counters;
-use crate::plugin::host::{Body, Call, Host, Level, Map, Payload, Refused};
+use crate::plugin::host::{BatchCall, Call, CallResponse, Callouts, Clock, Host, Level, Log, Refused, Stats, Timers};
 use crate::plugin::pool::Pool;
+use crate::plugin::stream::{LiveCall, Stream, Upload};
 use contract::names::BatchOutcome;
 
 /// Exchanges that are timed between two ticks, all of them below some hundred a second: reading the clock twice is some
@@ -54,40 +51,12 @@ pub struct Filter {
     warned: bool,
 }
 
-/// What is known of one intercepted request.
-#[derive(Debug)]
-pub struct Stream {
-    pub(super) exchange: Exchange,
-    pub(super) upload: Option<Upload>,
-    pub(super) canary: Option<Box<CanaryStream>>,
-    /// The response ends with trailers.
-    pub(super) trailers: bool,
-}
-
-/// The copy of a request whose body is coming.
-#[derive(Debug)]
-pub(super) struct Upload {
-    pub(super) id: UploadId,
-    /// Longest body that is copied, in bytes.
-    pub(super) limit: usize,
-    /// The user is looked for in the body; what the headers say of cohorts.
-    pub(super) identity: Option<Named>,
-}
-
-/// A user who is in the canary, or may be once the body has said who it is.
-#[derive(Debug)]
-pub(super) struct CanaryStream {
-    pub(super) canary: Canary,
-    /// Of the call to the scorer, but for the bucket, as [`crate::pairs::write`] writes them.
-    pub(super) call_headers: Vec<u8>,
-}
-
 impl Filter {
     /// Configures a filter.
     ///
     /// # Errors
     /// When the host defines no counters.
-    pub fn new(host: &impl Host, config: Config) -> Result<Self, Refused> {
+    pub fn new(host: &impl Stats, config: Config) -> Result<Self, Refused> {
         let counters = Counters::define(host, &config.labels, config.limits.flush_ms)?;
         let bounds = Bounds { batch: config.limits.batch_bytes, in_flight: config.limits.in_flight_bytes };
         let mut batch_headers = Vec::new();
@@ -101,7 +70,7 @@ impl Filter {
             ],
         );
         Ok(Self {
-            buffer: Buffer::new(config.answer_json.clone(), bounds),
+            buffer: Buffer::new(config.response_json.clone(), bounds),
             budget: Budget::new(config.limits.pending_bytes),
             waiting: Budget::new(config.limits.canary_bytes),
             uploads: Uploads::new(config.limits.canary_bytes),
@@ -120,7 +89,7 @@ impl Filter {
     }
 
     /// Ticks begin, so that the first copy of the shares is there soon.
-    pub fn start(&mut self, host: &impl Host) {
+    pub fn start(&mut self, host: &impl Timers) {
         self.counters.wake(host, true);
     }
 
@@ -129,13 +98,25 @@ impl Filter {
         self.shares.renew(shares, at_ns);
     }
 
-    /// Sends what has gathered, hands the counts over, and renews the shares.
+    /// Returns `true` if it does not tick: nothing waits in it, and its copy of the shares may be old.
+    #[must_use]
+    pub const fn asleep(&self) -> bool {
+        self.counters.asleep()
+    }
+
+    /// Sends what has gathered, and hands the counts over.
     pub fn tick(&mut self, host: &impl Host) {
         self.to_time = TIMED_A_TICK;
         self.send(host, true);
-        self.ask_for_shares(host);
         let more = self.buffer.waiting() || self.asking.is_some();
-        self.counters.tick(host, more, self.shares.kept_young());
+        self.counters.tick(host, more, self.shares.renews_when_idle());
+    }
+
+    /// The response to a stream's call never comes, or comes to nobody.
+    pub fn forget_call(&mut self, stream: &Stream) {
+        if let Some((token, _)) = stream.canary.as_ref().and_then(|canary| canary.canary.under_way()) {
+            self.calls.retain(|call| call.token != token);
+        }
     }
 
     /// A request and its response have passed, or their stream is over: counts it and hands the observation on. To be
@@ -147,7 +128,7 @@ impl Filter {
         if stream.canary.as_ref().is_some_and(|canary| canary.canary.holds()) {
             stream.exchange.withheld();
         }
-        let canary = self.canary_over(host, stream);
+        let canary = self.canary_over(stream);
         stream.exchange.settle(&mut self.budget);
         let now_ns = stream.exchange.timed().then(|| host.now_ns());
         let ended = stream.exchange.end(canary.as_deref().map(|canary| &canary.canary), now_ns);
@@ -173,21 +154,23 @@ impl Filter {
         Some(self.calls.swap_remove(at))
     }
 
-    /// Another call of the filter's is over, if it is one; `headers` is 0 where it failed.
-    pub fn call_over(&mut self, host: &impl Host, token: u32, headers: usize, length: usize) {
+    /// Another call of the filter's is over, if it is one. `response` is what came, if anything.
+    pub fn call_over(&mut self, host: &impl Host, token: u32, response: Option<&impl CallResponse>) {
         if self.asking.is_some_and(|(asked, _)| asked == token) {
-            self.shares_told(host, headers, length);
-        } else if let Some(batch) = self.buffer.landed(token) {
+            self.shares_told(host, response);
+        } else if let Some(batch) = self.buffer.completed(token) {
             let read = |headers: Pairs<'_>| {
                 let head = ResponseHead::read(headers);
                 (head.scorer, head.status)
             };
-            let head = if headers > 0 { host.headers(Map::Call, &mut self.scratch, read).ok() } else { None };
+            let head = response.and_then(|response| response.headers(&mut self.scratch, read).ok());
             let (scorer, status) = head.unwrap_or_default();
             let mut body = self.pool.take();
-            let most = self.config.limits.response_bytes;
-            let whole = length <= most && host.body(Body::Call, length, &mut body).is_ok();
-            self.counters.ledger().answered(&batch, scorer && whole, status, &body);
+            let whole = response.is_some_and(|response| {
+                let length = response.length();
+                length <= self.config.limits.response_bytes && response.body(length, &mut body).is_ok()
+            });
+            self.counters.pending().batch_result(&batch, scorer && whole, status, &body);
             self.pool.put(body);
             self.buffer.recycle(batch);
             self.send(host, false);
@@ -196,9 +179,9 @@ impl Filter {
     }
 
     /// The filter ends: whatever waits or is under way will not be answered any more.
-    pub fn close(&mut self, host: &impl Host) {
+    pub fn close(&mut self, host: &impl Stats) {
         for batch in self.buffer.drain() {
-            self.counters.ledger().failed(&batch);
+            self.counters.pending().batch_failed(&batch);
         }
         self.counters.flush(host);
     }
@@ -211,27 +194,29 @@ impl Filter {
 
     fn send(&mut self, host: &impl Host, all: bool) {
         while let Some(batch) = self.buffer.next(all, &mut self.budget) {
-            let call = Call {
+            let call = BatchCall {
                 cluster: &self.config.scorer.observe_cluster,
                 headers: &self.batch_headers,
-                body: Payload::Shared(&batch.bytes),
+                body: &batch.bytes,
                 timeout_ms: self.config.scorer.observe_timeout_ms,
             };
-            match host.call(&call) {
+            match host.send_batch(&call) {
                 Ok(token) => {
                     self.counters.count(Stat::Batch(BatchOutcome::Sent));
                     self.buffer.sent(token, batch);
                 }
                 Err(_) => {
-                    self.counters.ledger().failed(&batch);
+                    self.counters.pending().batch_failed(&batch);
                     self.buffer.recycle(batch);
                 }
             }
         }
     }
 
-    pub(super) fn ask_for_shares<H: Host>(&mut self, host: &H) {
-        if !H::SHARES_BY_CALL || self.asking.is_some() {
+    /// Renews an old copy of the shares by a call to the admin interface. A host that renews it by itself
+    /// ([`Filter::renew_shares`]) never calls this.
+    pub fn ask_for_shares(&mut self, host: &(impl Clock + Log + Callouts)) {
+        if self.asking.is_some() {
             return;
         }
         let now_ns = host.now_ns();
@@ -241,7 +226,7 @@ impl Filter {
         let mut headers = self.pool.take();
         pairs::write(&mut headers, &[(b":method", b"GET"), (b":path", b"/runtime"), (b":authority", b"perch")]);
         let cluster = &self.config.scorer.admin_cluster;
-        let call = Call { cluster, headers: &headers, body: Payload::Lent(&[]), timeout_ms: SHARES_MS };
+        let call = Call { cluster, headers: &headers, body: b"".as_slice(), timeout_ms: SHARES_MS };
         match host.call(&call) {
             Ok(token) => self.asking = Some((token, now_ns)),
             Err(_) => self.warn_of_shares(host),
@@ -249,11 +234,14 @@ impl Filter {
         self.pool.put(headers);
     }
 
-    /// The admin interface answered, or did not.
-    fn shares_told(&mut self, host: &impl Host, headers: usize, length: usize) {
+    /// The admin interface responded, or did not.
+    fn shares_told(&mut self, host: &impl Log, response: Option<&impl CallResponse>) {
         let Some((_, at_ns)) = self.asking.take() else { return };
         let mut listing = self.pool.take();
-        let read = headers > 0 && length <= SHARES_BYTES && host.body(Body::Call, length, &mut listing).is_ok();
+        let read = response.is_some_and(|response| {
+            let length = response.length();
+            length <= SHARES_BYTES && response.body(length, &mut listing).is_ok()
+        });
         match Shares::from_listing(&listing).filter(|_| read) {
             Some(shares) => {
                 self.shares.renew(shares, at_ns);
@@ -265,7 +253,7 @@ impl Filter {
     }
 
     #[cold]
-    fn warn_of_shares(&mut self, host: &impl Host) {
+    fn warn_of_shares(&mut self, host: &impl Log) {
         if !std::mem::replace(&mut self.warned, true) {
             let cluster = &self.config.scorer.admin_cluster;
             host.log(
@@ -277,29 +265,5 @@ impl Filter {
                 ),
             );
         }
-    }
-}
-
-impl Stream {
-    /// Request and response have passed whole.
-    #[must_use]
-    pub fn complete(&self) -> bool {
-        self.exchange.complete() && self.canary.as_ref().is_none_or(|canary| !canary.canary.holds())
-    }
-
-    /// A request's body passes of which nothing is wanted, the last of it where `end` says so. Returns `false`, having
-    /// done nothing, where it is wanted, or where its end is that of the exchange.
-    pub const fn passes_unseen(&mut self, end: bool) -> bool {
-        let unseen = self.upload.is_none() && self.canary.is_none() && !self.exchange.response_ended();
-        if unseen && end {
-            self.exchange.request_over();
-        }
-        unseen
-    }
-
-    /// Bytes of the application's response that wait.
-    #[must_use]
-    pub fn held(&self) -> usize {
-        self.canary.as_ref().filter(|canary| canary.canary.holds()).map_or(0, |canary| canary.canary.held())
     }
 }

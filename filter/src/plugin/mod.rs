@@ -1,18 +1,20 @@
-//! Callbacks to decisions to host calls: the glue, over the [`host::Host`] port so that native tests can be the host.
+//! Callbacks to decisions to host calls: the glue, over the port of [`host`] so that native tests can be the host. A
+//! module uses those above it in this table at most.
 //!
 //! | module | what it is |
 //! |---|---|
 //! | [`host`] | the port: what the filter asks of Envoy, every status a value |
-//! | [`worker`] | one VM: its streams, and each callback's way to them |
+//! | [`pool`] | buffers that are used again |
+//! | [`replacement`] | how a response goes on, and a candidate's body in it |
+//! | [`counters`] | the ledger's way to Envoy's counters, and when to tick |
+//! | [`stream`] | what is kept of one intercepted request |
 //! | [`filter`] | one configured filter on one worker: limits, batches, shares, and what happens at a tick |
+//! | `call` | calls to the scorer for canary users, and what their responses lead to |
 //! | `request` | a request on its way to the application: bucket, arm, the copy that the candidate is asked with |
 //! | `response` | the application's response on its way to the client: passed, held, replaced |
-//! | [`call`] | calls to the scorer for canary users, and what their responses lead to |
-//! | [`replacement`] | a candidate's body in the application's response |
-//! | [`counters`] | the ledger's way to Envoy's counters, and when to tick |
-//! | [`pool`] | buffers that are used again |
+//! | [`worker`] | one VM: its streams, and each callback's way to them |
 
-pub mod call;
+mod call;
 pub mod counters;
 pub mod filter;
 pub mod host;
@@ -20,4 +22,5 @@ pub mod pool;
 pub mod replacement;
 mod request;
 mod response;
+pub mod stream;
 pub mod worker;

@@ -1,15 +1,16 @@
-//! A request on its way to the application. It passes on at once, always; its body is copied as it passes where somebody
-//! needs it.
+//! A request on its way to the application. It passes on at once, always; its body is copied as it passes where
+//! somebody needs it.
 
 use contract::bucket::Bucket;
 use contract::headers;
 use contract::names::{Arm, Cohort, IdentitySource, PassedThrough};
 
-use super::filter::{CanaryStream, Filter, Stream, Upload};
-use super::host::{Body, Host, Map};
+use super::filter::Filter;
+use super::host::{Body, Map, Messages, StreamHost};
+use super::stream::{CanaryStream, Stream, Upload};
 use crate::config::Config;
 use crate::decision::canary::Canary;
-use crate::decision::cohort::Named;
+use crate::decision::cohort::CohortMatch;
 use crate::decision::exchange::Exchange;
 use crate::decision::heads::RequestHead;
 use crate::decision::identity::{self, Search};
@@ -25,23 +26,23 @@ const PASSED_ON: [&[u8]; 6] =
     [b"content-type", b"content-encoding", b"accept", b"traceparent", b"tracestate", b"x-request-id"];
 
 /// What a request's headers say.
-struct Begun {
+struct RequestFacts {
     sampled: bool,
     length: Option<usize>,
     user: Option<(Bucket, Cohort, Arm)>,
     from: IdentitySource,
     /// The user may be found in the body; what the headers say of cohorts.
-    body: Option<Named>,
+    body: Option<CohortMatch>,
     /// Of the call to the scorer, where there may be one.
     call_headers: Option<Vec<u8>>,
     acceptable: bool,
 }
 
-impl Begun {
+impl RequestFacts {
     /// # Errors
     /// Gives `spare` back where the request is not intercepted.
     fn read(
-        host: &impl Host,
+        host: &impl Messages,
         config: &Config,
         shares: &ShareCopy,
         request: Pairs<'_>,
@@ -52,7 +53,7 @@ impl Begun {
             return Err(spare);
         }
         let property = |path: &[u8], out: &mut Vec<u8>| host.property(path, out).is_ok();
-        let named = config.cohorts.named(request, property);
+        let named = config.cohorts.matches(request, property);
         let encoded =
             head.content_encoding.is_some_and(|value| Encoding::from_header(Some(value)) != Encoding::Identity);
         let small = head.content_length.is_none_or(|length| length <= config.limits.identity_body_bytes);
@@ -61,8 +62,8 @@ impl Begun {
                 let cohort = config.cohorts.of(bucket, named);
                 (Some((bucket, cohort, shares.arm(bucket, cohort))), from, None)
             }
-            Search::AskBody if small && !encoded => (None, IdentitySource::Missing, Some(named)),
-            Search::AskBody | Search::Missing => (None, IdentitySource::Missing, None),
+            Search::NeedsBody if small && !encoded => (None, IdentitySource::Missing, Some(named)),
+            Search::NeedsBody | Search::Missing => (None, IdentitySource::Missing, None),
         };
         let may_be_asked = user.is_some_and(|(_, _, arm)| arm == Arm::Candidate) || (body.is_some() && shares.any());
         let call_headers = if may_be_asked {
@@ -93,11 +94,12 @@ impl Begun {
 impl Filter {
     /// A request's headers; `end` says that there is no body. `context` is the stream's number. `None` where the filter
     /// has nothing to do with it.
-    pub fn request_headers(&mut self, host: &impl Host, context: u32, end: bool) -> Option<Stream> {
+    pub fn request_headers(&mut self, host: &impl StreamHost, context: u32, end: bool) -> Option<Stream> {
         let spare = self.pool.take();
         let (config, shares) = (&self.config, &self.shares);
-        let read =
-            host.headers(Map::Request, &mut self.scratch, |headers| Begun::read(host, config, shares, headers, spare));
+        let read = host.headers(Map::Request, &mut self.scratch, |headers| {
+            RequestFacts::read(host, config, shares, headers, spare)
+        });
         let begun = match read.ok()? {
             Ok(begun) => begun,
             Err(spare) => {
@@ -106,8 +108,6 @@ impl Filter {
             }
         };
         if self.counters.asleep() {
-            // The copy of the shares is old: the next request shall find a young one.
-            self.ask_for_shares(host);
             self.counters.wake(host, true);
         }
         self.counters.count(Stat::Intercepted);
@@ -131,8 +131,8 @@ impl Filter {
         } else if let Some(canary) = &mut stream.canary {
             let limit = self.config.limits.body_bytes;
             if begun.length.is_some_and(|length| length > limit) {
-                canary.canary.leave(PassedThrough::RequestTooLarge);
-            } else if canary.canary.to_be_asked() {
+                canary.canary.pass_through(PassedThrough::RequestTooLarge);
+            } else if canary.canary.needs_call() {
                 stream.upload = Some(Upload { id: self.uploads.begin(self.pool.take()), limit, identity: None });
             }
         }
@@ -140,7 +140,14 @@ impl Filter {
     }
 
     /// `length` bytes of a request's body, the last ones where `end` says so.
-    pub fn request_body(&mut self, host: &impl Host, context: u32, stream: &mut Stream, length: usize, end: bool) {
+    pub fn request_body(
+        &mut self,
+        host: &impl StreamHost,
+        context: u32,
+        stream: &mut Stream,
+        length: usize,
+        end: bool,
+    ) {
         if let Some(upload) = &stream.upload {
             let read = |out: &mut Vec<u8>| host.body(Body::Request, length, out).is_ok();
             let lost = match self.uploads.append(upload.id, length, read) {
@@ -158,7 +165,7 @@ impl Filter {
     }
 
     /// A request's body is whole: it ended, or its trailers came.
-    pub fn request_over(&mut self, host: &impl Host, context: u32, stream: &mut Stream) {
+    pub fn request_over(&mut self, host: &impl StreamHost, context: u32, stream: &mut Stream) {
         stream.exchange.request_over();
         let Some(upload) = stream.upload.take() else { return };
         let Some(body) = self.uploads.take(upload.id) else {
@@ -168,7 +175,7 @@ impl Filter {
         if let Some(named) = upload.identity {
             let bucket = identity::in_body(&self.config.identity, &body, &self.config.salt);
             self.counters.count(Stat::Identity(bucket.map_or(IdentitySource::Missing, |_| IdentitySource::Body)));
-            let headers = stream.canary.take().map(|canary| (canary.call_headers, canary.canary.to_be_asked()));
+            let headers = stream.canary.take().map(|canary| (canary.call_headers, canary.canary.needs_call()));
             if let Some(bucket) = bucket {
                 let cohort = self.config.cohorts.of(bucket, named);
                 let arm = self.shares.arm(bucket, cohort);
@@ -194,13 +201,13 @@ impl Filter {
             self.counters.count(Stat::Identity(IdentitySource::Missing));
             stream.canary = None;
         } else if let Some(canary) = &mut stream.canary {
-            canary.canary.leave(reason);
+            canary.canary.pass_through(reason);
         }
     }
 
     fn user_known(
         &mut self,
-        host: &impl Host,
+        host: &impl StreamHost,
         stream: &mut Stream,
         (bucket, cohort, arm): (Bucket, Cohort, Arm),
         call_headers: Option<Vec<u8>>,
@@ -220,7 +227,7 @@ impl Filter {
         match call_headers {
             Some(call_headers) if arm == Arm::Candidate => {
                 stream.canary = Some(canary(call_headers, acceptable));
-                if self.config.tell_application {
+                if self.config.arm_request_header {
                     let _ = host.set_header(Map::Request, headers::ARM, arm.as_str().as_bytes());
                 }
             }
@@ -233,7 +240,7 @@ impl Filter {
 fn canary(call_headers: Vec<u8>, acceptable: bool) -> Box<CanaryStream> {
     let mut canary = Canary::default();
     if !acceptable {
-        canary.leave(PassedThrough::NotAcceptable);
+        canary.pass_through(PassedThrough::NotAcceptable);
     }
     Box::new(CanaryStream { canary, call_headers })
 }

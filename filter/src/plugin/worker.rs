@@ -5,8 +5,19 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use crate::config::{Config, Module};
-use crate::plugin::filter::{Filter, Stream};
-use crate::plugin::host::{Body, Flow, Host, Level};
+use crate::plugin::filter::Filter;
+use crate::plugin::host::{CallResponse, Callouts, Host, Level, Log, Refused, Stats, StreamHost, Timers};
+use crate::plugin::replacement::Flow;
+use crate::plugin::stream::Stream;
+
+/// What the host of a VM does besides: it says where the configuration of a root context is.
+pub trait Configuration {
+    /// Appends a configuration of `length` bytes to `out`.
+    ///
+    /// # Errors
+    /// Where there is none.
+    fn configuration(&self, length: usize, out: &mut Vec<u8>) -> Result<(), Refused>;
+}
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -33,9 +44,14 @@ impl Worker {
 
     /// A root context gets its configuration, of `length` bytes. Returns `false` where it is refused: the reason is in
     /// the log, and the root context's streams are left alone.
-    pub fn configured(&mut self, host: &impl Host, context: u32, length: usize) -> bool {
+    pub fn configured(
+        &mut self,
+        host: &(impl Configuration + Log + Stats + Timers),
+        context: u32,
+        length: usize,
+    ) -> bool {
         let mut json = Vec::new();
-        if length > 0 && host.body(Body::Configuration, length, &mut json).is_err() {
+        if length > 0 && host.configuration(length, &mut json).is_err() {
             host.log(Level::Error, "perch: the filter's configuration cannot be read from Envoy");
             return false;
         }
@@ -62,9 +78,17 @@ impl Worker {
     }
 
     /// A request's headers.
-    pub fn request_headers(&mut self, host: &impl Host, context: u32, end: bool) {
+    pub fn request_headers(&mut self, host: &impl StreamHost, context: u32, end: bool) {
         let Some(known) = self.streams.get_mut(&context).filter(|known| known.stream.is_none()) else { return };
-        let seen = find(&mut self.filters, known.root).and_then(|filter| filter.request_headers(host, context, end));
+        let seen = find(&mut self.filters, known.root).and_then(|filter| {
+            let asleep = filter.asleep();
+            let stream = filter.request_headers(host, context, end)?;
+            if asleep {
+                // The copy of the shares is old: the next request shall find a young one.
+                filter.ask_for_shares(host);
+            }
+            Some(stream)
+        });
         match seen {
             Some(stream) => known.stream = Some(Box::new(stream)),
             None => drop(self.streams.remove(&context)),
@@ -72,7 +96,7 @@ impl Worker {
     }
 
     /// `length` bytes of a request's body.
-    pub fn request_body(&mut self, host: &impl Host, context: u32, length: usize, end: bool) {
+    pub fn request_body(&mut self, host: &impl StreamHost, context: u32, length: usize, end: bool) {
         if let Some((filter, stream)) = self.at(context) {
             filter.request_body(host, context, stream, length, end);
         }
@@ -80,7 +104,7 @@ impl Worker {
     }
 
     /// A request's trailers.
-    pub fn request_trailers(&mut self, host: &impl Host, context: u32) {
+    pub fn request_trailers(&mut self, host: &impl StreamHost, context: u32) {
         if let Some((filter, stream)) = self.at(context) {
             filter.request_over(host, context, stream);
         }
@@ -88,14 +112,14 @@ impl Worker {
     }
 
     /// A response's headers.
-    pub fn response_headers(&mut self, host: &impl Host, context: u32, end: bool) -> Flow {
+    pub fn response_headers(&mut self, host: &impl StreamHost, context: u32, end: bool) -> Flow {
         let flow = self.at(context).map(|(filter, stream)| filter.response_headers(host, stream, end));
         self.conclude_if_complete(host, context);
         flow.unwrap_or(Flow::Continue)
     }
 
     /// A response's body: `length` bytes with what waits of it already.
-    pub fn response_body(&mut self, host: &impl Host, context: u32, length: usize, end: bool) -> Flow {
+    pub fn response_body(&mut self, host: &impl StreamHost, context: u32, length: usize, end: bool) -> Flow {
         let flow = self.at(context).map(|(filter, stream)| {
             let passing = length.saturating_sub(stream.held());
             filter.response_body(host, stream, passing, end)
@@ -111,38 +135,38 @@ impl Worker {
     }
 
     /// A response's trailers.
-    pub fn response_trailers(&mut self, host: &impl Host, context: u32) -> Flow {
+    pub fn response_trailers(&mut self, host: &impl StreamHost, context: u32) -> Flow {
         let flow = self.at(context).map(|(filter, stream)| filter.response_trailers(host, stream));
         self.conclude_if_complete(host, context);
         flow.unwrap_or(Flow::Continue)
     }
 
-    /// A call of the root context `context` is over. `headers` is 0 where it failed. Returns the stream whose response goes
-    /// on now, and how. A call of a stream that is gone, or that was not made here, is no reason to stop.
+    /// A call of the root context `context` is over; `response` is what came, if anything. Returns the stream whose
+    /// response goes on now, and how. A call of a stream that is gone, or that was not made here, is no reason to stop.
     pub fn call_over(
         &mut self,
-        host: &impl Host,
+        host: &impl StreamHost,
         context: u32,
         token: u32,
-        headers: usize,
-        length: usize,
+        response: Option<&impl CallResponse>,
     ) -> Option<(u32, Flow)> {
         let Self { filters, streams } = self;
         let filter = find(filters, context)?;
         let Some(call) = filter.live_call(token) else {
-            filter.call_over(host, token, headers, length);
+            filter.call_over(host, token, response);
             return None;
         };
         let known = streams.get_mut(&call.stream).filter(|known| known.root == context);
         let stream = known.and_then(|known| known.stream.as_deref_mut());
-        let flow = filter.live_call_over(host, call, (headers, length), stream)?;
+        let flow = filter.live_call_over(host, call, response, stream)?;
         self.conclude_if_complete(host, call.stream);
         Some((call.stream, flow))
     }
 
     /// The root context `context` ticks.
-    pub fn tick(&mut self, host: &impl Host, context: u32) {
+    pub fn tick(&mut self, host: &(impl Host + Callouts), context: u32) {
         if let Some(filter) = find(&mut self.filters, context) {
+            filter.ask_for_shares(host);
             filter.tick(host);
         }
     }
@@ -159,7 +183,7 @@ impl Worker {
         Some((find(&mut self.filters, known.root)?, known.stream.as_mut()?))
     }
 
-    fn close(&mut self, host: &impl Host, context: u32) -> bool {
+    fn close(&mut self, host: &impl Stats, context: u32) -> bool {
         let Some(at) = self.filters.iter().position(|(known, _)| *known == context) else { return false };
         self.filters.swap_remove(at).1.close(host);
         true

@@ -1,21 +1,34 @@
-//! `perch canary`: read, move and explain the share.
+//! `perch canary`: read, set and explain the share.
 
 use anyhow::Context;
+use canary::change::Change;
 use clap::Subcommand;
+use clients::Admin;
 use contract::percent::Percent;
 use contract::share::{RUNTIME_KEY, Share};
-use perch::canary::change::Change;
-use perch::guard::clock::now_ms;
+use guard_runtime::clock::now_ms;
 use serde_json::json;
-use stack::admin::Admin;
 
+use super::args::share;
 use super::explain;
-use super::gateways::{Gateways, MEND};
-use super::operator::Moving;
+use super::gateways::{Gateways, unreachable};
+use super::operator::ShareChange;
+
+const EXAMPLES: &str = "\
+Examples:
+  perch canary get                                the share that each gateway holds
+  perch canary set 10% --reason 'week one'        give the candidate to 10% of the users
+  perch canary set off                            give the baseline to every user
+  perch canary explain user-42                    bucket of a user, and the share from which it is in the canary
+
+While the guard runs a ramp, `set` is a manual override: the guard pauses until `perch ramp resume`.
+
+Exit codes: 0 success, 1 failure, or success on only some of the gateways, 2 wrong usage";
 
 #[derive(Debug, Subcommand)]
+#[command(after_help = EXAMPLES)]
 pub(crate) enum Command {
-    /// The share that each gateway holds
+    /// Print the share that each gateway holds
     Get {
         #[command(flatten)]
         gateways: Gateways,
@@ -23,60 +36,56 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Move the share: `10%`, `0.5%`, `off`
+    /// Set the share on every gateway, and write it to the audit log
     Set {
-        /// Percents of the users from 0% to 100%, or `off`
+        /// Percentage of the users, `0%` to `100%` with at most four decimals, or `off`
         #[arg(value_parser = share)]
         share: Share,
         #[command(flatten)]
-        moving: Moving,
+        change: ShareChange,
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// A user's pseudonym, and the share at which the user joins
+    /// Print a user's bucket and arm, and the share from which the user is given the candidate
     Explain(explain::Options),
-}
-
-pub(crate) fn share(text: &str) -> Result<Share, String> {
-    if text == "off" { Ok(Share::OFF) } else { Share::from_percent(text).map_err(|error| error.to_string()) }
 }
 
 pub(crate) async fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Get { gateways, json } => get(&gateways, json).await,
-        Command::Set { share, moving, json } => set(share, &moving, json).await,
+        Command::Set { share, change, json } => set(share, &change, json).await,
         Command::Explain(options) => explain::run(&options).await,
     }
 }
 
-/// What a gateway holds.
-struct Held {
+/// The share in a gateway's runtime.
+struct RuntimeShare {
     text: Option<String>,
 }
 
-impl Held {
-    async fn by(url: &str, admin: &Admin) -> anyhow::Result<Self> {
-        let text = admin.runtime(RUNTIME_KEY).await.with_context(|| format!("gateway {url}: {MEND}"))?;
+impl RuntimeShare {
+    async fn read(url: &str, admin: &Admin) -> anyhow::Result<Self> {
+        let text = admin.runtime(RUNTIME_KEY).await.with_context(|| unreachable(url))?;
         Ok(Self { text })
     }
 
-    /// The share by which Envoy decides: what it cannot read as one is its default, off.
+    /// The share by which Envoy decides; a value that is not a share is its default, off.
     fn share(&self) -> Share {
         self.text.as_deref().and_then(Share::from_runtime).unwrap_or(Share::OFF)
     }
 
-    fn words(&self) -> String {
+    fn describe(&self) -> String {
         match &self.text {
-            None => format!("{} (no layer sets {RUNTIME_KEY}, so Envoy's default holds)", Share::OFF),
+            None => format!("{} (Envoy's default: no layer sets {RUNTIME_KEY})", Share::OFF),
             Some(text) => match Share::from_runtime(text) {
                 None => format!(
-                    "{} ({RUNTIME_KEY} is {text:?}, which Envoy does not take as a share: `perch canary set` one)",
+                    "{} ({RUNTIME_KEY} is {text:?}, which is not a share to Envoy: set one with `perch canary set`)",
                     Share::OFF
                 ),
-                // Somebody who wrote 12.5 or 010 may have meant another share than Envoy serves.
+                // 12.5 or 010 may have been meant as another share than the one that Envoy reads.
                 Some(share) if share.to_runtime() != text.trim() => {
-                    format!("{share} ({RUNTIME_KEY} is {text:?}, of which Envoy makes that)")
+                    format!("{share} (as Envoy reads {RUNTIME_KEY}, which is {text:?})")
                 }
                 Some(share) => share.to_string(),
             },
@@ -87,11 +96,11 @@ impl Held {
 async fn get(gateways: &Gateways, json: bool) -> anyhow::Result<()> {
     let mut rows = Vec::new();
     for (url, admin) in gateways.clients()? {
-        let held = Held::by(&url, &admin).await?;
+        let held = RuntimeShare::read(&url, &admin).await?;
         if json {
             rows.push(json!({"gateway": url, "share": held.share().fraction(), "runtime": held.text}));
         } else {
-            println!("{url}  {}", held.words());
+            println!("{url}  {}", held.describe());
         }
     }
     if json {
@@ -100,32 +109,33 @@ async fn get(gateways: &Gateways, json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn set(wanted: Share, moving: &Moving, json: bool) -> anyhow::Result<()> {
-    let urls = moving.urls()?;
-    let mut hand = moving.hand()?;
-    let before = hand.set(now_ms(), wanted, &moving.voice.reason).await.with_context(|| format!("setting {wanted}"))?;
+async fn set(wanted: Share, options: &ShareChange, json: bool) -> anyhow::Result<()> {
+    let urls = options.urls()?;
+    let mut hand = options.hand()?;
+    let before = hand
+        .set(now_ms(), wanted, &options.attribution.reason)
+        .await
+        .with_context(|| format!("setting the share to {wanted}"))?;
     let from = before.first().copied().unwrap_or(Share::OFF);
     let change = Change::between(from, wanted);
     if json {
         println!(
             "{}",
             json!({"from": from.fraction(), "to": wanted.fraction(), "change": change, "gateways": urls,
-                   "warnings": moving.warnings()})
+                   "warnings": options.warnings()})
         );
         return Ok(());
     }
     println!("{from} → {wanted} on {}", many(urls.len(), "gateway"));
     println!(
-        "  {:.2} of all users join the candidate's arm, {:.2} leave it",
+        "  {:.2} of all users join the candidate arm, {:.2} leave it",
         Percent(change.joins),
         Percent(change.leaves)
     );
-    if change.reshuffles {
-        println!(
-            "  users were re-bucketed: a share over another denominator picks other users (whole percents never do)"
-        );
+    if change.rebuckets {
+        println!("  users were re-bucketed: the share's denominator changed (between whole percentages it does not)");
     }
-    for warning in moving.warnings() {
+    for warning in options.warnings() {
         println!("  {warning}");
     }
     Ok(())

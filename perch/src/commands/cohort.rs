@@ -1,35 +1,38 @@
-//! `perch cohort`: users whom the share does not deal.
+//! `perch cohort`: users who bypass the share.
 
 use anyhow::Context;
+use canary::cohort;
+use canary::configuration;
 use clap::{Subcommand, ValueEnum};
+use clients::Admin;
 use contract::bucket::Salt;
+use contract::cohorts::{Cohorts, Member};
 use contract::share::{BETA_KEY, RUNTIME_KEY, Share};
-use perch::canary::cohort::{Configured, Member};
-use perch::canary::configuration;
-use perch::guard::clock::now_ms;
+use guard_runtime::clock::now_ms;
 use serde_json::{Value, json};
-use stack::admin::Admin;
 
-use super::gateways::{Gateways, MEND};
-use super::operator::Moving;
+use super::args::share;
+use super::gateways::{Gateways, unreachable};
+use super::operator::ShareChange;
 
 const EXAMPLES: &str = "\
 Examples:
-  perch cohort get                     the beta cohort's share, and who is in which cohort
-  perch cohort set beta 100%           the whole beta cohort gets the model's answer, at any share
-  perch cohort set beta off            the cohort is dealt by the share like everybody
-  perch canary explain user-42         what a cohort changes for one user
+  perch cohort get                     the beta cohort's share, and the members of the cohorts
+  perch cohort set beta 100%           give the candidate to the whole beta cohort, at any share
+  perch cohort set beta off            treat the beta cohort like all other users
+  perch canary explain user-42         arm of one user, inside and outside the cohorts
 
-Who is in a cohort is configuration of the filter (`cohorts`, see envoy/README.md): a header that your authentication sets,
-a verified claim, or a list of pseudonyms. A user of the beta cohort is in as soon as the share or the cohort's own share
-has the user; who has opted out never is. `perch canary set off` and `perch rollback` take the beta share to 0% as well.
+The filter's configuration (`cohorts`, see envoy/README.md) defines the members: by a header that your authentication
+sets, by a verified claim, or by a list of pseudonyms. A beta user is given the candidate if the share or the beta
+cohort's share includes the user. A user who opted out is always given the baseline. `perch canary set off` and `perch
+rollback` set the beta cohort's share to 0% too.
 
-Exit codes: 0 done, 1 it could not be done, or holds only on some gateways, 2 the command line is wrong";
+Exit codes: 0 success, 1 failure, or success on only some of the gateways, 2 wrong usage";
 
 #[derive(Debug, Subcommand)]
 #[command(after_help = EXAMPLES)]
 pub(crate) enum Command {
-    /// Shares that each gateway holds, and who is in which cohort
+    /// Print the shares that each gateway holds, and the members of the cohorts
     Get {
         #[command(flatten)]
         gateways: Gateways,
@@ -37,15 +40,15 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Set a cohort's own share: `100%`, `0.5%`, `off`
+    /// Set a cohort's own share on every gateway, and write it to the audit log
     Set {
-        /// Which cohort; who has opted out has no share
+        /// The cohort; opted-out users have no share
         cohort: WithShare,
-        /// Percents of the cohort's users from 0% to 100%, or `off`
-        #[arg(value_parser = super::canary::share)]
+        /// Percentage of the cohort's users, `0%` to `100%` with at most four decimals, or `off`
+        #[arg(value_parser = share)]
         share: Share,
         #[command(flatten)]
-        moving: Moving,
+        change: ShareChange,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -55,44 +58,44 @@ pub(crate) enum Command {
 /// Cohorts with a share of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum WithShare {
-    /// Users who try the model first
+    /// Users who are given the candidate first
     Beta,
 }
 
 pub(crate) async fn run(command: Command) -> anyhow::Result<u8> {
     match command {
         Command::Get { gateways, json } => get(&gateways, json).await?,
-        Command::Set { cohort: WithShare::Beta, share, moving, json } => set(share, &moving, json).await?,
+        Command::Set { cohort: WithShare::Beta, share, change, json } => set(share, &change, json).await?,
     }
     Ok(0)
 }
 
-/// What a gateway holds about its users.
-pub(crate) struct Held {
-    /// The share for everybody.
+/// The shares, cohorts and salt of a gateway.
+pub(crate) struct GatewayUsers {
+    /// The share of all users.
     pub(crate) share: Share,
-    /// The beta cohort's own.
+    /// The beta cohort's own share.
     pub(crate) beta: Share,
-    /// Who is in which; `None` where the filter is not there.
-    pub(crate) configured: Option<Configured>,
-    /// What its filter makes pseudonyms with; `None` where the filter is not there.
+    /// The members of the cohorts; `None` if the gateway has no filter of Perch.
+    pub(crate) cohorts: Option<Cohorts>,
+    /// The salt of its filter's pseudonyms; `None` if the gateway has no filter of Perch.
     pub(crate) salt: Option<Salt>,
 }
 
-impl Held {
-    /// Asks a gateway.
-    pub(crate) async fn by(url: &str, admin: &Admin) -> anyhow::Result<Self> {
-        let fault = || format!("gateway {url}: {MEND}");
+impl GatewayUsers {
+    /// Reads them from a gateway.
+    pub(crate) async fn read(url: &str, admin: &Admin) -> anyhow::Result<Self> {
+        let fault = || unreachable(url);
         let share = |text: Option<String>| text.as_deref().and_then(Share::from_runtime).unwrap_or(Share::OFF);
         let dump: Value = serde_json::from_str(&admin.get("/config_dump").await.with_context(fault)?)
-            .with_context(|| format!("gateway {url}: its configuration cannot be read"))?;
-        let configured = Configured::of_config_dump(&dump).transpose().with_context(|| {
-            format!("gateway {url}: its filter's `cohorts` cannot be read: run perch and filter of one release")
+            .with_context(|| format!("reading the configuration dump of gateway {url}"))?;
+        let cohorts = cohort::of_config_dump(&dump).transpose().with_context(|| {
+            format!("reading `cohorts` of the filter of gateway {url}; run perch and filter of the same release")
         })?;
         Ok(Self {
             share: share(admin.runtime(RUNTIME_KEY).await.with_context(fault)?),
             beta: share(admin.runtime(BETA_KEY).await.with_context(fault)?),
-            configured,
+            cohorts,
             salt: configuration::salt(&dump).and_then(Result::ok),
         })
     }
@@ -101,18 +104,18 @@ impl Held {
 async fn get(gateways: &Gateways, json: bool) -> anyhow::Result<()> {
     let mut rows = Vec::new();
     for (url, admin) in gateways.clients()? {
-        let held = Held::by(&url, &admin).await?;
+        let held = GatewayUsers::read(&url, &admin).await?;
         if json {
             rows.push(json!({"gateway": url, "share": held.share.fraction(), "beta": held.beta.fraction(),
-                             "cohorts": held.configured}));
+                             "cohorts": held.cohorts}));
             continue;
         }
         println!("{url}  share {}, beta {}", held.share, held.beta);
-        match held.configured {
-            None => println!("  the filter is not configured there"),
-            Some(configured) => {
-                println!("  beta     {}", words(&configured.beta));
-                println!("  opt_out  {}", words(&configured.opt_out));
+        match held.cohorts {
+            None => println!("  no filter of Perch is configured there"),
+            Some(cohorts) => {
+                println!("  beta     {}", describe(&cohorts.beta));
+                println!("  opt_out  {}", describe(&cohorts.opt_out));
             }
         }
     }
@@ -122,18 +125,18 @@ async fn get(gateways: &Gateways, json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn words(members: &[Member]) -> String {
+fn describe(members: &[Member]) -> String {
     if members.is_empty() {
-        return "nobody is named (`cohorts` in the filter's configuration)".to_owned();
+        return "no members (`cohorts` in the filter's configuration)".to_owned();
     }
-    members.iter().map(Member::words).collect::<Vec<_>>().join("; ")
+    members.iter().map(Member::to_string).collect::<Vec<_>>().join("; ")
 }
 
-async fn set(share: Share, moving: &Moving, json: bool) -> anyhow::Result<()> {
-    let urls = moving.urls()?;
-    let before = moving
+async fn set(share: Share, options: &ShareChange, json: bool) -> anyhow::Result<()> {
+    let urls = options.urls()?;
+    let before = options
         .hand()?
-        .set_beta(now_ms(), share, &moving.voice.reason)
+        .set_beta(now_ms(), share, &options.attribution.reason)
         .await
         .with_context(|| format!("setting the beta cohort's share to {share}"))?;
     let from = before.first().copied().unwrap_or(Share::OFF);
@@ -141,12 +144,12 @@ async fn set(share: Share, moving: &Moving, json: bool) -> anyhow::Result<()> {
         println!(
             "{}",
             json!({"cohort": "beta", "from": from.fraction(), "to": share.fraction(), "gateways": urls,
-                   "warnings": moving.warnings()})
+                   "warnings": options.warnings()})
         );
         return Ok(());
     }
     println!("beta {from} → {share} on {} gateways", urls.len());
-    for warning in moving.warnings() {
+    for warning in options.warnings() {
         println!("  {warning}");
     }
     Ok(())

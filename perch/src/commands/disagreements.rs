@@ -1,4 +1,4 @@
-//! `perch disagreements`: single cases to look at.
+//! `perch disagreements`: single items on which the arms disagree.
 
 use std::collections::BTreeMap;
 
@@ -6,77 +6,78 @@ use contract::analysis::Sample;
 use contract::percent::Percent;
 use serde::{Deserialize, Serialize};
 
-use super::scorer::At;
+use super::scorer::ScorerUrl;
 use super::terminal;
 
 const PATH: &str = "/perch/v1/disagreements";
 
 const EXAMPLES: &str = "\
 Examples:
-  perch disagreements                               some of each pair of labels
-  perch disagreements --rule travel --model coffee  one pair
+  perch disagreements                                         some items of each pair of labels
+  perch disagreements --baseline travel --candidate coffee    one pair of labels
   perch disagreements --json | jq '.samples[].item'
 
-What is shown is drawn evenly from all disagreements since the model changed. Users are pseudonyms.
+The items are a uniform sample of all disagreements since the model changed. Users are shown as pseudonyms.
 
-Exit codes: 0 done, 1 it could not be done, 2 the command line is wrong";
+Exit codes: 0 success, 1 failure, 2 wrong usage";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Options {
-    /// Only where the rules say this
+    /// Only items with this label of the baseline
     #[arg(long, value_name = "LABEL")]
-    rule: Option<String>,
-    /// Only where the model says this
+    baseline: Option<String>,
+    /// Only items with this label of the candidate
     #[arg(long, value_name = "LABEL")]
-    model: Option<String>,
-    /// Most cases of a pair
+    candidate: Option<String>,
+    /// Most items to print of each pair
     #[arg(long, value_name = "N", default_value_t = 3)]
     each: usize,
     #[command(flatten)]
-    scorer: At,
-    /// Print JSON, all cases
+    scorer: ScorerUrl,
+    /// Print all items as JSON
     #[arg(long)]
     json: bool,
 }
 
-/// What the scorer keeps.
+/// The scorer's sample of disagreements.
 #[derive(Debug, Serialize, Deserialize)]
-struct Kept {
+struct DisagreementSample {
     model_version: Option<String>,
     seen: u64,
     samples: Vec<Sample>,
 }
 
 pub(crate) async fn run(options: &Options) -> anyhow::Result<u8> {
-    let mut kept: Kept = options.scorer.client()?.get(PATH, &[]).await?;
-    kept.samples.retain(|sample| {
-        options.rule.as_ref().is_none_or(|label| *label == sample.rule_label)
-            && options.model.as_ref().is_none_or(|label| *label == sample.model_label)
+    let mut sample: DisagreementSample = options.scorer.client()?.get(PATH, &[]).await?;
+    sample.samples.retain(|item| {
+        options.baseline.as_ref().is_none_or(|label| *label == item.rule_label)
+            && options.candidate.as_ref().is_none_or(|label| *label == item.model_label)
     });
     if options.json {
-        println!("{}", serde_json::to_string(&kept)?);
+        println!("{}", serde_json::to_string(&sample)?);
     } else {
-        print!("{}", text(&kept, options.each));
+        print!("{}", text(&sample, options.each));
     }
     Ok(0)
 }
 
-fn text(kept: &Kept, each: usize) -> String {
-    let model = kept.model_version.as_deref().unwrap_or("no model");
-    let mut lines = vec![format!("{} disagreements with {model}, {} of them kept", kept.seen, kept.samples.len())];
+fn text(sample: &DisagreementSample, each: usize) -> String {
+    let model = sample.model_version.as_deref().unwrap_or("no model");
+    let mut lines = vec![format!("{} disagreements with {model}, {} of them kept", sample.seen, sample.samples.len())];
     let mut pairs: BTreeMap<(&str, &str), Vec<&Sample>> = BTreeMap::new();
-    for sample in &kept.samples {
-        pairs.entry((&sample.rule_label, &sample.model_label)).or_default().push(sample);
+    for item in &sample.samples {
+        pairs.entry((&item.rule_label, &item.model_label)).or_default().push(item);
     }
     let mut pairs: Vec<_> = pairs.into_iter().collect();
     pairs.sort_by_key(|(pair, samples)| (std::cmp::Reverse(samples.len()), *pair));
     for ((rule, model), samples) in pairs {
-        lines.push(terminal::bold(&format!("\nrules {rule}, model {model}  ({} kept)", samples.len())));
-        for sample in samples.iter().take(each) {
-            let sure = sample.model_confidence.map(|sure| format!(", {:.0} sure", Percent(sure))).unwrap_or_default();
-            let user = sample.user.as_deref().map(|user| format!("  user {user}")).unwrap_or_default();
-            lines.push(format!("  item {:<12} {} answered{sure}{user}", sample.item, sample.served.as_str()));
+        lines.push(terminal::bold(&format!("\nbaseline {rule}, candidate {model}  ({} kept)", samples.len())));
+        for item in samples.iter().take(each) {
+            let confidence = item.model_confidence.map(|value| format!(", confidence {:.0}", Percent(value)));
+            let user = item.user.as_deref().map(|user| format!("  user {user}")).unwrap_or_default();
+            let served = format!("{} served{}", item.served.as_str(), confidence.unwrap_or_default());
+            lines.push(format!("  item {:<12} {served}{user}", item.item));
         }
     }
     lines.join("\n") + "\n"

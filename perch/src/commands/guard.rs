@@ -1,16 +1,17 @@
-//! `perch guard`: looks, decides, acts and tells, until it is ended.
+//! `perch guard`: runs the guard and the console until a signal ends them.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
+use clients::in_words;
+use console::{Console, Settings, Token};
 use contract::ports::{self, Part};
-use perch::console::{Console, Settings, Token};
-use perch::guard::plan::Plan;
-use perch::guard::shell::{Report, Shell, ShellError};
-use perch::guard::sink;
-use perch::guard::source::system::{Addresses, System};
-use perch::guard::{clock, in_words, lease};
+use guard::plan::Plan;
+use guard_runtime::shell::{Report, Shell, ShellError};
+use guard_runtime::sink;
+use guard_runtime::source::system::{Addresses, System};
+use guard_runtime::{clock, lease};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -27,45 +28,47 @@ pub(crate) struct Options {
     layers: Layers,
     #[command(flatten)]
     folder: Folder,
-    /// A scorer, once for each; the first is asked for evidence by user [default: the local one]
+    /// URL of a scorer; repeat it for each. The first one serves evidence by user [default: the local one]
     #[arg(long = "scorer", value_name = "URL", env = "PERCH_SCORERS", value_delimiter = ',')]
     scorers: Vec<String>,
-    /// Prometheus; without it the gateways and scorers themselves are read
+    /// URL of Prometheus [default: none; the guard reads the gateways and scorers directly]
     #[arg(long, value_name = "URL", env = "PERCH_PROMETHEUS")]
     prometheus: Option<String>,
-    /// Seconds between two looks
+    /// Seconds between two evaluations
     #[arg(long, value_name = "SECONDS", env = "PERCH_GUARD_INTERVAL", default_value_t = 5,
           value_parser = clap::value_parser!(u64).range(1..=3_600))]
     interval: u64,
     /// This guard's name in the audit log [default: host and process number]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
-    /// Where the console and the guard's metrics are served [default: the contract's console port on loopback]
+    /// Address of the console and of the guard's metrics [default: 127.0.0.1:8030, or PERCH_CONSOLE_PORT]
     #[arg(long, value_name = "HOST:PORT", env = "PERCH_CONSOLE_LISTEN")]
     listen: Option<String>,
-    /// A name under which browsers reach the console, beside `localhost` and IP addresses; once for each
+    /// A host name by which browsers reach the console, besides `localhost` and IP addresses; repeat it for each
     #[arg(long = "host", value_name = "NAME", env = "PERCH_CONSOLE_HOSTS", value_delimiter = ',')]
     hosts: Vec<String>,
-    /// The token that the console asks for before it acts; without one it only shows
+    /// File with the operator's token, which signs in to the console; without one the console is read-only
     #[arg(long, value_name = "FILE", env = "PERCH_CONSOLE_TOKEN_FILE")]
     token_file: Option<PathBuf>,
-    /// The token that Alertmanager shows; without one its posts are refused
+    /// File with Alertmanager's bearer token; without one its posts are rejected
     #[arg(long, value_name = "FILE", env = "PERCH_HOOK_TOKEN_FILE")]
     hook_token_file: Option<PathBuf>,
 }
 
 const AFTER_HELP: &str = "\
-It moves nothing until `perch ramp start`. Several may run on one folder: one acts, the others take over when it is gone.
-Each look that differs from the one before is a line of JSON on standard output. SIGTERM and SIGINT end it in order.
+The guard changes no share before `perch ramp start`. Several guards may share one folder: one leads, and another takes
+over when it is gone. Each evaluation that differs from the one before is logged as a line of JSON on standard output.
+SIGTERM and SIGINT shut it down.
 
 Examples:
   perch guard --prometheus http://127.0.0.1:9090
   perch guard --gateway http://10.0.0.4:9901 --gateway http://10.0.0.5:9901 --folder /var/lib/perch
-  perch guard --token-file console-token            people who show the token may act at the console
+  perch guard --token-file console-token            operators with the token can act at the console
 
 Exit codes:
-  0  it was ended
-  1  it could not start; the message says why";
+  0  it was shut down
+  1  it could not start; the message says why
+  2  wrong usage";
 
 pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
     let gateways = options.gateways.urls()?;
@@ -91,20 +94,20 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
     let me = options.name.clone().unwrap_or_else(name);
     let interval = Duration::from_secs(options.interval);
     let mut shell = Shell::new(source, sink, &folder, me, interval, Plan::parse("")?)
-        .with_context(|| format!("the guard's folder {}", folder.display()))?;
+        .with_context(|| format!("opening the guard's folder {}", folder.display()))?;
     warn_of_locks(&folder);
     let mut last = None;
     let (stop, mut stopped) = tokio::sync::watch::channel(());
     let serving = tokio::spawn(console.clone().serve(listener, async move {
-        // Ready when the sender is gone, too.
+        // Also ready when the sender is dropped.
         let _ = stopped.changed().await;
     }));
     let ran = shell
-        .run(ended()?, |look| {
-            if let Ok(report) = look {
-                console.tell(report);
+        .run(ended()?, |evaluation| {
+            if let Ok(report) = evaluation {
+                console.record(report);
             }
-            tell(look, &mut last);
+            log(evaluation, &mut last);
         })
         .await;
     drop(stop);
@@ -116,11 +119,11 @@ async fn listener(address: Option<&str>) -> anyhow::Result<TcpListener> {
     let usual = || ports::address(Part::Console, |name| std::env::var(name).ok());
     let address = address.map_or_else(usual, |address| Ok(address.to_owned()))?;
     TcpListener::bind(&address).await.with_context(|| {
-        format!("listening on {address}: does another guard run here? Give this one an address with --listen HOST:PORT")
+        format!("listening on {address}; if another guard runs here, give this one an address with --listen HOST:PORT")
     })
 }
 
-/// Ready when somebody wants it to end.
+/// Ready on SIGTERM or SIGINT.
 fn ended() -> anyhow::Result<impl Future<Output = ()>> {
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     Ok(async move {
@@ -131,26 +134,27 @@ fn ended() -> anyhow::Result<impl Future<Output = ()>> {
     })
 }
 
-/// A line for what is new.
-fn tell(look: Result<&Report, &ShellError>, last: &mut Option<Report>) {
-    let line = match look {
+/// Logs an evaluation that differs from the last one.
+fn log(evaluation: Result<&Report, &ShellError>, last: &mut Option<Report>) {
+    let line = match evaluation {
         Ok(report) => {
             let new = last.as_ref().is_none_or(|before| report.differs_from(before));
             *last = Some(report.clone());
             if !new {
                 return;
             }
-            json!({"level": "info", "message": report.line(), "look": report})
+            json!({"level": "info", "message": report.line(), "evaluation": report})
         }
         Err(error) => {
-            json!({"level": "error", "at_ms": clock::now_ms(), "message": format!("nothing was set: {}", in_words(error))})
+            let message = format!("no share was set: {}", in_words(error));
+            json!({"level": "error", "at_ms": clock::now_ms(), "message": message})
         }
     };
-    // A reader that has gone is no reason to end.
+    // The guard runs on when the reader of its log is gone.
     let _ = std::io::Write::write_fmt(&mut std::io::stdout(), format_args!("{line}\n"));
 }
 
-/// Says when other machines may have the folder and do not see this one's locks.
+/// Warns if other machines can mount the folder and do not see this one's locks.
 fn warn_of_locks(folder: &Path) {
     let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());
     let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
@@ -158,8 +162,8 @@ fn warn_of_locks(folder: &Path) {
         return;
     }
     let message = format!(
-        "{} is on NFS mounted with locks of its own: a guard or an operator on another machine would write the audit log \
-         at the same time. Mount it without nolock and local_lock, or run everything on this machine",
+        "{} is on NFS with local locks: a guard or an operator on another machine could write the audit log at the \
+         same time. Mount it without nolock and local_lock, or run all of them on this machine",
         folder.display()
     );
     let line = json!({"level": "warn", "at_ms": clock::now_ms(), "message": message});

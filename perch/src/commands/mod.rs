@@ -1,6 +1,8 @@
-//! One module a command: options, what it asks for, and how it says what it found.
+//! The commands: one module for each, with its options, its requests and its output. Options that several share are in
+//! [`gateways`], [`operator`], [`prometheus`] and [`scorer`].
 
 pub(crate) mod analyse;
+pub(crate) mod args;
 pub(crate) mod canary;
 pub(crate) mod cohort;
 pub(crate) mod disagreements;

@@ -1,81 +1,84 @@
-//! `perch model`: what serves, what is judged, and how to move between versions, through the scorer.
+//! `perch model`: the models in the scorer's registry, and their deployment.
 
 use clap::Subcommand;
+use clients::Scorer;
+use clients::scorer::STATUS_PATH;
 use serde_json::{Value, json};
 
-use super::operator::Shown;
-use super::scorer::{At, Scorer};
+use super::operator::TokenFile;
+use super::scorer::ScorerUrl;
 use super::terminal;
 
-pub(crate) const STATUS: &str = "/ml/v2/model/status";
 const DEPLOY: &str = "/ml/v2/model/deploy";
 const ROLLBACK: &str = "/ml/v2/model/rollback";
 const CHALLENGE: &str = "/ml/v2/model/challenge";
 
 const EXAMPLES: &str = "\
 Examples:
-  perch model status                     what serves, with its F1, and what was refused
+  perch model status                     champion with its F1, challenger, previous and rejected models
   perch model list                       every version in the registry
-  perch model challenge 20261125-0100    judge a version beside the champion, without serving it
-  perch model deploy 20261125-0100       let it serve, if the policy allows (F1 ≥ 0.72, or 2% better)
-  perch model rollback                   back to the version that served before; repeated, it stays there
+  perch model challenge 20261125-0100    evaluate a version beside the champion, without serving it
+  perch model deploy 20261125-0100       serve a version, if the policy allows it (F1 of 0.72, or 2% above champion)
+  perch model rollback                   return to the previous version; a repeated rollback stays there
 
-Deploy, rollback and challenge show the scorer the operator's token (--token-file).
-Exit codes: 0 done, 1 it could not be done, 2 the command line is wrong, 3 status: no model serves, or one was refused";
+Words: the champion is the model that serves; a challenger is evaluated on the same requests and never served.
+Deploy, rollback and challenge send the operator's token (--token-file) to the scorer.
 
-/// Exit code of a status with a fault.
+Exit codes: 0 success, 1 failure, 2 wrong usage, 3 (status) no model is serving, or one was rejected";
+
+/// Exit code of a status without a serving model or with a rejected one.
 const FAULT: u8 = 3;
 
 #[derive(Debug, Subcommand)]
 #[command(after_help = EXAMPLES)]
 pub(crate) enum Command {
-    /// What serves, what is judged beside it, and what was refused
+    /// Show champion, challenger, previous and rejected models
     Status {
         #[command(flatten)]
         at: Common,
     },
-    /// Every version in the registry
+    /// List every version in the registry
     List {
         #[command(flatten)]
         at: Common,
     },
-    /// Let a version serve, if it passes its checks and the policy
+    /// Serve a version, if it passes its checks and the policy
     Deploy {
         /// The version, as `perch model list` names it
         #[arg(id = "model_version", value_name = "VERSION")]
         version: String,
-        /// Pass over the policy; the checks hold all the same
+        /// Ignore the policy; the checks still apply
         #[arg(long)]
         force: bool,
         #[command(flatten)]
         at: Common,
         #[command(flatten)]
-        shown: Shown,
+        token: TokenFile,
     },
-    /// Back to the version that served before; repeated, it stays there
+    /// Return to the previous version; a repeated rollback stays there
     Rollback {
         #[command(flatten)]
         at: Common,
         #[command(flatten)]
-        shown: Shown,
+        token: TokenFile,
     },
-    /// Judge a version beside the champion, without serving it
+    /// Evaluate a version beside the champion, without serving it
     Challenge {
-        /// The version; without it the judging ends
+        /// The version; without one the evaluation ends
         #[arg(id = "model_version", value_name = "VERSION")]
         version: Option<String>,
         #[command(flatten)]
         at: Common,
         #[command(flatten)]
-        shown: Shown,
+        token: TokenFile,
     },
 }
 
-/// Options of all of them.
+/// Options of every subcommand.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Common {
     #[command(flatten)]
-    scorer: At,
+    scorer: ScorerUrl,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -84,37 +87,37 @@ pub(crate) struct Common {
 pub(crate) async fn run(command: Command) -> anyhow::Result<u8> {
     match command {
         Command::Status { at } => {
-            let status = ask(&at.scorer.client()?).await?;
+            let status = status(&at.scorer.client()?).await?;
             at.print(&status, status_text);
             let refused = status.get("refused").and_then(Value::as_array).is_some_and(|refused| !refused.is_empty());
             let serves = status.get("available").and_then(Value::as_bool) == Some(true);
             Ok(if serves && !refused { 0 } else { FAULT })
         }
         Command::List { at } => {
-            let status = ask(&at.scorer.client()?).await?;
+            let status = status(&at.scorer.client()?).await?;
             let rows = versions(&status);
             let document =
                 Value::Array(rows.iter().map(|(name, roles)| json!({"version": name, "roles": roles})).collect());
             at.print(&document, |_| list_text(&rows));
             Ok(0)
         }
-        Command::Deploy { version, force, at, shown } => {
-            change(&at, &shown, DEPLOY, &json!({"version": version, "force": force})).await
+        Command::Deploy { version, force, at, token } => {
+            change(&at, &token, DEPLOY, &json!({"version": version, "force": force})).await
         }
-        Command::Rollback { at, shown } => change(&at, &shown, ROLLBACK, &json!({})).await,
-        Command::Challenge { version, at, shown } => change(&at, &shown, CHALLENGE, &json!({"version": version})).await,
+        Command::Rollback { at, token } => change(&at, &token, ROLLBACK, &json!({})).await,
+        Command::Challenge { version, at, token } => change(&at, &token, CHALLENGE, &json!({"version": version})).await,
     }
 }
 
-async fn ask(scorer: &Scorer) -> anyhow::Result<Value> {
-    scorer.get(STATUS, &[]).await
+async fn status(scorer: &Scorer) -> anyhow::Result<Value> {
+    Ok(scorer.get(STATUS_PATH, &[]).await?)
 }
 
-/// A change, told by what served before and serves then.
-async fn change(at: &Common, shown: &Shown, path: &str, body: &Value) -> anyhow::Result<u8> {
+/// Changes the model, and prints the serving version before and after.
+async fn change(at: &Common, token: &TokenFile, path: &str, body: &Value) -> anyhow::Result<u8> {
     let scorer = at.scorer.client()?;
-    let token = shown.token()?;
-    let before = serving(&ask(&scorer).await?);
+    let token = token.token()?;
+    let before = serving(&status(&scorer).await?);
     let after = scorer.post(path, body, token.as_ref()).await?;
     at.print(&after, |after| {
         let now = serving(after);
@@ -147,27 +150,28 @@ fn status_text(status: &Value) -> String {
     let of = |part: &str| {
         let version = text(status, &format!("/{part}/version"))?;
         let f1 = status.pointer(&format!("/{part}/val_f1_macro")).and_then(Value::as_f64);
-        let f1 = f1.map_or_else(|| "F1 not known".to_owned(), |f1| format!("F1 {f1:.4}"));
+        let f1 = f1.map_or_else(|| "F1 unknown".to_owned(), |f1| format!("F1 {f1:.4}"));
         let classes = status.pointer(&format!("/{part}/class_count")).and_then(Value::as_u64).unwrap_or(0);
         Some(format!(
-            "{version}  {f1}, {classes} classes, made {}",
+            "{version}  {f1}, {classes} classes, trained {}",
             text(status, &format!("/{part}/created")).unwrap_or("?")
         ))
     };
-    let champion = of("meta").unwrap_or_else(|| "none: live answers are the rules' until one is deployed".to_owned());
+    let champion =
+        of("meta").unwrap_or_else(|| "none: every user gets the baseline until a model is deployed".to_owned());
     let mut lines = vec![
         format!("champion       {champion}"),
         format!("challenger     {}", of("challenger").unwrap_or_else(|| "none".to_owned())),
-        format!("previous       {}", text(status, "/previous").unwrap_or("none: there is nothing to go back to")),
+        format!("previous       {}", text(status, "/previous").unwrap_or("none")),
     ];
     if let Some(version) = text(status, "/rolled_back_to").filter(|to| Some(*to) == text(status, "/meta/version")) {
         lines.push(format!(
-            "rolled back    to {version}: a repeated rollback stays there, `perch model deploy VERSION` moves on"
+            "rolled back    to {version}: a repeated rollback stays there; `perch model deploy` serves another version"
         ));
     }
     for refused in status.get("refused").and_then(Value::as_array).into_iter().flatten() {
         lines.push(terminal::red(&format!(
-            "refused        {} ({}): {}",
+            "rejected       {} ({}): {}",
             text(refused, "/version").unwrap_or("?"),
             text(refused, "/alias").unwrap_or("?"),
             text(refused, "/message").unwrap_or("no reason given")
@@ -179,7 +183,7 @@ fn status_text(status: &Value) -> String {
     lines.join("\n") + "\n"
 }
 
-/// Versions with what each of them is at present, newest first as the registry lists them.
+/// Versions with their roles, in the registry's order, the newest first.
 fn versions(status: &Value) -> Vec<(String, Vec<&'static str>)> {
     let roles = [("champion", "/meta/version"), ("challenger", "/challenger/version"), ("previous", "/previous")];
     let names = status.get("versions").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
@@ -193,7 +197,7 @@ fn versions(status: &Value) -> Vec<(String, Vec<&'static str>)> {
 
 fn list_text(rows: &[(String, Vec<&'static str>)]) -> String {
     if rows.is_empty() {
-        return "no version: `make ml-train` makes one\n".to_owned();
+        return "the registry is empty: `make ml-train` trains a model\n".to_owned();
     }
     rows.iter().map(|(name, roles)| format!("{name}  {}\n", roles.join(", "))).collect()
 }
@@ -203,7 +207,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_model_and_refusals_are_said_in_words() {
+    fn a_missing_model_and_rejections_are_printed() {
         let text = status_text(&json!({
             "available": false, "meta": null, "challenger": null, "previous": null,
             "refused": [{"alias": "champion", "version": "v9", "message": "its hash differs", "reason": "hash"}],
@@ -216,6 +220,6 @@ mod tests {
             status_text(&json!({"available": true, "meta": {"version": "v1"}, "previous": "v2", "rolled_back_to": to}))
         };
         assert!(status("v1").contains("rolled back    to v1: a repeated rollback stays there"), "{}", status("v1"));
-        assert!(!status("v0").contains("rolled back"), "something else serves since");
+        assert!(!status("v0").contains("rolled back"), "another version was deployed since");
     }
 }

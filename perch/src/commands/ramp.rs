@@ -1,40 +1,41 @@
-//! `perch ramp`: orders to the guard, by way of the ledger, and what became of them.
+//! `perch ramp`: sends orders to the guard through the audit log, and reports whether the guard accepted them.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Subcommand;
-use perch::guard::clock::now_ms;
-use perch::guard::ledger::{Ledger, What};
-use perch::guard::plan::Plan;
-use perch::guard::standing::Standing;
+use guard::plan::Plan;
+use guard_runtime::clock::now_ms;
+use guard_runtime::ledger::{Ledger, What};
+use guard_runtime::standing::Standing;
 use serde_json::json;
 
-use super::operator::{Folder, Voice};
+use super::operator::{Attribution, Folder};
 
+/// Time between two readings of the guard's report.
 const POLL: Duration = Duration::from_millis(200);
 
 #[derive(Debug, Subcommand)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) enum Command {
-    /// Start a ramp from 0%: 1 → 5 → 10 → 25 → 50 → 100 unless a plan says otherwise
+    /// Start a ramp from 0%, in the steps of a plan (default: 1%, 5%, 10%, 25%, 50%, 100%)
     Start {
-        /// A plan file (YAML or JSON); `perch ramp plan` prints one to begin with
+        /// The rollout plan, a YAML or JSON file; `perch ramp plan` prints the default one
         #[arg(long, value_name = "FILE")]
         plan: Option<PathBuf>,
         #[command(flatten)]
         order: Order,
     },
-    /// Let the guard do nothing until it is resumed; it goes on judging
+    /// Pause the ramp; the guard keeps evaluating, but changes no share until it is resumed
     Pause(Order),
-    /// Let the guard go on, after a pause, a freeze, a rollback or a change by hand
+    /// Resume the ramp after a pause, a freeze, a rollback or a manual override
     Resume(Order),
-    /// Let the ramp leave a step that waits for a human
+    /// Approve the end of a step that waits for an operator
     Approve(Order),
-    /// End the ramp; the share stays where it is
+    /// End the ramp, and keep the share
     Abort(Order),
-    /// Where the ramp is, and why
+    /// Show the step of the ramp, the guard's last decision and its checks
     Status {
         #[command(flatten)]
         folder: Folder,
@@ -42,9 +43,9 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Check a plan file and print it with everything that it leaves out; without one the default plan
+    /// Check a rollout plan, and print it with all defaults filled in
     Plan {
-        /// The file (YAML or JSON)
+        /// The rollout plan, a YAML or JSON file [default: the default plan]
         file: Option<PathBuf>,
         /// Print JSON
         #[arg(long)]
@@ -54,16 +55,18 @@ pub(crate) enum Command {
 
 const AFTER_HELP: &str = "\
 Examples:
-  perch ramp plan > plan.yaml                       the default plan, to be changed
+  perch ramp plan > plan.yaml                       write the default plan to a file, to edit it
   perch ramp start --plan plan.yaml --reason 'model 2026-11-20'
-  perch ramp status                                 where it is, and why it does not move
-  perch ramp approve --reason 'samples looked at'   leave a step that is marked `manual: true`
+  perch ramp status                                 step of the ramp, and why it advances or holds
+  perch ramp approve --reason 'samples reviewed'    leave a step that is marked `manual: true`
   perch ramp pause --reason 'release freeze'
   perch ramp resume
 
 Exit codes:
-  0  the guard took the order
-  1  it refused it, or none took it in time (it is written down, and carried out when one runs)";
+  0  the guard accepted the order
+  1  failure: the guard rejected the order, or no guard accepted it in time (it stays in the audit log, and the next
+     guard carries it out)
+  2  wrong usage";
 
 /// Options of every order.
 #[derive(Debug, clap::Args)]
@@ -71,8 +74,8 @@ pub(crate) struct Order {
     #[command(flatten)]
     folder: Folder,
     #[command(flatten)]
-    voice: Voice,
-    /// Wait so many seconds for a guard to take the order; 0: do not wait
+    attribution: Attribution,
+    /// Seconds to wait until a guard accepts the order; 0: do not wait
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     wait: u64,
     /// Print JSON
@@ -98,7 +101,7 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<()> {
 fn read(file: Option<&Path>) -> anyhow::Result<Plan> {
     let Some(file) = file else { return Ok(Plan::parse("")?) };
     let text = std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
-    Plan::parse(&text).with_context(|| format!("the plan {}", file.display()))
+    Plan::parse(&text).with_context(|| format!("checking the plan {}", file.display()))
 }
 
 async fn give(order: &Order, what: What, done: &str) -> anyhow::Result<()> {
@@ -106,35 +109,40 @@ async fn give(order: &Order, what: What, done: &str) -> anyhow::Result<()> {
     let ledger = Ledger::in_folder(&folder)?;
     let number = {
         let mut held = ledger.hold().await.context("the order was not given")?;
-        held.append(now_ms(), order.voice.by(), what, order.voice.reason.as_str()).context("the order was not given")?
+        held.append(now_ms(), order.attribution.by(), what, order.attribution.reason.as_str())
+            .context("the order was not given")?
     };
     let end = tokio::time::Instant::now() + Duration::from_secs(order.wait);
     while !Standing::read(&folder, now_ms())?.taken(number) {
         if order.wait == 0 {
-            return say(order, json!({"entry": number, "taken": null}), "written down for the guard's next look");
+            return print(
+                order,
+                json!({"entry": number, "taken": null}),
+                "written to the audit log; the guard reads it at its next evaluation",
+            );
         }
         if tokio::time::Instant::now() >= end {
             bail!(
-                "no guard took the order within {} s: it is written down as entry {number}, and will be carried out when \
-                 one looks (is `perch guard` running with this folder?)",
+                "no guard took the order within {} s; it is entry {number} of the audit log, and a guard carries it \
+                 out (start `perch guard` with this folder)",
                 order.wait
             );
         }
         tokio::time::sleep(POLL).await;
     }
     let refused = format!("entry {number}");
-    let answer = ledger.read()?.into_iter().find(|entry| match &entry.what {
+    let rejection = ledger.read()?.into_iter().find(|entry| match &entry.what {
         What::Refused { wanted } => *wanted == refused,
         _ => false,
     });
-    match answer {
-        Some(answer) => bail!("the guard refused: {}", answer.reason),
-        None => say(order, json!({"entry": number, "taken": true}), done),
+    match rejection {
+        Some(entry) => bail!("the guard rejected the order: {}", entry.reason),
+        None => print(order, json!({"entry": number, "taken": true}), done),
     }
 }
 
-fn say(order: &Order, json: serde_json::Value, words: &str) -> anyhow::Result<()> {
-    println!("{}", if order.json { json.to_string() } else { words.to_owned() });
+fn print(order: &Order, json: serde_json::Value, text: &str) -> anyhow::Result<()> {
+    println!("{}", if order.json { json.to_string() } else { text.to_owned() });
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! `perch replay`: a recorded request log against both sides, before any canary.
+//! `perch replay`: compares baseline and candidate on recorded requests.
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -8,12 +8,13 @@ use anyhow::{Context, bail, ensure};
 use contract::percent::Percent;
 use contract::ports::Part;
 use contract::response::ResponseSchema;
-use perch::analysis::report::Report;
-use perch::analysis::{html, text};
-use perch::guard::clock::now_ms;
-use perch::replay::Tally;
-use perch::replay::line::Recorded;
-use perch::replay::sides::Sides;
+use guard::plan::duration::TimeSpan;
+use guard_runtime::clock::now_ms;
+use report::analysis::report::Report;
+use report::analysis::{html, text};
+use report::replay::Tally;
+use report::replay::arms::Arms;
+use report::replay::line::Recorded;
 use serde_json::json;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt as _, BufReader};
 use tokio::task::JoinSet;
@@ -22,26 +23,26 @@ use super::gateways::local;
 use super::{scorer, terminal};
 
 const EXAMPLES: &str = "\
-The log has one request a line, as JSON:
-  {\"body\": {\"txn_ids\": [88, 89]}, \"user\": \"user-42\"}     the body may also be a text; user is optional and only tells
-                                                         users apart, so that intervals count users, not requests
-  {\"txn_ids\": [88, 89]}                                    or the body itself
+The log has one request per line, as JSON:
+  {\"body\": {\"txn_ids\": [88, 89]}, \"user\": \"user-42\"}     body: the request's body, as JSON or as a string;
+                                                         user: optional, so that intervals count users, not requests
+  {\"txn_ids\": [88, 89]}                                    or the body alone
 
 Examples:
   perch replay requests.jsonl
-  perch replay requests.jsonl --rules http://app.test:8010 --concurrency 16
+  perch replay requests.jsonl --baseline http://app.test:8010 --concurrency 16
   zcat requests.jsonl.gz | perch replay - --json > replay.json
   perch replay requests.jsonl --html replay.html
 
-The application is asked as a client would ask it, without the client's headers: name an instance that may be asked.
+Perch sends the recorded bodies to the application without the clients' headers: name an instance on which that is safe.
 
-Exit codes: 0 done, 1 nothing could be compared, 2 the command line is wrong, 3 some requests could not be compared";
+Exit codes: 0 success, 1 failure or nothing compared, 2 wrong usage, 3 some requests could not be compared";
 
 /// Exit code when some requests could not be compared.
 const SOME_FAILED: u8 = 3;
-/// A line longer than this is no request, in bytes.
+/// Longest line of the log, in bytes.
 const LONGEST_LINE: usize = 4 * 1024 * 1024;
-/// How often progress is shown.
+/// Time between two updates of the progress line.
 const PROGRESS: Duration = Duration::from_millis(500);
 
 #[derive(Debug, clap::Args)]
@@ -49,31 +50,30 @@ const PROGRESS: Duration = Duration::from_millis(500);
 pub(crate) struct Options {
     /// The log, `-` for standard input
     file: PathBuf,
-    /// The application [default: the local rules backend]
-    #[arg(long, value_name = "URL", env = "PERCH_RULES_URL")]
-    rules: Option<String>,
-    /// The scorer
+    /// URL of the application [default: the local demo application]
+    #[arg(long, value_name = "URL", env = "PERCH_BASELINE_URL")]
+    baseline: Option<String>,
     #[command(flatten)]
-    scorer: scorer::At,
-    /// The intercepted path, at which both answer
+    scorer: scorer::ScorerUrl,
+    /// The intercepted path, which application and scorer both serve
     #[arg(long, value_name = "PATH", default_value = "/ml/suggestions")]
     path: String,
-    /// Requests under way at once
+    /// Number of concurrent requests
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1_000))]
     concurrency: u16,
-    /// Time of one answer
-    #[arg(long, value_name = "SPAN", default_value = "10s", value_parser = super::analyse::span_ms)]
-    deadline: u64,
-    /// Only so many requests of the log
+    /// Timeout of one response
+    #[arg(long, value_name = "SPAN", default_value = "10s")]
+    deadline: TimeSpan,
+    /// Number of requests to read from the log [default: all]
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
-    /// How answers are read, as in the filter's configuration [default: that of /ml/suggestions]
+    /// How responses are read, as `answer` of the filter's configuration [default: that of /ml/suggestions]
     #[arg(long, value_name = "JSON", value_parser = schema)]
     answer: Option<ResponseSchema>,
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// Write a page with charts
+    /// Write a self-contained page with charts
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
 }
@@ -85,25 +85,25 @@ fn schema(text: &str) -> Result<ResponseSchema, String> {
 }
 
 pub(crate) async fn run(options: &Options) -> anyhow::Result<u8> {
-    let base = options.rules.as_ref().map_or_else(|| local(Part::Rules), |url| Ok(url.clone()))?;
-    let rules = format!("{}{}", base.trim_end_matches('/'), options.path);
-    let model = format!("{}{}", options.scorer.client()?.url, options.path);
-    let deadline = Duration::from_millis(options.deadline);
-    let sides = Sides::new(&rules, &model, deadline, options.answer.clone().unwrap_or_default())?;
+    let base = options.baseline.as_ref().map_or_else(|| local(Part::Rules), |url| Ok(url.clone()))?;
+    let baseline = format!("{}{}", base.trim_end_matches('/'), options.path);
+    let candidate = format!("{}{}", options.scorer.client()?.url(), options.path);
+    let deadline = Duration::from_millis(options.deadline.as_ms());
+    let arms = Arms::new(&baseline, &candidate, deadline, options.answer.clone().unwrap_or_default())?;
     let began = now_ms();
     let file = if options.file.as_os_str() == "-" { Path::new("/dev/stdin") } else { options.file.as_path() };
     let log = tokio::fs::File::open(file).await.with_context(|| format!("reading the log {}", file.display()))?;
-    let tally = replay(options, &sides, BufReader::new(log)).await?;
+    let tally = replay(options, &arms, BufReader::new(log)).await?;
     let counts = &tally.counts;
     if counts.answered == 0 {
         let reasons: Vec<String> =
             counts.failed.iter().map(|(reason, times)| format!("{reason} ({times} times)")).collect();
-        ensure!(!reasons.is_empty(), "the log {} has no request", options.file.display());
-        bail!("nothing could be compared: {}; asked were {rules} and {model}", reasons.join(", "));
+        ensure!(!reasons.is_empty(), "the log {} has no requests", options.file.display());
+        bail!("no request could be compared: {} (called {baseline} and {candidate})", reasons.join(", "));
     }
     let report = Report::of(tally.analysis(began, now_ms()), None);
     if let Some(file) = &options.html {
-        std::fs::write(file, html::render(&report)).with_context(|| format!("writing {}", file.display()))?;
+        std::fs::write(file, html::render(&report)?).with_context(|| format!("writing {}", file.display()))?;
     }
     if options.json {
         let figures = json!({"requests": counts, "items": report.items, "agreement": report.agreement,
@@ -111,7 +111,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<u8> {
         println!("{}", serde_json::to_string_pretty(&figures)?);
     } else {
         print!("{}", text::compared(&report, terminal::bold));
-        println!("\n{} requests compared, {} items on one side only", counts.answered, counts.unpaired);
+        println!("\n{} requests compared, {} items in one response only", counts.answered, counts.unpaired);
         for (reason, times) in &counts.failed {
             println!("{}", terminal::red(&format!("{times} not compared: {reason}")));
         }
@@ -119,53 +119,54 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<u8> {
     Ok(if counts.failures() > 0 { SOME_FAILED } else { 0 })
 }
 
-async fn replay(options: &Options, sides: &Sides, mut log: impl AsyncBufRead + Unpin) -> anyhow::Result<Tally> {
+async fn replay(options: &Options, arms: &Arms, mut log: impl AsyncBufRead + Unpin) -> anyhow::Result<Tally> {
     let mut tally = Tally::default();
-    let mut under_way = JoinSet::new();
+    let mut in_flight = JoinSet::new();
     let mut progress = Progress::new(options.json);
     let (mut number, mut taken) = (0_u64, 0_u64);
     let mut line = String::new();
     while options.limit.is_none_or(|limit| taken < limit) {
         line.clear();
         number += 1;
-        // No more of it than is allowed is ever held, and a line's end.
+        // Never reads more than the longest line and its end.
         let mut rest = (&mut log).take(LONGEST_LINE as u64 + 2);
-        let read = rest.read_line(&mut line).await.with_context(|| format!("line {number} of the log"))?;
+        let read = rest.read_line(&mut line).await.with_context(|| format!("reading line {number} of the log"))?;
         if read == 0 {
             break;
         }
-        ensure!(line.len() <= LONGEST_LINE, "line {number} of the log is over 4 MiB: is it one request a line?");
-        let recorded = Recorded::parse(&line).with_context(|| format!("line {number} of the log"))?;
+        ensure!(line.len() <= LONGEST_LINE, "line {number} of the log is over 4 MiB; write one request per line");
+        let recorded = Recorded::parse(&line).with_context(|| format!("reading line {number} of the log"))?;
         let Some(recorded) = recorded else { continue };
         taken += 1;
-        if under_way.len() >= usize::from(options.concurrency) {
-            land(&mut tally, &mut under_way, sides).await;
+        if in_flight.len() >= usize::from(options.concurrency) {
+            land(&mut tally, &mut in_flight, arms).await;
             progress.show(&tally);
         }
-        let sides = sides.clone();
-        under_way.spawn(async move { (recorded.user.clone(), sides.ask(&recorded.body).await) });
+        let arms = arms.clone();
+        in_flight.spawn(async move { (recorded.user.clone(), arms.call(&recorded.body).await) });
     }
-    while !under_way.is_empty() {
-        land(&mut tally, &mut under_way, sides).await;
+    while !in_flight.is_empty() {
+        land(&mut tally, &mut in_flight, arms).await;
         progress.show(&tally);
     }
     progress.end();
     Ok(tally)
 }
 
-type Asked = (Option<String>, Result<(Vec<contract::response::Item>, Vec<contract::response::Item>), String>);
+/// A request's user, and both responses or the reason why they cannot be compared.
+type Outcome = (Option<String>, Result<(Vec<contract::response::Item>, Vec<contract::response::Item>), String>);
 
-/// Takes one answer in.
-async fn land(tally: &mut Tally, under_way: &mut JoinSet<Asked>, sides: &Sides) {
-    match under_way.join_next().await {
-        Some(Ok((user, Ok((rules, model))))) => tally.add(user.as_deref(), &rules, &model, sides.schema()),
+/// Waits for one request, and adds its outcome.
+async fn land(tally: &mut Tally, in_flight: &mut JoinSet<Outcome>, arms: &Arms) {
+    match in_flight.join_next().await {
+        Some(Ok((user, Ok((baseline, candidate))))) => tally.add(user.as_deref(), &baseline, &candidate, arms.schema()),
         Some(Ok((_, Err(reason)))) => tally.failed(reason),
-        Some(Err(_)) => tally.failed("perch: a request was cut short".to_owned()),
+        Some(Err(_)) => tally.failed("perch: a request was cancelled".to_owned()),
         None => {}
     }
 }
 
-/// A line on the terminal that is written over.
+/// A line on the terminal that is overwritten.
 struct Progress {
     shown: Option<Instant>,
     wanted: bool,

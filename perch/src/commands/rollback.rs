@@ -1,23 +1,24 @@
-//! `perch rollback`: everybody gets the rules' answers, from the next request on, and the guard keeps it so.
+//! `perch rollback`: gives every user the baseline from the next request on.
 
 use anyhow::Context;
-use perch::guard::clock::now_ms;
+use guard_runtime::clock::now_ms;
 use serde_json::json;
 
-use super::operator::Moving;
+use super::operator::ShareChange;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct Options {
     #[command(flatten)]
-    moving: Moving,
+    change: ShareChange,
     /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
 const AFTER_HELP: &str = "\
-Needs no running guard. One that runs, or is started later, stays at 0% until `perch ramp resume` or `perch ramp start`.
+This works without a running guard. A guard that is running or started later stays at 0% until `perch ramp resume` or
+`perch ramp start`.
 
 Examples:
   perch rollback --reason 'fuel is labelled as groceries'
@@ -25,18 +26,19 @@ Examples:
 
 Exit codes:
   0  every gateway holds 0%
-  1  one was not reached (the others hold 0%), or it could not be written down; the message says which";
+  1  a gateway was not reached (the others hold 0%), or the audit log could not be written; the message names it
+  2  wrong usage";
 
 pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
-    let moving = &options.moving;
-    let urls = moving.urls()?;
-    moving.hand()?.roll_back(now_ms(), &moving.voice.reason).await.context("rolling back")?;
+    let change = &options.change;
+    let urls = change.urls()?;
+    change.hand()?.roll_back(now_ms(), &change.attribution.reason).await.context("rolling back to 0%")?;
     if options.json {
-        println!("{}", json!({"to": 0.0, "gateways": urls, "warnings": moving.warnings()}));
+        println!("{}", json!({"to": 0.0, "gateways": urls, "warnings": change.warnings()}));
         return Ok(());
     }
-    println!("0% on every gateway; the guard keeps it so until `perch ramp resume`");
-    for warning in moving.warnings() {
+    println!("0% on every gateway; the guard stays at 0% until `perch ramp resume`");
+    for warning in change.warnings() {
         println!("  {warning}");
     }
     Ok(())

@@ -1,39 +1,43 @@
-//! `perch status`: how the rollout stands, from the gateways' own counters, the scorer, Prometheus and the guard's folder.
+//! `perch status`: the state of the rollout, from the gateways' counters, the scorer, Prometheus and the guard's
+//! folder.
 //!
-//! The gateways must answer; each of the others is "no data" where it does not.
+//! The gateways must respond; each of the other sources is "no data" if it does not.
 
 use std::time::Duration;
 
 use anyhow::Context;
-use contract::analysis::{self, Analysis};
+use clients::Scrape;
+use clients::scorer::STATUS_PATH;
+use contract::analysis;
 use contract::names;
 use contract::percent::Percent;
+use contract::series;
 use contract::share::{BETA_KEY, RUNTIME_KEY, Share};
-use perch::analysis::report::{Estimate, Report};
-use perch::guard::clock::now_ms;
-use perch::guard::standing::Standing;
+use guard::plan::duration::TimeSpan;
+use guard_runtime::clock::now_ms;
+use guard_runtime::standing::Standing;
+use report::analysis::report::{Estimate, Report};
 use serde_json::{Map, Value, json};
-use stack::scrape::Scrape;
 
-use super::gateways::{Gateways, MEND};
+use super::gateways::{Gateways, unreachable};
 use super::operator::Folder;
 use super::prometheus::{Alert, Prometheus};
-use super::{analyse, scorer, terminal};
+use super::{scorer, terminal};
 
 const EXAMPLES: &str = "\
 Examples:
-  perch status                      once
-  perch status --watch              again every two seconds, until interrupted
+  perch status                      print the state once
+  perch status --watch              print it every two seconds, until interrupted
   perch status --json | jq .seen
 
-Shares and counts are since the gateways started; the interval of agreement is of the last hour, from the scorer.
+Counts are since the gateways started; the agreement of the last hour with its 95% interval comes from the scorer.
 
-Exit codes: 0 done, 1 a gateway does not answer, 2 the command line is wrong";
+Exit codes: 0 success, 1 failure (a gateway does not respond), 2 wrong usage";
 
-/// How far back the interval of agreement looks, in milliseconds.
+/// Period of the agreement's interval, in milliseconds.
 const HOUR_MS: u64 = 3_600_000;
-/// Longest wait for the scorer, which the gateways' own figures need not wait for.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Timeout of the scorer: the gateways' figures do not wait longer for it.
+const SCORER_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -43,13 +47,13 @@ pub(crate) struct Options {
     #[command(flatten)]
     folder: Folder,
     #[command(flatten)]
-    scorer: scorer::At,
+    scorer: scorer::ScorerUrl,
     #[command(flatten)]
     prometheus: Prometheus,
-    /// Again and again, so far apart
-    #[arg(long, value_name = "SPAN", value_parser = analyse::span_ms, num_args = 0..=1, default_missing_value = "2s")]
-    watch: Option<u64>,
-    /// Print JSON, with --watch one line a time
+    /// Repeat at this interval
+    #[arg(long, value_name = "SPAN", num_args = 0..=1, default_missing_value = "2s")]
+    watch: Option<TimeSpan>,
+    /// Print JSON, with --watch one line each time
     #[arg(long)]
     json: bool,
 }
@@ -61,18 +65,18 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
     loop {
         let status = Status::gather(options).await?;
         let text = if options.json { status.json().to_string() + "\n" } else { status.text(now_ms()) };
-        let Some(apart) = options.watch else {
+        let Some(interval) = options.watch else {
             print!("{text}");
             return Ok(());
         };
         print!("{}{text}", if options.json { "" } else { terminal::clear() });
-        tokio::time::sleep(Duration::from_millis(apart.max(100))).await;
+        tokio::time::sleep(Duration::from_millis(interval.as_ms().max(100))).await;
     }
 }
 
-/// Everything that is known at a moment.
+/// The state of the rollout.
 struct Status {
-    /// Gateway, the share for everybody, the beta cohort's own.
+    /// Gateway, the share, the beta cohort's share.
     shares: Vec<(String, Share, Share)>,
     source: Counts,
     agree: Counts,
@@ -80,7 +84,7 @@ struct Status {
     fallback: Counts,
     outcome: Counts,
     intercepted: f64,
-    lately: Option<Estimate>,
+    last_hour: Option<Estimate>,
     model: Option<Value>,
     alerts: Option<Vec<Alert>>,
     guard: Option<Standing>,
@@ -90,7 +94,7 @@ impl Status {
     async fn gather(options: &Options) -> anyhow::Result<Self> {
         let (mut shares, mut scrapes) = (Vec::new(), Vec::new());
         for (url, admin) in options.gateways.clients()? {
-            let fault = || format!("gateway {url}: {MEND}");
+            let fault = || unreachable(&url);
             let mut held = [Share::OFF; 2];
             for (share, key) in held.iter_mut().zip([RUNTIME_KEY, BETA_KEY]) {
                 let text = admin.runtime(key).await.with_context(fault)?;
@@ -106,25 +110,25 @@ impl Status {
         let scorer = options.scorer.client()?;
         let since = now_ms().saturating_sub(HOUR_MS).to_string();
         let since = [(analysis::SINCE, since)];
-        let (lately, model, alerts) = tokio::join!(
-            tokio::time::timeout(PATIENCE, scorer.get::<Analysis>(analysis::PATH, &since)),
-            tokio::time::timeout(PATIENCE, scorer.get::<Value>(super::model::STATUS, &[])),
+        let (last_hour, model, alerts) = tokio::join!(
+            tokio::time::timeout(SCORER_TIMEOUT, scorer.analysis(&since)),
+            tokio::time::timeout(SCORER_TIMEOUT, scorer.get::<Value>(STATUS_PATH, &[])),
             options.prometheus.firing(),
         );
-        let (lately, model) = (lately.ok().and_then(Result::ok), model.ok().and_then(Result::ok));
+        let (last_hour, model) = (last_hour.ok().and_then(Result::ok), model.ok().and_then(Result::ok));
         Ok(Self {
-            source: counts(names::SOURCE, "source", &strings(names::Source::ALL, names::Source::as_str)),
-            agree: counts(names::COMPARE, "agree", &strings(names::Agree::ALL, names::Agree::as_str)),
-            available: counts(names::PREDICT_REQUESTS, "available", &["True", "False"]),
+            source: counts(series::SOURCE, "source", &strings(names::Source::ALL, names::Source::as_str)),
+            agree: counts(series::COMPARE, "agree", &strings(names::Agree::ALL, names::Agree::as_str)),
+            available: counts(series::PREDICT_REQUESTS, "available", &["True", "False"]),
             fallback: counts(
-                names::FALLBACK,
+                series::FALLBACK,
                 "reason",
                 &strings(names::FallbackReason::ALL, names::FallbackReason::as_str),
             ),
-            outcome: counts(names::OBSERVATION, "outcome", &strings(names::Outcome::ALL, names::Outcome::as_str)),
-            intercepted: scrapes.iter().map(|scrape| scrape.sum(names::INTERCEPTED, &[])).sum(),
+            outcome: counts(series::OBSERVATION, "outcome", &strings(names::Outcome::ALL, names::Outcome::as_str)),
+            intercepted: scrapes.iter().map(|scrape| scrape.sum(series::INTERCEPTED, &[])).sum(),
             shares,
-            lately: lately.and_then(|analysis| Report::of(analysis, None).agreement),
+            last_hour: last_hour.and_then(|analysis| Report::of(analysis, None).agreement),
             model,
             alerts,
             guard: options
@@ -135,7 +139,7 @@ impl Status {
         })
     }
 
-    /// Intercepted requests that are in no outcome yet: still under way, or lost.
+    /// Intercepted requests without an outcome: in progress, or lost.
     fn unaccounted(&self) -> f64 {
         self.intercepted - self.outcome.iter().map(|(_, count)| count).sum::<f64>()
     }
@@ -148,7 +152,7 @@ impl Status {
             .collect();
         json!({
             "wanted": wanted, "seen": part(&self.source, "model"), "agreement": agreement(&self.agree),
-            "agreement_last_hour": self.lately, "availability": part(&self.available, "True"),
+            "agreement_last_hour": self.last_hour, "availability": part(&self.available, "True"),
             "source": object(&self.source), "compare": object(&self.agree), "fallback": object(&self.fallback),
             "observation": object(&self.outcome), "intercepted": self.intercepted, "unaccounted": self.unaccounted(),
             "model": self.model.as_ref().and_then(|status| status.get("meta")), "alerts": self.alerts,
@@ -162,20 +166,23 @@ impl Status {
             let beta = if *beta == Share::OFF { String::new() } else { format!(", beta cohort {beta}") };
             lines.push(format!("share wanted   {share}{beta}  {url}"));
         }
-        lines.push(format!("share seen     {}  of answers came from the model", percent(part(&self.source, "model"))));
+        lines.push(format!(
+            "share seen     {}  of responses came from the candidate",
+            percent(part(&self.source, "model"))
+        ));
         lines.push(format!("agreement      {}  {}", percent(agreement(&self.agree)), list(&self.agree)));
-        lines.push(format!("  last hour    {}", perch::analysis::text::percent(self.lately)));
+        lines.push(format!("  last hour    {}", report::analysis::text::percent(self.last_hour)));
         let available = percent(part(&self.available, "True"));
-        lines.push(format!("available      {available}  of requests on which the model was asked"));
+        lines.push(format!("available      {available}  of the calls to the candidate"));
         lines.push(format!("fallbacks      {}", non_zero(&self.fallback)));
         lines.push(format!("observations   {} requests: {}", self.intercepted, non_zero(&self.outcome)));
         if self.unaccounted() != 0.0 {
-            lines.push(format!("  under way    {} of them have no outcome yet", self.unaccounted()));
+            lines.push(format!("  in progress  {} of them have no outcome yet", self.unaccounted()));
         }
-        lines.push(format!("model          {}", self.model_words()));
+        lines.push(format!("model          {}", self.model_line()));
         match &self.alerts {
-            None => lines.push("alerts         no data (no Prometheus answers: --prometheus URL)".to_owned()),
-            Some(alerts) if alerts.is_empty() => lines.push("alerts         none fires".to_owned()),
+            None => lines.push("alerts         no data (Prometheus does not respond: --prometheus URL)".to_owned()),
+            Some(alerts) if alerts.is_empty() => lines.push("alerts         none firing".to_owned()),
             Some(alerts) => lines.extend(alerts.iter().map(|alert| {
                 terminal::red(&format!("alert          {} ({}): {}", alert.name, alert.severity, alert.summary))
             })),
@@ -189,10 +196,10 @@ impl Status {
         lines.join("\n") + "\n"
     }
 
-    fn model_words(&self) -> String {
-        let Some(status) = &self.model else { return "no data (the scorer does not answer: --scorer URL)".to_owned() };
+    fn model_line(&self) -> String {
+        let Some(status) = &self.model else { return "no data (the scorer does not respond: --scorer URL)".to_owned() };
         let Some(version) = status.pointer("/meta/version").and_then(Value::as_str) else {
-            return terminal::red("none serves: `perch model status` says why");
+            return terminal::red("none is serving: `perch model status` shows the reason");
         };
         let f1 = status.pointer("/meta/val_f1_macro").and_then(Value::as_f64);
         format!("{version}, macro F1 {}", f1.map_or_else(|| "no data".to_owned(), |f1| format!("{f1:.4}")))
@@ -207,14 +214,14 @@ fn total(scrapes: &[Scrape], name: &str, label: &str, value: &str) -> f64 {
     scrapes.iter().map(|scrape| scrape.sum(name, &[(label, value)])).sum()
 }
 
-/// `value`'s share of all; `None` without any, which is not 0.
+/// The fraction of `value` in all counts; `None` if all are 0.
 fn part(counts: &Counts, value: &str) -> Option<f64> {
     let all: f64 = counts.iter().map(|(_, count)| count).sum();
     let of: f64 = counts.iter().filter(|(name, _)| *name == value).map(|(_, count)| count).sum();
     (all > 0.0).then(|| of / all)
 }
 
-/// Agreement among the items on which both sides have an opinion.
+/// Fraction of the compared items on which both arms agree.
 fn agreement(counts: &Counts) -> Option<f64> {
     let judged: Counts = counts.iter().filter(|(name, _)| *name != names::Agree::None.as_str()).copied().collect();
     part(&judged, names::Agree::True.as_str())

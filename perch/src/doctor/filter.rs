@@ -1,24 +1,25 @@
-//! What one gateway says of the filter in it: where it stands, what it may buffer, and whether it runs.
+//! Checks of the filter in one gateway: its place among the filters, its buffers, and whether it runs.
 
+use canary::configuration;
 use contract::headers;
-use contract::names::{self, IdentitySource};
+use contract::names::IdentitySource;
 use contract::percent::Percent;
+use contract::series;
 use serde_json::{Map, Value};
 
-use super::gateway::{Gateway, all};
+use super::config_dump::{Gateway, all};
 use super::{Finding, Level};
-use crate::canary::configuration;
 
-/// Share of requests without an identity from which on something is wrong with the identity.
+/// Fraction of requests without an identity above which the identity is configured wrongly.
 const MANY_WITHOUT: f64 = 0.5;
-/// Requests from which on a share of them means something.
+/// Fewest requests on which a fraction is judged.
 const ENOUGH: f64 = 20.0;
-/// Part of a pattern that removes the filter's headers with hyphens and with underscores.
+/// Part of a pattern that removes the filter's headers whether they are written with hyphens or with underscores.
 const SPELLED_BOTH_WAYS: &str = "perch[-_]";
-/// What Envoy buffers for a connection where nothing is said, in bytes.
+/// Envoy's default buffer limit of a connection, in bytes.
 const ENVOYS_BUFFER: u64 = 1024 * 1024;
 
-/// The early removal of our headers, on every connection manager that has a filter of ours.
+/// Checks that every connection manager with Perch's filter removes Perch's headers from clients' requests.
 pub(super) fn stripped(Gateway { url, dump, .. }: Gateway<'_>) -> Finding {
     let managers = all(dump).into_iter().filter(|fields| fields.contains_key("http_filters"));
     let ours = |fields: &&Map<String, Value>| {
@@ -35,7 +36,7 @@ pub(super) fn stripped(Gateway { url, dump, .. }: Gateway<'_>) -> Finding {
     let with_filter: Vec<_> = managers.filter(ours).collect();
     if with_filter.is_empty() {
         return Finding::of(
-            Level::Bad,
+            Level::Error,
             "headers",
             url,
             "no listener has Perch's filter",
@@ -43,19 +44,19 @@ pub(super) fn stripped(Gateway { url, dump, .. }: Gateway<'_>) -> Finding {
         );
     }
     if with_filter.iter().all(|fields| strips(fields)) {
-        return Finding::ok("headers", url, format!("{}* is removed from what clients send", headers::PREFIX));
+        return Finding::ok("headers", url, format!("{}* is removed from clients' requests", headers::PREFIX));
     }
     Finding::of(
-        Level::Bad,
+        Level::Error,
         "headers",
         url,
-        format!("clients can send {}*, which the application may believe", headers::PREFIX),
+        format!("clients can send {}* headers, and the application may trust them", headers::PREFIX),
         "add early_header_mutation_extensions as marked [PERCH 4] in envoy/envoy.yaml.j2",
     )
 }
 
-/// A response that waits, with the largest part in which the application's cluster hands it over, fits into the listener's
-/// buffer.
+/// Checks that a held response, with the largest chunk that the application's cluster hands over, fits into the
+/// listener's buffer.
 pub(super) fn buffers(Gateway { url, dump, .. }: Gateway<'_>) -> Finding {
     let bytes = |fields: &Map<String, Value>| {
         fields.get("per_connection_buffer_limit_bytes").and_then(Value::as_u64).unwrap_or(ENVOYS_BUFFER)
@@ -82,20 +83,24 @@ pub(super) fn buffers(Gateway { url, dump, .. }: Gateway<'_>) -> Finding {
         return Finding::of(Level::Unknown, "buffers", url, "the filter's listener was not found", "");
     };
     if room >= needed {
-        return Finding::ok("buffers", url, format!("{room} bytes, and a response that waits needs {needed}"));
+        return Finding::ok(
+            "buffers",
+            url,
+            format!("the listener buffers {room} bytes; a held response needs {needed}"),
+        );
     }
     Finding::of(
         Level::Warn,
         "buffers",
         url,
         format!(
-            "the listener buffers {room} bytes, and a response that waits may need {needed}: Envoy answers it with 500"
+            "the listener buffers {room} bytes, but a held response may need {needed}: Envoy then responds with 500"
         ),
         format!("set per_connection_buffer_limit_bytes of the listener to {needed}, as marked [PERCH 3]"),
     )
 }
 
-/// The filter can read the shares.
+/// Checks that the filter can read the shares.
 pub(super) fn admin_cluster(Gateway { url, dump, .. }: Gateway<'_>) -> Finding {
     let configured = configuration::of_config_dump(dump).map(Value::Object);
     let name =
@@ -105,26 +110,28 @@ pub(super) fn admin_cluster(Gateway { url, dump, .. }: Gateway<'_>) -> Finding {
         fields.get("name").and_then(Value::as_str) == Some(&name) && fields.contains_key("load_assignment")
     });
     if known {
-        return Finding::ok("shares", url, format!("are read through the cluster {name}"));
+        return Finding::ok("shares", url, format!("the filter reads them through the cluster {name}"));
     }
     Finding::of(
-        Level::Bad,
+        Level::Error,
         "shares",
         url,
-        format!("there is no cluster {name:?}, by which the filter reads them: every client is given the baseline"),
+        format!(
+            "the cluster {name:?}, through which the filter reads them, does not exist: every user gets the baseline"
+        ),
         "add the cluster of Envoy's own admin interface, as marked [PERCH 6] in envoy/envoy.yaml.j2",
     )
 }
 
-/// The filter runs, and never failed.
+/// Checks that the filter runs and has never failed.
 pub(super) fn filter(Gateway { url, scrape, .. }: Gateway<'_>) -> Finding {
-    if scrape.get(names::INTERCEPTED, &[]).is_none() {
+    if scrape.get(series::INTERCEPTED, &[]).is_none() {
         return Finding::of(
-            Level::Bad,
+            Level::Error,
             "filter",
             url,
-            "the filter is not loaded, or refused its configuration: everybody is given the baseline",
-            "Envoy's log names the field, the rule and the mend",
+            "it is not loaded, or it rejected its configuration: every user gets the baseline",
+            "Envoy's log names the field, the rule and the fix",
         );
     }
     let reload = |name: &str| name.starts_with("envoy_wasm_perch_") && name.contains("_vm_reload_");
@@ -134,50 +141,54 @@ pub(super) fn filter(Gateway { url, scrape, .. }: Gateway<'_>) -> Finding {
             Level::Warn,
             "filter",
             url,
-            format!("its VM was reloaded {reloads} times since the start"),
-            "a trap cost the requests in flight each time: report it with Envoy's log",
+            format!("its VM was reloaded {reloads} times since Envoy started"),
+            "each time a trap ended the requests in flight: report it with Envoy's log",
         );
     }
-    let failures = scrape.sum(names::FAILURES, &[]);
+    let failures = scrape.sum(series::FAILURES, &[]);
     if failures > 0.0 {
         return Finding::of(
             Level::Warn,
             "filter",
             url,
-            format!("failed {failures} times since the start"),
-            "each time a request was left to the application: report it with Envoy's log (\"perch: the filter failed\")",
+            format!("it failed {failures} times since Envoy started"),
+            "each time the request bypassed Perch: report it with Envoy's log (\"perch: the filter failed\")",
         );
     }
-    Finding::ok("filter", url, "runs, and never failed")
+    Finding::ok("filter", url, "it runs and has never failed")
 }
 
-/// Most requests say who the user is.
+/// Checks that most requests carry a user's identity.
 pub(super) fn identity(Gateway { url, scrape, .. }: Gateway<'_>) -> Finding {
-    let all: f64 = scrape.sum(names::IDENTITY, &[]);
-    let without = scrape.sum(names::IDENTITY, &[("source", IdentitySource::Missing.as_str())]);
+    let all: f64 = scrape.sum(series::IDENTITY, &[]);
+    let without = scrape.sum(series::IDENTITY, &[("source", IdentitySource::Missing.as_str())]);
     if all < ENOUGH {
         return Finding::of(
             Level::Unknown,
             "identity",
             url,
-            "too few requests so far to tell",
-            "ask again under traffic",
+            "too few requests to judge",
+            "run this again under traffic",
         );
     }
     let share = without / all;
     if share <= MANY_WITHOUT {
-        return Finding::ok("identity", url, format!("{:.1} of requests say who the user is", Percent(1.0 - share)));
+        return Finding::ok(
+            "identity",
+            url,
+            format!("{:.1} of the requests carry a user's identity", Percent(1.0 - share)),
+        );
     }
     Finding::of(
         Level::Warn,
         "identity",
         url,
-        format!("{:.1} of requests say no user, who are given the baseline at every share", Percent(share)),
-        "name where your authentication leaves the user in the filter's `identity`, and put the filter after it",
+        format!("{:.1} of the requests carry no identity and get the baseline at every share", Percent(share)),
+        "set the filter's `identity` to where your authentication leaves the user, and place the filter after it",
     )
 }
 
-/// The demo's identity header is what any client can send.
+/// Warns of the demo's identity header, which any client can send.
 pub(super) fn identity_is_the_demos(Gateway { url, dump, .. }: Gateway<'_>) -> Finding {
     let Some(document) = configuration::of_config_dump(dump) else {
         return Finding::of(Level::Unknown, "identity header", url, "the filter's configuration was not found", "");
@@ -188,9 +199,9 @@ pub(super) fn identity_is_the_demos(Gateway { url, dump, .. }: Gateway<'_>) -> F
             Level::Warn,
             "identity header",
             url,
-            format!("users are told apart by {}, the demo's header", headers::DEMO_IDENTITY),
-            "make sure that your authentication sets it and removes what clients send, or name another in `identity`",
+            format!("users are identified by {}, the demo's header", headers::DEMO_IDENTITY),
+            "let your authentication set it and remove it from clients' requests, or name another in `identity`",
         );
     }
-    Finding::ok("identity header", url, "is not the demo's")
+    Finding::ok("identity header", url, "it is not the demo's header")
 }

@@ -1,4 +1,4 @@
-//! What one gateway says of itself: its configuration, its runtime, its counters.
+//! Checks of one gateway: its configuration, its runtime, its counters.
 
 use std::net::IpAddr;
 
@@ -6,24 +6,11 @@ use contract::names::{self, Agree, Outcome};
 use contract::series;
 use contract::share::{self, RUNTIME_KEY, Share};
 use serde_json::Value;
-use stack::scrape::Scrape;
 
+use super::config_dump::{Gateway, bootstrap};
 use super::{Finding, Level, filter, native};
 
-/// What is to be judged.
-#[derive(Debug, Clone, Copy)]
-pub struct Gateway<'a> {
-    /// Its admin address, for the findings.
-    pub url: &'a str,
-    /// `/config_dump`.
-    pub dump: &'a Value,
-    /// `/runtime`.
-    pub runtime: &'a Value,
-    /// `/stats/prometheus`.
-    pub scrape: &'a Scrape,
-}
-
-/// All findings.
+/// Runs all checks.
 #[must_use]
 pub fn judge(gateway: Gateway<'_>) -> Vec<Finding> {
     vec![
@@ -41,33 +28,11 @@ pub fn judge(gateway: Gateway<'_>) -> Vec<Finding> {
         batches(gateway),
     ]
     .into_iter()
-    .chain(native::hears(gateway))
+    .chain(native::log_hook(gateway))
     .collect()
 }
 
-/// Every object somewhere below `at`.
-fn objects<'a>(at: &'a Value, out: &mut Vec<&'a serde_json::Map<String, Value>>) {
-    match at {
-        Value::Object(fields) => {
-            out.push(fields);
-            fields.values().for_each(|value| objects(value, out));
-        }
-        Value::Array(items) => items.iter().for_each(|item| objects(item, out)),
-        _ => {}
-    }
-}
-
-pub(super) fn all(dump: &Value) -> Vec<&serde_json::Map<String, Value>> {
-    let mut found = Vec::new();
-    objects(dump, &mut found);
-    found
-}
-
-pub(super) fn bootstrap(dump: &Value) -> Option<&Value> {
-    dump.get("configs")?.as_array()?.iter().find_map(|config| config.get("bootstrap"))
-}
-
-/// The admin interface listens on loopback.
+/// Checks that the admin interface listens on loopback only.
 fn admin(Gateway { url, dump, .. }: Gateway<'_>) -> Finding {
     let address = bootstrap(dump).and_then(|bootstrap| bootstrap.pointer("/admin/address"));
     let Some(address) = address else {
@@ -76,75 +41,75 @@ fn admin(Gateway { url, dump, .. }: Gateway<'_>) -> Finding {
             "admin",
             url,
             "its address is not in the configuration",
-            "look at `admin` in Envoy's configuration",
+            "check `admin` in Envoy's configuration",
         );
     };
     let host = address.pointer("/socket_address/address").and_then(Value::as_str);
     match host.map(str::parse::<IpAddr>) {
-        None if address.get("pipe").is_some() => Finding::ok("admin", url, "listens on a pipe"),
-        Some(Ok(ip)) if ip.is_loopback() => Finding::ok("admin", url, format!("listens on {ip} only")),
+        None if address.get("pipe").is_some() => Finding::ok("admin", url, "it listens on a pipe"),
+        Some(Ok(ip)) if ip.is_loopback() => Finding::ok("admin", url, format!("it listens on {ip} only")),
         _ => Finding::of(
-            Level::Bad,
+            Level::Error,
             "admin",
             url,
-            format!("listens on {}: whoever reaches it moves the share", host.unwrap_or("an unknown address")),
-            "bind `admin` to 127.0.0.1, and reach it from the same host or pod only",
+            format!("it listens on {}: anybody who reaches it can set the share", host.unwrap_or("an unknown address")),
+            "bind `admin` to 127.0.0.1, so that only this host or pod reaches it",
         ),
     }
 }
 
-/// A disk layer below an admin layer.
+/// Checks that the runtime has a disk layer below an admin layer.
 fn layers(Gateway { url, dump, .. }: Gateway<'_>) -> Finding {
     let layers = bootstrap(dump).and_then(|bootstrap| bootstrap.pointer("/layered_runtime/layers"));
     let layers = layers.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let place = |kind: &str| layers.iter().position(|layer| layer.get(kind).is_some());
     match (place("disk_layer").or_else(|| place("rtds_layer")), place("admin_layer")) {
         (Some(disk), Some(admin)) if disk < admin => {
-            Finding::ok("layers", url, "what is set holds at once, and survives a restart")
+            Finding::ok("layers", url, "a share takes effect at once and survives a restart")
         }
         (_, None) => Finding::of(
-            Level::Bad,
+            Level::Error,
             "layers",
             url,
-            "no admin layer: the share cannot be set",
+            "there is no admin layer, so the share cannot be set",
             "add `admin_layer: {}` as the last layer, as marked [PERCH 1] in envoy/envoy.yaml.j2",
         ),
         (None, Some(_)) => Finding::of(
             Level::Warn,
             "layers",
             url,
-            "no disk layer: a restart goes back to the share at start",
+            "there is no disk layer, so a restart returns to the share at start",
             "add a disk layer below the admin layer, as marked [PERCH 1] in envoy/envoy.yaml.j2",
         ),
         (Some(_), Some(_)) => Finding::of(
-            Level::Bad,
+            Level::Error,
             "layers",
             url,
-            "the disk layer stands above the admin layer, so what is set at once does not hold",
+            "the disk layer is above the admin layer and hides the share that is set",
             "move the admin layer to the end",
         ),
     }
 }
 
-/// What is held is a share, and a restart would not change it.
+/// Checks that the runtime holds a share, and that a restart does not change it.
 fn share(Gateway { url, dump, runtime, .. }: Gateway<'_>) -> Finding {
     let entry = runtime.get("entries").and_then(|entries| entries.get(RUNTIME_KEY));
-    let Some(held) = share::held(runtime, RUNTIME_KEY) else {
+    let Some(held) = share::runtime_value(runtime, RUNTIME_KEY) else {
         return Finding::of(
             Level::Warn,
             "share",
             url,
             "no layer sets the share, so it is 0%",
-            "`perch canary set off` makes that plain",
+            "set it with `perch canary set off`, so that it does not depend on a default",
         );
     };
     let Some(share) = Share::from_runtime(held) else {
         return Finding::of(
-            Level::Bad,
+            Level::Error,
             "share",
             url,
-            format!("{RUNTIME_KEY} is {held:?}, which is no share: everybody is given the baseline"),
-            "`perch canary set` a share",
+            format!("{RUNTIME_KEY} is {held:?}, which is not a share: every user gets the baseline"),
+            "set a share with `perch canary set`",
         );
     };
     // Without the admin layer, which is the last one.
@@ -158,13 +123,13 @@ fn share(Gateway { url, dump, runtime, .. }: Gateway<'_>) -> Finding {
             "share",
             url,
             format!("{share} now, and {after} after a restart"),
-            "`perch canary set` it with --runtime LINK, so that the disk layer has it too",
+            "set it with `perch canary set SHARE --runtime LINK`, which writes the disk layer too",
         ),
         _ => Finding::ok("share", url, share.to_string()),
     }
 }
 
-/// Every series of the contract, under its own name and with its labels.
+/// Checks that every series has its own name and its labels.
 fn tags(Gateway { url, scrape, .. }: Gateway<'_>) -> Finding {
     let mut wrong = Vec::new();
     for series in series::GATEWAY {
@@ -175,9 +140,9 @@ fn tags(Gateway { url, scrape, .. }: Gateway<'_>) -> Finding {
         }
     }
     let values = [
-        (names::COMPARE, "agree", Agree::ALL.iter().map(|value| value.as_str()).collect::<Vec<_>>()),
-        (names::SOURCE, "source", names::Source::ALL.iter().map(|value| value.as_str()).collect()),
-        (names::OBSERVATION, "outcome", Outcome::ALL.iter().map(|value| value.as_str()).collect()),
+        (series::COMPARE, "agree", Agree::ALL.iter().map(|value| value.as_str()).collect::<Vec<_>>()),
+        (series::SOURCE, "source", names::Source::ALL.iter().map(|value| value.as_str()).collect()),
+        (series::OBSERVATION, "outcome", Outcome::ALL.iter().map(|value| value.as_str()).collect()),
     ];
     for (name, label, all) in values {
         if !wrong.contains(&name) && all.iter().any(|value| scrape.get(name, &[(label, value)]).is_none()) {
@@ -188,57 +153,56 @@ fn tags(Gateway { url, scrape, .. }: Gateway<'_>) -> Finding {
         return Finding::ok("tags", url, "every series has its name and its labels");
     }
     Finding::of(
-        Level::Bad,
+        Level::Error,
         "tags",
         url,
-        format!("missing, or without its labels: {}", wrong.join(", ")),
-        "take stats_tags as marked [PERCH 2] in envoy/envoy.yaml.j2; if nothing of ours is there, the filter is not loaded",
+        format!("missing or without labels: {}", wrong.join(", ")),
+        "add stats_tags as marked [PERCH 2] in envoy/envoy.yaml.j2; if all series are missing, load the filter",
     )
 }
 
-/// Every request has an outcome.
+/// Checks that few observations are dropped.
 fn accounted(Gateway { url, scrape, .. }: Gateway<'_>) -> Finding {
-    let intercepted = scrape.sum(names::INTERCEPTED, &[]);
-    let outcomes = scrape.sum(names::OBSERVATION, &[]);
+    let intercepted = scrape.sum(series::INTERCEPTED, &[]);
+    let outcomes = scrape.sum(series::OBSERVATION, &[]);
     let dropped: f64 =
-        Outcome::DROPPED.iter().map(|outcome| scrape.sum(names::OBSERVATION, &[("outcome", outcome.as_str())])).sum();
+        Outcome::DROPPED.iter().map(|outcome| scrape.sum(series::OBSERVATION, &[("outcome", outcome.as_str())])).sum();
     if dropped > 0.01 * intercepted.max(1.0) {
         return Finding::of(
             Level::Warn,
             "observations",
             url,
-            format!(
-                "{dropped} of {intercepted} requests were not observed, for want of room or since a body is too long"
-            ),
+            format!("{dropped} of {intercepted} requests were not observed: a buffer was full, or a body was too long"),
             "raise `limits` in the filter's configuration, or give the scorer more threads",
         );
     }
     Finding::ok(
         "observations",
         url,
-        format!("{outcomes} of {intercepted} requests have an outcome, the rest is under way"),
+        format!("{outcomes} of {intercepted} requests have an outcome, the others are in progress"),
     )
 }
 
-/// The scorer understands what the filter sends.
+/// Checks that the scorer accepts the filter's batches.
 fn batches(Gateway { url, scrape, .. }: Gateway<'_>) -> Finding {
-    let of = |result: &str| scrape.sum(names::BATCH, &[("result", result)]);
+    let of = |result: &str| scrape.sum(series::BATCH, &[("result", result)]);
     let (answered, failed) = (of("answered"), of("failed") + of("mismatched"));
     if failed > 0.0 && failed >= answered {
         return Finding::of(
-            Level::Bad,
+            Level::Error,
             "batches",
             url,
-            format!("{failed} observation batches failed and {answered} were answered"),
-            "is the scorer reachable from this gateway, and are filter and scorer of one release?",
+            format!("{failed} observation batches failed, {answered} succeeded"),
+            "check that this gateway reaches the scorer, and run filter and scorer of the same release",
         );
     }
-    Finding::ok("batches", url, format!("{answered} answered, {failed} failed"))
+    Finding::ok("batches", url, format!("{answered} observation batches succeeded, {failed} failed"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clients::Scrape;
     use serde_json::json;
 
     fn plugin(identity: &str) -> String {
@@ -276,15 +240,15 @@ mod tests {
             text += &format!("{}{{{}}} 0\n", series.name, labels.join(","));
         }
         for value in Agree::ALL {
-            text += &format!("{}{{agree=\"{}\"}} 1\n", names::COMPARE, value.as_str());
+            text += &format!("{}{{agree=\"{}\"}} 1\n", series::COMPARE, value.as_str());
         }
         for value in names::Source::ALL {
-            text += &format!("{}{{source=\"{}\"}} 1\n", names::SOURCE, value.as_str());
+            text += &format!("{}{{source=\"{}\"}} 1\n", series::SOURCE, value.as_str());
         }
         for value in Outcome::ALL {
-            text += &format!("{}{{outcome=\"{}\"}} 0\n", names::OBSERVATION, value.as_str());
+            text += &format!("{}{{outcome=\"{}\"}} 0\n", series::OBSERVATION, value.as_str());
         }
-        text + &format!("{}{{source=\"header\"}} 95\n{}{{source=\"none\"}} 5\n", names::IDENTITY, names::IDENTITY)
+        text + &format!("{}{{source=\"header\"}} 95\n{}{{source=\"none\"}} 5\n", series::IDENTITY, series::IDENTITY)
     }
 
     fn judged(dump: &Value, runtime: &Value, text: &str) -> Vec<Finding> {
@@ -296,14 +260,14 @@ mod tests {
     }
 
     #[test]
-    fn a_gateway_as_it_should_be_has_nothing_to_mend() {
+    fn a_sound_gateway_has_nothing_to_fix() {
         let findings = judged(&dump(true, "127.0.0.1", &good_layers()), &runtime(["0", "10", "10"]), &exposition());
         assert!(findings.iter().all(|finding| finding.level == Level::Ok), "{findings:#?}");
-        assert!(!format!("{findings:?}").contains("0123456789abcdef"), "the salt is nobody's business");
+        assert!(!format!("{findings:?}").contains("0123456789abcdef"), "the salt is a secret");
     }
 
     #[test]
-    fn each_fault_is_found_and_has_its_mend() {
+    fn each_fault_is_found_and_has_its_fix() {
         let (good, even) = (dump(true, "127.0.0.1", &good_layers()), runtime(["0", "10", "10"]));
         let text = exposition();
         let with = |from: &str, to: &str| serde_json::from_str::<Value>(&good.to_string().replace(from, to)).unwrap();
@@ -314,20 +278,20 @@ mod tests {
         let dropping =
             text.clone() + "perch_intercepted_total 100\nperch_observation_total{outcome=\"dropped_body_limit\"} 9\n";
         let cases = [
-            ("headers", Level::Bad, dump(false, "127.0.0.1", &good_layers()), even.clone(), text.clone()),
-            ("headers", Level::Bad, json!({"configs": []}), even.clone(), text.clone()),
+            ("headers", Level::Error, dump(false, "127.0.0.1", &good_layers()), even.clone(), text.clone()),
+            ("headers", Level::Error, json!({"configs": []}), even.clone(), text.clone()),
             ("buffers", Level::Warn, small, even.clone(), text.clone()),
-            ("shares", Level::Bad, without_admin, even.clone(), text.clone()),
-            ("admin", Level::Bad, dump(true, "0.0.0.0", &good_layers()), even.clone(), text.clone()),
-            ("layers", Level::Bad, dump(true, "127.0.0.1", &json!([{"disk_layer": {}}])), even.clone(), text.clone()),
+            ("shares", Level::Error, without_admin, even.clone(), text.clone()),
+            ("admin", Level::Error, dump(true, "0.0.0.0", &good_layers()), even.clone(), text.clone()),
+            ("layers", Level::Error, dump(true, "127.0.0.1", &json!([{"disk_layer": {}}])), even.clone(), text.clone()),
             ("layers", Level::Warn, dump(true, "::1", &json!([{"admin_layer": {}}])), even.clone(), text.clone()),
             ("share", Level::Warn, good.clone(), runtime(["0", "10", "20"]), text.clone()),
-            ("share", Level::Bad, good.clone(), runtime(["0", "", "plenty"]), text.clone()),
-            ("tags", Level::Bad, good.clone(), even.clone(), no_tags),
+            ("share", Level::Error, good.clone(), runtime(["0", "", "plenty"]), text.clone()),
+            ("tags", Level::Error, good.clone(), even.clone(), no_tags),
             ("identity", Level::Warn, good.clone(), even.clone(), strangers),
-            ("batches", Level::Bad, good.clone(), even.clone(), failing),
+            ("batches", Level::Error, good.clone(), even.clone(), failing),
             ("observations", Level::Warn, good.clone(), even.clone(), dropping),
-            ("filter", Level::Bad, good.clone(), even.clone(), String::new()),
+            ("filter", Level::Error, good.clone(), even.clone(), String::new()),
             ("filter", Level::Warn, good.clone(), even.clone(), text.clone() + "perch_filter_failures_total 1\n"),
             ("filter", Level::Warn, good, even, text + "envoy_wasm_perch_vm_reload_success 1\n"),
         ];
@@ -335,7 +299,7 @@ mod tests {
             let findings = judged(&dump, &runtime, &text);
             let finding = of(&findings, check);
             assert_eq!(finding.level, level, "{finding:?}");
-            assert!(!finding.mend.is_empty(), "{finding:?}");
+            assert!(!finding.fix.is_empty(), "{finding:?}");
         }
     }
 

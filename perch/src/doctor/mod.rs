@@ -1,60 +1,62 @@
-//! Is a deployment as it should be? What `perch doctor` finds, each with the mend.
+//! Diagnoses a deployment: what `perch doctor` finds, each finding with its fix.
 //!
-//! The checks are pure: [`gateway`] judges what one Envoy says of itself, [`fleet`] what several programs say together.
-//! Asking them is the command's work.
+//! The checks do no I/O: [`gateway`] judges the state that one Envoy reports, [`fleet`] compares several programs. The
+//! command fetches what they are given.
 
+mod config_dump;
 mod filter;
 pub mod fleet;
 pub mod gateway;
 mod native;
 
+pub use config_dump::Gateway;
 use serde::Serialize;
 
-/// How bad it is.
+/// Severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
-    /// As it should be.
+    /// Nothing is wrong.
     Ok,
-    /// Could not be told.
+    /// The check had no data.
     Unknown,
-    /// Worth a look; nothing is broken.
+    /// Nothing is broken, but somebody should look at it.
     Warn,
-    /// To be mended.
-    Bad,
+    /// Something is broken.
+    Error,
 }
 
-/// One finding.
+/// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// What was looked at, e.g. `headers`.
+    /// The check, e.g. `headers`.
     pub check: &'static str,
-    /// Where: a URL, or empty for the deployment as a whole.
+    /// The URL of the program that was checked; empty for the deployment as a whole.
     pub place: String,
-    /// How bad.
+    /// The severity.
     pub level: Level,
     /// What was found.
     pub found: String,
-    /// What to do, empty when nothing.
-    pub mend: String,
+    /// What to do about it; empty if nothing.
+    pub fix: String,
 }
 
 impl Finding {
-    /// As it should be.
+    /// A finding that nothing is wrong.
     #[must_use]
     pub fn ok(check: &'static str, place: &str, found: impl Into<String>) -> Self {
-        Self { check, place: place.to_owned(), level: Level::Ok, found: found.into(), mend: String::new() }
+        Self { check, place: place.to_owned(), level: Level::Ok, found: found.into(), fix: String::new() }
     }
 
-    /// Not as it should be.
+    /// A finding with its fix.
     #[must_use]
     pub fn of(
         level: Level,
         check: &'static str,
         place: &str,
         found: impl Into<String>,
-        mend: impl Into<String>,
+        fix: impl Into<String>,
     ) -> Self {
-        Self { check, place: place.to_owned(), level, found: found.into(), mend: mend.into() }
+        Self { check, place: place.to_owned(), level, found: found.into(), fix: fix.into() }
     }
 }

@@ -1,12 +1,12 @@
-//! What only a gateway with the native module can have wrong.
+//! Checks of a gateway with the native module.
 
 use contract::names::{FILTER, NATIVE_SWITCH};
 use serde_json::Value;
 
-use super::gateway::{Gateway, all, bootstrap};
+use super::config_dump::{Gateway, all, bootstrap};
 use super::{Finding, Level};
 
-/// Is the native module's filter somewhere in `configuration`?
+/// Returns `true` if the native module's filter is somewhere in `configuration`.
 pub(super) fn has_filter(configuration: &Value) -> bool {
     names(configuration, "filter_name", FILTER)
 }
@@ -15,17 +15,17 @@ fn names(configuration: &Value, field: &str, name: &str) -> bool {
     all(configuration).iter().any(|fields| fields.get(field).is_some_and(|value| value == name))
 }
 
-/// The module hears at once of a share that is moved; nothing where another module runs.
-pub(super) fn hears(Gateway { url, dump, .. }: Gateway<'_>) -> Option<Finding> {
+/// Checks that the admin interface's access log notifies the module of a new share; `None` where another module runs.
+pub(super) fn log_hook(Gateway { url, dump, .. }: Gateway<'_>) -> Option<Finding> {
     let admin = has_filter(dump).then(|| bootstrap(dump)?.get("admin"))??;
     Some(if names(admin, "logger_name", NATIVE_SWITCH) {
-        Finding::ok("switch", url, "the native filter hears at once of a share that is moved")
+        Finding::ok("switch", url, "the native filter applies a new share at once")
     } else {
         Finding::of(
             Level::Warn,
             "switch",
             url,
-            "the native filter hears of a share that is moved only with the traffic, some 200 ms later",
+            "the native filter applies a new share with the traffic, about 200 ms later",
             "add access_log to `admin` as marked [PERCH 7] in envoy/envoy.yaml.j2",
         )
     })
@@ -33,8 +33,8 @@ pub(super) fn hears(Gateway { url, dump, .. }: Gateway<'_>) -> Option<Finding> {
 
 #[cfg(test)]
 mod tests {
+    use clients::Scrape;
     use serde_json::json;
-    use stack::scrape::Scrape;
 
     use super::*;
 
@@ -44,11 +44,11 @@ mod tests {
         let dump = json!({"configs": [{"bootstrap": {"admin": admin}}, {"http_filters": filters}]});
         let (runtime, scrape) = (json!({}), Scrape::parse(""));
         let gateway = Gateway { url: "http://g", dump: &dump, runtime: &runtime, scrape: &scrape };
-        hears(gateway).map(|finding| finding.level)
+        log_hook(gateway).map(|finding| finding.level)
     }
 
     #[test]
-    fn only_the_native_filter_needs_to_hear() {
+    fn only_the_native_filter_needs_the_log_hook() {
         assert_eq!(judged(FILTER, NATIVE_SWITCH), Some(Level::Ok));
         assert_eq!(judged(FILTER, "another"), Some(Level::Warn));
         assert_eq!(judged("another", "another"), None);

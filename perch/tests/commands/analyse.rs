@@ -37,8 +37,8 @@ fn analysis(users: Users) -> Analysis {
 
 fn scorer(analysis: Analysis) -> Server {
     let body = serde_json::to_value(&analysis).unwrap();
-    Server::start(move |asked| {
-        assert!(asked.line.starts_with(&format!("GET {PATH}")), "{}", asked.line);
+    Server::start(move |request| {
+        assert!(request.line.starts_with(&format!("GET {PATH}")), "{}", request.line);
         of_scorer(200, &body)
     })
 }
@@ -53,7 +53,11 @@ fn the_report_is_printed_written_and_parsed() {
 
     let text = perch(&[&["analyse"], &at[..]].concat());
     assert_eq!(text.code, 0, "{text:?}");
-    assert!(text.out.contains("100 judged: 80 agree, 20 differ") && text.out.contains("+50.0 points"), "{}", text.out);
+    assert!(
+        text.out.contains("100 compared: 80 agree, 20 disagree") && text.out.contains("+50.0 points"),
+        "{}",
+        text.out
+    );
     assert!(!text.out.contains('\u{1b}'), "no colour in a pipe");
 
     let json =
@@ -61,8 +65,8 @@ fn the_report_is_printed_written_and_parsed() {
     assert_eq!(json.json()["ratio"]["mismatch"], false);
     assert_eq!(json.json()["disputed"]["rule"], serde_json::Value::Null, "no data is null");
     assert!(std::fs::read_to_string(page.path()).unwrap().contains("<svg"));
-    let asked = scorer.asked().last().unwrap().line.clone();
-    assert!(asked.contains("since_ms=") && asked.contains("leave_out=beta"), "{asked}");
+    let request = scorer.requests().last().unwrap().line.clone();
+    assert!(request.contains("since_ms=") && request.contains("leave_out=beta"), "{request}");
 
     let csv = perch(&[&["analyse", "--csv", "pairs"], &at[..]].concat());
     assert_eq!(csv.out, "rule,model,served,items\r\ncoffee,coffee,baseline,80\r\ntravel,fuel,baseline,20\r\n");
@@ -78,8 +82,8 @@ fn a_sample_ratio_mismatch_has_an_exit_code_of_its_own() {
 
 #[test]
 fn after_a_change_of_the_share_the_ratio_counts_from_there() {
-    // Half of the users met the model before the share went down to 10%. Case A19: for 20 seconds more their observations
-    // may arrive.
+    // Half of the users were in the candidate arm before the share went down to 10%. Case A19: their observations may
+    // arrive for 20 seconds more.
     let all = serde_json::to_value(analysis(Users { rule: 1_000, model: 1_000, sampled_one_in: 1 })).unwrap();
     let evidence = Evidence {
         version: 1,
@@ -88,7 +92,7 @@ fn after_a_change_of_the_share_the_ratio_counts_from_there() {
         feedback: None,
     };
     let evidence = serde_json::to_value(&evidence).unwrap();
-    let scorer = Server::start(move |asked| match asked.line.as_str() {
+    let scorer = Server::start(move |request| match request.line.as_str() {
         "GET /perch/v1/evidence?since_ms=27000" => of_scorer(200, &evidence),
         _ => of_scorer(200, &all),
     });
@@ -120,18 +124,18 @@ fn case_a19_just_after_a_change_of_the_share_the_ratio_is_no_data() {
 }
 
 #[test]
-fn what_cannot_be_asked_is_said_with_the_mend() {
+fn an_unreachable_scorer_is_named_with_the_fix() {
     let gone = perch(&["analyse", "--scorer", "http://127.0.0.1:1"]);
     assert_eq!(gone.code, 1);
     assert!(gone.err.contains("http://127.0.0.1:1") && gone.err.contains("make up"), "{}", gone.err);
 
     let stranger = Server::start(|_| (200, vec![], "{}".into()));
     let ran = perch(&["analyse", "--scorer", &stranger.url]);
-    assert!(ran.code == 1 && ran.err.contains("no scorer"), "{ran:?}");
+    assert!(ran.code == 1 && ran.err.contains("is not a Perch scorer"), "{ran:?}");
 
     let old = Server::start(|_| of_scorer(404, &serde_json::json!({"error": "there is nothing at this path"})));
     let ran = perch(&["analyse", "--scorer", &old.url]);
-    assert!(ran.code == 1 && ran.err.contains("one release"), "{ran:?}");
+    assert!(ran.code == 1 && ran.err.contains("the same release"), "{ran:?}");
 
     let wrong = perch(&["analyse", "--since", "yesterday"]);
     assert!(wrong.code == 2 && wrong.err.contains("yesterday"), "{wrong:?}");

@@ -1,4 +1,4 @@
-//! `cohort`, and what `canary explain` tells of it.
+//! `cohort`, and what `canary explain` says about it.
 
 use contract::share::{BETA_KEY, RUNTIME_KEY};
 use serde_json::json;
@@ -33,7 +33,7 @@ fn shares_and_members_are_shown_and_the_salt_is_not() {
 }
 
 #[test]
-fn the_cohorts_share_is_set_beside_the_share_and_off_takes_it_along() {
+fn the_cohorts_share_is_set_beside_the_share_and_reset_by_a_rollback() {
     let gateway = gateway(&[]);
     let ran = perch(&["cohort", "set", "beta", "100%", "--gateway", &gateway.url]);
     assert!(ran.code == 0 && ran.out.contains("50% → 100%"), "{ran:?}");
@@ -44,18 +44,18 @@ fn the_cohorts_share_is_set_beside_the_share_and_off_takes_it_along() {
     assert_eq!((share("share"), share("beta")), (0.1, 1.0));
     let off = perch(&["rollback", "--reason", "a test", "--gateway", &gateway.url]);
     assert_eq!(off.code, 0, "{off:?}");
-    assert_eq!((share("share"), share("beta")), (0.0, 0.0), "nobody stays on a model that was rolled back");
+    assert_eq!((share("share"), share("beta")), (0.0, 0.0), "nobody stays on a candidate that was rolled back");
 }
 
 #[test]
-fn who_has_opted_out_has_no_share() {
+fn opted_out_users_have_no_share() {
     let gateway = gateway(&[]);
     let ran = perch(&["cohort", "set", "opt_out", "10%", "--gateway", &gateway.url]);
     assert!(ran.code == 2 && ran.err.contains("beta"), "{ran:?}");
 }
 
 #[test]
-fn explain_tells_what_a_cohort_changes() {
+fn explain_shows_the_effect_of_a_cohort() {
     let salt = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(salt.path(), SALT).unwrap();
     let file = salt.path().display().to_string();
@@ -63,11 +63,11 @@ fn explain_tells_what_a_cohort_changes() {
         perch(&[&["canary", "explain", "user-42", "--salt", &file, "--gateway", &gateway.url], more].concat())
     };
     let ordinary = explain(&gateway(&[]), &[]);
-    assert!(ordinary.out.starts_with(&format!("bucket {BUCKET}, joins at 32%\n")), "{ordinary:?}");
     assert!(
-        ordinary.out.contains("baseline at 10%") && ordinary.out.contains("candidate in the beta cohort"),
+        ordinary.out.starts_with(&format!("bucket {BUCKET}, in the canary from a share of 32% on\n")),
         "{ordinary:?}"
     );
+    assert!(ordinary.out.contains("baseline at 10%") && ordinary.out.contains("candidate for beta"), "{ordinary:?}");
     let out = explain(&gateway(&[BUCKET]), &["--json"]);
     assert_eq!(
         (&out.json()["arms"][0]["arm"], &out.json()["arms"][0]["listed"]),
@@ -75,7 +75,7 @@ fn explain_tells_what_a_cohort_changes() {
     );
 }
 
-/// What a gateway with the native module says of its configuration: no role, and under another name.
+/// A gateway with the native module: its configuration has no role, and another name.
 fn native(opt_out: &[&str], salt: &str) -> Server {
     let config = json!({"salt": salt, "cohorts": {"opt_out": [{"pseudonyms": opt_out}]}}).to_string();
     let filter = json!({"name": "perch", "typed_config": {"filter_name": "perch", "filter_config": {"value": config}}});
@@ -84,7 +84,7 @@ fn native(opt_out: &[&str], salt: &str) -> Server {
     Server::gateway_configured(&[(RUNTIME_KEY, "100")], "", &dump)
 }
 
-fn explain_by(salt: &str, user: &str, gateway: &Server) -> crate::run::Ran {
+fn explain_by(salt: &str, user: &str, gateway: &Server) -> crate::run::Output {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), salt).unwrap();
     let salt = file.path().display().to_string();
@@ -101,7 +101,7 @@ fn case_13_lists_of_a_native_gateway_are_seen() {
 }
 
 #[test]
-fn case_11_blanks_are_no_part_of_a_user_and_what_is_no_identity_is_said() {
+fn case_11_blanks_are_not_part_of_an_identity() {
     let gateway = native(&[], SALT);
     for user in ["user-42", " user-42 ", "\tuser-42"] {
         assert_eq!(explain_by(SALT, user, &gateway).json()["bucket"], BUCKET, "{user:?}");
@@ -113,17 +113,17 @@ fn case_11_blanks_are_no_part_of_a_user_and_what_is_no_identity_is_said() {
 }
 
 #[test]
-fn case_12_a_lines_end_is_no_part_of_the_salt() {
+fn case_12_a_lines_end_is_not_part_of_the_salt() {
     let gateway = native(&[], SALT);
     assert_eq!(explain_by(&format!("{SALT}\n"), "user-42", &gateway).json()["arms"][0]["bucket"], BUCKET);
 }
 
 #[test]
-fn the_salt_that_a_gateway_has_decides_what_it_does() {
+fn the_salt_in_a_gateways_configuration_is_in_force() {
     let gateway = native(&[BUCKET], SALT);
     // Without a file, and with another deployment's.
     let ran = perch(&["canary", "explain", "user-42", "--gateway", &gateway.url]);
-    assert!(ran.out.starts_with(&format!("bucket {BUCKET}, joins at 32%\n")), "{ran:?}");
+    assert!(ran.out.starts_with(&format!("bucket {BUCKET}, in the canary from a share of 32% on\n")), "{ran:?}");
     assert!(ran.out.contains("has opted out"), "{ran:?}");
     let other = explain_by("another salt of sixteen", "user-42", &gateway).json();
     assert_ne!(other["bucket"], BUCKET);

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::run::perch;
 use crate::server::{Server, of_scorer};
 
-fn levels(ran: &crate::run::Ran, check: &str) -> Vec<String> {
+fn levels(ran: &crate::run::Output, check: &str) -> Vec<String> {
     let findings = ran.json();
     let of_check = findings.as_array().unwrap().iter().filter(|finding| finding["check"] == check);
     of_check.map(|finding| finding["level"].as_str().unwrap().to_owned()).collect()
@@ -18,7 +18,7 @@ fn scorer(version: &'static str) -> Server {
 }
 
 #[test]
-fn faults_are_found_with_the_mend_and_exit_badly() {
+fn faults_are_found_with_their_fix_and_exit_with_3() {
     let dump = json!({"configs": [
         {"bootstrap": {"admin": {"address": {"socket_address": {"address": "0.0.0.0"}}}}},
         {"http_filters": [{"configuration": {"value": r#"{"salt":"0123456789abcdef"}"#}}]},
@@ -30,20 +30,20 @@ fn faults_are_found_with_the_mend_and_exit_badly() {
     let ran = perch(&[&["doctor", "--json"], &at[..]].concat());
     assert_eq!(ran.code, 3, "{ran:?}");
     for check in ["headers", "admin", "layers", "tags"] {
-        assert_eq!(levels(&ran, check), ["bad", "bad"], "{check}");
+        assert_eq!(levels(&ran, check), ["error", "error"], "{check}");
     }
-    assert_eq!(levels(&ran, "one share"), ["bad"]);
-    assert_eq!(levels(&ran, "version"), ["bad"]);
+    assert_eq!(levels(&ran, "one share"), ["error"]);
+    assert_eq!(levels(&ran, "version"), ["error"]);
     assert_eq!(levels(&ran, "scorer seen"), ["ok"; 4]);
-    assert_eq!(levels(&ran, "clock"), ["ok"; 3], "answers carry a date, and both clocks are this machine's");
+    assert_eq!(levels(&ran, "clock"), ["ok"; 3], "responses carry a date, and both clocks are this machine's");
     let text = perch(&[&["doctor"], &at[..]].concat());
-    assert!(text.out.contains("BAD   headers") && text.out.contains("→ add early_header_mutation"), "{}", text.out);
+    assert!(text.out.contains("ERROR headers") && text.out.contains("→ add early_header_mutation"), "{}", text.out);
 }
 
 #[test]
-fn what_is_gone_is_a_finding_and_not_an_error() {
+fn an_unreachable_program_is_a_finding() {
     let ran = perch(&["doctor", "--json", "--gateway", "http://127.0.0.1:1", "--scorer", "http://127.0.0.1:1"]);
     assert_eq!(ran.code, 3, "{ran:?}");
-    assert_eq!((levels(&ran, "gateway"), levels(&ran, "scorer")), (vec!["bad".to_owned()], vec!["bad".to_owned()]));
-    assert!(ran.json().as_array().unwrap().iter().all(|finding: &Value| finding["mend"] != ""));
+    assert_eq!((levels(&ran, "gateway"), levels(&ran, "scorer")), (vec!["error".to_owned()], vec!["error".to_owned()]));
+    assert!(ran.json().as_array().unwrap().iter().all(|finding: &Value| finding["fix"] != ""));
 }

@@ -9,7 +9,7 @@ use contract::share::{BETA_KEY, RUNTIME_KEY};
 use crate::run::{perch, perch_of};
 use crate::server::{Server, plain};
 
-/// An Envoy that can be told a share, and has no beta cohort.
+/// An Envoy that accepts a share, and has no beta cohort.
 struct Gateway {
     server: Server,
     share: Arc<Mutex<String>>,
@@ -19,8 +19,8 @@ impl Gateway {
     fn at(share: &str) -> Self {
         let share = Arc::new(Mutex::new(share.to_owned()));
         let held = Arc::clone(&share);
-        let server = Server::start(move |asked| {
-            if let Some((_, value)) = asked.line.split_once(&format!("POST /runtime_modify?{RUNTIME_KEY}=")) {
+        let server = Server::start(move |request| {
+            if let Some((_, value)) = request.line.split_once(&format!("POST /runtime_modify?{RUNTIME_KEY}=")) {
                 value.clone_into(&mut held.lock().unwrap());
             }
             let value = held.lock().unwrap().clone();
@@ -96,7 +96,7 @@ fn served(address: &str, path: &str) -> String {
 }
 
 #[test]
-fn whoever_moves_the_share_is_in_the_audit_log_and_a_rollback_shows_why() {
+fn who_sets_the_share_is_in_the_audit_log_and_a_rollback_has_its_reason() {
     let gateway = Gateway::at("0");
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path().display().to_string();
@@ -122,7 +122,7 @@ fn whoever_moves_the_share_is_in_the_audit_log_and_a_rollback_shows_why() {
 }
 
 #[test]
-fn the_guard_takes_orders_refuses_what_makes_no_sense_and_ends_when_told() {
+fn the_guard_accepts_and_rejects_orders_and_ends_on_a_signal() {
     let gateway = Gateway::at("0");
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path().display().to_string();
@@ -149,7 +149,7 @@ fn the_guard_takes_orders_refuses_what_makes_no_sense_and_ends_when_told() {
 }
 
 #[test]
-fn a_plan_is_printed_whole_checked_and_refused_with_its_mend() {
+fn a_plan_is_printed_with_defaults_and_rejected_with_the_fix() {
     let default = perch(&["ramp", "plan"]);
     assert!(default.code == 0 && default.out.contains("minimum_time: 48h"), "{default:?}");
     let file = tempfile::NamedTempFile::new().unwrap();
@@ -159,7 +159,7 @@ fn a_plan_is_printed_whole_checked_and_refused_with_its_mend() {
 }
 
 #[test]
-fn another_deployments_share_is_not_this_machines() {
+fn another_deployments_share_is_not_written_to_this_machine() {
     let checkout = tempfile::tempdir().unwrap();
     let runtime = checkout.path().join(".perch/run/runtime");
     std::fs::create_dir_all(runtime.join("perch-layer-0/perch")).unwrap();

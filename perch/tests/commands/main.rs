@@ -1,4 +1,4 @@
-//! The program as an operator runs it, against servers that a test scripts: what it prints, what it asks, how it exits.
+//! The program as an operator runs it, against scripted servers: its output, its requests, its exit codes.
 
 #![allow(
     clippy::unwrap_used,

@@ -15,7 +15,7 @@ fn status(champion: &str) -> Value {
 }
 
 #[test]
-fn versions_are_listed_with_what_they_are() {
+fn versions_are_listed_with_their_roles() {
     let scorer = Server::start(|_| of_scorer(200, &status("v2")));
     let ran = perch(&["model", "list", "--scorer", &scorer.url]);
     assert_eq!(ran.out, "v1  previous\nv2  champion\nv3  \n");
@@ -24,23 +24,23 @@ fn versions_are_listed_with_what_they_are() {
 }
 
 #[test]
-fn a_deployment_says_what_serves_now_and_what_did_before() {
-    let scorer = Server::start(|asked| match asked.line.as_str() {
+fn a_deployment_prints_the_serving_version_before_and_after() {
+    let scorer = Server::start(|request| match request.line.as_str() {
         "GET /ml/v2/model/status" => of_scorer(200, &status("v2")),
         _ => of_scorer(200, &status("v3")),
     });
     let ran = perch(&["model", "deploy", "v3", "--force", "--scorer", &scorer.url]);
     assert!(ran.code == 0 && ran.out.starts_with("serving: v3 (before: v2)\n"), "{ran:?}");
-    let asked = scorer.asked().pop().unwrap();
-    assert_eq!(asked.line, "POST /ml/v2/model/deploy");
-    assert_eq!(serde_json::from_str::<Value>(&asked.body).unwrap(), json!({"version": "v3", "force": true}));
+    let request = scorer.requests().pop().unwrap();
+    assert_eq!(request.line, "POST /ml/v2/model/deploy");
+    assert_eq!(serde_json::from_str::<Value>(&request.body).unwrap(), json!({"version": "v3", "force": true}));
     perch(&["model", "rollback", "--scorer", &scorer.url]);
-    assert_eq!(scorer.asked().pop().unwrap().line, "POST /ml/v2/model/rollback");
+    assert_eq!(scorer.requests().pop().unwrap().line, "POST /ml/v2/model/rollback");
 }
 
-/// Case N1: what changes something shows the operator's token, and nothing else does.
+/// Case N1: requests that change something carry the operator's token, and no other does.
 #[test]
-fn the_operators_token_is_read_from_its_file_and_shown_for_changes_only() {
+fn the_operators_token_is_read_from_its_file_and_sent_with_changes_only() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("token");
     std::fs::write(&file, "0123456789abcdef\n").unwrap();
@@ -51,15 +51,15 @@ fn the_operators_token_is_read_from_its_file_and_shown_for_changes_only() {
     assert!(open.code == 1 && open.err.contains("chmod 600"), "{open:?}");
     std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     assert_eq!(perch(&rollback).code, 0);
-    for asked in scorer.asked() {
-        let shown = if asked.line.starts_with("POST") { "Bearer 0123456789abcdef" } else { "" };
-        assert_eq!(asked.authorization, shown, "{}", asked.line);
+    for request in scorer.requests() {
+        let shown = if request.line.starts_with("POST") { "Bearer 0123456789abcdef" } else { "" };
+        assert_eq!(request.authorization, shown, "{}", request.line);
     }
 }
 
 #[test]
-fn what_the_scorer_refuses_is_said_in_its_words() {
-    let scorer = Server::start(|asked| match asked.line.as_str() {
+fn a_rejection_by_the_scorer_is_printed() {
+    let scorer = Server::start(|request| match request.line.as_str() {
         "GET /ml/v2/model/status" => of_scorer(200, &status("v2")),
         _ => of_scorer(409, &json!({"error": "version v3 is not deployed: its F1 is 0.5", "reason": "policy"})),
     });
@@ -68,7 +68,7 @@ fn what_the_scorer_refuses_is_said_in_its_words() {
 }
 
 #[test]
-fn no_model_is_no_success() {
+fn no_model_is_not_a_success() {
     let scorer = Server::start(|_| of_scorer(200, &json!({"available": false, "meta": null, "refused": []})));
     let ran = perch(&["model", "status", "--scorer", &scorer.url]);
     assert!(ran.code == 3 && ran.out.contains("champion       none"), "{ran:?}");
@@ -89,9 +89,9 @@ fn disagreements_are_grouped_by_pair_and_filtered() {
     let all = perch(&["disagreements", "--scorer", &scorer.url]);
     assert!(all.out.contains("900 disagreements with v2, 3 of them kept"), "{all:?}");
     assert!(
-        all.out.find("rules travel").unwrap() < all.out.find("rules pets").unwrap(),
+        all.out.find("baseline travel").unwrap() < all.out.find("baseline pets").unwrap(),
         "most frequent first: {all:?}"
     );
-    let one = perch(&["disagreements", "--rule", "pets", "--json", "--scorer", &scorer.url]);
+    let one = perch(&["disagreements", "--baseline", "pets", "--json", "--scorer", &scorer.url]);
     assert_eq!(one.json()["samples"].as_array().unwrap().len(), 1);
 }

@@ -1,4 +1,4 @@
-//! The program on a disk without room: what it does, what it leaves, and that it says which.
+//! The program on a full disk: what it does, what it leaves, and what it reports.
 
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use contract::share::{BETA_KEY, RUNTIME_KEY};
 use serde_json::json;
 
-use crate::run::{Ran, perch};
+use crate::run::{Output, perch};
 use crate::server::{Server, plain};
 
 /// A plan that takes seconds.
@@ -36,15 +36,15 @@ impl System {
         let counts = Arc::new(Mutex::new([0_u32; 4]));
         let looks = Arc::new(AtomicU32::new(0));
         let (held, fails) = (Arc::clone(&share), Arc::clone(&failing));
-        let server = Server::start(move |asked| {
-            if let Some((_, value)) = asked.line.split_once(&format!("POST /runtime_modify?{RUNTIME_KEY}=")) {
+        let server = Server::start(move |request| {
+            if let Some((_, value)) = request.line.split_once(&format!("POST /runtime_modify?{RUNTIME_KEY}=")) {
                 value.clone_into(&mut held.lock().unwrap());
             }
             let value = held.lock().unwrap().clone();
-            if asked.line.starts_with("GET /stats/prometheus") {
+            if request.line.starts_with("GET /stats/prometheus") {
                 assert!(
-                    asked.line.ends_with("?filter=(wasm%7Cdynamicmodules)custom"),
-                    "case 8: Envoy shows what is asked for only"
+                    request.line.ends_with("?filter=(wasm%7Cdynamicmodules)custom"),
+                    "case 8: Envoy reports only the series that are requested"
                 );
                 let canary = 2 * value.parse::<u32>().unwrap();
                 let fallbacks = if fails.load(Ordering::SeqCst) { canary * 3 / 5 } else { 0 };
@@ -63,7 +63,7 @@ impl System {
                      lm_ml_predict_requests_total{{available=\"False\"}} 0\n"
                 ));
             }
-            if asked.line == "GET /metrics" {
+            if request.line == "GET /metrics" {
                 let all = 200 * looks.fetch_add(1, Ordering::SeqCst);
                 return plain(&format!(
                     "perch_scorer_judged_requests_total {all}\nperch_scorer_request_agreement_total {all}\n\
@@ -99,10 +99,10 @@ fn without_room(arguments: &[&str]) -> Command {
     command
 }
 
-fn ran(mut command: Command) -> Ran {
+fn ran(mut command: Command) -> Output {
     let output = command.current_dir(std::env::temp_dir()).output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    Ran { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
+    Output { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
 }
 
 /// A running guard; ended when dropped.
@@ -123,7 +123,7 @@ impl Drop for Running {
 }
 
 #[test]
-fn case_6c_what_is_said_is_what_was_done() {
+fn case_6c_the_message_states_what_was_done() {
     let system = System::at("10");
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path().display().to_string();

@@ -1,4 +1,4 @@
-//! An HTTP server whose answers a test decides, and which remembers what it was asked.
+//! A scripted HTTP server, which records its requests.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -8,46 +8,46 @@ use axum::http::{Request, Response};
 use serde_json::{Map, Value, json};
 use tokio::io::AsyncWriteExt as _;
 
-/// What one request asked.
+/// A request that the server received.
 #[derive(Debug, Clone)]
-pub(crate) struct Asked {
+pub(crate) struct RecordedRequest {
     /// Method, path and query, e.g. `GET /runtime`.
     pub(crate) line: String,
     pub(crate) body: String,
-    /// What it showed, empty if nothing.
+    /// The `authorization` header; empty if there is none.
     pub(crate) authorization: String,
 }
 
-/// An answer: status, headers, body.
+/// A response: status, headers, body.
 pub(crate) type Script = (u16, Vec<(&'static str, String)>, String);
 
 pub(crate) struct Server {
     pub(crate) url: String,
-    asked: Arc<Mutex<Vec<Asked>>>,
+    requests: Arc<Mutex<Vec<RecordedRequest>>>,
 }
 
 impl Server {
-    /// Answers every request by `script`, on a thread of its own.
-    pub(crate) fn start(script: impl Fn(&Asked) -> Script + Send + Sync + 'static) -> Self {
+    /// Responds to every request by `script`, on a thread of its own.
+    pub(crate) fn start(script: impl Fn(&RecordedRequest) -> Script + Send + Sync + 'static) -> Self {
         Self::serve(script, false)
     }
 
-    /// The same, with every body packed by gzip, whatever was asked for.
-    pub(crate) fn packing(script: impl Fn(&Asked) -> Script + Send + Sync + 'static) -> Self {
+    /// The same, with every body compressed by gzip, whatever the request accepts.
+    pub(crate) fn compressing(script: impl Fn(&RecordedRequest) -> Script + Send + Sync + 'static) -> Self {
         Self::serve(script, true)
     }
 
-    fn serve(script: impl Fn(&Asked) -> Script + Send + Sync + 'static, packs: bool) -> Self {
+    fn serve(script: impl Fn(&RecordedRequest) -> Script + Send + Sync + 'static, compresses: bool) -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let asked = Arc::new(Mutex::new(Vec::new()));
-        let (script, seen) = (Arc::new(script), Arc::clone(&asked));
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let (script, record) = (Arc::new(script), Arc::clone(&requests));
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async move {
-                let answer = move |request: Request<Body>| {
-                    let (script, seen) = (Arc::clone(&script), Arc::clone(&seen));
+                let respond = move |request: Request<Body>| {
+                    let (script, record) = (Arc::clone(&script), Arc::clone(&record));
                     async move {
                         let authorization =
                             request.headers().get("authorization").map_or("", |of| of.to_str().unwrap());
@@ -55,14 +55,14 @@ impl Server {
                         let line = format!("{} {}", request.method(), request.uri());
                         let body = to_bytes(request.into_body(), 1 << 20).await.unwrap();
                         let body = String::from_utf8_lossy(&body).into_owned();
-                        let asked = Asked { line, body, authorization };
-                        let (status, headers, body) = script(&asked);
-                        seen.lock().unwrap().push(asked);
+                        let request = RecordedRequest { line, body, authorization };
+                        let (status, headers, body) = script(&request);
+                        record.lock().unwrap().push(request);
                         let mut response = Response::builder().status(status);
                         for (name, value) in headers {
                             response = response.header(name, value);
                         }
-                        if !packs {
+                        if !compresses {
                             return response.body(Body::from(body)).unwrap();
                         }
                         let mut packer = async_compression::tokio::write::GzipEncoder::new(Vec::new());
@@ -72,30 +72,30 @@ impl Server {
                     }
                 };
                 let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-                axum::serve(listener, axum::Router::new().fallback(answer)).await.unwrap();
+                axum::serve(listener, axum::Router::new().fallback(respond)).await.unwrap();
             });
         });
-        Self { url, asked }
+        Self { url, requests }
     }
 
-    /// An Envoy whose runtime holds these keys, and takes others.
+    /// An Envoy whose runtime holds these keys, and accepts others.
     pub(crate) fn gateway(runtime: &[(&str, &str)], stats: &str) -> Self {
         Self::gateway_configured(runtime, stats, &json!({"configs": []}))
     }
 
-    /// The same, with what its `/config_dump` says.
+    /// The same, with this `/config_dump`.
     pub(crate) fn gateway_configured(runtime: &[(&str, &str)], stats: &str, dump: &Value) -> Self {
         let held: BTreeMap<String, String> =
             runtime.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         let (held, stats, dump) = (Mutex::new(held), stats.to_owned(), dump.to_string());
-        Self::start(move |asked| {
+        Self::start(move |request| {
             let mut held = held.lock().unwrap();
-            if let Some(change) = asked.line.strip_prefix("POST /runtime_modify?") {
+            if let Some(change) = request.line.strip_prefix("POST /runtime_modify?") {
                 let (key, value) = change.split_once('=').unwrap();
                 held.insert(key.to_owned(), value.to_owned());
                 return plain("OK");
             }
-            match asked.line.as_str() {
+            match request.line.as_str() {
                 "GET /runtime" => {
                     let entries: Map<String, Value> = held
                         .iter()
@@ -114,8 +114,8 @@ impl Server {
         })
     }
 
-    pub(crate) fn asked(&self) -> Vec<Asked> {
-        self.asked.lock().unwrap().clone()
+    pub(crate) fn requests(&self) -> Vec<RecordedRequest> {
+        self.requests.lock().unwrap().clone()
     }
 }
 
@@ -124,7 +124,7 @@ pub(crate) fn plain(body: &str) -> Script {
     (200, vec![], body.to_owned())
 }
 
-/// An answer that the scorer wrote.
+/// A response of the scorer.
 pub(crate) fn of_scorer(status: u16, body: &Value) -> Script {
     (
         status,

@@ -1,4 +1,4 @@
-//! `status`: what is not known is "no data", never 0.
+//! `status`: a figure without data is "no data", never 0.
 
 use contract::share::RUNTIME_KEY;
 use serde_json::{Value, json};
@@ -22,9 +22,9 @@ perch_observation_total{outcome=\"observed\"} 100
 const NOWHERE: [&str; 4] = ["--scorer", "http://127.0.0.1:1", "--prometheus", "http://127.0.0.1:1"];
 
 #[test]
-fn everything_is_there_in_words_and_in_json() {
+fn every_figure_is_in_the_text_and_in_json() {
     let gateway = Server::gateway(&[(RUNTIME_KEY, "10")], STATS);
-    let scorer = Server::start(|asked| match asked.line.as_str() {
+    let scorer = Server::start(|request| match request.line.as_str() {
         "GET /ml/v2/model/status" => {
             of_scorer(200, &json!({"available": true, "meta": {"version": "v7", "val_f1_macro": 0.8123}}))
         }
@@ -46,7 +46,7 @@ fn everything_is_there_in_words_and_in_json() {
         "last hour    no data",
         "available      99.00%",
         "fallbacks      deadline 3",
-        "under way    5 of them",
+        "in progress  5 of them",
         "model          v7, macro F1 0.8123",
         "SuggestAgreementDrop (warning): below 75%",
         "guard          no data",
@@ -63,7 +63,7 @@ fn everything_is_there_in_words_and_in_json() {
 }
 
 #[test]
-fn what_nobody_tells_is_no_data() {
+fn a_missing_figure_is_no_data() {
     let gateway = Server::gateway(&[], "");
     let ran = perch(&[&["status", "--gateway", &gateway.url], &NOWHERE[..]].concat());
     assert_eq!(ran.code, 0, "{ran:?}");
@@ -96,13 +96,13 @@ fn the_guard_of_the_programs_checkout_is_known_from_everywhere() {
 }
 
 #[test]
-fn case_2_a_share_is_what_envoy_makes_of_it() {
+fn case_2_a_share_is_what_envoy_reads() {
     for (text, share, shown) in [
-        ("12.5", 0.12, "12% (suggest.use_model_canary is \"12.5\", of which Envoy makes that)"),
+        ("12.5", 0.12, "12% (as Envoy reads suggest.use_model_canary, which is \"12.5\")"),
         ("1e1", 0.1, "10%"),
         ("010", 0.08, "8%"),
         ("{numerator: 50, denominator: TEN_THOUSAND}", 0.005, "0.5%"),
-        ("10%", 0.0, "0% (suggest.use_model_canary is \"10%\", which Envoy does not take as a share"),
+        ("10%", 0.0, "0% (suggest.use_model_canary is \"10%\", which is not a share to Envoy"),
     ] {
         let gateway = Server::gateway(&[(RUNTIME_KEY, text)], "");
         let get = |more: &[&str]| perch(&[&["canary", "get", "--gateway", &gateway.url], more].concat());
@@ -112,7 +112,7 @@ fn case_2_a_share_is_what_envoy_makes_of_it() {
 }
 
 #[test]
-fn case_14_what_a_quiet_night_says_is_no_alert() {
+fn case_14_an_inhibited_alert_is_not_shown() {
     let shown = |quiet: bool| {
         let alert = |name: &str, severity: &str| json!({"state": "firing", "labels": {"alertname": name, "severity": severity}, "annotations": {"summary": name}});
         let mut alerts = vec![alert("SuggestAgreementDrop", "warning"), alert("GuardSilent", "critical")];

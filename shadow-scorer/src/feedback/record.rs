@@ -20,13 +20,12 @@
 //! [`MOST_CHANGES`] times, and a transaction's label changes [`CurrentLabel::MOST`] times; [`MOST_WAITING`] wait for
 //! their events.
 
-use contract::names::{SPENDING_LABELS, UNKNOWN_LABEL};
-
 use super::{Action, FeedbackRequest};
 use crate::store::{
     CurrentLabel, FeedbackRow, LabelSource, NewLabel, Recorded, Store, StoreError, StoredFeedback, SuggestionEvent,
     WaitingFeedback, Waits,
 };
+use crate::suggestions::UNKNOWN_LABEL;
 
 /// Suggestions on which a user may give feedback within a day: far more than a person looks at.
 pub const MOST_A_DAY: u32 = 1_000;
@@ -66,10 +65,12 @@ pub enum FeedbackError {
     #[error("event_id is of a suggestion to another user: send the event_id that came with your own suggestion")]
     OtherUser,
     /// The label is not in the closed set.
-    #[error("label is {label:?}: give one of {}", SPENDING_LABELS.join(", "))]
+    #[error("label is {label:?}: give one of {known}")]
     UnknownLabel {
         /// What it was.
         label: String,
+        /// The closed set.
+        known: String,
     },
     /// More than a person says.
     #[error("{0}: nothing more is taken")]
@@ -87,18 +88,18 @@ pub enum FeedbackError {
 /// # Errors
 /// See [`FeedbackError`]; nothing is stored then.
 pub async fn record(store: &Store, request: &FeedbackRequest, now: i64) -> Result<Outcome, FeedbackError> {
-    if store.transactions(&[request.txn_id]).await?.is_empty() {
+    if store.entities(&[request.txn_id]).await?.is_empty() {
         return Err(FeedbackError::NoTransaction(request.txn_id));
     }
     let Some(event_id) = &request.event_id else {
-        known_label(request)?;
+        known_label(store, request)?;
         let recorded = store.record_feedback(&row(request, None, now)).await?;
         return Ok(Outcome { recorded, waiting: false, arm: None, model_version: None, labelled: false });
     };
     match store.event(event_id).await? {
         Some(event) => join(store, request, &event, Said::Now(now)).await,
         None => {
-            known_label(request)?;
+            known_label(store, request)?;
             wait(store, request, event_id, now).await
         }
     }
@@ -126,7 +127,7 @@ pub(super) async fn join(
     if request.bucket.as_ref().is_some_and(|bucket| *bucket != event.bucket) {
         return Err(FeedbackError::OtherUser);
     }
-    known_label(request)?;
+    known_label(store, request)?;
     let before = store.feedback(&key(request)).await?;
     let last = before.as_ref().map_or(i64::MIN, |before| before.changed_at);
     let (now, is_last) = match said {
@@ -179,11 +180,11 @@ async fn wait(store: &Store, request: &FeedbackRequest, event_id: &str, now: i64
     Ok(Outcome { recorded, waiting: true, arm: None, model_version: None, labelled: false })
 }
 
-fn known_label(request: &FeedbackRequest) -> Result<(), FeedbackError> {
-    if request.label == UNKNOWN_LABEL || SPENDING_LABELS.contains(&request.label.as_str()) {
+fn known_label(store: &Store, request: &FeedbackRequest) -> Result<(), FeedbackError> {
+    if request.label == UNKNOWN_LABEL || store.labels().contains(&request.label.as_str()) {
         return Ok(());
     }
-    Err(FeedbackError::UnknownLabel { label: request.label.clone() })
+    Err(FeedbackError::UnknownLabel { label: request.label.clone(), known: store.labels().join(", ") })
 }
 
 fn key(request: &FeedbackRequest) -> String {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::rules::request::{id, shown};
+use crate::suggestions::request::{id, shown};
 
 /// Longest label, event id or reason, in characters; a longer reason is cut, the others are refused.
 const MOST_TEXT: usize = 200;

@@ -19,7 +19,7 @@ use serde_json::Value;
 use tokio::process::Command;
 use tokio::sync::{Semaphore, watch};
 
-use crate::features::export::{self, ExportError};
+use crate::application::{Application, ExportError};
 use crate::store::{Store, StoreError};
 
 /// Fewer labelled transactions are no data.
@@ -146,16 +146,18 @@ pub enum TrainError {
 #[derive(Debug, Clone)]
 pub struct Trainer {
     plan: Arc<Plan>,
+    application: Arc<dyn Application>,
     turn: Arc<Semaphore>,
     /// `true` once no training may run any more.
     stopping: Arc<watch::Sender<bool>>,
 }
 
 impl Trainer {
-    /// A trainer by `plan`.
+    /// A trainer by `plan`, on the rows of `application`.
     #[must_use]
-    pub fn new(plan: Plan) -> Self {
-        Self { plan: Arc::new(plan), turn: Arc::new(Semaphore::new(1)), stopping: Arc::new(watch::Sender::new(false)) }
+    pub fn new(plan: Plan, application: Arc<dyn Application>) -> Self {
+        let stopping = Arc::new(watch::Sender::new(false));
+        Self { plan: Arc::new(plan), application, turn: Arc::new(Semaphore::new(1)), stopping }
     }
 
     /// The same trainer, whose models are only judged in shadow: for trainings that the operator did not ask for.
@@ -172,13 +174,14 @@ impl Trainer {
     pub async fn train(&self, store: &Store, limit: Option<u32>) -> Result<Trained, TrainError> {
         let turn = Arc::clone(&self.turn).try_acquire_owned().map_err(|_| TrainError::Busy)?;
         let (plan, store, mut stopping) = (Arc::clone(&self.plan), store.clone(), self.stopping.subscribe());
+        let application = Arc::clone(&self.application);
         // A task of its own, so that it is not dropped with the request that asked for it.
         let run = tokio::spawn(async move {
             let done = tokio::select! {
                 biased;
                 // Never an error: the sender is in `self`; were it gone, so would be every use of this run.
                 _ = stopping.wait_for(|stopping| *stopping) => Err(TrainError::Stopped),
-                done = plan.run(&store, limit) => done,
+                done = plan.run(&*application, &store, limit) => done,
             };
             drop(turn);
             done
@@ -221,7 +224,12 @@ impl Drop for ProcessGroup {
 }
 
 impl Plan {
-    async fn run(&self, store: &Store, limit: Option<u32>) -> Result<Trained, TrainError> {
+    async fn run(
+        &self,
+        application: &dyn Application,
+        store: &Store,
+        limit: Option<u32>,
+    ) -> Result<Trained, TrainError> {
         let labels = store.count_labels().await?;
         if labels < LEAST_LABELS {
             return Err(TrainError::NoData(format!("{labels} labels, at least {LEAST_LABELS} are needed")));
@@ -230,7 +238,7 @@ impl Plan {
         let folder = self.begin().map_err(|source| TrainError::Folder { folder: shown(&self.work), source })?;
         // The log stays.
         let _rows = Rows(folder.join("features"));
-        match tokio::time::timeout(self.deadline, self.export_and_train(store, limit, &folder)).await {
+        match tokio::time::timeout(self.deadline, self.export_and_train(application, store, limit, &folder)).await {
             Ok(done) => done,
             Err(_) => Err(TrainError::Late(self.deadline)),
         }
@@ -247,10 +255,16 @@ impl Plan {
         write().map_err(|source| TrainError::ReadOnly { folder: shown(&self.registry), source })
     }
 
-    async fn export_and_train(&self, store: &Store, limit: Option<u32>, folder: &Path) -> Result<Trained, TrainError> {
+    async fn export_and_train(
+        &self,
+        application: &dyn Application,
+        store: &Store,
+        limit: Option<u32>,
+        folder: &Path,
+    ) -> Result<Trained, TrainError> {
         let features = folder.join("features");
-        let rows = export::run(store, &features, |_, _| {}).await?;
-        log::info!("training on {} rows, log {}", rows.rows, shown(&folder.join("train.log")));
+        let rows = application.export(store, &features).await?;
+        log::info!("training on {rows} rows, log {}", shown(&folder.join("train.log")));
         let (status, out) = self.child(limit, &features, folder).await?;
         // The result is the last line.
         let result = out.lines().last().and_then(|line| serde_json::from_str::<Value>(line).ok());

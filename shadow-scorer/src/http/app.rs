@@ -12,12 +12,14 @@ use super::ml_v2::seconds;
 use super::quiet::Quiet;
 use super::upkeep::Retraining;
 use super::{feedback, operator};
+use crate::application::Application;
+use crate::features::Entity;
 use crate::feedback::Trainer;
 use crate::metrics::{self, Metrics};
-use crate::model::{Alias, Folder, Loaded, Registry};
+use crate::model::{Alias, Folder, Registry};
 use crate::observer::{Observer, Threads};
 use crate::settings::Settings;
-use crate::store::{Options, Store, StoreError, TransactionWithHistory};
+use crate::store::{Options, Store, StoreError};
 
 /// Everything that a handler may need.
 #[derive(Debug)]
@@ -26,9 +28,11 @@ pub struct App {
     pub settings: Settings,
     /// All metrics.
     pub metrics: Arc<Metrics>,
+    /// Whose entities the models judge.
+    pub application: Arc<dyn Application>,
     /// Models.
     pub registry: Arc<Registry>,
-    /// Transactions, events, labels; its connections belong to the runtime of live answers.
+    /// Entities, events, labels; its connections belong to the runtime of live answers.
     pub store: Store,
     /// The same store, by connections that live answers do not share.
     pub feedback_store: Store,
@@ -71,17 +75,17 @@ impl App {
     ///
     /// # Errors
     /// See [`StartError`].
-    pub async fn start(settings: Settings) -> Result<Arc<Self>, StartError> {
+    pub async fn start(settings: Settings, application: Arc<dyn Application>) -> Result<Arc<Self>, StartError> {
         let metrics = Arc::new(Metrics::new()?);
-        let store = Store::open(&settings.store, &Options::default()).await?;
+        let store = Store::open(&settings.store, &Options::default(), application.clone()).await?;
         match &settings.token {
             Some(file) => drop(file.read().map_err(|error| StartError::Token(operator::describe(&error)))?),
             None => log::warn!(
                 "no operator's token (--token-file): training, reload, deploy, rollback and challenge are refused"
             ),
         }
-        let registry =
-            Arc::new(Registry::new(Folder::new(&settings.registry), Loaded::wanted_schema(), Arc::clone(&metrics)));
+        let folder = Folder::new(&settings.registry);
+        let registry = Arc::new(Registry::new(folder, application.schema(), Arc::clone(&metrics)));
         blocking(&registry, |registry| registry.reload_if_moved()).await;
         // The last training that is known of, until there is another.
         if let Some(champion) = registry.champion() {
@@ -103,11 +107,12 @@ impl App {
         probe(&feedback_store, &metrics).await;
         tokio::spawn(keep_probing(feedback_store.clone(), Arc::clone(&metrics)));
         Ok(Arc::new(Self {
-            trainer: Trainer::new(settings.training.clone()),
+            trainer: Trainer::new(settings.training.clone(), Arc::clone(&application)),
             retraining: Retraining::new(settings.retrain_cool_down),
             live: Semaphore::new(settings.live.in_flight.min(Semaphore::MAX_PERMITS)),
             settings,
             metrics,
+            application,
             registry,
             store,
             feedback_store,
@@ -143,12 +148,12 @@ impl App {
         }
     }
 
-    /// The transactions of `ids` within the deadline of a live answer, unknown ids left out.
+    /// The entities of `ids` within the deadline of a live answer, unknown ids left out.
     ///
     /// # Errors
     /// 503 with reason `store`.
-    pub async fn transactions(&self, ids: &[i64]) -> Result<Vec<Arc<TransactionWithHistory>>, HttpError> {
-        let found = self.store.transactions_within(ids, self.settings.live.deadline).await;
+    pub async fn entities(&self, ids: &[i64]) -> Result<Vec<Arc<dyn Entity>>, HttpError> {
+        let found = self.store.entities_within(ids, self.settings.live.deadline).await;
         if found.is_err() {
             self.metrics.store_failures.with_label_values(&["live"]).inc();
         }

@@ -13,11 +13,11 @@ use http::header::{ALLOW, HeaderName, HeaderValue, WWW_AUTHENTICATE};
 use serde_json::json;
 
 use super::answer::{Answer, json_answer};
-use super::decode::DecodeFault;
+use crate::decode::DecodeFault;
 use crate::feedback::{BadFeedback, FeedbackError, TrainError};
 use crate::model::{ChangeError, LockError, PredictError};
-use crate::rules::BadRequest;
 use crate::store::StoreError;
+use crate::suggestions::BadRequest;
 
 /// An HTTP error: public message and logged cause.
 #[derive(Debug)]

@@ -4,7 +4,6 @@ mod analysis;
 mod answer;
 mod app;
 mod body;
-pub mod decode;
 mod error;
 mod evidence;
 mod feedback;

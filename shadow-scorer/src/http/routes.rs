@@ -17,7 +17,8 @@ use serde::de::DeserializeOwned;
 use super::answer::Answer;
 use super::app::App;
 use super::error::HttpError;
-use super::{analysis, body, decode, evidence, feedback, health, ml_v2, observations, operator, suggestions, training};
+use super::{analysis, body, evidence, feedback, health, ml_v2, observations, operator, suggestions, training};
+use crate::decode;
 use crate::settings::Settings;
 
 /// What a handler returns.

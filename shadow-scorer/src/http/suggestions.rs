@@ -15,9 +15,9 @@ use uuid::Uuid;
 use super::answer::{Answer, json_answer};
 use super::error::HttpError;
 use super::routes::{Call, Route};
+use crate::features::Entity;
 use crate::model::Scores;
-use crate::rules::{Candidate, Item, SuggestRequest, Suggestions};
-use crate::store::TransactionWithHistory;
+use crate::suggestions::{Candidate, Item, SuggestRequest, Suggestions};
 
 /// Largest request, packed and unpacked: a thousand ids take less than 32 KiB.
 const REQUEST_BYTES: usize = 256 * 1024;
@@ -73,11 +73,13 @@ async fn answer(mut call: Call) -> Result<Answer, HttpError> {
     // Taken once: labels, version in the body and version in the header belong to this one model.
     let model = app.registry.champion().ok_or_else(|| HttpError::unavailable(Unavailable::NoModel))?;
     let request = SuggestRequest::parse(&body)?;
-    let found = app.transactions(&request.txn_ids).await?;
+    let found = app.entities(&request.txn_ids).await?;
     let scores = Scores::of(&[&model], &found, &app.metrics).await.pop().transpose()?;
     let least = app.settings.live.min_confidence;
     let items: Vec<Item> = match &scores {
-        Some(scores) => (0..).zip(&found).map(|(row, one)| item(scores, row, one, request.top_k, least)).collect(),
+        Some(scores) => {
+            (0..).zip(&found).map(|(row, one)| item(scores, row, one.as_ref(), request.top_k, least)).collect()
+        }
         None => Vec::new(),
     };
     app.metrics.live_items.inc_by(u64::try_from(items.len()).unwrap_or(u64::MAX));
@@ -89,7 +91,7 @@ async fn answer(mut call: Call) -> Result<Answer, HttpError> {
     Ok(answer)
 }
 
-fn item(scores: &Scores, row: usize, one: &TransactionWithHistory, most: usize, least: f32) -> Item {
+fn item(scores: &Scores, row: usize, one: &dyn Entity, most: usize, least: f32) -> Item {
     let version = scores.model().version();
     let candidates = scores.candidates(row, most, least).into_iter().map(|scored| Candidate {
         label: scored.label.to_owned(),
@@ -98,7 +100,7 @@ fn item(scores: &Scores, row: usize, one: &TransactionWithHistory, most: usize, 
         source: Source::Model,
         model_version: Some(version.to_owned()),
     });
-    Item { txn_id: one.id.to_string(), event_id: Uuid::now_v7().to_string(), candidates: candidates.collect() }
+    Item { txn_id: one.id().to_string(), event_id: Uuid::now_v7().to_string(), candidates: candidates.collect() }
 }
 
 /// Six decimals: what an f32 holds, without the noise that it shows as an f64.

@@ -108,8 +108,8 @@ impl Contest {
         let trained = models.iter().map(|model| model.manifest.created_unix).max().unwrap_or(0);
         let labels = store.newest_labels(LabelSource::Feedback, trained, MOST_LABELS).await?;
         let ids: Vec<i64> = labels.iter().map(|(id, _)| *id).collect();
-        let found = store.transactions(&ids).await?;
-        let rows: HashMap<i64, usize> = found.iter().enumerate().map(|(row, one)| (one.id, row)).collect();
+        let found = store.entities(&ids).await?;
+        let rows: HashMap<i64, usize> = found.iter().enumerate().map(|(row, one)| (one.id(), row)).collect();
         let mut judged = Scores::of(&models, &found, metrics).await.into_iter().map(|scores| {
             let scores = scores.inspect_err(|error| log::error!("{error}")).ok()?;
             F1::of(labels.iter().filter_map(|(id, truth)| {

@@ -99,7 +99,7 @@ impl Watched {
         let manifest = &champion.manifest;
         let drift = manifest.rest.get("drift").unwrap_or(&Value::Null);
         let agreement = manifest.metrics.rest.get("agreement_with_rules").and_then(Value::as_f64);
-        let watch = Reference::of(drift, agreement, manifest.classes.len())
+        let watch = Reference::of(&champion.schema, drift, agreement, manifest.classes.len())
             .map(|reference| Watch::new(reference, patience))
             .inspect_err(|error| log::warn!("{}: {error}", champion.version()));
         Self { version: champion.version().to_owned(), watch }

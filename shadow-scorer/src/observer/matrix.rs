@@ -273,7 +273,7 @@ mod tests {
     async fn a_row_that_is_refused_is_dropped_alone() {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}/store", folder.path().display());
-        let store = Store::create(&url, &Options::default()).await.unwrap();
+        let store = Store::create(&url, &Options::default(), Arc::new(())).await.unwrap();
         let mut other = AnyConnection::connect(&url).await.unwrap();
         let refusing = "CREATE TRIGGER t BEFORE INSERT ON label_pairs WHEN NEW.rule_label = 'odd' \
              BEGIN SELECT RAISE(ABORT, 'odd'); END";
@@ -292,8 +292,8 @@ mod tests {
     async fn a_batch_whose_end_was_not_seen_is_tried_again_as_it_is() {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}/store", folder.path().display());
-        let store = Store::create(&url, &Options::default()).await.unwrap();
-        let gone = Store::open(&url, &Options::default()).await.unwrap();
+        let store = Store::create(&url, &Options::default(), Arc::new(())).await.unwrap();
+        let gone = Store::open(&url, &Options::default(), Arc::new(())).await.unwrap();
         gone.close().await;
         let matrix = Matrix::default();
         let batch = cells(&["a"]);

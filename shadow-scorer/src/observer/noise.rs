@@ -18,9 +18,9 @@ use xxhash_rust::xxh64::xxh64;
 
 use super::compare::{Agreement, Other, judge};
 use super::served::Labels;
+use crate::features::Entity;
 use crate::metrics::Metrics;
 use crate::model::{Loaded, Scores};
-use crate::store::TransactionWithHistory;
 
 /// Second questions under way at once.
 const AT_ONCE: usize = 4;
@@ -75,16 +75,10 @@ impl Noise {
 
 impl Turn {
     /// Asks the model again, which said `first` of the transactions `found`.
-    pub(super) async fn model(
-        self,
-        model: Arc<Loaded>,
-        found: Vec<Arc<TransactionWithHistory>>,
-        least: f32,
-        first: Labels,
-    ) {
+    pub(super) async fn model(self, model: Arc<Loaded>, found: Vec<Arc<dyn Entity>>, least: f32, first: Labels) {
         let Some(Ok(scores)) = Scores::of(&[&model], &found, &self.metrics).await.pop() else { return };
         let label = |row| scores.top(row, least).map(|scored| scored.label.to_owned());
-        let again: Labels = (0..).zip(&found).map(|(row, one)| (one.id.to_string(), label(row))).collect();
+        let again: Labels = (0..).zip(&found).map(|(row, one)| (one.id().to_string(), label(row))).collect();
         self.count(&first, &again);
     }
 

@@ -7,7 +7,7 @@ use contract::response::{self, ResponseSchema, Item};
 use contract::frame::{Encoding, Observation};
 use contract::names::Arm;
 
-use crate::http::decode::{self, decode};
+use crate::decode::{self, decode};
 use crate::metrics::Metrics;
 
 /// A response's labels by item; an item without a label is `None`.

@@ -24,10 +24,11 @@ use super::noise::Noise;
 use super::samples::Samples;
 use super::served::{Served, ServedItem};
 use super::users::Users;
+use crate::features::Entity;
 use crate::feedback::EventLog;
 use crate::metrics::{Metrics, bounded::Labels};
 use crate::model::{Loaded, Registry, Scores};
-use crate::store::{Store, SuggestionEvent, TransactionWithHistory};
+use crate::store::{Store, SuggestionEvent};
 
 /// Longest id or label of an event, in bytes.
 const MOST_TEXT: usize = 200;
@@ -71,7 +72,7 @@ pub(super) struct Predictions {
     /// Why there is no champion's word, if there is none.
     pub(super) absent: Option<NotCompared>,
     pub(super) rows: HashMap<i64, usize>,
-    pub(super) found: Vec<Arc<TransactionWithHistory>>,
+    pub(super) found: Vec<Arc<dyn Entity>>,
     pub(super) champion: Option<Scores>,
     pub(super) challenger: Option<Scores>,
     /// The champion's watch.
@@ -191,7 +192,7 @@ impl Work {
             return Predictions { absent, ..Predictions::default() };
         }
         let left = self.deadline.saturating_sub(arrived.elapsed());
-        let found = match self.store.transactions_within(&ids, left).await {
+        let found = match self.store.entities_within(&ids, left).await {
             Ok(found) => found,
             Err(error) => {
                 self.metrics.store_failures.with_label_values(&["observe"]).inc();
@@ -217,7 +218,7 @@ impl Work {
         let absent = absent.or(champion.is_err().then_some(NotCompared::CandidateUnavailable));
         Predictions {
             absent,
-            rows: found.iter().enumerate().map(|(row, one)| (one.id, row)).collect(),
+            rows: found.iter().enumerate().map(|(row, one)| (one.id(), row)).collect(),
             found,
             champion: champion.ok().flatten(),
             challenger: challenger.ok().flatten(),
@@ -239,7 +240,7 @@ impl Work {
         let found = |row: &usize| predictions.found.get(*row).cloned();
         let label = |row: usize| scores.top(row, self.min_confidence).map(|scored| scored.label.to_owned());
         let found: Vec<_> = rows.iter().filter_map(found).collect();
-        let first = found.iter().zip(&rows).map(|(one, row)| (one.id.to_string(), label(*row))).collect();
+        let first = found.iter().zip(&rows).map(|(one, row)| (one.id().to_string(), label(*row))).collect();
         tokio::spawn(turn.model(scores.shared_model(), found, self.min_confidence, first));
     }
 

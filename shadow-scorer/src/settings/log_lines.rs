@@ -4,6 +4,9 @@ use log::{Level, LevelFilter, Metadata, Record};
 
 struct Lines;
 
+/// How targets of our own records begin.
+const OURS: [&str; 3] = ["shadow_scorer", "scorer_", "suggestions"];
+
 static LINES: Lines = Lines;
 
 /// Writes our own records from `level` up, and warnings of libraries.
@@ -16,7 +19,7 @@ pub fn start(level: LevelFilter) {
 
 impl log::Log for Lines {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target().starts_with(env!("CARGO_CRATE_NAME")) || metadata.level() <= Level::Warn
+        OURS.iter().any(|ours| metadata.target().starts_with(ours)) || metadata.level() <= Level::Warn
     }
 
     #[allow(clippy::print_stderr)] // this is where log lines go

@@ -27,7 +27,7 @@ async function screenshot(page: Page, name: string): Promise<void> {
 async function rampAtTen(guard: Guard, page: Page): Promise<void> {
   await guard.startRamp();
   await page.goto('/');
-  await expect(page.locator('#state')).toContainText('10 %of users', { timeout: 60_000 });
+  await expect(page.locator('#state')).toContainText('10%of users', { timeout: 60_000 });
   await expect(page.locator('#state')).toContainText('Holding', { timeout: 20_000 });
 }
 
@@ -71,7 +71,7 @@ test('on a phone what can be pressed is large enough, and within reach of the ke
   await page.goto('/');
   await page.keyboard.press('Tab');
   await expect(page.getByRole('link', { name: 'Skip to the content' })).toBeFocused();
-  const wanted = page.getByRole('button', { name: 'Roll back to 0 %' });
+  const wanted = page.getByRole('button', { name: 'Roll back to 0%' });
   for (let presses = 0; presses < 30 && !(await wanted.evaluate((button) => button === document.activeElement)); presses++) {
     await page.keyboard.press('Tab');
   }
@@ -96,11 +96,11 @@ test('an operator sets the share, which pauses the ramp, and lets it go on', asy
   await signIn(page);
   await page.getByLabel('Share of users').fill('25%');
   await page.getByRole('button', { name: 'Set …' }).click();
-  await expect(page.getByRole('main')).toContainText('15.00 % of all users join the model.');
+  await expect(page.getByRole('main')).toContainText('15.00% of all users join the candidate arm.');
   await expect(page.getByRole('main')).toContainText('the guard pauses until you resume it');
   await page.getByLabel('Why').fill('the week looked good');
-  await page.getByRole('button', { name: 'Set to 25 %' }).click();
-  await expect(page.getByRole('status').filter({ hasText: 'entry' })).toContainText('ada set the share from 10 % to 25 %: the week looked good');
+  await page.getByRole('button', { name: 'Set to 25%' }).click();
+  await expect(page.getByRole('status').filter({ hasText: 'entry' })).toContainText('ada set the share from 10% to 25%: the week looked good');
   expect(guard.parts.share).toBe('25');
   await expect(page.locator('#state')).toContainText('Paused', { timeout: 20_000 });
   await expect(page.locator('#recent')).toContainText('the week looked good');
@@ -113,11 +113,11 @@ test('rolling back takes one press, and stays', async ({ guard, page }) => {
   test.setTimeout(120_000);
   await rampAtTen(guard, page);
   await signIn(page);
-  await page.getByRole('button', { name: 'Roll back to 0 %' }).click();
+  await page.getByRole('button', { name: 'Roll back to 0%' }).click();
   await expect(page.getByRole('status').filter({ hasText: 'entry' })).toContainText('ada rolled back');
   expect(guard.parts.share).toBe('0');
   await expect(page.locator('#state')).toContainText('Rolled back', { timeout: 20_000 });
-  await expect(page.locator('#state')).toContainText('0 %of users');
+  await expect(page.locator('#state')).toContainText('0%of users');
   await expect(page.getByRole('button', { name: 'Resume' })).toBeVisible();
   await screenshot(page, 'rolled-back');
 });
@@ -167,7 +167,7 @@ test('the page outlives the guard', async ({ guard, page }) => {
   await signIn(page);
   await page.goto('/');
   await guard.kill();
-  const gone = page.getByText('The guard does not answer');
+  const gone = page.getByText('The guard does not respond');
   await expect(gone).toBeVisible({ timeout: 20_000 });
   await guard.launch();
   await expect(gone).toBeHidden({ timeout: 20_000 });
@@ -180,8 +180,8 @@ test('what cannot be known is said to be no data', async ({ guard, page }) => {
   guard.parts.telling = false;
   await page.goto('/');
   await expect(page.locator('#figures')).toContainText('no data');
-  await expect(page.getByText('No history: Prometheus does not answer.').first()).toBeVisible();
-  await expect(page.locator('#figures')).not.toContainText('0.0 %');
+  await expect(page.getByText('No history: Prometheus does not respond.').first()).toBeVisible();
+  await expect(page.locator('#figures')).not.toContainText('0.0%');
   await page.goto('/model');
   await expect(page.getByRole('main')).toContainText('No data');
   await screenshot(page, 'no-data');
@@ -194,7 +194,7 @@ test.describe('without scripts', () => {
     await expect(page.locator('#state')).toContainText('of users');
     await page.getByLabel('Share of users').fill('5');
     await page.getByRole('button', { name: 'Set …' }).click();
-    await page.getByRole('button', { name: 'Set to 5 %' }).click();
+    await page.getByRole('button', { name: 'Set to 5%' }).click();
     await expect(page.locator('#recent')).toContainText('ada');
     expect(guard.parts.share).toBe('5');
   });

@@ -1,7 +1,7 @@
 //! Every request and every item is accounted for, to the last one, while the scorer is killed under load.
 
 use anyhow::ensure;
-use contract::names::{
+use contract::series::{
     ABSTAINED, COMPARE, FALLBACK, INTERCEPTED, NOT_COMPARED, OBSERVATION, PASSED_THROUGH, PREDICT_REQUESTS, SOURCE,
 };
 use contract::share::Share;

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, ensure};
 use contract::headers;
-use contract::names::{ABSTAINED, COMPARE};
+use contract::series::{ABSTAINED, COMPARE};
 use contract::share::Share;
 use e2e::client::{get, post, request_body, suggest};
 use e2e::eventually::eventually;

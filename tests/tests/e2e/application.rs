@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
-use contract::names::{FALLBACK, PASSED_THROUGH, PREDICT_REQUESTS, SOURCE};
+use contract::series::{FALLBACK, PASSED_THROUGH, PREDICT_REQUESTS, SOURCE};
 use contract::share::{RUNTIME_KEY, Share};
 use e2e::client::{Client, PATH, Protocol, post, request_body, suggest};
 use e2e::eventually::eventually;
@@ -366,7 +366,7 @@ async fn a_packed_response_is_replaced_and_a_fallback_stays_packed() -> anyhow::
 #[tokio::test]
 async fn the_application_is_told_of_the_canary_only_where_it_wants_to_know() -> anyhow::Result<()> {
     for tell in [false, true] {
-        let config = json!({"tell_application": tell});
+        let config = json!({"arm_request_header": tell});
         let gateway = ScriptedStack::start(|builder| builder.share(Share::percent(50)).filter_config(&config)).await?;
         for inside in [true, false] {
             let user = gateway.user(Share::percent(50), inside)?;

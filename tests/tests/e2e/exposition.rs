@@ -4,7 +4,8 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, ensure};
-use contract::names::{self, Agree, BatchOutcome, FallbackReason, IdentitySource, NotCompared, Outcome, Source};
+use contract::names::{Agree, BatchOutcome, FallbackReason, IdentitySource, NotCompared, Outcome, Source};
+use contract::series;
 use e2e::client::{get, request_body, suggest};
 use e2e::scripted_stack::ScriptedStack;
 use stack::Scrape;
@@ -48,18 +49,18 @@ fn at_zero(scrape: &Scrape, name: &str, label: &str, values: impl IntoIterator<I
 async fn the_first_scrape_has_every_contract_metric_at_0() -> anyhow::Result<()> {
     let gateway = ScriptedStack::start(|builder| builder.concurrency(2)).await?;
     let scrape = gateway.scrape().await?;
-    at_zero(&scrape, names::COMPARE, "agree", Agree::ALL.iter().map(|value| value.as_str()));
-    at_zero(&scrape, names::SOURCE, "source", Source::ALL.iter().map(|value| value.as_str()));
-    at_zero(&scrape, names::PREDICT_REQUESTS, "available", ["True", "False"]);
-    at_zero(&scrape, names::FALLBACK, "reason", FallbackReason::ALL.iter().map(|value| value.as_str()));
-    at_zero(&scrape, names::OBSERVATION, "outcome", Outcome::ALL.iter().map(|value| value.as_str()));
-    at_zero(&scrape, names::NOT_COMPARED, "reason", NotCompared::ALL.iter().map(|value| value.as_str()));
-    at_zero(&scrape, names::IDENTITY, "source", IdentitySource::ALL.iter().map(|value| value.as_str()));
-    at_zero(&scrape, names::BATCH, "result", BatchOutcome::ALL.iter().map(|value| value.as_str()));
-    assert_eq!(scrape.get(names::INTERCEPTED, &[]), Some(0.0));
+    at_zero(&scrape, series::COMPARE, "agree", Agree::ALL.iter().map(|value| value.as_str()));
+    at_zero(&scrape, series::SOURCE, "source", Source::ALL.iter().map(|value| value.as_str()));
+    at_zero(&scrape, series::PREDICT_REQUESTS, "available", ["True", "False"]);
+    at_zero(&scrape, series::FALLBACK, "reason", FallbackReason::ALL.iter().map(|value| value.as_str()));
+    at_zero(&scrape, series::OBSERVATION, "outcome", Outcome::ALL.iter().map(|value| value.as_str()));
+    at_zero(&scrape, series::NOT_COMPARED, "reason", NotCompared::ALL.iter().map(|value| value.as_str()));
+    at_zero(&scrape, series::IDENTITY, "source", IdentitySource::ALL.iter().map(|value| value.as_str()));
+    at_zero(&scrape, series::BATCH, "result", BatchOutcome::ALL.iter().map(|value| value.as_str()));
+    assert_eq!(scrape.get(series::INTERCEPTED, &[]), Some(0.0));
     for agree in Agree::ALL {
         let labels = [("label", "transportation.fuel"), ("agree", agree.as_str())];
-        assert_eq!(scrape.get(names::LABEL_COMPARE, &labels), Some(0.0), "{labels:?}");
+        assert_eq!(scrape.get(series::LABEL_COMPARE, &labels), Some(0.0), "{labels:?}");
     }
     Ok(())
 }
@@ -105,7 +106,7 @@ async fn the_gateways_metrics_page_shows_the_lm_metrics_only() -> anyhow::Result
     let page = gateway.send(get("/metrics")?).await?;
     let text = String::from_utf8(page.body.to_vec())?;
     assert_eq!(page.status, 200);
-    assert_eq!(Scrape::parse(&text).get(names::COMPARE, &[("agree", "True")]), Some(0.0));
+    assert_eq!(Scrape::parse(&text).get(series::COMPARE, &[("agree", "True")]), Some(0.0));
     let others: Vec<&str> = text.lines().filter(|line| !line.starts_with('#') && !line.starts_with("lm_")).collect();
     ensure!(others.is_empty(), "{others:?}");
     for other in ["/metrics?filter=.*", "/metrics/", "/metrics/../stats", "/stats", "/runtime_modify?a=b"] {

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use contract::headers;
-use contract::names::{FALLBACK, FallbackReason, PASSED_THROUGH, PREDICT_REQUESTS, SOURCE};
+use contract::names::FallbackReason;
+use contract::series::{FALLBACK, PASSED_THROUGH, PREDICT_REQUESTS, SOURCE};
 use contract::share::Share;
 use e2e::channel_body;
 use e2e::client::{Client, PATH, Protocol, request_body, suggest};

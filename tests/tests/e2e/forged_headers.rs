@@ -1,7 +1,7 @@
 //! Headers of Perch's that a client or an upstream forges change no user's arm, whether the filter runs or not.
 
 use contract::headers;
-use contract::names::{FALLBACK, SOURCE};
+use contract::series::{FALLBACK, SOURCE};
 use contract::share::Share;
 use e2e::client::{Client, ClientResponse, Protocol, request_body, suggest};
 use e2e::scripted_stack::{ScriptedStack, items};

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use contract::names::{FALLBACK, PASSED_THROUGH};
+use contract::series::{FALLBACK, PASSED_THROUGH};
 use contract::share::Share;
 use e2e::client::{PATH, request_body};
 use e2e::load::Load;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use contract::names::{FAILURES, FALLBACK, INTERCEPTED, OBSERVATION, PASSED_THROUGH, PREDICT_REQUESTS};
+use contract::series::{FAILURES, FALLBACK, INTERCEPTED, OBSERVATION, PASSED_THROUGH, PREDICT_REQUESTS};
 use contract::share::Share;
 use e2e::client::{PATH, request_body, suggest};
 use e2e::eventually::eventually;

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use bytes::Bytes;
-use contract::names::IDENTITY;
+use contract::series::IDENTITY;
 use contract::share::Share;
 use e2e::channel_body::{self, ChannelBody};
 use e2e::client::{Client, Protocol, post, request_body};

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use contract::names::{FAILURES, INTERCEPTED, OBSERVATION};
+use contract::series::{FAILURES, INTERCEPTED, OBSERVATION};
 use contract::share::Share;
 use e2e::client::{Client, Protocol, request_body, suggest};
 use e2e::eventually::eventually;

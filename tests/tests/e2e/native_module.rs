@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use contract::names::{FAILURES, INTERCEPTED, OBSERVATION, Outcome};
+use contract::names::Outcome;
+use contract::series::{FAILURES, INTERCEPTED, OBSERVATION};
 use contract::share::{OBSERVE_KEY, Share};
 use e2e::client::{request_body, suggest};
 use e2e::eventually::eventually;

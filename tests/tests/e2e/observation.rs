@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use contract::frame;
-use contract::names::{Arm, BATCH, COMPARE, INTERCEPTED, NOT_COMPARED, NotCompared, OBSERVATION, PREDICT_REQUESTS};
+use contract::names::{Arm, NotCompared};
+use contract::series::{BATCH, COMPARE, INTERCEPTED, NOT_COMPARED, OBSERVATION, PREDICT_REQUESTS};
 use contract::share::{OBSERVE_KEY, Share};
 use e2e::changes::Change;
 use e2e::client::{Client, PATH, Protocol, post, request_body, suggest};
@@ -231,7 +232,7 @@ async fn a_result_that_leaves_items_out_or_makes_some_up_is_refused_and_counted(
     gateway.send(suggest("ann", request_body([88, 89]))?).await?;
     let expected: [Change<'_>; 2] =
         [(COMPARE, &[("agree", "None")], 2.0), (NOT_COMPARED, &[("reason", "observer_failed")], 2.0)];
-    gateway.expect_changes(&before, &[COMPARE, NOT_COMPARED, contract::names::LABEL_COMPARE], &expected).await?;
+    gateway.expect_changes(&before, &[COMPARE, NOT_COMPARED, contract::series::LABEL_COMPARE], &expected).await?;
     assert_eq!(gateway.scrape().await?.sum(BATCH, &[("result", "mismatched")]), 1.0);
     let right = serde_json::json!({
         "version": contract::batch_result::VERSION, "observations": 1, "agree_true": 0, "agree_false": 1,
@@ -245,9 +246,9 @@ async fn a_result_that_leaves_items_out_or_makes_some_up_is_refused_and_counted(
         (COMPARE, &[("agree", "False")], 1.0),
         (COMPARE, &[("agree", "None")], 1.0),
         (NOT_COMPARED, &[("reason", "no_label")], 1.0),
-        (contract::names::LABEL_COMPARE, &[("label", "other"), ("agree", "False")], 1.0),
+        (contract::series::LABEL_COMPARE, &[("label", "other"), ("agree", "False")], 1.0),
     ];
-    gateway.expect_changes(&before, &[COMPARE, NOT_COMPARED, contract::names::LABEL_COMPARE], &expected).await
+    gateway.expect_changes(&before, &[COMPARE, NOT_COMPARED, contract::series::LABEL_COMPARE], &expected).await
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::net::TcpListener;
 
 use anyhow::ensure;
 use contract::headers;
-use contract::names::{COMPARE, INTERCEPTED, OBSERVATION, SOURCE};
+use contract::series::{COMPARE, INTERCEPTED, OBSERVATION, SOURCE};
 use contract::share::Share;
 use e2e::client::{Client, PATH, Protocol, get, post, request_body, suggest};
 use e2e::scripted_stack::ScriptedStack;
@@ -59,7 +59,7 @@ async fn a_query_does_not_take_a_request_out() -> anyhow::Result<()> {
 async fn another_route_can_be_intercepted_instead() -> anyhow::Result<()> {
     let config = serde_json::json!({
         "intercept": {"method": "PUT", "path": "/api/labels"},
-        "answer": {"items": "/result/rows", "id": "/key", "label": "/tag", "abstain": []},
+        "response": {"items": "/result/rows", "id": "/key", "label": "/tag", "abstain": []},
     });
     let gateway = ScriptedStack::start(|builder| builder.share(Share::ALL).filter_config(&config)).await?;
     let body = r#"{"result":{"rows":[{"key":1,"tag":"a"}]}}"#;

@@ -1,7 +1,7 @@
 //! The real scorer behind the real gateway: which responses are compared, and what its faults cost.
 
 use anyhow::ensure;
-use contract::names::{ABSTAINED, COMPARE, NOT_COMPARED, PREDICT_REQUESTS, SOURCE};
+use contract::series::{ABSTAINED, COMPARE, NOT_COMPARED, PREDICT_REQUESTS, SOURCE};
 use contract::share::Share;
 use e2e::client::{get, request_body, suggest};
 use e2e::eventually::eventually;

@@ -43,7 +43,7 @@ async fn refused_by_the_filter(patch: Value, expected: &[&str]) -> anyhow::Resul
 async fn a_bad_filter_configuration_is_named_with_its_fix_and_clients_get_the_baseline() -> anyhow::Result<()> {
     refused_by_the_filter(json!({"salt": "short"}), &["salt", "16"]).await?;
     refused_by_the_filter(json!({"identity": [{"haeder": "x-user-id"}]}), &["identity", "haeder"]).await?;
-    refused_by_the_filter(json!({"answer": {"label": "candidates"}}), &["answer.label", "/"]).await?;
+    refused_by_the_filter(json!({"response": {"label": "candidates"}}), &["response.label", "/"]).await?;
     refused_by_the_filter(json!({"scorer": {"deadline_ms": 0}}), &["scorer.deadline_ms", "0"]).await?;
     refused_by_the_filter(json!({"limits": {"body_byte": 1}}), &["limits", "body_byte"]).await
 }

@@ -1,7 +1,8 @@
 //! The scorer's store is not on the way of a request: with it gone a client gets the baseline, and nothing worse.
 
 use anyhow::{Context as _, ensure};
-use contract::names::{FALLBACK, FallbackReason};
+use contract::names::FallbackReason;
+use contract::series::FALLBACK;
 use contract::share::Share;
 use e2e::client::{request_body, suggest};
 use e2e::eventually::eventually;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use bytes::Bytes;
-use contract::names::{INTERCEPTED, OBSERVATION, SOURCE};
+use contract::series::{INTERCEPTED, OBSERVATION, SOURCE};
 use contract::share::Share;
 use e2e::channel_body::{self, ChannelBody};
 use e2e::client::{Client, ClientResponse, PATH, Protocol, request_body, suggest};

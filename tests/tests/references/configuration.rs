@@ -14,8 +14,8 @@ use shadow_scorer::settings::{Raw, SettingsError};
 
 use crate::declarations::{Declarations, Member};
 
-const FILTER: [&str; 2] = ["filter/src/config/raw.rs", "contract/src/response.rs"];
-const PLAN: &str = "perch/src/guard/plan/raw.rs";
+const FILTER: [&str; 3] = ["filter/src/config/raw.rs", "contract/src/cohorts.rs", "contract/src/response.rs"];
+const PLAN: &str = "perch/guard/src/plan/raw.rs";
 
 /// Values that no number of a configuration may have, all of which are tried.
 const OUT_OF_RANGE: [&str; 4] = ["0", "-1", "2", "4294967295"];
@@ -99,7 +99,7 @@ fn filter(text: &mut String) {
         let default = filter_default(&declarations, &path, of, member);
         let range = filter_range(&path, member).unwrap_or_default();
         // The default's column says it for both modules.
-        let help = member.help.split("; where nothing is said").next().unwrap_or_default();
+        let help = member.help.split("; by default").next().unwrap_or_default();
         let _ = writeln!(text, "| `{path}` | {} | {default} | {range} | {} |", kind(&member.kind), help);
     }
     variants(text, &declarations);
@@ -141,9 +141,6 @@ fn shown(expression: &str) -> String {
     if plain.contains("headers::DEMO_IDENTITY") {
         return format!("`[{{\"header\": \"{}\"}}]`", contract::headers::DEMO_IDENTITY);
     }
-    if plain.contains("names::SPENDING_LABELS") {
-        return "the demo's".to_owned();
-    }
     match plain {
         "None" => String::new(),
         "Vec::new()" => "`[]`".to_owned(),
@@ -158,7 +155,7 @@ fn filter_range(path: &str, member: &Member) -> Option<String> {
 }
 
 fn filter_rule(path: &str, value: u64) -> Option<String> {
-    let mut document = json!({ "salt": "0123456789abcdef" });
+    let mut document = json!({ "salt": "0123456789abcdef", "labels": [] });
     let mut at = &mut document;
     for step in path.split('.') {
         at = &mut at[step];

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use contract::names::{self, Agree, FallbackReason, NotCompared, Outcome};
+use contract::names::{Agree, FallbackReason, NotCompared, Outcome};
 use contract::ports::Part;
+use contract::series;
 use serde_json::Value;
 use stack::{Scrape, Stack};
 
@@ -32,13 +33,13 @@ pub(crate) struct Counts {
 impl Counts {
     fn read(scrape: &Scrape) -> Self {
         let by = |name: &str, label: &str, value: &'static str| (value, scrape.sum(name, &[(label, value)]));
-        let batches = |result: &str| scrape.sum(names::BATCH, &[("result", result)]);
+        let batches = |result: &str| scrape.sum(series::BATCH, &[("result", result)]);
         Self {
-            intercepted: scrape.sum(names::INTERCEPTED, &[]),
-            outcomes: Outcome::ALL.iter().map(|o| by(names::OBSERVATION, "outcome", o.as_str())).collect(),
-            agree: Agree::ALL.iter().map(|a| by(names::COMPARE, "agree", a.as_str())).collect(),
-            not_compared: NotCompared::ALL.iter().map(|r| by(names::NOT_COMPARED, "reason", r.as_str())).collect(),
-            fallbacks: FallbackReason::ALL.iter().map(|r| by(names::FALLBACK, "reason", r.as_str())).collect(),
+            intercepted: scrape.sum(series::INTERCEPTED, &[]),
+            outcomes: Outcome::ALL.iter().map(|o| by(series::OBSERVATION, "outcome", o.as_str())).collect(),
+            agree: Agree::ALL.iter().map(|a| by(series::COMPARE, "agree", a.as_str())).collect(),
+            not_compared: NotCompared::ALL.iter().map(|r| by(series::NOT_COMPARED, "reason", r.as_str())).collect(),
+            fallbacks: FallbackReason::ALL.iter().map(|r| by(series::FALLBACK, "reason", r.as_str())).collect(),
             batches_open: batches("sent") - batches("answered") - batches("failed"),
         }
     }

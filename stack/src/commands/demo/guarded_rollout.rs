@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use contract::names;
 use contract::ports::Part;
+use contract::series;
 use contract::share::Share;
 use serde_json::Value;
 use stack::Stack;
@@ -91,8 +91,8 @@ struct CandidateRequests {
 impl CandidateRequests {
     async fn read(stack: &Stack) -> anyhow::Result<Self> {
         let scrape = stack.scrape().await?;
-        let unanswered = scrape.sum(names::PREDICT_REQUESTS, &[("available", "False")]);
-        Ok(Self { all: scrape.sum(names::PREDICT_REQUESTS, &[]), unanswered })
+        let unanswered = scrape.sum(series::PREDICT_REQUESTS, &[("available", "False")]);
+        Ok(Self { all: scrape.sum(series::PREDICT_REQUESTS, &[]), unanswered })
     }
 }
 

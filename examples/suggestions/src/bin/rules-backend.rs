@@ -1,0 +1,195 @@
+//! The reference rules backend: serves suggestions, makes the demo's store, exports training rows.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+use contract::ports::{self, Part};
+use scorer_store::Options;
+use suggestions::generator::{self, Plan};
+use suggestions::rules::backend::{self, Application};
+use suggestions::{create_store, export, open_store, transactions};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// The reference application: suggestions from rules over a store of transactions.
+#[derive(Parser)]
+#[command(version, arg_required_else_help = true)]
+struct Command {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Answer POST /ml/suggestions until told to stop (SIGTERM or Ctrl-C).
+    Serve(Serve),
+    /// Make the demo's store: users and transactions from a fixed seed.
+    Seed(Seed),
+    /// Write training rows for models/train.py.
+    Features(Features),
+}
+
+#[derive(Args)]
+struct At {
+    /// sqlite://PATH or postgres://USER@HOST:PORT/DATABASE
+    #[arg(long, env = "PERCH_STORE", default_value = "sqlite://.perch/data/perch.sqlite", hide_env_values = true)]
+    store: String,
+}
+
+#[derive(Args)]
+struct Serve {
+    #[command(flatten)]
+    at: At,
+    /// Where to listen; the default is PERCH_HOST:PERCH_RULES_PORT
+    #[arg(long, env = "PERCH_RULES_LISTEN")]
+    listen: Option<SocketAddr>,
+}
+
+#[derive(Args)]
+struct Seed {
+    #[command(flatten)]
+    at: At,
+    /// Deals everything: the same seed gives the same store
+    #[arg(long, default_value_t = Plan::default().seed)]
+    seed: u64,
+    /// How many users
+    #[arg(long, default_value_t = Plan::default().users, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    users: u64,
+}
+
+#[derive(Args)]
+struct Features {
+    #[command(flatten)]
+    at: At,
+    /// The folder to write
+    #[arg(long, default_value = "models/features")]
+    out: PathBuf,
+}
+
+fn main() -> ExitCode {
+    let command = Command::parse();
+    if log::set_logger(&LOGGER).is_ok() {
+        log::set_max_level(log::LevelFilter::Info);
+    }
+    match run(command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // One line with its causes: a backtrace, where the environment asks for one, would bury the mend.
+            log::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting threads")?;
+    runtime.block_on(async {
+        match command.what {
+            What::Serve(serve) => run_server(serve).await,
+            What::Seed(seed) => run_seed(seed).await,
+            What::Features(features) => run_features(features).await,
+        }
+    })
+}
+
+async fn run_server(serve: Serve) -> anyhow::Result<()> {
+    let address = match serve.listen {
+        Some(address) => address,
+        None => {
+            ports::address(Part::Rules, |name| std::env::var(name).ok())?.parse().context("PERCH_HOST is no address")?
+        }
+    };
+    let store = open_store(&serve.at.store, &Options::default()).await?;
+    let listener = backend::listen(address).await?;
+    log::info!("rules backend on http://{}, store {}", listener.local_addr()?, store.place());
+    let mut terminate = signal(SignalKind::terminate())?;
+    let stop = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        }
+    };
+    backend::serve(listener, Application::new(store.clone()), stop).await;
+    store.close().await;
+    log::info!("stopped");
+    Ok(())
+}
+
+async fn run_seed(seed: Seed) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    let options = Options { statement_timeout: Duration::from_secs(30), ..Options::default() };
+    let store = create_store(&seed.at.store, &options).await?;
+    let payments = generator::generate(&Plan { seed: seed.seed, users: seed.users, ..Plan::default() });
+    let there = transactions::count(&store).await?;
+    if there >= i64::try_from(payments.len())? {
+        log::info!("{} has its {there} transactions already", store.place());
+        return Ok(());
+    }
+    let mut progress = Progress::new("transactions");
+    generator::write(&store, &payments, |done, total| progress.show(done, total)).await?;
+    store.close().await;
+    log::info!("{} transactions of {} users in {:.1} s", payments.len(), seed.users, begun.elapsed().as_secs_f64());
+    Ok(())
+}
+
+async fn run_features(features: Features) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    let options = Options { statement_timeout: Duration::from_secs(30), ..Options::default() };
+    let store = open_store(&features.at.store, &options).await?;
+    let mut progress = Progress::new("users");
+    let summary = export::run(&store, &features.out, |done, total| progress.show(done, total)).await?;
+    log::info!(
+        "{} rows with {} labels in {} after {:.1} s",
+        summary.rows,
+        summary.labels.len(),
+        features.out.display(),
+        begun.elapsed().as_secs_f64()
+    );
+    Ok(())
+}
+
+/// A line each tenth of the way.
+struct Progress {
+    of: &'static str,
+    tenth: usize,
+}
+
+impl Progress {
+    const fn new(of: &'static str) -> Self {
+        Self { of, tenth: 0 }
+    }
+
+    fn show(&mut self, done: usize, total: usize) {
+        let tenth = (done * 10).checked_div(total).unwrap_or(10);
+        if tenth > self.tenth {
+            self.tenth = tenth;
+            log::info!("{done} of {total} {}", self.of);
+        }
+    }
+}
+
+/// Log lines on standard error.
+struct Logger;
+
+static LOGGER: Logger = Logger;
+
+impl log::Log for Logger {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    #[allow(clippy::print_stderr)] // this is where log lines go
+    fn log(&self, record: &log::Record<'_>) {
+        // The level is set once for all; ours and the libraries' warnings are of interest.
+        if ["rules_backend", "scorer_", "suggestions"].iter().any(|ours| record.target().starts_with(ours))
+            || record.level() <= log::Level::Warn
+        {
+            eprintln!("{}: {}", record.level().as_str().to_ascii_lowercase(), record.args());
+        }
+    }
+
+    fn flush(&self) {}
+}

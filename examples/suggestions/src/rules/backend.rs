@@ -1,0 +1,163 @@
+//! The reference application's server: suggestions and health.
+//!
+//! HTTP/1.1 and HTTP/2 (prior knowledge) on one port. On a signal it takes no new connections, answers what is under
+//! way, and ends.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use scorer_store::{Store, StoreError};
+use serde_json::json;
+use shadow_scorer::suggestions::{Item, SuggestRequest, Suggestions};
+use tokio::net::TcpListener;
+
+use super::heuristics;
+use crate::transactions::TransactionWithHistory;
+
+/// Largest request body.
+const MOST_BODY: usize = 32 * 1024 * 1024;
+/// How long requests under way may take once the server is told to stop.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// What the routes work with.
+#[derive(Debug, Clone)]
+pub struct Application {
+    store: Store,
+}
+
+impl Application {
+    /// The application over `store`.
+    #[must_use]
+    pub fn new(store: Store) -> Self {
+        Self { store }
+    }
+
+    /// Answers one request.
+    pub async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        match (request.method(), request.uri().path()) {
+            (&Method::POST, "/ml/suggestions") => match body(request).await {
+                Ok(body) => self.suggest(&body).await,
+                Err(refused) => refused,
+            },
+            (&Method::GET | &Method::HEAD, "/healthz") => match self.store.ping().await {
+                Ok(()) => json_answer(StatusCode::OK, &json!({"ok": true})),
+                Err(error) => unavailable(&error),
+            },
+            (_, "/ml/suggestions") => refuse(StatusCode::METHOD_NOT_ALLOWED, "use POST"),
+            _ => refuse(StatusCode::NOT_FOUND, "there is no such path: POST /ml/suggestions is the main one"),
+        }
+    }
+
+    async fn suggest(&self, body: &[u8]) -> Response<Full<Bytes>> {
+        let request = match SuggestRequest::parse(body) {
+            Ok(request) => request,
+            Err(error) => return refuse(StatusCode::BAD_REQUEST, &error.to_string()),
+        };
+        let found = match self.store.entities(&request.txn_ids).await {
+            Ok(found) => found,
+            Err(error) => return unavailable(&error),
+        };
+        let found = found.iter().filter_map(|entity| TransactionWithHistory::of(&**entity));
+        let items = found.map(|found| Item {
+            txn_id: found.id.to_string(),
+            // Of version 7: ids that are stored in order of time keep a store's index small and its writes together.
+            event_id: uuid::Uuid::now_v7().to_string(),
+            candidates: heuristics::suggest(&found.transaction, request.top_k),
+        });
+        json_answer(StatusCode::OK, &Suggestions { items: items.collect() })
+    }
+}
+
+async fn body(request: Request<Incoming>) -> Result<Bytes, Response<Full<Bytes>>> {
+    match Limited::new(request.into_body(), MOST_BODY).collect().await {
+        Ok(whole) => Ok(whole.to_bytes()),
+        Err(error) if error.is::<http_body_util::LengthLimitError>() => {
+            Err(refuse(StatusCode::PAYLOAD_TOO_LARGE, "the body is over 32 MiB: split the request"))
+        }
+        Err(_) => Err(refuse(StatusCode::BAD_REQUEST, "the body ended early")),
+    }
+}
+
+/// The client learns that the store is the trouble, the log what the trouble is.
+fn unavailable(error: &StoreError) -> Response<Full<Bytes>> {
+    log::warn!("{error}");
+    refuse(StatusCode::SERVICE_UNAVAILABLE, "the store does not answer: try again")
+}
+
+fn refuse(status: StatusCode, why: &str) -> Response<Full<Bytes>> {
+    json_answer(status, &json!({"error": why}))
+}
+
+fn json_answer(status: StatusCode, body: &impl serde::Serialize) -> Response<Full<Bytes>> {
+    let bytes = serde_json::to_vec(body).unwrap_or_else(|_| b"{}".to_vec());
+    let mut response = Response::new(Full::new(Bytes::from(bytes)));
+    *response.status_mut() = status;
+    let json = header::HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    response
+}
+
+/// An address that cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: stop the program that holds the port, or give another with --listen")]
+pub struct CannotListen {
+    address: SocketAddr,
+    #[source]
+    source: std::io::Error,
+}
+
+/// Takes the port.
+///
+/// # Errors
+/// When it is taken or not allowed.
+pub async fn listen(address: SocketAddr) -> Result<TcpListener, CannotListen> {
+    TcpListener::bind(address).await.map_err(|source| CannotListen { address, source })
+}
+
+/// Serves `application` until `stop` comes, then answers what is under way.
+pub async fn serve(listener: TcpListener, application: Application, stop: impl Future<Output = ()>) {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(hyper_util::rt::TokioTimer::new()).header_read_timeout(Duration::from_secs(60));
+    let connections = GracefulShutdown::new();
+    tokio::pin!(stop);
+    loop {
+        let stream = tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    // Out of file descriptors, mostly: pause instead of spinning.
+                    log::warn!("a connection could not be taken: {error}");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue;
+                }
+            },
+            () = &mut stop => break,
+        };
+        let _ = stream.set_nodelay(true);
+        let application = application.clone();
+        let service = service_fn(move |request| {
+            let application = application.clone();
+            async move { Ok::<_, Infallible>(application.answer(request).await) }
+        });
+        let connection = builder.serve_connection(TokioIo::new(stream), service);
+        let connection = connections.watch(connection.into_owned());
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                log::debug!("a connection ended: {error}");
+            }
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(DRAIN, connections.shutdown()).await.is_err() {
+        log::warn!("stopped with requests still under way after {DRAIN:?}");
+    }
+}

@@ -1,0 +1,40 @@
+//! The deployment: the guard's status, the audit log, the gateways' share, and manual overrides.
+
+use contract::share::Share;
+use guard_runtime::hand::Hand;
+use guard_runtime::ledger::{By, Entry, LedgerError};
+use guard_runtime::standing::{Standing, StandingError};
+
+use super::Console;
+
+impl Console {
+    /// The status of the leading guard, whichever program it runs in.
+    pub(super) fn standing(&self, now_ms: u64) -> Result<Standing, StandingError> {
+        Standing::read(&self.0.settings.folder, now_ms)
+    }
+
+    /// The entries of the audit log, the newest first.
+    pub(super) fn entries(&self) -> Result<Vec<Entry>, LedgerError> {
+        let mut entries = self.0.ledger.read()?;
+        entries.reverse();
+        Ok(entries)
+    }
+
+    /// The share that all gateways hold.
+    ///
+    /// # Errors
+    /// When a gateway cannot be reached, or they differ.
+    pub(super) async fn share(&self) -> Result<Share, String> {
+        let shares: Vec<Share> = self.0.gateways.shares().await.into_iter().collect::<Result<_, String>>()?;
+        match shares.split_first() {
+            Some((first, others)) if others.iter().all(|other| other == first) => Ok(*first),
+            Some(_) => Err("the gateways hold different shares".to_owned()),
+            None => Err("no gateway is configured".to_owned()),
+        }
+    }
+
+    /// A manual override of the share.
+    pub(super) fn hand(&self, by: By) -> Hand {
+        Hand::new(self.0.gateways.clone(), Some(self.0.ledger.clone()), by)
+    }
+}

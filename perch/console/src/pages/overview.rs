@@ -1,0 +1,311 @@
+//! The overview: the state of the rollout, the reasons, an operator's actions, and the history.
+
+use axum::extract::{Query, State};
+use axum::http::HeaderMap;
+use axum::response::Html;
+use clients::prometheus::{Alert, Points, Span};
+use clients::{ClientError, Prometheus};
+use contract::names;
+use contract::series::{self, GUARD_AGREEMENT, GUARD_CHECK_THRESHOLD, GUARD_CHECK_VALUE};
+use guard::decision::Check;
+use guard::words::percent;
+use guard_runtime::clock::now_ms;
+use guard_runtime::ledger::{Entry, What};
+use guard_runtime::standing::Standing;
+use serde::{Deserialize, Serialize};
+
+use super::standing::{self, CheckRow, EntryRow, Step};
+use super::{Chip, PageError, Window};
+use crate::chart::{self, Chart, Line, Scale, chart};
+use crate::{Console, access};
+
+/// Recording rules of `prometheus/rules/slo.yml`.
+pub(super) const SHARE_SEEN: &str = "perch:share_measured:ratio_10m";
+pub(super) const SHARE_WANTED: &str = "perch:share_configured:ratio";
+pub(super) const MODEL_AVAILABLE: &str = "perch:model_available:ratio_5m";
+
+/// Points in a chart.
+const POINTS: u64 = 180;
+/// Entries of the audit log shown.
+const RECENT: usize = 6;
+
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Parameters {
+    window: Option<String>,
+    /// An entry that was just made.
+    entry: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Overview {
+    flash: Option<Chip>,
+    state: RolloutState,
+    figures: Vec<Figure>,
+    windows: [&'static str; 5],
+    shown: &'static str,
+    charts: [Chart; 3],
+    alerts: Option<Vec<ShownAlert>>,
+    checks: Vec<CheckRow>,
+    recent: Vec<EntryRow>,
+}
+
+#[derive(Serialize)]
+struct RolloutState {
+    share: Option<String>,
+    chip: Chip,
+    summary: String,
+    since: String,
+    steps: Vec<Step>,
+    reasons: Vec<String>,
+    actions: Vec<Action>,
+}
+
+/// An action that is offered to the operator.
+#[derive(Serialize)]
+struct Action {
+    act: &'static str,
+    text: &'static str,
+    danger: bool,
+    ticket: String,
+}
+
+#[derive(Serialize)]
+struct Figure {
+    name: &'static str,
+    value: Option<String>,
+    note: String,
+}
+
+#[derive(Serialize)]
+struct ShownAlert {
+    name: String,
+    summary: String,
+    state: &'static str,
+    tone: &'static str,
+}
+
+pub(crate) async fn show(
+    State(console): State<Console>,
+    Query(parameters): Query<Parameters>,
+    headers: HeaderMap,
+) -> Result<Html<String>, PageError> {
+    let now_ms = now_ms();
+    let standing = console.standing(now_ms)?;
+    let entries = console.entries()?;
+    let window = Window::named(parameters.window.as_deref(), "6h");
+    let (charts, (seen, available), alerts) =
+        tokio::join!(charts(&console, window, now_ms), current(&console), alerts(&console));
+    let flash = parameters.entry.and_then(|number| entries.iter().find(|entry| entry.number == number)).map(flash);
+    let view = Overview {
+        flash,
+        state: rollout_state(&console, &headers, &standing, now_ms)?,
+        figures: figures(&standing, seen, available),
+        windows: Window::names(),
+        shown: window.name,
+        charts,
+        alerts,
+        checks: standing::checks(&standing),
+        recent: entries.iter().take(RECENT).map(standing::entry_row).collect(),
+    };
+    console.page(&headers, "overview.html", "Overview", view)
+}
+
+fn flash(entry: &Entry) -> Chip {
+    let tone = if matches!(entry.what, What::Refused { .. }) { "warn" } else { "" };
+    Chip::new(tone, format!("Entry {} of the audit log: {}", entry.number, entry.words()))
+}
+
+fn rollout_state(
+    console: &Console,
+    headers: &HeaderMap,
+    standing: &Standing,
+    now_ms: u64,
+) -> Result<RolloutState, PageError> {
+    let (chip, summary) = standing::summary(standing, now_ms);
+    let report = standing.report.as_ref().filter(|_| !standing.silent);
+    let steps = standing::steps(standing);
+    let stopped =
+        report.is_some_and(|report| report.paused.is_some() || report.latched.is_some() || report.frozen.is_some());
+    let mut actions = Vec::new();
+    if let Some(session) = access::operator(console, headers) {
+        let mut offer = |act, text, danger| -> Result<(), PageError> {
+            actions.push(Action { act, text, danger, ticket: console.ticket(&session)? });
+            Ok(())
+        };
+        if stopped {
+            offer("resume", "Resume", false)?
+        } else {
+            offer("pause", "Pause the guard", false)?
+        }
+        if standing::waits(&steps) {
+            offer("approve", "Approve the next step", false)?;
+        }
+        offer("rollback", "Roll back to 0%", true)?;
+    }
+    let reasons = standing::reasons(standing, &summary);
+    let in_progress = steps.iter().any(|step| !step.place().is_empty());
+    Ok(RolloutState {
+        share: report.and_then(|report| report.share).map(share_percent),
+        chip,
+        summary,
+        since: standing::since(standing),
+        steps: if in_progress { steps } else { Vec::new() },
+        reasons,
+        actions,
+    })
+}
+
+/// `10%`, `0.25%`: a share without trailing zeros.
+fn share_percent(share: f64) -> String {
+    let percent = share * 100.0;
+    let text = format!("{percent:.4}");
+    format!("{}%", text.trim_end_matches('0').trim_end_matches('.'))
+}
+
+fn figures(standing: &Standing, seen: Option<f64>, available: Option<f64>) -> Vec<Figure> {
+    let decision = standing.report.as_ref().filter(|_| !standing.silent).and_then(|report| report.decision.as_ref());
+    let of = |check| decision.and_then(|decision| decision.of(check));
+    let check = |name, check, note: &str| {
+        let judgement = of(check);
+        let sample = judgement.and_then(standing::sample).map(|sample| format!("of {sample}"));
+        let note = judgement.and_then(standing::interval).or(sample).unwrap_or_else(|| note.to_owned());
+        let value = judgement.and_then(|judgement| judgement.value);
+        Figure { name, value: value.map(|value| standing::figure(check, value)), note }
+    };
+    let wanted = standing.report.as_ref().and_then(|report| report.share).map(share_percent);
+    let wanted = wanted.map_or_else(|| "wanted: no data".to_owned(), |wanted| format!("wanted: {wanted} of users"));
+    let ten_minutes = format!("of requests in 10 min, {wanted}");
+    vec![
+        Figure { name: "Share seen", value: seen.map(percent), note: ten_minutes },
+        check("Agreement", Check::Agreement, "of requests compared"),
+        check("Accept rate", Check::AcceptRate, "candidate minus baseline"),
+        check("Fallbacks", Check::Fallback, "of canary requests"),
+        Figure { name: "Model available", value: available.map(percent), note: "of requests in 5 min".to_owned() },
+        check("Dropped", Check::Dropped, "of observations"),
+    ]
+}
+
+/// The current share seen and availability; `None` without data, and without Prometheus.
+async fn current(console: &Console) -> (Option<f64>, Option<f64>) {
+    let Some(prometheus) = &console.0.prometheus else { return (None, None) };
+    let (seen, available) = tokio::join!(prometheus.figure(SHARE_SEEN), prometheus.figure(MODEL_AVAILABLE));
+    (seen.ok().flatten(), available.ok().flatten())
+}
+
+/// The alerts, those that fire first.
+async fn alerts(console: &Console) -> Option<Vec<ShownAlert>> {
+    let shown = |alert: Alert| {
+        let (state, tone) = if alert.firing { ("firing", "bad") } else { ("pending", "warn") };
+        ShownAlert { name: alert.name, summary: alert.summary, state, tone }
+    };
+    let mut alerts = console.0.prometheus.as_ref()?.alerts().await.ok()?;
+    alerts.sort_by(|a, b| b.firing.cmp(&a.firing).then_with(|| a.name.cmp(&b.name)));
+    alerts.dedup();
+    Some(alerts.into_iter().map(shown).collect())
+}
+
+const AGREEMENT: (&str, &str) = ("agreement", "Agreement, with its confidence sequence");
+const SHARE: (&str, &str) = ("share", "Share of the candidate");
+const SOURCES: (&str, &str) = ("sources", "Responses per second, by arm");
+
+async fn charts(console: &Console, window: Window, now_ms: u64) -> [Chart; 3] {
+    let empty = |reason: &str| {
+        let empty = |(id, title)| chart::empty(id, title, reason.to_owned());
+        [empty(AGREEMENT).whole(), empty(SHARE), empty(SOURCES)]
+    };
+    let Some(prometheus) = &console.0.prometheus else {
+        return empty("No history: this guard was started without Prometheus.");
+    };
+    let step = (window.seconds / POINTS).max(5);
+    // Points keep their position from one refresh to the next.
+    let to = now_ms / 1_000 / step * step;
+    let span = Span { from: to - window.seconds, to, step };
+    match lines(prometheus, span).await {
+        Ok([value, lower, upper, limit, wanted, seen, rule, model]) => {
+            let line = |class, name, points| Line { class, name, points };
+            let agreement = [line("s0", "agreement", value), line("limit", "limit", limit)];
+            let shares = [line("s0", "seen, of requests", seen), line("s1", "wanted, of users", wanted)];
+            let sources = [line("s0", "candidate", model), line("s1", "baseline", rule)];
+            [
+                chart(AGREEMENT.0, AGREEMENT.1, Scale::Share, span, &agreement, Some(("interval", &lower, &upper)))
+                    .whole(),
+                chart(SHARE.0, SHARE.1, Scale::Share, span, &shares, None),
+                chart(SOURCES.0, SOURCES.1, Scale::Rate, span, &sources, None),
+            ]
+        }
+        Err(_) => empty("No history: Prometheus does not respond."),
+    }
+}
+
+async fn lines(prometheus: &Prometheus, span: Span) -> Result<[Points; 8], ClientError> {
+    let of_check = |name: &str| format!("max({name}{{check=\"{}\"}})", Check::Agreement.as_str());
+    let bound = |end: &str| format!("max({GUARD_AGREEMENT}{{bound=\"{end}\"}})");
+    let source = |arm: names::Source| format!("sum(rate({}{{source=\"{}\"}}[5m]))", series::SOURCE, arm.as_str());
+    let queries = [
+        of_check(GUARD_CHECK_VALUE),
+        bound("lower"),
+        bound("upper"),
+        of_check(GUARD_CHECK_THRESHOLD),
+        SHARE_WANTED.to_owned(),
+        SHARE_SEEN.to_owned(),
+        source(names::Source::Rule),
+        source(names::Source::Model),
+    ];
+    let [value, lower, upper, limit, wanted, seen, rule, model] = &queries;
+    let (value, lower, upper, limit, wanted, seen, rule, model) = tokio::try_join!(
+        prometheus.line(value, span),
+        prometheus.line(lower, span),
+        prometheus.line(upper, span),
+        prometheus.line(limit, span),
+        prometheus.line(wanted, span),
+        prometheus.line(seen, span),
+        prometheus.line(rule, span),
+        prometheus.line(model, span),
+    )?;
+    Ok([value, lower, upper, limit, wanted, seen, rule, model])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use guard::decision::{Action, Decision, Judgement, Unit};
+    use guard_runtime::shell::Report;
+
+    #[test]
+    fn a_share_has_no_trailing_zeros() {
+        let written = [0.0, 0.1, 0.0025, 1.0, 0.000_001].map(share_percent);
+        assert_eq!(written, ["0%", "10%", "0.25%", "100%", "0.0001%"]);
+    }
+
+    #[test]
+    fn agreement_is_shown_without_a_baseline_too() {
+        let judgement = Judgement {
+            value: Some(0.9),
+            lower: Some(0.89),
+            upper: Some(0.91),
+            sample: 15_000.0,
+            ..Judgement::no_data(Check::Agreement, Unit::Requests, true, "no baseline to hold agreement against")
+        };
+        let (action, judgements) = (Action::Hold, vec![judgement]);
+        let decision = Decision { at_ms: 0, action, set_share: None, reasons: Vec::new(), judgements };
+        let report = Report { decision: Some(decision), ..Report::default() };
+        let standing = Standing {
+            report: Some(report),
+            age_ms: Some(0),
+            silent: false,
+            last_change: None,
+            waiting: Vec::new(),
+            damage: None,
+        };
+        let agreement = figures(&standing, None, None).into_iter().find(|figure| figure.name == "Agreement").unwrap();
+        assert_eq!((agreement.value.as_deref(), agreement.note.as_str()), (Some("90.0%"), "89.0% – 91.0%"));
+    }
+
+    #[test]
+    fn the_recording_rules_exist() {
+        let rules = include_str!("../../../../prometheus/rules/slo.yml");
+        for name in [SHARE_SEEN, SHARE_WANTED, MODEL_AVAILABLE] {
+            assert!(rules.contains(&format!("record: {name}\n")), "{name}");
+        }
+    }
+}

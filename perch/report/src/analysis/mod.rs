@@ -1,0 +1,14 @@
+//! Baseline and candidate compared: what `perch analyse` computes from the scorer's counts ([`contract::analysis`]).
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`report`] | rates, effects, intervals and tests: the figures |
+//! | [`pairs`] | items by their pair of labels |
+//! | [`text`], [`csv`], [`html`] | the figures for a terminal, for other programs, and as one self-contained page |
+
+mod chart;
+pub mod csv;
+pub mod html;
+pub mod pairs;
+pub mod report;
+pub mod text;

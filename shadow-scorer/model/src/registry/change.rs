@@ -1,0 +1,186 @@
+//! Moving models: deploying by the policy, going back, judging. What cannot be done leaves what serves.
+
+use std::io;
+use std::sync::{Arc, MutexGuard};
+
+use super::{Registry, Seen};
+use crate::folder::Alias;
+use crate::loaded::Loaded;
+use crate::lock::{Caller, Lock, LockError};
+use crate::policy::{self, Decision};
+use crate::refusal::Refusal;
+
+/// A change that did not happen. What served goes on.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError {
+    /// The model failed its checks.
+    #[error("version {version} is refused: {refusal}")]
+    Refused {
+        /// The version.
+        version: String,
+        /// Why.
+        #[source]
+        refusal: Refusal,
+    },
+    /// The deploy policy says no.
+    #[error("version {version} is not deployed: {reason}; force it to deploy it all the same")]
+    Policy {
+        /// The version.
+        version: String,
+        /// Why.
+        reason: String,
+    },
+    /// It had no turn, or the client went away before it.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// There is nothing to go back to.
+    #[error("there is no previous version to go back to: the alias \"previous\" names none")]
+    NoPrevious,
+    /// The folder cannot be read or written.
+    #[error("the registry {folder} cannot be changed: {source}")]
+    Folder {
+        /// Its path.
+        folder: String,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// What a change led to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changed {
+    /// Who serves now.
+    pub champion: String,
+    /// Where going back would go.
+    pub previous: Option<String>,
+    /// Versions that were removed, as only the last few are kept.
+    pub removed: Vec<String>,
+}
+
+impl Registry {
+    /// Makes `version` the champion, the champion the previous one, and removes versions that are no longer kept.
+    /// Blocks.
+    ///
+    /// # Errors
+    /// When it fails a check, the policy says no and it is not `forced`, it had no turn, the caller went away, or the
+    /// folder cannot be written; the champion stays.
+    pub fn deploy(&self, version: &str, forced: bool, caller: &Caller) -> Result<Changed, ChangeError> {
+        let (lock, mut seen) = self.turn(caller)?;
+        let loaded = self.checked(&mut seen, version)?;
+        let champion = self.champion().map(|champion| champion.manifest.metrics.val_f1_macro);
+        match policy::judge(&loaded.manifest.metrics, loaded.manifest.classes.len(), champion) {
+            Decision::Keep(reason) if !forced => Err(ChangeError::Policy { version: version.to_owned(), reason }),
+            _ => {
+                caller.still_there()?;
+                let champion = self.folder.alias(Alias::Champion).map_err(|source| self.fault(source))?;
+                let write = || -> io::Result<()> {
+                    // In this order: stopped in between, "previous" names the champion that still is one.
+                    if let Some(champion) = champion.filter(|champion| champion != version) {
+                        self.folder.set_alias(&lock, Alias::Previous, Some(&champion))?;
+                    }
+                    self.folder.set_rolled_back_to(&lock, None)?;
+                    self.folder.set_alias(&lock, Alias::Champion, Some(version))
+                };
+                write().map_err(|source| self.fault(source))?;
+                Ok(self.promoted(&mut seen, &lock, loaded))
+            }
+        }
+    }
+
+    /// Makes the previous champion the champion again, and the champion the previous one. Blocks.
+    ///
+    /// Repeated, it changes nothing more: what a rollback took away comes back by a deployment only.
+    ///
+    /// # Errors
+    /// When there is no previous one, it fails a check, it had no turn, the caller went away, or the folder cannot be
+    /// written; the champion stays.
+    pub fn roll_back(&self, caller: &Caller) -> Result<Changed, ChangeError> {
+        let (lock, mut seen) = self.turn(caller)?;
+        let read = |alias| self.folder.alias(alias).map_err(|source| self.fault(source));
+        let (champion, previous) = (read(Alias::Champion)?, read(Alias::Previous)?);
+        let done = self.folder.rolled_back_to().map_err(|source| self.fault(source))?;
+        let goal = match &champion {
+            Some(champion) if done.as_ref() == Some(champion) => champion.clone(),
+            _ => previous.clone().ok_or(ChangeError::NoPrevious)?,
+        };
+        let loaded = self.checked(&mut seen, &goal)?;
+        caller.still_there()?;
+        if champion.as_ref() != Some(&goal) {
+            let write = || -> io::Result<()> {
+                // In this order: stopped in between, a repetition finds either everything or nothing to do.
+                self.folder.set_rolled_back_to(&lock, Some(&goal))?;
+                self.folder.set_alias(&lock, Alias::Champion, Some(&goal))?;
+                self.folder.set_alias(&lock, Alias::Previous, champion.as_deref().or(previous.as_deref()))
+            };
+            write().map_err(|source| self.fault(source))?;
+        }
+        Ok(self.promoted(&mut seen, &lock, loaded))
+    }
+
+    /// Lets `version` be judged on the observations beside the champion; `None` ends that. Blocks.
+    ///
+    /// # Errors
+    /// When it fails a check, it had no turn, the caller went away, or the folder cannot be written; the challenger
+    /// stays.
+    pub fn challenge(&self, version: Option<&str>, caller: &Caller) -> Result<(), ChangeError> {
+        let (lock, mut seen) = self.turn(caller)?;
+        let loaded = version.map(|version| self.checked(&mut seen, version)).transpose()?;
+        caller.still_there()?;
+        self.folder.set_alias(&lock, Alias::Challenger, version).map_err(|source| self.fault(source))?;
+        self.challenger.store(loaded);
+        if let Some(names) = &mut seen.names {
+            names.challenger = Ok(version.map(str::to_owned));
+        }
+        self.settle(Alias::Challenger);
+        Ok(())
+    }
+
+    /// The lock first: while it is waited for, looking at the aliases goes on.
+    fn turn(&self, caller: &Caller) -> Result<(Lock, MutexGuard<'_, Seen>), ChangeError> {
+        let lock = Lock::take(self.folder.root(), caller).map_err(|error| match error {
+            LockError::Folder(source) => self.fault(source),
+            error => error.into(),
+        })?;
+        let seen = self.changing(caller)?;
+        Ok((lock, seen))
+    }
+
+    /// Takes `loaded`, which the alias names by now. What fails from here on is logged and no error: the change has
+    /// happened.
+    fn promoted(&self, seen: &mut Seen, lock: &Lock, loaded: Arc<Loaded>) -> Changed {
+        let version = loaded.manifest.version.clone();
+        let tidy = || -> io::Result<Vec<String>> {
+            if self.folder.alias(Alias::Challenger)?.as_ref() == Some(&version) {
+                self.folder.set_alias(lock, Alias::Challenger, None)?;
+            }
+            self.folder.prune(lock)
+        };
+        let removed = tidy().unwrap_or_else(|error| {
+            log::warn!("{version} serves, but the registry was not tidied up: {error}");
+            Vec::new()
+        });
+        self.take(Alias::Champion, loaded);
+        if let Some(names) = &mut seen.names {
+            names.champion = Ok(Some(version.clone()));
+        }
+        if self.challenger().is_some_and(|challenger| challenger.version() == version) {
+            self.challenger.store(None);
+            if let Some(names) = &mut seen.names {
+                names.challenger = Ok(None);
+            }
+        }
+        self.settle(Alias::Champion);
+        Changed { champion: version, previous: self.folder.alias(Alias::Previous).ok().flatten(), removed }
+    }
+
+    fn checked(&self, seen: &mut Seen, version: &str) -> Result<Arc<Loaded>, ChangeError> {
+        self.load(seen, version).map_err(|refusal| {
+            self.metrics.model_refusals.with_label_values(&[refusal.reason()]).inc();
+            ChangeError::Refused { version: version.to_owned(), refusal }
+        })
+    }
+
+    fn fault(&self, source: io::Error) -> ChangeError {
+        ChangeError::Folder { folder: self.folder.root().display().to_string(), source }
+    }
+}

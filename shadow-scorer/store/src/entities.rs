@@ -1,0 +1,126 @@
+//! The application's entities, through a bounded cache.
+
+use std::collections::HashMap;
+use std::fmt::Debug;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use moka::sync::Cache as Moka;
+use scorer_features::Entity;
+
+use super::{Options, Store, StoreError};
+
+/// Whoever waits for less finds out nothing about the store.
+const FAIR: Duration = Duration::from_millis(50);
+
+/// What [`EntityReader::read`] returns.
+pub type Reading<'a> = Pin<Box<dyn Future<Output = Result<Vec<Arc<dyn Entity>>, StoreError>> + Send + 'a>>;
+
+/// How an application's entities are read from its own tables, which are in the same database.
+pub trait EntityReader: Debug + Send + Sync {
+    /// The closed set of labels that an entity may have.
+    fn labels(&self) -> &[&'static str];
+
+    /// Reads the entities of `ids` (each once) that exist, in any order. It may read others too, such as those that are
+    /// likely to be asked for next: they are cached. What it reads must not change later, since it is not read again.
+    fn read<'a>(&'a self, store: &'a Store, ids: &'a [i64]) -> Reading<'a>;
+}
+
+/// No application: no labels and no entities.
+impl EntityReader for () {
+    fn labels(&self) -> &[&'static str] {
+        &[]
+    }
+
+    fn read<'a>(&'a self, _: &'a Store, _: &'a [i64]) -> Reading<'a> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
+}
+
+/// By their ids.
+type Found = HashMap<i64, Arc<dyn Entity>>;
+
+fn in_order(ids: &[i64], found: &Found) -> Vec<Arc<dyn Entity>> {
+    ids.iter().filter_map(|id| found.get(id).cloned()).collect()
+}
+
+pub(crate) type Cache = Moka<i64, Arc<dyn Entity>>;
+
+pub(crate) fn cache(options: &Options) -> Cache {
+    Moka::builder().max_capacity(options.cached_entities).time_to_live(options.cached_for).build()
+}
+
+impl Store {
+    /// The closed set of the application's labels.
+    #[must_use]
+    pub fn labels(&self) -> &[&'static str] {
+        self.reader.labels()
+    }
+
+    /// The entities of `ids`, in that order; unknown ids are left out, an id given twice comes twice.
+    ///
+    /// # Errors
+    /// When one is not in the cache and the store does not respond in time.
+    pub async fn entities(&self, ids: &[i64]) -> Result<Vec<Arc<dyn Entity>>, StoreError> {
+        let (mut found, wanted) = self.cached(ids);
+        self.read(&wanted, &mut found).await?;
+        Ok(in_order(ids, &found))
+    }
+
+    /// The same for a caller that waits `limit` at most, and not at all for a store that has not responded lately.
+    ///
+    /// # Errors
+    /// As [`Store::entities`].
+    pub async fn entities_within(&self, ids: &[i64], limit: Duration) -> Result<Vec<Arc<dyn Entity>>, StoreError> {
+        let (mut found, wanted) = self.cached(ids);
+        if wanted.is_empty() {
+            return Ok(in_order(ids, &found));
+        }
+        if !self.breaker.admits(self.now_ms()) {
+            return Err(StoreError::Away { place: self.place.to_string() });
+        }
+        let late = || StoreError::Late { place: self.place.to_string() };
+        let read = tokio::time::timeout(limit, self.read(&wanted, &mut found)).await.unwrap_or_else(|_| Err(late()));
+        match &read {
+            Err(StoreError::Late { .. }) if limit < FAIR => {}
+            Err(error) if error.is_absence() => self.breaker.missed(self.now_ms()),
+            _ => self.breaker.answered(),
+        }
+        read.map(|()| in_order(ids, &found))
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Those that are in the cache, and the ids of the others, each once.
+    fn cached(&self, ids: &[i64]) -> (Found, Vec<i64>) {
+        let mut found = Found::with_capacity(ids.len());
+        let mut wanted: Vec<i64> = Vec::new();
+        for id in ids {
+            match self.cache.get(id) {
+                Some(cached) => {
+                    found.insert(*id, cached);
+                }
+                None => wanted.push(*id),
+            }
+        }
+        wanted.sort_unstable();
+        wanted.dedup();
+        (found, wanted)
+    }
+
+    async fn read(&self, wanted: &[i64], found: &mut Found) -> Result<(), StoreError> {
+        for chunk in wanted.chunks(MOST_IDS) {
+            for read in self.reader.read(self, chunk).await? {
+                self.cache.insert(read.id(), Arc::clone(&read));
+                found.insert(read.id(), read);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Ids that a reader is given at once.
+const MOST_IDS: usize = 500;
