@@ -70,7 +70,7 @@ async fn the_contract_metrics_carry_their_own_labels_and_no_other() -> anyhow::R
     let gateway = ScriptedStack::start(|builder| builder).await?;
     gateway.send(suggest("ann", request_body([88]))?).await?;
     let scrape = gateway.scrape().await?;
-    for series in contract::series::GATEWAY {
+    for series in series::GATEWAY {
         let found: Vec<_> = scrape.samples().iter().filter(|sample| sample.name == series.name).collect();
         ensure!(!found.is_empty(), "{} is missing", series.name);
         for sample in found {
