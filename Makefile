@@ -17,12 +17,17 @@ GATEWAY := http://$(PERCH_HOST):$(PERCH_GATEWAY_PORT)
 TRAIN_FLAGS ?= --card models/README.md
 # no: `up` and `demo` without Prometheus and Alertmanager
 MONITORING ?= yes
+# Set up while the compiler works, since it is network that they wait for.
+FETCHED := envoy $(if $(filter no,$(MONITORING)),,monitoring)
+# What `build` leaves out, unless a target needs it.
+LEFT_OUT := --exclude bench --exclude e2e
 # Where `install` puts its links.
 BINDIR ?= $(HOME)/.local/bin
 STACK_FLAGS := $(if $(filter no,$(MONITORING)),--no-monitoring)
 
 ##@ See it
 .PHONY: demo up down status
+demo up: FETCHED += $(if $(wildcard models/registry/champion),,training)
 demo: build data model ## Walk a whole rollout on the real thing, then stop everything
 	$(BIN)/stack demo $(STACK_FLAGS)
 up: build data model ## Start everything and leave it running
@@ -58,8 +63,13 @@ ml-smoke: ## Three smoke tests of the API, against the running stack
 .PHONY: setup build install filter data model
 setup: ## Install and pin what is missing (setup/README.md)
 	setup/run system wasm envoy monitoring
-build: setup filter ## Everything, optimised
-	cargo build --locked --profile $(PROFILE) --workspace --bins
+build: ## Set up, then every program and both modules of the filter, optimised
+	setup/run system wasm
+	@trap 'jobs -p | xargs --no-run-if-empty kill' EXIT; \
+	setup/run $(FETCHED) & fetching=$$!; \
+	setup/build-filter & filter=$$!; \
+	(set -x; cargo build --locked --profile $(PROFILE) --workspace $(LEFT_OUT) --bins); \
+	wait $$filter; wait $$fetching; trap - EXIT
 install: build ## Make `perch` and `stack` commands, by links in BINDIR
 	@mkdir -p "$(BINDIR)"
 	@for program in perch stack; do ln -sfn "$(CURDIR)/$(BIN)/$$program" "$(BINDIR)/$$program"; done
@@ -124,6 +134,7 @@ test-load: ## The accounting at full size: 200,000 requests while the scorer die
 
 ##@ Measure (each writes target/bench/NAME.json; gateway and system also docs/benchmarks.md's tables, gateway README's chart)
 .PHONY: bench-gateway bench-scorer bench-system
+bench-%: LEFT_OUT :=
 bench-gateway: build model ## What a request costs with Perch, without, and with other ways to mirror it
 	$(BIN)/bench gateway $(BENCH_FLAGS)
 bench-system: build model ## How many gateway cores one scorer core observes, and how its cost grows

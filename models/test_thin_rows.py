@@ -76,7 +76,7 @@ class ThinRows(Folder):
         def late(label: np.ndarray, time: np.ndarray) -> np.ndarray:
             order = np.argsort(time)
             label[:] = np.random.default_rng(1).integers(0, 2, len(label))
-            label[order[262:275]] = 2  # just before the 70 % cut
+            label[order[262:275]] = 2  # just before the 70% cut
             label[order[285:]] = 3  # late only, so not kept, which moves the cut
             return label
 

@@ -252,11 +252,11 @@ class Figures(unittest.TestCase):
         judged = metrics.judge(np.array([0, 0]), np.array([0, 0]), ["a", "b"])
         self.assertAlmostEqual(judged["f1_macro"], 1.0)
 
-    def test_temperature_mends_overconfidence(self) -> None:
+    def test_temperature_corrects_overconfidence(self) -> None:
         rng = np.random.default_rng(2)
         truth = rng.integers(0, 3, 4000)
-        said = np.where(rng.random(4000) < 0.7, truth, rng.integers(0, 3, 4000))
-        raw = np.eye(3)[said] * 9.0
+        predicted = np.where(rng.random(4000) < 0.7, truth, rng.integers(0, 3, 4000))
+        raw = np.eye(3)[predicted] * 9.0
         t = pipeline.best_temperature(raw, truth)
         before, after = (metrics.calibration_error(pipeline.softmax(raw / by), truth) for by in (1.0, t))
         self.assertGreater(t, 1.5)

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What every part of the set-up uses: sourced, not run.
+# Functions that every part of the set-up uses: sourced, not run.
 set -euo pipefail
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -10,9 +10,9 @@ mkdir -p "$STATE/bin"
 
 say() { printf 'setup/%s: %s\n' "$PART" "$*" >&2; }
 
-# fail WHAT MEND: one sentence on what went wrong, one on how to mend it.
+# fail WHAT FIX: one sentence on what went wrong, one on how to fix it.
 fail() {
-    printf 'setup/%s: %s\n  To mend it: %s\n' "$PART" "$1" "$2" >&2
+    printf 'setup/%s: %s\n  Fix: %s\n' "$PART" "$1" "$2" >&2
     exit 1
 }
 
@@ -94,6 +94,6 @@ os.replace(target + ".new", target)
 PYTHON
 }
 
-# same_as STAMP TEXT: has this been done for this very input?
+# same_as STAMP TEXT: succeeds if this has been done for the same input.
 same_as() { [ -f "$1" ] && [ "$(cat "$1")" = "$2" ]; }
 sum_of() { sha256sum "$@" | sha256sum | cut -d' ' -f1; }

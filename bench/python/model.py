@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes a registry with one model of a given size: trees that are dealt, not trained, but walked like trained ones.
+"""Makes a registry with one model of a given size: random trees, which take as long as trained ones.
 
     .perch/venv/bin/python bench/python/model.py models/registry FOLDER TREES CLASSES
 
@@ -54,10 +54,10 @@ def main(source: Path, out: Path, trees: int, classes: int) -> None:
     dense, width = int(constants["dense_end"][0]), int(constants["width"][0])
 
     random = np.random.default_rng([trees, classes])
-    dealt = {"tree_info": [{"tree_structure": tree(random, classes + dense)} for _ in range(trees)]}
+    dump = {"tree_info": [{"tree_structure": tree(random, classes + dense)} for _ in range(trees)]}
     labels = [*about["classes"], *(f"label.{number}" for number in range(classes))][:classes]
     model = SimpleNamespace(
-        booster=SimpleNamespace(dump_model=lambda num_iteration: dealt),
+        booster=SimpleNamespace(dump_model=lambda num_iteration: dump),
         rounds=trees // classes,
         temperature=1.0,
         weights=random.normal(0.0, 1.0, (width - dense, classes)).astype(np.float32),

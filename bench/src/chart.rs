@@ -1,4 +1,4 @@
-//! README's chart of what a request costs: `docs/cost-light.svg` and `docs/cost-dark.svg`, for the two kinds of pages.
+//! README's chart of what a request costs: `docs/cost-light.svg` and `docs/cost-dark.svg`.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use serde_json::Value;
-use stack::place::Place;
+use stack::checkout::Checkout;
 
-/// Draws what an earlier run has found.
+/// Draws the result of an earlier run.
 #[derive(Args)]
 pub(crate) struct Options {
     /// The result of `bench gateway` [default: target/bench/gateway.json of the checkout]
@@ -69,10 +69,10 @@ struct Bar<'a> {
 /// # Errors
 /// When the result cannot be read, or a file cannot be written.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let usual = || Ok::<_, anyhow::Error>(Place::find()?.file("target/bench/gateway.json"));
+    let usual = || Ok::<_, anyhow::Error>(Checkout::find()?.file("target/bench/gateway.json"));
     let path = options.from.clone().map_or_else(usual, Ok)?;
-    let text = fs::read_to_string(&path)
-        .with_context(|| format!("reading {}: `make bench-gateway` makes it", path.display()))?;
+    let text =
+        fs::read_to_string(&path).with_context(|| format!("reading {}: run `make bench-gateway`", path.display()))?;
     write(&serde_json::from_str(&text).with_context(|| format!("reading {}", path.display()))?)
 }
 
@@ -85,7 +85,7 @@ pub(crate) fn write(results: &Value) -> Result<()> {
     ensure!(bars.len() > 1, "the result has fewer than two gateways to draw: run `make bench-gateway` without --only");
     let machine = results.get("machine").and_then(Value::as_str).unwrap_or_default();
     for theme in &THEMES {
-        let path = Place::find()?.file(theme.file);
+        let path = Checkout::find()?.file(theme.file);
         fs::write(&path, draw(&bars, machine, theme)).with_context(|| format!("writing {}", path.display()))?;
     }
     Ok(())
@@ -110,10 +110,12 @@ fn draw(bars: &[Bar<'_>], machine: &str, theme: &Theme) -> String {
     let bottom = ROW.mul_add(bars.len() as f64, TOP);
     let height = bottom + BOTTOM;
     let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" height=\"{height}\" \
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" \
+         height=\"{height}\" \
          role=\"img\" aria-label=\"CPU time of a request, as a multiple of a gateway without a filter\" \
          font-family=\"system-ui, sans-serif\" font-size=\"13\">\n\
-         <text x=\"0\" y=\"16\" fill=\"{text}\" font-weight=\"600\">CPU time of a request at the gateway, × no filter (median, \
+         <text x=\"0\" y=\"16\" fill=\"{text}\" font-weight=\"600\">CPU time of a request at the gateway, × no \
+         filter (median, \
          least to most)</text>\n"
     );
     for (at, bar) in bars.iter().enumerate() {

@@ -1,8 +1,8 @@
-//! Medians, spreads, percentiles, ratios.
+//! Medians, spreads, ratios.
 
 use serde_json::{Value, json};
 
-/// Values of one thing, one a round.
+/// A figure's values, one for each round.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Rounds(Vec<f64>);
 
@@ -15,7 +15,7 @@ impl Rounds {
         self.0.len()
     }
 
-    /// NaN where there is nothing.
+    /// NaN where there is no value.
     pub(crate) fn median(&self) -> f64 {
         let mut sorted = self.0.clone();
         sorted.sort_by(f64::total_cmp);
@@ -32,7 +32,7 @@ impl Rounds {
         self.0.iter().copied().reduce(f64::max).unwrap_or(f64::NAN)
     }
 
-    /// Round by round this over `other`: what both share of a round's luck goes away.
+    /// Round by round this over `other`: what the machine does to both in a round cancels out.
     pub(crate) fn over(&self, other: &Self) -> Self {
         Self(self.0.iter().zip(&other.0).map(|(mine, theirs)| mine / theirs).collect())
     }
@@ -48,19 +48,13 @@ impl Rounds {
     }
 }
 
-/// To four significant digits, which is more than any of this is worth.
+/// To four significant digits, more than the measurements have.
 pub(crate) fn rounded(value: f64) -> f64 {
     if !value.is_finite() || value == 0.0 {
         return value;
     }
     let scale = 10_f64.powi(3 - value.abs().log10().floor() as i32);
     (value * scale).round() / scale
-}
-
-/// The value below which `share` (0 to 1) of `sorted` lies; NaN where there is nothing.
-pub(crate) fn percentile(sorted: &[u64], share: f64) -> f64 {
-    let rank = (share * sorted.len() as f64).ceil() as usize;
-    sorted.get(rank.saturating_sub(1)).map_or(f64::NAN, |value| *value as f64)
 }
 
 #[cfg(test)]
@@ -75,12 +69,6 @@ mod tests {
         assert!(rounds(&[]).median().is_nan());
         assert!((rounds(&[2.0, 9.0]).over(&rounds(&[1.0, 3.0])).median() - 2.5).abs() < 1e-12);
         assert!((rounds(&[2.0, 9.0]).less(&rounds(&[1.0, 3.0])).median() - 3.5).abs() < 1e-12);
-    }
-
-    #[test]
-    fn percentiles_are_values_that_occurred() {
-        let sorted: Vec<u64> = (1..=1000).collect();
-        assert_eq!([0.5, 0.99, 0.999, 1.0].map(|share| percentile(&sorted, share) as u64), [500, 990, 999, 1000]);
     }
 
     #[test]

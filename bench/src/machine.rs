@@ -28,22 +28,22 @@ pub(crate) fn pin(pid: u32, cores: &str) -> Result<()> {
     run("taskset", &["-a", "-c", "-p", cores, &pid.to_string()])
 }
 
-/// All threads of `pid` run only when nobody else wants the core.
-pub(crate) fn step_back(pid: u32) -> Result<()> {
+/// Gives all threads of `pid` idle priority: they run only while no other thread wants the core.
+pub(crate) fn lower_priority(pid: u32) -> Result<()> {
     run("chrt", &["-a", "-i", "-p", "0", &pid.to_string()])
 }
 
-/// As everybody else again.
-pub(crate) fn step_forward(pid: u32) -> Result<()> {
+/// Gives all threads of `pid` normal priority again.
+pub(crate) fn restore_priority(pid: u32) -> Result<()> {
     run("chrt", &["-a", "-o", "-p", "0", &pid.to_string()])
 }
 
-/// As many files may be open as the system lets anybody have: while a gateway stands still, every request that is due takes a
-/// connection, which is two of them here.
+/// Raises the limit of open files as far as the system allows: while a gateway stands still, every request that is due
+/// takes a connection, which is two files here.
 ///
 /// # Errors
 /// When that cannot be set.
-pub(crate) fn many_files() -> Result<()> {
+pub(crate) fn raise_open_file_limit() -> Result<()> {
     let limits = fs::read_to_string("/proc/self/limits")?;
     let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
     let most = line.and_then(|line| line.split_whitespace().nth(1)).context("no limit of open files")?;
@@ -56,12 +56,12 @@ fn run(program: &str, arguments: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// CPU time that the threads of `pid` have had, in ns, by the scheduler's own account.
+/// CPU time of the threads of `pid`, in ns, by the scheduler's own account.
 pub(crate) fn cpu_ns(pid: u32) -> Result<u64> {
     let folder = format!("/proc/{pid}/task");
     let mut total = 0;
     for task in fs::read_dir(&folder).with_context(|| folder.clone())? {
-        // A thread may end between the list and the look.
+        // A thread may end after it was listed.
         let account = fs::read_to_string(task?.path().join("schedstat")).unwrap_or_default();
         total += account.split(' ').next().and_then(|ns| ns.parse::<u64>().ok()).unwrap_or(0);
     }
@@ -76,18 +76,18 @@ pub(crate) fn memory(pid: u32) -> Result<u64> {
     Ok(kilobytes * 1024)
 }
 
-/// The thread that asks is woken as near to the time it asked for as the clock allows.
-pub(crate) fn punctual() {
+/// Makes the kernel wake the calling thread as near to the time it sleeps until as the clock allows.
+pub(crate) fn minimise_timer_slack() {
     if let Ok(thread) = fs::read_link("/proc/thread-self")
         && let Some(id) = thread.file_name().and_then(|id| id.to_str())
     {
-        // Without it the kernel may be 50 µs late, which every measured latency would hold.
+        // Without it the kernel may be 50 µs late, which would be part of every latency.
         let _ = fs::write(format!("/proc/{id}/timerslack_ns"), "1");
     }
 }
 
 /// `{"machine", "date", "commit"}`.
-pub(crate) fn here_and_now() -> Value {
+pub(crate) fn environment() -> Value {
     json!({
         "machine": name(),
         "date": output("date", &["-u", "+%Y-%m-%dT%H:%M:%SZ"]),

@@ -1,27 +1,27 @@
-//! Where results go.
+//! Writes results to files and into the document.
 
 use std::fs;
 
 use anyhow::{Context, Result};
 use serde_json::Value;
-use stack::place::Place;
+use stack::checkout::Checkout;
 
 use crate::machine;
 
-/// Where the tables stand.
+/// The document that holds the tables.
 const TABLES: &str = "docs/benchmarks.md";
 
-/// Adds where and when to `results`, writes them to `target/bench/NAME.json` and returns them.
+/// Adds machine, date and commit to `results`, writes them to `target/bench/NAME.json` and returns them.
 ///
 /// # Errors
 /// When that cannot be written.
 pub(crate) fn write(name: &str, results: Value) -> Result<Value> {
-    let mut all = machine::here_and_now();
+    let mut all = machine::environment();
     if let (Some(all), Value::Object(results)) = (all.as_object_mut(), results) {
         all.insert("name".to_owned(), name.into());
         all.extend(results);
     }
-    let folder = Place::find()?.file("target/bench");
+    let folder = Checkout::find()?.file("target/bench");
     fs::create_dir_all(&folder)?;
     let path = folder.join(format!("{name}.json"));
     fs::write(&path, serde_json::to_string_pretty(&all)? + "\n").with_context(|| path.display().to_string())?;
@@ -33,7 +33,7 @@ pub(crate) fn write(name: &str, results: Value) -> Result<Value> {
 /// # Errors
 /// When that file has no such marks, or cannot be written.
 pub(crate) fn publish(mark: &str, table: &str) -> Result<()> {
-    let path = Place::find()?.file(TABLES);
+    let path = Checkout::find()?.file(TABLES);
     let text = fs::read_to_string(&path)?;
     let text = between(&text, mark, table).with_context(|| format!("{TABLES} has no marks <!-- {mark} -->"))?;
     fs::write(&path, text).with_context(|| path.display().to_string())

@@ -1,5 +1,5 @@
-//! Requests and answers of a given size, and the application that gives the answers: it does no work of its own, so that
-//! what is measured is what stands in front of it, or only waits, as one does that asks a database.
+//! Requests and responses of a given size, and the application that gives the responses. It does no work of its own, so
+//! that what is measured is what stands in front of it; or it only waits, as for a database.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -26,20 +26,20 @@ pub(crate) const USERS: usize = 10_007;
 /// A kind of request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Kind {
-    /// Least length of the request's body and of the answer's.
+    /// Least length of the bodies of request and response.
     pub(crate) bytes: usize,
     pub(crate) items: usize,
-    /// How long the application thinks about it, in ms.
+    /// How long the application takes, in ms.
     pub(crate) work_ms: u32,
 }
 
-/// A request and its answer.
+/// A request and its response.
 #[derive(Debug, Clone)]
 pub(crate) struct Exchange {
     /// Path and query.
     pub(crate) path: String,
     pub(crate) body: Bytes,
-    pub(crate) answer: Bytes,
+    pub(crate) response: Bytes,
 }
 
 impl Kind {
@@ -56,7 +56,7 @@ impl Kind {
         Exchange {
             path: format!("/ml/suggestions?b={}i={}w={}n={number}", self.bytes, self.items, self.work_ms),
             body: padded(json!({ "txn_ids": ids, "mode": "auto", "user_id": user }), self.bytes),
-            answer: padded(json!({ "items": items }), self.bytes),
+            response: padded(json!({ "items": items }), self.bytes),
         }
     }
 }
@@ -79,53 +79,53 @@ fn padded(mut value: Value, bytes: usize) -> Bytes {
 /// Starts the application, HTTP/1.1 on a free port, in this runtime.
 ///
 /// # Errors
-/// When there is no port to be had.
+/// When no port is free.
 pub(crate) async fn application(kinds: &[Kind]) -> Result<SocketAddr> {
-    let mut answers = Answers::default();
+    let mut responses = Responses::default();
     for kind in kinds {
         let work = Duration::from_millis(u64::from(kind.work_ms));
         for exchange in kind.exchanges() {
-            answers.by_path.insert(exchange.path, (exchange.answer.clone(), work));
-            answers.by_body.insert(exchange.body, exchange.answer);
+            responses.by_path.insert(exchange.path, (exchange.response.clone(), work));
+            responses.by_body.insert(exchange.body, exchange.response);
         }
     }
-    let answers = Arc::new(answers);
+    let responses = Arc::new(responses);
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             let _ = stream.set_nodelay(true);
-            let answers = answers.clone();
-            let service = service_fn(move |request| answer(answers.clone(), request));
+            let responses = responses.clone();
+            let service = service_fn(move |request| respond(responses.clone(), request));
             tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
         }
     });
     Ok(address)
 }
 
-/// What the application says.
+/// The application's responses.
 #[derive(Debug, Default)]
-struct Answers {
-    /// To clients, whose path tells the request: its body need not be looked at.
+struct Responses {
+    /// To clients, by path and query: the body need not be read.
     by_path: HashMap<String, (Bytes, Duration)>,
-    /// To the scorer, which asks with the client's body and knows no query.
+    /// To the scorer, which sends the client's body without the query.
     by_body: HashMap<Bytes, Bytes>,
 }
 
-async fn answer(answers: Arc<Answers>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
-    let (head, mut body) = request.into_parts();
+async fn respond(responses: Arc<Responses>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    let (head, mut received) = request.into_parts();
     let path = head.uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str);
-    let answer = if let Some((answer, work)) = answers.by_path.get(path) {
-        while body.frame().await.is_some() {}
+    let body = if let Some((body, work)) = responses.by_path.get(path) {
+        while received.frame().await.is_some() {}
         if !work.is_zero() {
             tokio::time::sleep(*work).await;
         }
-        answer.clone()
+        body.clone()
     } else {
-        let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
-        answers.by_body.get(&body).cloned().unwrap_or_default()
+        let received = received.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+        responses.by_body.get(&received).cloned().unwrap_or_default()
     };
-    let mut response = Response::new(Full::new(answer));
+    let mut response = Response::new(Full::new(body));
     response.headers_mut().insert("content-type", http::HeaderValue::from_static("application/json"));
     Ok(response)
 }
@@ -135,14 +135,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bodies_have_their_length_and_answers_their_items() {
+    fn bodies_have_their_length_and_responses_their_items() {
         for bytes in [100, 1024, 16 * 1024] {
             let exchanges = Kind { bytes, items: 1, work_ms: 0 }.exchanges();
-            assert!(exchanges.iter().all(|exchange| exchange.body.len() == bytes && exchange.answer.len() == bytes));
+            assert!(exchanges.iter().all(|exchange| exchange.body.len() == bytes && exchange.response.len() == bytes));
         }
         let schema = contract::response::ResponseSchema::default();
         let exchanges = Kind { bytes: 1024, items: 100, work_ms: 0 }.exchanges();
-        let read = exchanges.first().map(|exchange| contract::response::read(&exchange.answer, &schema));
+        let read = exchanges.first().map(|exchange| contract::response::read(&exchange.response, &schema));
         assert_eq!(read.and_then(Result::ok).map(|items| items.len()), Some(100));
     }
 }

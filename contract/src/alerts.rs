@@ -13,7 +13,7 @@ pub const HOOK_TOKEN_FILE: &str = "alertmanager-hook-token";
 /// Inhibited alerts, as in Alertmanager's `inhibit_rules`: while the first alert fires, the others are hidden. `perch
 /// status` and the console, which read Prometheus directly, hide them too.
 pub const INHIBITED: &[(&str, &[&str])] = &[
-    ("ScorerDown", &["ModelUnavailable", "VerdictsMissing", "SuggestAgreementDrop"]),
+    ("ScorerDown", &["ModelUnavailable", "ComparisonsMissing", "SuggestAgreementDrop"]),
     ("NothingToCompare", &["SuggestAgreementDrop"]),
 ];
 

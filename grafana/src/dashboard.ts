@@ -1,4 +1,4 @@
-// The dashboard: what it shows, in the order in which an operator asks.
+// The dashboard's panels, in the order in which an operator needs them.
 
 import { DashboardCursorSync, type AnnotationQuery, type Dashboard } from '@grafana/schema';
 
@@ -40,13 +40,13 @@ const rate = (metric: string, by: string) => `sum by (${by}) (rate(${metric}[$__
 const quantile = (q: number, histogram: string, by = '') =>
   `histogram_quantile(${q}, sum by (le${by && `, ${by}`}) (rate(${histogram}_bucket[$__rate_interval])))`;
 
-// The replaced system's three, their queries word for word. Without traffic they show 0, which the panels further down do
-// not.
-const seed = [
+// Older than Perch (docs/names.md), so their titles and queries do not change. Without traffic they show 0, which the panels
+// further down do not.
+const suggestions = [
   gauge({
     title: 'Agreement Rate',
     description:
-      'Of all compared items over 30 minutes, those on which rules and model agree. Items without a verdict count as not agreeing; "Agreement with its baseline" leaves them out. 0 without traffic.',
+      'Of all compared items over 30 minutes, those on which baseline and candidate agree. Items that were not compared count as not agreeing; "Agreement with its baseline" leaves them out. 0 without traffic.',
     ...RATIO,
     steps: [
       { value: null, color: 'red' },
@@ -61,14 +61,14 @@ const seed = [
   }),
   lines({
     title: 'Suggestions by Source',
-    description: 'Answers a second, by who gave them.',
+    description: 'Responses a second: rule is the baseline, model the candidate.',
     unit: 'reqps',
     min: 0,
     queries: [{ expr: 'sum by (source) (rate(lm_suggest_source_total[5m]))', legend: '{{source}}' }],
   }),
   stat({
     title: 'Model Availability',
-    description: 'Of the requests on which the model was asked, those for which there was one. 0 without traffic.',
+    description: 'Of the requests to the candidate, those with a response. 0 without traffic.',
     ...RATIO,
     steps: [
       { value: null, color: 'red' },
@@ -85,13 +85,13 @@ const seed = [
 
 const canary = [
   lines({
-    title: 'Ramp: share wanted and seen',
+    title: 'Share: configured and measured',
     description:
-      "Wanted: the share of users in Envoy's runtime. Seen: the share of requests that Envoy gave to the model, fallbacks included. The guard's decisions are marked; perch status gives their reasons.",
+      "Configured: the share of users in Envoy's runtime. Measured: the share of requests in the canary, fallbacks included. The guard's decisions are marked; perch status gives their reasons.",
     ...RATIO,
     queries: [
-      { expr: 'perch:share_wanted:ratio', legend: 'wanted' },
-      { expr: 'perch:share_seen:ratio_10m', legend: 'seen' },
+      { expr: 'perch:share_configured:ratio', legend: 'configured' },
+      { expr: 'perch:share_measured:ratio_10m', legend: 'measured' },
     ],
   }),
   bars({
@@ -101,7 +101,7 @@ const canary = [
   }),
   stat({
     title: "Guard's state",
-    description: '1 is yes. Latched: it rolled back. Frozen: it holds the share until an operator looks. Paused: an operator holds it.',
+    description: '1 is yes. Latched: it rolled back. Frozen: it holds the share until an operator decides. Paused: an operator holds it.',
     steps: [
       { value: null, color: 'green' },
       { value: 1, color: 'orange' },
@@ -135,28 +135,28 @@ const checks = [
 
 const promises = [
   stat({
-    title: 'Answers without a server error, one day',
-    description: 'Promise: 99.9 %.',
+    title: 'Responses without a server error, one day',
+    description: 'Promise: 99.9%.',
     unit: 'percentunit',
     steps: [
       { value: null, color: 'red' },
       { value: 0.999, color: 'green' },
     ],
-    queries: [{ expr: 'perch:slo_answers_good:ratio_1d' }],
+    queries: [{ expr: 'perch:slo_responses_good:ratio_1d' }],
   }),
   stat({
-    title: 'Canary requests that the model answered, one day',
-    description: 'Promise: 99.5 %. The others were given the baseline. No data while nobody is in the canary.',
+    title: 'Canary requests that got the candidate, one day',
+    description: 'Promise: 99.5%. The others were given the baseline. No data while nobody is in the canary.',
     unit: 'percentunit',
     steps: [
       { value: null, color: 'red' },
       { value: 0.995, color: 'green' },
     ],
-    queries: [{ expr: 'perch:slo_canary_answered:ratio_1d' }],
+    queries: [{ expr: 'perch:slo_candidate_served:ratio_1d' }],
   }),
   stat({
     title: 'Observations not dropped, one day',
-    description: 'Promise: 99.9 %.',
+    description: 'Promise: 99.9%.',
     unit: 'percentunit',
     steps: [
       { value: null, color: 'red' },
@@ -165,7 +165,7 @@ const promises = [
     queries: [{ expr: 'perch:slo_observed:ratio_1d' }],
   }),
   stat({
-    title: 'Parts that answer',
+    title: 'Parts that are up',
     description: 'Whether Prometheus could read each part: 1 is yes.',
     steps: [
       { value: null, color: 'red' },
@@ -179,7 +179,7 @@ const agreement = [
   lines({
     title: 'Agreement with its baseline',
     description:
-      "Of the items on which both sides have an opinion, those on which it is the same. Baseline: the week up to yesterday, absent on the first day. Bounds: the guard's confidence sequence.",
+      "Of the compared items, those on which baseline and candidate agree. Baseline: the week up to yesterday, absent on the first day. Bounds: the guard's confidence sequence.",
     ...RATIO,
     queries: [
       { expr: 'perch:agreement:ratio_30m', legend: '30 minutes' },
@@ -191,7 +191,7 @@ const agreement = [
   heat({
     title: 'Agreement by label',
     description:
-      'For each label that clients were given, the share of its items on which the other side agreed: red is none, green is all. A gap: no item with an opinion on both sides.',
+      'For each label that clients were given, the share of its items on which the other arm agreed: red is none, green is all. A gap: no item was compared.',
     ...RATIO,
     queries: [
       {
@@ -202,16 +202,16 @@ const agreement = [
   }),
 ];
 
-const verdicts = [
+const comparisons = [
   stacked({
-    title: 'Items by verdict',
+    title: 'Comparisons by result',
     description: 'Compared items a second.',
     min: 0,
     queries: [{ expr: rate('lm_suggest_compare_total', 'agree'), legend: '{{agree}}' }],
   }),
   stacked({
-    title: 'Why items have no verdict',
-    description: '"no_label" is a side with nothing to say. Everything else is a fault: see VerdictsMissing. Labels that abstain are not in here: perch_compare_abstained_total counts them.',
+    title: 'Why items were not compared',
+    description: '"no_label" is a response without a label. Everything else is a fault: see ComparisonsMissing. Labels that abstain are not in here: perch_compare_abstained_total counts them.',
     min: 0,
     queries: [{ expr: rate('perch_not_compared_total', 'reason'), legend: '{{reason}}' }],
   }),
@@ -236,7 +236,7 @@ const canaryHealth = [
   lines({
     title: 'Latency by arm',
     description:
-      'From the first byte of the request at the gateway to the last of the answer. "fallback": canary users who were given the baseline because the candidate failed.',
+      'From the first byte of the request at the gateway to the last of the response. "fallback": canary users who were given the baseline because the candidate failed.',
     unit: 's',
     min: 0,
     queries: [
@@ -245,9 +245,9 @@ const canaryHealth = [
     ],
   }),
   lines({
-    title: 'Latency by side',
+    title: 'Latency of both responses',
     description:
-      "Each side's own response at the gateway: the application's from the request's first byte, the candidate's from the call on (canary users only).",
+      "At the gateway: the baseline's from the request's first byte, the candidate's from its request on (canary users only).",
     unit: 's',
     min: 0,
     queries: [
@@ -260,13 +260,13 @@ const canaryHealth = [
 const accounting = [
   stacked({
     title: 'Accounting of requests',
-    description: 'Every intercepted request, a second, by what became of it as an observation.',
+    description: 'Every intercepted request, a second, by the outcome of its observation.',
     unit: 'reqps',
     min: 0,
     queries: [{ expr: rate('perch_observation_total', 'outcome'), legend: '{{outcome}}' }],
   }),
   stat({
-    title: 'Requests under way',
+    title: 'Requests in flight',
     description: 'Intercepted and not yet accounted for. Goes back to 0 when traffic stops.',
     queries: [{ expr: 'sum(perch_intercepted_total) - sum(perch_observation_total)' }],
   }),
@@ -278,7 +278,7 @@ const accounting = [
   }),
   stacked({
     title: 'Identity by source',
-    description: 'Where users are known from. "none" is always given the baseline.',
+    description: 'Where the identity of users comes from. "none" is always given the baseline.',
     unit: 'reqps',
     min: 0,
     queries: [{ expr: rate('perch_identity_total', 'source'), legend: '{{source}}' }],
@@ -288,7 +288,7 @@ const accounting = [
 const scorer = [
   lines({
     title: "Scorer's queue",
-    description: 'Observations that wait. At the limit more are shed, so that live answers do not wait.',
+    description: 'Observations that wait. At the limit more are shed, so that live requests do not wait.',
     min: 0,
     queries: [
       { expr: 'sum(perch_scorer_queue_observations)', legend: 'waiting' },
@@ -297,20 +297,20 @@ const scorer = [
   }),
   stacked({
     title: 'Observations at the scorer',
-    description: 'Observations a second, by what became of them.',
+    description: 'Observations a second, by result.',
     min: 0,
     queries: [{ expr: rate('perch_scorer_observations_total', 'result'), legend: '{{result}}' }],
   }),
   stacked({
-    title: 'Live answers',
-    description: 'Answers a second for canary users, by result.',
+    title: 'Live responses',
+    description: 'Responses a second for canary users, by result.',
     unit: 'reqps',
     min: 0,
     queries: [{ expr: rate('perch_scorer_live_responses_total', 'result'), legend: '{{result}}' }],
   }),
   lines({
     title: 'Time in the scorer',
-    description: 'Live: request in to answer out. Model: one call of it.',
+    description: 'Live: from request to response. Model: one prediction.',
     unit: 's',
     min: 0,
     queries: [
@@ -347,7 +347,7 @@ const model = [
   lines({
     title: 'Drift by feature',
     description:
-      'Population stability index against the training distribution: above 0.25 it is another population. "label" is the predicted labels. No data until enough rows were seen.',
+      'Population stability index against the training distribution: above 0.25 it is another population. "label" is the predicted labels. No data until there are enough rows.',
     min: 0,
     steps: [
       { value: null, color: 'green' },
@@ -357,7 +357,7 @@ const model = [
   }),
   bars({
     title: 'Feedback on suggestions',
-    description: "People's answers a minute to the model's suggestions, and trainings by how they ended.",
+    description: "Suggestions that people accepted or rejected a minute, and trainings by how they ended.",
     queries: [
       { expr: 'sum by (accepted) (increase(lm_ml_predictions_total[1m]))', legend: 'accepted: {{accepted}}' },
       { expr: 'sum by (status) (increase(lm_ml_train_runs_total[1m]))', legend: 'training {{status}}' },
@@ -368,7 +368,7 @@ const model = [
 export const dashboard: Dashboard = {
   uid: 'ml-suggestions',
   title: 'ML suggestions: rules and model',
-  description: 'Perch: who answers, whether the two sides agree, and what the guard does about it.',
+  description: 'Perch: which arm serves, whether baseline and candidate agree, and what the guard does about it.',
   tags: ['perch'],
   schemaVersion: 42,
   version: 1,
@@ -379,7 +379,7 @@ export const dashboard: Dashboard = {
   refresh: '30s',
   annotations: { list: [decisions, firing] },
   panels: place([
-    { title: 'Suggestions', lines: [{ height: 7, panels: seed }] },
+    { title: 'Suggestions', lines: [{ height: 7, panels: suggestions }] },
     {
       title: 'Canary',
       lines: [
@@ -393,7 +393,7 @@ export const dashboard: Dashboard = {
       title: 'Agreement',
       lines: [
         { height: 12, panels: agreement },
-        { height: 8, panels: verdicts },
+        { height: 8, panels: comparisons },
       ],
     },
     { title: 'Model', lines: [{ height: 8, panels: model }] },

@@ -1,5 +1,5 @@
-//! What a stack is to consist of. Tests take the defaults (free ports, a directory of their own, gone when dropped);
-//! `stack up` takes the contract's ports and leaves the parts running.
+//! Describes a stack before it is started. Tests take the defaults (free ports, a directory of their own, gone when
+//! dropped); `stack up` takes the contract's ports and leaves the parts running.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -9,31 +9,30 @@ use contract::ports::Part;
 use contract::share::Share;
 use serde_json::{Value, json};
 
+use crate::checkout::Checkout;
 use crate::error::Error;
-use crate::place::Place;
 use crate::ports::Ports;
-use crate::stack::Stack;
 
-/// Who stands where a cluster of the gateway leads.
+/// What a cluster of the gateway leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Side {
+pub(crate) enum Upstream {
     /// Our own program, which the stack starts.
-    Ours,
-    /// Somebody who listens there already, e.g. a programmable upstream.
-    At(SocketAddr),
-    /// Nobody: connections are refused.
-    Nobody,
+    Own,
+    /// A server that listens there already, e.g. a scripted upstream.
+    External(SocketAddr),
+    /// Nothing: connections are refused.
+    Refused,
 }
 
-/// A stack to be; see the methods for the defaults.
+/// Builds a [`Stack`](crate::Stack); see the methods for the defaults.
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct Builder {
-    pub(crate) place: Place,
+    pub(crate) checkout: Checkout,
     pub(crate) ports: Option<Ports>,
     pub(crate) dir: Option<PathBuf>,
-    pub(crate) rules: Side,
-    pub(crate) scorer: Side,
+    pub(crate) rules: Upstream,
+    pub(crate) scorer: Upstream,
     pub(crate) gateway: bool,
     pub(crate) filter: bool,
     pub(crate) module: Option<PathBuf>,
@@ -69,11 +68,11 @@ impl Builder {
     /// When no repository is found.
     pub fn new() -> Result<Self, Error> {
         Ok(Self {
-            place: Place::find()?,
+            checkout: Checkout::find()?,
             ports: None,
             dir: None,
-            rules: Side::Ours,
-            scorer: Side::Ours,
+            rules: Upstream::Own,
+            scorer: Upstream::Own,
             gateway: true,
             filter: true,
             module: None,
@@ -94,8 +93,8 @@ impl Builder {
 
     /// The repository and its programs.
     #[must_use]
-    pub fn place(&self) -> &Place {
-        &self.place
+    pub fn checkout(&self) -> &Checkout {
+        &self.checkout
     }
 
     /// These ports instead of free ones.
@@ -104,27 +103,27 @@ impl Builder {
         self
     }
 
-    /// Logs, pids, configurations and (unless told otherwise) store and registry go there, and stay.
+    /// Logs, pids, configurations and, by default, store and registry go there, and stay.
     pub fn dir(mut self, dir: impl Into<PathBuf>) -> Self {
         self.dir = Some(dir.into());
         self
     }
 
-    /// The rules' place is taken by whoever listens at `address`.
+    /// The application is the server at `address`, instead of the rules backend.
     pub fn rules_at(mut self, address: SocketAddr) -> Self {
-        self.rules = Side::At(address);
+        self.rules = Upstream::External(address);
         self
     }
 
-    /// The scorer's place is taken by whoever listens at `address`.
+    /// The scorer is the server at `address`, instead of our own program.
     pub fn scorer_at(mut self, address: SocketAddr) -> Self {
-        self.scorer = Side::At(address);
+        self.scorer = Upstream::External(address);
         self
     }
 
-    /// Nobody is in the scorer's place: connections are refused.
+    /// No scorer: connections to it are refused.
     pub fn no_scorer(mut self) -> Self {
-        self.scorer = Side::Nobody;
+        self.scorer = Upstream::Refused;
         self
     }
 
@@ -212,27 +211,9 @@ impl Builder {
         self
     }
 
-    /// Changes Envoy's rendered configuration before it is used, for what no setting covers.
+    /// Edits Envoy's rendered configuration before it is used, for what no setting covers.
     pub fn edit_config(mut self, edit: impl Fn(String) -> String + Send + Sync + 'static) -> Self {
         self.config = Some(EditConfig(Arc::new(edit)));
         self
-    }
-
-    /// Lays the stack out (directory, ports, salt), starting nothing.
-    ///
-    /// # Errors
-    /// When a program is missing or a directory cannot be made.
-    pub fn prepare(self) -> Result<Stack, Error> {
-        Stack::prepare(self)
-    }
-
-    /// Starts everything and waits until it is ready. On an error whatever was started is stopped again.
-    ///
-    /// # Errors
-    /// When a port is taken, a program missing, or a part does not become ready.
-    pub async fn start(self) -> Result<Stack, Error> {
-        let mut stack = self.prepare()?;
-        stack.start().await?;
-        Ok(stack)
     }
 }

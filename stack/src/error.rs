@@ -1,4 +1,4 @@
-//! What can go wrong with a stack, each with a sentence that says how to mend it.
+//! What can go wrong with a stack; each message says how to fix it.
 
 use std::io;
 use std::path::PathBuf;
@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use contract::ports::{Part, PortError};
 
-/// A stack that could not be rendered, started, asked or stopped.
+/// A stack could not be rendered, started, read or stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Somebody else listens there. Found before anything is started.
+    /// Another program listens there. Found before anything is started.
     #[error(
-        "port {port}, wanted for the {part}, is taken: stop what listens there (`ss -ltnp 'sport = :{port}'`; \
+        "port {port} of the {part} is taken: stop what listens there (`ss -ltnp 'sport = :{port}'`; \
          `make down` if it is an earlier stack), or choose another with {variable}=NUMBER"
     )]
     PortTaken {
-        /// Who wants it.
+        /// The part that listens on it.
         part: &'static str,
         /// The port.
         port: u16,
@@ -26,16 +26,16 @@ pub enum Error {
     #[error(transparent)]
     Port(#[from] PortError),
     /// A program or file that is needed is not there.
-    #[error("{what} is missing at {}: {mend}", path.display())]
+    #[error("{what} is missing at {}: {fix}", path.display())]
     Missing {
         /// What it is.
         what: String,
-        /// Where it was looked for.
+        /// Its path.
         path: PathBuf,
         /// How to get it.
-        mend: String,
+        fix: String,
     },
-    /// A part ended while it was waited for.
+    /// A part ended before it was ready.
     #[error("the {part} ended before it was ready; the end of its log ({}):\n{tail}", log.display())]
     Ended {
         /// Which.
@@ -50,9 +50,9 @@ pub enum Error {
     NotReady {
         /// Which.
         part: &'static str,
-        /// How long it was waited for.
+        /// The time limit.
         waited: Duration,
-        /// What it said last.
+        /// Its last state.
         state: String,
         /// Its log.
         log: PathBuf,
@@ -60,7 +60,7 @@ pub enum Error {
         tail: String,
     },
     /// The template and its values do not fit.
-    #[error("{} could not be filled in: {source:#}", template.display())]
+    #[error("rendering {}: {source:#}", template.display())]
     Render {
         /// The template.
         template: PathBuf,

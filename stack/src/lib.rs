@@ -10,22 +10,25 @@
 //! # Ok(()) }
 //! ```
 //!
-//! | module | what it knows |
+//! | module | what it holds |
 //! |---|---|
-//! | [`builder`] | what a stack is to consist of |
-//! | [`stack`] | starting, waiting, killing, stopping; `asking` and `configuring` hold the rest of its methods |
-//! | [`parts`] | the command line of each part |
+//! | [`builder`] | the description of a stack |
+//! | [`stack`] | starting, waiting, killing, stopping; `accessors` reads a running one |
+//! | [`layout`] | a stack on disk: settings, ports, directory, salt; `gateway_config` renders its gateway |
+//! | [`launch`] | the command line of each part |
 //! | [`render`], [`plugin`] | Envoy's configuration, the filter's configuration and the salt |
-//! | [`validate`] | every configuration judged by its own program |
-//! | [`process`], [`ports`], [`place`] | one process; which ports; where files lie |
+//! | [`validate`] | every configuration checked by its own program |
+//! | [`process`], [`ports`], [`checkout`] | one process; its ports; paths of files and programs |
 //! | [`secret`] | a secret that is made once and kept |
 
-mod asking;
+mod accessors;
 pub mod builder;
-mod configuring;
+pub mod checkout;
 pub mod error;
-pub mod parts;
-pub mod place;
+mod gateway_config;
+pub mod launch;
+pub mod layout;
+mod part;
 pub mod plugin;
 pub mod ports;
 pub mod process;

@@ -1,7 +1,7 @@
 //! `stack`: Perch on one machine.
 #![allow(clippy::print_stderr, reason = "a command line program talks to its terminal")]
 
-/// A line to standard output. A reader that has gone (`… | head`) is no fault.
+/// A line to standard output. It is not an error if the reader has gone (`… | head`).
 macro_rules! say {
     ($($argument:tt)*) => {{
         use std::io::Write as _;
@@ -15,7 +15,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Perch on one machine: renders the gateway's configuration, starts and stops the parts, shows the demo.
+/// Runs Perch on one machine: renders the configurations, starts and stops the parts, shows the demo.
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true)]
 struct Arguments {
@@ -29,17 +29,19 @@ struct Arguments {
 enum Command {
     /// Write Envoy's configuration for this deployment
     Render(commands::render::Options),
-    /// Judge every configuration by its own program, starting nothing
+    /// Check every configuration with the program that reads it; starts nothing
     Check,
-    /// Start everything, wait until it is ready, and leave it running
+    /// Start what does not run, wait until everything is ready, and leave it running
     Up(commands::up::Options),
     /// Stop what `up` started
     Down,
-    /// Show what runs, and since when
+    /// Show each part, whether it is ready, and the share
     Status,
-    /// Walk a rollout on the real thing: 0 → 10% → 50% → 100%, a scorer killed under load, and back to 0, then by the guard
+    /// Run a whole rollout on the real stack: 0 → 10% → 50% → 100%, a scorer killed under load, back to 0, and again by
+    /// the guard
     Demo(commands::demo::Options),
-    /// Run everything under load, with some ill-behaved clients, and fail if an alert fires or the guard stops the rollout
+    /// Run everything under load, with some ill-behaved clients, and fail if an alert fires or the guard stops the
+    /// rollout
     Soak(commands::soak::Options),
 }
 

@@ -53,14 +53,15 @@ pub(crate) fn merge(target: &mut Value, patch: &Value) {
 /// When the file cannot be made or read, can be read by others, or holds too short a salt.
 pub fn salt(file: &Path) -> Result<String, Error> {
     let variable = std::env::var("PERCH_SALT").ok();
-    let salt = match given(variable.as_deref()) {
+    let salt = match from_variable(variable.as_deref()) {
         Some(salt) => salt.to_owned(),
-        None => secret::kept(file)?,
+        None => secret::read_or_create(file)?,
     };
     if salt.len() < MIN_SALT_BYTES {
         return Err(Error::Setting(format!(
-            "the salt ({} or PERCH_SALT) has {} bytes, at least {MIN_SALT_BYTES} are needed: delete the file to get a new \
-             one, which deals all users anew",
+            "the salt ({} or PERCH_SALT) has {} bytes, at least {MIN_SALT_BYTES} are needed: delete the file to get \
+             a new \
+             one, which re-buckets all users",
             file.display(),
             salt.len()
         )));
@@ -69,7 +70,7 @@ pub fn salt(file: &Path) -> Result<String, Error> {
 }
 
 /// The salt in the variable, if there is one.
-fn given(variable: Option<&str>) -> Option<&str> {
+fn from_variable(variable: Option<&str>) -> Option<&str> {
     variable.map(|salt| salt.trim_matches(|letter: char| letter.is_ascii_whitespace())).filter(|salt| !salt.is_empty())
 }
 
@@ -83,8 +84,11 @@ mod tests {
         let file = folder.path().join("salt");
         std::fs::write(&file, "a-salt-of-sixteen-bytes\n").unwrap();
         std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-        assert_eq!(given(Some("a-salt-of-sixteen-bytes\n")), Some(secret::kept(&file).unwrap().as_str()));
-        assert_eq!((given(Some(" \n")), given(None)), (None, None));
+        assert_eq!(
+            from_variable(Some("a-salt-of-sixteen-bytes\n")),
+            Some(secret::read_or_create(&file).unwrap().as_str())
+        );
+        assert_eq!((from_variable(Some(" \n")), from_variable(None)), (None, None));
     }
 
     #[test]

@@ -33,7 +33,7 @@ impl Ports {
         Ok(Self { host, ports: found })
     }
 
-    /// Ports on loopback that nobody listens on and that this process has not given out before.
+    /// Free ports on loopback that this process has not handed out before.
     ///
     /// # Errors
     /// When hardly any port is free.
@@ -64,7 +64,7 @@ impl Ports {
     }
 
     /// # Errors
-    /// When somebody listens where `part` wants to.
+    /// When another program listens on the port of `part`.
     pub fn check_free(&self, part: Part) -> Result<(), Error> {
         // Without SO_REUSEPORT, so that it also fails where a second Envoy would quietly share the port.
         match TcpListener::bind(self.address(part)) {
@@ -80,7 +80,7 @@ impl Ports {
     }
 }
 
-static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+static HANDED_OUT: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
 
 /// Below the range from which the kernel takes ports of outgoing connections, since one of those could take a free port
 /// between this check and the part's start.
@@ -88,7 +88,7 @@ const FIRST: u16 = 12_000;
 const COUNT: u16 = 20_000;
 
 fn free_port() -> Result<u16, Error> {
-    let mut given = GIVEN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut given = HANDED_OUT.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     // Test processes that run at once start at different places.
     let start = std::process::id().wrapping_mul(97) % u32::from(COUNT);
     for step in 0..COUNT {

@@ -1,7 +1,7 @@
 //! One program that the stack runs: started detached with its log in a file, known again by its pid file, stopped by
 //! signal.
 //!
-//! A pid file holds the pid and the process's start time, since a pid alone may meanwhile belong to somebody else.
+//! A pid file holds the pid and the process's start time, since a pid alone may meanwhile belong to another process.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ const TAIL_LINES: usize = 25;
 #[derive(Debug)]
 pub struct Process {
     pid: u32,
-    born: u64,
+    started_at: u64,
     /// Present when this process is its parent and so has to reap it.
     child: Option<Child>,
     pid_file: PathBuf,
@@ -29,8 +29,8 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `command` in a session of its own, so that it outlives the terminal; output goes to `RUN/NAME.log`, the pid
-    /// to `RUN/NAME.pid`. An older log is kept as `NAME.log.1`.
+    /// Starts `command` in a session of its own, so that it outlives the terminal; output goes to `RUN/NAME.log`, the
+    /// pid to `RUN/NAME.pid`. An older log is kept as `NAME.log.1`.
     ///
     /// # Errors
     /// When it cannot be started.
@@ -60,9 +60,9 @@ impl Process {
             command.get_program().display()
         )))?;
         let pid = child.id();
-        let born = born(pid).unwrap_or(0);
-        let process = Self { pid, born, child: Some(child), pid_file, log };
-        fs::write(&process.pid_file, format!("{pid} {born}\n"))
+        let started_at = started_at(pid).unwrap_or(0);
+        let process = Self { pid, started_at, child: Some(child), pid_file, log };
+        fs::write(&process.pid_file, format!("{pid} {started_at}\n"))
             .map_err(Error::io(format!("writing {}", process.pid_file.display())))?;
         Ok(process)
     }
@@ -71,12 +71,12 @@ impl Process {
     pub(crate) fn known(name: &str, run: &Path) -> Option<Self> {
         let pid_file = run.join(format!("{name}.pid"));
         let text = fs::read_to_string(&pid_file).ok()?;
-        let (pid, born_then) = text.trim().split_once(' ')?;
+        let (pid, recorded_start) = text.trim().split_once(' ')?;
         let pid = pid.parse().ok()?;
-        let born_then = born_then.parse().ok()?;
-        (born(pid) == Some(born_then)).then(|| Self {
+        let recorded_start = recorded_start.parse().ok()?;
+        (started_at(pid) == Some(recorded_start)).then(|| Self {
             pid,
-            born: born_then,
+            started_at: recorded_start,
             child: None,
             pid_file,
             log: run.join(format!("{name}.log")),
@@ -84,7 +84,7 @@ impl Process {
     }
 
     /// Removes the pid file of a program that has ended by itself.
-    pub(crate) fn forget_ended(name: &str, run: &Path) {
+    pub(crate) fn remove_stale_pid_file(name: &str, run: &Path) {
         let _ = fs::remove_file(run.join(format!("{name}.pid")));
     }
 
@@ -110,11 +110,11 @@ impl Process {
         lines.get(from..).unwrap_or_default().join("\n")
     }
 
-    /// Does it run?
+    /// Returns `true` if it runs.
     pub fn running(&mut self) -> bool {
         match &mut self.child {
             Some(child) => matches!(child.try_wait(), Ok(None)),
-            None => born(self.pid) == Some(self.born),
+            None => started_at(self.pid) == Some(self.started_at),
         }
     }
 
@@ -132,7 +132,7 @@ impl Process {
     pub fn kill(&mut self) {
         self.signal(Signal::KILL);
         self.wait(GRACE);
-        self.forget();
+        self.remove_pid_file();
     }
 
     /// SIGTERM, then SIGKILL after ten seconds; waits until it is gone.
@@ -141,11 +141,11 @@ impl Process {
         if !self.wait(GRACE) {
             self.kill();
         }
-        self.forget();
+        self.remove_pid_file();
     }
 
-    /// Lets it go on without us: a later command finds it by its pid file.
-    pub(crate) fn leave(mut self) {
+    /// Leaves it running; a later command finds it by its pid file.
+    pub(crate) fn detach(mut self) {
         self.child = None;
     }
 
@@ -160,7 +160,7 @@ impl Process {
         true
     }
 
-    fn forget(&self) {
+    fn remove_pid_file(&self) {
         let _ = fs::remove_file(&self.pid_file);
     }
 }
@@ -174,8 +174,8 @@ impl Drop for Process {
     }
 }
 
-/// When the process was started, in clock ticks after boot; `None` when there is none, or only its corpse.
-fn born(pid: u32) -> Option<u64> {
+/// When the process was started, in clock ticks after boot; `None` when there is none, or only a zombie.
+fn started_at(pid: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The program's name, in brackets, may hold anything; the fields after it are numbered from 3.
     let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
@@ -219,6 +219,6 @@ mod tests {
         let process = sleeper(run.path());
         let pid = process.pid();
         drop(process);
-        assert_eq!(born(pid), None);
+        assert_eq!(started_at(pid), None);
     }
 }

@@ -38,9 +38,9 @@ pub struct Gateway {
     pub admin: Endpoint,
     /// The application.
     pub rules: Endpoint,
-    /// The scorer's live side.
+    /// The scorer, for live requests.
     pub scorer_live: Endpoint,
-    /// The scorer's observing side.
+    /// The scorer, for observations.
     pub scorer_observe: Endpoint,
     /// The scorer's API, as far as clients reach it (status, predict, train, reload, feedback).
     pub scorer_api: Endpoint,
@@ -59,8 +59,8 @@ pub struct Gateway {
     pub access_log: Option<PathBuf>,
     /// Outlier detection and health checks on the scorer.
     pub scorer_checks: bool,
-    /// What Envoy buffers for a client's connection at most, in bytes: what the filter holds of a response with the largest
-    /// part in which it comes.
+    /// What Envoy buffers for a client's connection at most, in bytes: what the filter holds of a response with the
+    /// largest part in which it comes.
     pub buffer_bytes: u64,
     /// What Envoy reads from the application in one go at most, in bytes.
     pub upstream_buffer_bytes: u64,
@@ -74,9 +74,9 @@ pub struct Gateway {
 pub const BUFFER_BYTES: u64 = 2 * UPSTREAM_BUFFER_BYTES;
 /// Envoy's own default.
 pub const UPSTREAM_BUFFER_BYTES: u64 = 1024 * 1024;
-/// Envoy's heap where nothing else is said.
+/// Envoy's heap by default.
 pub const HEAP_BYTES: u64 = 1024 * 1024 * 1024;
-/// Client connections where nothing else is said.
+/// Client connections by default.
 pub const MAX_CONNECTIONS: u32 = 20_000;
 
 fn as_runtime<S: serde::Serializer>(share: &Share, serializer: S) -> Result<S::Ok, S::Error> {

@@ -7,11 +7,11 @@ use std::path::Path;
 
 use crate::error::Error;
 
-/// The secret in `file`; made if it is not there.
+/// Reads the secret in `file`, and makes one if there is none.
 ///
 /// # Errors
 /// When the file cannot be made or read, or others can read it.
-pub fn kept(file: &Path) -> Result<String, Error> {
+pub fn read_or_create(file: &Path) -> Result<String, Error> {
     let doing = |what: &str| format!("{what} the secret {}", file.display());
     if !file.exists() {
         let made = clients::random_hex().map_err(Error::io("drawing a secret"))?;
@@ -41,10 +41,10 @@ mod tests {
     fn it_is_made_once_for_its_owner_only() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("salt");
-        let first = kept(&file).unwrap();
+        let first = read_or_create(&file).unwrap();
         assert_eq!(first.len(), 32);
-        assert_eq!(kept(&file).unwrap(), first);
+        assert_eq!(read_or_create(&file).unwrap(), first);
         fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
-        assert!(kept(&file).unwrap_err().to_string().contains("chmod 600"));
+        assert!(read_or_create(&file).unwrap_err().to_string().contains("chmod 600"));
     }
 }

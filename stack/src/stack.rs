@@ -1,51 +1,58 @@
-//! A stack on this machine: its parts start in the order in which they need each other, each is waited for until it is
-//! ready, and all of them end with the value unless they are told to stay.
+//! A stack on this machine: its parts start in the order in which they depend on each other, each is waited for until
+//! it is ready, and all of them end when the value is dropped, unless [`Stack::leave_running`] is called.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::ops::Deref;
 use std::time::{Duration, Instant};
 
 use clients::Admin;
 use contract::ports::Part;
 use rustix::process::Signal;
-use tempfile::TempDir;
 
-use crate::builder::{Builder, Side};
+use crate::builder::{Builder, Upstream};
 use crate::error::{Error, name};
-use crate::parts;
-use crate::plugin;
-use crate::ports::Ports;
+use crate::launch;
+use crate::layout::Layout;
+use crate::part;
 use crate::process::Process;
 
 const READY: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(30);
 
-/// A laid out, and usually running, stack.
+/// A prepared, and usually running, stack.
 #[derive(Debug)]
 pub struct Stack {
-    pub(crate) settings: Builder,
-    pub(crate) ports: Ports,
-    pub(crate) dir: Dir,
-    pub(crate) salt: String,
+    layout: Layout,
     pub(crate) admin: Admin,
     http: reqwest::Client,
     pub(crate) running: BTreeMap<&'static str, (Part, Process)>,
 }
 
-/// Kept apart so that a temporary directory outlives the processes that write into it.
-#[derive(Debug)]
-pub(crate) enum Dir {
-    Given(PathBuf),
-    Own(TempDir),
+impl Deref for Stack {
+    type Target = Layout;
+
+    fn deref(&self) -> &Layout {
+        &self.layout
+    }
 }
 
-impl Dir {
-    pub(crate) fn path(&self) -> &Path {
-        match self {
-            Self::Given(path) => path,
-            Self::Own(dir) => dir.path(),
-        }
+impl Builder {
+    /// Prepares directory, ports and salt, and starts nothing.
+    ///
+    /// # Errors
+    /// When a program is missing or a directory cannot be made.
+    pub fn prepare(self) -> Result<Stack, Error> {
+        Stack::prepare(self)
+    }
+
+    /// Starts everything and waits until it is ready. On an error all parts that were started are stopped.
+    ///
+    /// # Errors
+    /// When a port is taken, a program missing, or a part does not become ready.
+    pub async fn start(self) -> Result<Stack, Error> {
+        let mut stack = self.prepare()?;
+        stack.start().await?;
+        Ok(stack)
     }
 }
 
@@ -58,59 +65,18 @@ impl Stack {
         Builder::new()
     }
 
-    pub(crate) fn prepare(settings: Builder) -> Result<Self, Error> {
-        let dir = match &settings.dir {
-            Some(path) => {
-                fs::create_dir_all(path).map_err(Error::io(format!("creating {}", path.display())))?;
-                Dir::Given(path.clone())
-            }
-            None => {
-                Dir::Own(tempfile::Builder::new().prefix("perch-").tempdir().map_err(Error::io("making a directory"))?)
-            }
-        };
-        let run = dir.path().join("run");
-        fs::create_dir_all(&run).map_err(Error::io(format!("creating {}", run.display())))?;
-        parts::make_runtime(&run.join("runtime/current"))?;
-        let ports = match settings.ports.clone() {
-            Some(ports) => ports,
-            None => Ports::free()?,
-        };
-        let salt = match settings.salt.clone() {
-            Some(salt) => salt,
-            None => plugin::salt(&dir.path().join("salt"))?,
-        };
-        let admin = Admin::new(&ports.url(Part::Admin))?;
+    fn prepare(settings: Builder) -> Result<Self, Error> {
+        let layout = Layout::prepare(settings)?;
+        let admin = Admin::new(&layout.ports.url(Part::Admin))?;
         let http = reqwest::Client::builder()
             .timeout(Duration::from_secs(5))
             .no_proxy()
             .build()
             .map_err(clients::ClientError::Setup)?;
-        Ok(Self { settings, ports, dir, salt, admin, http, running: BTreeMap::new() })
+        Ok(Self { layout, admin, http, running: BTreeMap::new() })
     }
 
-    /// The parts that this stack starts itself, in the order of their start.
-    #[must_use]
-    pub fn parts(&self) -> Vec<Part> {
-        let mut parts = Vec::new();
-        if self.settings.rules == Side::Ours {
-            parts.push(Part::Rules);
-        }
-        if self.settings.scorer == Side::Ours {
-            parts.push(Part::Scorer);
-        }
-        if self.settings.gateway {
-            parts.push(Part::Gateway);
-        }
-        if self.settings.monitoring {
-            parts.extend(parts::monitoring(&self.settings.place));
-        }
-        if self.settings.guard {
-            parts.push(Part::Console);
-        }
-        parts
-    }
-
-    /// Starts all parts and waits for each. All ports are looked at first; on an error what was started is stopped.
+    /// Starts all parts and waits for each. All ports are checked first; on an error what was started is stopped.
     ///
     /// # Errors
     /// When a port is taken, a program missing, or a part does not become ready.
@@ -118,8 +84,8 @@ impl Stack {
         self.start_these(&self.parts()).await
     }
 
-    /// Starts the parts that do not run ([`Stack::missing`]) and waits until every part is ready. What ran before goes on as
-    /// it is, also after an error, when what was started here is stopped.
+    /// Starts the parts that do not run ([`Stack::missing`]) and waits until every part is ready. What ran before goes
+    /// on as it is, also after an error, when what was started here is stopped.
     ///
     /// # Errors
     /// As for [`Stack::start`], and when a part that runs does not become ready.
@@ -137,7 +103,7 @@ impl Stack {
         self.check_ports(wanted)?;
         // Every command is made before the first is run: a missing program must not leave half a stack.
         for part in wanted {
-            parts::command(self, *part)?;
+            launch::command(self, *part)?;
         }
         for part in self.parts() {
             let started =
@@ -153,15 +119,15 @@ impl Stack {
     /// # Errors
     /// When something listens where one of these parts wants to, named with its variable.
     pub fn check_ports(&self, wanted: &[Part]) -> Result<(), Error> {
-        wanted.iter().flat_map(|part| parts::listens(*part)).try_for_each(|listening| self.ports.check_free(*listening))
+        wanted.iter().flat_map(|part| part::listens(*part)).try_for_each(|listening| self.ports.check_free(*listening))
     }
 
-    /// Waits until `part`, which an earlier command left running, answers as ready.
+    /// Waits until `part`, which an earlier command left running, is ready.
     async fn wait_running(&self, part: Part) -> Result<(), Error> {
         let began = Instant::now();
         loop {
             let Err(state) = self.ready(part).await else { return Ok(()) };
-            let log = self.run().join(format!("{}.log", parts::file_name(part)));
+            let log = self.run().join(format!("{}.log", part::file_name(part)));
             match self.left_running(part) {
                 None => return Err(Error::Ended { part: name(part), log, tail: String::new() }),
                 Some(process) if began.elapsed() > READY => {
@@ -186,16 +152,16 @@ impl Stack {
     /// # Errors
     /// When its port is taken or its program missing.
     pub fn launch(&mut self, part: Part) -> Result<(), Error> {
-        for listening in parts::listens(part) {
+        for listening in part::listens(part) {
             self.ports.check_free(*listening)?;
         }
-        let command = parts::command(self, part)?;
-        let process = Process::start(parts::file_name(part), &self.run(), &command)?;
-        self.running.insert(parts::file_name(part), (part, process));
+        let command = launch::command(self, part)?;
+        let process = Process::start(part::file_name(part), &self.run(), &command)?;
+        self.running.insert(part::file_name(part), (part, process));
         Ok(())
     }
 
-    /// Waits until `part` answers as ready.
+    /// Waits until `part` is ready.
     ///
     /// # Errors
     /// When it ends, or is not ready after half a minute; with the end of its log.
@@ -206,7 +172,7 @@ impl Stack {
                 Ok(()) => return Ok(()),
                 Err(state) => state,
             };
-            if let Some((_, process)) = self.running.get_mut(parts::file_name(part)) {
+            if let Some((_, process)) = self.running.get_mut(part::file_name(part)) {
                 if !process.running() {
                     return Err(Error::Ended {
                         part: name(part),
@@ -225,34 +191,34 @@ impl Stack {
         }
     }
 
-    /// Is `part` ready? If not, what it says.
+    /// Succeeds if `part` is ready.
     ///
     /// # Errors
-    /// The state in words.
+    /// With its state in words if it is not.
     pub async fn ready(&self, part: Part) -> Result<(), String> {
         let url = self.ports.url(part);
         match part {
             Part::Gateway => {
                 let state = self.admin.get("/ready").await.map_err(|error| error.to_string())?;
                 if state.trim() != "LIVE" {
-                    return Err(format!("Envoy says {}", state.trim()));
+                    return Err(format!("Envoy is {}", state.trim()));
                 }
                 // Until its first health check passes a host is not used, and the first requests would fall back.
-                let watched = self.settings.scorer_checks && self.settings.scorer != Side::Nobody;
+                let watched = self.settings.scorer_checks && self.settings.scorer != Upstream::Refused;
                 if watched && !self.admin.healthy("perch_scorer_live").await.map_err(|error| error.to_string())? {
                     return Err("the scorer has not passed Envoy's health check".into());
                 }
                 Ok(())
             }
-            Part::Scorer | Part::Rules => self.answers(&format!("{url}/healthz")).await,
-            Part::Console => self.answers(&format!("{url}/healthz")).await,
-            _ => self.answers(&format!("{url}/-/ready")).await,
+            Part::Scorer | Part::Rules => self.check_health(&format!("{url}/healthz")).await,
+            Part::Console => self.check_health(&format!("{url}/healthz")).await,
+            _ => self.check_health(&format!("{url}/-/ready")).await,
         }
     }
 
-    async fn answers(&self, url: &str) -> Result<(), String> {
+    async fn check_health(&self, url: &str) -> Result<(), String> {
         let response = self.http.get(url).send().await.map_err(|error| clients::error_chain(&error))?;
-        if response.status().is_success() { Ok(()) } else { Err(format!("{url} says {}", response.status())) }
+        if response.status().is_success() { Ok(()) } else { Err(format!("{url} responds with {}", response.status())) }
     }
 
     /// Stops all parts, the last started first.
@@ -265,21 +231,21 @@ impl Stack {
 
     /// SIGTERM to one part, SIGKILL if it stays.
     pub fn stop_part(&mut self, part: Part) {
-        if let Some((_, mut process)) = self.running.remove(parts::file_name(part)) {
+        if let Some((_, mut process)) = self.running.remove(part::file_name(part)) {
             process.stop();
         }
     }
 
     /// SIGKILL to one part; [`Stack::start_part`] starts it again on the same port.
     pub fn kill(&mut self, part: Part) {
-        if let Some((_, mut process)) = self.running.remove(parts::file_name(part)) {
+        if let Some((_, mut process)) = self.running.remove(part::file_name(part)) {
             process.kill();
         }
     }
 
     /// A signal to one part, e.g. STOP and CONT to freeze and thaw it.
     pub fn signal(&mut self, part: Part, signal: Signal) {
-        if let Some((_, process)) = self.running.get_mut(parts::file_name(part)) {
+        if let Some((_, process)) = self.running.get_mut(part::file_name(part)) {
             process.signal(signal);
         }
     }
@@ -296,14 +262,14 @@ impl Stack {
     /// Leaves everything running; `stack down` finds it by its pid files.
     pub fn leave_running(mut self) {
         for (_, (_, process)) in std::mem::take(&mut self.running) {
-            process.leave();
+            process.detach();
         }
     }
 
     /// A part that an earlier command left running, by its pid file.
     #[must_use]
     pub fn left_running(&self, part: Part) -> Option<Process> {
-        Process::known(parts::file_name(part), &self.run())
+        Process::known(part::file_name(part), &self.run())
     }
 
     /// Stops what an earlier command left running, the gateway first so that no client meets a half-stopped stack.
@@ -320,7 +286,7 @@ impl Stack {
                     stopped.push(part);
                 }
                 // One that ended by itself leaves its pid file.
-                None => Process::forget_ended(parts::file_name(part), &self.run()),
+                None => Process::remove_stale_pid_file(part::file_name(part), &self.run()),
             }
         }
         stopped

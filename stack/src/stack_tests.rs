@@ -1,9 +1,13 @@
-//! Parts that come and go, with stand-ins for their programs.
+//! `stack up` and its like with real processes: scripts take the place of the parts' programs.
 
+use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
+use tempfile::TempDir;
+
 use super::*;
-use crate::place::Place;
+use crate::checkout::Checkout;
+use crate::ports::Ports;
 
 /// Answers every request with 200, wherever `--listen` says.
 const PROGRAM: &str = r#"#!/usr/bin/env python3
@@ -30,7 +34,7 @@ impl Machine {
         let folder = tempfile::tempdir().unwrap();
         let mut builder = Builder::new().unwrap().no_gateway();
         builder = builder.dir(folder.path().join("state")).ports(Ports::free().unwrap());
-        builder.place = Place::of(folder.path(), folder.path());
+        builder.checkout = Checkout::of(folder.path(), folder.path());
         let machine = Self { folder, builder };
         ["rules-backend", "shadow-scorer"].iter().for_each(|name| machine.install(name, PROGRAM));
         machine
@@ -99,8 +103,8 @@ fn a_share_at_start_costs_no_other_key_of_the_layer() {
     for (key, value) in [(contract::share::RUNTIME_KEY, "50"), (contract::share::OBSERVE_KEY, "10")] {
         fs::write(layer.join(key), value).unwrap();
     }
-    stack.forget_share().unwrap();
-    stack.forget_share().unwrap();
+    stack.clear_persisted_share().unwrap();
+    stack.clear_persisted_share().unwrap();
     assert!(!layer.join(contract::share::RUNTIME_KEY).exists());
     assert_eq!(fs::read_to_string(layer.join(contract::share::OBSERVE_KEY)).unwrap(), "10");
 }

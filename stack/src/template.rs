@@ -1,7 +1,8 @@
 //! Filling in a configuration template of the repository.
 //!
 //! Undefined names are errors, so a template and its values cannot drift apart quietly. Every value is written as JSON
-//! (minijinja does so for a `.yaml` or `.yml` template), which YAML reads as it stands: no value can break out of its place.
+//! (minijinja does so for a `.yaml` or `.yml` template), which YAML reads as it stands: no value can break out of its
+//! place.
 
 use std::path::Path;
 

@@ -101,7 +101,7 @@ export class Scripted {
       metric: { __name__: name, instance: 'scripted', ...labels },
       value: [at, String(value)],
     });
-    if (asked === 'perch:share_seen:ratio_10m') return [sample('', {}, this.fraction() * 0.985)];
+    if (asked === 'perch:share_measured:ratio_10m') return [sample('', {}, this.fraction() * 0.985)];
     if (asked === 'perch:model_available:ratio_5m') return [sample('', {}, 0.9993)];
     const { rule, model, agree, differ } = Object.fromEntries(
       Object.entries(this.counts).map(([name, count]) => [name, Math.round(count)]),
@@ -174,8 +174,8 @@ function history(asked: string, range: URLSearchParams): unknown[] {
     if (asked.includes('bound="upper"')) return agreement + narrow(at);
     if (asked.includes('threshold')) return 0.872;
     if (asked.includes('check_value')) return agreement;
-    if (asked.includes('share_wanted')) return wanted(at);
-    if (asked.includes('share_seen')) return Math.max(0, wanted(at) * (1 + wave(at * 3) * 0.06));
+    if (asked.includes('share_configured')) return wanted(at);
+    if (asked.includes('share_measured')) return Math.max(0, wanted(at) * (1 + wave(at * 3) * 0.06));
     const rate = 42 + wave(at) * 6;
     return asked.includes('"model"') ? rate * wanted(at) : rate * (1 - wanted(at));
   };

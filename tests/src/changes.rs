@@ -34,7 +34,7 @@ pub fn changes(before: &Scrape, after: &Scrape, prefixes: &[&str]) -> BTreeMap<S
     moved
 }
 
-/// Is exactly `expected` what moved from `before` to `after` under `prefixes`, and nothing else?
+/// Succeeds if exactly `expected` changed from `before` to `after` under `prefixes`, and nothing else.
 ///
 /// # Errors
 /// Shows every series on which the two differ, with both sides.

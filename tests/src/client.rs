@@ -50,7 +50,7 @@ impl Client {
     /// Connects.
     ///
     /// # Errors
-    /// When nobody listens there or the handshake fails.
+    /// When nothing listens there or the handshake fails.
     pub async fn connect(address: SocketAddr, protocol: Protocol) -> anyhow::Result<Self> {
         let stream = TcpStream::connect(address).await.with_context(|| format!("connecting to {address}"))?;
         stream.set_nodelay(true)?;
@@ -69,11 +69,11 @@ impl Client {
         Ok(Self { sender, address, connection })
     }
 
-    /// Sends a request and reads its answer to the end.
+    /// Sends a request and reads its response to the end.
     ///
     /// # Errors
-    /// When the connection breaks before the answer is whole.
-    pub async fn send(&mut self, request: Request<ChannelBody>) -> anyhow::Result<Answer> {
+    /// When the connection breaks before the response is whole.
+    pub async fn send(&mut self, request: Request<ChannelBody>) -> anyhow::Result<ClientResponse> {
         let (mut parts, body) = request.into_parts();
         let path = parts.uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string);
         let response = match &mut self.sender {
@@ -94,10 +94,10 @@ impl Client {
         let (parts, body) = response.into_parts();
         let body = body.collect().await.context("the answer's body broke off")?;
         let trailers = body.trailers().cloned();
-        Ok(Answer { status: parts.status, headers: parts.headers, body: body.to_bytes(), trailers })
+        Ok(ClientResponse { status: parts.status, headers: parts.headers, body: body.to_bytes(), trailers })
     }
 
-    /// Connects, sends one request, and reads its answer to the end.
+    /// Connects, sends one request, and reads its response to the end.
     ///
     /// # Errors
     /// As [`Client::connect`] and [`Client::send`].
@@ -105,7 +105,7 @@ impl Client {
         address: SocketAddr,
         protocol: Protocol,
         request: Request<ChannelBody>,
-    ) -> anyhow::Result<Answer> {
+    ) -> anyhow::Result<ClientResponse> {
         Self::connect(address, protocol).await?.send(request).await
     }
 }
@@ -113,9 +113,9 @@ impl Client {
 /// Names and values, sorted.
 pub type Headers = Vec<(String, Vec<u8>)>;
 
-/// A whole answer.
+/// A whole response.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
+pub struct ClientResponse {
     /// Its status.
     pub status: StatusCode,
     /// Its headers.
@@ -126,27 +126,27 @@ pub struct Answer {
     pub trailers: Option<HeaderMap>,
 }
 
-impl Answer {
+impl ClientResponse {
     /// A header's value as text; empty where it is missing.
     #[must_use]
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
-    /// Who answered, by the header that says so; empty where nobody does.
+    /// The arm, by its header; empty where there is none.
     #[must_use]
     pub fn arm(&self) -> &str {
         self.header(headers::ARM)
     }
 
-    /// Why the rules answered for the model; empty where they did not.
+    /// The reason of a fallback; empty where there was none.
     #[must_use]
     pub fn fallback(&self) -> &str {
         self.header(headers::FALLBACK)
     }
 
-    /// Status, headers and body as far as they are the application's: without Perch's own headers and those that every proxy
-    /// adds.
+    /// Status, headers and body as far as they are the application's: without Perch's own headers and those that every
+    /// proxy adds.
     #[must_use]
     pub fn of_the_application(&self) -> (u16, Headers, &[u8]) {
         const ADDED: [&str; 6] =
@@ -171,14 +171,14 @@ impl Answer {
 /// `POST /ml/suggestions` with `body` from `user`.
 ///
 /// # Errors
-/// When the user's name is no header value.
+/// When the user's name is not a header value.
 pub fn suggest(user: &str, body: impl Into<Bytes>) -> anyhow::Result<Request<ChannelBody>> {
     let mut request = post(PATH, body)?;
     request.headers_mut().insert(headers::DEMO_IDENTITY, user.parse()?);
     Ok(request)
 }
 
-/// `POST` of JSON to `path`, from nobody in particular.
+/// `POST` of JSON to `path`, without a user.
 ///
 /// # Errors
 /// When the path is none.
@@ -200,7 +200,7 @@ pub fn get(path: &str) -> anyhow::Result<Request<ChannelBody>> {
 
 /// The body that asks for suggestions on `transactions`.
 #[must_use]
-pub fn question(transactions: impl IntoIterator<Item = i64>) -> Bytes {
+pub fn request_body(transactions: impl IntoIterator<Item = i64>) -> Bytes {
     let ids: Vec<i64> = transactions.into_iter().collect();
     serde_json::json!({"txn_ids": ids, "top_k": 3, "mode": "auto"}).to_string().into()
 }

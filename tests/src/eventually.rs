@@ -8,25 +8,25 @@ pub const BOUND: Duration = Duration::from_secs(60);
 
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Asks until the answer is `Ok`, at most for [`BOUND`].
+/// Tries until the result is `Ok`, at most for [`BOUND`].
 ///
 /// # Errors
 /// What was waited for and the last refusal.
-pub async fn eventually<T, F>(what: &str, ask: impl FnMut() -> F) -> anyhow::Result<T>
+pub async fn eventually<T, F>(what: &str, attempt: impl FnMut() -> F) -> anyhow::Result<T>
 where
     F: Future<Output = anyhow::Result<T>>,
 {
-    within(BOUND, what, ask).await
+    within(BOUND, what, attempt).await
 }
 
-async fn within<T, F>(bound: Duration, what: &str, mut ask: impl FnMut() -> F) -> anyhow::Result<T>
+async fn within<T, F>(bound: Duration, what: &str, mut attempt: impl FnMut() -> F) -> anyhow::Result<T>
 where
     F: Future<Output = anyhow::Result<T>>,
 {
     let mut last = None;
     let asked = tokio::time::timeout(bound, async {
         loop {
-            match ask().await {
+            match attempt().await {
                 Ok(value) => return value,
                 Err(refusal) => last = Some(refusal),
             }
@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_asks_until_the_answer_is_there() {
+    async fn it_tries_until_there_is_a_result() {
         let mut left = 3;
         let asked = eventually("a third time", || {
             left -= 1;

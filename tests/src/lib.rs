@@ -4,7 +4,7 @@
 //!
 //! | module | what it gives a test |
 //! |---|---|
-//! | [`upstream`] | a server that answers by script, in place of the rules or of the scorer |
+//! | [`upstream`] | a server that responds by script, in place of the rules or of the scorer |
 //! | [`client`], [`raw`] | clients that see the wire as it is |
 //! | [`channel_body`] | bodies that are fed piece by piece |
 //! | [`changes`] | what moved between two scrapes, compared with what is expected |
@@ -13,7 +13,7 @@
 //! | [`scripted`] | Envoy with the filter between two such servers |
 //! | [`real`] | the whole deployment, with our own rules backend and scorer |
 //! | [`postgres`] | a PostgreSQL server of a test's own |
-//! | [`load`] | many clients at once that look at every answer |
+//! | [`load`] | many clients at once that look at every response |
 //! | [`token`] | signed tokens for the identity in a JWT |
 //! | [`workspace`] | the packages of the workspace |
 
@@ -24,10 +24,10 @@ pub mod eventually;
 pub mod load;
 pub mod monitoring;
 pub mod postgres;
-pub mod raw;
-pub mod real;
+pub mod raw_client;
+pub mod real_stack;
 
-pub mod scripted;
-pub mod token;
+pub mod jwt;
+pub mod scripted_stack;
 pub mod upstream;
 pub mod workspace;

@@ -1,4 +1,4 @@
-//! Many clients at once, each of which looks at every answer.
+//! Many clients at once, each of which looks at every response.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use anyhow::{Context as _, ensure};
 use contract::response::{self, ResponseSchema};
 
-use crate::client::{Client, Protocol, question, suggest};
+use crate::client::{Client, Protocol, request_body, suggest};
 
 /// Items that each request asks for.
 pub const ITEMS: u64 = 2;
@@ -16,7 +16,7 @@ pub const ITEMS: u64 = 2;
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Tally {
     /// Answers, all of them 200 and whole.
-    pub answers: u64,
+    pub responses: u64,
     /// Of these, from the model.
     pub model: u64,
     /// Of the others, for a user in the canary.
@@ -64,12 +64,12 @@ impl Load {
     /// Waits for the rest.
     ///
     /// # Errors
-    /// When a client saw anything but 200 with a whole answer.
+    /// When a client saw anything but 200 with a whole response.
     pub async fn finish(mut self) -> anyhow::Result<Tally> {
         let mut tally = Tally::default();
         while let Some(client) = self.clients.join_next().await {
             let client = client??;
-            tally.answers += client.answers;
+            tally.responses += client.responses;
             tally.model += client.model;
             tally.fallbacks += client.fallbacks;
         }
@@ -92,14 +92,14 @@ async fn client(
             return Ok(tally);
         }
         let first = i64::try_from(number)? % (transactions - 1) + 1;
-        let request = suggest(&format!("user-{number}"), question([first, first + 1]))?;
-        let answer = client.send(request).await.with_context(|| format!("request {number}"))?;
-        ensure!(answer.status == 200, "request {number}: {}", answer.status);
-        let items = response::read(&answer.body, &ResponseSchema::default())
-            .with_context(|| format!("request {number}: {:?}", String::from_utf8_lossy(&answer.body)))?;
+        let request = suggest(&format!("user-{number}"), request_body([first, first + 1]))?;
+        let response = client.send(request).await.with_context(|| format!("request {number}"))?;
+        ensure!(response.status == 200, "request {number}: {}", response.status);
+        let items = response::read(&response.body, &ResponseSchema::default())
+            .with_context(|| format!("request {number}: {:?}", String::from_utf8_lossy(&response.body)))?;
         ensure!(items.len() as u64 == ITEMS, "request {number}: {} items", items.len());
-        tally.answers += 1;
-        tally.model += u64::from(answer.arm() == "candidate");
-        tally.fallbacks += u64::from(!answer.fallback().is_empty());
+        tally.responses += 1;
+        tally.model += u64::from(response.arm() == "candidate");
+        tally.fallbacks += u64::from(!response.fallback().is_empty());
     }
 }

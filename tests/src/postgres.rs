@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, ensure};
-use stack::place::Place;
+use stack::checkout::Checkout;
 
 /// The server. It runs under the script that the store's own tests run under, for as long as its input is open.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ impl Postgres {
     /// # Errors
     /// When PostgreSQL is not installed or does not start.
     pub fn start() -> anyhow::Result<Self> {
-        let script = Place::find()?.file("shadow-scorer/tests/with-postgres");
+        let script = Checkout::find()?.file("shadow-scorer/tests/with-postgres");
         let say = "echo \"$PERCH_TEST_POSTGRES_URL $PERCH_TEST_POSTGRES_PID\"; cat >/dev/null";
         let mut script = Command::new(&script)
             .args(["sh", "-c", say])
@@ -41,7 +41,7 @@ impl Postgres {
         &self.url
     }
 
-    /// Kills it as a machine's end would: no goodbye to anybody, and nobody there afterwards.
+    /// Kills it as the end of its machine would: connections break without notice, and nothing listens afterwards.
     ///
     /// # Errors
     /// When it is gone already.
@@ -49,7 +49,7 @@ impl Postgres {
         self.signal("-KILL")
     }
 
-    /// Lets it hang: connections stay, and nothing is answered.
+    /// Lets it hang: connections stay, and nothing is served.
     ///
     /// # Errors
     /// When it is gone.

@@ -1,4 +1,4 @@
-//! What the documents name must exist: paths, make targets, metrics, folders.
+//! Everything that the documents name must exist: paths, make targets, metrics, commands, tests.
 
 #![allow(clippy::unwrap_used, reason = "a test that meets the unexpected fails there")]
 
@@ -26,7 +26,7 @@ const DOCUMENTS: [&str; 13] = [
 /// Written by the test `references`, whose subject is the code itself.
 const GENERATED: [&str; 3] = ["docs/cli.md", "docs/configuration.md", "docs/metrics.md"];
 
-/// The one page that says what Perch has replaced.
+/// The one page that says where the older names come from.
 const NAMES: &str = "docs/names.md";
 
 /// Things that are written like paths but are made when Perch runs.

@@ -1,5 +1,5 @@
 //! The files in `prometheus/` and `grafana/`, without a running stack: accepted by Prometheus' and Alertmanager's own
-//! tools, reading only series that somebody declares, and complete (a runbook section, a firing and a silent case for each
+//! tools, reading only declared series, and complete (a runbook section, a firing and a silent case for each
 //! alert). `prometheus_live.rs` asks a real Prometheus.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test's own helpers are tests too")]
 
@@ -82,8 +82,8 @@ fn perch_leaves_out_what_alertmanager_inhibits() {
     assert!(alerts::is_news("SuggestAgreementDrop", "warning", ["AgreementNoData"]));
 }
 
-/// Case 15: Grafana ends when two data sources of an organisation are the default one, so ours is none, and the dashboard
-/// names it everywhere.
+/// Case 15: Grafana ends when two data sources of an organisation are the default one, so ours is none, and the
+/// dashboard names it everywhere.
 #[test]
 fn the_dashboard_needs_no_default_data_source() {
     let file = root().join("grafana/provisioning/datasources/prometheus.yml");
@@ -179,7 +179,7 @@ fn values(metric: &str, label: &str) -> Option<Vec<&'static str>> {
 }
 
 #[test]
-fn every_query_reads_only_series_labels_and_values_that_somebody_declares() {
+fn every_query_reads_only_declared_series_labels_and_values() {
     let queries = queries::all(&root()).unwrap();
     let mut declared = declared();
     for query in &queries {
@@ -191,7 +191,7 @@ fn every_query_reads_only_series_labels_and_values_that_somebody_declares() {
     for query in &queries {
         for selector in selectors::of(&query.resolved("1m")).unwrap() {
             let Some(labels) = declared.get(&selector.metric) else {
-                faults.push(format!("{}: nobody declares {:?}", query.place, selector.metric));
+                faults.push(format!("{}: {:?} is not declared", query.place, selector.metric));
                 continue;
             };
             for Matcher { name, .. } in selector.matchers.iter().filter(|m| !labels.contains(m.name.as_str())) {
@@ -209,7 +209,7 @@ fn every_query_reads_only_series_labels_and_values_that_somebody_declares() {
 }
 
 #[test]
-fn the_replaced_systems_alert_and_panels_are_word_for_word() {
+fn alerts_and_panels_older_than_perch_are_word_for_word() {
     let alert = r#"- alert: SuggestAgreementDrop
   expr: (sum(rate(lm_suggest_compare_total{agree="True"}[1h])) / clamp_min(sum(rate(lm_suggest_compare_total[1h])), 1e-9)) < 0.75
   for: 30m
@@ -263,7 +263,7 @@ fn each_alert_has_its_section_in_the_runbook_and_points_to_it() {
     let alerts = alerts_in_the_rules();
     assert_eq!(sections, alerts.keys().map(String::as_str).collect());
     for (name, rule) in &alerts {
-        // The replaced system's alert has no annotation but its own.
+        // The alert that is older than Perch keeps its only annotation.
         if name != "SuggestAgreementDrop" {
             let anchor = format!("prometheus/RUNBOOK.md#{}", name.to_lowercase());
             assert_eq!(rule["annotations"]["runbook"], Value::from(anchor), "{name}");

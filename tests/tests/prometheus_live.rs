@@ -1,5 +1,5 @@
-//! Rules and dashboard against the real thing: a running deployment under traffic, read every second by a real Prometheus
-//! whose rules are the repository's with their hours made seconds.
+//! Rules and dashboard against the real thing: a running deployment under traffic, read every second by a real
+//! Prometheus whose rules are the repository's with their hours made seconds.
 #![allow(clippy::unwrap_used, reason = "a test's own helpers are tests too")]
 
 use std::cell::Cell;
@@ -9,13 +9,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::ensure;
 use contract::share::Share;
-use e2e::client::{Client, Protocol, get, post, question, suggest};
+use e2e::client::{Client, Protocol, get, post, request_body, suggest};
 use e2e::eventually::eventually;
 use e2e::monitoring::{queries, server, shorten};
-use e2e::real::{Real, TRANSACTIONS};
+use e2e::real_stack::{RealStack, TRANSACTIONS};
 use e2e::upstream::{Script, Upstream};
 use stack::Part;
-use stack::place::Place;
+use stack::checkout::Checkout;
 use stack::ports::Ports;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
@@ -27,7 +27,7 @@ const SETTLED: Duration = Duration::from_secs(shorten::LONGEST + 3);
 
 /// Everything, with users coming and going until it is dropped. Half of them are in the canary.
 struct Watched {
-    real: Real,
+    real: RealStack,
     guard: Option<Upstream>,
     prometheus: server::Prometheus,
     _traffic: JoinSet<()>,
@@ -35,7 +35,7 @@ struct Watched {
 
 impl Watched {
     async fn start() -> anyhow::Result<Self> {
-        let real = Real::start(|builder| {
+        let real = RealStack::start(|builder| {
             builder
                 .share(Share::percent(50))
                 .scorer_checks(true)
@@ -50,7 +50,7 @@ impl Watched {
         let guard = Some(guard(address_of(&real, Part::Console)).await?);
         let address = Ports::free()?.address(Part::Prometheus);
         let prometheus =
-            server::Prometheus::start(Place::find()?.root(), address, |part| address_of(&real, part)).await?;
+            server::Prometheus::start(Checkout::find()?.root(), address, |part| address_of(&real, part)).await?;
         let mut traffic = JoinSet::new();
         for client in 0..4 {
             traffic.spawn(visit(real.address(), client));
@@ -116,12 +116,12 @@ impl Watched {
     }
 }
 
-fn address_of(real: &Real, part: Part) -> SocketAddr {
+fn address_of(real: &RealStack, part: Part) -> SocketAddr {
     real.stack.url(part).trim_start_matches("http://").parse().unwrap()
 }
 
-/// What `perch guard` exports, from a guard that holds at half of the users and never acts, so that a test alone decides
-/// what happens.
+/// What `perch guard` exports, from a guard that holds at half of the users and never acts, so that a test alone
+/// decides what happens.
 async fn guard(address: SocketAddr) -> anyhow::Result<Upstream> {
     Upstream::start_at(address, |request| {
         if request.path != "/metrics" {
@@ -155,7 +155,7 @@ perch_guard_check_outcome{{check="agreement",outcome="pass"}} 1
     .await
 }
 
-/// What fires (`true`) or is about to, but for the replaced system's alert: it counts items that were not compared as
+/// What fires (`true`) or is about to, without SuggestAgreementDrop: it counts items that were not compared as
 /// disagreement, so that it fires beside every other.
 async fn alerts(prometheus: SocketAddr) -> anyhow::Result<BTreeMap<String, bool>> {
     let mut alerts = server::alerts(prometheus).await?;
@@ -163,24 +163,24 @@ async fn alerts(prometheus: SocketAddr) -> anyhow::Result<BTreeMap<String, bool>
     Ok(alerts)
 }
 
-/// Users ask, one after the other, whatever comes of it.
+/// Sends requests of users, one after the other, and ignores the responses.
 async fn visit(gateway: SocketAddr, client: i64) {
     for number in (client..).step_by(4) {
         let first = number * 7 % (TRANSACTIONS - 1) + 1;
-        let request = suggest(&format!("user-{number}"), question([first, first + 1])).unwrap();
+        let request = suggest(&format!("user-{number}"), request_body([first, first + 1])).unwrap();
         let _whatever = Client::once(gateway, Protocol::H1, request).await;
         sleep(Duration::from_millis(20)).await;
     }
 }
 
-/// Case 14: on a night without traffic SuggestAgreementDrop fires in Prometheus, whose words are the replaced system's;
-/// a real Alertmanager passes it on to nobody while NothingToCompare fires, and again once that has ended.
+/// Case 14: on a night without traffic SuggestAgreementDrop fires in Prometheus, since its query is older than
+/// Perch; a real Alertmanager passes it on to nobody while NothingToCompare fires, and again once that has ended.
 #[tokio::test]
 async fn a_night_without_traffic_notifies_nobody() -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let address = Ports::free()?.address(Part::Alertmanager);
     let config = dir.path().join("alertmanager.yml");
-    let root = Place::find()?.root().to_path_buf();
+    let root = Checkout::find()?.root().to_path_buf();
     std::fs::write(&config, server::rendered(&root, "alertmanager.yml.j2", |_| address, dir.path(), "5s")?)?;
     let _alertmanager = tokio::process::Command::new("alertmanager")
         .arg(format!("--config.file={}", config.display()))
@@ -189,10 +189,10 @@ async fn a_night_without_traffic_notifies_nobody() -> anyhow::Result<()> {
         .args(["--cluster.listen-address=", "--log.level=error"])
         .kill_on_drop(true)
         .spawn()?;
-    let ask = async |request| Client::once(address, Protocol::H1, request).await;
+    let send_to_alertmanager = async |request| Client::once(address, Protocol::H1, request).await;
     eventually("Alertmanager is ready", || async {
-        let answer = ask(get("/-/ready")?).await?;
-        ensure!(answer.status == 200, "{}", answer.status);
+        let response = send_to_alertmanager(get("/-/ready")?).await?;
+        ensure!(response.status == 200, "{}", response.status);
         Ok(())
     })
     .await?;
@@ -207,12 +207,13 @@ async fn a_night_without_traffic_notifies_nobody() -> anyhow::Result<()> {
             serde_json::json!({"labels": labels, "startsAt": begun, "endsAt": over})
         };
         let drop = serde_json::json!({"labels": {"alertname": "SuggestAgreementDrop", "severity": "warning"}});
-        let answer = ask(post("/api/v2/alerts", serde_json::json!([drop, silence]).to_string())?).await?;
-        ensure!(answer.status == 200, "{}", answer.status);
+        let response =
+            send_to_alertmanager(post("/api/v2/alerts", serde_json::json!([drop, silence]).to_string())?).await?;
+        ensure!(response.status == 200, "{}", response.status);
         Ok(())
     };
     let told = async |name: &str| -> anyhow::Result<serde_json::Value> {
-        let all = ask(get("/api/v2/alerts")?).await?.json()?;
+        let all = send_to_alertmanager(get("/api/v2/alerts")?).await?.json()?;
         let found = all.as_array().into_iter().flatten().find(|alert| alert["labels"]["alertname"] == name).cloned();
         found.ok_or_else(|| anyhow::anyhow!("no {name} in {all}"))
     };
@@ -236,7 +237,7 @@ async fn a_night_without_traffic_notifies_nobody() -> anyhow::Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_query_of_rules_and_dashboard_finds_something_under_traffic() -> anyhow::Result<()> {
     let watched = Watched::start().await?;
-    let queries = queries::all(Place::find()?.root())?;
+    let queries = queries::all(Checkout::find()?.root())?;
     let queries = queries.iter().map(shorten::query).collect::<anyhow::Result<Vec<_>>>()?;
     ensure!(queries.len() > 50, "only {} queries found", queries.len());
     watched
@@ -259,9 +260,9 @@ async fn killing_a_part_makes_exactly_its_alerts_fire_and_its_return_ends_them()
         (Part::Alertmanager, &["AlertmanagerDown"]),
         (Part::Console, &["GuardSilent"]),
         (Part::Gateway, &["GatewayDown"]),
-        // The application answers the canary's users too: nobody is served, and there is nothing to compare.
+        // The application serves the canary's users too: no client gets a response, and there is nothing to compare.
         (Part::Rules, &["ClientErrorsHigh", "NothingToCompare"]),
-        (Part::Scorer, &["FallbackRateHigh", "ModelUnavailable", "ScorerDown", "VerdictsMissing"]),
+        (Part::Scorer, &["FallbackRateHigh", "ModelUnavailable", "ScorerDown", "ComparisonsMissing"]),
     ];
     for (part, expected) in cases {
         watched.kill(part);

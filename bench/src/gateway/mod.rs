@@ -1,14 +1,16 @@
-//! The gateway beside others.
+//! The gateway compared with others.
 //!
-//! Every variant is an Envoy of its own with one worker, all pinned to one core; load, application and scorer run on the
-//! rest. [`turns`] says how their turns are taken so that what the machine does meanwhile hits all alike. "No filter" runs
-//! twice: what lies between the two is what the bench cannot tell.
+//! Every variant is an Envoy of its own with one worker, all pinned to one core; load, application and scorer run on
+//! the rest. [`turns`] says how their turns are taken so that what the machine does meanwhile hits all alike. "No
+//! filter" runs twice: the difference between the two is the resolution of the bench.
 //!
-//! The scorer runs only when nobody else wants its core. In production it has a core of its own; here it would otherwise
-//! stand in the way of the load and of the application, which share theirs, and count as the gateway's latency.
+//! The scorer runs with idle priority. In production it has a core of its own; here it would otherwise delay the load
+//! and the application, which share its core, and that would count as the gateway's latency.
 
-mod beside;
-mod observed;
+mod case;
+mod extras;
+mod observation_counts;
+mod results;
 mod turns;
 mod variants;
 mod write;
@@ -19,8 +21,10 @@ use std::sync::Arc;
 use anyhow::Result;
 use clap::Args;
 
+use self::case::Case;
+use self::results::{CaseResults, Extras, Results};
 use self::turns::{Figures, Turns};
-use self::variants::{Beside, Variant};
+use self::variants::{Upstreams, Variant};
 use crate::load::Protocol;
 use crate::machine::{self, Cores};
 use crate::scorer::{self, Scorer};
@@ -28,25 +32,19 @@ use crate::traffic::{self, Kind};
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// What a request costs at saturation and nothing more, for trying something out: tables and chart stay as they are
+    /// Measure only what a request costs at saturation, to try something out; tables and chart are not written
     #[arg(long)]
     quick: bool,
-    /// Only these, by the names in the JSON, and only the first case
+    /// Measure only these gateways, by their names in the JSON, and only the first case
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
-    /// Beside the gateways of another checkout that has been built, e.g. of the commit before a change (`before_…`)
+    /// Compare with the gateways of another checkout that has been built, e.g. of the commit before a change
+    /// (`before_…`)
     #[arg(long, value_name = "CHECKOUT")]
     before: Option<PathBuf>,
-    /// Rounds, each with new Envoys; fewer take less time and tell less
+    /// Rounds, each with new Envoys; fewer are faster and less precise
     #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u32).range(3..=99))]
     rounds: u32,
-}
-
-/// One way of asking.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Case {
-    pub(crate) kind: Kind,
-    pub(crate) protocol: Protocol,
 }
 
 const FIRST: Case = Case { kind: Kind { bytes: 1024, items: 1, work_ms: 0 }, protocol: Protocol::H1 };
@@ -60,88 +58,66 @@ const OTHERS: [Case; 5] = [
     Case { kind: Kind { bytes: 1024, items: 1, work_ms: 0 }, protocol: Protocol::H2 },
 ];
 
-/// The first case with an application that takes its time, as most do: what a client notices.
-const WORKED: Case = Case { kind: Kind { work_ms: 2, ..FIRST.kind }, protocol: Protocol::H1 };
+/// The first case with an application that takes its time, as most do: the latencies that a client notices.
+const WITH_WORK: Case = Case { kind: Kind { work_ms: 2, ..FIRST.kind }, protocol: Protocol::H1 };
 
-/// Whom it is asked of, and whom promises are about.
+/// The gateways that promises are about; measured in [`WITH_WORK`] too.
 const PROMISED: [&str; 8] =
     ["none", "none_again", "mirror", "perch_0", "perch_10", "perch_wasm_0", "before_0", "before_wasm_0"];
 
 /// Measured too in the case with an application that takes its time.
-const REFUSED: &str = "perch_refused";
+const NO_SCORER: &str = "perch_refused";
 
 /// Slower than the deadline for the candidate.
 const SLOW: Kind = Kind { work_ms: 400, ..FIRST.kind };
 
-/// Whom the other cases are asked of.
+/// The gateways that are measured in the other cases.
 const IN_OTHERS: [&str; 3] = ["none", "mirror", "perch_0"];
-
-/// All that was measured of one case.
-pub(crate) struct Measured {
-    pub(crate) case: Case,
-    /// By key, in the order of the variants.
-    pub(crate) figures: Vec<(&'static str, &'static str, Figures)>,
-}
-
-/// All that a run found.
-pub(crate) struct Found {
-    pub(crate) measured: Vec<Measured>,
-    /// What became of the observations.
-    pub(crate) observed: observed::Observed,
-    pub(crate) besides: Option<Besides>,
-}
-
-/// What only a whole run measures.
-pub(crate) struct Besides {
-    /// p50 and p99 in µs of the scorer's own answers.
-    pub(crate) model_alone: [f64; 2],
-    pub(crate) idle: beside::Idle,
-    pub(crate) frozen: Vec<beside::Frozen>,
-}
 
 impl Options {
     /// Further rounds, which measure only the CPU of a request, and only of the gateways in [`PROMISED`]: one Envoy
-    /// differs from the next of the same configuration by more than a turn does from another, so it is their number that
-    /// tells a few percent. Latencies stay those of the rounds before, since a spread grows with its rounds.
+    /// differs from the next of the same configuration by more than a turn does from another, so it is their number
+    /// that tells a few percent. Latencies stay those of the rounds before, since a spread grows with its rounds.
     const fn rounds_of_cost(&self) -> u32 {
         self.rounds + self.rounds / 3
     }
 }
 
-/// Many rounds with few turns rather than the other way round, since an Envoy stays as fast or slow as it has started, and
-/// since a median of few rounds lies above the spread of as few others by chance alone (of five rounds once in twelve
-/// comparisons, of nine once in sixty-eight).
+/// Many rounds with few turns rather than the other way round, since an Envoy stays as fast or slow as it has started,
+/// and since a median of few rounds lies above the spread of as few others by chance alone (of five rounds once in
+/// twelve comparisons, of nine once in sixty-eight).
 pub(crate) async fn run(options: &Options) -> Result<()> {
     let cores = Cores::split()?;
     machine::pin(std::process::id(), &cores.rest)?;
     let short = options.quick || !options.only.is_empty();
     let mut cases = vec![FIRST];
     if !short {
-        cases.push(WORKED);
+        cases.push(WITH_WORK);
         cases.extend(OTHERS);
     }
     let kinds: Vec<Kind> = cases.iter().map(|case| case.kind).chain([SLOW]).collect();
     let application = traffic::application(&kinds).await?;
     let scorer = scorer::start(application, None, &cores).await?;
-    let beside = Beside { application, scorer: scorer.address };
+    let upstreams = Upstreams { application, scorer: scorer.address };
     let before = options.before.as_deref();
 
     let frozen =
-        if short { Vec::new() } else { beside::frozen(beside, &cores, &[FIRST.kind, WORKED.kind, SLOW]).await? };
+        if short { Vec::new() } else { extras::frozen(upstreams, &cores, &[FIRST.kind, WITH_WORK.kind, SLOW]).await? };
 
-    let mut measured: Vec<Measured> = cases.into_iter().map(|case| Measured { case, figures: Vec::new() }).collect();
-    let mut observed = observed::Observed::default();
-    let mut idle = beside::Idle::default();
+    let mut measured: Vec<CaseResults> =
+        cases.into_iter().map(|case| CaseResults { case, figures: Vec::new() }).collect();
+    let mut observed = observation_counts::ObservationCounts::default();
+    let mut idle = extras::Idle::default();
     let rounds = options.rounds;
     for round in 0..rounds {
-        let variants = variants::start(beside, &cores, &options.only, before).await?;
+        let variants = variants::start(upstreams, &cores, &options.only, before).await?;
         for measured in &mut measured {
             let Case { kind, protocol } = measured.case;
             eprintln!("round {} of {rounds}: {} bytes, {} items, {protocol:?}", round + 1, kind.bytes, kind.items);
             let (taken, turns): (fn(&str) -> bool, _) = match measured.case {
                 FIRST if options.quick => (|_| true, Turns { saturated: 5, steady: 0 }),
                 FIRST => (|_| true, Turns { saturated: 3, steady: 3 }),
-                WORKED => (|key| PROMISED.contains(&key) || key == REFUSED, Turns { saturated: 1, steady: 3 }),
+                WITH_WORK => (|key| PROMISED.contains(&key) || key == NO_SCORER, Turns { saturated: 1, steady: 3 }),
                 _ => (|key| IN_OTHERS.contains(&key), Turns { saturated: 2, steady: 0 }),
             };
             let taking: Vec<_> = variants.iter().filter(|variant| taken(variant.key)).collect();
@@ -157,24 +133,24 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
         let rounds = options.rounds_of_cost();
         for round in 0..rounds {
             eprintln!("round {} of {rounds}: what a request costs", round + 1);
-            let variants = variants::start(beside, &cores, &promised, before).await?;
+            let variants = variants::start(upstreams, &cores, &promised, before).await?;
             first.round(&variants.iter().collect::<Vec<_>>(), Turns { saturated: 3, steady: 0 }).await?;
             observed.add(&variants).await?;
         }
     }
     if short {
-        return write::all(&Found { measured, observed, besides: None }, false);
+        return write::all(&Results { measured, observed, extras: None }, false);
     }
-    // As many as come through a gateway of which a tenth of the users ask the model.
+    // As many as a gateway sends with a tenth of the users in the canary.
     let rate = measured
         .first()
         .and_then(|first| first.of("perch_10"))
         .map_or(0.0, |figures| 0.1 * figures.steady[0].rate.median());
-    let model_alone = beside::model_alone(scorer.address, &Arc::new(FIRST.kind.exchanges()), rate).await?;
-    write::all(&Found { measured, observed, besides: Some(Besides { model_alone, idle, frozen }) }, true)
+    let candidate_alone = extras::candidate_alone(scorer.address, &Arc::new(FIRST.kind.exchanges()), rate).await?;
+    write::all(&Results { measured, observed, extras: Some(Extras { candidate_alone, idle, frozen }) }, true)
 }
 
-impl Measured {
+impl CaseResults {
     /// Adds a round of `variants`, which may be fewer than in the rounds before.
     async fn round(&mut self, variants: &[&Variant], turns: Turns) -> Result<()> {
         let exchanges = Arc::new(self.case.kind.exchanges());
@@ -191,7 +167,7 @@ impl Measured {
     }
 }
 
-/// A gateway core with Perch at 0 %, and what stands beside it.
+/// A gateway core with Perch at 0%, with its application and scorer.
 pub(crate) struct GatewayCore {
     variants: Vec<Variant>,
     _scorer: Scorer,
@@ -203,17 +179,17 @@ impl GatewayCore {
     pub(crate) async fn start(cores: &Cores) -> Result<Self> {
         let application = traffic::application(&[FIRST.kind]).await?;
         let scorer = scorer::start(application, None, cores).await?;
-        let beside = Beside { application, scorer: scorer.address };
-        let variants = variants::start(beside, cores, &["perch_0".to_owned()], None).await?;
+        let upstreams = Upstreams { application, scorer: scorer.address };
+        let variants = variants::start(upstreams, cores, &["perch_0".to_owned()], None).await?;
         Ok(Self { variants, _scorer: scorer })
     }
 
-    /// Requests a second that it handles when it has nothing else to do: some turns of the first case at saturation.
+    /// Requests a second that it handles when it does nothing else: some turns of the first case at saturation.
     ///
     /// # Errors
-    /// When a request is not answered as it should be.
+    /// When a response is missing or is not a 200.
     pub(crate) async fn requests_a_second(&self) -> Result<f64> {
-        let mut measured = Measured { case: FIRST, figures: Vec::new() };
+        let mut measured = CaseResults { case: FIRST, figures: Vec::new() };
         measured.round(&self.variants.iter().collect::<Vec<_>>(), Turns { saturated: 5, steady: 0 }).await?;
         let figures = measured.figures.first().map(|(_, _, figures)| figures);
         Ok(figures.map_or(f64::NAN, |figures| figures.saturated.median()))

@@ -1,41 +1,43 @@
 //! The turns that the variants of one round take.
 //!
-//! What others do on the machine changes a core's speed twofold from one second to the next. So a turn is short, before
-//! and after each there is one of the gateway without a filter, and what a request costs and takes is compared with these
-//! two: the rest of the round may be another machine. And two Envoys of one configuration can differ by a fifth for as long as they
-//! run, so every round has Envoys of its own.
+//! Other load on the machine changes a core's speed twofold from one second to the next. So a turn is short, before and
+//! after each there is one of the gateway without a filter, and what a request costs and takes is compared with these
+//! two: the rest of the round may be another machine. And two Envoys of one configuration can differ by a fifth for as
+//! long as they run, so every round has Envoys of its own.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use hdrhistogram::Histogram;
 
-use super::Case;
+use super::case::Case;
 use super::variants::Variant;
 use crate::figures::Rounds;
-use crate::load::{Crowd, Seen, Target};
+use crate::latencies::{Latencies, percentile};
+use crate::load::{ClientPool, Target};
 use crate::machine;
 use crate::traffic::Exchange;
 
-/// Requests under way at saturation.
+/// Requests in flight at saturation.
 const CLIENTS: usize = 32;
-/// The steady phases' rates, as shares of what the gateway itself has time for: 70 % of what it can do without a filter is
-/// more than some of them can do at all.
+/// The rates of the open loop, as shares of what the gateway itself can handle: 70% of what it handles without a filter
+/// is more than some variants can handle at all.
 pub(crate) const SHARES: [f64; 2] = [0.3, 0.7];
 
-/// A turn, at saturation or at a steady rate.
+/// The length of a turn, at saturation or at a steady rate.
 const TURN: Duration = Duration::from_millis(300);
 /// After every turn, so that the batches which it has left behind are its own and not the next one's: the filter's tick
 /// (`limits.flush_ms`) and the way to the scorer and back. Its last batch is seldom full, for which a turn that is much
-/// shorter than this would be charged as no gateway is whose traffic goes on. After one without a filter too: a core that
-/// has slept serves the first requests more slowly, and whoever never begins so would look faster.
-const SETTLED: Duration = Duration::from_millis(250);
+/// shorter than this would be charged as no gateway is whose traffic goes on. After one without a filter too: a core
+/// that has slept serves the first requests more slowly, and a variant that never begins so would look faster.
+const SETTLE_TIME: Duration = Duration::from_millis(250);
 
 /// How many turns of each kind a variant takes in a round.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Turns {
     pub(crate) saturated: usize,
-    /// At each steady rate; 0 where only the cost of a request is asked.
+    /// At each steady rate; 0 where only the cost of a request is measured.
     pub(crate) steady: usize,
 }
 
@@ -53,7 +55,7 @@ pub(crate) struct Figures {
     pub(crate) steady: [Steady; 2],
 }
 
-/// Of a steady phase.
+/// A variant's figures at a steady rate.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Steady {
     /// Requests a second.
@@ -66,22 +68,22 @@ pub(crate) struct Steady {
     pub(crate) p50: Rounds,
     pub(crate) p99: Rounds,
     pub(crate) p999: Rounds,
-    /// p99 in µs of those that the rules answered, and of those that the model answered.
-    pub(crate) p99_rules: Rounds,
-    pub(crate) p99_model: Rounds,
+    /// p99 in µs of baseline responses, and of candidate responses.
+    pub(crate) p99_baseline: Rounds,
+    pub(crate) p99_candidate: Rounds,
     /// The medians of its turns' percentiles over those of the turns without a filter around each.
     pub(crate) p50_vs_none: Rounds,
     pub(crate) p99_vs_none: Rounds,
-    /// The same of those that the rules answered.
-    pub(crate) p50_rules_vs_none: Rounds,
-    pub(crate) p99_rules_vs_none: Rounds,
+    /// The same of baseline responses.
+    pub(crate) p50_baseline_vs_none: Rounds,
+    pub(crate) p99_baseline_vs_none: Rounds,
 }
 
 /// One round of `case`: a turn of each variant at a time, the first one's (no filter) between any two. Adds a figure of
 /// each kind to `figures`, which are in the variants' order.
 ///
 /// # Errors
-/// When a request is not answered as it should be.
+/// When a response is missing or is not a 200.
 pub(crate) async fn round(
     case: Case,
     exchanges: &Arc<Vec<Exchange>>,
@@ -90,28 +92,28 @@ pub(crate) async fn round(
     figures: &mut [Figures],
 ) -> Result<()> {
     ensure!(!variants.is_empty(), "no variant of these names");
-    let mut seats = Vec::new();
+    let mut loaded = Vec::new();
     for variant in variants {
         let target = Target { address: variant.stack.gateway(), protocol: case.protocol };
-        let mut crowd = Crowd::connect(target, exchanges.clone(), CLIENTS).await?;
-        crowd.once().await?;
+        let mut clients = ClientPool::connect(target, exchanges.clone(), CLIENTS).await?;
+        clients.warm_up().await?;
         // Envoy's caches, and V8, which compiles what runs often once more.
-        crowd.saturate(2 * TURN, &mut Seen::default()).await?;
-        seats.push(Seat { variant, crowd, saturation: f64::NAN });
+        clients.closed_loop(2 * TURN, &mut Latencies::new()?).await?;
+        loaded.push(LoadedVariant { variant, clients, saturation: f64::NAN });
     }
-    let taken = take(&mut seats, turns.saturated, None).await?;
-    for ((seat, figures), taken) in seats.iter_mut().zip(&mut *figures).zip(taken) {
-        seat.saturation = taken.seen.rate();
-        figures.saturated.push(seat.saturation);
-        figures.busy.push(taken.used_ns / 1e9 / taken.seen.seconds);
+    let taken = take_turns(&mut loaded, turns.saturated, None).await?;
+    for ((one, figures), taken) in loaded.iter_mut().zip(&mut *figures).zip(taken) {
+        one.saturation = taken.latencies.rate();
+        figures.saturated.push(one.saturation);
+        figures.busy.push(taken.used_ns / 1e9 / taken.latencies.seconds);
         figures.cpu.push(taken.per_request());
         figures.cpu_vs_none.push(taken.vs_none.cpu.median());
     }
     if turns.steady > 0 {
-        evenly(&mut seats).await?;
+        measure_open_loop_capacity(&mut loaded).await?;
     }
     for (load, share) in SHARES.into_iter().enumerate().filter(|_| turns.steady > 0) {
-        let taken = take(&mut seats, turns.steady, Some(share)).await?;
+        let taken = take_turns(&mut loaded, turns.steady, Some(share)).await?;
         for (figures, taken) in figures.iter_mut().zip(taken) {
             if let Some(steady) = figures.steady.get_mut(load) {
                 steady.add(&taken);
@@ -122,36 +124,35 @@ pub(crate) async fn round(
 }
 
 /// A variant and its clients.
-struct Seat<'a> {
+struct LoadedVariant<'a> {
     variant: &'a Variant,
-    crowd: Crowd,
-    /// Requests a second that it has time for, as this round has shown.
+    clients: ClientPool,
+    /// Requests a second that it can handle, as measured in this round.
     saturation: f64,
 }
 
-/// Turns that ask what a request costs that comes by itself.
-const EVENLY: usize = 3;
+/// Turns that measure what a request costs when requests come evenly.
+const CAPACITY_TURNS: usize = 3;
 
-/// What gateways have time for when requests come evenly. At saturation Envoy finds several whenever it looks; one by one they
-/// cost it twice as much on a fast machine, where 70 % of what it saturates at is more than it can do.
-async fn evenly(seats: &mut [Seat<'_>]) -> Result<()> {
-    let mut unused: Vec<Taken> = seats.iter().map(|_| Taken::default()).collect();
-    for at in 0..seats.len() {
+/// Measures what gateways can handle when requests come evenly. At saturation Envoy finds several at each wake-up; one
+/// by one they cost it twice as much on a fast machine, where 70% of the rate at saturation is more than it can handle.
+async fn measure_open_loop_capacity(loaded: &mut [LoadedVariant<'_>]) -> Result<()> {
+    let mut unused: Vec<TurnTotals> = loaded.iter().map(|_| TurnTotals::new()).collect::<Result<_>>()?;
+    for at in 0..loaded.len() {
         let mut cpu = Rounds::default();
-        for _ in 0..EVENLY {
-            cpu.push(turn(seats, &mut unused, at, Some(SHARES[0])).await?.cpu);
+        for _ in 0..CAPACITY_TURNS {
+            cpu.push(turn(loaded, &mut unused, at, Some(SHARES[0])).await?.cpu);
         }
-        if let Some(seat) = seats.get_mut(at) {
-            seat.saturation = seat.saturation.min(1e6 / cpu.median());
+        if let Some(one) = loaded.get_mut(at) {
+            one.saturation = one.saturation.min(1e6 / cpu.median());
         }
     }
     Ok(())
 }
 
-/// What a variant's turns of one round at one load came to.
-#[derive(Default)]
-struct Taken {
-    seen: Seen,
+/// The sums of a variant's turns of one round at one load.
+struct TurnTotals {
+    latencies: Latencies,
     used_ns: f64,
     vs_none: VersusNone,
 }
@@ -164,8 +165,8 @@ struct VersusNone {
     cpu: Rounds,
     p50: Rounds,
     p99: Rounds,
-    p50_rules: Rounds,
-    p99_rules: Rounds,
+    p50_baseline: Rounds,
+    p99_baseline: Rounds,
 }
 
 impl VersusNone {
@@ -174,52 +175,57 @@ impl VersusNone {
             self.cpu.push(mine.cpu / none.cpu);
             self.p50.push(mine.all[0] / none.all[0]);
             self.p99.push(mine.all[1] / none.all[1]);
-            self.p50_rules.push(mine.rules[0] / none.all[0]);
-            self.p99_rules.push(mine.rules[1] / none.all[1]);
+            self.p50_baseline.push(mine.baseline[0] / none.all[0]);
+            self.p99_baseline.push(mine.baseline[1] / none.all[1]);
         }
     }
 }
 
-/// What one turn came to.
+/// The figures of one turn.
 #[derive(Debug, Clone, Copy)]
 struct Turn {
     /// µs of CPU a request.
     cpu: f64,
-    /// p50 and p99 of all requests, and of those that the rules answered.
+    /// p50 and p99 of all responses, and of baseline responses.
     all: [f64; 2],
-    rules: [f64; 2],
+    baseline: [f64; 2],
 }
 
-impl Taken {
+impl TurnTotals {
+    fn new() -> Result<Self> {
+        Ok(Self { latencies: Latencies::new()?, used_ns: 0.0, vs_none: VersusNone::default() })
+    }
+
     /// µs of CPU.
     fn per_request(&self) -> f64 {
-        self.used_ns / 1e3 / self.seen.all.len().max(1) as f64
+        self.used_ns / 1e3 / self.latencies.count().max(1) as f64
     }
 }
 
 impl Steady {
-    fn add(&mut self, taken: &Taken) {
-        let seen = &taken.seen;
-        self.rate.push(seen.rate());
+    fn add(&mut self, taken: &TurnTotals) {
+        let latencies = &taken.latencies;
+        self.rate.push(latencies.rate());
         self.cpu.push(taken.per_request());
         self.cpu_vs_none.push(taken.vs_none.cpu.median());
-        self.p50.push(seen.percentile(0.5));
-        self.p99.push(seen.percentile(0.99));
-        self.p999.push(seen.percentile(0.999));
-        self.p99_rules.push(crate::figures::percentile(&seen.rules, 0.99) / 1e3);
-        self.p99_model.push(crate::figures::percentile(&seen.model, 0.99) / 1e3);
+        self.p50.push(percentile(&latencies.all, 0.5));
+        self.p99.push(percentile(&latencies.all, 0.99));
+        self.p999.push(percentile(&latencies.all, 0.999));
+        self.p99_baseline.push(percentile(&latencies.baseline, 0.99));
+        self.p99_candidate.push(percentile(&latencies.candidate, 0.99));
         self.p50_vs_none.push(taken.vs_none.p50.median());
         self.p99_vs_none.push(taken.vs_none.p99.median());
-        self.p50_rules_vs_none.push(taken.vs_none.p50_rules.median());
-        self.p99_rules_vs_none.push(taken.vs_none.p99_rules.median());
+        self.p50_baseline_vs_none.push(taken.vs_none.p50_baseline.median());
+        self.p99_baseline_vs_none.push(taken.vs_none.p99_baseline.median());
     }
 }
 
-/// The order of the variants after the first in a pass: another one from pass to pass, and not always after the same one.
+/// The order of the variants after the first in a pass: another one from pass to pass, and not always after the same
+/// one.
 fn order(count: usize, pass: usize) -> impl Iterator<Item = usize> {
     let steps: Vec<usize> = (1..=count).filter(|step| coprime(*step, count)).collect();
     let step = steps.get(pass % steps.len().max(1)).copied().unwrap_or(1);
-    (0..count).map(move |place| 1 + (place * step + pass) % count)
+    (0..count).map(move |number| 1 + (number * step + pass) % count)
 }
 
 const fn coprime(a: usize, b: usize) -> bool {
@@ -227,21 +233,21 @@ const fn coprime(a: usize, b: usize) -> bool {
 }
 
 /// `turns` turns of every variant, with the first one's around each; at saturation where there is no `share` of it.
-async fn take(seats: &mut [Seat<'_>], turns: usize, share: Option<f64>) -> Result<Vec<Taken>> {
-    let mut all: Vec<Taken> = seats.iter().map(|_| Taken::default()).collect();
-    let others = seats.len().saturating_sub(1);
+async fn take_turns(loaded: &mut [LoadedVariant<'_>], turns: usize, share: Option<f64>) -> Result<Vec<TurnTotals>> {
+    let mut all: Vec<TurnTotals> = loaded.iter().map(|_| TurnTotals::new()).collect::<Result<_>>()?;
+    let others = loaded.len().saturating_sub(1);
     let passes: Vec<usize> = match others {
         0 => vec![0; turns],
         _ => (0..turns).flat_map(|pass| order(others, pass)).collect(),
     };
-    let mut before = turn(seats, &mut all, 0, share).await?;
+    let mut before = turn(loaded, &mut all, 0, share).await?;
     for at in passes {
         if at == 0 {
-            turn(seats, &mut all, 0, share).await?;
+            turn(loaded, &mut all, 0, share).await?;
             continue;
         }
-        let mine = turn(seats, &mut all, at, share).await?;
-        let after = turn(seats, &mut all, 0, share).await?;
+        let mine = turn(loaded, &mut all, at, share).await?;
+        let after = turn(loaded, &mut all, 0, share).await?;
         if let Some(taken) = all.get_mut(at) {
             taken.vs_none.push(&mine, [&before, &after]);
         }
@@ -253,35 +259,35 @@ async fn take(seats: &mut [Seat<'_>], turns: usize, share: Option<f64>) -> Resul
     Ok(all)
 }
 
-/// How often a turn is taken again whose rate could not be kept up.
-const AGAIN: usize = 5;
+/// How often a turn is repeated whose rate the gateway did not keep up with.
+const MAX_RETRIES: usize = 5;
 
 /// One turn.
-async fn turn(seats: &mut [Seat<'_>], all: &mut [Taken], at: usize, share: Option<f64>) -> Result<Turn> {
-    let (Some(seat), Some(taken)) = (seats.get_mut(at), all.get_mut(at)) else { bail!("no variant {at}") };
-    let mut seen = Seen::default();
-    let mut before = machine::cpu_ns(seat.variant.pid)?;
-    let context = || format!("gateway {:?}", seat.variant.key);
+async fn turn(loaded: &mut [LoadedVariant<'_>], all: &mut [TurnTotals], at: usize, share: Option<f64>) -> Result<Turn> {
+    let (Some(one), Some(taken)) = (loaded.get_mut(at), all.get_mut(at)) else { bail!("no variant {at}") };
+    let mut latencies = Latencies::new()?;
+    let mut before = machine::cpu_ns(one.variant.pid)?;
+    let context = || format!("gateway {:?}", one.variant.key);
     match share {
-        None => seat.crowd.saturate(TURN, &mut seen).await.with_context(context)?,
+        None => one.clients.closed_loop(TURN, &mut latencies).await.with_context(context)?,
         Some(share) => {
-            let rate = share * seat.saturation;
+            let rate = share * one.saturation;
             let mut tries = 0;
-            while !seat.crowd.steady(rate, TURN, &mut seen).await.with_context(context)? {
+            while !one.clients.open_loop(rate, TURN, &mut latencies).await.with_context(context)? {
                 tries += 1;
-                ensure!(tries <= AGAIN, "{}: {rate:.0} requests a second cannot be kept up", context());
-                tokio::time::sleep(SETTLED).await;
-                before = machine::cpu_ns(seat.variant.pid)?;
+                ensure!(tries <= MAX_RETRIES, "{}: it cannot keep up with {rate:.0} requests a second", context());
+                tokio::time::sleep(SETTLE_TIME).await;
+                before = machine::cpu_ns(one.variant.pid)?;
             }
         }
     }
-    tokio::time::sleep(SETTLED).await;
-    let used_ns = machine::cpu_ns(seat.variant.pid)?.saturating_sub(before) as f64;
-    let requests = seen.all.len().max(1) as f64;
-    let of = |sorted: &[u64]| [0.5, 0.99].map(|share| crate::figures::percentile(sorted, share));
-    let turn = Turn { cpu: used_ns / 1e3 / requests, all: of(&seen.all), rules: of(&seen.rules) };
+    tokio::time::sleep(SETTLE_TIME).await;
+    let used_ns = machine::cpu_ns(one.variant.pid)?.saturating_sub(before) as f64;
+    let requests = latencies.count().max(1) as f64;
+    let of = |latencies: &Histogram<u64>| [0.5, 0.99].map(|share| percentile(latencies, share));
+    let turn = Turn { cpu: used_ns / 1e3 / requests, all: of(&latencies.all), baseline: of(&latencies.baseline) };
     taken.used_ns += used_ns;
-    taken.seen.add(seen);
+    taken.latencies.add(&latencies)?;
     Ok(turn)
 }
 
@@ -292,7 +298,7 @@ mod tests {
     #[test]
     fn turns_of_one_gateway_set_beside_others_of_the_same_are_alike() {
         // From one to 64 times as long, each as often as the other, in two orders.
-        let turn = |steps: usize| Turn { cpu: 1.0, all: [1.0, f64::from(1_u32 << (steps % 7))], rules: [1.0, 1.0] };
+        let turn = |steps: usize| Turn { cpu: 1.0, all: [1.0, f64::from(1_u32 << (steps % 7))], baseline: [1.0, 1.0] };
         let none: Vec<Turn> = (0..=343).map(|number| turn(number * 3 + number / 49)).collect();
         let mut vs_none = VersusNone::default();
         for (number, around) in none.windows(2).enumerate() {
@@ -303,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn everybody_has_a_turn_in_a_pass_and_follows_several_others() {
+    fn every_variant_has_a_turn_in_a_pass_and_follows_several_others() {
         for count in 1..=9 {
             let mut before = std::collections::HashSet::new();
             for pass in 0..20 {

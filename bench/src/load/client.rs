@@ -1,4 +1,4 @@
-//! One client with one request under way at a time: a connection of its own, or a stream on one.
+//! One client with one request in flight at a time: a connection of its own, or a stream on one.
 
 use std::net::SocketAddr;
 
@@ -20,7 +20,7 @@ pub(crate) enum Protocol {
     H2,
 }
 
-/// Whom to ask, and how.
+/// A server's address and protocol.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Target {
     pub(crate) address: SocketAddr,
@@ -76,8 +76,8 @@ impl Client {
         Ok(Self { sender, target })
     }
 
-    /// Sends the request whose turn it is and reads the answer to its end. Did the model give it?
-    pub(crate) async fn ask(&mut self, exchanges: &[Exchange], turn: usize) -> Result<bool> {
+    /// Sends the next request and reads the response to its end. Returns `true` if it is the candidate's.
+    pub(crate) async fn send(&mut self, exchanges: &[Exchange], turn: usize) -> Result<bool> {
         let exchange = exchanges.get(turn % exchanges.len().max(1)).context("no requests")?;
         let uri = match self.target.protocol {
             Protocol::H1 => exchange.path.clone(),
@@ -107,13 +107,13 @@ impl Client {
 
 async fn read(response: Response<Incoming>) -> Result<bool> {
     let (head, mut body) = response.into_parts();
-    // Of an answer that should not be, its beginning says why.
-    let mut said = Vec::new();
+    // The beginning of an error's body says why.
+    let mut error_body = Vec::new();
     while let Some(frame) = body.frame().await {
         if let (false, Ok(data)) = (head.status == 200, frame?.into_data()) {
-            said.extend(data.iter().take(200_usize.saturating_sub(said.len())));
+            error_body.extend(data.iter().take(200_usize.saturating_sub(error_body.len())));
         }
     }
-    ensure!(head.status == 200, "an answer came with {}: {}", head.status, String::from_utf8_lossy(&said));
+    ensure!(head.status == 200, "the response has status {}: {}", head.status, String::from_utf8_lossy(&error_body));
     Ok(head.headers.get(headers::ARM) == Some(&HeaderValue::from_static("candidate")))
 }

@@ -1,4 +1,5 @@
-//! Clients: as fast as they can ([`Crowd::saturate`]), or at a constant rate ([`Crowd::steady`]).
+//! Clients of a gateway: each with a request in flight all the time ([`ClientPool::closed_loop`]), or at a constant
+//! rate ([`ClientPool::open_loop`]).
 
 mod client;
 
@@ -11,73 +12,25 @@ use tokio::task::JoinSet;
 
 use self::client::Client;
 pub(crate) use self::client::{Protocol, Target};
-use crate::figures;
+use crate::latencies::Latencies;
 use crate::machine;
 use crate::traffic::Exchange;
 
-/// What clients saw.
-#[derive(Debug, Default)]
-pub(crate) struct Seen {
-    /// ns of each answer, sorted.
-    pub(crate) all: Vec<u64>,
-    /// Those that the model gave.
-    pub(crate) model: Vec<u64>,
-    /// Those that the rules gave.
-    pub(crate) rules: Vec<u64>,
-    pub(crate) seconds: f64,
-}
+/// Clients that stay connected after a phase at a constant rate, at most: more than a gateway needs that keeps up, and
+/// few beside the thousands that one needs which stood still for a moment.
+const MAX_IDLE: usize = 256;
 
-impl Seen {
-    /// What a phase saw after this one.
-    fn and(&mut self, samples: &[(u64, bool)], seconds: f64) {
-        for (ns, model) in samples {
-            self.all.push(*ns);
-            if *model { self.model.push(*ns) } else { self.rules.push(*ns) }
-        }
-        self.sort();
-        self.seconds += seconds;
-    }
-
-    /// What was seen at another time.
-    pub(crate) fn add(&mut self, other: Self) {
-        self.all.extend(other.all);
-        self.model.extend(other.model);
-        self.rules.extend(other.rules);
-        self.sort();
-        self.seconds += other.seconds;
-    }
-
-    fn sort(&mut self) {
-        for list in [&mut self.all, &mut self.model, &mut self.rules] {
-            list.sort_unstable();
-        }
-    }
-
-    pub(crate) fn rate(&self) -> f64 {
-        self.all.len() as f64 / self.seconds
-    }
-
-    /// In µs.
-    pub(crate) fn percentile(&self, share: f64) -> f64 {
-        figures::percentile(&self.all, share) / 1e3
-    }
-}
-
-/// Most clients that stay connected after a phase at a constant rate: more than any needs whose gateway keeps up, few beside
-/// the thousands that one needs which stood still for a moment.
-const KEPT: usize = 256;
-
-/// Clients that stay connected from one phase to the next, as a gateway's clients do: a phase may be short, and must not be
-/// about connections.
-pub(crate) struct Crowd {
+/// Clients that stay connected from one phase to the next, as a gateway's clients do: a phase may be short, and must
+/// not measure connections.
+pub(crate) struct ClientPool {
     target: Target,
     exchanges: Arc<Vec<Exchange>>,
     idle: Arc<Mutex<Vec<Client>>>,
-    /// Requests asked so far, so that a phase goes on with the next users.
+    /// Requests sent so far, so that a phase goes on with the next users.
     turn: usize,
 }
 
-impl Crowd {
+impl ClientPool {
     /// # Errors
     /// When one cannot connect.
     pub(crate) async fn connect(target: Target, exchanges: Arc<Vec<Exchange>>, clients: usize) -> Result<Self> {
@@ -85,23 +38,23 @@ impl Crowd {
         Ok(Self { target, exchanges, idle, turn: 0 })
     }
 
-    /// Every different request once, for what has to be there before anything is measured.
+    /// Sends every different request once, to fill caches before anything is measured.
     ///
     /// # Errors
-    /// When an answer is missing or is not a 200.
-    pub(crate) async fn once(&mut self) -> Result<()> {
+    /// When a response is missing or is not a 200.
+    pub(crate) async fn warm_up(&mut self) -> Result<()> {
         let mut client = Client::connect(self.target).await?;
         for turn in 0..self.exchanges.len() {
-            client.ask(&self.exchanges, turn).await.with_context(|| format!("asking {}", self.target.address))?;
+            client.send(&self.exchanges, turn).await.with_context(|| format!("sending to {}", self.target.address))?;
         }
         Ok(())
     }
 
-    /// As fast as they can: each has a request under way all the time.
+    /// As fast as they can: each has a request in flight all the time.
     ///
     /// # Errors
-    /// When an answer is missing or is not a 200.
-    pub(crate) async fn saturate(&mut self, length: Duration, seen: &mut Seen) -> Result<()> {
+    /// When a response is missing or is not a 200.
+    pub(crate) async fn closed_loop(&mut self, length: Duration, latencies: &mut Latencies) -> Result<()> {
         let clients = std::mem::take(&mut *locked(&self.idle));
         let count = clients.len();
         let (begin, mut tasks) = (Instant::now(), JoinSet::new());
@@ -111,8 +64,8 @@ impl Crowd {
                 let mut samples = Vec::new();
                 while begin.elapsed() < length {
                     let sent = Instant::now();
-                    let model = client.ask(&exchanges, turn).await?;
-                    samples.push((nanoseconds(sent), model));
+                    let is_candidate = client.send(&exchanges, turn).await?;
+                    samples.push((nanoseconds(sent), is_candidate));
                     turn += count;
                 }
                 anyhow::Ok((client, samples))
@@ -125,17 +78,17 @@ impl Crowd {
             samples.extend(some);
         }
         self.turn += samples.len();
-        seen.and(&samples, begin.elapsed().as_secs_f64());
-        Ok(())
+        latencies.record(&samples, begin.elapsed().as_secs_f64())
     }
 
-    /// `rate` requests a second, evenly spaced, whatever becomes of the earlier ones. A latency counts from when its
-    /// request was due, so that a request which had to wait for its turn says so (no coordinated omission). `false`, and
-    /// nothing seen, where the last answer came half a second late: the rate is too high, or the machine stood still.
+    /// `rate` requests a second, evenly spaced, also while earlier ones are late. A latency counts from when its
+    /// request was due, so that it includes the wait for a late predecessor (no coordinated omission). Returns `false`,
+    /// and records nothing, where the last response came half a second late: the rate is too high, or the machine stood
+    /// still.
     ///
     /// # Errors
-    /// When an answer is missing or is not a 200.
-    pub(crate) async fn steady(&mut self, rate: f64, length: Duration, seen: &mut Seen) -> Result<bool> {
+    /// When a response is missing or is not a 200.
+    pub(crate) async fn open_loop(&mut self, rate: f64, length: Duration, latencies: &mut Latencies) -> Result<bool> {
         let (due, mut dues) = mpsc::unbounded_channel();
         let requests = (rate * length.as_secs_f64()) as usize;
         let clock = std::thread::spawn(move || pace(rate, requests, &due));
@@ -150,8 +103,8 @@ impl Crowd {
                     Some(client) => client,
                     None => Client::connect(target).await?,
                 };
-                let model = client.ask(&exchanges, turn).await?;
-                let sample = (nanoseconds(due), model);
+                let is_candidate = client.send(&exchanges, turn).await?;
+                let sample = (nanoseconds(due), is_candidate);
                 locked(&idle).push(client);
                 anyhow::Ok(sample)
             });
@@ -164,12 +117,12 @@ impl Crowd {
             samples.push(done??);
         }
         let _ = clock.join();
-        locked(&self.idle).truncate(KEPT);
+        locked(&self.idle).truncate(MAX_IDLE);
         let seconds = begin.elapsed().as_secs_f64();
-        ensure!(samples.len() == requests, "{} answers to {requests} requests", samples.len());
+        ensure!(samples.len() == requests, "{} responses to {requests} requests", samples.len());
         let kept_up = seconds < length.as_secs_f64() * 1.05 + 0.5;
         if kept_up {
-            seen.and(&samples, seconds);
+            latencies.record(&samples, seconds)?;
         }
         Ok(kept_up)
     }
@@ -179,9 +132,9 @@ fn locked(idle: &Mutex<Vec<Client>>) -> MutexGuard<'_, Vec<Client>> {
     idle.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Says when each request is due, from a thread of its own: a runtime's timers count in milliseconds.
+/// Sends the time at which each request is due, from a thread of its own: a runtime's timers count in milliseconds.
 fn pace(rate: f64, requests: usize, due: &mpsc::UnboundedSender<Instant>) {
-    machine::punctual();
+    machine::minimise_timer_slack();
     let begin = Instant::now();
     for request in 0..requests {
         let at = begin + Duration::from_secs_f64(request as f64 / rate);

@@ -1,5 +1,5 @@
-//! The scorer is fed as gateways feed it: batches in the frame protocol, over HTTP/2. Two cores cannot hold several
-//! gateways, a scorer and a load; what a gateway sends is known, so it can be sent without one.
+//! Feeds the scorer as gateways do: batches in the frame protocol, over HTTP/2. Two cores cannot run several gateways,
+//! a scorer and a load; what a gateway sends is known, so it can be sent without one.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -22,10 +22,10 @@ use tokio::task::JoinSet;
 
 use crate::traffic::{Exchange, Kind};
 
-/// Batches that a gateway has under way at once when it sends as fast as it is answered.
-const UNDER_WAY: usize = 2;
+/// Batches that a gateway has in flight when it sends as fast as the scorer responds.
+const IN_FLIGHT: usize = 2;
 
-/// What is sent.
+/// The observations that are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Load {
     pub(super) kind: Kind,
@@ -38,9 +38,9 @@ pub(super) struct Load {
     pub(super) transactions: usize,
 }
 
-/// What came back.
+/// The sum of the batch results.
 #[derive(Debug, Default, Clone)]
-pub(crate) struct Fed {
+pub(crate) struct FeedResult {
     pub(super) observations: u64,
     pub(super) items: u64,
     pub(super) compared: u64,
@@ -48,7 +48,7 @@ pub(crate) struct Fed {
     pub(super) seconds: f64,
 }
 
-impl Fed {
+impl FeedResult {
     pub(super) fn rate(&self) -> f64 {
         self.observations as f64 / self.seconds
     }
@@ -73,13 +73,13 @@ impl Fed {
     }
 }
 
-/// What a load's batches are made of.
+/// Makes a load's batches.
 struct Batches {
     load: Load,
     exchanges: Vec<Exchange>,
 }
 
-/// How many batches were made so far, of whatever load: a load goes on where it has stopped, with the next users.
+/// Batches made so far, over all loads: a load continues with the next users.
 static MADE: AtomicUsize = AtomicUsize::new(0);
 
 impl Load {
@@ -91,15 +91,15 @@ impl Load {
 }
 
 impl Batches {
-    /// The next one. Transactions and users each come round in their own time.
+    /// The next batch, with the next transactions and users.
     fn next(&self) -> Bytes {
         let number = MADE.fetch_add(1, Ordering::Relaxed);
         let mut bytes = Vec::with_capacity(self.load.batch * (self.load.kind.bytes + frame::RECORD_OVERHEAD));
         frame::start(&mut bytes, "");
-        for place in number * self.load.batch..(number + 1) * self.load.batch {
-            let Some(exchange) = self.exchanges.get(place % self.exchanges.len().max(1)) else { continue };
+        for index in number * self.load.batch..(number + 1) * self.load.batch {
+            let Some(exchange) = self.exchanges.get(index % self.exchanges.len().max(1)) else { continue };
             // Spread over all 64 bits, as a hash is.
-            let user = (place % self.load.users) as u64;
+            let user = (index % self.load.users) as u64;
             let observation = Observation {
                 assigned: Arm::Baseline,
                 served: Arm::Baseline,
@@ -111,7 +111,7 @@ impl Batches {
                 baseline_us: 800,
                 candidate_us: NOT_TIMED,
                 encoding: Encoding::Identity,
-                baseline: &exchange.answer,
+                baseline: &exchange.response,
                 candidate: None,
             };
             frame::append(&mut bytes, &observation);
@@ -120,34 +120,39 @@ impl Batches {
     }
 }
 
-/// As fast as the scorer answers.
+/// Sends batches as fast as the scorer responds.
 ///
 /// # Errors
 /// When a batch has no result, or the scorer shed some of it.
-pub(super) async fn saturate(scorer: SocketAddr, load: Load, length: Duration) -> Result<Fed> {
+pub(super) async fn closed_loop(scorer: SocketAddr, load: Load, length: Duration) -> Result<FeedResult> {
     let batches = load.batches();
     let (begin, mut tasks) = (Instant::now(), JoinSet::new());
     for _ in 0..load.gateways {
         let sender = connect(scorer).await?;
-        for _ in 0..UNDER_WAY {
+        for _ in 0..IN_FLIGHT {
             let (mut sender, batches) = (sender.clone(), batches.clone());
             tasks.spawn(async move {
-                let mut fed = Fed::default();
+                let mut result = FeedResult::default();
                 while begin.elapsed() < length {
-                    fed.add(&send(&mut sender, scorer, batches.next()).await?);
+                    result.add(&send(&mut sender, scorer, batches.next()).await?);
                 }
-                anyhow::Ok(fed)
+                anyhow::Ok(result)
             });
         }
     }
     gathered(tasks, begin).await
 }
 
-/// `rate` observations a second, each gateway's batches evenly spaced, whatever becomes of the earlier ones.
+/// Sends `rate` observations a second, each gateway's batches evenly spaced, also while earlier ones are late.
 ///
 /// # Errors
-/// As [`saturate`].
-pub(super) async fn steady(scorer: SocketAddr, load: Load, rate: f64, length: Duration) -> Result<(u64, Fed)> {
+/// As [`closed_loop`].
+pub(super) async fn open_loop(
+    scorer: SocketAddr,
+    load: Load,
+    rate: f64,
+    length: Duration,
+) -> Result<(u64, FeedResult)> {
     let batches = load.batches();
     let between = Duration::from_secs_f64((load.batch * load.gateways) as f64 / rate);
     let (begin, mut tasks, mut sent) = (Instant::now(), JoinSet::new(), 0);
@@ -157,31 +162,34 @@ pub(super) async fn steady(scorer: SocketAddr, load: Load, rate: f64, length: Du
         sent += (count * load.batch) as u64;
         let batches = batches.clone();
         tasks.spawn(async move {
-            let mut under_way = JoinSet::new();
+            let mut in_flight = JoinSet::new();
             for number in 0..count {
                 let due = begin + between.mul_f64(number as f64 + gateway as f64 / load.gateways as f64);
                 tokio::time::sleep_until(due.into()).await;
                 let (mut sender, batches) = (sender.clone(), batches.clone());
-                under_way.spawn(async move { send(&mut sender, scorer, batches.next()).await });
+                in_flight.spawn(async move { send(&mut sender, scorer, batches.next()).await });
             }
-            let mut fed = Fed::default();
-            while let Some(done) = under_way.join_next().await {
-                fed.add(&done??);
+            let mut result = FeedResult::default();
+            while let Some(done) = in_flight.join_next().await {
+                result.add(&done??);
             }
-            anyhow::Ok(fed)
+            anyhow::Ok(result)
         });
     }
     Ok((sent, gathered(tasks, begin).await?))
 }
 
-async fn gathered(mut tasks: JoinSet<Result<Fed>>, begin: Instant) -> Result<Fed> {
-    let mut all = Fed::default();
+async fn gathered(mut tasks: JoinSet<Result<FeedResult>>, begin: Instant) -> Result<FeedResult> {
+    let mut all = FeedResult::default();
     while let Some(done) = tasks.join_next().await {
         all.merge(&done??);
     }
     all.seconds = begin.elapsed().as_secs_f64();
     let shed = all.not_compared.get(&NotCompared::Shed).copied().unwrap_or(0);
-    ensure!(shed == 0, "the scorer shed {shed} items, so that this tells nothing of what observing costs");
+    ensure!(
+        shed == 0,
+        "the scorer shed {shed} items, so the cost of an observation cannot be measured: lower the load"
+    );
     Ok(all)
 }
 
@@ -206,6 +214,6 @@ async fn send(sender: &mut SendRequest<Full<Bytes>>, scorer: SocketAddr, batch: 
     let response = sender.send_request(request).await?;
     let status = response.status();
     let body = response.into_body().collect().await?.to_bytes();
-    ensure!(status == 200, "a batch was answered with {status}: {}", String::from_utf8_lossy(&body));
+    ensure!(status == 200, "sending a batch: the scorer responded with {status}: {}", String::from_utf8_lossy(&body));
     Ok(serde_json::from_slice(&body)?)
 }

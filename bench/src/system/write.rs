@@ -1,4 +1,4 @@
-//! The result as a file and as a table.
+//! Writes the results as a file and as a table.
 
 use std::fmt::Write as _;
 
@@ -6,8 +6,8 @@ use anyhow::Result;
 use contract::names::NotCompared;
 use serde_json::{Map, Value, json};
 
-use super::feed::Fed;
-use super::{Found, STEADY_SHARE, Saturated};
+use super::feed::FeedResult;
+use super::results::{Results, STEADY_SHARE, Saturated};
 use crate::figures::rounded;
 use crate::report;
 
@@ -15,7 +15,7 @@ use crate::report;
 ///
 /// # Errors
 /// When a file cannot be written.
-pub(super) fn all(found: &Found, publish: bool) -> Result<()> {
+pub(super) fn all(found: &Results, publish: bool) -> Result<()> {
     let results = json!({
         "command": "make bench-system",
         "fed_by": "a program that speaks the gateways' protocol, at the rate of so many gateway cores",
@@ -48,10 +48,10 @@ pub(super) fn all(found: &Found, publish: bool) -> Result<()> {
     if publish { report::publish("bench-system", &table) } else { Ok(()) }
 }
 
-impl Found {
-    /// 1 where memory has stopped growing.
+impl Results {
+    /// The memory at the end over that at half time: 1 where it has stopped growing.
     fn memory_end_vs_half(&self) -> f64 {
-        let at = |place: usize| self.memory.get(place).map_or(f64::NAN, |bytes| *bytes as f64);
+        let at = |index: usize| self.memory.get(index).map_or(f64::NAN, |bytes| *bytes as f64);
         at(self.memory.len().saturating_sub(1)) / at(self.memory.len() / 2)
     }
 }
@@ -78,20 +78,24 @@ fn row(saturated: &Saturated) -> Value {
     })
 }
 
-fn none(fed: &Fed) -> Value {
-    let reasons =
-        fed.not_compared.iter().map(|(reason, items): (&NotCompared, &u64)| (reason.as_str().to_owned(), json!(items)));
+fn none(result: &FeedResult) -> Value {
+    let reasons = result
+        .not_compared
+        .iter()
+        .map(|(reason, items): (&NotCompared, &u64)| (reason.as_str().to_owned(), json!(items)));
     Value::Object(reasons.collect::<Map<_, _>>())
 }
 
-fn table(found: &Found) -> String {
+fn table(found: &Results) -> String {
     let mut table = String::new();
     let Some(first) = found.cases.first() else { return table };
     let megabytes = |bytes: Option<&u64>| bytes.map_or(f64::NAN, |bytes| *bytes as f64 / 1e6);
     let _ = writeln!(
         table,
-        "{}. One scorer core, a model of {} trees and {} labels, observes {:.0} requests a second, {:.1} ({:.1}–{:.1}) times what \
-         a gateway core at saturation sends ({:.0}), the two in turns. At {:.0} % of that: {} sent, {} observed. Memory: {:.0} MB at \
+        "{}. One scorer core, a model of {} trees and {} labels, observes {:.0} requests a second, {:.1} \
+         ({:.1}–{:.1}) times what \
+         a gateway core at saturation sends ({:.0}), the two in turns. At {:.0}% of that: {} sent, {} observed. \
+         Memory: {:.0} MB at \
          rest, {:.0} MB after half and {:.0} MB after all of {} observations.\n",
         crate::machine::name(),
         first.case.model.trees,
@@ -110,7 +114,8 @@ fn table(found: &Found) -> String {
         found.long.observations,
     );
     table.push_str(
-        "| what differs | CPU an observation, µs | × first, round by round | an item, µs | × first |\n|---|---|---|---|---|\n",
+        "| what differs | CPU an observation, µs | × first, round by round | an item, µs | × first \
+         |\n|---|---|---|---|---|\n",
     );
     for saturated in &found.cases {
         let (case, cpu, over) = (saturated.case, &saturated.cpu, &saturated.over_first);

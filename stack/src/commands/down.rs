@@ -6,7 +6,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let stack = super::deployment()?.prepare()?;
     let stopped = stack.stop_left_running();
     if stopped.is_empty() {
-        say!("nothing runs");
+        say!("nothing is running");
     }
     for part in stopped {
         say!("  stopped  {}", name(part));

@@ -13,12 +13,12 @@ use contract::share::{self, Share};
 use stack::ports::Ports;
 use stack::{Builder, Error};
 
-/// The deployment that `up`, `down`, `status` and `render` mean: the contract's ports, `.perch/`, production's checks on
-/// the scorer, and the share that the start variable asks for.
+/// The deployment that `up`, `down`, `status` and `render` mean: the contract's ports, `.perch/`, production's checks
+/// on the scorer, and the share that the start variable asks for.
 pub(crate) fn deployment() -> Result<Builder, Error> {
     let builder = Builder::new()?;
-    let state = builder.place().state();
-    let registry = builder.place().file("models/registry");
+    let state = builder.checkout().state();
+    let registry = builder.checkout().file("models/registry");
     let workers = std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1));
     Ok(builder
         .ports(Ports::contract()?)
@@ -32,16 +32,16 @@ pub(crate) fn deployment() -> Result<Builder, Error> {
         .guard(true))
 }
 
-/// As [`deployment`], in a folder of its own with a copy of the champion, emptied first: logs, series and alerts of an earlier
-/// run would pass for this one's.
+/// As [`deployment`], in a folder of its own with a copy of the champion. The folder is emptied first: logs, series and
+/// alerts of an earlier run would be taken for this one's.
 fn isolated(name: &str) -> anyhow::Result<Builder> {
     let builder = deployment()?;
-    let dir = builder.place().state().join(name);
+    let dir = builder.checkout().state().join(name);
     if dir.exists() {
         std::fs::remove_dir_all(&dir).with_context(|| format!("clearing {}", dir.display()))?;
     }
     let registry = dir.join("registry");
-    demo::models::copy_champion(&builder.place().file("models/registry"), &registry)?;
+    demo::models::copy_champion(&builder.checkout().file("models/registry"), &registry)?;
     Ok(builder.dir(dir).registry(registry).share(Share::OFF))
 }
 
@@ -54,7 +54,7 @@ fn start_share() -> Result<Share, Error> {
 pub(crate) fn store() -> Result<String, Error> {
     let default = || {
         Builder::new()
-            .map(|builder| format!("sqlite://{}", builder.place().state().join("data/perch.sqlite").display()))
+            .map(|builder| format!("sqlite://{}", builder.checkout().state().join("data/perch.sqlite").display()))
     };
     match std::env::var("PERCH_STORE") {
         Ok(url) if !url.is_empty() => Ok(url),

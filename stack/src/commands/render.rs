@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use stack::parts;
+use stack::launch;
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -26,7 +26,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     };
     let stack = builder.dir(dir).prepare()?;
     for part in stack.parts() {
-        if let Some(path) = parts::configure(&stack, part)? {
+        if let Some(path) = launch::configure(&stack, part)? {
             say!("{}", path.display());
         }
     }

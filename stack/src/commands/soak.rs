@@ -1,6 +1,6 @@
-//! `stack soak`: the whole stack under load, with some ill-behaved clients, while the guard drives a rollout. It fails if an
-//! alert fires, the guard stops the rollout, a well-behaved client meets an error, or the `lm_*` dashboard queries and
-//! `perch status` disagree.
+//! `stack soak`: the whole stack under load, with some ill-behaved clients, while the guard drives a rollout. It fails
+//! if an alert fires, the guard stops the rollout, a well-behaved client meets an error, or the `lm_*` dashboard
+//! queries and `perch status` disagree.
 
 mod ill_behaved;
 pub(super) mod queries;
@@ -13,11 +13,11 @@ use contract::ports::Part;
 use stack::Stack;
 
 use self::ill_behaved::IllBehaved;
-use super::demo::guarded::Guard;
+use super::demo::guarded_rollout::Guard;
 use super::demo::promises::Promises;
 use super::demo::tally::{Tally, listed, millis};
 use super::demo::traffic::Traffic;
-use super::demo::{NO_ALERT, model_is_there};
+use super::demo::{NO_ALERT, require_model};
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -29,7 +29,7 @@ pub(crate) struct Options {
     rate: u32,
 }
 
-/// Users, and transactions of the demo's store that they ask about.
+/// Users, and transactions of the demo's store that they request suggestions for.
 const USERS: u32 = 2_000;
 const TRANSACTIONS: u64 = 89_843;
 
@@ -42,7 +42,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     say!("Starting everything; then {} minutes of {} requests a second", options.minutes, options.rate);
     stack.start().await?;
     let outcome = tokio::select! {
-        outcome = held(&stack, &options) => outcome,
+        outcome = run_checks(&stack, &options) => outcome,
         _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
     };
     if outcome.is_err() {
@@ -52,11 +52,11 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     stack.stop();
     let promises = outcome?;
     say!("\n{promises}");
-    Ok(if promises.held() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if promises.unbroken() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn held(stack: &Stack, options: &Options) -> anyhow::Result<Promises> {
-    model_is_there(stack).await?;
+async fn run_checks(stack: &Stack, options: &Options) -> anyhow::Result<Promises> {
+    require_model(stack).await?;
     let mut promises = Promises::default();
     let guard = Guard::of(stack);
     guard.start_by(&plan(options.minutes), "soak").await?;
@@ -73,25 +73,25 @@ async fn held(stack: &Stack, options: &Options) -> anyhow::Result<Promises> {
         promises.check(NO_ERRORS, tally.failed() == 0, listed(&tally.errors));
         let fired = queries::fired(stack).await?;
         promises.check(NO_ALERT, fired.is_empty(), fired.join(", "));
-        let seen = guard.look().await?;
-        promises.check(NOT_STOPPED, seen.stopped.is_none(), seen.words());
+        let status = guard.status().await?;
+        promises.check(NOT_STOPPED, status.stopped.is_none(), status.describe());
         windows.add(stack, &guard).await?;
         let minute = began.elapsed().as_secs() / 60;
         if minute > reported {
             reported = minute;
             say!(
-                "  minute {minute:>3}  {}, rules {}, model {}, fallbacks {}, slowest {} ms, pending alerts {}",
-                seen.words(),
-                tally.rules,
-                tally.model,
+                "  minute {minute:>3}  {}, baseline {}, candidate {}, fallbacks {}, slowest {} ms, pending alerts {}",
+                status.describe(),
+                tally.baseline,
+                tally.candidate,
                 listed(&tally.fallbacks),
                 millis(tally.slowest),
                 queries::pending(stack).await?
             );
         }
     }
-    let seen = guard.look().await?;
-    promises.check(FINISHED, seen.share == Some(1.0), seen.words());
+    let status = guard.status().await?;
+    promises.check(FINISHED, status.share == Some(1.0), status.describe());
     say!("\nIll-behaved clients  {}", ill_behaved.finish().await);
     say!("The `lm_*` dashboard queries ({}) and `perch status`", stack.url(Part::Prometheus));
     windows.compare(stack, &mut promises).await?;
@@ -104,7 +104,7 @@ fn plan(minutes: u32) -> String {
     format!(
         "steps: [10%, 50%, 100%]\nminimum_time: {step}s\nminimum_requests: 500\nagreement: {{tolerated_drop: 0.05}}\n\
          baseline: {{minimum_time: {step}s, minimum_requests: 500}}\n\
-         # The demo's users ask about transactions of every year, those of the training's first months among them.\n\
+         # The demo's users have transactions of every year, those of the training's first months among them.\n\
          signals: {{drift_at_most: null}}\n"
     )
 }

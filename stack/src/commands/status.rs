@@ -28,8 +28,10 @@ pub(crate) async fn run() -> anyhow::Result<ExitCode> {
     }
     match stack.share().await {
         Ok(Some(share)) => say!("  {:<14} {share}", "share"),
-        Ok(None) => say!("  {:<14} Envoy holds no share that it could honour: it treats that as off", "share"),
-        Err(_) => say!("  {:<14} no data (the gateway does not answer)", "share"),
+        Ok(None) => {
+            say!("  {:<14} Envoy holds a value that is not a share, and treats it as off: run `make canary-0`", "share")
+        }
+        Err(_) => say!("  {:<14} no data (the gateway does not respond)", "share"),
     }
     Ok(if all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -1,4 +1,4 @@
-//! `stack up`: whatever does not run is started. What runs already stays, whatever becomes of the others.
+//! `stack up`: starts every part that does not run. Parts that run already are left running, also when another fails.
 
 use std::path::Path;
 
@@ -23,21 +23,24 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
         say!("  {:<14} {}{}", name(part), stack.url(part), runs.unwrap_or_default());
     }
     stack.check_ports(&missing)?;
-    // A start value that is asked for goes before what an earlier run left on disk; without one the share survives.
+    // A start value that is set takes precedence over the share that an earlier run left on disk; without one that
+    // share stays.
     if std::env::var(share::START_VARIABLE).is_ok_and(|value| !value.is_empty()) {
         if missing.contains(&Part::Gateway) {
-            stack.forget_share()?;
+            stack.clear_persisted_share()?;
         } else {
             let variable = share::START_VARIABLE;
-            say!("  the gateway runs already, so that {variable} sets nothing: move the share with `make canary-10`");
+            say!("  the gateway runs already, so {variable} has no effect: set the share with `make canary-10`");
         }
     }
     validate::configurations(&stack)?;
     stack.start_missing().await?;
     show(&stack)?;
     match stack.share().await? {
-        Some(share) => say!("  the share    {share} now; `make canary-10` moves it, `make down` stops everything"),
-        None => say!("  the share    is none that Envoy can honour, which it treats as off: `make canary-0`"),
+        Some(share) => say!("  share        {share}; `make canary-10` changes it, `make down` stops everything"),
+        None => {
+            say!("  share        Envoy holds a value that is not a share, and treats it as off: run `make canary-0`")
+        }
     }
     stack.leave_running();
     Ok(())
@@ -53,11 +56,11 @@ fn show(stack: &Stack) -> anyhow::Result<()> {
         say!("  Prometheus   {}", stack.url(Part::Prometheus));
     }
     let token = stack.console_token()?;
-    say!("  the token    {}  (what trains, deploys or rolls back a model asks for it)", token.display());
+    say!("  token        {}  (needed to train, deploy or roll back a model)", token.display());
     if stack.parts().contains(&Part::Console) {
-        say!("  console      {}  (to act there: the same token)", stack.url(Part::Console));
+        say!("  console      {}  (sign in with the same token to make changes)", stack.url(Part::Console));
         let perch = command(&stack.program("perch"));
-        say!("  a ramp       {perch} ramp start; {perch} ramp status");
+        say!("  rollout      {perch} ramp start; {perch} ramp status");
     }
     Ok(())
 }

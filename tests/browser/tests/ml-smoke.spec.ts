@@ -1,4 +1,4 @@
-// The replaced system's three smoke tests, through the gateway.
+// Three smoke tests that are older than Perch (docs/names.md), through the gateway.
 
 import { readFileSync } from 'node:fs';
 

@@ -1,5 +1,5 @@
-//! The files in `prometheus/` and `grafana/` as data: every query in them, what each reads, and whether a real Prometheus
-//! answers it.
+//! The files in `prometheus/` and `grafana/` as data: every query in them, what each reads, and whether a real
+//! Prometheus responds to it.
 //!
 //! | module | what it gives a test |
 //! |---|---|

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use serde_json::Value;
 
-/// What a query is for, which decides what an empty answer means.
+/// What a query is for, which decides what an empty response means.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
     /// Its value is kept under a name. Empty without traffic.
@@ -56,7 +56,7 @@ pub fn all(root: &Path) -> anyhow::Result<Vec<Query>> {
 /// The files of `folder` with that ending, sorted.
 ///
 /// # Errors
-/// When the folder cannot be read, or holds none: a check of nothing is no check.
+/// When the folder cannot be read, or holds none: then nothing would be checked.
 pub fn files(folder: &Path, ending: &str) -> anyhow::Result<Vec<std::path::PathBuf>> {
     let entries = fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))?;
     let mut found = entries.map(|entry| Ok(entry?.path())).collect::<anyhow::Result<Vec<_>>>()?;

@@ -91,8 +91,8 @@ impl Prometheus {
             .context("starting prometheus (Debian package `prometheus`)")?;
         let started = Self { address, _child: child, _dir: dir };
         eventually("Prometheus is ready", || async {
-            let answer = Client::once(address, Protocol::H1, get("/-/ready")?).await?;
-            anyhow::ensure!(answer.status == 200, "{}", answer.status);
+            let response = Client::once(address, Protocol::H1, get("/-/ready")?).await?;
+            anyhow::ensure!(response.status == 200, "{}", response.status);
             Ok(())
         })
         .await?;
@@ -110,21 +110,21 @@ impl Prometheus {
 ///
 /// # Errors
 /// When Prometheus refuses it.
-pub async fn ask(prometheus: SocketAddr, expr: &str) -> anyhow::Result<Vec<Value>> {
-    let answer = fetch(prometheus, &format!("/api/v1/query?query={}", percent_encoded(expr))).await?;
-    match answer.pointer("/data/result") {
+pub async fn run_query(prometheus: SocketAddr, expr: &str) -> anyhow::Result<Vec<Value>> {
+    let response = fetch(prometheus, &format!("/api/v1/query?query={}", percent_encoded(expr))).await?;
+    match response.pointer("/data/result") {
         Some(Value::Array(series)) => Ok(series.clone()),
-        _ => anyhow::bail!("{expr}: {answer}"),
+        _ => anyhow::bail!("{expr}: {response}"),
     }
 }
 
 /// The names of the alerts whose condition holds now, with whether each fires or still waits.
 ///
 /// # Errors
-/// When Prometheus does not answer.
+/// When Prometheus does not respond.
 pub async fn alerts(prometheus: SocketAddr) -> anyhow::Result<BTreeMap<String, bool>> {
-    let answer = fetch(prometheus, "/api/v1/alerts").await?;
-    let alerts = answer.pointer("/data/alerts").and_then(Value::as_array).context("no list of alerts")?;
+    let response = fetch(prometheus, "/api/v1/alerts").await?;
+    let alerts = response.pointer("/data/alerts").and_then(Value::as_array).context("no list of alerts")?;
     let state = |alert: &Value| {
         let name = alert.pointer("/labels/alertname")?.as_str()?.to_owned();
         Some((name, alert.get("state")?.as_str()? == "firing"))
@@ -140,10 +140,10 @@ async fn fetch(prometheus: SocketAddr, path: &str) -> anyhow::Result<Value> {
 /// nothing means that all is well, each of its selectors has to find something instead.
 ///
 /// # Errors
-/// When Prometheus does not answer.
+/// When Prometheus does not respond.
 pub async fn fault(prometheus: SocketAddr, query: &Query, window: &str) -> anyhow::Result<Option<String>> {
     let expr = query.resolved(window);
-    let found = match ask(prometheus, &expr).await {
+    let found = match run_query(prometheus, &expr).await {
         Ok(found) => found,
         Err(refusal) => return Ok(Some(format!("{}: {refusal:#}", query.place))),
     };
@@ -154,7 +154,7 @@ pub async fn fault(prometheus: SocketAddr, query: &Query, window: &str) -> anyho
             for selector in selectors::of(&expr)? {
                 // ALERTS exists only while some alert is pending or fires.
                 let may_be_empty = selector.absent || selector.metric == "ALERTS";
-                if !may_be_empty && ask(prometheus, &selector.probe).await?.is_empty() {
+                if !may_be_empty && run_query(prometheus, &selector.probe).await?.is_empty() {
                     return Ok(Some(format!("{}: nothing from {}", query.place, selector.probe)));
                 }
             }

@@ -1,5 +1,5 @@
-//! Rules whose hours are seconds: every window, offset and `for` becomes shorter and keeps its place in the order, so that
-//! the same expressions can be watched for real, in a test, against a stack whose metrics are read every second.
+//! Rules whose hours are seconds: every window, offset and `for` becomes shorter and keeps its place in the order, so
+//! that the same expressions can be watched for real, in a test, against a stack whose metrics are read every second.
 
 use std::time::Duration;
 
@@ -83,7 +83,7 @@ fn next_duration(text: &str) -> Option<(&str, &str, &str)> {
 }
 
 fn parsed(text: &str) -> anyhow::Result<Duration> {
-    promql_parser::util::parse_duration(text).map_err(|fault| anyhow::anyhow!("{text:?} is no duration: {fault}"))
+    promql_parser::util::parse_duration(text).map_err(|fault| anyhow::anyhow!("{text:?} is not a duration: {fault}"))
 }
 
 #[cfg(test)]

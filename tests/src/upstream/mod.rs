@@ -1,6 +1,6 @@
 //! An upstream that does what a test tells it, in place of the rules or of the scorer.
 //!
-//! It speaks HTTP/1.1 and HTTP/2 without TLS on one port, records what it received, and answers each request by a
+//! It speaks HTTP/1.1 and HTTP/2 without TLS on one port, records what it received, and responds to each request by a
 //! [`Script`]. Faults lie on the wire, below HTTP, so that they are the same for both protocols.
 
 mod script;
@@ -25,10 +25,10 @@ use tokio::task::JoinSet;
 use crate::channel_body::{self, ChannelBody};
 use script::Payload;
 pub use script::{Cut, Gate, Script, compress, pieces};
-use wire::{Scissors, Wire};
+use wire::{ConnectionCut, Wire};
 
 /// Between the last byte before a cut and the cut, so that the peer has read what was sent and the fault is a broken
-/// answer rather than a lost one. Nothing waits for it but the fault itself.
+/// response rather than a lost one. Nothing waits for it but the fault itself.
 const BEFORE_CUT: Duration = Duration::from_millis(30);
 
 /// A request as it arrived.
@@ -46,14 +46,14 @@ pub struct Received {
     pub body: Bytes,
     /// Its trailers, empty where it had none.
     pub trailers: HeaderMap,
-    /// Did its body end as it should?
+    /// `true` if its body ended properly.
     pub whole: bool,
 }
 
 impl Received {
-    /// A request that never arrived, with `body`: for what a side would answer to it.
+    /// A request that never arrived, with `body`: to compute the response to it.
     #[must_use]
-    pub fn asking(body: Bytes) -> Self {
+    pub fn with_body(body: Bytes) -> Self {
         Self {
             method: Method::POST,
             path: String::new(),
@@ -105,7 +105,7 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// Starts on a free loopback port and answers by `handler`, once a request's body has ended.
+    /// Starts on a free loopback port and responds by `handler`, once a request's body has ended.
     ///
     /// # Errors
     /// When no port can be had.
@@ -142,22 +142,22 @@ impl Upstream {
     }
 
     /// Answers by `script` from now on.
-    pub fn answers(&self, script: Script) {
-        self.answers_with(move |_| script.clone());
+    pub fn respond(&self, script: Script) {
+        self.respond_with(move |_| script.clone());
     }
 
     /// Answers by `handler` from now on.
-    pub fn answers_with(&self, handler: impl Fn(&Received) -> Script + Send + Sync + 'static) {
+    pub fn respond_with(&self, handler: impl Fn(&Received) -> Script + Send + Sync + 'static) {
         *self.shared.policy() = Policy { handler: Arc::new(handler), at_head: false };
     }
 
     /// Answers by `script` from now on as soon as a request's headers are there, and reads its body meanwhile.
-    pub fn answers_at_head(&self, script: Script) {
+    pub fn respond_at_head(&self, script: Script) {
         *self.shared.policy() = Policy { handler: Arc::new(move |_| script.clone()), at_head: true };
     }
 
     /// Keeps no requests from now on, for load.
-    pub fn forgets(&self) {
+    pub fn forget_received(&self) {
         self.shared.keep.store(false, Ordering::Relaxed);
         self.shared.received().clear();
     }
@@ -204,15 +204,15 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 async fn serve(stream: TcpStream, shared: Arc<Shared>) {
     // A refused option costs only speed.
     let _ = stream.set_nodelay(true);
-    let scissors = Arc::new(Scissors::default());
-    let wire = TokioIo::new(Wire::new(stream, scissors.clone()));
+    let connection_cut = Arc::new(ConnectionCut::default());
+    let wire = TokioIo::new(Wire::new(stream, connection_cut.clone()));
     let service = hyper::service::service_fn(|request: Request<Incoming>| {
-        let (shared, scissors) = (shared.clone(), scissors.clone());
-        async move { Ok::<_, Infallible>(answer(request, shared, scissors).await) }
+        let (shared, connection_cut) = (shared.clone(), connection_cut.clone());
+        async move { Ok::<_, Infallible>(response(request, shared, connection_cut).await) }
     });
     let server = auto::Builder::new(TokioExecutor::new());
     let cut = async {
-        scissors.cut.notified().await;
+        connection_cut.cut.notified().await;
         tokio::time::sleep(BEFORE_CUT).await;
     };
     tokio::select! {
@@ -238,7 +238,11 @@ impl Drop for Open {
     }
 }
 
-async fn answer(request: Request<Incoming>, shared: Arc<Shared>, scissors: Arc<Scissors>) -> Response<ChannelBody> {
+async fn response(
+    request: Request<Incoming>,
+    shared: Arc<Shared>,
+    connection_cut: Arc<ConnectionCut>,
+) -> Response<ChannelBody> {
     let open = Open::new(shared.clone());
     let (parts, body) = request.into_parts();
     let mut received = Received {
@@ -262,10 +266,10 @@ async fn answer(request: Request<Incoming>, shared: Arc<Shared>, scissors: Arc<S
     if at_head {
         let head = received.clone();
         tokio::spawn(async move { read(body, &mut received, kept, &shared).await });
-        return play(handler(&head), scissors, open).await;
+        return run_script(handler(&head), connection_cut, open).await;
     }
     read(body, &mut received, kept, &shared).await;
-    play(handler(&received), scissors, open).await
+    run_script(handler(&received), connection_cut, open).await
 }
 
 /// Reads the body to its end, and keeps what came even if it is not whole.
@@ -289,13 +293,13 @@ async fn read(mut body: Incoming, received: &mut Received, kept: Option<usize>, 
     }
 }
 
-async fn play(script: Script, scissors: Arc<Scissors>, open: Open) -> Response<ChannelBody> {
+async fn run_script(script: Script, connection_cut: Arc<ConnectionCut>, open: Open) -> Response<ChannelBody> {
     tokio::time::sleep(script.delay).await;
     if let Some(gate) = &script.gate {
         gate.passed().await;
     }
     if let Some((bytes, how)) = script.cut {
-        scissors.cut_after(bytes, how);
+        connection_cut.cut_after(bytes, how);
         if bytes == 0 {
             std::future::pending::<()>().await;
         }
@@ -306,7 +310,7 @@ async fn play(script: Script, scissors: Arc<Scissors>, open: Open) -> Response<C
     response
 }
 
-/// The body as frames. `open` goes with it, so that the request stays open until its answer is read or given up.
+/// The body as frames. `open` goes with it, so that the request stays open until its response is read or given up.
 fn body(payload: Payload, trailers: &[(String, String)], open: Open) -> ChannelBody {
     let trailers = header_map(trailers);
     if let (Payload::Whole(bytes), true) = (&payload, trailers.is_empty()) {
@@ -356,26 +360,26 @@ mod tests {
     const BOTH: [Protocol; 2] = [Protocol::H1, Protocol::H2];
 
     #[tokio::test]
-    async fn it_answers_by_script_and_keeps_what_came() {
+    async fn it_responds_by_script_and_records_requests() {
         for protocol in BOTH {
             let upstream = Upstream::start(|_| Script::json(203, r#"{"a":1}"#).header("x-a", "b")).await.unwrap();
-            let answer = Client::once(upstream.address(), protocol, post("/p?q", "body").unwrap()).await.unwrap();
-            assert_eq!((answer.status.as_u16(), answer.header("x-a")), (203, "b"));
-            assert_eq!(&answer.body[..], br#"{"a":1}"#);
+            let response = Client::once(upstream.address(), protocol, post("/p?q", "body").unwrap()).await.unwrap();
+            assert_eq!((response.status.as_u16(), response.header("x-a")), (203, "b"));
+            assert_eq!(&response.body[..], br#"{"a":1}"#);
             let received = upstream.last().unwrap();
             assert_eq!((received.path.as_str(), &received.body[..], received.whole), ("/p?q", &b"body"[..], true));
         }
     }
 
     #[tokio::test]
-    async fn a_cut_before_the_headers_in_them_and_in_the_body_breaks_the_answer() {
+    async fn a_cut_before_the_headers_in_them_and_in_the_body_breaks_the_response() {
         for protocol in BOTH {
             for how in [Cut::Reset, Cut::Close] {
                 for bytes in [0, 12, 2_000] {
                     let upstream = Upstream::start(move |_| Script::new(200, vec![b'a'; 9_000]).cut_after(bytes, how));
                     let upstream = upstream.await.unwrap();
-                    let answer = Client::once(upstream.address(), protocol, get("/").unwrap()).await;
-                    assert!(answer.is_err(), "{protocol:?} {how:?} after {bytes}: {answer:?}");
+                    let response = Client::once(upstream.address(), protocol, get("/").unwrap()).await;
+                    assert!(response.is_err(), "{protocol:?} {how:?} after {bytes}: {response:?}");
                     assert_eq!(upstream.hits(), 1);
                 }
             }
@@ -392,17 +396,17 @@ mod tests {
                 // HTTP/1.1 sends trailers only to those who say that they take them.
                 request.headers_mut().insert("te", "trailers".parse().unwrap());
             }
-            let answer = Client::once(upstream.address(), protocol, request).await.unwrap();
-            assert_eq!(&answer.body[..], b"0123456789");
-            assert!(answer.header("content-length").is_empty());
+            let response = Client::once(upstream.address(), protocol, request).await.unwrap();
+            assert_eq!(&response.body[..], b"0123456789");
+            assert!(response.header("content-length").is_empty());
             if protocol == Protocol::H2 {
-                assert_eq!(answer.trailers.unwrap().get("x-end").unwrap(), "yes");
+                assert_eq!(response.trailers.unwrap().get("x-end").unwrap(), "yes");
             }
         }
     }
 
     #[tokio::test]
-    async fn a_gate_holds_an_answer_and_a_client_that_leaves_ends_its_request() {
+    async fn a_gate_holds_a_response_and_a_client_that_leaves_ends_its_request() {
         let gate = Gate::closed();
         let held = gate.clone();
         let upstream = Upstream::start(move |_| Script::new(200, "").gated(&held)).await.unwrap();
@@ -425,7 +429,7 @@ mod tests {
     #[tokio::test]
     async fn an_endless_body_goes_on_until_its_reader_leaves() {
         let upstream = Upstream::start(|_| Script::new(200, vec![b'a'; 1000]).endless()).await.unwrap();
-        let mut raw = crate::raw::Raw::connect(upstream.address()).await.unwrap();
+        let mut raw = crate::raw_client::RawClient::connect(upstream.address()).await.unwrap();
         raw.write(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
         assert!(raw.read(1_000_000).await.unwrap().len() >= 1_000_000);
         drop(raw);

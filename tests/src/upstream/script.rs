@@ -1,4 +1,4 @@
-//! What an upstream answers: an answer as it should be, and one fault more on the way.
+//! What an upstream responds with: a response as it should be, and one fault more on the way.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ pub enum Cut {
     Close,
 }
 
-/// The body of an answer.
+/// The body of a response.
 #[derive(Debug, Clone)]
 pub(crate) enum Payload {
     /// In one piece, with a length.
@@ -28,7 +28,7 @@ pub(crate) enum Payload {
     Endless(Bytes),
 }
 
-/// One scripted answer.
+/// One scripted response.
 #[derive(Debug, Clone)]
 pub struct Script {
     pub(crate) status: u16,
@@ -59,7 +59,7 @@ impl Script {
         Self::new(status, body).header("content-type", "application/json")
     }
 
-    /// Never answers; the request stays open until the other side gives up.
+    /// Never responds; the request stays open until the other side gives up.
     #[must_use]
     pub fn never() -> Self {
         Self::new(200, "").gated(&Gate::closed())
@@ -142,7 +142,7 @@ pub async fn compress(body: &[u8], encoding: &str) -> anyhow::Result<Bytes> {
         "br" => BrotliEncoder::new(body).read_to_end(&mut out).await,
         "zstd" => ZstdEncoder::new(body).read_to_end(&mut out).await,
         "deflate" => ZlibEncoder::new(body).read_to_end(&mut out).await,
-        other => anyhow::bail!("{other:?} is no encoding that this upstream speaks"),
+        other => anyhow::bail!("{other:?} is not an encoding that this upstream supports"),
     }
     .with_context(|| format!("compressing by {encoding}"))?;
     Ok(out.into())
@@ -159,7 +159,7 @@ pub fn pieces(body: &Bytes, size: usize) -> Vec<Bytes> {
     pieces
 }
 
-/// Holds answers back until it is opened, so that a test decides the order of events and never a clock.
+/// Holds responses back until it is opened, so that a test decides the order of events and never a clock.
 #[derive(Debug, Clone)]
 pub struct Gate {
     open: std::sync::Arc<watch::Sender<bool>>,

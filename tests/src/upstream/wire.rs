@@ -13,12 +13,12 @@ use super::script::Cut;
 
 /// Cuts its connection once the bytes it still allows are written.
 #[derive(Debug, Default)]
-pub(super) struct Scissors {
+pub(super) struct ConnectionCut {
     left: Mutex<Option<(usize, Cut)>>,
     pub(super) cut: Notify,
 }
 
-impl Scissors {
+impl ConnectionCut {
     /// Allows `bytes` more, then cuts.
     pub(super) fn cut_after(&self, bytes: usize, how: Cut) {
         *self.left.lock().unwrap_or_else(PoisonError::into_inner) = Some((bytes, how));
@@ -46,21 +46,21 @@ impl Scissors {
     }
 }
 
-/// A TCP connection under [`Scissors`].
+/// A TCP connection under [`ConnectionCut`].
 pub(super) struct Wire {
     stream: TcpStream,
-    scissors: Arc<Scissors>,
+    connection_cut: Arc<ConnectionCut>,
 }
 
 impl Wire {
-    pub(super) fn new(stream: TcpStream, scissors: Arc<Scissors>) -> Self {
-        Self { stream, scissors }
+    pub(super) fn new(stream: TcpStream, connection_cut: Arc<ConnectionCut>) -> Self {
+        Self { stream, connection_cut }
     }
 }
 
 impl Drop for Wire {
     fn drop(&mut self) {
-        if self.scissors.how() == Some(Cut::Reset) {
+        if self.connection_cut.how() == Some(Cut::Reset) {
             // Fails only where the peer is gone already.
             let _ = self.stream.set_zero_linger();
         }
@@ -75,7 +75,7 @@ impl AsyncRead for Wire {
 
 impl AsyncWrite for Wire {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let allowed = self.scissors.allowed();
+        let allowed = self.connection_cut.allowed();
         // Nothing more may be written: the connection's task is being told, and drops this.
         if allowed == Some(0) {
             return Poll::Pending;
@@ -83,7 +83,7 @@ impl AsyncWrite for Wire {
         let end = allowed.map_or(buf.len(), |allowed| allowed.min(buf.len()));
         let written = Pin::new(&mut self.stream).poll_write(cx, buf.get(..end).unwrap_or(buf));
         if let Poll::Ready(Ok(bytes)) = written {
-            self.scissors.written(bytes);
+            self.connection_cut.written(bytes);
         }
         written
     }

@@ -7,7 +7,7 @@ use contract::series::{
 use contract::share::Share;
 use e2e::eventually::eventually;
 use e2e::load::{ITEMS, Load, Tally};
-use e2e::real::{Real, TRANSACTIONS};
+use e2e::real_stack::{RealStack, TRANSACTIONS};
 use stack::{Part, Scrape};
 
 const CONNECTIONS: u64 = 16;
@@ -15,9 +15,10 @@ const CONNECTIONS: u64 = 16;
 /// Half of the users in the canary; the scorer dies by SIGKILL at a fifth and at three fifths of the load, and is back
 /// a fifth later.
 async fn load_with_a_dying_scorer(requests: u64) -> anyhow::Result<()> {
-    let mut real =
-        Real::start(|builder| builder.share(Share::percent(50)).concurrency(2).scorer_checks(true).access_log(false))
-            .await?;
+    let mut real = RealStack::start(|builder| {
+        builder.share(Share::percent(50)).concurrency(2).scorer_checks(true).access_log(false)
+    })
+    .await?;
     let before = real.scrape().await?;
     let mut load = Load::start(real.address(), requests, CONNECTIONS, TRANSACTIONS);
     for death in [1, 3] {
@@ -27,7 +28,7 @@ async fn load_with_a_dying_scorer(requests: u64) -> anyhow::Result<()> {
         real.stack.launch(Part::Scorer)?;
     }
     let tally = load.finish().await?;
-    assert_eq!(tally.answers, requests, "a client saw no answer");
+    assert_eq!(tally.responses, requests, "a client saw no answer");
     ensure!(tally.model > 0 && tally.fallbacks > 0, "the load met no fault, or nothing but faults: {tally:?}");
     eventually("the sums", || async { adds_up(&before, &real.scrape().await?, &tally) }).await
 }
@@ -37,7 +38,7 @@ fn adds_up(before: &Scrape, after: &Scrape, tally: &Tally) -> anyhow::Result<()>
     #[allow(clippy::cast_precision_loss)]
     let number = |count: u64| count as f64;
     let outcome = |outcome: &str| moved(OBSERVATION, &[("outcome", outcome)]);
-    let requests = number(tally.answers);
+    let requests = number(tally.responses);
     let same = |what: &str, expected: f64, seen: f64| {
         ensure!(expected == seen, "{what}: expected {expected}, seen {seen}");
         Ok(())
@@ -52,14 +53,14 @@ fn adds_up(before: &Scrape, after: &Scrape, tally: &Tally) -> anyhow::Result<()>
     )?;
     same("None by reason", moved(COMPARE, &[("agree", "None")]), moved(NOT_COMPARED, &[]))?;
     same("source model", number(tally.model), moved(SOURCE, &[("source", "model")]))?;
-    same("source rule", number(tally.answers - tally.model), moved(SOURCE, &[("source", "rule")]))?;
+    same("source rule", number(tally.responses - tally.model), moved(SOURCE, &[("source", "rule")]))?;
     same("fallbacks", number(tally.fallbacks), moved(FALLBACK, &[]))?;
     same("passed through", 0.0, moved(PASSED_THROUGH, &[]))?;
     let asked = moved(PREDICT_REQUESTS, &[]);
     let unseen = outcome("dropped_buffer_full");
     ensure!(
         (requests - unseen..=requests).contains(&asked),
-        "the model was asked on {asked} of {requests} requests, of which {unseen} were not observed"
+        "the candidate was called on {asked} of {requests} requests, of which {unseen} were not observed"
     );
     ensure!(moved(COMPARE, &[("agree", "True")]) > 0.0, "nothing was compared");
     Ok(())

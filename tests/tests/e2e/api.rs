@@ -4,18 +4,18 @@ use anyhow::{Context as _, ensure};
 use contract::headers;
 use contract::series::{ABSTAINED, COMPARE};
 use contract::share::Share;
-use e2e::client::{get, post, question, suggest};
+use e2e::client::{get, post, request_body, suggest};
 use e2e::eventually::eventually;
-use e2e::real::Real;
+use e2e::real_stack::RealStack;
 use serde_json::json;
 use stack::Part;
 
 #[tokio::test]
-async fn feedback_goes_to_the_side_that_answered_and_counts_once() -> anyhow::Result<()> {
+async fn feedback_goes_to_the_arm_that_served_and_counts_once() -> anyhow::Result<()> {
     for (share, arm) in [(Share::OFF, "baseline"), (Share::ALL, "candidate")] {
-        let real = Real::start(|builder| builder.share(share)).await?;
+        let real = RealStack::start(|builder| builder.share(share)).await?;
         let before = real.scrape().await?;
-        let answer = real.send(suggest("ann", question([1]))?).await?.json()?;
+        let response = real.send(suggest("ann", request_body([1]))?).await?.json()?;
         eventually("the observation", || async {
             let after = real.scrape().await?;
             let items = |scrape: &stack::Scrape| scrape.sum(COMPARE, &[]) + scrape.sum(ABSTAINED, &[]);
@@ -23,7 +23,7 @@ async fn feedback_goes_to_the_side_that_answered_and_counts_once() -> anyhow::Re
             Ok(())
         })
         .await?;
-        let event = answer.pointer("/items/0/event_id").context("an event")?;
+        let event = response.pointer("/items/0/event_id").context("an event")?;
         let body = json!({"txn_id": 1, "action": "accept", "label": "groceries", "event_id": event}).to_string();
         for new in [true, false] {
             let said = real.send(post("/ml/suggestions/feedback", body.clone())?).await?;
@@ -39,7 +39,7 @@ async fn feedback_goes_to_the_side_that_answered_and_counts_once() -> anyhow::Re
 
 #[tokio::test]
 async fn nothing_that_moves_models_or_is_for_operators_is_reached_through_the_gateway() -> anyhow::Result<()> {
-    let real = Real::start(|builder| builder).await?;
+    let real = RealStack::start(|builder| builder).await?;
     let named = json!({"version": "v1", "force": true}).to_string();
     for request in [
         post("/ml/v2/model/deploy", named.clone())?,
@@ -50,10 +50,10 @@ async fn nothing_that_moves_models_or_is_for_operators_is_reached_through_the_ga
         get("/perch/v1/disagreements")?,
     ] {
         let path = request.uri().path().to_owned();
-        let answer = real.send(request).await?;
-        // The application is asked, as for any path that is not ours, and knows no such thing.
-        ensure!(answer.status == 404, "{path}: {}", answer.status);
-        ensure!(answer.header(headers::SCORER).is_empty(), "{path} was answered by the scorer");
+        let response = real.send(request).await?;
+        // The application is called, as for any path that is not ours, and knows no such thing.
+        ensure!(response.status == 404, "{path}: {}", response.status);
+        ensure!(response.header(headers::SCORER).is_empty(), "{path} was answered by the scorer");
     }
     let status = real.send(get("/ml/v2/model/status")?).await?;
     assert_eq!((status.status.as_u16(), &status.json()?["available"]), (200, &json!(true)));

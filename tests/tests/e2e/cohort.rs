@@ -1,4 +1,4 @@
-//! Users whom the share does not deal: a beta cohort with a share of its own, and users who never leave the rules.
+//! Users outside of the share: a beta cohort with a share of its own, and users who always get the baseline.
 
 use std::sync::Arc;
 
@@ -6,10 +6,10 @@ use anyhow::ensure;
 use contract::names::Cohort;
 use contract::share::{self, BETA_KEY, RUNTIME_KEY, Share};
 use e2e::channel_body::ChannelBody;
-use e2e::client::{Client, Protocol, question, suggest};
+use e2e::client::{Client, Protocol, request_body, suggest};
 use e2e::eventually::eventually;
-use e2e::scripted::Scripted;
-use e2e::token::Issuer;
+use e2e::jwt::Issuer;
+use e2e::scripted_stack::ScriptedStack;
 use http::Request;
 use serde_json::{Value, json};
 
@@ -24,14 +24,14 @@ fn by_header() -> Value {
     }})
 }
 
-async fn gateway(config: &Value, share: Share, beta: Share) -> anyhow::Result<Scripted> {
-    let gateway = Scripted::start(|builder| builder.share(share).filter_config(config)).await?;
+async fn gateway(config: &Value, share: Share, beta: Share) -> anyhow::Result<ScriptedStack> {
+    let gateway = ScriptedStack::start(|builder| builder.share(share).filter_config(config)).await?;
     gateway.set_runtime(BETA_KEY, &beta.to_runtime()).await?;
     Ok(gateway)
 }
 
 fn of_group(user: &str, group: Option<&str>) -> anyhow::Result<Request<ChannelBody>> {
-    let mut request = suggest(user, question([88]))?;
+    let mut request = suggest(user, request_body([88]))?;
     if let Some(group) = group {
         request.headers_mut().insert(GROUP, group.parse()?);
     }
@@ -51,8 +51,8 @@ async fn every_user_of_every_cohort_has_the_arm_that_the_function_says() -> anyh
             let user = format!("user-{user}");
             for (group, cohort) in groups {
                 let expected = share::arm(gateway.stack.bucket(&user)?, cohort, share, beta);
-                let answer = client.send(of_group(&user, group)?).await?;
-                let seen = (answer.status.as_u16(), answer.arm());
+                let response = client.send(of_group(&user, group)?).await?;
+                let seen = (response.status.as_u16(), response.arm());
                 ensure!(seen == (200, expected.as_str()), "{user} of {group:?} at {share} and {beta}: {seen:?}");
             }
         }
@@ -62,7 +62,7 @@ async fn every_user_of_every_cohort_has_the_arm_that_the_function_says() -> anyh
 
 #[tokio::test]
 async fn the_cohort_is_observed() -> anyhow::Result<()> {
-    let gateway = Scripted::start(|builder| builder.filter_config(&by_header())).await?;
+    let gateway = ScriptedStack::start(|builder| builder.filter_config(&by_header())).await?;
     for group in [None, Some("staff"), Some("ask-again")] {
         gateway.send(of_group("ann", group)?).await?;
     }
@@ -79,9 +79,9 @@ async fn pseudonyms_name_users_wherever_they_come_from() -> anyhow::Result<()> {
     let salt = "perch-frozen-vectors";
     // user-42, as frozen in the contract.
     let config = json!({"cohorts": {"opt_out": [{"pseudonyms": ["cc343e210017e385"]}]}});
-    let gateway = Scripted::start(|builder| builder.share(Share::ALL).salt(salt).filter_config(&config)).await?;
-    assert_eq!(gateway.send(suggest("user-42", question([88]))?).await?.arm(), "baseline");
-    assert_eq!(gateway.send(suggest("user-43", question([88]))?).await?.arm(), "candidate");
+    let gateway = ScriptedStack::start(|builder| builder.share(Share::ALL).salt(salt).filter_config(&config)).await?;
+    assert_eq!(gateway.send(suggest("user-42", request_body([88]))?).await?.arm(), "baseline");
+    assert_eq!(gateway.send(suggest("user-43", request_body([88]))?).await?.arm(), "candidate");
     Ok(())
 }
 
@@ -91,9 +91,9 @@ async fn a_verified_claim_names_users() -> anyhow::Result<()> {
     let member = json!({"jwt": {"payload": "jwt_payload", "claim": "group", "values": ["staff", "true"]}});
     let config = json!({"cohorts": {"beta": [member]}});
     let authn = issuer.clone();
-    let gateway = Scripted::start(|builder| {
+    let gateway = ScriptedStack::start(|builder| {
         // The native module reads no nested metadata, and says so.
-        let module = builder.place().wasm_filter();
+        let module = builder.checkout().wasm_filter();
         builder.filter_config(&config).module(module).edit_config(move |config| with_jwt_authn(&config, &authn))
     })
     .await?;
@@ -107,7 +107,7 @@ async fn a_verified_claim_names_users() -> anyhow::Result<()> {
     ];
     for (group, arm) in groups {
         let token = issuer.sign(&json!({"iss": "https://issuer.test", "group": group}));
-        let mut request = suggest("ann", question([88]))?;
+        let mut request = suggest("ann", request_body([88]))?;
         request.headers_mut().insert("authorization", format!("Bearer {token}").parse()?);
         assert_eq!(gateway.send(request).await?.arm(), arm, "{group}");
     }

@@ -6,14 +6,14 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, ensure};
 use contract::names::{Agree, BatchOutcome, FallbackReason, IdentitySource, NotCompared, Outcome, Source};
 use contract::series;
-use e2e::client::{get, question, suggest};
-use e2e::scripted::Scripted;
+use e2e::client::{get, request_body, suggest};
+use e2e::scripted_stack::ScriptedStack;
 use stack::Scrape;
-use stack::place::Place;
+use stack::checkout::Checkout;
 
 /// What `promtool check metrics` has to say of an exposition, one complaint a line; a wrong form is an error.
 pub(crate) fn promtool(text: &str) -> anyhow::Result<Vec<String>> {
-    let own = Place::find()?.state().join("bin/promtool");
+    let own = Checkout::find()?.state().join("bin/promtool");
     let program = if own.is_file() { own } else { "promtool".into() };
     let mut promtool = Command::new(program)
         .args(["check", "metrics"])
@@ -47,7 +47,7 @@ fn at_zero(scrape: &Scrape, name: &str, label: &str, values: impl IntoIterator<I
 
 #[tokio::test]
 async fn the_first_scrape_has_every_contract_metric_at_0() -> anyhow::Result<()> {
-    let gateway = Scripted::start(|builder| builder.concurrency(2)).await?;
+    let gateway = ScriptedStack::start(|builder| builder.concurrency(2)).await?;
     let scrape = gateway.scrape().await?;
     at_zero(&scrape, series::COMPARE, "agree", Agree::ALL.iter().map(|value| value.as_str()));
     at_zero(&scrape, series::SOURCE, "source", Source::ALL.iter().map(|value| value.as_str()));
@@ -67,8 +67,8 @@ async fn the_first_scrape_has_every_contract_metric_at_0() -> anyhow::Result<()>
 
 #[tokio::test]
 async fn the_contract_metrics_carry_their_own_labels_and_no_other() -> anyhow::Result<()> {
-    let gateway = Scripted::start(|builder| builder).await?;
-    gateway.send(suggest("ann", question([88]))?).await?;
+    let gateway = ScriptedStack::start(|builder| builder).await?;
+    gateway.send(suggest("ann", request_body([88]))?).await?;
     let scrape = gateway.scrape().await?;
     for series in series::GATEWAY {
         let found: Vec<_> = scrape.samples().iter().filter(|sample| sample.name == series.name).collect();
@@ -86,7 +86,7 @@ async fn the_contract_metrics_carry_their_own_labels_and_no_other() -> anyhow::R
 
 #[tokio::test]
 async fn promtool_accepts_what_envoy_says_of_perch_before_and_after_traffic() -> anyhow::Result<()> {
-    let gateway = Scripted::start(|builder| builder).await?;
+    let gateway = ScriptedStack::start(|builder| builder).await?;
     for _ in 0..2 {
         let text = gateway.stack.admin().get("/stats/prometheus").await?;
         let ours = lines_of(&text, &["lm_", "perch_"]);
@@ -95,14 +95,14 @@ async fn promtool_accepts_what_envoy_says_of_perch_before_and_after_traffic() ->
         let complaints: Vec<String> =
             promtool(&ours)?.into_iter().filter(|line| !line.ends_with("no help text")).collect();
         ensure!(complaints.is_empty(), "{complaints:?}");
-        gateway.send(suggest("ann", question([88]))?).await?;
+        gateway.send(suggest("ann", request_body([88]))?).await?;
     }
     Ok(())
 }
 
 #[tokio::test]
 async fn the_gateways_metrics_page_shows_the_lm_metrics_only() -> anyhow::Result<()> {
-    let gateway = Scripted::start(|builder| builder).await?;
+    let gateway = ScriptedStack::start(|builder| builder).await?;
     let page = gateway.send(get("/metrics")?).await?;
     let text = String::from_utf8(page.body.to_vec())?;
     assert_eq!(page.status, 200);
@@ -110,8 +110,8 @@ async fn the_gateways_metrics_page_shows_the_lm_metrics_only() -> anyhow::Result
     let others: Vec<&str> = text.lines().filter(|line| !line.starts_with('#') && !line.starts_with("lm_")).collect();
     ensure!(others.is_empty(), "{others:?}");
     for other in ["/metrics?filter=.*", "/metrics/", "/metrics/../stats", "/stats", "/runtime_modify?a=b"] {
-        let answer = gateway.send(get(other)?).await?;
-        ensure!(!String::from_utf8_lossy(&answer.body).contains("envoy_"), "{other} shows Envoy's own metrics");
+        let response = gateway.send(get(other)?).await?;
+        ensure!(!String::from_utf8_lossy(&response.body).contains("envoy_"), "{other} shows Envoy's own metrics");
     }
     Ok(())
 }

@@ -7,22 +7,22 @@ use bytes::Bytes;
 use contract::series::IDENTITY;
 use contract::share::Share;
 use e2e::channel_body::{self, ChannelBody};
-use e2e::client::{Client, Protocol, post, question};
+use e2e::client::{Client, Protocol, post, request_body};
 use e2e::eventually::eventually;
-use e2e::scripted::Scripted;
-use e2e::token::Issuer;
+use e2e::jwt::Issuer;
+use e2e::scripted_stack::ScriptedStack;
 use http::{HeaderName, HeaderValue, Request};
 use serde_json::{Value, json};
 
 const HALF: Share = Share::percent(50);
 
-async fn gateway(identity: Value) -> anyhow::Result<Scripted> {
+async fn gateway(identity: Value) -> anyhow::Result<ScriptedStack> {
     let config = json!({"identity": identity, "identity_body_bytes": 4_096});
-    Scripted::start(|builder| builder.share(HALF).filter_config(&config)).await
+    ScriptedStack::start(|builder| builder.share(HALF).filter_config(&config)).await
 }
 
-fn asking(headers: &[(&str, &str)]) -> anyhow::Result<Request<ChannelBody>> {
-    with_body(headers, &String::from_utf8(question([88]).to_vec())?)
+fn request_with(headers: &[(&str, &str)]) -> anyhow::Result<Request<ChannelBody>> {
+    with_body(headers, &String::from_utf8(request_body([88]).to_vec())?)
 }
 
 fn with_body(headers: &[(&str, &str)], body: &str) -> anyhow::Result<Request<ChannelBody>> {
@@ -34,7 +34,7 @@ fn with_body(headers: &[(&str, &str)], body: &str) -> anyhow::Result<Request<Cha
 }
 
 /// The bucket in the observation after the first `before`.
-async fn observed(gateway: &Scripted, before: usize) -> anyhow::Result<Option<String>> {
+async fn observed(gateway: &ScriptedStack, before: usize) -> anyhow::Result<Option<String>> {
     let seen = Cell::new(None);
     eventually("the observation", || async {
         let observations = gateway.observations()?;
@@ -46,32 +46,37 @@ async fn observed(gateway: &Scripted, before: usize) -> anyhow::Result<Option<St
     Ok(seen.take().flatten())
 }
 
-/// The request is that of `user`, from `source`: the arm is the user's, and so are the bucket that the scorer is asked with
-/// and the observation's.
-async fn is(gateway: &Scripted, request: Request<ChannelBody>, user: &str, source: &str) -> anyhow::Result<()> {
+/// The request is that of `user`, from `source`: the arm is the user's, and so are the bucket that the scorer is called
+/// with and the observation's.
+async fn is(gateway: &ScriptedStack, request: Request<ChannelBody>, user: &str, source: &str) -> anyhow::Result<()> {
     let (before, earlier) = (gateway.scrape().await?, gateway.observations()?.len());
     let bucket = gateway.stack.bucket(user)?;
     let inside = HALF.holds(bucket);
-    let answer = gateway.send(request).await?;
-    assert_eq!((answer.status.as_u16(), answer.arm()), (200, if inside { "candidate" } else { "baseline" }), "{user}");
+    let response = gateway.send(request).await?;
+    assert_eq!(
+        (response.status.as_u16(), response.arm()),
+        (200, if inside { "candidate" } else { "baseline" }),
+        "{user}"
+    );
     if inside {
-        let asked = gateway.questions().last().map(|request| request.header(contract::headers::BUCKET).to_owned());
+        let asked =
+            gateway.candidate_requests().last().map(|request| request.header(contract::headers::BUCKET).to_owned());
         assert_eq!(asked, Some(bucket.to_string()), "{user}");
     }
     assert_eq!(observed(gateway, earlier).await?, Some(bucket.to_string()), "{user}");
-    gateway.moves(&before, &[IDENTITY], &[(IDENTITY, &[("source", source)], 1.0)]).await
+    gateway.expect_changes(&before, &[IDENTITY], &[(IDENTITY, &[("source", source)], 1.0)]).await
 }
 
-/// The request is nobody's: the rules answer.
-async fn is_nobodys(gateway: &Scripted, request: Request<ChannelBody>) -> anyhow::Result<()> {
+/// The request has no user: it gets the baseline.
+async fn has_no_user(gateway: &ScriptedStack, request: Request<ChannelBody>) -> anyhow::Result<()> {
     let (before, earlier) = (gateway.scrape().await?, gateway.observations()?.len());
-    let answer = gateway.send(request).await?;
-    assert_eq!((answer.status.as_u16(), answer.arm()), (200, "baseline"));
+    let response = gateway.send(request).await?;
+    assert_eq!((response.status.as_u16(), response.arm()), (200, "baseline"));
     assert_eq!(observed(gateway, earlier).await?, None);
-    gateway.moves(&before, &[IDENTITY], &[(IDENTITY, &[("source", "none")], 1.0)]).await
+    gateway.expect_changes(&before, &[IDENTITY], &[(IDENTITY, &[("source", "none")], 1.0)]).await
 }
 
-fn users(gateway: &Scripted) -> anyhow::Result<[String; 2]> {
+fn users(gateway: &ScriptedStack) -> anyhow::Result<[String; 2]> {
     Ok([gateway.user(HALF, true)?, gateway.user(HALF, false)?])
 }
 
@@ -79,21 +84,21 @@ fn users(gateway: &Scripted) -> anyhow::Result<[String; 2]> {
 async fn a_header_names_the_user() -> anyhow::Result<()> {
     let gateway = gateway(json!([{"header": "x-account"}])).await?;
     for user in users(&gateway)? {
-        is(&gateway, asking(&[("x-account", &user)])?, &user, "header").await?;
+        is(&gateway, request_with(&[("x-account", &user)])?, &user, "header").await?;
     }
-    is_nobodys(&gateway, asking(&[])?).await?;
-    is_nobodys(&gateway, asking(&[("x-account", "")])?).await?;
-    is_nobodys(&gateway, asking(&[("x-user-id", "ann")])?).await
+    has_no_user(&gateway, request_with(&[])?).await?;
+    has_no_user(&gateway, request_with(&[("x-account", "")])?).await?;
+    has_no_user(&gateway, request_with(&[("x-user-id", "ann")])?).await
 }
 
 #[tokio::test]
 async fn a_header_that_is_not_text_names_a_user_too() -> anyhow::Result<()> {
     let gateway = gateway(json!([{"header": "x-account"}])).await?;
-    let mut request = asking(&[])?;
+    let mut request = request_with(&[])?;
     request.headers_mut().insert("x-account", HeaderValue::from_bytes(b"m\xfcnchen")?);
-    let answer = gateway.send(request).await?;
-    assert_eq!(answer.status, 200);
-    anyhow::ensure!(!answer.arm().is_empty(), "the filter was not there");
+    let response = gateway.send(request).await?;
+    assert_eq!(response.status, 200);
+    anyhow::ensure!(!response.arm().is_empty(), "the filter was not there");
     Ok(())
 }
 
@@ -102,10 +107,10 @@ async fn a_cookie_names_the_user() -> anyhow::Result<()> {
     let gateway = gateway(json!([{"cookie": "sid"}])).await?;
     for user in users(&gateway)? {
         for cookies in [format!("sid={user}"), format!("a=b; sid={user}; c=d"), format!("xsid=no;sid={user}")] {
-            is(&gateway, asking(&[("cookie", &cookies)])?, &user, "cookie").await?;
+            is(&gateway, request_with(&[("cookie", &cookies)])?, &user, "cookie").await?;
         }
     }
-    is_nobodys(&gateway, asking(&[("cookie", "xsid=ann; sidx=ann; sid")])?).await
+    has_no_user(&gateway, request_with(&[("cookie", "xsid=ann; sidx=ann; sid")])?).await
 }
 
 #[tokio::test]
@@ -119,18 +124,18 @@ async fn a_pointer_into_the_body_names_the_user_and_the_body_passes_whole() -> a
         }
     }
     is(&gateway, with_body(&[], r#"{"txn_ids":[88],"user":{"id":4711}}"#)?, "4711", "body").await?;
-    is_nobodys(&gateway, with_body(&[], r#"{"txn_ids":[88],"user":{}}"#)?).await?;
-    is_nobodys(&gateway, with_body(&[], "not json")?).await?;
-    is_nobodys(&gateway, with_body(&[], "")?).await?;
+    has_no_user(&gateway, with_body(&[], r#"{"txn_ids":[88],"user":{}}"#)?).await?;
+    has_no_user(&gateway, with_body(&[], "not json")?).await?;
+    has_no_user(&gateway, with_body(&[], "")?).await?;
     // Past its bound a body is not read for an identity.
     let long = json!({"txn_ids": [88], "padding": "a".repeat(10_000), "user": {"id": "ann"}}).to_string();
-    is_nobodys(&gateway, with_body(&[], &long)?).await?;
+    has_no_user(&gateway, with_body(&[], &long)?).await?;
     assert_eq!(gateway.rules.last()?.body, long);
     Ok(())
 }
 
 #[tokio::test]
-async fn a_body_in_pieces_names_the_user_and_reaches_whoever_answers_whole() -> anyhow::Result<()> {
+async fn a_body_in_pieces_names_the_user_and_reaches_the_upstream_whole() -> anyhow::Result<()> {
     let gateway = gateway(json!([{"body": "/user/id"}])).await?;
     for user in users(&gateway)? {
         for trailed in [false, true] {
@@ -150,10 +155,10 @@ async fn a_body_in_pieces_names_the_user_and_reaches_whoever_answers_whole() -> 
                 }
             });
             let inside = HALF.holds(gateway.stack.bucket(&user)?);
-            let answer = Client::once(gateway.address(), Protocol::H2, request).await?;
+            let response = Client::once(gateway.address(), Protocol::H2, request).await?;
             let arm = if inside { "candidate" } else { "baseline" };
-            assert_eq!((answer.status.as_u16(), answer.arm()), (200, arm), "{user}, trailers: {trailed}");
-            let asked = if inside { gateway.questions().last().cloned() } else { Some(gateway.rules.last()?) };
+            assert_eq!((response.status.as_u16(), response.arm()), (200, arm), "{user}, trailers: {trailed}");
+            let asked = if inside { gateway.candidate_requests().last().cloned() } else { Some(gateway.rules.last()?) };
             assert_eq!(asked.map(|asked| asked.body), Some(text.into()), "{user}, trailers: {trailed}");
         }
     }
@@ -196,9 +201,9 @@ async fn a_claim_of_a_checked_token_names_the_user() -> anyhow::Result<()> {
     let issuer = std::sync::Arc::new(Issuer::new(b"a secret of at least 32 bytes, is it"));
     let config = json!({"identity": [{"jwt": {"payload": "jwt_payload", "claim": "sub"}}]});
     let authn = issuer.clone();
-    let gateway = Scripted::start(|builder| {
+    let gateway = ScriptedStack::start(|builder| {
         // The native module reads no nested metadata, and says so.
-        let module = builder.place().wasm_filter();
+        let module = builder.checkout().wasm_filter();
         builder
             .share(HALF)
             .filter_config(&config)
@@ -208,13 +213,13 @@ async fn a_claim_of_a_checked_token_names_the_user() -> anyhow::Result<()> {
     .await?;
     for user in users(&gateway)? {
         let token = issuer.sign(&json!({"iss": "https://issuer.test", "sub": user}));
-        is(&gateway, asking(&[("authorization", &format!("Bearer {token}"))])?, &user, "jwt").await?;
+        is(&gateway, request_with(&[("authorization", &format!("Bearer {token}"))])?, &user, "jwt").await?;
     }
     let without_claim = issuer.sign(&json!({"iss": "https://issuer.test"}));
-    is_nobodys(&gateway, asking(&[("authorization", &format!("Bearer {without_claim}"))])?).await?;
-    is_nobodys(&gateway, asking(&[])?).await?;
+    has_no_user(&gateway, request_with(&[("authorization", &format!("Bearer {without_claim}"))])?).await?;
+    has_no_user(&gateway, request_with(&[])?).await?;
     let forged =
         Issuer::new(b"another secret of at least 32 bytes!").sign(&json!({"iss": "https://issuer.test", "sub": "ann"}));
-    assert_eq!(gateway.send(asking(&[("authorization", &format!("Bearer {forged}"))])?).await?.status, 401);
+    assert_eq!(gateway.send(request_with(&[("authorization", &format!("Bearer {forged}"))])?).await?.status, 401);
     Ok(())
 }

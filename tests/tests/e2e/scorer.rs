@@ -1,11 +1,11 @@
-//! The real scorer behind the real gateway: who is compared with whom, and what its faults cost.
+//! The real scorer behind the real gateway: which responses are compared, and what its faults cost.
 
 use anyhow::ensure;
 use contract::series::{ABSTAINED, COMPARE, NOT_COMPARED, PREDICT_REQUESTS, SOURCE};
 use contract::share::Share;
-use e2e::client::{get, question, suggest};
+use e2e::client::{get, request_body, suggest};
 use e2e::eventually::eventually;
-use e2e::real::Real;
+use e2e::real_stack::RealStack;
 use e2e::upstream::{Script, Upstream};
 use serde_json::json;
 use stack::{Part, Signal};
@@ -14,13 +14,13 @@ use crate::exposition::promtool;
 
 #[tokio::test]
 async fn promtool_accepts_what_the_scorer_says_before_and_after_traffic() -> anyhow::Result<()> {
-    let real = Real::start(|builder| builder.share(Share::percent(50))).await?;
+    let real = RealStack::start(|builder| builder.share(Share::percent(50))).await?;
     for round in 0..2 {
         let page = real.send_to(Part::Scorer, get("/metrics")?).await?;
         assert_eq!(page.status, 200);
         assert_eq!(promtool(&String::from_utf8(page.body.to_vec())?)?, Vec::<String>::new());
         for user in 0..20 {
-            real.send(suggest(&format!("user-{round}-{user}"), question([1, 2, 3]))?).await?;
+            real.send(suggest(&format!("user-{round}-{user}"), request_body([1, 2, 3]))?).await?;
         }
     }
     Ok(())
@@ -28,7 +28,7 @@ async fn promtool_accepts_what_the_scorer_says_before_and_after_traffic() -> any
 
 #[tokio::test]
 async fn no_series_comes_from_both_the_gateway_and_the_scorer() -> anyhow::Result<()> {
-    let real = Real::start(|builder| builder).await?;
+    let real = RealStack::start(|builder| builder).await?;
     let scorer = real.send_to(Part::Scorer, get("/metrics")?).await?;
     let scorer = stack::Scrape::parse(&String::from_utf8(scorer.body.to_vec())?);
     let gateway = real.scrape().await?;
@@ -39,14 +39,15 @@ async fn no_series_comes_from_both_the_gateway_and_the_scorer() -> anyhow::Resul
 }
 
 #[tokio::test]
-async fn both_arms_are_compared_item_by_item_and_the_model_answers_the_canary() -> anyhow::Result<()> {
+async fn both_arms_are_compared_item_by_item_and_the_canary_gets_the_candidate() -> anyhow::Result<()> {
     for (share, arm, source) in [(Share::OFF, "baseline", "rule"), (Share::ALL, "candidate", "model")] {
-        let real = Real::start(|builder| builder.share(share)).await?;
+        let real = RealStack::start(|builder| builder.share(share)).await?;
         let before = real.scrape().await?;
         for user in 0..10 {
-            let answer = real.send(suggest(&format!("user-{user}"), question(user * 20 + 1..user * 20 + 21))?).await?;
-            assert_eq!((answer.status.as_u16(), answer.arm(), answer.fallback()), (200, arm, ""));
-            assert_eq!(e2e::scripted::item_count(&answer)?, 20);
+            let response =
+                real.send(suggest(&format!("user-{user}"), request_body(user * 20 + 1..user * 20 + 21))?).await?;
+            assert_eq!((response.status.as_u16(), response.arm(), response.fallback()), (200, arm, ""));
+            assert_eq!(e2e::scripted_stack::item_count(&response)?, 20);
         }
         eventually("the comparison", || async {
             let after = real.scrape().await?;
@@ -67,19 +68,19 @@ async fn both_arms_are_compared_item_by_item_and_the_model_answers_the_canary() 
 }
 
 #[tokio::test]
-async fn what_the_rules_answer_in_any_encoding_is_compared() -> anyhow::Result<()> {
+async fn a_baseline_in_any_encoding_is_compared() -> anyhow::Result<()> {
     let rules = Upstream::start(|_| Script::new(500, "")).await?;
-    let real = Real::start(|builder| builder.rules_at(rules.address())).await?;
-    let answer = json!({"items": [
+    let real = RealStack::start(|builder| builder.rules_at(rules.address())).await?;
+    let response = json!({"items": [
         {"txn_id": "1", "candidates": [{"label": "groceries"}]},
         {"txn_id": "2", "candidates": [{"label": "unknown"}]},
         {"txn_id": "3", "candidates": []},
     ]});
     for encoding in ["gzip", "br", "zstd", "deflate"] {
-        rules.answers(Script::json(200, answer.to_string()).compressed(encoding).await?);
+        rules.respond(Script::json(200, response.to_string()).compressed(encoding).await?);
         let before = real.scrape().await?;
-        let answer = real.send(suggest("ann", question([1, 2, 3]))?).await?;
-        assert_eq!((answer.status.as_u16(), answer.header("content-encoding")), (200, encoding));
+        let response = real.send(suggest("ann", request_body([1, 2, 3]))?).await?;
+        assert_eq!((response.status.as_u16(), response.header("content-encoding")), (200, encoding));
         eventually("the comparison", || async {
             let after = real.scrape().await?;
             let moved = |name, labels: &[_]| after.sum(name, labels) - before.sum(name, labels);
@@ -96,9 +97,9 @@ async fn what_the_rules_answer_in_any_encoding_is_compared() -> anyhow::Result<(
 }
 
 #[tokio::test]
-async fn a_frozen_scorer_costs_a_canary_user_the_model_and_nothing_else() -> anyhow::Result<()> {
-    let mut real = Real::start(|builder| builder.share(Share::ALL)).await?;
-    let body = question([1, 2]);
+async fn a_frozen_scorer_costs_a_canary_user_the_candidate_and_nothing_else() -> anyhow::Result<()> {
+    let mut real = RealStack::start(|builder| builder.share(Share::ALL)).await?;
+    let body = request_body([1, 2]);
     assert_eq!(real.send(suggest("ann", body.clone())?).await?.arm(), "candidate");
     real.freeze(Part::Scorer).await?;
     let through = real.send(suggest("ann", body.clone())?).await?;
@@ -106,35 +107,35 @@ async fn a_frozen_scorer_costs_a_canary_user_the_model_and_nothing_else() -> any
     let direct = real.send_to(Part::Rules, suggest("ann", body.clone())?).await?;
     assert_eq!(without_event_ids(&through)?, without_event_ids(&direct)?);
     real.stack.signal(Part::Scorer, Signal::CONT);
-    eventually("the model answers again", || async {
-        let answer = real.send(suggest("ann", body.clone())?).await?;
-        ensure!(answer.arm() == "candidate", "{}", answer.fallback());
+    eventually("the candidate serves again", || async {
+        let response = real.send(suggest("ann", body.clone())?).await?;
+        ensure!(response.arm() == "candidate", "{}", response.fallback());
         Ok(())
     })
     .await
 }
 
 #[tokio::test]
-async fn a_killed_scorer_costs_a_canary_user_the_model_and_nothing_else() -> anyhow::Result<()> {
-    let mut real = Real::start(|builder| builder.share(Share::ALL)).await?;
-    let body = question([1, 2]);
+async fn a_killed_scorer_costs_a_canary_user_the_candidate_and_nothing_else() -> anyhow::Result<()> {
+    let mut real = RealStack::start(|builder| builder.share(Share::ALL)).await?;
+    let body = request_body([1, 2]);
     real.stack.kill(Part::Scorer);
     let through = real.send(suggest("ann", body.clone())?).await?;
     assert_eq!((through.status.as_u16(), through.fallback()), (200, "refused"));
     let direct = real.send_to(Part::Rules, suggest("ann", body.clone())?).await?;
     assert_eq!(without_event_ids(&through)?, without_event_ids(&direct)?);
     real.stack.start_part(Part::Scorer).await?;
-    eventually("the model answers again", || async {
-        let answer = real.send(suggest("ann", body.clone())?).await?;
-        ensure!(answer.arm() == "candidate", "{}", answer.fallback());
+    eventually("the candidate serves again", || async {
+        let response = real.send(suggest("ann", body.clone())?).await?;
+        ensure!(response.arm() == "candidate", "{}", response.fallback());
         Ok(())
     })
     .await
 }
 
-/// The rules' answer but for what is new in each: the ids of its events.
-fn without_event_ids(answer: &e2e::client::Answer) -> anyhow::Result<serde_json::Value> {
-    let mut json = answer.json()?;
+/// The baseline without the ids of its events, which are new in each response.
+fn without_event_ids(response: &e2e::client::ClientResponse) -> anyhow::Result<serde_json::Value> {
+    let mut json = response.json()?;
     for item in json.pointer_mut("/items").and_then(serde_json::Value::as_array_mut).into_iter().flatten() {
         if let Some(item) = item.as_object_mut() {
             ensure!(item.remove("event_id").is_some(), "an item without an event");

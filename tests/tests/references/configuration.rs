@@ -1,7 +1,7 @@
 //! Every field of the filter's configuration, the scorer's settings and the guard's plan.
 //!
-//! Names, types and meanings come from the types; defaults from the types or the program; ranges from what each says to a
-//! value that is out of range.
+//! Names, types and meanings come from the types; defaults from the types or the program; ranges from what each says to
+//! a value that is out of range.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;

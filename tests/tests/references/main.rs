@@ -17,7 +17,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use stack::place::Place;
+use stack::checkout::Checkout;
 
 /// Set it to write the references instead of comparing them.
 const WRITE: &str = "PERCH_WRITE_REFERENCES";
@@ -28,7 +28,7 @@ pub(crate) fn root() -> PathBuf {
 
 /// Runs a program of the workspace without any variable of this shell, on which defaults in its help would depend.
 pub(crate) fn run(program: &str, arguments: &[&str]) -> Output {
-    let path = Place::find().unwrap().program(program);
+    let path = Checkout::find().unwrap().program(program);
     let run = Command::new(&path).args(arguments).env_clear().env("PERCH_ROOT", root()).output();
     run.unwrap_or_else(|error| panic!("{} cannot be run ({error}): `make build PROFILE=dev` makes it", path.display()))
 }

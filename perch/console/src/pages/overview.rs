@@ -20,8 +20,8 @@ use crate::chart::{self, Chart, Line, Scale, chart};
 use crate::{Console, access};
 
 /// Recording rules of `prometheus/rules/slo.yml`.
-pub(super) const SHARE_SEEN: &str = "perch:share_seen:ratio_10m";
-pub(super) const SHARE_WANTED: &str = "perch:share_wanted:ratio";
+pub(super) const SHARE_SEEN: &str = "perch:share_measured:ratio_10m";
+pub(super) const SHARE_WANTED: &str = "perch:share_configured:ratio";
 pub(super) const MODEL_AVAILABLE: &str = "perch:model_available:ratio_5m";
 
 /// Points in a chart.

@@ -1,4 +1,4 @@
-//! What the gateway counted, and what the dashboards' queries make of it.
+//! The gateway's counters, and what the `lm_*` dashboard queries show.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -10,11 +10,11 @@ use contract::series;
 use serde_json::Value;
 use stack::{Scrape, Stack};
 
-const SETTLED: Duration = Duration::from_secs(20);
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(20);
 /// Above the filter's `scorer.observe_timeout_ms`.
 const LONGEST_BATCH: Duration = Duration::from_millis(2_500);
 
-/// The counters that the walk looks at.
+/// The counters that each step is checked by.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Counts {
     /// Intercepted requests.
@@ -23,8 +23,8 @@ pub(crate) struct Counts {
     pub(crate) outcomes: BTreeMap<&'static str, f64>,
     /// Items by agreement.
     pub(crate) agree: BTreeMap<&'static str, f64>,
-    /// Items without a verdict, by reason.
-    pub(crate) none: BTreeMap<&'static str, f64>,
+    /// Items that were not compared, by reason.
+    pub(crate) not_compared: BTreeMap<&'static str, f64>,
     /// Fallbacks by reason.
     pub(crate) fallbacks: BTreeMap<&'static str, f64>,
     batches_open: f64,
@@ -38,7 +38,7 @@ impl Counts {
             intercepted: scrape.sum(series::INTERCEPTED, &[]),
             outcomes: Outcome::ALL.iter().map(|o| by(series::OBSERVATION, "outcome", o.as_str())).collect(),
             agree: Agree::ALL.iter().map(|a| by(series::COMPARE, "agree", a.as_str())).collect(),
-            none: NotCompared::ALL.iter().map(|r| by(series::NOT_COMPARED, "reason", r.as_str())).collect(),
+            not_compared: NotCompared::ALL.iter().map(|r| by(series::NOT_COMPARED, "reason", r.as_str())).collect(),
             fallbacks: FallbackReason::ALL.iter().map(|r| by(series::FALLBACK, "reason", r.as_str())).collect(),
             batches_open: batches("sent") - batches("answered") - batches("failed"),
         }
@@ -53,38 +53,38 @@ impl Counts {
             intercepted: self.intercepted - earlier.intercepted,
             outcomes: less(&self.outcomes, &earlier.outcomes),
             agree: less(&self.agree, &earlier.agree),
-            none: less(&self.none, &earlier.none),
+            not_compared: less(&self.not_compared, &earlier.not_compared),
             fallbacks: less(&self.fallbacks, &earlier.fallbacks),
             batches_open: self.batches_open,
         }
     }
 
-    /// All items that were compared or could not be.
+    /// All items, compared or not.
     pub(crate) fn items(&self) -> f64 {
         self.agree.values().sum()
     }
 
-    /// Agreement among the items on which both sides have an opinion, in words; absent evidence is "no data".
+    /// Agreement among the compared items, in words; "no data" where nothing was compared.
     pub(crate) fn agreement(&self) -> String {
         let of = |key| self.agree.get(key).copied().unwrap_or(0.0);
         let (same, other, none) = (of("True"), of("False"), of("None"));
         if same + other == 0.0 {
-            return format!("no data ({none:.0} items without a verdict)");
+            return format!("no data ({none:.0} items not compared)");
         }
         let percent = 100.0 * same / (same + other);
-        let why = nonzero(&self.none);
-        format!("{percent:.1}% of {:.0} items with two opinions; without a verdict {none:.0}{why}", same + other)
+        let why = nonzero(&self.not_compared);
+        format!("{percent:.1}% of {:.0} compared items; not compared {none:.0}{why}", same + other)
     }
 
-    /// Do the books balance? If not, what does not.
+    /// What does not add up; `None` where every request has one outcome and every item that was not compared a reason.
     pub(crate) fn imbalance(&self) -> Option<String> {
         let outcomes: f64 = self.outcomes.values().sum();
-        let none: f64 = self.none.values().sum();
-        let said = self.agree.get("None").copied().unwrap_or(0.0);
+        let reasons: f64 = self.not_compared.values().sum();
+        let none = self.agree.get("None").copied().unwrap_or(0.0);
         if self.intercepted != outcomes {
             Some(format!("{} requests, {outcomes} outcomes{}", self.intercepted, nonzero(&self.outcomes)))
-        } else if none != said {
-            Some(format!("{said} items without a verdict, {none} reasons"))
+        } else if none != reasons {
+            Some(format!("{none} items not compared, {reasons} reasons"))
         } else {
             None
         }
@@ -98,10 +98,11 @@ pub(crate) fn nonzero(counts: &BTreeMap<&'static str, f64>) -> String {
     if some.is_empty() { String::new() } else { format!(" ({})", some.join(", ")) }
 }
 
-/// The counters once no observation is under way any more: every batch has its result and nothing moves. A batch that
-/// could not be sent counts as failed alone, so after a dead scorer the difference stays off zero, and longer rest has to do.
+/// The counters once no observation is in flight: every batch has its result and nothing changes. A batch that could
+/// not be sent counts as failed only, so after a dead scorer the difference never returns to zero, and a longer wait
+/// decides.
 pub(crate) async fn settled(stack: &Stack) -> anyhow::Result<Counts> {
-    let end = Instant::now() + SETTLED;
+    let end = Instant::now() + SETTLE_TIMEOUT;
     let mut before = Counts::read(&stack.scrape().await?);
     let mut since = Instant::now();
     loop {
@@ -119,7 +120,7 @@ pub(crate) async fn settled(stack: &Stack) -> anyhow::Result<Counts> {
     }
 }
 
-/// The replaced system's three dashboard queries, asked of the running Prometheus.
+/// The results of three `lm_*` dashboard queries in the running Prometheus.
 pub(crate) async fn dashboards(stack: &Stack) -> anyhow::Result<()> {
     const QUERIES: [(&str, &str); 3] = [
         (
@@ -127,20 +128,20 @@ pub(crate) async fn dashboards(stack: &Stack) -> anyhow::Result<()> {
             "sum(rate(lm_suggest_compare_total{agree=\"True\"}[30m])) / \
              clamp_min(sum(rate(lm_suggest_compare_total[30m])), 1e-9)",
         ),
-        ("answers a second by source, 5 m", "sum by (source) (rate(lm_suggest_source_total[5m]))"),
+        ("responses a second by source, 5 m", "sum by (source) (rate(lm_suggest_source_total[5m]))"),
         (
             "model availability, 5 m",
             "sum(rate(lm_ml_predict_requests_total{available=\"True\"}[5m])) / \
              clamp_min(sum(rate(lm_ml_predict_requests_total[5m])), 1e-9)",
         ),
     ];
-    say!("\nWhat the replaced system's dashboard shows now, unchanged queries ({})", stack.url(Part::Prometheus));
+    say!("\nThe `lm_*` dashboard queries now ({})", stack.url(Part::Prometheus));
     let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build()?;
     for (title, query) in QUERIES {
         let url = format!("{}/api/v1/query", stack.url(Part::Prometheus));
-        let answer: Value = http.get(url).query(&[("query", query)]).send().await?.json().await.context(title)?;
+        let body: Value = http.get(url).query(&[("query", query)]).send().await?.json().await.context(title)?;
         let empty = Vec::new();
-        let results = answer.pointer("/data/result").and_then(Value::as_array).unwrap_or(&empty);
+        let results = body.pointer("/data/result").and_then(Value::as_array).unwrap_or(&empty);
         let values: Vec<String> = results.iter().filter_map(shown).collect();
         say!("  {title:<32} {}", if values.is_empty() { "no data".into() } else { values.join(", ") });
     }
@@ -158,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_books_balance_or_say_what_does_not() {
+    fn what_does_not_add_up_is_named() {
         let scrape = Scrape::parse(
             "perch_intercepted_total 3\nperch_observation_total{outcome=\"observed\"} 2\n\
              lm_suggest_compare_total{agree=\"None\"} 1\nperch_not_compared_total{reason=\"abstained\"} 1\n",

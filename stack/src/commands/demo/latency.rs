@@ -1,4 +1,4 @@
-//! What Perch costs a client whom it leaves on the rules: the same request direct to the backend, through an Envoy without
+//! What Perch costs a client outside of the canary: the same request direct to the backend, through an Envoy without
 //! Perch, and through the gateway at 0%, in turns, one at a time.
 
 use contract::ports::Part;
@@ -9,7 +9,7 @@ use super::tally::{millis, percentile};
 use super::traffic::Traffic;
 
 const ROUNDS: u32 = 6;
-const A_ROUND: u32 = 150;
+const REQUESTS_PER_ROUND: u32 = 150;
 
 pub(crate) async fn compare(
     stack: &Stack,
@@ -17,7 +17,10 @@ pub(crate) async fn compare(
     traffic: &Traffic,
     promises: &mut Promises,
 ) -> anyhow::Result<()> {
-    say!("\nLatency of the rules' answers, one request at a time ({} each, taken in turns)", (ROUNDS - 1) * A_ROUND);
+    say!(
+        "\nLatency of baseline responses, one request at a time ({} each, taken in turns)",
+        (ROUNDS - 1) * REQUESTS_PER_ROUND
+    );
     let path = "/ml/suggestions";
     let mut ways = [
         ("direct to the rules backend", format!("{}{path}", stack.url(Part::Rules)), Vec::new()),
@@ -27,8 +30,8 @@ pub(crate) async fn compare(
     let mut errors = 0_u32;
     for round in 0..ROUNDS {
         for (_, url, micros) in &mut ways {
-            for turn in 0..A_ROUND {
-                let reply = traffic.ask(url, turn % traffic.users, turn).await;
+            for turn in 0..REQUESTS_PER_ROUND {
+                let reply = traffic.send(url, turn % traffic.users, turn).await;
                 errors += u32::from(reply.outcome.is_err());
                 // The first round opens connections and warms caches.
                 if round > 0 {

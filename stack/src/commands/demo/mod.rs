@@ -1,28 +1,28 @@
-//! `stack demo`: a rollout on the real thing, with what an operator would want to see at each step, and a verdict: the exit
-//! code says whether every promise held.
+//! `stack demo`: a whole rollout on the real stack, with what an operator would want to see at each step. The exit code
+//! says whether every promise held.
 
 pub(super) mod counts;
-pub(super) mod guarded;
+pub(super) mod guarded_rollout;
 mod latency;
+mod manual_rollout;
 pub(super) mod models;
 pub(super) mod promises;
 pub(super) mod tally;
 pub(super) mod traffic;
-mod walk;
 
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Context as _;
 use clap::Args;
 use contract::ports::Part;
-use contract::share::{self, Share};
+use contract::share::Share;
 use stack::Stack;
 use stack::ports::Ports;
 
+use manual_rollout::ManualRollout;
 use promises::Promises;
 use traffic::Traffic;
-use walk::Walk;
 
 pub(super) const NO_ALERT: &str = "no alert fired";
 
@@ -56,7 +56,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     say!("Starting the rules backend, the scorer, Envoy{monitoring} and the guard");
     stack.start().await?;
     let outcome = tokio::select! {
-        outcome = walked(&mut stack, &options) => outcome,
+        outcome = run_rollouts(&mut stack, &options) => outcome,
         _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
     };
     if outcome.is_err() {
@@ -65,12 +65,12 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     say!("Stopping everything");
     stack.stop();
     let promises = outcome?;
-    say!("\n{promises}\nThe whole walk took {:.0} s.", began.elapsed().as_secs_f64());
-    Ok(if promises.held() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    say!("\n{promises}\nThe whole demo took {:.0} s.", began.elapsed().as_secs_f64());
+    Ok(if promises.unbroken() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn walked(stack: &mut Stack, options: &Options) -> anyhow::Result<Promises> {
-    model_is_there(stack).await?;
+async fn run_rollouts(stack: &mut Stack, options: &Options) -> anyhow::Result<Promises> {
+    require_model(stack).await?;
     let traffic = Traffic::new(options.users, options.requests, options.rate, options.transactions)?;
     let mut promises = Promises::default();
 
@@ -78,15 +78,15 @@ async fn walked(stack: &mut Stack, options: &Options) -> anyhow::Result<Promises
     latency::compare(stack, &plain, &traffic, &mut promises).await?;
     drop(plain);
 
-    let mut walk = Walk::new(traffic);
+    let mut rollout = ManualRollout::new(traffic);
     for percent in [0, 10, 50, 100] {
-        walk.step(stack, Share::percent(percent), &mut promises).await?;
+        rollout.step(stack, Share::percent(percent), &mut promises).await?;
     }
-    walk.kill_scorer_under_load(stack, &mut promises).await?;
-    walk.roll_back(stack, &mut promises).await?;
-    // Few users in short rounds, at half the pace: between rounds the guard is asked how it stands.
+    rollout.kill_scorer_under_load(stack, &mut promises).await?;
+    rollout.roll_back(stack, &mut promises).await?;
+    // Few users in short rounds, at half the rate: the guard's status is read between rounds.
     let few = Traffic::new(options.users.min(400), 1, options.rate.div_ceil(2), options.transactions)?;
-    guarded::act(stack, &few, &mut promises).await?;
+    guarded_rollout::run(stack, &few, &mut promises).await?;
     if stack.parts().contains(&Part::Prometheus) {
         counts::dashboards(stack).await?;
         let fired = super::soak::queries::fired(stack).await?;
@@ -95,7 +95,7 @@ async fn walked(stack: &mut Stack, options: &Options) -> anyhow::Result<Promises
     Ok(promises)
 }
 
-/// The same Envoy on the same rules backend, without Perch's filters: what a request costs without it.
+/// The same Envoy on the same rules backend, without Perch's filter, to compare with.
 async fn plain_gateway(stack: &Stack) -> anyhow::Result<Stack> {
     let rules = Ports::contract()?.address(Part::Rules);
     let plain =
@@ -103,14 +103,14 @@ async fn plain_gateway(stack: &Stack) -> anyhow::Result<Stack> {
     plain.context("starting a second Envoy without Perch, to compare with")
 }
 
-/// Without a model every canary request would fall back, and the demo would show nothing.
-pub(super) async fn model_is_there(stack: &Stack) -> anyhow::Result<()> {
+/// Fails without a model: every canary request would fall back, and the run would show nothing.
+pub(super) async fn require_model(stack: &Stack) -> anyhow::Result<()> {
     let url = format!("{}/ml/v2/model/status", stack.gateway_url());
-    let status: serde_json::Value = reqwest::get(&url).await?.json().await.with_context(|| format!("asking {url}"))?;
+    let status: serde_json::Value = reqwest::get(&url).await?.json().await.with_context(|| format!("reading {url}"))?;
     let meta = |key: &str| status.pointer(&format!("/meta/{key}")).cloned().unwrap_or_default();
     anyhow::ensure!(
         status.get("available").and_then(serde_json::Value::as_bool) == Some(true),
-        "the scorer has no model to serve ({status}): `make ml-train` trains one"
+        "the scorer serves no model ({status}): `make ml-train` trains one"
     );
     say!(
         "Model {}, macro F1 {} on its validation split, {} classes",
@@ -118,25 +118,5 @@ pub(super) async fn model_is_there(stack: &Stack) -> anyhow::Result<()> {
         meta("val_f1_macro"),
         meta("class_count")
     );
-    Ok(())
-}
-
-/// Waits until `share` holds: in Envoy's runtime, from which the native module takes it at once, and in the WebAssembly
-/// module's workers, of which those that sleep at share 0 are woken by requests.
-async fn set_share(stack: &Stack, share: Share) -> anyhow::Result<()> {
-    stack.set_share(share).await?;
-    let end = Instant::now() + Duration::from_secs(5);
-    while stack.share().await? != Some(share) {
-        anyhow::ensure!(Instant::now() < end, "Envoy does not hold {}={share}", share::RUNTIME_KEY);
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    let url = format!("{}/ml/suggestions", stack.gateway_url());
-    // Each over a connection of its own, so that they reach every worker.
-    let http = reqwest::Client::builder().pool_max_idle_per_host(0).build()?;
-    let set = Instant::now();
-    while !stack.native() && set.elapsed() < Duration::from_nanos(filter::decision::shares::STALE_NS) {
-        http.post(&url).body("{}").send().await.context("waking the gateway's workers")?;
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! The demo's models: a registry of its own, so that nothing it does to a model outlives it, and a model that is bad in a
-//! way that everybody can follow.
+//! The demo's models: a registry of its own, so that nothing it does to a model outlives it, and a model that is bad in
+//! a way that everybody can follow.
 
 use std::fs;
 use std::path::Path;
@@ -21,8 +21,8 @@ pub(crate) fn copy_champion(from: &Path, to: &Path) -> anyhow::Result<()> {
     point(to, version.trim())
 }
 
-/// Deploys the serving model again with two of its labels swapped, as a mix-up in training would: everything else about it
-/// is in order, so that nothing refuses it. Its version, and the labels.
+/// Deploys the serving model again with two of its labels swapped, as a mix-up in training would: everything else about
+/// it is in order, so that nothing refuses it. Its version, and the labels.
 pub(crate) fn deploy_swapped(registry: &Path) -> anyhow::Result<(String, [&'static str; 2])> {
     let good = fs::read_to_string(registry.join(CHAMPION))?;
     let bad = format!("{}-swapped", good.trim());

@@ -1,8 +1,8 @@
-//! What was promised, and whether it held.
+//! What Perch promises, and whether it held throughout a run.
 
 use std::fmt;
 
-/// Collects the verdicts along the walk.
+/// The promises that were checked so far.
 #[derive(Debug, Default)]
 pub(crate) struct Promises {
     all: Vec<Promise>,
@@ -15,7 +15,7 @@ struct Promise {
 }
 
 impl Promises {
-    /// `text` is the promise; `evidence` what was seen.
+    /// `text` is the promise, `evidence` the measurement that shows it broken.
     pub(crate) fn check(&mut self, text: &str, held: bool, evidence: impl fmt::Display) {
         if !held {
             say!("  BROKEN: {text}: {evidence}");
@@ -31,7 +31,7 @@ impl Promises {
         }
     }
 
-    pub(crate) fn held(&self) -> bool {
+    pub(crate) fn unbroken(&self) -> bool {
         self.all.iter().all(|promise| promise.broken.is_none())
     }
 }
@@ -60,10 +60,10 @@ mod tests {
     fn once_broken_stays_broken() {
         let mut promises = Promises::default();
         promises.check("no errors", true, 0);
-        assert!(promises.held());
+        assert!(promises.unbroken());
         promises.check("no errors", false, "3 errors");
         promises.check("no errors", true, 0);
-        assert!(!promises.held());
+        assert!(!promises.unbroken());
         assert!(promises.to_string().contains("BROKEN  no errors: 3 errors"));
     }
 }

@@ -1,29 +1,29 @@
-//! What the clients saw at one step.
+//! The clients' replies of one step, added up.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::traffic::{Answered, Reply};
+use super::traffic::{Reply, Served};
 
-/// Replies of one step, added up.
+/// Counts and latencies of one step.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     /// All requests.
     pub(crate) requests: usize,
-    /// Answers by the rules, fallbacks not counted.
-    pub(crate) rules: usize,
-    /// Answers by the model.
-    pub(crate) model: usize,
+    /// Baseline responses, fallbacks not counted.
+    pub(crate) baseline: usize,
+    /// Candidate responses.
+    pub(crate) candidate: usize,
     /// Fallbacks by reason.
     pub(crate) fallbacks: BTreeMap<String, usize>,
     /// What went wrong for clients, by kind.
     pub(crate) errors: BTreeMap<String, usize>,
-    /// Users in the share (answered by the model, or fallen back).
-    pub(crate) inside: BTreeSet<u32>,
-    /// Users outside it.
-    pub(crate) outside: BTreeSet<u32>,
-    rule_micros: Vec<u64>,
-    model_micros: Vec<u64>,
-    /// The slowest answer of all, in µs.
+    /// Users in the canary: they got the candidate, or a fallback.
+    pub(crate) canary: BTreeSet<u32>,
+    /// Users who got the baseline.
+    pub(crate) others: BTreeSet<u32>,
+    baseline_micros: Vec<u64>,
+    candidate_micros: Vec<u64>,
+    /// The slowest response of all, in µs.
     pub(crate) slowest: u64,
 }
 
@@ -34,34 +34,34 @@ impl Tally {
             tally.requests += 1;
             tally.slowest = tally.slowest.max(reply.micros);
             match reply.outcome {
-                Ok(Answered::Rules) => {
-                    tally.rules += 1;
-                    tally.rule_micros.push(reply.micros);
-                    tally.outside.insert(reply.user);
+                Ok(Served::Baseline) => {
+                    tally.baseline += 1;
+                    tally.baseline_micros.push(reply.micros);
+                    tally.others.insert(reply.user);
                 }
-                Ok(Answered::Model) => {
-                    tally.model += 1;
-                    tally.model_micros.push(reply.micros);
-                    tally.inside.insert(reply.user);
+                Ok(Served::Candidate) => {
+                    tally.candidate += 1;
+                    tally.candidate_micros.push(reply.micros);
+                    tally.canary.insert(reply.user);
                 }
-                Ok(Answered::Fallback(reason)) => {
+                Ok(Served::Fallback(reason)) => {
                     *tally.fallbacks.entry(reason).or_default() += 1;
-                    tally.inside.insert(reply.user);
+                    tally.canary.insert(reply.user);
                 }
                 Err(why) => *tally.errors.entry(why).or_default() += 1,
             }
         }
-        tally.rule_micros.sort_unstable();
-        tally.model_micros.sort_unstable();
+        tally.baseline_micros.sort_unstable();
+        tally.candidate_micros.sort_unstable();
         tally
     }
 
-    /// Users who were seen on both sides within one step.
-    pub(crate) fn wavering(&self) -> usize {
-        self.inside.intersection(&self.outside).count()
+    /// Users who were in both arms within one step.
+    pub(crate) fn users_in_both_arms(&self) -> usize {
+        self.canary.intersection(&self.others).count()
     }
 
-    pub(crate) fn fallen_back(&self) -> usize {
+    pub(crate) fn fallback_count(&self) -> usize {
         self.fallbacks.values().sum()
     }
 
@@ -69,14 +69,14 @@ impl Tally {
         self.errors.values().sum()
     }
 
-    /// p50 and p99 of the rules' answers.
-    pub(crate) fn rule_latency(&self) -> String {
-        latency(&self.rule_micros)
+    /// p50 and p99 of the baseline responses.
+    pub(crate) fn baseline_latency(&self) -> String {
+        latency(&self.baseline_micros)
     }
 
-    /// p50 and p99 of the model's answers.
-    pub(crate) fn model_latency(&self) -> String {
-        latency(&self.model_micros)
+    /// p50 and p99 of the candidate responses.
+    pub(crate) fn candidate_latency(&self) -> String {
+        latency(&self.candidate_micros)
     }
 }
 
@@ -119,15 +119,15 @@ mod tests {
     }
 
     #[test]
-    fn a_user_on_both_sides_wavers_and_a_fallback_counts_as_inside() {
+    fn a_user_in_both_arms_is_counted_and_a_fallback_is_in_the_canary() {
         let reply = |user, outcome| Reply { user, micros: 1, outcome: Ok(outcome) };
         let tally = Tally::of(vec![
-            reply(1, Answered::Model),
-            reply(1, Answered::Fallback("refused".into())),
-            reply(2, Answered::Model),
-            reply(2, Answered::Rules),
+            reply(1, Served::Candidate),
+            reply(1, Served::Fallback("refused".into())),
+            reply(2, Served::Candidate),
+            reply(2, Served::Baseline),
         ]);
-        assert_eq!(tally.wavering(), 1);
+        assert_eq!(tally.users_in_both_arms(), 1);
         assert_eq!(listed(&tally.fallbacks), "refused 1");
     }
 }

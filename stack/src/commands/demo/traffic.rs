@@ -1,5 +1,5 @@
-//! The users: each asks for suggestions on a few transactions, at a moderate pace. Only so many are under way at once, so
-//! that on a busy machine the pace falls rather than that everybody waits.
+//! The users: each requests suggestions for a few transactions, at a moderate rate. The number of requests in flight is
+//! bounded, so that on a busy machine the rate falls instead of every latency growing.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::Arc;
@@ -10,17 +10,17 @@ use reqwest::Client;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-const AT_ONCE: usize = 24;
+const MAX_IN_FLIGHT: usize = 24;
 const ITEMS: u64 = 3;
 
-/// Who answered a request, as its headers say.
+/// Whose response a client was given, by its headers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Answered {
-    /// The rules, for a user outside the share.
-    Rules,
-    /// The model.
-    Model,
-    /// The rules, for a user inside the share.
+pub(crate) enum Served {
+    /// The baseline, for a user outside of the canary.
+    Baseline,
+    /// The candidate.
+    Candidate,
+    /// The baseline, for a user in the canary, with the reason.
     Fallback(String),
 }
 
@@ -31,8 +31,8 @@ pub(crate) struct Reply {
     pub(crate) user: u32,
     /// Microseconds from sending to the last byte.
     pub(crate) micros: u64,
-    /// Who answered, or what went wrong.
-    pub(crate) outcome: Result<Answered, String>,
+    /// Whose response it was, or what went wrong.
+    pub(crate) outcome: Result<Served, String>,
 }
 
 /// The users, their pace and their client.
@@ -61,7 +61,8 @@ impl Traffic {
         format!("user-{:04}", u64::from(number) + 1)
     }
 
-    /// Every user asks `requests` times, in mixed order. `along` is called with the number of requests sent so far.
+    /// Sends `requests` requests for every user, in mixed order. `along` is called with the number of requests sent so
+    /// far.
     pub(crate) async fn drive(
         &self,
         gateway: &str,
@@ -69,8 +70,8 @@ impl Traffic {
         mut along: impl AsyncFnMut(u32) -> anyhow::Result<()>,
     ) -> anyhow::Result<Vec<Reply>> {
         let url: Arc<str> = format!("{gateway}/ml/suggestions").into();
-        let room = Arc::new(Semaphore::new(AT_ONCE));
-        let mut under_way = JoinSet::new();
+        let room = Arc::new(Semaphore::new(MAX_IN_FLIGHT));
+        let mut in_flight = JoinSet::new();
         let mut replies = Vec::new();
         let total = self.total();
         let began = Instant::now();
@@ -79,17 +80,17 @@ impl Traffic {
             tokio::time::sleep_until((began + self.due(sent)).into()).await;
             let permit = Arc::clone(&room).acquire_owned().await?;
             let (traffic, url) = (self.clone(), Arc::clone(&url));
-            under_way.spawn(async move {
-                let reply = traffic.ask(&url, mixed(sent, total, traffic.users), sent).await;
+            in_flight.spawn(async move {
+                let reply = traffic.send(&url, mixed(sent, total, traffic.users), sent).await;
                 drop(permit);
                 reply
             });
-            while let Some(reply) = under_way.try_join_next() {
+            while let Some(reply) = in_flight.try_join_next() {
                 replies.push(reply?);
             }
             progress(label, sent, total);
         }
-        while let Some(reply) = under_way.join_next().await {
+        while let Some(reply) = in_flight.join_next().await {
             replies.push(reply?);
         }
         progress(label, total, total);
@@ -101,7 +102,7 @@ impl Traffic {
     }
 
     /// One request of `user`; `turn` chooses the transactions.
-    pub(crate) async fn ask(&self, url: &str, user: u32, turn: u32) -> Reply {
+    pub(crate) async fn send(&self, url: &str, user: u32, turn: u32) -> Reply {
         let first = u64::from(user).wrapping_mul(7_919).wrapping_add(u64::from(turn).wrapping_mul(104_729));
         let ids: Vec<u64> =
             (0..ITEMS.min(self.transactions)).map(|step| (first + step) % self.transactions + 1).collect();
@@ -110,7 +111,7 @@ impl Traffic {
         Reply { user, micros: u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX), outcome }
     }
 
-    async fn exchange(&self, url: &str, user: u32, ids: &[u64]) -> Result<Answered, String> {
+    async fn exchange(&self, url: &str, user: u32, ids: &[u64]) -> Result<Served, String> {
         let body = serde_json::json!({ "txn_ids": ids, "top_k": 3, "mode": "auto" }).to_string();
         let response = self
             .http
@@ -120,11 +121,11 @@ impl Traffic {
             .body(body)
             .send()
             .await
-            .map_err(|error| format!("no answer: {error:?}"))?;
+            .map_err(|error| format!("no response: {error:?}"))?;
         let status = response.status();
         let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let (arm, fallback) = (header(headers::ARM), header(headers::FALLBACK));
-        let bytes = response.bytes().await.map_err(|error| format!("half an answer: {error:?}"))?;
+        let bytes = response.bytes().await.map_err(|error| format!("incomplete response: {error:?}"))?;
         if status != reqwest::StatusCode::OK {
             return Err(format!("status {status}"));
         }
@@ -134,10 +135,10 @@ impl Traffic {
             return Err(format!("{} items for {} transactions", items.len(), ids.len()));
         }
         match (arm.as_deref(), fallback) {
-            (Some("candidate"), None) => Ok(Answered::Model),
-            (Some("baseline"), Some(reason)) => Ok(Answered::Fallback(reason)),
-            // Direct to the backend, or through a plain Envoy, nobody names the arm.
-            (Some("baseline") | None, None) => Ok(Answered::Rules),
+            (Some("candidate"), None) => Ok(Served::Candidate),
+            (Some("baseline"), Some(reason)) => Ok(Served::Fallback(reason)),
+            // The backend itself and a plain Envoy name no arm.
+            (Some("baseline") | None, None) => Ok(Served::Baseline),
             (arm, fallback) => Err(format!("arm {arm:?} with fallback {fallback:?}")),
         }
     }
@@ -176,12 +177,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_user_asks_as_often_as_every_other() {
+    fn every_user_sends_as_many_requests_as_every_other() {
         let (users, rounds) = (100, 3);
-        let mut asked = vec![0; users as usize];
-        for sent in 0..users * rounds {
-            asked[mixed(sent, users * rounds, users) as usize] += 1;
+        let mut sent_by = vec![0; users as usize];
+        for number in 0..users * rounds {
+            sent_by[mixed(number, users * rounds, users) as usize] += 1;
         }
-        assert!(asked.iter().all(|times| *times == rounds));
+        assert!(sent_by.iter().all(|times| *times == rounds));
     }
 }

@@ -21,21 +21,21 @@ const GOOD: &str = "{\"txn_ids\":[88],\"mode\":\"auto\"}";
 const LANES: [Kind; 18] = {
     let mut lanes = [Kind::Slow; 18];
     lanes[0] = Kind::Garbage;
-    lanes[1] = Kind::Leaves;
+    lanes[1] = Kind::Disconnects;
     lanes
 };
 
 #[derive(Debug, Clone, Copy)]
 enum Kind {
     Garbage,
-    Leaves,
+    Disconnects,
     Slow,
 }
 
-/// What became of the clients so far.
+/// How the clients' connections have ended so far.
 type Counts = Arc<Mutex<BTreeMap<&'static str, u64>>>;
 
-/// Ill-behaved clients under way until [`IllBehaved::finish`].
+/// Ill-behaved clients, which run until [`IllBehaved::finish`].
 pub(crate) struct IllBehaved {
     lanes: JoinSet<()>,
     counts: Counts,
@@ -48,8 +48,8 @@ impl IllBehaved {
             let counts = Arc::clone(&counts);
             lanes.spawn(async move {
                 for turn in lane.. {
-                    let became = kind.visit(gateway, turn).await.unwrap_or("could not connect, or were cut off");
-                    *counts.lock().unwrap_or_else(PoisonError::into_inner).entry(became).or_default() += 1;
+                    let outcome = kind.visit(gateway, turn).await.unwrap_or("could not connect, or were cut off");
+                    *counts.lock().unwrap_or_else(PoisonError::into_inner).entry(outcome).or_default() += 1;
                     tokio::time::sleep(PAUSE).await;
                 }
             });
@@ -57,7 +57,7 @@ impl IllBehaved {
         Self { lanes, counts }
     }
 
-    /// Ends them and says what became of them.
+    /// Ends them and lists how their connections have ended.
     pub(crate) async fn finish(mut self) -> String {
         self.lanes.shutdown().await;
         let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
@@ -77,11 +77,11 @@ impl Kind {
             body.len()
         );
         match self {
-            Self::Leaves => {
+            Self::Disconnects => {
                 client.write_all(head.as_bytes()).await?;
                 let cut = if turn.is_multiple_of(3) { body.len() / 2 } else { body.len() };
                 client.write_all(body.get(..cut).unwrap_or_default().as_bytes()).await?;
-                // At once, or while the sides work at it.
+                // At once, or while application and candidate work at it.
                 tokio::time::sleep(Duration::from_millis(turn as u64 % 4)).await;
                 client.set_zero_linger()?;
                 Ok("left before their response")

@@ -1,5 +1,5 @@
-//! On the rule arm a body is the same through the gateway and direct, whatever its size, protocol, framing and encoding,
-//! and whatever the client does.
+//! On the rule arm a body is the same through the gateway and direct, whatever its size, protocol, framing and
+//! encoding, and whatever the client does.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use bytes::Bytes;
 use contract::series::{INTERCEPTED, OBSERVATION, SOURCE};
 use contract::share::Share;
 use e2e::channel_body::{self, ChannelBody};
-use e2e::client::{Answer, Client, PATH, Protocol, question, suggest};
+use e2e::client::{Client, ClientResponse, PATH, Protocol, request_body, suggest};
 use e2e::eventually::eventually;
-use e2e::raw::{self, Raw};
-use e2e::scripted::{Scripted, items};
+use e2e::raw_client::{self, RawClient};
+use e2e::scripted_stack::{ScriptedStack, items};
 use e2e::upstream::{Received, Script, compress, pieces};
 use http::Request;
 
@@ -31,9 +31,9 @@ fn noise(length: usize) -> Bytes {
 }
 
 /// Rules that give back what they get.
-async fn echo() -> anyhow::Result<Scripted> {
-    let gateway = Scripted::start(|builder| builder).await?;
-    gateway.rules.answers_with(|request: &Received| Script::new(200, request.body.clone()));
+async fn echo() -> anyhow::Result<ScriptedStack> {
+    let gateway = ScriptedStack::start(|builder| builder).await?;
+    gateway.rules.respond_with(|request: &Received| Script::new(200, request.body.clone()));
     Ok(gateway)
 }
 
@@ -52,12 +52,17 @@ fn chunked(body: &Bytes, size: usize) -> anyhow::Result<Request<ChannelBody>> {
     Ok(request)
 }
 
-/// The rules got `body`, and what they answered is what the client got. Long bodies are not shown when they differ.
-fn same(gateway: &Scripted, answer: &Answer, body: &Bytes, what: &str) -> anyhow::Result<()> {
+/// The rules got `body`, and what they served is what the client got. Long bodies are not shown when they differ.
+fn same(gateway: &ScriptedStack, response: &ClientResponse, body: &Bytes, what: &str) -> anyhow::Result<()> {
     let received = gateway.rules.last()?.body;
-    ensure!(received == body, "{what}: the rules got {} bytes, not the {} sent", received.len(), body.len());
-    ensure!(answer.body == body, "{what}: the client got {} bytes, not the {} answered", answer.body.len(), body.len());
-    assert_eq!((answer.status.as_u16(), answer.arm()), (200, "baseline"), "{what}");
+    ensure!(received == body, "{what}: the application got {} bytes, not the {} sent", received.len(), body.len());
+    ensure!(
+        response.body == body,
+        "{what}: the client got {} bytes, not the {} answered",
+        response.body.len(),
+        body.len()
+    );
+    assert_eq!((response.status.as_u16(), response.arm()), (200, "baseline"), "{what}");
     Ok(())
 }
 
@@ -69,8 +74,8 @@ async fn bodies_of_every_size_pass_unchanged_both_ways() -> anyhow::Result<()> {
     for protocol in BOTH {
         for size in sizes {
             let body = noise(size);
-            let answer = Client::once(gateway.address(), protocol, suggest("ann", body.clone())?).await?;
-            same(&gateway, &answer, &body, &format!("{protocol:?}, {size} bytes"))?;
+            let response = Client::once(gateway.address(), protocol, suggest("ann", body.clone())?).await?;
+            same(&gateway, &response, &body, &format!("{protocol:?}, {size} bytes"))?;
         }
     }
     Ok(())
@@ -79,13 +84,13 @@ async fn bodies_of_every_size_pass_unchanged_both_ways() -> anyhow::Result<()> {
 #[tokio::test]
 async fn bodies_without_a_length_pass_unchanged_both_ways() -> anyhow::Result<()> {
     let gateway = echo().await?;
-    gateway.rules.answers_with(|request| Script::new(200, request.body.clone()).trickled(9_999, Duration::ZERO));
+    gateway.rules.respond_with(|request| Script::new(200, request.body.clone()).trickled(9_999, Duration::ZERO));
     for protocol in BOTH {
         for (size, piece) in [(1, 1), (300, 1), (65_537, 1_000), (MIB + 1, 70_001), (16 * MIB, MIB)] {
             let body = noise(size);
-            let answer = Client::once(gateway.address(), protocol, chunked(&body, piece)?).await?;
-            same(&gateway, &answer, &body, &format!("{protocol:?}, {size} bytes in pieces of {piece}"))?;
-            ensure!(answer.header("content-length").is_empty(), "a length was made up");
+            let response = Client::once(gateway.address(), protocol, chunked(&body, piece)?).await?;
+            same(&gateway, &response, &body, &format!("{protocol:?}, {size} bytes in pieces of {piece}"))?;
+            ensure!(response.header("content-length").is_empty(), "a length was made up");
         }
     }
     Ok(())
@@ -95,17 +100,17 @@ async fn bodies_without_a_length_pass_unchanged_both_ways() -> anyhow::Result<()
 async fn compressed_bodies_pass_as_they_are() -> anyhow::Result<()> {
     let gateway = echo().await?;
     for encoding in ["gzip", "br", "zstd", "deflate"] {
-        let body = compress(&question(1..200), encoding).await?;
+        let body = compress(&request_body(1..200), encoding).await?;
         gateway
             .rules
-            .answers_with(move |request| Script::json(200, request.body.clone()).header("content-encoding", encoding));
+            .respond_with(move |request| Script::json(200, request.body.clone()).header("content-encoding", encoding));
         for protocol in BOTH {
             let mut request = suggest("ann", body.clone())?;
             request.headers_mut().insert("content-encoding", encoding.parse()?);
             request.headers_mut().insert("accept-encoding", "gzip, br, zstd, deflate".parse()?);
-            let answer = Client::once(gateway.address(), protocol, request).await?;
-            same(&gateway, &answer, &body, encoding)?;
-            assert_eq!(answer.header("content-encoding"), encoding);
+            let response = Client::once(gateway.address(), protocol, request).await?;
+            same(&gateway, &response, &body, encoding)?;
+            assert_eq!(response.header("content-encoding"), encoding);
             assert_eq!(gateway.rules.last()?.header("accept-encoding"), "gzip, br, zstd, deflate");
         }
     }
@@ -115,31 +120,32 @@ async fn compressed_bodies_pass_as_they_are() -> anyhow::Result<()> {
 #[tokio::test]
 async fn trailers_of_the_application_arrive() -> anyhow::Result<()> {
     let gateway = echo().await?;
-    gateway.rules.answers_with(|request| Script::json(200, items(request, "coffee")).trailer("x-sum", "abc"));
-    let mut request = suggest("ann", question([88]))?;
+    gateway.rules.respond_with(|request| Script::json(200, items(request, "coffee")).trailer("x-sum", "abc"));
+    let mut request = suggest("ann", request_body([88]))?;
     request.headers_mut().insert("te", "trailers".parse()?);
-    let answer = Client::once(gateway.address(), Protocol::H2, request).await?;
-    ensure!(e2e::scripted::item_count(&answer)? == 1);
-    // The rules are spoken to in HTTP/1.1, whose trailers Envoy drops unless it is told otherwise: with or without Perch.
-    let plain = Scripted::start(stack::Builder::no_filter).await?;
-    plain.rules.answers_with(|request| Script::json(200, items(request, "coffee")).trailer("x-sum", "abc"));
-    let mut request = suggest("ann", question([88]))?;
+    let response = Client::once(gateway.address(), Protocol::H2, request).await?;
+    ensure!(e2e::scripted_stack::item_count(&response)? == 1);
+    // The rules are spoken to in HTTP/1.1, whose trailers Envoy drops unless it is told otherwise: with or without
+    // Perch.
+    let plain = ScriptedStack::start(stack::Builder::no_filter).await?;
+    plain.rules.respond_with(|request| Script::json(200, items(request, "coffee")).trailer("x-sum", "abc"));
+    let mut request = suggest("ann", request_body([88]))?;
     request.headers_mut().insert("te", "trailers".parse()?);
     let without = Client::once(plain.address(), Protocol::H2, request).await?;
-    assert_eq!((answer.body, answer.trailers), (without.body, without.trailers));
+    assert_eq!((response.body, response.trailers), (without.body, without.trailers));
     Ok(())
 }
 
 #[tokio::test]
 async fn a_client_that_trickles_byte_by_byte_is_served_and_observed() -> anyhow::Result<()> {
-    let gateway = Scripted::start(|builder| builder).await?;
-    let body = question([88, 89]);
-    let mut client = Raw::connect(gateway.address()).await?;
-    client.trickle(&raw::post(PATH, &[], &body), 1, Duration::from_millis(1)).await?;
-    let answer = client.read_to_end().await?;
+    let gateway = ScriptedStack::start(|builder| builder).await?;
+    let body = request_body([88, 89]);
+    let mut client = RawClient::connect(gateway.address()).await?;
+    client.trickle(&raw_client::post(PATH, &[], &body), 1, Duration::from_millis(1)).await?;
+    let response = client.read_to_end().await?;
     assert_eq!(gateway.rules.last()?.body, body);
-    let expected = items(&gateway.rules.last()?, e2e::scripted::RULES_LABEL);
-    assert_eq!(raw::body_of(&answer).map(<[u8]>::to_vec), Some(expected.clone()));
+    let expected = items(&gateway.rules.last()?, e2e::scripted_stack::BASELINE_LABEL);
+    assert_eq!(raw_client::body_of(&response).map(<[u8]>::to_vec), Some(expected.clone()));
     eventually("the observation", || async {
         let seen = gateway.observations()?;
         ensure!(seen.len() == 1 && seen.iter().all(|seen| seen.baseline == expected), "{seen:?}");
@@ -149,50 +155,51 @@ async fn a_client_that_trickles_byte_by_byte_is_served_and_observed() -> anyhow:
 }
 
 #[tokio::test]
-async fn an_answer_that_comes_before_the_request_has_ended_is_passed_on_at_once() -> anyhow::Result<()> {
+async fn a_response_that_comes_before_the_request_has_ended_is_passed_on_at_once() -> anyhow::Result<()> {
     let gateway = echo().await?;
-    gateway.rules.answers_at_head(Script::new(200, "early"));
+    gateway.rules.respond_at_head(Script::new(200, "early"));
     let (feed, fed) = channel_body::channel();
     let mut request = suggest("ann", "")?;
     *request.body_mut() = fed;
     let address = gateway.address();
-    let answer = tokio::spawn(async move { Client::once(address, Protocol::H2, request).await });
+    let response = tokio::spawn(async move { Client::once(address, Protocol::H2, request).await });
     feed.data("some").await;
-    assert_eq!(&answer.await??.body[..], b"early", "while the client still sends");
+    assert_eq!(&response.await??.body[..], b"early", "while the client still sends");
     drop(feed);
     Ok(())
 }
 
 /// How many client requests Envoy has under way.
-async fn active(gateway: &Scripted) -> anyhow::Result<f64> {
+async fn active(gateway: &ScriptedStack) -> anyhow::Result<f64> {
     let clients = [("envoy_http_conn_manager_prefix", "gateway")];
     Ok(gateway.scrape().await?.sum("envoy_http_downstream_rq_active", &clients))
 }
 
-/// A stream that ends half way is counted as incomplete, and nothing of it stays: not in Envoy, not at the rules.
-async fn nothing_is_left(gateway: &Scripted, before: &stack::Scrape) -> anyhow::Result<()> {
+/// A stream that ends half way is counted as incomplete, and nothing of it stays: neither in Envoy nor at the
+/// application.
+async fn nothing_is_left(gateway: &ScriptedStack, before: &stack::Scrape) -> anyhow::Result<()> {
     let incomplete = [("outcome", "incomplete")];
     let expected = [(INTERCEPTED, &[][..], 1.0), (OBSERVATION, &incomplete[..], 1.0)];
-    gateway.moves(before, &[INTERCEPTED, OBSERVATION, SOURCE], &expected).await?;
+    gateway.expect_changes(before, &[INTERCEPTED, OBSERVATION, SOURCE], &expected).await?;
     eventually("nothing is under way", || async {
         let active = active(gateway).await?;
         ensure!(active == 0.0, "{active} in Envoy");
-        ensure!(gateway.rules.open() == 0, "{} at the rules", gateway.rules.open());
+        ensure!(gateway.rules.open() == 0, "{} at the application", gateway.rules.open());
         Ok(())
     })
     .await?;
-    let answer = gateway.send(suggest("ann", question([88]))?).await?;
-    ensure!(answer.status == 200, "the next request got {}", answer.status);
+    let response = gateway.send(suggest("ann", request_body([88]))?).await?;
+    ensure!(response.status == 200, "the next request got {}", response.status);
     Ok(())
 }
 
 #[tokio::test]
 async fn a_client_that_leaves_half_way_through_its_request_leaves_nothing_behind() -> anyhow::Result<()> {
     for (share, resets) in [(Share::OFF, true), (Share::OFF, false), (Share::ALL, true)] {
-        let gateway = Scripted::start(|builder| builder.share(share)).await?;
+        let gateway = ScriptedStack::start(|builder| builder.share(share)).await?;
         let before = gateway.scrape().await?;
-        let request = raw::post(PATH, &[("x-user-id", "ann")], &noise(10_000));
-        let mut client = Raw::connect(gateway.address()).await?;
+        let request = raw_client::post(PATH, &[("x-user-id", "ann")], &noise(10_000));
+        let mut client = RawClient::connect(gateway.address()).await?;
         client.write(request.get(..5_000).unwrap_or_default()).await?;
         eventually("the request is there", || async {
             let active = active(&gateway).await?;
@@ -211,36 +218,36 @@ async fn a_client_that_leaves_half_way_through_its_request_leaves_nothing_behind
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_half_way_through_its_answer_leaves_nothing_behind() -> anyhow::Result<()> {
+async fn a_client_that_leaves_half_way_through_its_response_leaves_nothing_behind() -> anyhow::Result<()> {
     let gateway = echo().await?;
-    gateway.rules.answers(Script::new(200, vec![b'a'; 1_000]).endless());
+    gateway.rules.respond(Script::new(200, vec![b'a'; 1_000]).endless());
     let before = gateway.scrape().await?;
-    let mut client = Raw::connect(gateway.address()).await?;
-    client.write(&raw::post(PATH, &[("x-user-id", "ann")], &question([88]))).await?;
+    let mut client = RawClient::connect(gateway.address()).await?;
+    client.write(&raw_client::post(PATH, &[("x-user-id", "ann")], &request_body([88]))).await?;
     ensure!(client.read(100_000).await?.len() >= 100_000);
     client.reset()?;
-    gateway.rules.answers_with(|request| Script::json(200, items(request, "coffee")));
+    gateway.rules.respond_with(|request| Script::json(200, items(request, "coffee")));
     let limit = [("outcome", "dropped_body_limit")];
-    // An answer over the limit is known to be lost to observation before its client leaves.
+    // A response over the limit is known to be lost to observation before its client leaves.
     eventually("the request is accounted for", || async {
         let scrape = gateway.scrape().await?;
         let lost = scrape.sum(OBSERVATION, &limit) + scrape.sum(OBSERVATION, &[("outcome", "incomplete")]);
         ensure!(lost == 1.0 && scrape.sum(INTERCEPTED, &[]) - before.sum(INTERCEPTED, &[]) == 1.0, "{lost} lost");
-        ensure!(gateway.rules.open() == 0, "{} at the rules", gateway.rules.open());
+        ensure!(gateway.rules.open() == 0, "{} at the application", gateway.rules.open());
         Ok(())
     })
     .await
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_while_the_model_is_asked_leaves_nothing_behind() -> anyhow::Result<()> {
+async fn a_client_that_leaves_while_the_candidate_works_leaves_nothing_behind() -> anyhow::Result<()> {
     let deadline = serde_json::json!({"scorer": {"deadline_ms": 30_000}});
-    let gateway = Scripted::start(|builder| builder.share(Share::ALL).filter_config(&deadline)).await?;
-    gateway.model_answers(Script::never());
+    let gateway = ScriptedStack::start(|builder| builder.share(Share::ALL).filter_config(&deadline)).await?;
+    gateway.candidate_responds(Script::never());
     let before = gateway.scrape().await?;
-    let mut client = Raw::connect(gateway.address()).await?;
-    client.write(&raw::post(PATH, &[("x-user-id", "ann")], &question([88]))).await?;
-    eventually("the model is asked", || async {
+    let mut client = RawClient::connect(gateway.address()).await?;
+    client.write(&raw_client::post(PATH, &[("x-user-id", "ann")], &request_body([88]))).await?;
+    eventually("the candidate is called", || async {
         ensure!(gateway.scorer.open() == 1, "{} questions are open", gateway.scorer.open());
         Ok(())
     })
@@ -251,8 +258,8 @@ async fn a_client_that_leaves_while_the_model_is_asked_leaves_nothing_behind() -
         Ok(())
     })
     .await?;
-    gateway.model_answers(Script::new(500, ""));
+    gateway.candidate_responds(Script::new(500, ""));
     nothing_is_left(&gateway, &before).await?;
-    assert_eq!(gateway.rules.hits(), 2, "the application was asked both times");
+    assert_eq!(gateway.rules.hits(), 2, "the application was called both times");
     Ok(())
 }

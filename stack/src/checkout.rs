@@ -1,4 +1,4 @@
-//! Where things lie: the repository, what `setup` put into `.perch/`, and what cargo built.
+//! Paths: the repository, what `setup` put into `.perch/`, and what cargo built.
 
 use std::path::{Path, PathBuf};
 
@@ -8,14 +8,14 @@ use crate::error::Error;
 
 /// The repository and the programs in it.
 #[derive(Debug, Clone)]
-pub struct Place {
+pub struct Checkout {
     root: PathBuf,
     programs: PathBuf,
 }
 
-impl Place {
-    /// Finds the repository: `PERCH_ROOT`, or upwards from the working directory, or where this crate was built. Programs
-    /// are taken from beside the running one, so that a debug build starts debug builds.
+impl Checkout {
+    /// Finds the repository: `PERCH_ROOT`, or upwards from the working directory, or where this crate was built.
+    /// Programs are taken from beside the running one, so that a debug build starts debug builds.
     ///
     /// # Errors
     /// When no repository is found.
@@ -45,7 +45,7 @@ impl Place {
         self.root.join(relative)
     }
 
-    /// `.perch/`, where everything that setup and the stack make at run time lies.
+    /// `.perch/`, which holds everything that setup and the stack make at run time.
     #[must_use]
     pub fn state(&self) -> PathBuf {
         self.root.join(".perch")
@@ -76,7 +76,8 @@ impl Place {
         self.root.join("target/perch_filter_fault_injection.wasm")
     }
 
-    /// The native module whose callbacks fail now and then: `setup/build-filter fault-injection` puts it there, for tests.
+    /// The native module whose callbacks fail now and then: `setup/build-filter fault-injection` puts it there, for
+    /// tests.
     #[must_use]
     pub fn fault_injection_filter(&self) -> PathBuf {
         self.root.join("target/libperch_filter_fault_injection.so")
@@ -95,8 +96,8 @@ impl Place {
     }
 
     /// `path`, if a file is there.
-    pub(crate) fn existing(what: &str, path: PathBuf, mend: &str) -> Result<PathBuf, Error> {
-        if path.is_file() { Ok(path) } else { Err(Error::Missing { what: what.into(), path, mend: mend.into() }) }
+    pub(crate) fn existing(what: &str, path: PathBuf, fix: &str) -> Result<PathBuf, Error> {
+        if path.is_file() { Ok(path) } else { Err(Error::Missing { what: what.into(), path, fix: fix.into() }) }
     }
 }
 

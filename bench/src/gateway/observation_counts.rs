@@ -1,4 +1,4 @@
-//! What became of the requests that a Perch gateway was sent: a figure for cost means little beside lost observations.
+//! How many of a Perch gateway's requests were observed: a cost means little if observations were lost.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -11,11 +11,11 @@ use serde_json::{Value, json};
 use super::variants::Variant;
 
 /// How long the last batches may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// By key, the sums over all rounds.
 #[derive(Debug, Default)]
-pub(crate) struct Observed(BTreeMap<&'static str, Counts>);
+pub(crate) struct ObservationCounts(BTreeMap<&'static str, Counts>);
 
 #[derive(Debug, Default)]
 struct Counts {
@@ -25,8 +25,8 @@ struct Counts {
     not_compared: BTreeMap<&'static str, f64>,
 }
 
-impl Observed {
-    /// Waits until nothing is under way, and adds the counts of every Perch gateway of a round.
+impl ObservationCounts {
+    /// Waits until no batch is in flight, and adds the counts of every Perch gateway of a round.
     ///
     /// # Errors
     /// When observations are still missing in the end.
@@ -44,7 +44,7 @@ impl Observed {
                 {
                     break scrape;
                 }
-                if begin.elapsed() > PATIENCE {
+                if begin.elapsed() > TIMEOUT {
                     bail!("{}: intercepted and observed do not add up", variant.key);
                 }
                 tokio::time::sleep(Duration::from_millis(50)).await;
@@ -71,7 +71,13 @@ impl Observed {
         self.0.iter().map(move |(key, counts)| {
             let Counts { intercepted, compared, outcomes, not_compared } = counts;
             let (outcomes, not_compared) = (some(outcomes), some(not_compared));
-            (*key, json!({"intercepted": intercepted, "outcomes": outcomes, "compared": compared, "not_compared": not_compared}))
+            let counts = json!({
+                "intercepted": intercepted,
+                "outcomes": outcomes,
+                "compared": compared,
+                "not_compared": not_compared,
+            });
+            (*key, counts)
         })
     }
 }

@@ -7,10 +7,10 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use contract::series::{FALLBACK, PASSED_THROUGH};
 use contract::share::Share;
-use e2e::client::{PATH, question};
+use e2e::client::{PATH, request_body};
 use e2e::load::Load;
-use e2e::raw::{self, GARBAGE, Raw};
-use e2e::real::{Real, TRANSACTIONS};
+use e2e::raw_client::{self, GARBAGE, RawClient};
+use e2e::real_stack::{RealStack, TRANSACTIONS};
 use serde_json::Value;
 use stack::{Part, Stack};
 
@@ -44,19 +44,19 @@ async fn perch(stack: &Stack, arguments: &[&str]) -> anyhow::Result<String> {
 
 /// Uploads that take seconds, one after another, until `over`.
 async fn uploads_slowly(gateway: std::net::SocketAddr, over: Arc<AtomicBool>) -> anyhow::Result<()> {
-    let whole = raw::post(PATH, &[("x-user-id", "slow")], &question([88]));
+    let whole = raw_client::post(PATH, &[("x-user-id", "slow")], &request_body([88]));
     while !over.load(Relaxed) {
-        let mut client = Raw::connect(gateway).await?;
+        let mut client = RawClient::connect(gateway).await?;
         client.trickle(&whole, whole.len().div_ceil(20), Duration::from_millis(250)).await?;
-        let answer = client.read(12).await?;
-        ensure!(answer.starts_with(b"HTTP/1.1 200"), "{:?}", String::from_utf8_lossy(&answer));
+        let response = client.read(12).await?;
+        ensure!(response.starts_with(b"HTTP/1.1 200"), "{:?}", String::from_utf8_lossy(&response));
     }
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rollout_beside_ill_behaved_clients_is_neither_rolled_back_nor_frozen() -> anyhow::Result<()> {
-    let real = Real::start(|builder| {
+    let real = RealStack::start(|builder| {
         builder.guard(true).share(Share::OFF).concurrency(2).access_log(false).env(
             Part::Console,
             "PERCH_GUARD_INTERVAL",
@@ -72,17 +72,19 @@ async fn a_rollout_beside_ill_behaved_clients_is_neither_rolled_back_nor_frozen(
     for _ in 0..SLOW {
         slow.spawn(uploads_slowly(real.address(), Arc::clone(&over)));
     }
-    let whole = raw::post(PATH, &[("x-user-id", "leaves")], &question([88]));
+    let whole = raw_client::post(PATH, &[("x-user-id", "leaves")], &request_body([88]));
     let mut share = None;
     for round in 0..ROUNDS {
         let load = Load::start(real.address(), REQUESTS, 8, TRANSACTIONS);
         // One in twenty sends garbage, and as many leave: in the middle of their request, or before the response.
         for number in 0..usize::try_from(REQUESTS / 20)? {
             let body = GARBAGE.get(number % GARBAGE.len()).copied().unwrap_or_default();
-            let mut client = Raw::connect(real.address()).await?;
-            client.write(&raw::post(PATH, &[("x-user-id", &format!("garbage-{number}"))], body.as_bytes())).await?;
+            let mut client = RawClient::connect(real.address()).await?;
+            client
+                .write(&raw_client::post(PATH, &[("x-user-id", &format!("garbage-{number}"))], body.as_bytes()))
+                .await?;
             ensure!(client.read(9).await?.starts_with(b"HTTP/1.1 "), "garbage gets no response");
-            let mut client = Raw::connect(real.address()).await?;
+            let mut client = RawClient::connect(real.address()).await?;
             let sent = if number % 2 == 0 { whole.len() - 5 } else { whole.len() };
             client.write(whole.get(..sent).unwrap_or_default()).await?;
             client.reset()?;

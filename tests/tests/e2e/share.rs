@@ -1,4 +1,4 @@
-//! The share: who is in, that it only grows, that it sticks, and that it survives.
+//! The share: which users are in the canary, that it only grows, that it sticks, and that it survives.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::ensure;
 use contract::share::{Denominator, RUNTIME_KEY, Share};
-use e2e::client::{Client, Protocol, question, suggest};
+use e2e::client::{Client, Protocol, request_body, suggest};
 use e2e::eventually::eventually;
-use e2e::scripted::Scripted;
+use e2e::scripted_stack::ScriptedStack;
 
 const USERS: usize = 20_000;
 const CONNECTIONS: usize = 16;
@@ -17,8 +17,9 @@ fn name(user: usize) -> String {
     format!("user-{user}@example.org")
 }
 
-/// Asks once for each of the first `users`, over many connections to all workers; gives those whom the model answered.
-async fn model_users(gateway: &Scripted, users: usize) -> anyhow::Result<BTreeSet<usize>> {
+/// Sends a request of each of the first `users`, over many connections to all workers; returns those who got the
+/// candidate.
+async fn canary_users(gateway: &ScriptedStack, users: usize) -> anyhow::Result<BTreeSet<usize>> {
     let next = Arc::new(AtomicUsize::new(0));
     let mut connections = tokio::task::JoinSet::new();
     for connection in 0..CONNECTIONS {
@@ -32,8 +33,8 @@ async fn model_users(gateway: &Scripted, users: usize) -> anyhow::Result<BTreeSe
                 if user >= users {
                     return Ok(inside);
                 }
-                let answer = client.send(suggest(&name(user), question([88]))?).await?;
-                match (answer.status.as_u16(), answer.arm(), answer.fallback()) {
+                let response = client.send(suggest(&name(user), request_body([88]))?).await?;
+                match (response.status.as_u16(), response.arm(), response.fallback()) {
                     (200, "candidate", "") => inside.push(user),
                     (200, "baseline", "") => {}
                     other => anyhow::bail!("{} got {other:?}", name(user)),
@@ -48,7 +49,7 @@ async fn model_users(gateway: &Scripted, users: usize) -> anyhow::Result<BTreeSe
     Ok(inside)
 }
 
-fn predicted(gateway: &Scripted, share: Share, users: usize) -> anyhow::Result<BTreeSet<usize>> {
+fn predicted(gateway: &ScriptedStack, share: Share, users: usize) -> anyhow::Result<BTreeSet<usize>> {
     let mut inside = BTreeSet::new();
     for user in 0..users {
         if share.holds(gateway.stack.bucket(&name(user))?) {
@@ -58,37 +59,38 @@ fn predicted(gateway: &Scripted, share: Share, users: usize) -> anyhow::Result<B
     Ok(inside)
 }
 
-/// Whom the model answered, which must be whom the contract's function predicts, to the last one.
-async fn as_predicted(gateway: &Scripted, share: Share, users: usize) -> anyhow::Result<BTreeSet<usize>> {
-    let (seen, predicted) = (model_users(gateway, users).await?, predicted(gateway, share, users)?);
+/// The users who got the candidate, which must be exactly those that the contract's function predicts.
+async fn as_predicted(gateway: &ScriptedStack, share: Share, users: usize) -> anyhow::Result<BTreeSet<usize>> {
+    let (seen, predicted) = (canary_users(gateway, users).await?, predicted(gateway, share, users)?);
     let differ: Vec<String> = seen.symmetric_difference(&predicted).take(5).map(|user| name(*user)).collect();
     ensure!(differ.is_empty(), "at {share} Envoy and the prediction differ on {differ:?} and perhaps others");
     Ok(seen)
 }
 
 /// Under one salt always: with a new one each time, three standard deviations are passed once in 370 gateways.
-async fn large_gateway() -> anyhow::Result<Scripted> {
+async fn large_gateway() -> anyhow::Result<ScriptedStack> {
     let gateway =
-        Scripted::start(|builder| builder.salt("perch-twenty-thousand-users").concurrency(2).access_log(false)).await?;
-    gateway.rules.forgets();
-    gateway.scorer.forgets();
+        ScriptedStack::start(|builder| builder.salt("perch-twenty-thousand-users").concurrency(2).access_log(false))
+            .await?;
+    gateway.rules.forget_received();
+    gateway.scorer.forget_received();
     Ok(gateway)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_20_000_users_a_ramp_takes_those_whom_the_function_predicts_and_only_ever_adds() -> anyhow::Result<()> {
+async fn of_20_000_users_a_ramp_takes_those_whom_the_function_predicts_and_only_adds_users() -> anyhow::Result<()> {
     let gateway = large_gateway().await?;
     let mut before = BTreeSet::new();
     for percent in [0, 10, 50, 100] {
         let share = Share::percent(percent);
         gateway.set_share(share).await?;
         let inside = as_predicted(&gateway, share, USERS).await?;
-        ensure!(before.is_subset(&inside), "somebody left at {share}");
+        ensure!(before.is_subset(&inside), "a user left the canary at {share}");
         #[allow(clippy::cast_precision_loss)]
         let seen = 100.0 * inside.len() as f64 / USERS as f64;
-        // Three standard deviations of a share of 20,000 users, in percentage points: 0.64 at 10 %, 1.06 at 50 %.
+        // Three standard deviations of a share of 20,000 users, in percentage points: 0.64 at 10%, 1.06 at 50%.
         let bound = 3.0 * 100.0 * (share.fraction() * (1.0 - share.fraction()) / USERS as f64).sqrt();
-        ensure!((seen - f64::from(percent)).abs() <= bound, "wanted {share}, seen {seen} %, allowed ± {bound}");
+        ensure!((seen - f64::from(percent)).abs() <= bound, "wanted {share}, seen {seen}%, allowed ± {bound}");
         before = inside;
     }
     Ok(())
@@ -101,10 +103,10 @@ async fn at_a_constant_share_a_user_keeps_the_arm_on_any_worker_and_after_a_rest
     gateway.set_share(share).await?;
     let users = 4_000;
     let first = as_predicted(&gateway, share, users).await?;
-    assert_eq!(model_users(&gateway, users).await?, first);
+    assert_eq!(canary_users(&gateway, users).await?, first);
     gateway.stack.restart_gateway().await?;
     gateway.set_share(share).await?;
-    assert_eq!(model_users(&gateway, users).await?, first, "after a restart");
+    assert_eq!(canary_users(&gateway, users).await?, first, "after a restart");
     Ok(())
 }
 
@@ -116,8 +118,8 @@ async fn a_share_below_one_percent_is_honoured_as_a_fraction() -> anyhow::Result
     gateway.set_share(share).await?;
     let first = gateway.user(share, true)?;
     eventually("the fraction is known", || async {
-        let answer = gateway.send(suggest(&first, question([88]))?).await?;
-        ensure!(answer.arm() == "candidate", "the {} answers", answer.arm());
+        let response = gateway.send(suggest(&first, request_body([88]))?).await?;
+        ensure!(response.arm() == "candidate", "the {} answers", response.arm());
         Ok(())
     })
     .await?;
@@ -128,13 +130,13 @@ async fn a_share_below_one_percent_is_honoured_as_a_fraction() -> anyhow::Result
 
 #[tokio::test]
 async fn the_frozen_vectors_hold_in_the_gateway() -> anyhow::Result<()> {
-    let gateway = Scripted::start(|builder| builder.salt("perch-frozen-vectors")).await?;
+    let gateway = ScriptedStack::start(|builder| builder.salt("perch-frozen-vectors")).await?;
     // Pseudonyms as frozen in the contract, and where another implementation of xxHash64 puts them.
     for (user, bucket, position) in FROZEN {
         assert_eq!(gateway.stack.bucket(user)?.to_string(), bucket);
         for (percent, arm) in [(position, "baseline"), (position + 1, "candidate")] {
             gateway.set_share(Share::percent(percent)).await?;
-            assert_eq!(gateway.send(suggest(user, question([88]))?).await?.arm(), arm, "{user} at {percent} %");
+            assert_eq!(gateway.send(suggest(user, request_body([88]))?).await?.arm(), arm, "{user} at {percent}%");
         }
     }
     Ok(())
@@ -146,26 +148,26 @@ const FROZEN: [(&str, &str, u32); 3] =
 #[tokio::test]
 async fn the_start_value_is_that_of_the_variable_and_the_live_switch_goes_above_it() -> anyhow::Result<()> {
     let share = Share::from_variable("1")?;
-    let gateway = Scripted::start(|builder| builder.share(share)).await?;
-    assert_eq!(gateway.send(suggest("ann", question([88]))?).await?.arm(), "candidate", "1 is everybody");
+    let gateway = ScriptedStack::start(|builder| builder.share(share)).await?;
+    assert_eq!(gateway.send(suggest("ann", request_body([88]))?).await?.arm(), "candidate", "1 is everybody");
     gateway.set_share(Share::OFF).await?;
-    assert_eq!(gateway.send(suggest("ann", question([88]))?).await?.arm(), "baseline");
+    assert_eq!(gateway.send(suggest("ann", request_body([88]))?).await?.arm(), "baseline");
     gateway.set_share(Share::ALL).await?;
-    assert_eq!(gateway.send(suggest("ann", question([88]))?).await?.arm(), "candidate");
+    assert_eq!(gateway.send(suggest("ann", request_body([88]))?).await?.arm(), "candidate");
     Ok(())
 }
 
 #[tokio::test]
-async fn a_value_that_is_no_share_is_off() -> anyhow::Result<()> {
-    let gateway = Scripted::start(|builder| builder.share(Share::ALL)).await?;
+async fn a_value_that_is_not_a_share_is_off() -> anyhow::Result<()> {
+    let gateway = ScriptedStack::start(|builder| builder.share(Share::ALL)).await?;
     for garbage in ["plenty", "-5", r#"{"numerator":"x"}"#] {
         gateway.set_share(Share::ALL).await?;
-        assert_eq!(gateway.send(suggest("ann", question([88]))?).await?.arm(), "candidate", "before {garbage}");
+        assert_eq!(gateway.send(suggest("ann", request_body([88]))?).await?.arm(), "candidate", "before {garbage}");
         gateway.stack.admin().set_runtime(RUNTIME_KEY, garbage).await?;
         // At once by Envoy's matchers; the native module asks first whether it is a fraction.
         eventually("the share is off", || async {
-            let answer = gateway.send(suggest("ann", question([88]))?).await?;
-            ensure!((answer.status.as_u16(), answer.arm()) == (200, "baseline"), "{garbage}: {}", answer.arm());
+            let response = gateway.send(suggest("ann", request_body([88]))?).await?;
+            ensure!((response.status.as_u16(), response.arm()) == (200, "baseline"), "{garbage}: {}", response.arm());
             Ok(())
         })
         .await?;
@@ -174,29 +176,29 @@ async fn a_value_that_is_no_share_is_off() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn a_user_without_an_identity_gets_the_rules_at_every_share() -> anyhow::Result<()> {
-    let gateway = Scripted::all_canary().await?;
-    let mut request = suggest("ann", question([88]))?;
+async fn a_user_without_an_identity_gets_the_baseline_at_every_share() -> anyhow::Result<()> {
+    let gateway = ScriptedStack::all_canary().await?;
+    let mut request = suggest("ann", request_body([88]))?;
     request.headers_mut().remove(contract::headers::DEMO_IDENTITY);
-    let answer = gateway.send(request).await?;
-    assert_eq!((answer.status.as_u16(), answer.arm(), answer.fallback()), (200, "baseline", ""));
+    let response = gateway.send(request).await?;
+    assert_eq!((response.status.as_u16(), response.arm(), response.fallback()), (200, "baseline", ""));
     Ok(())
 }
 
 #[tokio::test]
 async fn what_the_disk_layer_says_holds_without_a_restart_and_after_one() -> anyhow::Result<()> {
-    let mut gateway = Scripted::start(|builder| builder).await?;
-    assert_eq!(gateway.send(suggest("ann", question([88]))?).await?.arm(), "baseline");
+    let mut gateway = ScriptedStack::start(|builder| builder).await?;
+    assert_eq!(gateway.send(suggest("ann", request_body([88]))?).await?.arm(), "baseline");
     gateway.write_disk_layer("1", Share::ALL)?;
     eventually("Envoy follows the link", || async {
-        let answer = gateway.send(suggest("ann", question([88]))?).await?;
-        ensure!(answer.arm() == "candidate", "the {} answers", answer.arm());
+        let response = gateway.send(suggest("ann", request_body([88]))?).await?;
+        ensure!(response.arm() == "candidate", "the {} answers", response.arm());
         Ok(())
     })
     .await?;
     gateway.stack.restart_gateway().await?;
     assert_eq!(gateway.stack.share().await?, Some(Share::ALL));
-    e2e::scripted::shares_known(&gateway.stack).await?;
-    assert_eq!(gateway.send(suggest("ann", question([88]))?).await?.arm(), "candidate");
+    e2e::scripted_stack::wait_for_shares(&gateway.stack).await?;
+    assert_eq!(gateway.send(suggest("ann", request_body([88]))?).await?.arm(), "candidate");
     Ok(())
 }

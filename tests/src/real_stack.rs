@@ -6,14 +6,14 @@ use std::process::Command;
 
 use anyhow::{Context as _, ensure};
 use http::Request;
-use stack::place::Place;
+use stack::checkout::Checkout;
 use stack::{Builder, Part, Scrape, Signal, Stack};
 use tempfile::TempDir;
 
 use crate::channel_body::ChannelBody;
-use crate::client::{Answer, Client, Protocol};
+use crate::client::{Client, ClientResponse, Protocol};
 use crate::eventually::eventually;
-use crate::scripted::shares_known;
+use crate::scripted_stack::wait_for_shares;
 
 /// Users of the small store, enough for a few thousand transactions.
 const USERS: u32 = 200;
@@ -23,14 +23,14 @@ const REGISTRY: &str = "registry";
 pub const TRANSACTIONS: i64 = 2_000;
 
 /// A running deployment.
-pub struct Real {
+pub struct RealStack {
     /// Its parts.
     pub stack: Stack,
     // Dropped after the stack, whose programs have files open in it.
     dir: TempDir,
 }
 
-impl Real {
+impl RealStack {
     /// Starts with what `change` makes of the defaults: a fresh store, a copy of the trained registry, share 0.
     ///
     /// # Errors
@@ -39,7 +39,7 @@ impl Real {
         let dir = tempfile::Builder::new().prefix("perch-real-").tempdir()?;
         let builder = change(builder(dir.path())?);
         let stack = builder.start().await?;
-        shares_known(&stack).await?;
+        wait_for_shares(&stack).await?;
         Ok(Self { stack, dir })
     }
 
@@ -58,16 +58,16 @@ impl Real {
     /// One request over HTTP/1.1 on a connection of its own.
     ///
     /// # Errors
-    /// When the answer is not whole.
-    pub async fn send(&self, request: Request<ChannelBody>) -> anyhow::Result<Answer> {
+    /// When the response is not whole.
+    pub async fn send(&self, request: Request<ChannelBody>) -> anyhow::Result<ClientResponse> {
         Client::once(self.address(), Protocol::H1, request).await
     }
 
     /// One request straight to a part.
     ///
     /// # Errors
-    /// When the answer is not whole.
-    pub async fn send_to(&self, part: Part, request: Request<ChannelBody>) -> anyhow::Result<Answer> {
+    /// When the response is not whole.
+    pub async fn send_to(&self, part: Part, request: Request<ChannelBody>) -> anyhow::Result<ClientResponse> {
         let url = self.stack.url(part);
         let address = url.strip_prefix("http://").unwrap_or(&url).parse().with_context(|| url.clone())?;
         Client::once(address, Protocol::H1, request).await
@@ -94,13 +94,13 @@ impl Real {
     /// Envoy's metrics now.
     ///
     /// # Errors
-    /// When Envoy does not answer.
+    /// When Envoy does not respond.
     pub async fn scrape(&self) -> anyhow::Result<Scrape> {
         Ok(self.stack.scrape().await?)
     }
 }
 
-impl Drop for Real {
+impl Drop for RealStack {
     /// The test harness shows it only where a test fails.
     #[allow(clippy::print_stdout)]
     fn drop(&mut self) {
@@ -116,7 +116,7 @@ pub fn builder(dir: &Path) -> anyhow::Result<Builder> {
     let store = format!("sqlite://{}", dir.join("perch.sqlite").display());
     seed(&store)?;
     let builder = Stack::builder()?;
-    let registry = registry(builder.place(), dir)?;
+    let registry = registry(builder.checkout(), dir)?;
     Ok(builder.store(store).registry(registry))
 }
 
@@ -125,7 +125,7 @@ pub fn builder(dir: &Path) -> anyhow::Result<Builder> {
 /// # Errors
 /// When it cannot be written.
 pub fn seed(url: &str) -> anyhow::Result<()> {
-    let program = Place::find()?.program("rules-backend");
+    let program = Checkout::find()?.program("rules-backend");
     let output = Command::new(&program)
         .args(["seed", "--users", &USERS.to_string(), "--store", url])
         .output()
@@ -135,8 +135,8 @@ pub fn seed(url: &str) -> anyhow::Result<()> {
 }
 
 /// A copy of the trained registry in `dir`, for a test to change.
-fn registry(place: &Place, dir: &Path) -> anyhow::Result<PathBuf> {
-    let trained = place.file("models/registry");
+fn registry(checkout: &Checkout, dir: &Path) -> anyhow::Result<PathBuf> {
+    let trained = checkout.file("models/registry");
     let champion = trained.join("champion");
     ensure!(champion.is_file(), "{} is missing: `make ml-train` trains and deploys a model", champion.display());
     let copy = dir.join(REGISTRY);

@@ -6,21 +6,21 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// Bodies that ask for nothing the application could answer.
+/// Bodies that ask for nothing the application could respond to.
 pub const GARBAGE: [&str; 7] =
     ["not JSON", "", "{\"txn_ids\":[]}", "{\"txn_ids\":[\"bad\"]}", "{\"txn_ids\":null}", "[[[[[[[[", "\u{0}\u{1}"];
 
 /// A plain TCP connection.
 #[derive(Debug)]
-pub struct Raw {
+pub struct RawClient {
     stream: TcpStream,
 }
 
-impl Raw {
+impl RawClient {
     /// Connects.
     ///
     /// # Errors
-    /// When nobody listens there.
+    /// When nothing listens there.
     pub async fn connect(address: SocketAddr) -> anyhow::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
@@ -76,7 +76,7 @@ impl Raw {
     }
 }
 
-/// The bytes of an HTTP/1.1 `POST` with a length; `connection: close`, so that the answer ends with the connection.
+/// The bytes of an HTTP/1.1 `POST` with a length; `connection: close`, so that the response ends with the connection.
 #[must_use]
 pub fn post(path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     let mut bytes = format!("POST {path} HTTP/1.1\r\nhost: perch\r\nconnection: close\r\n").into_bytes();
@@ -88,9 +88,9 @@ pub fn post(path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Body of an HTTP/1.1 answer with a length or until the end; the head is dropped.
+/// Body of an HTTP/1.1 response with a length or until the end; the head is dropped.
 #[must_use]
-pub fn body_of(answer: &[u8]) -> Option<&[u8]> {
-    let head = answer.windows(4).position(|window| window == b"\r\n\r\n")?;
-    answer.get(head + 4..)
+pub fn body_of(response: &[u8]) -> Option<&[u8]> {
+    let head = response.windows(4).position(|window| window == b"\r\n\r\n")?;
+    response.get(head + 4..)
 }

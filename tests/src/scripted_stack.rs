@@ -1,4 +1,4 @@
-//! The real Envoy with the built filter, between a rules backend and a scorer that answer by script.
+//! The real Envoy with the built filter, between a rules backend and a scorer that respond by script.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,54 +18,55 @@ use stack::{Builder, Scrape, Stack};
 
 use crate::changes::{self, Change};
 use crate::channel_body::ChannelBody;
-use crate::client::{Answer, Client, Protocol, question, suggest};
+use crate::client::{Client, ClientResponse, Protocol, request_body, suggest};
 use crate::eventually::eventually;
 use crate::upstream::{Received, Script, Upstream};
 
 /// The version that the scripted model claims.
 pub const MODEL_VERSION: &str = "scripted-1";
 /// What the scripted rules say of every transaction.
-pub const RULES_LABEL: &str = "groceries";
+pub const BASELINE_LABEL: &str = "groceries";
 /// What the scripted model says of every transaction.
-pub const MODEL_LABEL: &str = "coffee";
+pub const CANDIDATE_LABEL: &str = "coffee";
 
 /// A gateway between two scripted sides.
-pub struct Scripted {
+pub struct ScriptedStack {
     /// The running Envoy.
     pub stack: Stack,
     /// In the rules' place.
     pub rules: Upstream,
-    /// In the scorer's place: live answers and observations.
+    /// In the scorer's place: live responses and observations.
     pub scorer: Upstream,
 }
 
-impl Scripted {
-    /// Starts with what `change` makes of the defaults: both sides answer as they should, nobody is in the canary.
+impl ScriptedStack {
+    /// Starts with what `change` makes of the defaults: application and candidate respond as they should, nobody is in
+    /// the canary.
     ///
     /// # Errors
     /// When Envoy or the filter's module is missing (the error says how to get it), or Envoy does not start.
     pub async fn start(change: impl FnOnce(Builder) -> Builder) -> anyhow::Result<Self> {
-        let rules = Upstream::start(|request| Script::json(200, items(request, RULES_LABEL))).await?;
-        let scorer = Upstream::start(with_observer(good_answer)).await?;
+        let rules = Upstream::start(|request| Script::json(200, items(request, BASELINE_LABEL))).await?;
+        let scorer = Upstream::start(with_observer(good_response)).await?;
         let builder = Stack::builder()?.rules_at(rules.address()).scorer_at(scorer.address());
         let stack = change(builder).start().await?;
-        shares_known(&stack).await?;
+        wait_for_shares(&stack).await?;
         Ok(Self { stack, rules, scorer })
     }
 
-    /// Sets the share and waits until it holds on every worker: the native module's know it when it is set, a WebAssembly
-    /// worker two seconds later at the latest where it has traffic.
+    /// Sets the share and waits until it holds on every worker: the native module's know it when it is set, a
+    /// WebAssembly worker two seconds later at the latest where it has traffic.
     ///
     /// # Errors
-    /// When Envoy does not answer.
+    /// When Envoy does not respond.
     pub async fn set_share(&self, share: Share) -> anyhow::Result<()> {
         self.set_runtime(RUNTIME_KEY, &share.to_runtime()).await
     }
 
-    /// As [`Scripted::set_share`], for any key.
+    /// As [`ScriptedStack::set_share`], for any key.
     ///
     /// # Errors
-    /// When Envoy does not answer.
+    /// When Envoy does not respond.
     pub async fn set_runtime(&self, key: &str, value: &str) -> anyhow::Result<()> {
         self.stack.admin().set_runtime(key, value).await?;
         if self.stack.native() {
@@ -74,8 +75,8 @@ impl Scripted {
         // A worker without traffic may sleep, so it is kept awake.
         let before = self.scrape().await?.sum(INTERCEPTED, &[]);
         let (set, mut sent) = (tokio::time::Instant::now(), 0.0);
-        while set.elapsed() < COPIES_ARE_YOUNGER {
-            self.send(suggest("somebody", question([1]))?).await?;
+        while set.elapsed() < MAX_SHARE_COPY_AGE {
+            self.send(suggest("somebody", request_body([1]))?).await?;
             sent += 1.0;
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -110,17 +111,17 @@ impl Scripted {
         .await
     }
 
-    /// As [`Scripted::start`], with everybody in the canary.
+    /// As [`ScriptedStack::start`], with everybody in the canary.
     ///
     /// # Errors
-    /// As [`Scripted::start`].
+    /// As [`ScriptedStack::start`].
     pub async fn all_canary() -> anyhow::Result<Self> {
         Self::start(|builder| builder.share(Share::ALL)).await
     }
 
-    /// The model's side answers live questions by `script` from now on; observations are answered as they should be.
-    pub fn model_answers(&self, script: Script) {
-        self.scorer.answers_with(with_observer(move |_| script.clone()));
+    /// The candidate responds to live requests by `script` from now on; observations get their results.
+    pub fn candidate_responds(&self, script: Script) {
+        self.scorer.respond_with(with_observer(move |_| script.clone()));
     }
 
     /// Where clients connect.
@@ -132,23 +133,23 @@ impl Scripted {
     /// One request over HTTP/1.1 on a connection of its own.
     ///
     /// # Errors
-    /// When the answer is not whole.
-    pub async fn send(&self, request: Request<ChannelBody>) -> anyhow::Result<Answer> {
+    /// When the response is not whole.
+    pub async fn send(&self, request: Request<ChannelBody>) -> anyhow::Result<ClientResponse> {
         Client::once(self.address(), Protocol::H1, request).await
     }
 
     /// The same request straight to the rules.
     ///
     /// # Errors
-    /// When the answer is not whole.
-    pub async fn send_to_rules(&self, request: Request<ChannelBody>) -> anyhow::Result<Answer> {
+    /// When the response is not whole.
+    pub async fn send_to_application(&self, request: Request<ChannelBody>) -> anyhow::Result<ClientResponse> {
         Client::once(self.rules.address(), Protocol::H1, request).await
     }
 
     /// Envoy's metrics now.
     ///
     /// # Errors
-    /// When Envoy does not answer.
+    /// When Envoy does not respond.
     pub async fn scrape(&self) -> anyhow::Result<Scrape> {
         Ok(self.stack.scrape().await?)
     }
@@ -157,7 +158,12 @@ impl Scripted {
     ///
     /// # Errors
     /// Shows what moved instead.
-    pub async fn moves(&self, before: &Scrape, prefixes: &[&str], expected: &[Change<'_>]) -> anyhow::Result<()> {
+    pub async fn expect_changes(
+        &self,
+        before: &Scrape,
+        prefixes: &[&str],
+        expected: &[Change<'_>],
+    ) -> anyhow::Result<()> {
         eventually("the counters", || async { changes::expect(before, &self.scrape().await?, prefixes, expected) })
             .await
     }
@@ -166,11 +172,11 @@ impl Scripted {
     ///
     /// # Errors
     /// When a batch cannot be parsed.
-    pub fn observations(&self) -> anyhow::Result<Vec<Seen>> {
+    pub fn observations(&self) -> anyhow::Result<Vec<RecordedObservation>> {
         let mut seen = Vec::new();
         for batch in self.scorer.received().iter().filter(|request| request.path == frame::PATH && request.whole) {
             for observation in Batch::parse(&batch.body)?.observations {
-                seen.push(Seen {
+                seen.push(RecordedObservation {
                     assigned: observation.assigned,
                     served: observation.served,
                     fallback: observation.fallback,
@@ -188,11 +194,11 @@ impl Scripted {
 
     /// The live questions that the scorer has been asked.
     #[must_use]
-    pub fn questions(&self) -> Vec<Received> {
+    pub fn candidate_requests(&self) -> Vec<Received> {
         self.scorer.received().into_iter().filter(|request| request.path != frame::PATH).collect()
     }
 
-    /// Somebody who is in the canary at `share`, or is not.
+    /// A user in the canary at `share`, or outside of it.
     ///
     /// # Errors
     /// When there is no such user among many.
@@ -203,11 +209,11 @@ impl Scripted {
                 return Ok(user);
             }
         }
-        anyhow::bail!("nobody is {} {share}", if inside { "inside" } else { "outside" })
+        anyhow::bail!("no user is {} the canary at {share}", if inside { "in" } else { "outside of" })
     }
 }
 
-impl Drop for Scripted {
+impl Drop for ScriptedStack {
     /// The test harness shows it only where a test fails.
     #[allow(clippy::print_stdout)]
     fn drop(&mut self) {
@@ -217,13 +223,13 @@ impl Drop for Scripted {
 
 /// A worker's copy of the shares is no older than this where it has traffic or a canary; an older one gives nobody the
 /// candidate.
-pub const COPIES_ARE_YOUNGER: Duration = Duration::from_nanos(filter::decision::shares::STALE_NS);
+pub const MAX_SHARE_COPY_AGE: Duration = Duration::from_nanos(filter::decision::shares::STALE_NS);
 
 /// Waits until each WebAssembly worker has its first copy of the shares.
 ///
 /// # Errors
-/// When Envoy does not answer.
-pub async fn shares_known(stack: &Stack) -> anyhow::Result<()> {
+/// When Envoy does not respond.
+pub async fn wait_for_shares(stack: &Stack) -> anyhow::Result<()> {
     if stack.plugin_config().is_none() || stack.native() {
         return Ok(());
     }
@@ -236,8 +242,8 @@ pub async fn shares_known(stack: &Stack) -> anyhow::Result<()> {
         let [told, asked] = ["completed", "active"].map(|what| {
             scrape.sum(&format!("envoy_cluster_upstream_rq_{what}"), &[("envoy_cluster_name", "perch_admin")])
         });
-        // Envoy's main thread has a VM too, which asks as the workers' do. A request counts as completed before the filter
-        // has read what came.
+        // Envoy's main thread has a VM too, which asks as the workers' do. A request counts as completed before the
+        // filter has read what came.
         let all = f64::from(stack.concurrency() + 1);
         anyhow::ensure!(told >= all && asked == 0.0, "{told} of {all}");
         Ok(())
@@ -247,7 +253,7 @@ pub async fn shares_known(stack: &Stack) -> anyhow::Result<()> {
 
 /// An observation as it reached the scorer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Seen {
+pub struct RecordedObservation {
     /// The user's arm.
     pub assigned: Arm,
     /// Whose response the client was given.
@@ -268,15 +274,15 @@ pub struct Seen {
     pub candidate: Option<Vec<u8>>,
 }
 
-/// The model's answer to `request` as the scorer gives it.
+/// The model's response to `request` as the scorer gives it.
 #[must_use]
-pub fn good_answer(request: &Received) -> Script {
-    model_script(200, items(request, MODEL_LABEL))
+pub fn good_response(request: &Received) -> Script {
+    candidate_script(200, items(request, CANDIDATE_LABEL))
 }
 
 /// A script with the headers of everything that the scorer writes.
 #[must_use]
-pub fn model_script(status: u16, body: impl Into<bytes::Bytes>) -> Script {
+pub fn candidate_script(status: u16, body: impl Into<bytes::Bytes>) -> Script {
     Script::json(status, body).header(headers::SCORER, "1").header(headers::MODEL_VERSION, MODEL_VERSION)
 }
 
@@ -289,7 +295,7 @@ pub fn with_observer(
 }
 
 fn result_of(batch: &[u8]) -> Script {
-    let Ok(batch) = Batch::parse(batch) else { return model_script(400, "not a batch") };
+    let Ok(batch) = Batch::parse(batch) else { return candidate_script(400, "not a batch") };
     let mut result = BatchResult { version: batch_result::VERSION, ..BatchResult::default() };
     for observation in &batch.observations {
         result.observations += 1;
@@ -304,19 +310,19 @@ fn result_of(batch: &[u8]) -> Script {
             Err(_) => *result.not_compared.entry(NotCompared::Unreadable).or_default() += 1,
         }
     }
-    let label = RULES_LABEL.to_owned();
+    let label = BASELINE_LABEL.to_owned();
     result.labels = vec![batch_result::LabelCount { label, agree: Agree::True, items: result.agree_true }];
     match serde_json::to_vec(&result) {
-        Ok(body) => model_script(200, body),
-        Err(error) => model_script(500, error.to_string()),
+        Ok(body) => candidate_script(200, body),
+        Err(error) => candidate_script(500, error.to_string()),
     }
 }
 
 /// One item with `label` for each transaction of a question.
 #[must_use]
 pub fn items(request: &Received, label: &str) -> Vec<u8> {
-    let question: Value = serde_json::from_slice(&request.body).unwrap_or(Value::Null);
-    let ids = question.get("txn_ids").and_then(Value::as_array).cloned().unwrap_or_default();
+    let request_body: Value = serde_json::from_slice(&request.body).unwrap_or(Value::Null);
+    let ids = request_body.get("txn_ids").and_then(Value::as_array).cloned().unwrap_or_default();
     let items: Vec<Value> = ids
         .iter()
         .map(|id| {
@@ -327,11 +333,11 @@ pub fn items(request: &Received, label: &str) -> Vec<u8> {
     json!({"items": items}).to_string().into_bytes()
 }
 
-/// How many items an answer of the default shape has.
+/// How many items a response of the default shape has.
 ///
 /// # Errors
 /// When it has none of that shape.
-pub fn item_count(answer: &Answer) -> anyhow::Result<usize> {
-    let items = response::read(&answer.body, &ResponseSchema::default());
-    Ok(items.with_context(|| String::from_utf8_lossy(&answer.body).into_owned())?.len())
+pub fn item_count(response: &ClientResponse) -> anyhow::Result<usize> {
+    let items = response::read(&response.body, &ResponseSchema::default());
+    Ok(items.with_context(|| String::from_utf8_lossy(&response.body).into_owned())?.len())
 }

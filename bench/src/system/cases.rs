@@ -19,11 +19,11 @@ pub(super) struct Case {
     pub(super) load: Load,
 }
 
-/// Length of a request's body and of an answer's.
+/// Length of the bodies of request and response.
 pub(super) const BYTES: usize = 1024;
 const MODEL: Model = Model { trees: 2_000, labels: 20 };
 
-/// `batch`: what one gateway gathers in its flush time.
+/// `batch` is what one gateway gathers in its flush time.
 pub(super) const fn first(batch: usize) -> Case {
     let kind = Kind { bytes: BYTES, items: 1, work_ms: 0 };
     let load = Load { kind, gateways: 4, batch, users: 10_000, transactions: 4_000 };

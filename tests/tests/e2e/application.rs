@@ -1,5 +1,5 @@
-//! The application answers every request: it is sent each exactly once, as its client sent it, whatever becomes of the
-//! candidate, and what it says about a request holds in the canary too.
+//! The application responds to every request: it is sent each exactly once, as its client sent it, whatever becomes of
+//! the candidate, and what it says about a request holds in the canary too.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -10,9 +10,11 @@ use anyhow::{Context as _, ensure};
 use bytes::Bytes;
 use contract::series::{FALLBACK, PASSED_THROUGH, PREDICT_REQUESTS, SOURCE};
 use contract::share::{RUNTIME_KEY, Share};
-use e2e::client::{Client, PATH, Protocol, post, question, suggest};
+use e2e::client::{Client, PATH, Protocol, post, request_body, suggest};
 use e2e::eventually::eventually;
-use e2e::scripted::{MODEL_LABEL, RULES_LABEL, Scripted, good_answer, items, model_script, with_observer};
+use e2e::scripted_stack::{
+    BASELINE_LABEL, CANDIDATE_LABEL, ScriptedStack, candidate_script, good_response, items, with_observer,
+};
 use e2e::upstream::{Received, Script, Upstream, compress};
 use http::{Method, Request};
 use serde_json::json;
@@ -44,8 +46,8 @@ fn numbered(number: u64) -> anyhow::Result<Request<e2e::channel_body::ChannelBod
     Ok(request)
 }
 
-/// Sends requests `from` to `to` over 16 connections; each is answered 200.
-async fn send_numbered(gateway: &Scripted, next: Arc<AtomicU64>, to: u64) -> anyhow::Result<()> {
+/// Sends requests `from` to `to` over 16 connections; each is served 200.
+async fn send_numbered(gateway: &ScriptedStack, next: Arc<AtomicU64>, to: u64) -> anyhow::Result<()> {
     let mut clients = tokio::task::JoinSet::new();
     for protocol in BOTH.into_iter().cycle().take(16) {
         let (next, address) = (next.clone(), gateway.address());
@@ -56,8 +58,8 @@ async fn send_numbered(gateway: &Scripted, next: Arc<AtomicU64>, to: u64) -> any
                 if number >= to {
                     return anyhow::Ok(());
                 }
-                let answer = client.send(numbered(number)?).await.with_context(|| format!("request {number}"))?;
-                ensure!(answer.status == 200, "request {number}: {}", answer.status);
+                let response = client.send(numbered(number)?).await.with_context(|| format!("request {number}"))?;
+                ensure!(response.status == 200, "request {number}: {}", response.status);
             }
         });
     }
@@ -87,28 +89,28 @@ async fn is_as_sent(received: &Received, added: &BTreeSet<String>) -> anyhow::Re
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_application_is_sent_each_request_once_as_it_came_whatever_the_scorer_does() -> anyhow::Result<()> {
     const REQUESTS: u64 = 20_000;
-    let plain = Scripted::start(stack::Builder::no_filter).await?;
+    let plain = ScriptedStack::start(stack::Builder::no_filter).await?;
     plain.send(numbered(0)?).await?;
     let added: BTreeSet<String> =
         plain.rules.last()?.headers.keys().map(|name| name.as_str().to_owned()).chain(["host".to_owned()]).collect();
     drop(plain);
-    let mut gateway = Scripted::start(|builder| builder.concurrency(2).access_log(false)).await?;
+    let mut gateway = ScriptedStack::start(|builder| builder.concurrency(2).access_log(false)).await?;
     let scorer = gateway.scorer.address();
     let next = Arc::new(AtomicU64::new(0));
     let turns: u64 = 16;
     for turn in 0..turns {
-        // Also while requests are under way: nobody waits for it.
+        // Also while requests are in flight: none waits for it.
         let share = Share::percent([0, 10, 50, 100][usize::try_from(turn % 4)?]);
         gateway.stack.admin().set_runtime(RUNTIME_KEY, &share.to_runtime()).await?;
         match turn / 4 {
-            1 => gateway.scorer.answers_with(with_observer(|request| {
-                good_answer(request).after(Duration::from_millis(request.body.len() as u64 % 50))
+            1 => gateway.scorer.respond_with(with_observer(|request| {
+                good_response(request).after(Duration::from_millis(request.body.len() as u64 % 50))
             })),
             2 if turn % 4 == 0 => {
                 let elsewhere = Upstream::start(|_| Script::never()).await?;
                 drop(std::mem::replace(&mut gateway.scorer, elsewhere));
             }
-            3 if turn % 4 == 0 => gateway.scorer = Upstream::start_at(scorer, with_observer(good_answer)).await?,
+            3 if turn % 4 == 0 => gateway.scorer = Upstream::start_at(scorer, with_observer(good_response)).await?,
             _ => {}
         }
         // The first ones wake the workers, which know the share a second later.
@@ -117,7 +119,7 @@ async fn the_application_is_sent_each_request_once_as_it_came_whatever_the_score
             send_numbered(&gateway, next.clone(), to).await?;
             next.store(to, Ordering::Relaxed);
             if count == 16 {
-                tokio::time::sleep(e2e::scripted::COPIES_ARE_YOUNGER).await;
+                tokio::time::sleep(e2e::scripted_stack::MAX_SHARE_COPY_AGE).await;
             }
         }
     }
@@ -130,11 +132,14 @@ async fn the_application_is_sent_each_request_once_as_it_came_whatever_the_score
     let scrape = gateway.scrape().await?;
     let model = scrape.sum(SOURCE, &[("source", "model")]);
     let fallbacks = scrape.sum(FALLBACK, &[]);
-    ensure!(model > 3_000.0 && fallbacks > 1_000.0, "{model} of the model's, {fallbacks} fallbacks: this tried little");
+    ensure!(
+        model > 3_000.0 && fallbacks > 1_000.0,
+        "{model} candidates, {fallbacks} fallbacks: too few to show anything"
+    );
     Ok(())
 }
 
-/// What an application may say that is nobody else's to change, and how it is counted.
+/// Responses of an application that must not be replaced, and how they are counted.
 async fn not_to_be_replaced() -> anyhow::Result<Vec<(&'static str, Script)>> {
     let list = r#"{"items":[{"txn_id":"88","candidates":[{"label":"groceries"}]}]}"#;
     let error = |status| Script::json(status, list);
@@ -149,7 +154,7 @@ async fn not_to_be_replaced() -> anyhow::Result<Vec<(&'static str, Script)>> {
         ("no_body", Script::new(204, "")),
         ("no_body", Script::new(304, "").header("etag", "\"a\"")),
         ("no_items", Script::json(200, r#"{"items":[]}"#)),
-        // 89 was asked for too.
+        // 89 was requested too.
         ("left_out", Script::json(200, list)),
         ("content_type", Script::new(200, "<html></html>").header("content-type", "text/html")),
         ("content_type", Script::new(200, &b"\0\0\0\0\x02ab"[..]).header("content-type", "application/grpc+proto")),
@@ -161,20 +166,20 @@ async fn not_to_be_replaced() -> anyhow::Result<Vec<(&'static str, Script)>> {
 
 #[tokio::test]
 async fn what_the_application_says_of_a_request_holds_in_the_canary() -> anyhow::Result<()> {
-    let gateway = Scripted::all_canary().await?;
+    let gateway = ScriptedStack::all_canary().await?;
     for (reason, script) in not_to_be_replaced().await? {
-        gateway.rules.answers(script);
+        gateway.rules.respond(script);
         let before = gateway.scrape().await?;
-        let direct = gateway.send_to_rules(suggest("ann", question([88, 89]))?).await?;
+        let direct = gateway.send_to_application(suggest("ann", request_body([88, 89]))?).await?;
         for protocol in BOTH {
-            let request = suggest("ann", question([88, 89]))?;
+            let request = suggest("ann", request_body([88, 89]))?;
             let through = Client::once(gateway.address(), protocol, request).await?;
             assert_eq!(through.of_the_application(), direct.of_the_application(), "{reason}");
             assert_eq!((through.arm(), through.fallback()), ("baseline", ""), "{reason}");
         }
         let labels = [("reason", reason)];
         gateway
-            .moves(&before, &[PASSED_THROUGH, FALLBACK, PREDICT_REQUESTS], &[(PASSED_THROUGH, &labels, 2.0)])
+            .expect_changes(&before, &[PASSED_THROUGH, FALLBACK, PREDICT_REQUESTS], &[(PASSED_THROUGH, &labels, 2.0)])
             .await
             .with_context(|| format!("{reason}: {direct:?}"))?;
     }
@@ -182,34 +187,36 @@ async fn what_the_application_says_of_a_request_holds_in_the_canary() -> anyhow:
 }
 
 #[tokio::test]
-async fn a_bad_request_is_the_clients_and_no_fallback() -> anyhow::Result<()> {
+async fn a_bad_request_is_passed_through_and_is_not_a_fallback() -> anyhow::Result<()> {
     // The application refuses what the candidate refuses too.
-    let gateway = Scripted::all_canary().await?;
-    gateway.model_answers(model_script(422, r#"{"error":"txn_ids is empty"}"#));
-    gateway.rules.answers(Script::json(422, r#"{"detail":"txn_ids is empty"}"#));
+    let gateway = ScriptedStack::all_canary().await?;
+    gateway.candidate_responds(candidate_script(422, r#"{"error":"txn_ids is empty"}"#));
+    gateway.rules.respond(Script::json(422, r#"{"detail":"txn_ids is empty"}"#));
     let before = gateway.scrape().await?;
     for body in [r#"{"txn_ids":[]}"#, r#"{"txn_ids":["bad"]}"#, "not JSON", ""] {
-        let answer = gateway.send(suggest("ann", body)?).await?;
-        assert_eq!((answer.status.as_u16(), answer.fallback()), (422, ""), "{body}");
+        let response = gateway.send(suggest("ann", body)?).await?;
+        assert_eq!((response.status.as_u16(), response.fallback()), (422, ""), "{body}");
     }
     let labels = [("reason", "error")];
-    gateway.moves(&before, &[PASSED_THROUGH, FALLBACK, PREDICT_REQUESTS], &[(PASSED_THROUGH, &labels, 4.0)]).await
+    gateway
+        .expect_changes(&before, &[PASSED_THROUGH, FALLBACK, PREDICT_REQUESTS], &[(PASSED_THROUGH, &labels, 4.0)])
+        .await
 }
 
 #[tokio::test]
 async fn a_201_with_items_gets_the_candidates_body_and_stays_201() -> anyhow::Result<()> {
-    let gateway = Scripted::all_canary().await?;
-    gateway.rules.answers_with(|request| Script::json(201, items(request, RULES_LABEL)).header("location", "/it"));
-    let answer = gateway.send(suggest("ann", question([88]))?).await?;
-    let asked = gateway.questions().pop().context("the candidate was not asked")?;
-    assert_eq!((answer.status.as_u16(), answer.header("location")), (201, "/it"));
-    assert_eq!((answer.arm(), answer.body.to_vec()), ("candidate", items(&asked, MODEL_LABEL)));
+    let gateway = ScriptedStack::all_canary().await?;
+    gateway.rules.respond_with(|request| Script::json(201, items(request, BASELINE_LABEL)).header("location", "/it"));
+    let response = gateway.send(suggest("ann", request_body([88]))?).await?;
+    let asked = gateway.candidate_requests().pop().context("the candidate was not called")?;
+    assert_eq!((response.status.as_u16(), response.header("location")), (201, "/it"));
+    assert_eq!((response.arm(), response.body.to_vec()), ("candidate", items(&asked, CANDIDATE_LABEL)));
     Ok(())
 }
 
 #[tokio::test]
 async fn headers_are_the_applications_and_what_they_say_of_the_body_is_true() -> anyhow::Result<()> {
-    let gateway = Scripted::start(|builder| builder.share(Share::percent(50))).await?;
+    let gateway = ScriptedStack::start(|builder| builder.share(Share::percent(50))).await?;
     let users = [gateway.user(Share::percent(50), true)?, gateway.user(Share::percent(50), false)?];
     let kept = [
         ("set-cookie", "sid=1; HttpOnly"),
@@ -230,7 +237,7 @@ async fn headers_are_the_applications_and_what_they_say_of_the_body_is_true() ->
     ];
     for encoding in ["", "gzip", "br", "zstd"] {
         for pieces in [false, true] {
-            let body = items(&Received::asking(question([88])), RULES_LABEL);
+            let body = items(&Received::with_body(request_body([88])), BASELINE_LABEL);
             let mut script = Script::json(200, body);
             for (name, value) in kept.iter().chain(&of_the_body) {
                 script = script.header(name, value);
@@ -241,32 +248,32 @@ async fn headers_are_the_applications_and_what_they_say_of_the_body_is_true() ->
             if pieces {
                 script = script.trickled(7, Duration::ZERO).trailer("x-sum", "1");
             }
-            gateway.rules.answers(script);
+            gateway.rules.respond(script);
             for protocol in BOTH {
-                let direct = gateway.send_to_rules(suggest("ann", question([88]))?).await?;
+                let direct = gateway.send_to_application(suggest("ann", request_body([88]))?).await?;
                 for (user, arm) in users.iter().zip(["candidate", "baseline"]) {
                     let what = format!("{arm}, {encoding:?}, in pieces: {pieces}, {protocol:?}");
-                    let request = suggest(user, question([88]))?;
-                    let answer = Client::once(gateway.address(), protocol, request).await?;
-                    assert_eq!(answer.arm(), arm, "{what}");
+                    let request = suggest(user, request_body([88]))?;
+                    let response = Client::once(gateway.address(), protocol, request).await?;
+                    assert_eq!(response.arm(), arm, "{what}");
                     for (name, _) in kept {
-                        let all = |answer: &e2e::client::Answer| {
-                            answer.headers.get_all(name).iter().cloned().collect::<Vec<_>>()
+                        let all = |response: &e2e::client::ClientResponse| {
+                            response.headers.get_all(name).iter().cloned().collect::<Vec<_>>()
                         };
-                        assert_eq!(all(&answer), all(&direct), "{what}: {name}");
+                        assert_eq!(all(&response), all(&direct), "{what}: {name}");
                     }
                     if arm == "baseline" {
-                        assert_eq!(answer.of_the_application(), direct.of_the_application(), "{what}");
+                        assert_eq!(response.of_the_application(), direct.of_the_application(), "{what}");
                         continue;
                     }
-                    let asked = gateway.questions().pop().context("the candidate was not asked")?;
-                    assert_eq!(answer.body, items(&asked, MODEL_LABEL), "{what}");
+                    let asked = gateway.candidate_requests().pop().context("the candidate was not called")?;
+                    assert_eq!(response.body, items(&asked, CANDIDATE_LABEL), "{what}");
                     for (name, _) in of_the_body {
-                        assert_eq!(answer.header(name), "", "{what}: {name} speaks of another body");
+                        assert_eq!(response.header(name), "", "{what}: {name} speaks of another body");
                     }
-                    assert_eq!(answer.header("content-encoding"), "", "{what}");
-                    let length = answer.header("content-length");
-                    ensure!(length.is_empty() || length == answer.body.len().to_string(), "{what}: {length}");
+                    assert_eq!(response.header("content-encoding"), "", "{what}");
+                    let length = response.header("content-length");
+                    ensure!(length.is_empty() || length == response.body.len().to_string(), "{what}: {length}");
                 }
             }
         }
@@ -288,65 +295,70 @@ async fn responses_of_every_size_pass_or_are_replaced_whole() -> anyhow::Result<
     let config = json!({
         "scorer": {"deadline_ms": 30_000}, "limits": {"held_bytes": held, "candidate_bytes": candidate},
     });
-    let gateway = Scripted::start(|builder| builder.share(Share::ALL).filter_config(&config)).await?;
+    let gateway = ScriptedStack::start(|builder| builder.share(Share::ALL).filter_config(&config)).await?;
     for protocol in BOTH {
-        // A response in one piece and one whose first piece is small: Envoy's buffer gets each piece before the filter does.
+        // A response in one piece and one whose first piece is small: Envoy's buffer gets each piece before the filter
+        // does.
         for trickle in [None, Some(1_000), Some(200_000)] {
             for size in [1, 300, 65_537, held - 1, held, held + 1, 3 * MIB, 16 * MIB] {
-                gateway.rules.answers_with(move |request| {
-                    let script = Script::json(200, padded(items(request, RULES_LABEL), size));
+                gateway.rules.respond_with(move |request| {
+                    let script = Script::json(200, padded(items(request, BASELINE_LABEL), size));
                     match trickle {
                         Some(piece) => script.trickled(piece.max(size / 200), Duration::ZERO),
                         None => script,
                     }
                 });
-                let answer = Client::once(gateway.address(), protocol, suggest("ann", question([88]))?).await?;
+                let response = Client::once(gateway.address(), protocol, suggest("ann", request_body([88]))?).await?;
                 let what = format!("{size} bytes in pieces of {trickle:?} over {protocol:?}");
-                let asked = Received::asking(question([88]));
+                let asked = Received::with_body(request_body([88]));
                 if size <= held {
-                    assert_eq!((answer.status.as_u16(), answer.arm()), (200, "candidate"), "{what}");
-                    ensure!(answer.body == items(&asked, MODEL_LABEL), "{what}");
+                    assert_eq!((response.status.as_u16(), response.arm()), (200, "candidate"), "{what}");
+                    ensure!(response.body == items(&asked, CANDIDATE_LABEL), "{what}");
                 } else {
-                    assert_eq!((answer.status.as_u16(), answer.arm()), (200, "baseline"), "{what}");
-                    ensure!(answer.body == padded(items(&asked, RULES_LABEL), size), "{what}: {}", answer.body.len());
+                    assert_eq!((response.status.as_u16(), response.arm()), (200, "baseline"), "{what}");
+                    ensure!(
+                        response.body == padded(items(&asked, BASELINE_LABEL), size),
+                        "{what}: {}",
+                        response.body.len()
+                    );
                 }
             }
         }
-        gateway.rules.answers_with(|request| Script::json(200, items(request, RULES_LABEL)));
+        gateway.rules.respond_with(|request| Script::json(200, items(request, BASELINE_LABEL)));
         for (size, arm) in [(candidate, "candidate"), (candidate + 1, "baseline")] {
-            gateway.scorer.answers_with(with_observer(move |request| {
-                model_script(200, padded(items(request, MODEL_LABEL), size))
+            gateway.scorer.respond_with(with_observer(move |request| {
+                candidate_script(200, padded(items(request, CANDIDATE_LABEL), size))
             }));
-            let answer = Client::once(gateway.address(), protocol, suggest("ann", question([88]))?).await?;
-            assert_eq!((answer.status.as_u16(), answer.arm()), (200, arm), "{size} bytes of the candidate's");
+            let response = Client::once(gateway.address(), protocol, suggest("ann", request_body([88]))?).await?;
+            assert_eq!((response.status.as_u16(), response.arm()), (200, arm), "{size} bytes of the candidate's");
             if arm == "candidate" {
-                assert_eq!(answer.body.len(), size);
+                assert_eq!(response.body.len(), size);
             }
         }
-        gateway.scorer.answers_with(with_observer(good_answer));
+        gateway.scorer.respond_with(with_observer(good_response));
     }
     Ok(())
 }
 
 #[tokio::test]
 async fn a_packed_response_is_replaced_and_a_fallback_stays_packed() -> anyhow::Result<()> {
-    let gateway = Scripted::all_canary().await?;
+    let gateway = ScriptedStack::all_canary().await?;
     for encoding in ["gzip", "br", "zstd"] {
-        let body = items(&Received::asking(question([88])), RULES_LABEL);
+        let body = items(&Received::with_body(request_body([88])), BASELINE_LABEL);
         let packed = compress(&body, encoding).await?;
-        gateway.rules.answers(Script::json(200, packed.clone()).header("content-encoding", encoding));
-        gateway.scorer.answers_with(with_observer(good_answer));
-        let answer = gateway.send(suggest("ann", question([88]))?).await?;
-        assert_eq!((answer.arm(), answer.header("content-encoding")), ("candidate", ""), "{encoding}");
-        gateway.model_answers(model_script(500, ""));
-        let answer = gateway.send(suggest("ann", question([88]))?).await?;
-        assert_eq!((answer.fallback(), answer.header("content-encoding")), ("status", encoding));
-        assert_eq!(answer.body, packed);
+        gateway.rules.respond(Script::json(200, packed.clone()).header("content-encoding", encoding));
+        gateway.scorer.respond_with(with_observer(good_response));
+        let response = gateway.send(suggest("ann", request_body([88]))?).await?;
+        assert_eq!((response.arm(), response.header("content-encoding")), ("candidate", ""), "{encoding}");
+        gateway.candidate_responds(candidate_script(500, ""));
+        let response = gateway.send(suggest("ann", request_body([88]))?).await?;
+        assert_eq!((response.fallback(), response.header("content-encoding")), ("status", encoding));
+        assert_eq!(response.body, packed);
     }
     // A client that takes nothing but gzip cannot be given what is not.
-    let mut request = suggest("ann", question([88]))?;
+    let mut request = suggest("ann", request_body([88]))?;
     request.headers_mut().insert("accept-encoding", "gzip, identity;q=0".parse()?);
-    gateway.scorer.answers_with(with_observer(good_answer));
+    gateway.scorer.respond_with(with_observer(good_response));
     assert_eq!(gateway.send(request).await?.arm(), "baseline");
     Ok(())
 }
@@ -355,10 +367,10 @@ async fn a_packed_response_is_replaced_and_a_fallback_stays_packed() -> anyhow::
 async fn the_application_is_told_of_the_canary_only_where_it_wants_to_know() -> anyhow::Result<()> {
     for tell in [false, true] {
         let config = json!({"arm_request_header": tell});
-        let gateway = Scripted::start(|builder| builder.share(Share::percent(50)).filter_config(&config)).await?;
+        let gateway = ScriptedStack::start(|builder| builder.share(Share::percent(50)).filter_config(&config)).await?;
         for inside in [true, false] {
             let user = gateway.user(Share::percent(50), inside)?;
-            gateway.send(suggest(&user, question([88]))?).await?;
+            gateway.send(suggest(&user, request_body([88]))?).await?;
             let told = gateway.rules.last()?.header(contract::headers::ARM).to_owned();
             assert_eq!(told, if tell && inside { "candidate" } else { "" }, "asked: {tell}, in the canary: {inside}");
         }
@@ -370,28 +382,28 @@ async fn the_application_is_told_of_the_canary_only_where_it_wants_to_know() -> 
 async fn a_ranking_may_speak_of_other_items_where_the_canary_says_so() -> anyhow::Result<()> {
     for (rule, arm, fallback) in [("of_application", "baseline", "other_items"), ("any", "candidate", "")] {
         let config = json!({"items": rule});
-        let gateway = Scripted::start(|builder| builder.share(Share::ALL).filter_config(&config)).await?;
-        let other = items(&Received::asking(question([99])), MODEL_LABEL);
-        gateway.model_answers(model_script(200, other));
-        let answer = gateway.send(suggest("ann", question([88]))?).await?;
-        assert_eq!((answer.status.as_u16(), answer.arm(), answer.fallback()), (200, arm, fallback), "{rule}");
+        let gateway = ScriptedStack::start(|builder| builder.share(Share::ALL).filter_config(&config)).await?;
+        let other = items(&Received::with_body(request_body([99])), CANDIDATE_LABEL);
+        gateway.candidate_responds(candidate_script(200, other));
+        let response = gateway.send(suggest("ann", request_body([88]))?).await?;
+        assert_eq!((response.status.as_u16(), response.arm(), response.fallback()), (200, arm, fallback), "{rule}");
     }
     Ok(())
 }
 
 #[tokio::test]
 async fn other_spellings_of_the_path_are_in_the_canary_too() -> anyhow::Result<()> {
-    let gateway = Scripted::all_canary().await?;
+    let gateway = ScriptedStack::all_canary().await?;
     for path in ["//ml/suggestions", "/ml%2Fsuggestions", "/ml%2fsuggestions", "/ml//suggestions", "/ml/./suggestions"]
     {
-        let mut request = suggest("ann", question([88]))?;
+        let mut request = suggest("ann", request_body([88]))?;
         *request.uri_mut() = path.parse()?;
-        let answer = gateway.send(request).await?;
+        let response = gateway.send(request).await?;
         ensure!(
-            answer.arm() == "candidate" || answer.status.is_client_error(),
+            response.arm() == "candidate" || response.status.is_client_error(),
             "{path}: {} {}",
-            answer.status,
-            answer.arm()
+            response.status,
+            response.arm()
         );
     }
     Ok(())
@@ -399,30 +411,30 @@ async fn other_spellings_of_the_path_are_in_the_canary_too() -> anyhow::Result<(
 
 #[tokio::test]
 async fn spellings_with_underscores_of_our_headers_are_refused() -> anyhow::Result<()> {
-    let gateway = Scripted::all_canary().await?;
+    let gateway = ScriptedStack::all_canary().await?;
     for name in ["x_perch_arm", "x-perch_bucket", "X_Perch_Cohort"] {
-        let request = e2e::raw::post(PATH, &[("x-user-id", "ann"), (name, "candidate")], &question([88]));
-        let mut client = e2e::raw::Raw::connect(gateway.address()).await?;
+        let request = e2e::raw_client::post(PATH, &[("x-user-id", "ann"), (name, "candidate")], &request_body([88]));
+        let mut client = e2e::raw_client::RawClient::connect(gateway.address()).await?;
         client.write(&request).await?;
-        let answer = String::from_utf8(client.read_to_end().await?)?;
-        ensure!(answer.starts_with("HTTP/1.1 400"), "{name}: {answer}");
+        let response = String::from_utf8(client.read_to_end().await?)?;
+        ensure!(response.starts_with("HTTP/1.1 400"), "{name}: {response}");
     }
     assert_eq!(gateway.rules.hits(), 0);
     Ok(())
 }
 
-/// Nobody is given the candidate once a layer of the runtime has said so and, for what the workers are not told of at once, two seconds have
-/// passed in which nobody came; not even who has waited for it since before.
+/// No user gets the candidate once a layer of the runtime is at 0 and the workers' copies of the share are too old; not
+/// even a user who has waited for it since before.
 async fn rolls_back(disk: bool) -> anyhow::Result<()> {
     let deadline = json!({"scorer": {"deadline_ms": 30_000}});
-    let gateway = Scripted::start(|builder| builder.share(Share::ALL).filter_config(&deadline)).await?;
+    let gateway = ScriptedStack::start(|builder| builder.share(Share::ALL).filter_config(&deadline)).await?;
     let gate = e2e::upstream::Gate::closed();
     let held = gate.clone();
-    gateway.scorer.answers_with(with_observer(move |request| good_answer(request).gated(&held)));
-    let (address, request) = (gateway.address(), suggest("ann", question([88]))?);
+    gateway.scorer.respond_with(with_observer(move |request| good_response(request).gated(&held)));
+    let (address, request) = (gateway.address(), suggest("ann", request_body([88]))?);
     let waits = tokio::spawn(async move { Client::once(address, Protocol::H2, request).await });
-    eventually("the candidate is asked", || async {
-        ensure!(gateway.scorer.open() >= 1, "nobody asks");
+    eventually("the candidate is called", || async {
+        ensure!(gateway.scorer.open() >= 1, "the candidate is not called yet");
         Ok(())
     })
     .await?;
@@ -438,14 +450,14 @@ async fn rolls_back(disk: bool) -> anyhow::Result<()> {
         gateway.stack.admin().set_runtime(RUNTIME_KEY, &Share::OFF.to_runtime()).await?;
     }
     if disk || !gateway.stack.native() {
-        tokio::time::sleep(e2e::scripted::COPIES_ARE_YOUNGER).await;
+        tokio::time::sleep(e2e::scripted_stack::MAX_SHARE_COPY_AGE).await;
     }
     gate.open();
     let waited = waits.await??;
     assert_eq!((waited.status.as_u16(), waited.arm(), waited.fallback()), (200, "baseline", ""));
-    assert_eq!(waited.body, items(&Received::asking(question([88])), RULES_LABEL));
+    assert_eq!(waited.body, items(&Received::with_body(request_body([88])), BASELINE_LABEL));
     for number in 0..200 {
-        assert_eq!(gateway.send(suggest(&format!("user-{number}"), question([88]))?).await?.arm(), "baseline");
+        assert_eq!(gateway.send(suggest(&format!("user-{number}"), request_body([88]))?).await?.arm(), "baseline");
     }
     assert_eq!(gateway.scrape().await?.sum(PASSED_THROUGH, &[("reason", "rolled_back")]), 1.0);
     Ok(())

@@ -1,27 +1,31 @@
-//! What cannot work is refused with one clear message that says how to mend it, and nothing is left half started.
+//! What cannot work is refused with one clear message that says how to fix it, and nothing is left half started.
 
 use std::net::TcpListener;
 use std::path::Path;
 
 use anyhow::{Context as _, ensure};
 use contract::share::Share;
-use e2e::client::{question, suggest};
-use e2e::real::{self, Real};
-use e2e::scripted::Scripted;
+use e2e::client::{request_body, suggest};
+use e2e::real_stack::{self, RealStack};
+use e2e::scripted_stack::ScriptedStack;
 use serde_json::{Value, json};
 use stack::Part;
 use stack::ports::Ports;
 
-/// The filter is given `patch`: it says `expected` once, and clients get the rules.
+/// The filter is given `patch`: it logs `expected` once, and clients get the baseline.
 async fn refused_by_the_filter(patch: Value, expected: &[&str]) -> anyhow::Result<()> {
     let what = patch.to_string();
-    let gateway = Scripted::start(|builder| builder.share(Share::ALL).concurrency(2).filter_config(&patch)).await?;
+    let gateway =
+        ScriptedStack::start(|builder| builder.share(Share::ALL).concurrency(2).filter_config(&patch)).await?;
     for _ in 0..3 {
-        let answer = gateway.send(suggest("ann", question([88]))?).await?;
-        assert_eq!((answer.status.as_u16(), answer.arm()), (200, ""), "{what}");
-        assert_eq!(answer.body, e2e::scripted::items(&gateway.rules.last()?, e2e::scripted::RULES_LABEL));
+        let response = gateway.send(suggest("ann", request_body([88]))?).await?;
+        assert_eq!((response.status.as_u16(), response.arm()), (200, ""), "{what}");
+        assert_eq!(
+            response.body,
+            e2e::scripted_stack::items(&gateway.rules.last()?, e2e::scripted_stack::BASELINE_LABEL)
+        );
     }
-    assert_eq!(gateway.scorer.hits(), 0, "{what}: the scorer was asked");
+    assert_eq!(gateway.scorer.hits(), 0, "{what}: the scorer was called");
     let log = gateway.stack.log(Part::Gateway);
     let mut lines: Vec<&str> = log
         .lines()
@@ -36,7 +40,7 @@ async fn refused_by_the_filter(patch: Value, expected: &[&str]) -> anyhow::Resul
 }
 
 #[tokio::test]
-async fn a_bad_filter_configuration_is_named_with_its_mend_and_clients_get_the_rules() -> anyhow::Result<()> {
+async fn a_bad_filter_configuration_is_named_with_its_fix_and_clients_get_the_baseline() -> anyhow::Result<()> {
     refused_by_the_filter(json!({"salt": "short"}), &["salt", "16"]).await?;
     refused_by_the_filter(json!({"identity": [{"haeder": "x-user-id"}]}), &["identity", "haeder"]).await?;
     refused_by_the_filter(json!({"response": {"label": "candidates"}}), &["response.label", "/"]).await?;
@@ -47,13 +51,13 @@ async fn a_bad_filter_configuration_is_named_with_its_mend_and_clients_get_the_r
 #[tokio::test]
 async fn the_salt_is_never_in_the_log_not_even_a_bad_one() -> anyhow::Result<()> {
     let patch = json!({"salt": "hush-hush"});
-    let gateway = Scripted::start(|builder| builder.filter_config(&patch)).await?;
+    let gateway = ScriptedStack::start(|builder| builder.filter_config(&patch)).await?;
     let log = gateway.stack.log(Part::Gateway);
     ensure!(!log.contains("hush-hush"), "{log}");
     Ok(())
 }
 
-/// Nobody listens where a part would.
+/// Nothing listens on the parts' ports.
 fn nothing_runs(ports: &Ports, parts: &[Part]) -> anyhow::Result<()> {
     for part in parts {
         let address = ports.address(*part);
@@ -72,7 +76,7 @@ async fn refused_at_start(
 ) -> anyhow::Result<()> {
     let ports = Ports::free()?;
     let dir = tempfile::tempdir()?;
-    let builder = change(real::builder(dir.path())?.ports(ports.clone()));
+    let builder = change(real_stack::builder(dir.path())?.ports(ports.clone()));
     let holder = taken.map(|part| TcpListener::bind(ports.address(part))).transpose()?;
     let message = match builder.start().await {
         Ok(_) => anyhow::bail!("it started; {expected:?} should have kept it from that"),
@@ -99,7 +103,7 @@ async fn a_taken_port_is_named_with_its_variable_before_anything_starts() -> any
 }
 
 #[tokio::test]
-async fn a_missing_store_is_named_with_its_mend_and_nothing_stays() -> anyhow::Result<()> {
+async fn a_missing_store_is_named_with_its_fix_and_nothing_is_left_running() -> anyhow::Result<()> {
     let missing = "sqlite:///nowhere/at/all/perch.sqlite";
     refused_at_start(|builder| builder.store(missing), None, &["/nowhere/at/all/perch.sqlite", "make"]).await
 }
@@ -111,7 +115,7 @@ async fn a_missing_filter_module_is_named_with_the_command_that_makes_it() -> an
 }
 
 #[tokio::test]
-async fn a_configuration_that_envoy_refuses_is_shown_and_nothing_stays() -> anyhow::Result<()> {
+async fn a_configuration_that_envoy_refuses_is_shown_and_nothing_is_left_running() -> anyhow::Result<()> {
     let edit = |config: String| config.replace("static_resources:", "statik_resources:");
     refused_at_start(move |builder| builder.edit_config(edit), None, &["gateway", "statik_resources"]).await
 }
@@ -132,28 +136,28 @@ fn cut_in_half(registry: &Path) -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn a_model_cut_in_half_is_refused_with_its_mend_and_clients_get_the_rules() -> anyhow::Result<()> {
+async fn a_model_cut_in_half_is_refused_with_its_fix_and_clients_get_the_baseline() -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
-    let builder = real::builder(dir.path())?.share(Share::ALL);
+    let builder = real_stack::builder(dir.path())?.share(Share::ALL);
     cut_in_half(&dir.path().join("registry"))?;
     let stack = builder.start().await?;
-    e2e::scripted::shares_known(&stack).await?;
-    let answer =
-        e2e::client::Client::once(stack.gateway(), e2e::client::Protocol::H1, suggest("ann", question([1, 2]))?)
+    e2e::scripted_stack::wait_for_shares(&stack).await?;
+    let response =
+        e2e::client::Client::once(stack.gateway(), e2e::client::Protocol::H1, suggest("ann", request_body([1, 2]))?)
             .await?;
-    assert_eq!((answer.status.as_u16(), answer.arm(), answer.fallback()), (200, "baseline", "unavailable"));
-    assert_eq!(e2e::scripted::item_count(&answer)?, 2);
+    assert_eq!((response.status.as_u16(), response.arm(), response.fallback()), (200, "baseline", "unavailable"));
+    assert_eq!(e2e::scripted_stack::item_count(&response)?, 2);
     let log = stack.log(Part::Scorer);
-    let said: Vec<&str> = log.lines().filter(|line| line.contains("model.onnx")).collect();
-    ensure!(said.len() == 1, "one line should name the model: {log}");
-    ensure!(said.iter().all(|line| line.contains("copy it again")), "no mend: {said:?}");
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains("model.onnx")).collect();
+    ensure!(lines.len() == 1, "one line should name the model: {log}");
+    ensure!(lines.iter().all(|line| line.contains("copy it again")), "without the fix: {lines:?}");
     Ok(())
 }
 
 #[tokio::test]
 async fn a_model_cut_in_half_while_the_scorer_runs_leaves_the_good_one_serving() -> anyhow::Result<()> {
-    let real = Real::start(|builder| builder.share(Share::ALL)).await?;
-    let before = real.send(suggest("ann", question([1]))?).await?;
+    let real = RealStack::start(|builder| builder.share(Share::ALL)).await?;
+    let before = real.send(suggest("ann", request_body([1]))?).await?;
     assert_eq!(before.arm(), "candidate");
     cut_in_half(&real.registry())?;
     let mut reload = e2e::client::post("/ml/v2/model/reload", "")?;
@@ -161,8 +165,8 @@ async fn a_model_cut_in_half_while_the_scorer_runs_leaves_the_good_one_serving()
     reload.headers_mut().insert("authorization", format!("Bearer {}", token.trim()).parse()?);
     let reload = real.send(reload).await?;
     ensure!(reload.status != 200 && reload.status != 401, "it took half a model: {:?}", reload.json());
-    let after = real.send(suggest("ann", question([1]))?).await?;
-    let version = |answer: &e2e::client::Answer| answer.header(contract::headers::MODEL_VERSION).to_owned();
+    let after = real.send(suggest("ann", request_body([1]))?).await?;
+    let version = |response: &e2e::client::ClientResponse| response.header(contract::headers::MODEL_VERSION).to_owned();
     assert_eq!((after.arm(), version(&after)), ("candidate", version(&before)));
     Ok(())
 }

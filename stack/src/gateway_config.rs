@@ -7,14 +7,14 @@ use contract::ports::Part;
 use contract::share::{BETA_KEY, RUNTIME_KEY};
 use filter::config::Module;
 
-use crate::builder::Side;
+use crate::builder::Upstream;
+use crate::checkout::Checkout;
 use crate::error::Error;
-use crate::place::Place;
+use crate::layout::Layout;
 use crate::plugin;
 use crate::render::{self, Endpoint, Gateway};
-use crate::stack::Stack;
 
-impl Stack {
+impl Layout {
     fn plugin(&self) -> serde_json::Value {
         plugin::document(&self.salt, &self.settings.plugin)
     }
@@ -27,7 +27,7 @@ impl Stack {
     }
 
     fn module_file(&self) -> PathBuf {
-        self.settings.module.clone().unwrap_or_else(|| self.settings.place.filter())
+        self.settings.module.clone().unwrap_or_else(|| self.settings.checkout.filter())
     }
 
     /// Which of the filter's two modules the gateway loads: a shared object is the native one.
@@ -35,18 +35,18 @@ impl Stack {
         if self.module_file().extension().is_some_and(|ending| ending == "so") { Module::Native } else { Module::Wasm }
     }
 
-    /// Envoy's configuration for this stack.
+    /// Envoy's configuration for this layout.
     ///
     /// # Errors
     /// When the filter is not built, or the template does not fit.
     pub fn gateway_config(&self) -> Result<String, Error> {
         let settings = &self.settings;
-        let endpoint = |side: Side, part: Part| match side {
-            Side::At(address) => Endpoint::from(address),
-            Side::Ours | Side::Nobody => Endpoint::from(self.ports.address(part)),
+        let endpoint = |upstream: Upstream, part: Part| match upstream {
+            Upstream::External(address) => Endpoint::from(address),
+            Upstream::Own | Upstream::Refused => Endpoint::from(self.ports.address(part)),
         };
         let module = if settings.filter {
-            Some(Place::existing("the filter's module", self.module_file(), "`make build` makes it")?)
+            Some(Checkout::existing("the filter's module", self.module_file(), "run `make build`")?)
         } else {
             None
         };
@@ -74,19 +74,19 @@ impl Stack {
             heap_bytes: render::HEAP_BYTES,
             max_connections: render::MAX_CONNECTIONS,
         };
-        let rendered = gateway.render(&settings.place.file("envoy/envoy.yaml.j2"))?;
+        let rendered = gateway.render(&settings.checkout.file("envoy/envoy.yaml.j2"))?;
         Ok(match &settings.config {
             Some(edit) => (edit.0)(rendered),
             None => rendered,
         })
     }
 
-    /// Takes the shares out of the runtime's disk layer, so that the share at start is what holds. Its other keys stay. For a
-    /// gateway that does not run: one that does would not notice.
+    /// Removes the shares from the runtime's disk layer, so that the share at start holds; its other keys stay. For a
+    /// gateway that does not run: a running one would not notice.
     ///
     /// # Errors
     /// When they cannot be removed.
-    pub fn forget_share(&self) -> Result<(), Error> {
+    pub fn clear_persisted_share(&self) -> Result<(), Error> {
         let layer = self.runtime_link().join("perch");
         for key in [RUNTIME_KEY, BETA_KEY] {
             let file = layer.join(key);

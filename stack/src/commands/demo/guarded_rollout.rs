@@ -1,4 +1,4 @@
-//! The last act: the guard takes a good model to 100%, and a bad one back to 0.
+//! The rollout by the guard: it takes a good model to 100%, and a bad one back to 0.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -23,31 +23,31 @@ minimum_requests: 1000
 # Longer than Prometheus takes to scrape again.
 settle_time: 6s
 agreement: {tolerated_drop: 0.05}
-# The demo's users ask about transactions of every year, those of the training's first months among them.
+# The demo's users have transactions of every year, those of the training's first months among them.
 signals: {drift_at_most: null}
 ";
 /// A ramp takes half a minute; a slow machine may take longer.
-const PATIENCE: Duration = Duration::from_secs(120);
+const RAMP_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Rounds of traffic before the ramps, at most.
-const WARM_ROUNDS: u32 = 12;
-/// Part of a round for which there may be no model to ask, well below what the plan's signal allows.
+const MAX_WARM_ROUNDS: u32 = 12;
+/// Part of a round's requests that the candidate may miss, well below what the plan's signal allows.
 const WARM_ENOUGH: f64 = 0.02;
 
 const NO_ERRORS: &str = "no client met an error";
 const UP: &str = "the guard takes a good model to 100%";
 const BACK: &str = "the guard stops a model with two labels swapped, and sets the share back to 0";
 
-/// Two ramps under the traffic of `traffic`, whose rounds should be short: the guard is looked at between them.
-pub(crate) async fn act(stack: &Stack, traffic: &Traffic, promises: &mut Promises) -> anyhow::Result<()> {
+/// Two ramps under `traffic`, whose rounds should be short: the guard's status is read between them.
+pub(crate) async fn run(stack: &Stack, traffic: &Traffic, promises: &mut Promises) -> anyhow::Result<()> {
     let guard = Guard::of(stack);
-    warm(stack, traffic).await?;
+    warm_up(stack, traffic).await?;
     say!("\nA ramp that the guard drives, 10 → 50 → 100%, with times for a demo");
     guard.start("a good model", "baseline: {minimum_time: 6s, minimum_requests: 1000}").await?;
     let good =
-        guard.watch(stack, traffic, promises, |seen| seen.share == Some(1.0) && seen.agreement.is_some()).await?;
-    promises.check(UP, good.share == Some(1.0), good.words());
-    let agreement = good.agreement.context("the guard has judged no agreement")?.value;
+        guard.watch(stack, traffic, promises, |status| status.share == Some(1.0) && status.agreement.is_some()).await?;
+    promises.check(UP, good.share == Some(1.0), good.describe());
+    let agreement = good.agreement.context("the guard reported no agreement")?.value;
 
     guard.perch(&["canary", "set", "off", "--reason", "a new model comes"]).await?;
     let (version, [one, other]) = models::deploy_swapped(&stack.registry())?;
@@ -55,10 +55,10 @@ pub(crate) async fn act(stack: &Stack, traffic: &Traffic, promises: &mut Promise
     say!("\nThe same for model {version}: {one} and {other} were mixed up in its training");
     let known = format!("baseline: {{agreement: {agreement}, minimum_time: 6s, minimum_requests: 500}}");
     guard.start("a bad model", &known).await?;
-    let bad = guard.watch(stack, traffic, promises, |seen| seen.stopped.is_some()).await?;
+    let bad = guard.watch(stack, traffic, promises, |status| status.stopped.is_some()).await?;
     let share = stack.share().await?;
-    let held = bad.stopped.is_some() && share == Some(Share::OFF);
-    promises.check(BACK, held, format!("{}; Envoy holds {share:?}", bad.words()));
+    let back = bad.stopped.is_some() && share == Some(Share::OFF);
+    promises.check(BACK, back, format!("{}; Envoy holds {share:?}", bad.describe()));
     if let Some(reason) = &bad.stopped {
         say!("  stopped             {reason}");
     }
@@ -66,15 +66,15 @@ pub(crate) async fn act(stack: &Stack, traffic: &Traffic, promises: &mut Promise
     Ok(())
 }
 
-/// Traffic until the scorer has read what it needs of these users: on a busy machine it asks a cold store for longer than
-/// it may, and the guard rightly holds a ramp while the model often cannot be asked.
-async fn warm(stack: &Stack, traffic: &Traffic) -> anyhow::Result<()> {
-    let mut before = Asked::read(stack).await?;
-    for _ in 0..WARM_ROUNDS {
+/// Traffic until the scorer has cached what it needs of these users: on a busy machine a cold store answers after the
+/// deadline, and the guard rightly holds a ramp while the candidate often misses requests.
+async fn warm_up(stack: &Stack, traffic: &Traffic) -> anyhow::Result<()> {
+    let mut before = CandidateRequests::read(stack).await?;
+    for _ in 0..MAX_WARM_ROUNDS {
         traffic.drive(&stack.gateway_url(), "warming up", async |_| Ok(())).await?;
         counts::settled(stack).await?;
-        let now = Asked::read(stack).await?;
-        if now.in_vain - before.in_vain <= (now.all - before.all) * WARM_ENOUGH {
+        let now = CandidateRequests::read(stack).await?;
+        if now.unanswered - before.unanswered <= (now.all - before.all) * WARM_ENOUGH {
             break;
         }
         before = now;
@@ -82,32 +82,32 @@ async fn warm(stack: &Stack, traffic: &Traffic) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Requests on which the model was asked, and those for which there was none to ask.
-struct Asked {
+/// Requests to the candidate, and those of them without a response.
+struct CandidateRequests {
     all: f64,
-    in_vain: f64,
+    unanswered: f64,
 }
 
-impl Asked {
+impl CandidateRequests {
     async fn read(stack: &Stack) -> anyhow::Result<Self> {
         let scrape = stack.scrape().await?;
-        let in_vain = scrape.sum(series::PREDICT_REQUESTS, &[("available", "False")]);
-        Ok(Self { all: scrape.sum(series::PREDICT_REQUESTS, &[]), in_vain })
+        let unanswered = scrape.sum(series::PREDICT_REQUESTS, &[("available", "False")]);
+        Ok(Self { all: scrape.sum(series::PREDICT_REQUESTS, &[]), unanswered })
     }
 }
 
-/// Lets the scorer take the model that the registry names now.
+/// Makes the scorer load the model that the registry names now.
 async fn reload(stack: &Stack) -> anyhow::Result<()> {
     let url = format!("{}/ml/v2/model/reload", stack.gateway_url());
     let token = contract::token::Token::from_file(&stack.console_token()?)?;
     let token = String::from_utf8_lossy(token.current());
-    let answer = reqwest::Client::new().post(&url).bearer_auth(token).send().await?;
-    let (status, text) = (answer.status(), answer.text().await?);
-    anyhow::ensure!(status.is_success(), "the scorer did not take the new model: {status} {text}");
+    let response = reqwest::Client::new().post(&url).bearer_auth(token).send().await?;
+    let (status, text) = (response.status(), response.text().await?);
+    anyhow::ensure!(status.is_success(), "reloading the scorer's model by {url}: {status} {text}");
     Ok(())
 }
 
-/// The guard, by the operator's own command.
+/// The guard, driven by the operator's own command.
 pub(crate) struct Guard {
     program: PathBuf,
     folder: PathBuf,
@@ -116,18 +116,18 @@ pub(crate) struct Guard {
     plan: PathBuf,
 }
 
-/// What the guard last said.
+/// What `perch ramp status` reports.
 #[derive(Debug, Default)]
-pub(crate) struct Seen {
+pub(crate) struct GuardStatus {
     pub(crate) share: Option<f64>,
     pub(crate) stopped: Option<String>,
-    agreement: Option<Judged>,
+    agreement: Option<AgreementCheck>,
     last_change: Option<(u64, String)>,
 }
 
-/// Agreement, where the guard had enough to judge it by.
+/// The agreement check, where the guard had enough data for it.
 #[derive(Debug, Clone, PartialEq)]
-struct Judged {
+struct AgreementCheck {
     value: f64,
     reason: String,
 }
@@ -143,7 +143,7 @@ impl Guard {
         }
     }
 
-    /// `perch` with these arguments; what it prints.
+    /// Runs `perch` with these arguments and returns its output.
     pub(crate) async fn perch(&self, arguments: &[&str]) -> anyhow::Result<String> {
         let mut command = tokio::process::Command::new(&self.program);
         command
@@ -169,47 +169,47 @@ impl Guard {
         self.perch(&["ramp", "start", "--plan", &plan, "--reason", reason]).await.map(drop)
     }
 
-    /// Traffic until the guard says what is waited for, or stops, or takes too long; what it then says.
+    /// Sends traffic until the status fulfils `until`, the guard stops the ramp, or [`RAMP_TIMEOUT`] is over.
     async fn watch(
         &self,
         stack: &Stack,
         traffic: &Traffic,
         promises: &mut Promises,
-        until: impl Fn(&Seen) -> bool,
-    ) -> anyhow::Result<Seen> {
+        until: impl Fn(&GuardStatus) -> bool,
+    ) -> anyhow::Result<GuardStatus> {
         let began = Instant::now();
-        let mut told = self.look().await?.last_change.map_or(0, |(number, _)| number);
-        let mut judged: Option<Judged> = None;
+        let mut reported = self.status().await?.last_change.map_or(0, |(number, _)| number);
+        let mut last_check: Option<AgreementCheck> = None;
         loop {
             let tally = Tally::of(traffic.drive(&stack.gateway_url(), "sending", async |_| Ok(())).await?);
             promises.check(NO_ERRORS, tally.failed() == 0, listed(&tally.errors));
-            let mut seen = self.look().await?;
-            // Just after a step the guard has nothing to judge by; what moved it is what it judged before.
-            seen.agreement = seen.agreement.or(judged.take());
-            judged.clone_from(&seen.agreement);
-            if let Some((number, words)) = seen.last_change.as_ref().filter(|(number, _)| *number > told) {
-                told = *number;
-                say!("  {:>3} s  {words}", began.elapsed().as_secs());
-                if let Some(Judged { reason, .. }) =
-                    seen.agreement.as_ref().filter(|judged| !words.contains(&judged.reason))
+            let mut status = self.status().await?;
+            // Just after a step the guard has no data yet; what moved it is the check before.
+            status.agreement = status.agreement.or(last_check.take());
+            last_check.clone_from(&status.agreement);
+            if let Some((number, change)) = status.last_change.as_ref().filter(|(number, _)| *number > reported) {
+                reported = *number;
+                say!("  {:>3} s  {change}", began.elapsed().as_secs());
+                if let Some(AgreementCheck { reason, .. }) =
+                    status.agreement.as_ref().filter(|check| !change.contains(&check.reason))
                 {
                     say!("         {reason}");
                 }
             }
-            if until(&seen) || seen.stopped.is_some() || began.elapsed() > PATIENCE {
-                return Ok(seen);
+            if until(&status) || status.stopped.is_some() || began.elapsed() > RAMP_TIMEOUT {
+                return Ok(status);
             }
         }
     }
 
-    pub(crate) async fn look(&self) -> anyhow::Result<Seen> {
+    pub(crate) async fn status(&self) -> anyhow::Result<GuardStatus> {
         let text = self.perch(&["ramp", "status", "--json"]).await?;
         let all: Value = serde_json::from_str(&text).context("what `perch ramp status --json` prints")?;
-        Ok(Seen::of(&all))
+        Ok(GuardStatus::of(&all))
     }
 }
 
-impl Seen {
+impl GuardStatus {
     fn of(all: &Value) -> Self {
         let text = |path: &str| all.pointer(path).and_then(Value::as_str).map(str::to_owned);
         let checks = all.pointer("/report/decision/checks").and_then(Value::as_array);
@@ -219,7 +219,7 @@ impl Seen {
             .find(|check| check.get("check").and_then(Value::as_str) == Some("agreement"))
             .and_then(|check| {
                 let reason = check.get("reason").and_then(Value::as_str).unwrap_or_default().to_owned();
-                Some(Judged { value: check.get("value")?.as_f64()?, reason })
+                Some(AgreementCheck { value: check.get("value")?.as_f64()?, reason })
             });
         let number = all.pointer("/last_change/number").and_then(Value::as_u64);
         let to = text("/last_change/to").and_then(|to| Share::from_runtime(&to));
@@ -232,7 +232,7 @@ impl Seen {
         }
     }
 
-    pub(crate) fn words(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         let share = self.share.map_or_else(|| "unknown".to_owned(), |share| format!("{}%", share * 100.0));
         format!("share {share}, {}", self.stopped.as_deref().unwrap_or("not stopped"))
     }
@@ -244,21 +244,21 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn what_the_guard_says_is_read_from_the_operators_command() {
-        let seen = Seen::of(&json!({
+    fn the_status_is_read_from_the_output_of_perch() {
+        let status = GuardStatus::of(&json!({
             "report": {
                 "share": 0.5, "latched": null, "frozen": null,
-                "decision": {"checks": [{"check": "agreement", "value": 0.8, "reason": "80 % of 900 requests"}]},
+                "decision": {"checks": [{"check": "agreement", "value": 0.8, "reason": "80% of 900 requests"}]},
             },
             "last_change": {"number": 3, "event": "share_set", "from": "10", "to": "50", "reason": "every check passes"},
         }));
-        assert_eq!((seen.share, seen.stopped.as_deref()), (Some(0.5), None));
-        assert_eq!(seen.agreement, Some(Judged { value: 0.8, reason: "80% of 900 requests".to_owned() }));
-        assert_eq!(seen.last_change, Some((3, "50%: every check passes".to_owned())));
-        let stopped = Seen::of(&json!({"report": {"latched": {"at_ms": 1, "reason": "agreement has fallen"}}}));
+        assert_eq!((status.share, status.stopped.as_deref()), (Some(0.5), None));
+        assert_eq!(status.agreement, Some(AgreementCheck { value: 0.8, reason: "80% of 900 requests".to_owned() }));
+        assert_eq!(status.last_change, Some((3, "50%: every check passes".to_owned())));
+        let stopped = GuardStatus::of(&json!({"report": {"latched": {"at_ms": 1, "reason": "agreement has fallen"}}}));
         assert_eq!(stopped.stopped.as_deref(), Some("agreement has fallen"));
         let early =
             json!({"check": "agreement", "value": null, "reason": "no request has been compared at this step yet"});
-        assert_eq!(Seen::of(&json!({"report": {"decision": {"checks": [early]}}})).agreement, None);
+        assert_eq!(GuardStatus::of(&json!({"report": {"decision": {"checks": [early]}}})).agreement, None);
     }
 }

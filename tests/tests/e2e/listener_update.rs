@@ -6,9 +6,9 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use contract::series::{FAILURES, INTERCEPTED, OBSERVATION};
 use contract::share::Share;
-use e2e::client::{Client, Protocol, question, suggest};
+use e2e::client::{Client, Protocol, request_body, suggest};
 use e2e::eventually::eventually;
-use e2e::scripted::{Scripted, good_answer, with_observer};
+use e2e::scripted_stack::{ScriptedStack, good_response, with_observer};
 use serde_json::json;
 
 /// Longer than the drain after which Envoy closes what the old listener still has.
@@ -43,7 +43,7 @@ fn update(lds: &Path, from: &str, to: &str) -> anyhow::Result<()> {
 async fn a_listener_update_in_the_middle_of_calls_ends_neither_envoy_nor_the_filter() -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let lds = dir.path().join("lds.yaml");
-    let gateway = Scripted::start(|builder| {
+    let gateway = ScriptedStack::start(|builder| {
         let lds = lds.clone();
         builder
             .share(Share::ALL)
@@ -59,15 +59,15 @@ async fn a_listener_update_in_the_middle_of_calls_ends_neither_envoy_nor_the_fil
         [("request_headers_timeout: 10s", "request_headers_timeout: 11s"), ("20000", "20001"), ("20001", "20002")];
     let mut cut = 0;
     for (from, to) in updates {
-        gateway.scorer.answers_with(with_observer(|request| good_answer(request).after(CANDIDATE)));
+        gateway.scorer.respond_with(with_observer(|request| good_response(request).after(CANDIDATE)));
         let mut clients = tokio::task::JoinSet::new();
         for number in 0..UNDER_WAY {
             let protocol = if number % 2 == 0 { Protocol::H1 } else { Protocol::H2 };
-            let request = suggest(&format!("user-{number}"), question([88]))?;
+            let request = suggest(&format!("user-{number}"), request_body([88]))?;
             let address = gateway.address();
             clients.spawn(async move { tokio::time::timeout(HANGS, Client::once(address, protocol, request)).await });
         }
-        eventually("the candidate is asked for each", || async {
+        eventually("the candidate is called for each", || async {
             let open = gateway.scorer.open();
             ensure!(open >= UNDER_WAY, "for {open}");
             Ok(())
@@ -78,14 +78,19 @@ async fn a_listener_update_in_the_middle_of_calls_ends_neither_envoy_nor_the_fil
             // Served, or its connection closed with the old listener.
             let ended = ended?.context("a client was left without a response and without an end")?;
             match ended {
-                Ok(answer) => assert_eq!(answer.status, 200),
+                Ok(response) => assert_eq!(response.status, 200),
                 Err(_) => cut += 1,
             }
         }
-        gateway.scorer.answers_with(with_observer(good_answer));
+        gateway.scorer.respond_with(with_observer(good_response));
         eventually("new requests are served by the candidate", || async {
-            let answer = gateway.send(suggest("ann", question([88]))?).await?;
-            ensure!((answer.status.as_u16(), answer.arm()) == (200, "candidate"), "{} {}", answer.status, answer.arm());
+            let response = gateway.send(suggest("ann", request_body([88]))?).await?;
+            ensure!(
+                (response.status.as_u16(), response.arm()) == (200, "candidate"),
+                "{} {}",
+                response.status,
+                response.arm()
+            );
             Ok(())
         })
         .await?;
