@@ -11,8 +11,8 @@ use http::StatusCode;
 use http::header::{ALLOW, HeaderName, HeaderValue, WWW_AUTHENTICATE};
 use serde_json::json;
 
-use crate::decode::DecodeFault;
 use super::response::{Response, json_response};
+use crate::decode::DecodeFault;
 use crate::feedback::{BadFeedback, FeedbackError, TrainError};
 use crate::model::{ChangeError, LockError, PredictError};
 use crate::store::StoreError;

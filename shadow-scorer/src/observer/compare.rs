@@ -10,9 +10,9 @@
 
 use std::collections::BTreeMap;
 
-use contract::response::ResponseSchema;
 use contract::batch_result::{self, BatchResult, LabelCount};
 use contract::names::{Agree, Arm, NotCompared};
+use contract::response::ResponseSchema;
 
 /// The other response's part for one item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

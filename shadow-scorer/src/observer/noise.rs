@@ -10,9 +10,9 @@
 
 use std::sync::Arc;
 
-use contract::response::ResponseSchema;
 use contract::frame::Observation;
 use contract::names::Arm;
+use contract::response::ResponseSchema;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use xxhash_rust::xxh64::xxh64;
 
@@ -75,13 +75,7 @@ impl NoiseSampler {
 
 impl SecondCall {
     /// Calls `model` again on the entities `found`, and compares with its labels in `first`.
-    pub(super) async fn run(
-        self,
-        model: Arc<Loaded>,
-        found: Vec<Arc<dyn Entity>>,
-        min_confidence: f32,
-        first: Labels,
-    ) {
+    pub(super) async fn run(self, model: Arc<Loaded>, found: Vec<Arc<dyn Entity>>, min_confidence: f32, first: Labels) {
         let Some(Ok(scores)) = Scores::of(&[&model], &found, &self.metrics).await.pop() else { return };
         let label = |row| scores.top(row, min_confidence).map(|scored| scored.label.to_owned());
         let again: Labels = (0..).zip(&found).map(|(row, one)| (one.id().to_string(), label(row))).collect();

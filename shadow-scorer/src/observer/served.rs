@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use contract::response::{self, ResponseSchema, Item};
 use contract::frame::{Encoding, Observation};
 use contract::names::Arm;
+use contract::response::{self, Item, ResponseSchema};
 
 use crate::decode::{self, decode};
 use crate::metrics::Metrics;

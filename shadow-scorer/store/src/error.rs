@@ -14,9 +14,7 @@ pub enum StoreError {
         url: String,
     },
     /// There is no such SQLite file.
-    #[error(
-        "there is no store at {path}: make one with `{command} --store sqlite://{path}`, or correct --store"
-    )]
+    #[error("there is no store at {path}: make one with `{command} --store sqlite://{path}`, or correct --store")]
     Missing {
         /// The file.
         path: String,

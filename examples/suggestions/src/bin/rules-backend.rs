@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use contract::ports::{self, Part};
+use logging::LogOptions;
 use scorer_store::Options;
 use suggestions::generator::{self, Plan};
 use suggestions::rules::backend::{self, Application};
 use suggestions::{create_store, export, open_store, transactions};
-use logging::LogOptions;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// The reference application: suggestions from rules over a store of transactions.

@@ -1,8 +1,8 @@
 use bytes::Bytes;
-use contract::response::ResponseSchema;
 use contract::bucket::Bucket;
 use contract::frame::{self, Encoding, NOT_TIMED, Observation};
 use contract::names::{Arm, Cohort};
+use contract::response::ResponseSchema;
 use serde_json::{Value, json};
 
 /// A batch being written.
