@@ -6,9 +6,9 @@ use contract::analysis::{self, Analysis, MOST_SAMPLES, SLOT_SECONDS};
 use contract::names::Cohort;
 use http::StatusCode;
 
+use super::call::{Call, Route};
 use super::error::HttpError;
 use super::response::{Response, json_response};
-use super::routes::{Call, Route};
 use crate::observer::{Observer, Sample};
 
 pub(super) fn routes() -> [Route; 1] {

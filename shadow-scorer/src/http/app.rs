@@ -8,10 +8,10 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::Semaphore;
 
 use super::error::HttpError;
-use super::ml_v2::seconds;
 use super::rate_limited_log::RateLimitedLog;
 use super::retraining::Retraining;
-use super::{feedback, operator};
+use super::time::seconds;
+use super::{feedback_joining, operator};
 use crate::application::Application;
 use crate::features::Entity;
 use crate::feedback::Trainer;
@@ -108,7 +108,7 @@ impl App {
             None
         };
         let feedback_store = store.beside(&Options::for_feedback()).await?;
-        tokio::spawn(feedback::keep(feedback_store.clone(), settings.keep_feedback, Arc::clone(&metrics)));
+        tokio::spawn(feedback_joining::keep(feedback_store.clone(), settings.keep_feedback, Arc::clone(&metrics)));
         probe(&feedback_store, &metrics).await;
         tokio::spawn(keep_probing(feedback_store.clone(), Arc::clone(&metrics)));
         Ok(Arc::new(Self {
@@ -121,7 +121,7 @@ impl App {
             registry,
             store,
             feedback_store,
-            feedback_permits: Semaphore::new(feedback::MOST_AT_ONCE),
+            feedback_permits: Semaphore::new(feedback_joining::MOST_AT_ONCE),
             observer,
             failures: RateLimitedLog::default(),
             draining: AtomicBool::new(false),

@@ -5,10 +5,10 @@ use std::time::Duration;
 use contract::evidence::{Evidence, PATH, SINCE, VERSION};
 use http::StatusCode;
 
+use super::call::{Call, Route};
 use super::error::HttpError;
 use super::observations::observer;
 use super::response::{Response, json_response};
-use super::routes::{Call, Route};
 
 /// Longest wait for the store. The guard evaluates every few seconds, and uses the rest without the feedback.
 const DEADLINE: Duration = Duration::from_secs(1);

@@ -11,26 +11,23 @@
 //! If the gateway puts the sender's pseudonym on the request ([`headers::BUCKET`], which clients cannot send through
 //! it), the event must be of the same user.
 
-use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use contract::headers;
-use contract::names::{Arm, Unavailable};
+use contract::names::Unavailable;
 use http::StatusCode;
 use serde_json::json;
 
+use super::call::{Call, Route};
 use super::error::HttpError;
+use super::feedback_joining::{count, now};
 use super::response::{Response, json_response};
-use super::routes::{Call, Route};
-use crate::feedback::{Action, Ended, FeedbackRequest, Outcome, keep_joining, record};
-use crate::metrics::Metrics;
-use crate::store::{Recorded, Store};
+use crate::feedback::{FeedbackRequest, record};
+use crate::store::Recorded;
 
 const REQUEST_BYTES: usize = 64 * 1024;
 /// Longest time for the body, which has some hundred bytes.
 const BODY_PATIENCE: Duration = Duration::from_secs(2);
-/// Feedback requests that use the store at the same time; further ones get 503.
-pub(super) const MOST_AT_ONCE: usize = 64;
 /// Longest wait for the store: less than the gateway's limit, so that the client gets the reason.
 const DEADLINE: Duration = Duration::from_secs(4);
 
@@ -75,36 +72,10 @@ async fn feedback(mut call: Call) -> Result<Response, HttpError> {
     Ok(json_response(StatusCode::OK, &document))
 }
 
-/// Counts the first feedback on a suggestion of the candidate.
-fn count(metrics: &Metrics, action: Action, outcome: &Outcome) {
-    if outcome.recorded == Recorded::New && outcome.arm.as_deref() == Some(Arm::Candidate.as_str()) {
-        let accepted = if action == Action::Accept { "True" } else { "False" };
-        metrics.predictions.with_label_values(&[accepted]).inc();
-    }
-}
-
 /// The sender's pseudonym, if the gateway gave one.
 fn bucket(call: &Call) -> Result<Option<String>, HttpError> {
     let Some(value) = call.head.headers.get(headers::BUCKET) else { return Ok(None) };
     let text = value.to_str().ok().filter(|text| text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit()));
     let text = text.ok_or_else(|| HttpError::bad_request(format!("{} is not 16 hex digits", headers::BUCKET)))?;
     Ok(Some(text.to_ascii_lowercase()))
-}
-
-/// Joins waiting feedback and deletes old feedback, until the program ends.
-pub(super) async fn keep(store: Store, keep: Duration, metrics: Arc<Metrics>) {
-    keep_joining(store, keep, now, move |ended| match ended {
-        Ended::Joined(action, outcome) => {
-            count(&metrics, action, &outcome);
-            metrics.feedback_waited.with_label_values(&["joined"]).inc();
-        }
-        Ended::Refused => metrics.feedback_waited.with_label_values(&["refused"]).inc(),
-        Ended::Expired(answers) => metrics.feedback_waited.with_label_values(&["expired"]).inc_by(answers),
-    })
-    .await;
-}
-
-fn now() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
 }

@@ -5,11 +5,11 @@ use std::time::SystemTime;
 use http::StatusCode;
 use serde_json::json;
 
+use super::call::{Call, Route};
 use super::error::HttpError;
-use super::ml_v2::seconds;
 use super::response::{Response, json_response, response};
 use super::retraining::drift_users;
-use super::routes::{Call, Route};
+use super::time::seconds;
 use crate::metrics;
 
 pub(super) fn routes() -> [Route; 3] {

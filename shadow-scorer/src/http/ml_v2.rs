@@ -22,17 +22,18 @@
 //! changed nothing. A repeated rollback changes nothing more: only a deployment brings a rolled back version back.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::app::{App, blocking};
+use super::call::{Call, Route};
 use super::error::HttpError;
 use super::response::{Response, json_response};
 use super::retraining::drift_users;
-use super::routes::{Call, Route};
+use super::time::seconds;
 use crate::model::{Alias, Caller, ChangeError, Client, Loaded, Registry, Scores};
 use crate::suggestions::request;
 
@@ -103,10 +104,6 @@ fn meta(model: &Loaded) -> Value {
     meta.insert("model_sha256".into(), manifest.model_sha256.clone().into());
     meta.insert("loaded_at".into(), seconds(model.loaded).into());
     Value::Object(meta)
-}
-
-pub(super) fn seconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 /// Loads the models that the aliases name. 409 if one was refused; the body tells which models serve.

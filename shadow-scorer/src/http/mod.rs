@@ -3,9 +3,11 @@
 mod analysis;
 mod app;
 mod body;
+mod call;
 mod error;
 mod evidence;
 mod feedback;
+mod feedback_joining;
 mod health;
 mod ml_v2;
 mod observations;
@@ -16,10 +18,13 @@ mod retraining;
 mod routes;
 mod server;
 mod suggestions;
+mod time;
 mod training;
+mod upkeep;
 
 pub use app::{App, StartError};
+pub use call::{Call, HandlerFuture, Route};
 pub use error::HttpError;
 pub use response::{Response, json_response, response};
-pub use routes::{Call, HandlerFuture, Route, Routes};
+pub use routes::Routes;
 pub use server::{bind, serve};

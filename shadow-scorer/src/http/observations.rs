@@ -7,9 +7,9 @@ use contract::names::Unavailable;
 use http::StatusCode;
 use serde_json::json;
 
+use super::call::{Call, Route};
 use super::error::HttpError;
 use super::response::{Response, json_response};
-use super::routes::{Call, Route};
 use crate::observer::{ObserveError, Observer};
 
 pub(super) fn routes() -> [Route; 2] {

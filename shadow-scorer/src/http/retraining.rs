@@ -1,19 +1,15 @@
-//! Periodic work: evaluates the models on feedback and, if that is enabled, retrains when drift is found, that is, when
-//! the champion's inputs or its agreement with the baseline have moved away from its training.
+//! When drift triggers a training: when the champion's inputs or its agreement with the baseline have moved away from
+//! its training.
 //!
 //! A training that drift triggered never deploys its model: labels from feedback may be anybody's, so the model only
 //! becomes the challenger. In all else it is like one on request: one at a time, and bounded. The next one waits for
 //! the cool-down whatever the first one led to: if retraining does not help, a person should look.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::app::App;
-use super::ml_v2::seconds;
-use super::training;
 use crate::observer::Observer;
 
 /// When drift may trigger a training.
@@ -31,7 +27,7 @@ impl Retraining {
     }
 
     /// Returns `true`, and starts the cool-down, if a training may start at `now` (seconds since 1970).
-    fn try_start(&self, now: u64) -> bool {
+    pub(super) fn try_start(&self, now: u64) -> bool {
         let Some(cool_down) = self.cool_down else { return false };
         let triggered_at = self.triggered_at.load(Ordering::Relaxed);
         let over = triggered_at == 0 || now.saturating_sub(triggered_at) >= cool_down.as_secs();
@@ -53,38 +49,6 @@ pub(super) fn drift_users(observer: &Observer, now: u64) -> Option<u64> {
     let (_, users) = observer.users(now.saturating_sub(DRIFT_WINDOW).saturating_mul(1_000));
     let known = users.rule.saturating_add(users.model).saturating_mul(users.sampled_one_in);
     (known > 0).then_some(known)
-}
-
-impl App {
-    /// Evaluates the models and drift at regular intervals, until the program ends.
-    pub async fn keep_evaluating_models(self: Arc<Self>) {
-        let Some(every) = self.settings.judge_every else { return };
-        let mut ticks = tokio::time::interval(every);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            if let Some(observer) = &self.observer {
-                observer.evaluate_models().await;
-            }
-            self.retrain_on_drift(seconds(SystemTime::now())).await;
-        }
-    }
-
-    /// Retrains if there is drift at `now` (seconds since 1970) and a training may start.
-    pub async fn retrain_on_drift(self: &Arc<Self>, now: u64) {
-        let report =
-            self.observer.as_ref().and_then(|observer| observer.drift().report(now, drift_users(observer, now)));
-        let Some(report) = report.filter(|report| report.asks_for_training()) else { return };
-        if !self.retraining.try_start(now) {
-            return;
-        }
-        let features = report.moved.join(",");
-        tracing::warn!(features, agreement_fell = report.agreement_fell, "retraining_triggered_by_drift");
-        match training::run(Arc::clone(self), &self.trainer.challenger_only(), None).await {
-            Ok(result) => tracing::info!(%result, "retrained"),
-            Err(error) => tracing::error!(error = error.message, "retraining_failed"),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -12,9 +12,9 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use prometheus::IntGauge;
 use uuid::Uuid;
 
+use super::call::{Call, Route};
 use super::error::HttpError;
 use super::response::{Response, json_response};
-use super::routes::{Call, Route};
 use crate::features::Entity;
 use crate::model::Scores;
 use crate::suggestions::{Candidate, Item, SuggestRequest, Suggestions};

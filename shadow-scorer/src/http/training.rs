@@ -11,9 +11,9 @@ use serde_json::Value;
 use tracing::Instrument as _;
 
 use super::app::{App, blocking};
+use super::call::{Call, Route};
 use super::error::HttpError;
 use super::response::{Response, json_response};
-use super::routes::{Call, Route};
 use crate::feedback::{TrainError, Trained, Trainer};
 use crate::metrics;
 use crate::model::Registry;

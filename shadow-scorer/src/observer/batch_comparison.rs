@@ -3,20 +3,32 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use contract::frame::Observation;
+use contract::frame::{NOT_TIMED, Observation};
 use contract::names::{Arm, NotCompared};
 use contract::response::ResponseSchema;
 
 use super::champion_challenger::Pairing;
 use super::compare::{Comparison, Counterpart, Tally, compare};
 use super::matrix::{BatchCounts, LabelPair};
+use super::predictions::Predictions;
 use super::samples::Sample;
 use super::served::{ObservedResponse, OtherResponse, ServedItem};
-use super::work::{Predictions, Work, millis, seconds};
+use super::time::{millis, seconds};
+use crate::metrics::{Metrics, bounded::Labels};
+
+/// What comparisons are counted with.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Context<'a> {
+    pub(super) metrics: &'a Metrics,
+    /// Labels that keep their names in metrics.
+    pub(super) labels: &'a Labels,
+    /// Predictions below it count as none, as in live responses.
+    pub(super) min_confidence: f32,
+}
 
 /// A batch while its items are compared.
 pub(super) struct BatchComparison<'a> {
-    pub(super) work: &'a Work,
+    pub(super) context: Context<'a>,
     pub(super) schema: &'a ResponseSchema,
     pub(super) now: Duration,
     pub(super) pairing: Arc<Pairing>,
@@ -32,7 +44,7 @@ impl<'a> BatchComparison<'a> {
         served: &ObservedResponse,
         predictions: &Predictions,
     ) {
-        self.work.record_latency(observation);
+        record_latency(observation, self.context.metrics);
         self.tally.observation();
         if observation.success() && observation.assigned == Arm::Baseline {
             self.tally.candidate_available(predictions.unavailable.is_none());
@@ -44,7 +56,7 @@ impl<'a> BatchComparison<'a> {
             }
             ObservedResponse::Items(..) | ObservedResponse::Error => "compared",
         };
-        self.work.metrics.observations.with_label_values(&[result]).inc();
+        self.context.metrics.observations.with_label_values(&[result]).inc();
     }
 
     /// Compares one item with its counterpart: the other response, or the champion's prediction if the gateway has
@@ -59,7 +71,7 @@ impl<'a> BatchComparison<'a> {
         let item = &served.item;
         let row = predictions.row(&item.id);
         let scored = match (&predictions.champion, row) {
-            (Some(scores), Some(row)) => scores.top(row, self.work.min_confidence),
+            (Some(scores), Some(row)) => scores.top(row, self.context.min_confidence),
             _ => None,
         };
         let other = match response {
@@ -120,7 +132,7 @@ impl<'a> BatchComparison<'a> {
         baseline: Option<&'a str>,
         candidate: Option<&'a str>,
     ) {
-        let (labels, schema) = (&self.work.labels, self.schema);
+        let (labels, schema) = (self.context.labels, self.schema);
         let opinion =
             |label: Option<&'a str>| label.filter(|label| !schema.abstains(label)).map(|label| labels.of(label));
         let event_id = served.event_id.as_deref();
@@ -134,8 +146,8 @@ impl<'a> BatchComparison<'a> {
         if let (Comparison::Agree | Comparison::Disagree, Some(baseline), Some(candidate)) =
             (comparison, baseline, candidate)
         {
-            let labels = &self.work.labels;
-            self.work.metrics.pairs.with_label_values(&[labels.of(baseline), labels.of(candidate)]).inc();
+            let labels = self.context.labels;
+            self.context.metrics.pairs.with_label_values(&[labels.of(baseline), labels.of(candidate)]).inc();
         }
     }
 
@@ -148,14 +160,28 @@ impl<'a> BatchComparison<'a> {
         candidate: Option<&str>,
     ) {
         let (Some(scores), Some(row)) = (&predictions.challenger, row) else { return };
-        let challenger = scores.top(row, self.work.min_confidence).map(|scored| scored.label);
+        let challenger = scores.top(row, self.context.min_confidence).map(|scored| scored.label);
         let (champion, of_baseline) = (&self.pairing.challenger_champion, &self.pairing.challenger_baseline);
         for (against, label, count) in [("champion", candidate, champion), ("baseline", baseline, of_baseline)] {
             let comparison = compare(challenger, Counterpart::Label(label), self.schema);
             if let (Comparison::Agree | Comparison::Disagree, Some(agree)) = (comparison, comparison.agree()) {
-                self.work.metrics.challenger.with_label_values(&[against, agree.as_str()]).inc();
+                self.context.metrics.challenger.with_label_values(&[against, agree.as_str()]).inc();
                 count.add(comparison);
             }
+        }
+    }
+}
+
+/// Records how long the responses took, as the gateway measured it.
+pub(super) fn record_latency(observation: &Observation<'_>, metrics: &Metrics) {
+    if observation.duration_us == NOT_TIMED {
+        return;
+    }
+    let arm = if observation.fallback { "fallback" } else { observation.served.as_str() };
+    metrics.gateway_seconds.with_label_values(&[arm]).observe(f64::from(observation.duration_us) / 1e6);
+    for (arm, us) in [(Arm::Baseline, observation.baseline_us), (Arm::Candidate, observation.candidate_us)] {
+        if us != NOT_TIMED {
+            metrics.response_seconds.with_label_values(&[arm.as_str()]).observe(f64::from(us) / 1e6);
         }
     }
 }

@@ -19,6 +19,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use xxhash_rust::xxh64::xxh64;
 
+use super::time::seconds_now;
 use crate::store::{CountBatch, Dispute, GroupRow, PairRow, Store, StoreError, without_nul};
 
 /// Interval at which pending counts are written.
@@ -194,7 +195,7 @@ impl LabelMatrix {
             unwritten.extend(self.take());
         }
         while let Some(batch) = unwritten.front() {
-            match store.add_said(batch, super::seconds_now()).await {
+            match store.add_said(batch, seconds_now()).await {
                 Ok(()) => drop(unwritten.pop_front()),
                 Err(error) if error.is_of_the_rows() => {
                     let Some(refused) = unwritten.pop_front() else { break };
@@ -240,10 +241,10 @@ async fn write(matrix: LabelMatrix, store: Store, mut stopped: oneshot::Receiver
             done = matrix.flush(&store, &mut unwritten).await;
         }
         if done.is_ok() && writings.is_multiple_of(FORGET_AFTER) && !last {
-            done = store.forget_said(super::seconds_now() - KEPT_SECONDS).await;
+            done = store.forget_said(seconds_now() - KEPT_SECONDS).await;
         }
         if done.is_ok() && writings.is_multiple_of(FORGET_AFTER) && !last {
-            done = store.forget_writings(super::seconds_now() - WRITTEN_SECONDS).await;
+            done = store.forget_writings(seconds_now() - WRITTEN_SECONDS).await;
         }
         writings = writings.wrapping_add(1);
         // Once per outage, not once per write.

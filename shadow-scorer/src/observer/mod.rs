@@ -18,8 +18,10 @@ mod cooperative_yield;
 mod drift;
 mod matrix;
 mod noise;
+mod predictions;
 mod samples;
 mod served;
+mod time;
 mod users;
 mod work;
 
@@ -42,8 +44,9 @@ use self::admission::{AdmissionControl, Permit};
 use self::matrix::LabelMatrix;
 use self::noise::NoiseSampler;
 use self::samples::Samples;
+use self::time::millis;
 use self::users::Users;
-use self::work::{Work, millis};
+use self::work::Work;
 use crate::feedback::{EventLog, EventWriter, forget_old};
 use crate::metrics::{Metrics, bounded::Labels};
 use crate::model::Registry;
@@ -298,10 +301,6 @@ impl Drop for PendingResult<'_> {
 }
 
 /// Seconds since 1970.
-fn seconds_now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
-}
 
 /// A different seed at each start, so that two scorers do not draw the same samples.
 fn seed() -> u64 {

@@ -4,27 +4,27 @@
 //! they are compared; otherwise the champion's prediction takes the place of the other one. The application is never
 //! called.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use contract::batch_result::BatchResult;
-use contract::frame::{Batch, FrameError, NOT_TIMED, Observation};
+use contract::frame::{Batch, FrameError, Observation};
 use contract::names::{Arm, NotCompared};
 use contract::response::ResponseSchema;
 
-use super::batch_comparison::BatchComparison;
+use super::batch_comparison::{BatchComparison, Context, record_latency};
 use super::champion_challenger::ChampionChallenger;
 use super::compare::{Agreement, Tally};
 use super::cooperative_yield::CooperativeYield;
-use super::drift::{Drift, WatchedModel};
+use super::drift::Drift;
 use super::matrix::{BatchCounts, LabelMatrix};
 use super::noise::NoiseSampler;
+use super::predictions::Predictions;
 use super::samples::Samples;
 use super::served::{ObservedResponse, ServedItem};
+use super::time::{millis, seconds};
 use super::users::Users;
-use crate::features::Entity;
 use crate::feedback::EventLog;
 use crate::metrics::{Metrics, bounded::Labels};
 use crate::model::{Loaded, Registry, Scores};
@@ -66,19 +66,6 @@ pub(super) struct Work {
     pub min_confidence: f32,
 }
 
-/// The predictions for the transactions of a batch.
-#[derive(Default)]
-pub(super) struct Predictions {
-    /// Why there is no prediction of the champion, if so.
-    pub(super) unavailable: Option<NotCompared>,
-    pub(super) rows: HashMap<i64, usize>,
-    pub(super) found: Vec<Arc<dyn Entity>>,
-    pub(super) champion: Option<Scores>,
-    pub(super) challenger: Option<Scores>,
-    /// The champion's drift.
-    watched: Option<Arc<WatchedModel>>,
-}
-
 impl Work {
     /// Works out the result of a batch that arrived at `arrived`.
     ///
@@ -97,7 +84,7 @@ impl Work {
         let predictions = self.predict(&served, arrived, now, &mut yielding).await;
 
         let mut comparison = BatchComparison {
-            work: self,
+            context: Context { metrics: &self.metrics, labels: &self.labels, min_confidence: self.min_confidence },
             schema: &batch.schema,
             now,
             pairing: self.champion_challenger.pairing(),
@@ -150,7 +137,7 @@ impl Work {
         let mut tally = Tally::default();
         for observation in &batch.observations {
             let served = ObservedResponse::read(observation, &batch.schema, self.decoded_bytes, &self.metrics).await;
-            self.record_latency(observation);
+            record_latency(observation, &self.metrics);
             tally.observation();
             if observation.success() && observation.assigned == Arm::Baseline {
                 tally.candidate_available(model);
@@ -245,19 +232,6 @@ impl Work {
         tokio::spawn(second.run(scores.shared_model(), found, self.min_confidence, first));
     }
 
-    pub(super) fn record_latency(&self, observation: &Observation<'_>) {
-        if observation.duration_us == NOT_TIMED {
-            return;
-        }
-        let arm = if observation.fallback { "fallback" } else { observation.served.as_str() };
-        self.metrics.gateway_seconds.with_label_values(&[arm]).observe(f64::from(observation.duration_us) / 1e6);
-        for (arm, us) in [(Arm::Baseline, observation.baseline_us), (Arm::Candidate, observation.candidate_us)] {
-            if us != NOT_TIMED {
-                self.metrics.response_seconds.with_label_values(&[arm.as_str()]).observe(f64::from(us) / 1e6);
-            }
-        }
-    }
-
     fn count(&self, result: &BatchResult) {
         let items = &self.metrics.items;
         items.with_label_values(&["True"]).inc_by(result.agree_true.into());
@@ -270,12 +244,6 @@ impl Work {
             let label = self.labels.of(&cell.label);
             self.metrics.label_items.with_label_values(&[label, cell.agree.as_str()]).inc_by(cell.items.into());
         }
-    }
-}
-
-impl Predictions {
-    pub(super) fn row(&self, id: &str) -> Option<usize> {
-        id.parse::<i64>().ok().and_then(|id| self.rows.get(&id).copied())
     }
 }
 
@@ -295,12 +263,4 @@ fn event(observation: &Observation<'_>, served: &ServedItem, now: Duration) -> O
         cohort: observation.cohort.as_str().to_owned(),
         created_at: seconds(now),
     })
-}
-
-pub(super) fn seconds(time: Duration) -> i64 {
-    i64::try_from(time.as_secs()).unwrap_or(i64::MAX)
-}
-
-pub(super) fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
