@@ -1,7 +1,7 @@
 //! Copies a runtime layer's directory with everything in it: other keys, folders of other tools, links.
 //!
 //! A link stays a link. One that is relative and leads out of the directory is written out in full where the copy
-//! stands in another folder, so that it leads to where it led. Nothing but files, folders and links can be copied, and
+//! is in another folder, so that it leads to where it led. Nothing but files, folders and links can be copied, and
 //! only so many of them: a runtime's values are a few bytes each, and a link to `/` would otherwise copy a whole
 //! machine.
 
@@ -43,7 +43,7 @@ pub(super) fn layer(from: &Path, to: &Path, leave_out: &dyn Fn(&Path) -> bool) -
 }
 
 struct Copy<'a> {
-    /// The copy stands in another folder than the original.
+    /// The copy is in another folder than the original.
     moved: bool,
     leave_out: &'a dyn Fn(&Path) -> bool,
     entries: u32,

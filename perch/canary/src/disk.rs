@@ -182,7 +182,10 @@ fn write(folder: &Path, key: &str, value: &str) -> Result<(), DiskError> {
         }
         let inside = path.parent().and_then(|parent| fs::canonicalize(parent).ok());
         if !inside.is_some_and(|parent| parent.starts_with(folder)) {
-            return Err(DiskError::Unusable { path, what: "is the key once more, behind a link out of the layer" });
+            return Err(DiskError::Unusable {
+                path,
+                what: "sets the key a second time, behind a link out of the layer",
+            });
         }
         fs::remove_file(&path).map_err(io_fault(&path))?;
     }

@@ -15,7 +15,7 @@ impl Console {
 
     /// The entries of the audit log, the newest first.
     pub(super) fn entries(&self) -> Result<Vec<Entry>, AuditLogError> {
-        let mut entries = self.0.ledger.read()?;
+        let mut entries = self.0.audit_log.read()?;
         entries.reverse();
         Ok(entries)
     }
@@ -34,7 +34,7 @@ impl Console {
     }
 
     /// A manual override of the share.
-    pub(super) fn hand(&self, by: Actor) -> ManualOverride {
-        ManualOverride::new(self.0.gateways.clone(), Some(self.0.ledger.clone()), by)
+    pub(super) fn manual_override(&self, by: Actor) -> ManualOverride {
+        ManualOverride::new(self.0.gateways.clone(), Some(self.0.audit_log.clone()), by)
     }
 }

@@ -159,7 +159,7 @@ fn effect(change: Change) -> String {
     }
 }
 
-/// `10%`, `10`, `0.5%` or `off`. A number without a sign is a percentage too, since the form asks for one.
+/// `10%`, `10`, `0.5%` or `off`. A number without a sign is a percentage too, as the form expects.
 fn share(text: &str) -> Result<Share, String> {
     let text = text.trim();
     if text == "off" {
@@ -210,16 +210,16 @@ pub(super) async fn act(
     };
     let reason: String = action.reason.trim().chars().filter(|c| !c.is_control()).take(LONGEST_REASON).collect();
     let reason = if reason.is_empty() { "at the console" } else { &reason };
-    let mut hand = console.hand(Actor::Operator(session.name)).with_idempotency_key(key.clone());
+    let mut manual_override = console.manual_override(Actor::Operator(session.name)).with_idempotency_key(key.clone());
     let done = match action.act.as_str() {
         "set" => match share(&action.share) {
-            Ok(share) => hand.set(now_ms(), share, reason).await.map(|_| ()),
+            Ok(share) => manual_override.set(now_ms(), share, reason).await.map(|_| ()),
             Err(why) => return console.message(&headers, StatusCode::BAD_REQUEST, "Not a share", &why),
         },
-        "rollback" => hand.roll_back(now_ms(), reason).await,
-        "pause" => hand.submit_command(now_ms(), Event::Pause, reason).await,
-        "resume" => hand.submit_command(now_ms(), Event::Resume, reason).await,
-        "approve" => hand.submit_command(now_ms(), Event::Approve, reason).await,
+        "rollback" => manual_override.roll_back(now_ms(), reason).await,
+        "pause" => manual_override.submit_command(now_ms(), Event::Pause, reason).await,
+        "resume" => manual_override.submit_command(now_ms(), Event::Resume, reason).await,
+        "approve" => manual_override.submit_command(now_ms(), Event::Approve, reason).await,
         other => {
             let text = format!("{other:?} is not an action of this console.");
             return console.message(&headers, StatusCode::BAD_REQUEST, "Nothing was done", &text);

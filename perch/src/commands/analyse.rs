@@ -28,10 +28,10 @@ Examples:
   perch analyse --csv pairs > pairs.csv          every pair of labels with its count
 
 The sample ratio check compares the fraction of users in the candidate arm with the share that the gateways hold. It
-counts users from the last change of the share in the audit log on, plus the plan's `settle_time` (20 seconds); before
-that moment it is \"no data\". Without an audit log (--folder), choose --since after the last change of the share.
+counts users from the last change of the share in the audit log plus the plan's `settle_time` (20 seconds); until then
+it is \"no data\". Without an audit log (--folder), choose --since after the last change of the share.
 
-Exit codes: 0 success, 1 failure, 2 wrong usage, 3 sample ratio mismatch (the report is printed all the same)";
+Exit codes: 0 success, 1 failure, 2 wrong usage, 3 sample ratio mismatch (the report is printed anyway)";
 
 /// Exit code of a sample ratio mismatch.
 pub(crate) const MISMATCH: u8 = 3;
@@ -45,7 +45,7 @@ pub(crate) struct Options {
     /// Cohorts to leave out
     #[arg(long, value_name = "COHORT", value_delimiter = ',', value_parser = cohort)]
     leave_out: Vec<Cohort>,
-    /// The share to check the sample ratio against [default: what the gateways hold]
+    /// The share to check the sample ratio against [default: the share that the gateways hold]
     #[arg(long, value_parser = share)]
     share: Option<Share>,
     #[command(flatten)]

@@ -95,7 +95,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<u8> {
     let log = tokio::fs::File::open(file).await.with_context(|| format!("reading the log {}", file.display()))?;
     let tally = replay(options, &arms, BufReader::new(log)).await?;
     let counts = &tally.counts;
-    if counts.answered == 0 {
+    if counts.compared == 0 {
         let reasons: Vec<String> =
             counts.failed.iter().map(|(reason, times)| format!("{reason} ({times} times)")).collect();
         ensure!(!reasons.is_empty(), "the log {} has no requests", options.file.display());
@@ -111,7 +111,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<u8> {
         println!("{}", serde_json::to_string_pretty(&figures)?);
     } else {
         print!("{}", text::compared(&report, terminal::bold));
-        println!("\n{} requests compared, {} items in one response only", counts.answered, counts.unpaired);
+        println!("\n{} requests compared, {} items in one response only", counts.compared, counts.unpaired);
         for (reason, times) in &counts.failed {
             println!("{}", terminal::red(&format!("{times} not compared: {reason}")));
         }
@@ -186,7 +186,7 @@ impl Progress {
             tally.agreement().map_or_else(|| "no data".to_owned(), |value| format!("{:.1}", Percent(value)));
         eprint!(
             "\r\u{1b}[K{} compared, {} failed, agreement {agreement}",
-            tally.counts.answered,
+            tally.counts.compared,
             tally.counts.failures()
         );
     }

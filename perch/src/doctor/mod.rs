@@ -1,7 +1,7 @@
 //! Diagnoses a deployment: what `perch doctor` finds, each finding with its fix.
 //!
 //! The checks do no I/O: [`gateway`] judges the state that one Envoy reports, [`fleet`] compares several programs. The
-//! command fetches what they are given.
+//! command fetches their input.
 
 mod config_dump;
 mod filter;
@@ -20,7 +20,7 @@ pub enum Level {
     Ok,
     /// The check had no data.
     Unknown,
-    /// Nothing is broken, but somebody should look at it.
+    /// Nothing is broken, but an operator should check it.
     Warn,
     /// Something is broken.
     Error,

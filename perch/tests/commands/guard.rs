@@ -124,7 +124,7 @@ fn who_sets_the_share_is_in_the_audit_log_and_a_rollback_has_its_reason() {
 }
 
 #[test]
-fn the_guard_accepts_and_rejects_orders_and_ends_on_a_signal() {
+fn the_guard_accepts_and_rejects_commands_and_ends_on_a_signal() {
     let gateway = Gateway::at("0");
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path().display().to_string();
@@ -150,7 +150,7 @@ fn the_guard_accepts_and_rejects_orders_and_ends_on_a_signal() {
         "{log}"
     );
     let silent = order(&["resume", "--wait", "1"]);
-    assert!(silent.code == 1 && silent.err.contains("no guard took the order"), "{silent:?}");
+    assert!(silent.code == 1 && silent.err.contains("no guard accepted the command"), "{silent:?}");
 }
 
 #[test]

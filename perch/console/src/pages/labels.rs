@@ -159,7 +159,7 @@ fn row(pair: &Disagreement) -> Row {
         items: pair.items,
         fraction: pair.share,
         percent: format!("{:.1}", Percent(pair.share)),
-        took: text::taken(pair.taken),
+        took: text::accepted(pair.taken),
     }
 }
 

@@ -18,7 +18,7 @@ use serde::Serialize;
 use super::session::Session;
 use super::{Console, access, clock};
 
-/// A short text that stands out.
+/// A short, highlighted text.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Chip {
     /// `good`, `warn`, `bad`, or empty.

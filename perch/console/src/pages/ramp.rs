@@ -69,7 +69,7 @@ fn gates(plan: &Plan) -> Vec<(&'static str, String)> {
         );
         gates.push(("Slow responses", text));
     }
-    gates.push(("Sample ratio", "users who do not split as the share says freeze the ramp".to_owned()));
+    gates.push(("Sample ratio", "a split of users that differs from the share freezes the ramp".to_owned()));
     gates
 }
 

@@ -42,7 +42,7 @@ pub(super) fn summary(standing: &GuardStatus, now_ms: u64) -> (Chip, String) {
         (_, Some(Action::Advance)) => Chip::new("good", "Advancing"),
         (_, Some(Action::Rollback)) => Chip::new("bad", "Rolling back"),
         (_, Some(Action::Freeze)) => Chip::new("warn", "Freezing"),
-        (Some(Phase::Baseline), _) => Chip::new("good", "Learning the baseline"),
+        (Some(Phase::Baseline), _) => Chip::new("good", "Measuring the baseline"),
         (Some(Phase::Step), _) => Chip::new("good", "Holding"),
     };
     (chip, first())
@@ -59,7 +59,7 @@ pub(super) fn reasons(standing: &GuardStatus, summary: &str) -> Vec<String> {
         };
         let reasons = report.decision.iter().flat_map(|decision| &decision.reasons);
         all.extend(reasons.filter(|reason| !is_shown(reason)).cloned());
-        all.extend(report.problems.iter().map(|trouble| format!("problem: {trouble}")));
+        all.extend(report.problems.iter().map(|problem| format!("problem: {problem}")));
     }
     all.extend(standing.pending_commands.iter().map(|entry| format!("waiting for the guard: {}", entry.describe())));
     all
@@ -137,7 +137,7 @@ pub(super) fn waits(steps: &[Step]) -> bool {
 #[derive(Debug, Serialize)]
 pub(super) struct CheckRow {
     name: &'static str,
-    verdict: Chip,
+    outcome: Chip,
     value: Option<String>,
     interval: Option<String>,
     threshold: Option<String>,
@@ -152,7 +152,7 @@ pub(super) fn checks(standing: &GuardStatus) -> Vec<CheckRow> {
 
 fn check_row(of: &CheckResult) -> CheckRow {
     let shown = |value: Option<f64>| value.map(|value| figure(of.check, value));
-    let verdict = match of.outcome {
+    let outcome = match of.outcome {
         CheckOutcome::Pass => Chip::new("good", "passes"),
         CheckOutcome::Breach => Chip::new("bad", "breached"),
         CheckOutcome::Open => Chip::new("", "open"),
@@ -160,7 +160,7 @@ fn check_row(of: &CheckResult) -> CheckRow {
     };
     CheckRow {
         name: name(of.check),
-        verdict,
+        outcome,
         value: shown(of.value),
         interval: interval(of),
         threshold: shown(of.threshold),

@@ -3,7 +3,7 @@
 //! Every program that changes the share (an operator's command, the console, the guard) holds the lock while it does,
 //! so the order of the entries is the order in which the gateways were changed. An operator is never rejected. The
 //! guard and alerts are rejected when an operator has acted since they decided ([`LockedAuditLog::superseding_entry`]):
-//! the last human decision stands. A guard also gives way to an alert, and decides again.
+//! the last manual override holds. A guard also gives way to an alert, and decides again.
 //!
 //! Commands to the guard are entries too; the guard carries out those that it has not processed. [`file`] describes how
 //! entries are stored.

@@ -206,7 +206,7 @@ async fn case_6b_a_new_line_that_cannot_be_read_may_be_a_word_and_freezes() {
 }
 
 #[tokio::test]
-async fn case_6b_after_the_log_was_lost_orders_are_carried_out_and_the_ramp_waits_for_an_operator() {
+async fn case_6b_after_the_log_was_lost_commands_are_carried_out_and_the_ramp_waits_for_an_operator() {
     for status_too in [false, true] {
         let mut harness = Harness::new().await;
         let mut control_loop = harness.started().await;

@@ -43,5 +43,5 @@ pub trait Source {
 
 /// The label that names the target of a sample.
 pub const INSTANCE: &str = "instance";
-/// Name of a sample that says when the target was scraped, in seconds since 1970; no program exports it.
+/// Name of a sample whose value is the time of the scrape, in seconds since 1970; no program exports it.
 pub const SCRAPED_AT: &str = "perch_scraped_at";

@@ -152,7 +152,7 @@ impl Default for RawAcceptRate {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawSampleRatio {
-    /// Probability that a whole rollout is frozen although users split as the share says, 0..1.
+    /// Probability that a whole rollout is frozen although the split of users fits the share, 0..1.
     pub false_freeze_at_most: f64,
     /// Most requests of one user in one step, for deployments where only requests can be counted. If it is too low,
     /// sound rollouts freeze; if it is too high, a mismatch is found late.

@@ -257,7 +257,7 @@ fn an_external_change_pauses_and_a_breach_is_reported_but_not_acted_on() {
     for _ in 0..50 {
         assert_eq!(harness.evaluate().action, Action::Hold);
     }
-    assert_eq!(harness.share, Share::percent(20), "the last human decision stands");
+    assert_eq!(harness.share, Share::percent(20), "the last manual override holds");
     let reasons = harness.evaluate().reasons;
     assert!(reasons[0].contains("changed manually from 10% to 20%"), "{reasons:?}");
     assert!(reasons[1].starts_with("would act: agreement has fallen"), "{reasons:?}");
