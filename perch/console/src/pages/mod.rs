@@ -6,7 +6,7 @@ pub(super) mod labels;
 pub(super) mod model;
 pub(super) mod overview;
 pub(super) mod ramp;
-mod standing;
+mod status;
 
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{Html, IntoResponse, Response};

@@ -14,7 +14,7 @@ use guard_runtime::clock::now_ms;
 use guard_runtime::status::GuardStatus;
 use serde::{Deserialize, Serialize};
 
-use super::standing::{self, CheckRow, EntryRow, Step};
+use super::status::{self, CheckRow, EntryRow, Step};
 use super::{Chip, PageError, Window};
 use crate::chart::{self, Chart, Line, Scale, chart};
 use crate::{Console, access};
@@ -104,8 +104,8 @@ pub(crate) async fn show(
         shown: window.name,
         charts,
         alerts,
-        checks: standing::checks(&standing),
-        recent: entries.iter().take(RECENT).map(standing::entry_row).collect(),
+        checks: status::checks(&standing),
+        recent: entries.iter().take(RECENT).map(status::entry_row).collect(),
     };
     console.page(&headers, "overview.html", "Overview", view)
 }
@@ -121,9 +121,9 @@ fn rollout_state(
     standing: &GuardStatus,
     now_ms: u64,
 ) -> Result<RolloutState, PageError> {
-    let (chip, summary) = standing::summary(standing, now_ms);
+    let (chip, summary) = status::summary(standing, now_ms);
     let report = standing.report.as_ref().filter(|_| !standing.silent);
-    let steps = standing::steps(standing);
+    let steps = status::steps(standing);
     let stopped =
         report.is_some_and(|report| report.paused.is_some() || report.latched.is_some() || report.frozen.is_some());
     let mut actions = Vec::new();
@@ -137,18 +137,18 @@ fn rollout_state(
         } else {
             offer("pause", "Pause the guard", false)?
         }
-        if standing::waits(&steps) {
+        if status::waits(&steps) {
             offer("approve", "Approve the next step", false)?;
         }
         offer("rollback", "Roll back to 0%", true)?;
     }
-    let reasons = standing::reasons(standing, &summary);
+    let reasons = status::reasons(standing, &summary);
     let in_progress = steps.iter().any(|step| !step.place().is_empty());
     Ok(RolloutState {
         share: report.and_then(|report| report.share).map(share_percent),
         chip,
         summary,
-        since: standing::since(standing),
+        since: status::since(standing),
         steps: if in_progress { steps } else { Vec::new() },
         reasons,
         actions,
@@ -167,10 +167,10 @@ fn figures(standing: &GuardStatus, seen: Option<f64>, available: Option<f64>) ->
     let of = |check| decision.and_then(|decision| decision.check(check));
     let check = |name, check, note: &str| {
         let judgement = of(check);
-        let sample = judgement.and_then(standing::sample).map(|sample| format!("of {sample}"));
-        let note = judgement.and_then(standing::interval).or(sample).unwrap_or_else(|| note.to_owned());
+        let sample = judgement.and_then(status::sample).map(|sample| format!("of {sample}"));
+        let note = judgement.and_then(status::interval).or(sample).unwrap_or_else(|| note.to_owned());
         let value = judgement.and_then(|judgement| judgement.value);
-        Figure { name, value: value.map(|value| standing::figure(check, value)), note }
+        Figure { name, value: value.map(|value| status::figure(check, value)), note }
     };
     let wanted = standing.report.as_ref().and_then(|report| report.share).map(share_percent);
     let wanted = wanted.map_or_else(|| "wanted: no data".to_owned(), |wanted| format!("wanted: {wanted} of users"));

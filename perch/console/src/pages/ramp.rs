@@ -8,7 +8,7 @@ use guard::plan::{OnBreach, Plan};
 use guard_runtime::clock::now_ms;
 use serde::Serialize;
 
-use super::standing::{self, CheckRow, Step};
+use super::status::{self, CheckRow, Step};
 use super::{Chip, PageError};
 use crate::Console;
 
@@ -26,15 +26,15 @@ struct Ramp {
 pub(crate) async fn show(State(console): State<Console>, headers: HeaderMap) -> Result<Html<String>, PageError> {
     let now_ms = now_ms();
     let standing = console.standing(now_ms)?;
-    let (chip_of, summary) = standing::summary(&standing, now_ms);
+    let (chip_of, summary) = status::summary(&standing, now_ms);
     let view = Ramp {
-        since: standing::since(&standing),
-        reasons: standing::reasons(&standing, &summary),
+        since: status::since(&standing),
+        reasons: status::reasons(&standing, &summary),
         chip_of,
         summary,
-        steps: standing::steps(&standing),
-        gates: standing::plan(&standing).map(|plan| gates(&plan)).unwrap_or_default(),
-        checks: standing::checks(&standing),
+        steps: status::steps(&standing),
+        gates: status::plan(&standing).map(|plan| gates(&plan)).unwrap_or_default(),
+        checks: status::checks(&standing),
     };
     console.page(&headers, "ramp.html", "Ramp", view)
 }
