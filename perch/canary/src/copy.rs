@@ -18,7 +18,7 @@ const MOST_BYTES: u64 = 64 * 1024 * 1024;
 /// Folders in folders, at most.
 const DEEPEST: usize = 16;
 
-/// Copies what is in the directory `from` (without links in its path) into the directory `to`, but for what `leave_out`
+/// Copies the content of the directory `from` (without links in its path) into the directory `to`, but for what `leave_out`
 /// names.
 ///
 /// # Errors

@@ -63,7 +63,7 @@ impl Admin {
     }
 
     /// The value of `key` in the admin layer, which is the last one; empty when it has none. Setting that value with
-    /// [`Admin::set_runtime`] brings back what held before.
+    /// [`Admin::set_runtime`] restores the value before.
     ///
     /// # Errors
     /// When Envoy does not respond, or not with JSON.

@@ -1,4 +1,4 @@
-//! One exchange over HTTP, with a deadline and a bound on what is read.
+//! One exchange over HTTP, with a deadline and a bound on the body.
 
 use std::time::Duration;
 

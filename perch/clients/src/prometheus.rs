@@ -31,7 +31,7 @@ pub struct Span {
     pub step: u64,
 }
 
-/// What a query gives at one moment.
+/// The result of a query at one moment.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Vector {
     /// Its samples. One that has no name, as after an aggregation, has an empty one.

@@ -99,7 +99,7 @@ struct Preview {
     warnings: Vec<String>,
 }
 
-/// Shows what setting a share would do, before it is done.
+/// Shows the effect of setting a share, for confirmation.
 pub(super) async fn preview(
     State(console): State<Console>,
     Query(parameters): Query<Parameters>,
@@ -114,7 +114,7 @@ pub(super) async fn preview(
     };
     let held = console.share().await;
     let mut warnings = Vec::new();
-    let report = console.standing(now_ms()).ok().and_then(|standing| standing.report);
+    let report = console.status(now_ms()).ok().and_then(|status| status.report);
     if report.is_some_and(|report| report.phase.is_some_and(|phase| phase != Phase::Watching)) {
         warnings.push("A ramp is in progress: the guard pauses until you resume it.".to_owned());
     }

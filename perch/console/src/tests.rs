@@ -1,4 +1,4 @@
-//! The console as its callers meet it: over HTTP, with a scripted gateway.
+//! The console over HTTP, with a fake gateway.
 
 use std::path::Path;
 
@@ -17,7 +17,7 @@ use super::{Console, Settings, Token, hook};
 const TOKEN: &str = "operator-token-0123";
 const HOOK_TOKEN: &str = "alertmanager-token-0123";
 
-/// A console that runs, and who calls it.
+/// A running console, and its client.
 struct Running {
     url: String,
     http: Client,

@@ -1,7 +1,7 @@
 //! Runs the guard: reads sources, lets the core decide (crate [`guard`]), writes sinks, and keeps the state and the
 //! audit log.
 //!
-//! | module | what |
+//! | module | contents |
 //! |---|---|
 //! | [`source`], [`sink`] | reads counters, shares and models; writes the share |
 //! | [`audit_log`] | the audit log and its lock, by which the last manual override holds |

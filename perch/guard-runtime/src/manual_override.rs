@@ -134,7 +134,7 @@ impl ManualOverride {
     /// Sets the share to 0 on every gateway that can be reached, and latches the guard.
     ///
     /// # Errors
-    /// When the audit log cannot be locked or written (the gateways are changed all the same), or a gateway was not
+    /// When the audit log cannot be locked or written (the gateways are changed anyway), or a gateway was not
     /// reached; a running guard then keeps trying.
     pub async fn roll_back(&mut self, now_ms: u64, reason: &str) -> Result<(), OverrideError> {
         let mut written = Ok(());

@@ -148,15 +148,15 @@ fn print(common: &Common, json: serde_json::Value, text: &str) -> anyhow::Result
 
 fn status(folder: &Folder, json: bool) -> anyhow::Result<()> {
     let now = now_ms();
-    let standing = GuardStatus::read(&folder.required()?, now)?;
+    let status = GuardStatus::read(&folder.required()?, now)?;
     if json {
-        println!("{}", serde_json::to_string(&standing)?);
+        println!("{}", serde_json::to_string(&status)?);
         return Ok(());
     }
-    for (label, line) in standing.lines(now) {
+    for (label, line) in status.lines(now) {
         println!("{label:<14} {line}");
     }
-    for judgement in standing.report.iter().filter_map(|report| report.decision.as_ref()).flat_map(|d| &d.checks) {
+    for judgement in status.report.iter().filter_map(|report| report.decision.as_ref()).flat_map(|d| &d.checks) {
         println!("  {:<12} {:<8} {}", judgement.check.as_str(), judgement.outcome.as_str(), judgement.reason);
     }
     Ok(())

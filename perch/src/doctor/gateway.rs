@@ -52,7 +52,10 @@ fn admin(Gateway { url, dump, .. }: Gateway<'_>) -> Finding {
             Level::Error,
             "admin",
             url,
-            format!("it listens on {}: anybody who reaches it can set the share", host.unwrap_or("an unknown address")),
+            format!(
+                "it listens on {}: every client that reaches it can set the share",
+                host.unwrap_or("an unknown address")
+            ),
             "bind `admin` to 127.0.0.1, so that only this host or pod reaches it",
         ),
     }

@@ -1,4 +1,4 @@
-//! Diagnoses a deployment: what `perch doctor` finds, each finding with its fix.
+//! Diagnoses a deployment for `perch doctor`: checks whose findings have a fix.
 //!
 //! The checks do no I/O: [`gateway`] judges the state that one Envoy reports, [`fleet`] compares several programs. The
 //! command fetches their input.
@@ -37,7 +37,7 @@ pub struct Finding {
     pub level: Level,
     /// What was found.
     pub found: String,
-    /// What to do about it; empty if nothing.
+    /// The fix; empty if none is needed.
     pub fix: String,
 }
 

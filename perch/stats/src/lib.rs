@@ -54,7 +54,7 @@
 //! ```
 //!
 //! # A change in the middle
-//! What has long been good hides what has just become bad, unless a test starts anew:
+//! A long good past hides a change that has just begun, unless a test starts again:
 //!
 //! ```
 //! use stats::bounded::{Bets, Direction};

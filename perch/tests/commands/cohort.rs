@@ -1,4 +1,4 @@
-//! `cohort`, and what `canary explain` says about it.
+//! `cohort`, and cohorts in the output of `canary explain`.
 
 use contract::share::{BETA_KEY, RUNTIME_KEY};
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! The program on a full disk: what it does, what it leaves, and what it reports.
+//! The program on a full disk: its actions, its files and its messages.
 
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};

@@ -56,7 +56,7 @@ impl Running {
         Self(command.stderr(Stdio::piped()).spawn().unwrap())
     }
 
-    /// SIGTERM; its exit code and what it logged.
+    /// SIGTERM; its exit code and its log.
     fn end(mut self) -> (i32, String) {
         let pid = self.0.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());

@@ -1,4 +1,4 @@
-//! Label by label: where the arms disagree, how often, and on what.
+//! The disagreements, label by label, with samples.
 
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;

@@ -25,16 +25,16 @@ struct Ramp {
 
 pub(crate) async fn show(State(console): State<Console>, headers: HeaderMap) -> Result<Html<String>, PageError> {
     let now_ms = now_ms();
-    let standing = console.standing(now_ms)?;
-    let (chip_of, summary) = status::summary(&standing, now_ms);
+    let status = console.status(now_ms)?;
+    let (chip_of, summary) = status::summary(&status, now_ms);
     let view = Ramp {
-        since: status::since(&standing),
-        reasons: status::reasons(&standing, &summary),
+        since: status::since(&status),
+        reasons: status::reasons(&status, &summary),
         chip_of,
         summary,
-        steps: status::steps(&standing),
-        gates: status::plan(&standing).map(|plan| gates(&plan)).unwrap_or_default(),
-        checks: status::checks(&standing),
+        steps: status::steps(&status),
+        gates: status::plan(&status).map(|plan| gates(&plan)).unwrap_or_default(),
+        checks: status::checks(&status),
     };
     console.page(&headers, "ramp.html", "Ramp", view)
 }

@@ -23,7 +23,7 @@ pub struct Entry {
     pub number: u64,
     /// Milliseconds since 1970.
     pub at_ms: u64,
-    /// Who caused the event.
+    /// The cause of the event.
     pub actor: Actor,
     /// The event, with its fields beside those of the entry.
     #[serde(flatten)]
@@ -35,7 +35,7 @@ pub struct Entry {
     pub idempotency_key: Option<String>,
 }
 
-/// Who caused an event.
+/// The cause of an event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Actor {

@@ -21,7 +21,7 @@ pub mod signals;
 
 use super::plan::OnBreach;
 
-/// What every check needs to know about the evaluation.
+/// The part of an evaluation that is the same for every check.
 #[derive(Debug, Clone, Copy)]
 pub struct EvaluationContext {
     /// Time of the evaluation, in milliseconds since 1970.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawPlan {
-    /// Shares in rising order: `10%`, or a mapping with what this step does differently.
+    /// Shares in rising order: `10%`, or a mapping with settings of its own.
     pub steps: Vec<RawStep>,
     /// Shortest time at a step, e.g. `48h`.
     pub minimum_time: String,

@@ -8,7 +8,7 @@ use super::report::{Accept, Choices, Estimate, Report};
 
 /// Width of every chart, in its own units; the page scales it.
 const WIDTH: f64 = 720.0;
-/// Where marks begin: labels stand to the left of it.
+/// Left end of the marks; labels are to the left of it.
 const LEFT: f64 = 170.0;
 /// Room for the last of the heat map's slanted labels, to the right of its column.
 const OVERHANG: f64 = 76.0;

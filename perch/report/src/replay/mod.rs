@@ -1,4 +1,4 @@
-//! Baseline and candidate compared on recorded requests: what `perch replay` counts.
+//! Comparison of baseline and candidate on recorded requests: the counts of `perch replay`.
 //!
 //! The figures are those of an analysis ([`crate::analysis`]), from requests that no client waits for.
 

@@ -54,7 +54,7 @@ struct Target {
     scrape: BTreeMap<String, String>,
     /// Time of the newest scrape, in milliseconds since 1970, if Prometheus reports it.
     scraped_ms: Option<u64>,
-    /// When it was last read, by the guard's clock.
+    /// Time of its last reading, by the guard's clock.
     seen_ms: u64,
     /// When its newest sample last changed.
     moved_ms: u64,

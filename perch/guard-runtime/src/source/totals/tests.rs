@@ -94,7 +94,7 @@ fn case_3_a_replica_that_is_a_little_behind_adds_nothing() {
         let behind = if call % 2 == 1 { 10.0 } else { 0.0 };
         gap_count += fixture.take(&[sample("a", ahead - behind), other("a", 3.0)]).len();
     }
-    assert_eq!(fixture.counted(), 90.0, "what the one that is ahead has counted from call 0 to 18");
+    assert_eq!(fixture.counted(), 90.0, "the count of the server that is ahead, from call 0 to 18");
     assert!(gap_count > 5, "and the evaluations between have data gaps");
 }
 
