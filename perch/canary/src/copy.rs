@@ -18,8 +18,8 @@ const MOST_BYTES: u64 = 64 * 1024 * 1024;
 /// Folders in folders, at most.
 const DEEPEST: usize = 16;
 
-/// Copies the content of the directory `from` (without links in its path) into the directory `to`, but for what `leave_out`
-/// names.
+/// Copies the content of the directory `from` (without links in its path) into the directory `to`, without the paths
+/// that `leave_out` names.
 ///
 /// # Errors
 /// When something cannot be read or written, is neither file, folder nor link, or there is too much of it.

@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn another_program_is_told_from_prometheus() {
+    async fn another_program_is_not_taken_for_prometheus() {
         let error = prometheus("<html>").await.figure("a").await.unwrap_err().to_string();
         assert!(error.contains("/api/v1/query responded with something else than a result"), "{error}");
     }

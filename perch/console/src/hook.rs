@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn only_an_alert_with_the_label_asks_for_a_rollback() {
+    fn only_an_alert_with_the_label_requests_a_rollback() {
         let alerts = [alert("resolved", "rollback"), alert("firing", "page"), alert("firing", "rollback")].join(",");
         let found = rollback_alerts(post(&alerts).as_bytes()).unwrap();
         let expected = RollbackAlert {

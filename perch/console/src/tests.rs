@@ -136,12 +136,12 @@ async fn a_session_outlasts_a_restart_and_a_used_form_stays_used() {
 }
 
 #[tokio::test]
-async fn nothing_is_done_for_who_is_not_signed_in_or_whose_form_is_forged() {
+async fn nothing_is_done_without_a_session_or_with_a_forged_form() {
     let console = Running::start("10").await;
     let cookie = console.sign_in().await;
     let ticket = console.ticket(&cookie).await;
     let wanted = format!("act=rollback&ticket={ticket}");
-    let nobody = console.form("/act", &wanted);
+    let without_session = console.form("/act", &wanted);
     let stranger = console.form("/act", &wanted).header(COOKIE, "perch_session=9999999999.r.61.00");
     let other_site = console.form("/act", &wanted).header(COOKIE, &cookie).header("sec-fetch-site", "cross-site");
     let framed = console.http.post(format!("{}/act", console.url)).header(ORIGIN, "null").header(COOKIE, &cookie);
@@ -150,7 +150,7 @@ async fn nothing_is_done_for_who_is_not_signed_in_or_whose_form_is_forged() {
     let other_session = console.form("/act", &wanted).header(COOKIE, console.sign_in().await);
     let in_address = console.http.get(format!("{}/act?{wanted}", console.url)).header(COOKIE, &cookie);
     for (request, expected) in [
-        (nobody, StatusCode::UNAUTHORIZED),
+        (without_session, StatusCode::UNAUTHORIZED),
         (stranger, StatusCode::UNAUTHORIZED),
         (other_site, StatusCode::FORBIDDEN),
         (framed, StatusCode::FORBIDDEN),
@@ -184,7 +184,7 @@ async fn a_gateway_that_cannot_be_reached_is_named() {
 }
 
 #[tokio::test]
-async fn case_6c_the_console_says_that_nothing_was_done_where_there_is_no_room_for_the_entry() {
+async fn case_6c_the_console_reports_that_nothing_was_done_when_there_is_no_space_for_the_entry() {
     let console = Running::start("10").await;
     let cookie = console.sign_in().await;
     let ticket = console.ticket(&cookie).await;
@@ -212,7 +212,7 @@ async fn an_alert_rolls_back_once() {
 }
 
 #[tokio::test]
-async fn an_operator_who_spoke_since_the_alert_began_overrules_it() {
+async fn an_operator_who_acted_since_the_alert_began_supersedes_it() {
     let console = Running::start("0").await;
     let cookie = console.sign_in().await;
     let ticket = console.ticket(&cookie).await;
@@ -343,7 +343,7 @@ async fn every_page_is_there_also_without_any_data_and_is_closed_to_others() {
 }
 
 #[tokio::test]
-async fn what_the_guard_says_is_shown_and_nothing_in_it_becomes_markup() {
+async fn the_guards_report_is_shown_and_nothing_in_it_becomes_markup() {
     let console = Running::start("10").await;
     let agreement = CheckResult {
         value: Some(0.9),

@@ -67,9 +67,9 @@ pub(crate) struct Options {
     /// Number of requests to read from the log [default: all]
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
-    /// How responses are read, as `answer` of the filter's configuration [default: that of /ml/suggestions]
+    /// Fields of a response, as `response` in the filter's configuration [default: those of /ml/suggestions]
     #[arg(long, value_name = "JSON", value_parser = schema)]
-    answer: Option<ResponseSchema>,
+    response: Option<ResponseSchema>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -89,7 +89,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<u8> {
     let baseline = format!("{}{}", base.trim_end_matches('/'), options.path);
     let candidate = format!("{}{}", options.scorer.client()?.url(), options.path);
     let deadline = Duration::from_millis(options.deadline.as_ms());
-    let arms = Arms::new(&baseline, &candidate, deadline, options.answer.clone().unwrap_or_default())?;
+    let arms = Arms::new(&baseline, &candidate, deadline, options.response.clone().unwrap_or_default())?;
     let began = now_ms();
     let file = if options.file.as_os_str() == "-" { Path::new("/dev/stdin") } else { options.file.as_path() };
     let log = tokio::fs::File::open(file).await.with_context(|| format!("reading the log {}", file.display()))?;

@@ -98,7 +98,7 @@ fn served(address: &str, path: &str) -> String {
 }
 
 #[test]
-fn who_sets_the_share_is_in_the_audit_log_and_a_rollback_has_its_reason() {
+fn the_audit_log_has_the_actor_of_a_change_and_the_reason_of_a_rollback() {
     let gateway = Gateway::at("0");
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path().display().to_string();

@@ -1,8 +1,8 @@
 //! Counters from Prometheus: one instant query for all of them, so that they are of one moment and of one server.
 //!
-//! A target that Prometheus can no longer scrape has no samples from the next scrape on, so a target that is missing here is
-//! missing there. The samples of an instant query carry the time of the query; the time of a target's scrape comes from
-//! `timestamp()` in the same query (see [`SCRAPED_AT`]).
+//! A target that Prometheus can no longer scrape has no samples from the next scrape on, so a target that is missing here
+//! is missing there. The samples of an instant query carry the time of the query; the time of a target's scrape comes
+//! from `timestamp()` in the same query (see [`SCRAPED_AT`]).
 
 use clients::prometheus::{Prometheus, Vector};
 use clients::{ClientError, Sample};

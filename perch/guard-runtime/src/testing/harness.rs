@@ -1,5 +1,5 @@
-//! A deployment around a guard: fakes of Envoy's admin interface, of a scorer and of Prometheus, and
-//! the traffic that they count.
+//! A deployment around a guard: fakes of Envoy's admin interface, of a scorer and of Prometheus, and the traffic that
+//! they count.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -142,7 +142,7 @@ impl Harness {
 }
 
 #[test]
-fn a_good_model_advances_step_by_step_and_waits_for_approval_where_the_plan_says_so() {
+fn a_good_model_advances_step_by_step_and_waits_for_approval_where_the_plan_requires_it() {
     let mut harness = Harness::at_ten_percent();
     assert_eq!(harness.until_moved(500).set_share.as_deref(), Some("50"));
     (0..500).for_each(|_| assert_eq!(harness.evaluate().action, Action::Hold));

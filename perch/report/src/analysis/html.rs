@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_report_says_that_there_is_no_data() {
+    fn an_empty_report_shows_no_data() {
         let empty = Analysis {
             pairs: vec![],
             agreement: Clusters::default(),

@@ -411,11 +411,11 @@ pub(super) mod tests {
         let [low, high] = effect.interval;
         let [lowest, highest] = effect.anytime_ci;
         assert!(lowest < low && low < effect.value && effect.value < high && high < highest, "{effect:?}");
-        assert_eq!(Report::of(analysis(), None).disputed.effect, None, "nobody gave feedback on the candidate");
+        assert_eq!(Report::of(analysis(), None).disputed.effect, None, "there is no feedback on the candidate");
     }
 
     #[test]
-    fn users_that_do_not_split_as_the_share_says_are_a_mismatch() {
+    fn a_split_of_users_that_differs_from_the_share_is_a_mismatch() {
         let of = |wanted| Report::of(analysis(), Some(wanted)).ratio.unwrap();
         assert!(!of(0.1).mismatch);
         assert!(of(0.2).mismatch);

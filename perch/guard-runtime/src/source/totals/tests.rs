@@ -209,7 +209,7 @@ fn a_target_that_was_scaled_away_is_let_go_and_what_it_counted_stays() {
 }
 
 #[test]
-fn an_answer_without_any_target_is_no_data_and_forgets_nothing() {
+fn a_reading_without_any_target_is_no_data_and_forgets_nothing() {
     let mut fixture = Fixture::default();
     fixture.take(&[sample("a", 0.0)]);
     fixture.take(&[sample("a", 7.0)]);
