@@ -1,3 +1,3 @@
-//! What the command `perch` consists of beside its crates.
+//! The modules of the command `perch` that are not crates of their own.
 
 pub mod doctor;

@@ -1,7 +1,7 @@
 //! Copies a runtime layer's directory with everything in it: other keys, folders of other tools, links.
 //!
 //! A link stays a link. One that is relative and leads out of the directory is written out in full where the copy
-//! stands in another folder, so that it leads to where it led. Nothing but files, folders and links can be copied, and
+//! is in another folder, so that it leads to where it led. Nothing but files, folders and links can be copied, and
 //! only so many of them: a runtime's values are a few bytes each, and a link to `/` would otherwise copy a whole
 //! machine.
 
@@ -18,8 +18,8 @@ const MOST_BYTES: u64 = 64 * 1024 * 1024;
 /// Folders in folders, at most.
 const DEEPEST: usize = 16;
 
-/// Copies what is in the directory `from` (without links in its path) into the directory `to`, but for what `leave_out`
-/// names.
+/// Copies the content of the directory `from` (without links in its path) into the directory `to`, without the paths
+/// that `leave_out` names.
 ///
 /// # Errors
 /// When something cannot be read or written, is neither file, folder nor link, or there is too much of it.
@@ -43,7 +43,7 @@ pub(super) fn layer(from: &Path, to: &Path, leave_out: &dyn Fn(&Path) -> bool) -
 }
 
 struct Copy<'a> {
-    /// The copy stands in another folder than the original.
+    /// The copy is in another folder than the original.
     moved: bool,
     leave_out: &'a dyn Fn(&Path) -> bool,
     entries: u32,

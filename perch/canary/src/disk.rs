@@ -1,7 +1,7 @@
 //! Envoy's disk layer: a directory behind a symlink.
 //!
 //! Envoy reads the layer again when the link is moved, not when a file changes, so a change is a whole new directory
-//! and one rename, which is also what a ConfigMap mount does. A reader sees the old directory or the new one.
+//! and one rename, as a ConfigMap mount does. A reader sees the old directory or the new one.
 //!
 //! The directory behind the link belongs to its creator: other keys, other tools' folders and links in it are copied as
 //! they are, and it is removed afterwards only if an earlier change created it, which its name shows.
@@ -182,7 +182,10 @@ fn write(folder: &Path, key: &str, value: &str) -> Result<(), DiskError> {
         }
         let inside = path.parent().and_then(|parent| fs::canonicalize(parent).ok());
         if !inside.is_some_and(|parent| parent.starts_with(folder)) {
-            return Err(DiskError::Unusable { path, what: "is the key once more, behind a link out of the layer" });
+            return Err(DiskError::Unusable {
+                path,
+                what: "sets the key a second time, behind a link out of the layer",
+            });
         }
         fs::remove_file(&path).map_err(io_fault(&path))?;
     }

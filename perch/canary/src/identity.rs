@@ -1,4 +1,4 @@
-//! A user's identity as the filter reads it, so that an explanation is what a gateway does.
+//! A user's identity as the filter reads it, so that `explain` and the gateways agree.
 
 /// Longest identity, in bytes, as in the filter (`filter/src/decision/identity.rs`).
 pub const MAX_IDENTITY_BYTES: usize = 512;

@@ -1,4 +1,4 @@
-//! What a disk layer consists of, and how a change of it can fail.
+//! The parts of a disk layer, and the errors of a change of it.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ pub enum DiskError {
     /// Something in the layer cannot be copied; the layer is unchanged.
     #[error("the disk layer is unchanged, since {} {what}: remove it from the folder behind the link", .path.display())]
     Unusable {
-        /// What cannot be copied.
+        /// The file, folder or link.
         path: PathBuf,
         /// The reason.
         what: &'static str,

@@ -32,7 +32,7 @@ impl Admin {
     /// The body of `GET path`.
     ///
     /// # Errors
-    /// When Envoy does not answer 200.
+    /// When Envoy does not respond with 200.
     pub async fn get(&self, path: &str) -> Result<String, ClientError> {
         self.http.text(self.http.request(Method::GET, path), LIMIT).await
     }
@@ -40,7 +40,7 @@ impl Admin {
     /// All of `/stats/prometheus`.
     ///
     /// # Errors
-    /// When Envoy does not answer.
+    /// When Envoy does not respond.
     pub async fn scrape(&self) -> Result<Scrape, ClientError> {
         Ok(Scrape::parse(&self.get("/stats/prometheus").await?))
     }
@@ -48,7 +48,7 @@ impl Admin {
     /// Sets `key` in the admin layer, which is above all others and lost at a restart.
     ///
     /// # Errors
-    /// When Envoy does not take it.
+    /// When Envoy rejects it.
     pub async fn set_runtime(&self, key: &str, value: &str) -> Result<(), ClientError> {
         let path = format!("/runtime_modify?{}={}", encoded(key), encoded(value));
         self.http.text(self.http.request(Method::POST, &path), LIMIT).await.map(drop)
@@ -57,16 +57,16 @@ impl Admin {
     /// The value of `key` that holds, over all layers; `None` when no layer has it.
     ///
     /// # Errors
-    /// When Envoy does not answer, or not with JSON.
+    /// When Envoy does not respond, or not with JSON.
     pub async fn runtime(&self, key: &str) -> Result<Option<String>, ClientError> {
         Ok(share::runtime_value(&self.layers().await?, key).map(str::to_owned))
     }
 
     /// The value of `key` in the admin layer, which is the last one; empty when it has none. Setting that value with
-    /// [`Admin::set_runtime`] brings back what held before.
+    /// [`Admin::set_runtime`] restores the value before.
     ///
     /// # Errors
-    /// When Envoy does not answer, or not with JSON.
+    /// When Envoy does not respond, or not with JSON.
     pub async fn admin_layer(&self, key: &str) -> Result<String, ClientError> {
         let runtime = self.layers().await?;
         let values = runtime.get("entries").and_then(|entries| entries.get(key)?.get("layer_values")?.as_array());
@@ -74,19 +74,19 @@ impl Admin {
         Ok(last.or_else(|| share::runtime_value(&runtime, key)).unwrap_or_default().to_owned())
     }
 
-    /// What `/runtime` says of all layers.
+    /// The values of all layers, from `/runtime`.
     async fn layers(&self) -> Result<Value, ClientError> {
         let text = self.get("/runtime").await?;
         serde_json::from_str(&text).map_err(|error| ClientError::Response {
             url: format!("{}/runtime", self.http.url()),
-            what: format!("with something else than its runtime ({error}): is it Envoy's admin interface?"),
+            what: format!("with something else than its runtime ({error}): check that it is Envoy's admin interface"),
         })
     }
 
-    /// Is `cluster` up, with a host that Envoy would use?
+    /// Returns `true` if `cluster` is up, with a host that Envoy would use.
     ///
     /// # Errors
-    /// When Envoy does not answer.
+    /// When Envoy does not respond.
     pub async fn healthy(&self, cluster: &str) -> Result<bool, ClientError> {
         let text = self.get("/clusters").await?;
         let prefix = format!("{cluster}::");

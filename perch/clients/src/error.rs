@@ -1,4 +1,4 @@
-//! How a call can fail, and how an error is printed.
+//! Errors of calls, and an error printed with its causes.
 
 /// A call that failed.
 #[derive(Debug, thiserror::Error)]
@@ -11,7 +11,7 @@ pub enum ClientError {
     Address {
         /// The address as it was given.
         url: String,
-        /// What is wrong with it.
+        /// The fault.
         source: reqwest::Error,
     },
     /// There is no response.

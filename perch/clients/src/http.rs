@@ -1,4 +1,4 @@
-//! One exchange over HTTP, with a deadline and a bound on what is read.
+//! One exchange over HTTP, with a deadline and a bound on the body.
 
 use std::time::Duration;
 
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_refusal_says_what_was_called_and_why_it_was_refused() {
+    async fn a_rejection_names_the_url_and_the_reason() {
         let response = "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\n\r\nNo admin layer specified\n";
         let error = text(response, 100).await.unwrap_err();
         assert!(error.ends_with("/a responded 503 Service Unavailable: No admin layer specified"), "{error}");

@@ -1,6 +1,6 @@
 //! Clients of the programs that Perch works with. Each has a deadline, and reads no more than a bound.
 //!
-//! | module | what it calls |
+//! | module | program |
 //! |---|---|
 //! | [`admin`] | Envoy's admin interface |
 //! | [`prometheus`] | the HTTP API of Prometheus |

@@ -31,12 +31,12 @@ pub struct Span {
     pub step: u64,
 }
 
-/// What a query gives at one moment.
+/// The result of a query at one moment.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Vector {
     /// Its samples. One that has no name, as after an aggregation, has an empty one.
     pub samples: Vec<Sample>,
-    /// What keeps it from being whole, e.g. a store that did not answer in time.
+    /// Reasons why it may be incomplete, e.g. a store that did not respond in time.
     pub warnings: Vec<String>,
 }
 
@@ -49,7 +49,7 @@ pub struct Alert {
     pub severity: String,
     /// `true` if it fires, `false` while it is pending.
     pub firing: bool,
-    /// What it says, in a sentence.
+    /// Its summary, in a sentence.
     pub summary: String,
 }
 
@@ -173,7 +173,7 @@ impl Prometheus {
         let text = self.http.text(self.http.request(Method::GET, path).query(parameters), LIMIT).await?;
         serde_json::from_str(&text).map_err(|error| ClientError::Response {
             url: format!("{}{path}", self.url()),
-            what: format!("with something else than was asked for ({error}): is it Prometheus?"),
+            what: format!("with something else than a result ({error}): check that it is Prometheus"),
         })
     }
 }
@@ -209,8 +209,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn another_program_is_told_from_prometheus() {
+    async fn another_program_is_not_taken_for_prometheus() {
         let error = prometheus("<html>").await.figure("a").await.unwrap_err().to_string();
-        assert!(error.contains("/api/v1/query responded with something else than was asked for"), "{error}");
+        assert!(error.contains("/api/v1/query responded with something else than a result"), "{error}");
     }
 }

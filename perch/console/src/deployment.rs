@@ -9,13 +9,13 @@ use super::Console;
 
 impl Console {
     /// The status of the leading guard, whichever program it runs in.
-    pub(super) fn standing(&self, now_ms: u64) -> Result<GuardStatus, GuardStatusError> {
+    pub(super) fn status(&self, now_ms: u64) -> Result<GuardStatus, GuardStatusError> {
         GuardStatus::read(&self.0.settings.folder, now_ms)
     }
 
     /// The entries of the audit log, the newest first.
     pub(super) fn entries(&self) -> Result<Vec<Entry>, AuditLogError> {
-        let mut entries = self.0.ledger.read()?;
+        let mut entries = self.0.audit_log.read()?;
         entries.reverse();
         Ok(entries)
     }
@@ -34,7 +34,7 @@ impl Console {
     }
 
     /// A manual override of the share.
-    pub(super) fn hand(&self, by: Actor) -> ManualOverride {
-        ManualOverride::new(self.0.gateways.clone(), Some(self.0.ledger.clone()), by)
+    pub(super) fn manual_override(&self, by: Actor) -> ManualOverride {
+        ManualOverride::new(self.0.gateways.clone(), Some(self.0.audit_log.clone()), by)
     }
 }

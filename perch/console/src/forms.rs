@@ -99,7 +99,7 @@ struct Preview {
     warnings: Vec<String>,
 }
 
-/// Shows what setting a share would do, before it is done.
+/// Shows the effect of setting a share, for confirmation.
 pub(super) async fn preview(
     State(console): State<Console>,
     Query(parameters): Query<Parameters>,
@@ -114,7 +114,7 @@ pub(super) async fn preview(
     };
     let held = console.share().await;
     let mut warnings = Vec::new();
-    let report = console.standing(now_ms()).ok().and_then(|standing| standing.report);
+    let report = console.status(now_ms()).ok().and_then(|status| status.report);
     if report.is_some_and(|report| report.phase.is_some_and(|phase| phase != Phase::Watching)) {
         warnings.push("A ramp is in progress: the guard pauses until you resume it.".to_owned());
     }
@@ -159,7 +159,7 @@ fn effect(change: Change) -> String {
     }
 }
 
-/// `10%`, `10`, `0.5%` or `off`. A number without a sign is a percentage too, since the form asks for one.
+/// `10%`, `10`, `0.5%` or `off`. A number without a sign is a percentage too, as the form expects.
 fn share(text: &str) -> Result<Share, String> {
     let text = text.trim();
     if text == "off" {
@@ -210,16 +210,16 @@ pub(super) async fn act(
     };
     let reason: String = action.reason.trim().chars().filter(|c| !c.is_control()).take(LONGEST_REASON).collect();
     let reason = if reason.is_empty() { "at the console" } else { &reason };
-    let mut hand = console.hand(Actor::Operator(session.name)).with_idempotency_key(key.clone());
+    let mut manual_override = console.manual_override(Actor::Operator(session.name)).with_idempotency_key(key.clone());
     let done = match action.act.as_str() {
         "set" => match share(&action.share) {
-            Ok(share) => hand.set(now_ms(), share, reason).await.map(|_| ()),
+            Ok(share) => manual_override.set(now_ms(), share, reason).await.map(|_| ()),
             Err(why) => return console.message(&headers, StatusCode::BAD_REQUEST, "Not a share", &why),
         },
-        "rollback" => hand.roll_back(now_ms(), reason).await,
-        "pause" => hand.submit_command(now_ms(), Event::Pause, reason).await,
-        "resume" => hand.submit_command(now_ms(), Event::Resume, reason).await,
-        "approve" => hand.submit_command(now_ms(), Event::Approve, reason).await,
+        "rollback" => manual_override.roll_back(now_ms(), reason).await,
+        "pause" => manual_override.submit_command(now_ms(), Event::Pause, reason).await,
+        "resume" => manual_override.submit_command(now_ms(), Event::Resume, reason).await,
+        "approve" => manual_override.submit_command(now_ms(), Event::Approve, reason).await,
         other => {
             let text = format!("{other:?} is not an action of this console.");
             return console.message(&headers, StatusCode::BAD_REQUEST, "Nothing was done", &text);

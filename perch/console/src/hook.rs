@@ -55,7 +55,7 @@ struct Alert {
     fingerprint: String,
 }
 
-/// An alert with the label that asks for a rollback.
+/// An alert with the label that requests a rollback.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct RollbackAlert {
     name: String,
@@ -106,7 +106,7 @@ impl IntoResponse for HookError {
     }
 }
 
-/// Handles a post. The response counts the rollbacks; 200 tells Alertmanager not to retry.
+/// Handles a post. The response counts the rollbacks; after 200 Alertmanager does not retry.
 pub(super) async fn take(
     State(console): State<Console>,
     headers: HeaderMap,
@@ -145,7 +145,7 @@ fn authorize(console: &Console, headers: &HeaderMap) -> Result<(), HookError> {
     }
 }
 
-/// The alerts that ask for a rollback, and the reasons why others that ask for one cannot be read.
+/// The alerts that request a rollback, and the reasons why others that request one cannot be read.
 fn rollback_alerts(body: &[u8]) -> Result<(Vec<RollbackAlert>, Vec<String>), HookError> {
     let post: Post = serde_json::from_slice(body).map_err(|error| HookError::Unreadable(error.to_string()))?;
     if post.version != VERSION {
@@ -195,10 +195,12 @@ impl Console {
     async fn roll_back(&self, alert: &RollbackAlert) -> Result<bool, OverrideError> {
         let now_ms = now_ms();
         // If the log cannot be read, no operator is known to have acted.
-        let began_ms = began(&self.0.ledger.read().unwrap_or_default(), alert, now_ms);
-        let mut hand =
-            self.hand(Actor::Alert(alert.name.clone())).with_idempotency_key(alert.key()).valid_since(began_ms);
-        match hand.roll_back(now_ms, &alert.reason).await {
+        let began_ms = began(&self.0.audit_log.read().unwrap_or_default(), alert, now_ms);
+        let mut manual_override = self
+            .manual_override(Actor::Alert(alert.name.clone()))
+            .with_idempotency_key(alert.key())
+            .valid_since(began_ms);
+        match manual_override.roll_back(now_ms, &alert.reason).await {
             // It is in the audit log: where the share was not set, the guard retries at each evaluation.
             Ok(()) | Err(OverrideError::Sink(_)) => Ok(true),
             Err(OverrideError::AlreadyDone(_) | OverrideError::Superseded(_)) => Ok(false),
@@ -206,10 +208,10 @@ impl Console {
         }
     }
 
-    /// Records once that an alert asked for a rollback and could not be read, for the author of its rule.
+    /// Records once that an alert requested a rollback and could not be read, for the author of its rule.
     async fn record_unreadable(&self, reason: &str) -> Result<(), AuditLogError> {
         let key = format!("unreadable {reason}");
-        let mut held = self.0.ledger.lock().await?;
+        let mut held = self.0.audit_log.lock().await?;
         if held.find_by_key(&key).is_some() {
             return Ok(());
         }
@@ -219,7 +221,7 @@ impl Console {
 
     /// Records the end of an alert that is in the audit log. Never rolls back.
     async fn record_end(&self, alert: &RollbackAlert) -> Result<bool, OverrideError> {
-        let mut held = self.0.ledger.lock().await?;
+        let mut held = self.0.audit_log.lock().await?;
         if last_of(held.entries(), alert).is_some_and(|entry| entry.event != Event::AlertResolved) {
             let key = format!("{} ended", alert.key());
             held.append_with_key(now_ms(), Actor::Alert(alert.name.clone()), Event::AlertResolved, "", &key)?;
@@ -237,7 +239,7 @@ fn last_of<'a>(entries: &'a [Entry], alert: &RollbackAlert) -> Option<&'a Entry>
 /// When the alert began, in milliseconds since 1970: with the earliest alert of its fingerprint that has not ended.
 fn began(entries: &[Entry], alert: &RollbackAlert, now_ms: u64) -> u64 {
     let prefix = alert.key_prefix();
-    // An alert has started when it is received, whatever its clock says.
+    // An alert has started by the time it is received, even if its clock is ahead.
     let start = |entry: &Entry| {
         Some(entry.idempotency_key.as_deref()?.strip_prefix(&prefix)?.parse::<u64>().ok()?.min(entry.at_ms))
     };
@@ -268,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn only_an_alert_with_the_label_asks_for_a_rollback() {
+    fn only_an_alert_with_the_label_requests_a_rollback() {
         let alerts = [alert("resolved", "rollback"), alert("firing", "page"), alert("firing", "rollback")].join(",");
         let found = rollback_alerts(post(&alerts).as_bytes()).unwrap();
         let expected = RollbackAlert {
@@ -309,7 +311,7 @@ mod tests {
             let (found, unreadable) = rollback_alerts(post(&[odd.as_str(), &sound].join(",")).as_bytes()).unwrap();
             assert_eq!((found.len(), unreadable.len()), (1, 1), "{odd}");
         }
-        // An alert that asks for no rollback need not be readable.
+        // An alert that requests no rollback need not be readable.
         let (found, unreadable) = rollback_alerts(post(&format!("{{}},{{\"labels\":5}},{sound}")).as_bytes()).unwrap();
         assert_eq!((found.len(), unreadable.len()), (1, 0));
     }

@@ -1,6 +1,6 @@
-//! The console: what `perch guard` serves on its port, for people, for Prometheus and for Alertmanager.
+//! The console: pages, metrics and an alert hook, which `perch guard` serves on its port.
 //!
-//! | module | what it holds |
+//! | module | contents |
 //! |---|---|
 //! | `pages`, `templates` | the pages; templates and style are in `templates/` and `assets/` |
 //! | `forms` | signing in, and operators' actions |
@@ -15,7 +15,7 @@
 //! | `code` | message authentication codes keyed by the operator's token |
 //! | `clock` | moments as text |
 //!
-//! It has no state of its own: what it shows is in the guard's folder, in Prometheus and in the scorer. It can be
+//! It has no state of its own: its figures are in the guard's folder, in Prometheus and in the scorer. It can be
 //! restarted at any time, and every guard of a deployment shows the same.
 
 mod access;

@@ -25,7 +25,7 @@ const TIME: Duration = Duration::from_secs(60);
 /// Entries of the audit log in the state.
 const ENTRIES: usize = 20;
 
-/// Allows only what the console itself serves: no inline script or style, no other host, no frame around it.
+/// Allows only the console's own content: no inline script or style, no other host, no frame around it.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
                       form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
@@ -92,7 +92,7 @@ async fn state(State(console): State<Console>) -> Result<Json<serde_json::Value>
     let now_ms = now_ms();
     let mut entries = console.entries()?;
     entries.truncate(ENTRIES);
-    Ok(Json(json!({ "at_ms": now_ms, "guard": console.standing(now_ms)?, "entries": entries })))
+    Ok(Json(json!({ "at_ms": now_ms, "guard": console.status(now_ms)?, "entries": entries })))
 }
 
 async fn asset(kind: &'static str, text: &'static str) -> impl IntoResponse {

@@ -66,7 +66,7 @@ pub struct Console(pub(crate) Arc<Inner>);
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) settings: Settings,
-    pub(crate) ledger: AuditLog,
+    pub(crate) audit_log: AuditLog,
     pub(crate) gateways: Gateways,
     pub(crate) prometheus: Option<Prometheus>,
     pub(crate) scorer: Option<Scorer>,
@@ -81,13 +81,13 @@ impl Console {
     /// # Errors
     /// When the guard's folder cannot be used, or an HTTP client cannot be created.
     pub fn new(settings: Settings) -> Result<Self, ConsoleError> {
-        let ledger = AuditLog::in_folder(&settings.folder)
+        let audit_log = AuditLog::in_folder(&settings.folder)
             .map_err(|source| ConsoleError::AuditLog { folder: settings.folder.clone(), source })?;
         let gateways = Gateways::new(&settings.gateways, settings.runtime_links.clone())?;
         let prometheus = settings.prometheus.as_ref().map(|url| Prometheus::new(url)).transpose()?;
         let scorer = settings.scorers.first().map(|url| Scorer::new(url, TIMEOUT)).transpose()?;
         let (templates, recorded) = (templates::all()?, Mutex::new(None));
-        Ok(Self(Arc::new(Inner { settings, ledger, gateways, prometheus, scorer, templates, recorded })))
+        Ok(Self(Arc::new(Inner { settings, audit_log, gateways, prometheus, scorer, templates, recorded })))
     }
 
     /// Records a report of this program's guard, for `/metrics`.

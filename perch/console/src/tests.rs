@@ -1,4 +1,4 @@
-//! The console as its callers meet it: over HTTP, with a scripted gateway.
+//! The console over HTTP, with a fake gateway.
 
 use std::path::Path;
 
@@ -17,7 +17,7 @@ use super::{Console, Settings, Token, hook};
 const TOKEN: &str = "operator-token-0123";
 const HOOK_TOKEN: &str = "alertmanager-token-0123";
 
-/// A console that runs, and who calls it.
+/// A running console, and its client.
 struct Running {
     url: String,
     http: Client,
@@ -39,7 +39,7 @@ impl Running {
         self.url = serve(self.folder.path(), &self.gateway).await;
     }
 
-    fn ledger(&self) -> Vec<(Actor, String)> {
+    fn audit_log(&self) -> Vec<(Actor, String)> {
         let entries = AuditLog::in_folder(self.folder.path()).unwrap().read().unwrap();
         entries.into_iter().map(|entry| (entry.actor, entry.event.describe())).collect()
     }
@@ -58,9 +58,9 @@ impl Running {
 
     /// Signs in; the cookie.
     async fn sign_in(&self) -> String {
-        let answer = self.form("/login", &format!("name=ada&token={TOKEN}")).send().await.unwrap();
-        assert_eq!(answer.status(), StatusCode::SEE_OTHER);
-        let cookie = answer.headers()[SET_COOKIE].to_str().unwrap();
+        let response = self.form("/login", &format!("name=ada&token={TOKEN}")).send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::SEE_OTHER);
+        let cookie = response.headers()[SET_COOKIE].to_str().unwrap();
         cookie.split(';').next().unwrap().to_owned()
     }
 
@@ -109,15 +109,15 @@ async fn an_operator_acts_once_with_each_form_and_it_is_written_down() {
     let cookie = console.sign_in().await;
     let ticket = console.ticket(&cookie).await;
     let fields = format!("act=set&share=25%25&reason=looks+good&ticket={ticket}");
-    let answer = console.act(&cookie, &fields).await;
-    assert_eq!(answer.status(), StatusCode::SEE_OTHER);
-    assert_eq!(answer.headers()[LOCATION], "/?entry=1");
+    let response = console.act(&cookie, &fields).await;
+    assert_eq!(response.status(), StatusCode::SEE_OTHER);
+    assert_eq!(response.headers()[LOCATION], "/?entry=1");
     assert_eq!(console.gateway.share(), "25");
 
     let again = console.act(&cookie, &fields.replace("25%25", "50%25")).await;
     assert_eq!(again.status(), StatusCode::CONFLICT);
     assert_eq!(console.gateway.share(), "25");
-    assert_eq!(console.ledger(), [(Actor::Operator("ada".into()), "set the share from 10% to 25%".into())]);
+    assert_eq!(console.audit_log(), [(Actor::Operator("ada".into()), "set the share from 10% to 25%".into())]);
 }
 
 #[tokio::test]
@@ -128,20 +128,20 @@ async fn a_session_outlasts_a_restart_and_a_used_form_stays_used() {
     console.act(&cookie, &format!("act=pause&ticket={used}")).await;
     console.restart().await;
     assert_eq!(console.act(&cookie, &format!("act=pause&ticket={used}")).await.status(), StatusCode::CONFLICT);
-    let answer = console.act(&cookie, &format!("act=rollback&ticket={fresh}")).await;
-    assert_eq!(answer.status(), StatusCode::SEE_OTHER);
+    let response = console.act(&cookie, &format!("act=rollback&ticket={fresh}")).await;
+    assert_eq!(response.status(), StatusCode::SEE_OTHER);
     assert_eq!(console.gateway.share(), "0");
-    let words: Vec<String> = console.ledger().into_iter().map(|(_, what)| what).collect();
+    let words: Vec<String> = console.audit_log().into_iter().map(|(_, what)| what).collect();
     assert_eq!(words, ["paused the guard", "rolled back", "set the share from 10% to 0%"]);
 }
 
 #[tokio::test]
-async fn nothing_is_done_for_who_is_not_signed_in_or_whose_form_is_forged() {
+async fn nothing_is_done_without_a_session_or_with_a_forged_form() {
     let console = Running::start("10").await;
     let cookie = console.sign_in().await;
     let ticket = console.ticket(&cookie).await;
     let wanted = format!("act=rollback&ticket={ticket}");
-    let nobody = console.form("/act", &wanted);
+    let without_session = console.form("/act", &wanted);
     let stranger = console.form("/act", &wanted).header(COOKIE, "perch_session=9999999999.r.61.00");
     let other_site = console.form("/act", &wanted).header(COOKIE, &cookie).header("sec-fetch-site", "cross-site");
     let framed = console.http.post(format!("{}/act", console.url)).header(ORIGIN, "null").header(COOKIE, &cookie);
@@ -150,7 +150,7 @@ async fn nothing_is_done_for_who_is_not_signed_in_or_whose_form_is_forged() {
     let other_session = console.form("/act", &wanted).header(COOKIE, console.sign_in().await);
     let in_address = console.http.get(format!("{}/act?{wanted}", console.url)).header(COOKIE, &cookie);
     for (request, expected) in [
-        (nobody, StatusCode::UNAUTHORIZED),
+        (without_session, StatusCode::UNAUTHORIZED),
         (stranger, StatusCode::UNAUTHORIZED),
         (other_site, StatusCode::FORBIDDEN),
         (framed, StatusCode::FORBIDDEN),
@@ -163,7 +163,7 @@ async fn nothing_is_done_for_who_is_not_signed_in_or_whose_form_is_forged() {
     let wrong = console.form("/login", "name=ada&token=operator-token-0124").send().await.unwrap();
     assert_eq!((wrong.status(), wrong.headers().get(SET_COOKIE)), (StatusCode::UNAUTHORIZED, None));
     assert_eq!(console.gateway.share(), "10");
-    assert!(console.ledger().is_empty());
+    assert!(console.audit_log().is_empty());
 }
 
 #[tokio::test]
@@ -173,24 +173,24 @@ async fn a_gateway_that_cannot_be_reached_is_named() {
     console.restart().await;
     let cookie = console.sign_in().await;
     let ticket = console.ticket(&cookie).await;
-    let answer = console.act(&cookie, &format!("act=set&share=50&ticket={ticket}")).await;
-    assert_eq!(answer.status(), StatusCode::BAD_GATEWAY);
-    assert!(answer.text().await.unwrap().contains("127.0.0.1:9"));
-    assert!(console.ledger().is_empty());
+    let response = console.act(&cookie, &format!("act=set&share=50&ticket={ticket}")).await;
+    assert_eq!(response.status(), StatusCode::BAD_GATEWAY);
+    assert!(response.text().await.unwrap().contains("127.0.0.1:9"));
+    assert!(console.audit_log().is_empty());
     // A rollback goes to whom it can, and is an order for the rest.
-    let answer = console.act(&cookie, &format!("act=rollback&ticket={ticket}")).await;
-    assert_eq!(answer.status(), StatusCode::BAD_GATEWAY);
-    assert_eq!(console.ledger()[0].1, "rolled back");
+    let response = console.act(&cookie, &format!("act=rollback&ticket={ticket}")).await;
+    assert_eq!(response.status(), StatusCode::BAD_GATEWAY);
+    assert_eq!(console.audit_log()[0].1, "rolled back");
 }
 
 #[tokio::test]
-async fn case_6c_the_console_says_that_nothing_was_done_where_there_is_no_room_for_the_entry() {
+async fn case_6c_the_console_reports_that_nothing_was_done_when_there_is_no_space_for_the_entry() {
     let console = Running::start("10").await;
     let cookie = console.sign_in().await;
     let ticket = console.ticket(&cookie).await;
     std::fs::create_dir(console.folder.path().join("audit_log.probe")).unwrap();
-    let answer = console.act(&cookie, &format!("act=set&share=50&ticket={ticket}")).await.text().await.unwrap();
-    assert!(answer.contains("Nothing was done") && answer.contains("no gateway was changed"), "{answer}");
+    let response = console.act(&cookie, &format!("act=set&share=50&ticket={ticket}")).await.text().await.unwrap();
+    assert!(response.contains("Nothing was done") && response.contains("no gateway was changed"), "{response}");
     assert_eq!(console.gateway.share(), "10");
 }
 
@@ -198,29 +198,29 @@ async fn case_6c_the_console_says_that_nothing_was_done_where_there_is_no_room_f
 async fn an_alert_rolls_back_once() {
     let mut console = Running::start("50").await;
     let fired = alert("FilterReloaded", "2026-11-25T02:30:05Z");
-    let answer = console.post(HOOK_TOKEN, fired.clone()).await;
-    assert_eq!(answer.status(), StatusCode::OK);
-    assert_eq!(answer.text().await.unwrap(), r#"{"rolled_back":1}"#);
+    let response = console.post(HOOK_TOKEN, fired.clone()).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(response.text().await.unwrap(), r#"{"rolled_back":1}"#);
     assert_eq!(console.gateway.share(), "0");
     let by = || Actor::Alert("FilterReloaded".into());
-    let story = [(by(), "rolled back".to_owned()), (by(), "set the share from 50% to 0%".to_owned())];
-    assert_eq!(console.ledger(), story);
+    let expected = [(by(), "rolled back".to_owned()), (by(), "set the share from 50% to 0%".to_owned())];
+    assert_eq!(console.audit_log(), expected);
 
     console.restart().await;
     assert_eq!(console.post(HOOK_TOKEN, fired).await.text().await.unwrap(), r#"{"rolled_back":0}"#);
-    assert_eq!(console.ledger(), story);
+    assert_eq!(console.audit_log(), expected);
 }
 
 #[tokio::test]
-async fn an_operator_who_spoke_since_the_alert_began_overrules_it() {
+async fn an_operator_who_acted_since_the_alert_began_supersedes_it() {
     let console = Running::start("0").await;
     let cookie = console.sign_in().await;
     let ticket = console.ticket(&cookie).await;
     console.act(&cookie, &format!("act=set&share=50&ticket={ticket}")).await;
-    let answer = console.post(HOOK_TOKEN, alert("FallbackRateHigh", "2020-01-01T00:00:00Z")).await;
-    assert_eq!(answer.text().await.unwrap(), r#"{"rolled_back":0}"#);
+    let response = console.post(HOOK_TOKEN, alert("FallbackRateHigh", "2020-01-01T00:00:00Z")).await;
+    assert_eq!(response.text().await.unwrap(), r#"{"rolled_back":0}"#);
     assert_eq!(console.gateway.share(), "50");
-    assert_eq!(console.ledger()[1].1, "was rejected (requested: rollback)");
+    assert_eq!(console.audit_log()[1].1, "was rejected (requested: rollback)");
     let ended = alert("FallbackRateHigh", "2020-01-01T00:00:00Z").replace("\"firing\"", "\"resolved\"");
     assert_eq!(console.post(HOOK_TOKEN, ended).await.status(), StatusCode::OK);
     let later = console.post(HOOK_TOKEN, alert("FallbackRateHigh", "2100-01-01T00:00:00Z")).await;
@@ -235,23 +235,23 @@ async fn case_16_a_sound_alert_rolls_back_beside_an_odd_one_which_is_written_dow
     let odd = r#"{"status":"firing","labels":{"perch_action":"rollback"},"startsAt":"2026-11-25T02:30:05Z","fingerprint":"f2"}"#;
     let both = fired.replace(r#""alerts":["#, &format!(r#""alerts":[{odd},"#));
     for rolled_back in [1, 0] {
-        let answer = console.post(HOOK_TOKEN, both.clone()).await;
-        assert_eq!(answer.status(), StatusCode::OK);
-        let text = answer.text().await.unwrap();
+        let response = console.post(HOOK_TOKEN, both.clone()).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        let text = response.text().await.unwrap();
         assert!(text.contains(&format!("\"rolled_back\":{rolled_back}")), "{text}");
         assert!(text.contains("alerts[0]: alertname is missing"), "{text}");
     }
     assert_eq!(console.gateway.share(), "0");
-    let odd = console.ledger().iter().filter(|(_, what)| what == "was rejected (requested: rollback)").count();
-    assert_eq!(odd, 1, "once, however often it is sent: {:?}", console.ledger());
+    let odd = console.audit_log().iter().filter(|(_, what)| what == "was rejected (requested: rollback)").count();
+    assert_eq!(odd, 1, "once, however often it is sent: {:?}", console.audit_log());
 }
 
 #[tokio::test]
 async fn case_e7_an_operator_overrules_an_alert_whose_clock_runs_ahead() {
     let console = Running::start("50").await;
     let post = async |starts: &str| {
-        let answer = console.post(HOOK_TOKEN, alert("FilterReloaded", starts)).await;
-        (answer.text().await.unwrap(), console.gateway.share())
+        let response = console.post(HOOK_TOKEN, alert("FilterReloaded", starts)).await;
+        (response.text().await.unwrap(), console.gateway.share())
     };
     let (done, nothing) = (r#"{"rolled_back":1}"#.to_owned(), r#"{"rolled_back":0}"#.to_owned());
     assert_eq!(post("2100-01-01T01:00:00Z").await, (done, "0".into()));
@@ -284,7 +284,7 @@ async fn case_66_an_alert_that_starts_again_after_a_restart_does_not_overrule_an
     post(later, "resolved").await;
     assert_eq!(post("2100-01-01T00:00:01Z", "firing").await, r#"{"rolled_back":1}"#, "another one");
     assert_eq!(console.gateway.share(), "0");
-    let ended = console.ledger().iter().filter(|(_, words)| words == "resolved").count();
+    let ended = console.audit_log().iter().filter(|(_, words)| words == "resolved").count();
     assert_eq!(ended, 1);
 }
 
@@ -299,9 +299,9 @@ async fn an_alert_that_cannot_be_written_down_does_not_keep_the_next_one_from_ro
     let lock = console.folder.path().join("audit_log.lock");
     let _ = std::fs::remove_file(&lock);
     std::fs::create_dir(&lock).unwrap();
-    let answer = console.post(HOOK_TOKEN, both.to_string()).await;
-    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
-    assert!(answer.text().await.unwrap().contains("the share is 0% on every gateway"));
+    let response = console.post(HOOK_TOKEN, both.to_string()).await;
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(response.text().await.unwrap().contains("the share is 0% on every gateway"));
     assert_eq!(console.gateway.share(), "0");
 }
 
@@ -316,7 +316,7 @@ async fn a_post_that_is_not_alertmanagers_is_refused() {
     assert_eq!(console.post(HOOK_TOKEN, huge).await.status(), StatusCode::PAYLOAD_TOO_LARGE);
     assert_eq!(console.post(HOOK_TOKEN, "[]").await.status(), StatusCode::BAD_REQUEST);
     assert_eq!(console.gateway.share(), "50");
-    assert!(console.ledger().is_empty());
+    assert!(console.audit_log().is_empty());
 }
 
 #[tokio::test]
@@ -343,7 +343,7 @@ async fn every_page_is_there_also_without_any_data_and_is_closed_to_others() {
 }
 
 #[tokio::test]
-async fn what_the_guard_says_is_shown_and_nothing_in_it_becomes_markup() {
+async fn the_guards_report_is_shown_and_nothing_in_it_becomes_markup() {
     let console = Running::start("10").await;
     let agreement = CheckResult {
         value: Some(0.9),
@@ -363,14 +363,14 @@ async fn what_the_guard_says_is_shown_and_nothing_in_it_becomes_markup() {
             at_ms: 0,
             action: Action::Hold,
             set_share: None,
-            reasons: vec!["12 min at this step, 48 h are asked for".into()],
+            reasons: vec!["12 min at this step, the plan requires 48 h".into()],
             checks: vec![agreement],
         }),
         ..EvaluationReport::default()
     };
     std::fs::write(console.folder.path().join(STATUS_FILE), serde_json::to_string(&report).unwrap()).unwrap();
-    let ledger = AuditLog::in_folder(console.folder.path()).unwrap();
-    ledger.lock().await.unwrap().append(1, Actor::Operator("<b>ada</b>".into()), Event::Pause, "").unwrap();
+    let audit_log = AuditLog::in_folder(console.folder.path()).unwrap();
+    audit_log.lock().await.unwrap().append(1, Actor::Operator("<b>ada</b>".into()), Event::Pause, "").unwrap();
     let page = console.get("/").await.text().await.unwrap();
     for shown in ["<strong>10%</strong>", "12 min at this step", "89.0% – 91.0%", "&lt;b&gt;ada", "&lt;script&gt;"] {
         assert!(page.contains(shown), "{shown} in {page}");

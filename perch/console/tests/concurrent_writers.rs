@@ -1,5 +1,5 @@
 //! Two operators, a guard and alerts change the share at once: the audit log has one order of entries, and the last
-//! human decision stands.
+//! manual override holds.
 
 #![allow(clippy::unwrap_used, reason = "a test that meets the unexpected fails")]
 
@@ -33,9 +33,9 @@ async fn hook(harness: &Harness) -> String {
     url
 }
 
-async fn operator(mut hand: ManualOverride, percents: [u32; 6]) {
+async fn operator(mut manual_override: ManualOverride, percents: [u32; 6]) {
     for percent in percents {
-        hand.set(now_ms(), Share::percent(percent), "as planned").await.unwrap();
+        manual_override.set(now_ms(), Share::percent(percent), "as planned").await.unwrap();
         tokio::time::sleep(Duration::from_millis(15)).await;
     }
 }
@@ -56,7 +56,7 @@ async fn alerts(url: &str) {
 }
 
 #[tokio::test]
-async fn operators_a_guard_and_alerts_at_once_make_one_story_in_which_the_last_human_word_holds() {
+async fn operators_a_guard_and_alerts_at_once_make_one_audit_log_in_which_the_last_manual_override_holds() {
     let mut harness = Harness::new().await;
     harness.now_ms = now_ms();
     let mut control_loop = harness.started().await;
@@ -72,7 +72,7 @@ async fn operators_a_guard_and_alerts_at_once_make_one_story_in_which_the_last_h
     };
     tokio::join!(operator(ada, [11, 12, 13, 14, 15, 16]), operator(bob, [21, 22, 23, 24, 25, 26]), alerts(&url), guard);
 
-    harness.manual_override("ada").set(now_ms(), Share::percent(30), "my last word").await.unwrap();
+    harness.manual_override("ada").set(now_ms(), Share::percent(30), "my last change").await.unwrap();
     alerts(&url).await;
     for _ in 0..30 {
         harness.evaluate(&mut control_loop).await;
@@ -80,7 +80,7 @@ async fn operators_a_guard_and_alerts_at_once_make_one_story_in_which_the_last_h
     assert_eq!(harness.share(), "30");
     assert_eq!(canary::disk::get(&harness.link, contract::share::RUNTIME_KEY).as_deref(), Some("30"));
     let report = harness.evaluate(&mut control_loop).await;
-    assert_eq!(report.paused.unwrap().reason, "ada set the share to 30%: my last word");
+    assert_eq!(report.paused.unwrap().reason, "ada set the share to 30%: my last change");
 
     let entries = harness.audit_log().read().unwrap();
     let numbers: Vec<u64> = entries.iter().map(|entry| entry.number).collect();
@@ -102,5 +102,9 @@ async fn operators_a_guard_and_alerts_at_once_make_one_story_in_which_the_last_h
     assert_eq!(written, set_on_gateway, "the audit log has every share that was set on the gateway, in that order");
     assert!(set_on_gateway.len() > before + 12, "every actor changed the share: {set_on_gateway:?}");
     let of_alert = |name: &str| sets.iter().filter(|(by, _, _)| **by == Actor::Alert(name.into())).count();
-    assert_eq!((of_alert("old"), of_alert("new")), (0, 1), "an alert rolls back once, and not against a later word");
+    assert_eq!(
+        (of_alert("old"), of_alert("new")),
+        (0, 1),
+        "an alert rolls back once, and not against a later override"
+    );
 }

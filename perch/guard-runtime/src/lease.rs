@@ -169,7 +169,7 @@ mod tests {
         assert!(other.acquire("h-1", 1_050, 100).unwrap(), "it takes over when the first is gone");
         assert!(!one.acquire("h-1", 1_060, 100).unwrap());
         one.release("h-1", 1_060).unwrap();
-        assert!(!one.acquire("h-1", 1_070, 100).unwrap(), "what is released is one's own lease only");
+        assert!(!one.acquire("h-1", 1_070, 100).unwrap(), "a guard releases its own lease only");
     }
 
     #[test]

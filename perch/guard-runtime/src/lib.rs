@@ -1,14 +1,14 @@
-//! Runs the guard: reads sources, lets the core decide (crate [`guard`]), writes sinks, and keeps the state and the audit
-//! log.
+//! Runs the guard: reads sources, lets the core decide (crate [`guard`]), writes sinks, and keeps the state and the
+//! audit log.
 //!
-//! | module | what |
+//! | module | contents |
 //! |---|---|
-//! | [`source`], [`sink`] | what is read, what is written |
-//! | [`audit_log`] | the audit log and its lock: one story, in which the last human word holds |
-//! | [`manual_override`] | how anybody but the guard moves the share |
-//! | [`lease`] | two guards do not duel |
-//! | [`control_loop`] | one look, from reading to storing |
-//! | [`status`] | how the guard stands, for who asks |
+//! | [`source`], [`sink`] | reads counters, shares and models; writes the share |
+//! | [`audit_log`] | the audit log and its lock, by which the last manual override holds |
+//! | [`manual_override`] | changes of the share by operators, the console and alerts |
+//! | [`lease`] | only one of several guards acts |
+//! | [`control_loop`] | one evaluation after another: read, decide, store, act |
+//! | [`status`] | the guard's status, for `perch status` and the console |
 //! | [`export`] | the guard's own metrics |
 //! | [`clock`] | the time of day |
 //! | `file` | files that are whole or not there |

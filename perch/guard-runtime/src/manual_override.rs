@@ -6,7 +6,7 @@
 //! recorded first, so that a guard completes it on gateways that failed.
 //!
 //! The share is raised only when there is disk space to record that. Lowering it and switching it off need no disk. A
-//! change that could not be recorded is an error that says what was done.
+//! change that could not be recorded is an error that names what was done.
 
 use contract::share::Share;
 
@@ -134,7 +134,7 @@ impl ManualOverride {
     /// Sets the share to 0 on every gateway that can be reached, and latches the guard.
     ///
     /// # Errors
-    /// When the audit log cannot be locked or written (the gateways are changed all the same), or a gateway was not
+    /// When the audit log cannot be locked or written (the gateways are changed anyway), or a gateway was not
     /// reached; a running guard then keeps trying.
     pub async fn roll_back(&mut self, now_ms: u64, reason: &str) -> Result<(), OverrideError> {
         let mut written = Ok(());
@@ -325,8 +325,8 @@ mod tests {
         manual_override.clone().with_idempotency_key("form 1").set(7, share(10), "").await.unwrap();
         let again = manual_override.clone().with_idempotency_key("form 1").set(8, share(50), "").await;
         assert!(matches!(again, Err(OverrideError::AlreadyDone(1))), "{again:?}");
-        let order = manual_override.clone().with_idempotency_key("form 1").submit_command(9, Event::Pause, "").await;
-        assert!(matches!(order, Err(OverrideError::AlreadyDone(1))), "{order:?}");
+        let command = manual_override.clone().with_idempotency_key("form 1").submit_command(9, Event::Pause, "").await;
+        assert!(matches!(command, Err(OverrideError::AlreadyDone(1))), "{command:?}");
         manual_override.clone().with_idempotency_key("form 2").roll_back(10, "").await.unwrap();
         assert_eq!(audit_entries(&audit_log), ["5>10: ", "Rollback: ", "10>0: "]);
     }

@@ -229,7 +229,7 @@ mod tests {
         Gateways::new(&urls, links.iter().map(|link| (*link).clone()).collect()).unwrap()
     }
 
-    fn held(link: &Path) -> Option<String> {
+    fn share_in(link: &Path) -> Option<String> {
         disk::get(link, RUNTIME_KEY)
     }
 
@@ -243,7 +243,7 @@ mod tests {
         for links in [[&good, &none], [&none, &good]] {
             let error = error_chain(&sink(&[&gateway], &links).set(Share::ALL).await.unwrap_err());
             assert!(error.contains("nolink") && error.contains("nothing was changed"), "{error}");
-            assert_eq!((gateway.share().as_str(), held(&good).as_deref()), ("5", Some("5")));
+            assert_eq!((gateway.share().as_str(), share_in(&good).as_deref()), ("5", Some("5")));
         }
         assert_eq!(fs::read_dir(folder.path().join("a")).unwrap().count(), before, "nothing is left behind");
     }
@@ -256,7 +256,7 @@ mod tests {
         let error = sink(&[&one, &other], &[&good]).set(Share::ALL).await.unwrap_err().to_string();
         assert!(error.contains(&other.url) && error.contains("503"), "{error}");
         assert!(error.contains("every change was undone"), "{error}");
-        assert_eq!((one.share().as_str(), held(&good).as_deref()), ("5", Some("5")));
+        assert_eq!((one.share().as_str(), share_in(&good).as_deref()), ("5", Some("5")));
     }
 
     #[tokio::test]
@@ -266,7 +266,7 @@ mod tests {
         let (gone, gateway) = (FakeGateway::unreachable(), FakeGateway::start("100").await);
         let error = sink(&[&gone, &gateway], &[&first, &none, &last]).set(Share::OFF).await.unwrap_err().to_string();
         assert!(error.contains("nolink") && error.contains(&gone.url), "{error}");
-        assert_eq!((held(&first).as_deref(), held(&last).as_deref()), (Some("0"), Some("0")));
+        assert_eq!((share_in(&first).as_deref(), share_in(&last).as_deref()), (Some("0"), Some("0")));
         assert_eq!(disk::get(&last, BETA_KEY).as_deref(), Some("0"));
         assert_eq!(gateway.share(), "0");
     }

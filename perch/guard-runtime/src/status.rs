@@ -1,6 +1,6 @@
 //! The guard's status, read from its folder alone: for `perch status`, and for commands that wait for the guard.
 //!
-//! A guard whose last report is too old is reported as silent, whatever the report says.
+//! A guard whose last report is too old is reported as silent, whatever the report contains.
 
 use std::path::Path;
 
@@ -88,7 +88,7 @@ impl GuardStatus {
         match &self.report {
             None => lines.push(("guard", "no guard has ever run on this folder".to_owned())),
             Some(report) if self.silent => {
-                lines.push(("guard", format!("silent: its last report is from {} and says:", ago(report.at_ms))));
+                lines.push(("guard", format!("silent: its last report is from {}:", ago(report.at_ms))));
                 lines.push(("", report.line()));
             }
             Some(report) => lines.push(("guard", report.line())),
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guard_that_never_ran_and_one_that_fell_silent_are_told_apart() {
+    fn a_guard_that_never_ran_and_one_that_fell_silent_are_distinguished() {
         let folder = folder_with(None);
         assert!(text(&GuardStatus::read(folder.path(), 0).unwrap(), 0).contains("no guard has ever run"));
         let folder = folder_with(Some(report()));

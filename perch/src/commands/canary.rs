@@ -111,8 +111,8 @@ async fn get(gateways: &Gateways, json: bool) -> anyhow::Result<()> {
 
 async fn set(wanted: Share, options: &ShareChange, json: bool) -> anyhow::Result<()> {
     let urls = options.urls()?;
-    let mut hand = options.hand()?;
-    let before = hand
+    let mut manual_override = options.manual_override()?;
+    let before = manual_override
         .set(now_ms(), wanted, &options.attribution.reason)
         .await
         .with_context(|| format!("setting the share to {wanted}"))?;

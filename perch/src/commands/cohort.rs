@@ -135,7 +135,7 @@ fn describe(members: &[Member]) -> String {
 async fn set(share: Share, options: &ShareChange, json: bool) -> anyhow::Result<()> {
     let urls = options.urls()?;
     let before = options
-        .hand()?
+        .manual_override()?
         .set_beta(now_ms(), share, &options.attribution.reason)
         .await
         .with_context(|| format!("setting the beta cohort's share to {share}"))?;

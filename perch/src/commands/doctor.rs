@@ -115,7 +115,7 @@ async fn admin_exposure(url: &str) -> Option<Finding> {
             Level::Warn,
             "admin outside",
             url,
-            "it is reachable at an address that is not loopback, and anybody who reaches it can set the share",
+            "it is reachable at an address that is not loopback, and every client that reaches it can set the share",
             "allow it from operators' machines only, or bind it to 127.0.0.1",
         ));
     }
@@ -129,7 +129,7 @@ async fn admin_exposure(url: &str) -> Option<Finding> {
             Level::Error,
             "admin outside",
             url,
-            format!("it is reachable at {own}, and anybody who reaches it can set the share"),
+            format!("it is reachable at {own}, and every client that reaches it can set the share"),
             "bind `admin` to 127.0.0.1 in Envoy's configuration",
         ),
         _ => Finding::ok("admin outside", url, format!("it is not reachable at {own}")),

@@ -59,8 +59,8 @@ pub(crate) struct Options {
 
 const AFTER_HELP: &str = "\
 The guard changes no share before `perch ramp start`. Several guards may share one folder: one leads, and another takes
-over when it is gone. Each evaluation that differs from the one before is logged on standard error. SIGTERM and SIGINT
-shut it down.
+over when the leader stops. Each evaluation that differs from the one before is logged on standard error. SIGTERM and
+SIGINT shut it down.
 
 Examples:
   perch guard --prometheus http://127.0.0.1:9090
@@ -69,7 +69,7 @@ Examples:
 
 Exit codes:
   0  it was shut down
-  1  it could not start; the message says why
+  1  failure, e.g. it could not start; the message has the reason
   2  wrong usage";
 
 pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {

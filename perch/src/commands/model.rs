@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rollback_says_how_to_move_on_case_b6() {
+    fn a_rollback_shows_how_to_continue_case_b6() {
         let status = |to: &str| {
             status_text(&json!({"available": true, "meta": {"version": "v1"}, "previous": "v2", "rolled_back_to": to}))
         };

@@ -50,7 +50,7 @@ impl Folder {
     /// When none is named and this machine has no local one.
     pub(crate) fn required(&self) -> anyhow::Result<PathBuf> {
         let folder = self.folder.clone().or_else(|| Some(local_state()?.join(FOLDER)));
-        folder.context("the guard's folder is not known: name it with --folder DIR, or use the `perch` of its checkout")
+        folder.context("the guard's folder is not known: name it with --folder DIR, or run `perch` in its checkout")
     }
 }
 
@@ -135,10 +135,10 @@ impl ShareChange {
         self.gateways.urls()
     }
 
-    pub(crate) fn hand(&self) -> anyhow::Result<ManualOverride> {
+    pub(crate) fn manual_override(&self) -> anyhow::Result<ManualOverride> {
         let gateways = sink::Gateways::new(&self.urls()?, self.layers.links(&self.gateways))?;
-        let ledger = self.folder.path(&self.gateways).map(|folder| AuditLog::in_folder(&folder)).transpose()?;
-        Ok(ManualOverride::new(gateways, ledger, self.attribution.by()))
+        let audit_log = self.folder.path(&self.gateways).map(|folder| AuditLog::in_folder(&folder)).transpose()?;
+        Ok(ManualOverride::new(gateways, audit_log, self.attribution.by()))
     }
 
     /// Limits of the change that the operator should know.

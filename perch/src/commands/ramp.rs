@@ -1,4 +1,4 @@
-//! `perch ramp`: sends orders to the guard through the audit log, and reports whether the guard accepted them.
+//! `perch ramp`: sends commands to the guard through the audit log, and reports whether the guard accepted them.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -25,16 +25,16 @@ pub(crate) enum Command {
         #[arg(long, value_name = "FILE")]
         plan: Option<PathBuf>,
         #[command(flatten)]
-        order: Order,
+        common: Common,
     },
     /// Pause the ramp; the guard keeps evaluating, but changes no share until it is resumed
-    Pause(Order),
+    Pause(Common),
     /// Resume the ramp after a pause, a freeze, a rollback or a manual override
-    Resume(Order),
+    Resume(Common),
     /// Approve the end of a step that waits for an operator
-    Approve(Order),
+    Approve(Common),
     /// End the ramp, and keep the share
-    Abort(Order),
+    Abort(Common),
     /// Show the step of the ramp, the guard's last decision and its checks
     Status {
         #[command(flatten)]
@@ -57,25 +57,25 @@ const AFTER_HELP: &str = "\
 Examples:
   perch ramp plan > plan.yaml                       write the default plan to a file, to edit it
   perch ramp start --plan plan.yaml --reason 'model 2026-11-20'
-  perch ramp status                                 step of the ramp, and why it advances or holds
+  perch ramp status                                 step of the ramp, and the reasons of the last decision
   perch ramp approve --reason 'samples reviewed'    leave a step that is marked `manual: true`
   perch ramp pause --reason 'release freeze'
   perch ramp resume
 
 Exit codes:
-  0  the guard accepted the order
-  1  failure: the guard rejected the order, or no guard accepted it in time (it stays in the audit log, and the next
+  0  the guard accepted the command
+  1  failure: the guard rejected the command, or no guard accepted it in time (it stays in the audit log, and the next
      guard carries it out)
   2  wrong usage";
 
-/// Options of every order.
+/// Options of every command to the guard.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Order {
+pub(crate) struct Common {
     #[command(flatten)]
     folder: Folder,
     #[command(flatten)]
     attribution: Attribution,
-    /// Seconds to wait until a guard accepts the order; 0: do not wait
+    /// Seconds to wait until a guard accepts the command; 0: do not wait
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     wait: u64,
     /// Print JSON
@@ -85,14 +85,14 @@ pub(crate) struct Order {
 
 pub(crate) async fn run(command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Start { plan, order } => {
+        Command::Start { plan, common } => {
             let plan = read(plan.as_deref())?;
-            give(&order, Event::Start { plan: Box::new(plan.raw().clone()) }, "started").await
+            send(&common, Event::Start { plan: Box::new(plan.raw().clone()) }, "started").await
         }
-        Command::Pause(order) => give(&order, Event::Pause, "paused").await,
-        Command::Resume(order) => give(&order, Event::Resume, "resumed").await,
-        Command::Approve(order) => give(&order, Event::Approve, "approved").await,
-        Command::Abort(order) => give(&order, Event::Abort, "ended").await,
+        Command::Pause(common) => send(&common, Event::Pause, "paused").await,
+        Command::Resume(common) => send(&common, Event::Resume, "resumed").await,
+        Command::Approve(common) => send(&common, Event::Approve, "approved").await,
+        Command::Abort(common) => send(&common, Event::Abort, "ended").await,
         Command::Status { folder, json } => status(&folder, json),
         Command::Plan { file, json } => plan(file.as_deref(), json),
     }
@@ -104,59 +104,59 @@ fn read(file: Option<&Path>) -> anyhow::Result<Plan> {
     Plan::parse(&text).with_context(|| format!("checking the plan {}", file.display()))
 }
 
-async fn give(order: &Order, what: Event, done: &str) -> anyhow::Result<()> {
-    let folder = order.folder.required()?;
-    let ledger = AuditLog::in_folder(&folder)?;
+async fn send(common: &Common, what: Event, done: &str) -> anyhow::Result<()> {
+    let folder = common.folder.required()?;
+    let audit_log = AuditLog::in_folder(&folder)?;
     let number = {
-        let mut held = ledger.lock().await.context("the order was not given")?;
-        held.append(now_ms(), order.attribution.by(), what, order.attribution.reason.as_str())
-            .context("the order was not given")?
+        let mut held = audit_log.lock().await.context("the command was not written to the audit log")?;
+        held.append(now_ms(), common.attribution.by(), what, common.attribution.reason.as_str())
+            .context("the command was not written to the audit log")?
     };
-    let end = tokio::time::Instant::now() + Duration::from_secs(order.wait);
+    let end = tokio::time::Instant::now() + Duration::from_secs(common.wait);
     while !GuardStatus::read(&folder, now_ms())?.is_processed(number) {
-        if order.wait == 0 {
+        if common.wait == 0 {
             return print(
-                order,
-                json!({"entry": number, "taken": null}),
+                common,
+                json!({"entry": number, "accepted": null}),
                 "written to the audit log; the guard reads it at its next evaluation",
             );
         }
         if tokio::time::Instant::now() >= end {
             bail!(
-                "no guard took the order within {} s; it is entry {number} of the audit log, and a guard carries it \
-                 out (start `perch guard` with this folder)",
-                order.wait
+                "no guard accepted the command within {} s; it is entry {number} of the audit log, and the next guard \
+                 carries it out (start `perch guard` with this folder)",
+                common.wait
             );
         }
         tokio::time::sleep(POLL).await;
     }
-    let refused = format!("entry {number}");
-    let rejection = ledger.read()?.into_iter().find(|entry| match &entry.event {
-        Event::Rejected { requested } => *requested == refused,
+    let requested_entry = format!("entry {number}");
+    let rejection = audit_log.read()?.into_iter().find(|entry| match &entry.event {
+        Event::Rejected { requested } => *requested == requested_entry,
         _ => false,
     });
     match rejection {
-        Some(entry) => bail!("the guard rejected the order: {}", entry.reason),
-        None => print(order, json!({"entry": number, "taken": true}), done),
+        Some(entry) => bail!("the guard rejected the command: {}", entry.reason),
+        None => print(common, json!({"entry": number, "accepted": true}), done),
     }
 }
 
-fn print(order: &Order, json: serde_json::Value, text: &str) -> anyhow::Result<()> {
-    println!("{}", if order.json { json.to_string() } else { text.to_owned() });
+fn print(common: &Common, json: serde_json::Value, text: &str) -> anyhow::Result<()> {
+    println!("{}", if common.json { json.to_string() } else { text.to_owned() });
     Ok(())
 }
 
 fn status(folder: &Folder, json: bool) -> anyhow::Result<()> {
     let now = now_ms();
-    let standing = GuardStatus::read(&folder.required()?, now)?;
+    let status = GuardStatus::read(&folder.required()?, now)?;
     if json {
-        println!("{}", serde_json::to_string(&standing)?);
+        println!("{}", serde_json::to_string(&status)?);
         return Ok(());
     }
-    for (label, line) in standing.lines(now) {
+    for (label, line) in status.lines(now) {
         println!("{label:<14} {line}");
     }
-    for judgement in standing.report.iter().filter_map(|report| report.decision.as_ref()).flat_map(|d| &d.checks) {
+    for judgement in status.report.iter().filter_map(|report| report.decision.as_ref()).flat_map(|d| &d.checks) {
         println!("  {:<12} {:<8} {}", judgement.check.as_str(), judgement.outcome.as_str(), judgement.reason);
     }
     Ok(())

@@ -67,9 +67,9 @@ pub(crate) struct Options {
     /// Number of requests to read from the log [default: all]
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
-    /// How responses are read, as `answer` of the filter's configuration [default: that of /ml/suggestions]
+    /// Fields of a response, as `response` in the filter's configuration [default: those of /ml/suggestions]
     #[arg(long, value_name = "JSON", value_parser = schema)]
-    answer: Option<ResponseSchema>,
+    response: Option<ResponseSchema>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -89,13 +89,13 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<u8> {
     let baseline = format!("{}{}", base.trim_end_matches('/'), options.path);
     let candidate = format!("{}{}", options.scorer.client()?.url(), options.path);
     let deadline = Duration::from_millis(options.deadline.as_ms());
-    let arms = Arms::new(&baseline, &candidate, deadline, options.answer.clone().unwrap_or_default())?;
+    let arms = Arms::new(&baseline, &candidate, deadline, options.response.clone().unwrap_or_default())?;
     let began = now_ms();
     let file = if options.file.as_os_str() == "-" { Path::new("/dev/stdin") } else { options.file.as_path() };
     let log = tokio::fs::File::open(file).await.with_context(|| format!("reading the log {}", file.display()))?;
     let tally = replay(options, &arms, BufReader::new(log)).await?;
     let counts = &tally.counts;
-    if counts.answered == 0 {
+    if counts.compared == 0 {
         let reasons: Vec<String> =
             counts.failed.iter().map(|(reason, times)| format!("{reason} ({times} times)")).collect();
         ensure!(!reasons.is_empty(), "the log {} has no requests", options.file.display());
@@ -111,7 +111,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<u8> {
         println!("{}", serde_json::to_string_pretty(&figures)?);
     } else {
         print!("{}", text::compared(&report, terminal::bold));
-        println!("\n{} requests compared, {} items in one response only", counts.answered, counts.unpaired);
+        println!("\n{} requests compared, {} items in one response only", counts.compared, counts.unpaired);
         for (reason, times) in &counts.failed {
             println!("{}", terminal::red(&format!("{times} not compared: {reason}")));
         }
@@ -186,7 +186,7 @@ impl Progress {
             tally.agreement().map_or_else(|| "no data".to_owned(), |value| format!("{:.1}", Percent(value)));
         eprint!(
             "\r\u{1b}[K{} compared, {} failed, agreement {agreement}",
-            tally.counts.answered,
+            tally.counts.compared,
             tally.counts.failures()
         );
     }

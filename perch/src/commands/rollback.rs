@@ -32,7 +32,7 @@ Exit codes:
 pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
     let change = &options.change;
     let urls = change.urls()?;
-    change.hand()?.roll_back(now_ms(), &change.attribution.reason).await.context("rolling back to 0%")?;
+    change.manual_override()?.roll_back(now_ms(), &change.attribution.reason).await.context("rolling back to 0%")?;
     if options.json {
         println!("{}", json!({"to": 0.0, "gateways": urls, "warnings": change.warnings()}));
         return Ok(());

@@ -55,7 +55,7 @@ pub(super) fn stripped(Gateway { url, dump, .. }: Gateway<'_>) -> Finding {
     )
 }
 
-/// Checks that a held response, with the largest chunk that the application's cluster hands over, fits into the
+/// Checks that a held response, with the largest chunk that the application's cluster delivers, fits into the
 /// listener's buffer.
 pub(super) fn buffers(Gateway { url, dump, .. }: Gateway<'_>) -> Finding {
     let bytes = |fields: &Map<String, Value>| {

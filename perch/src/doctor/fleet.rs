@@ -88,7 +88,7 @@ pub fn clock(place: &str, seconds: Option<i64>) -> Finding {
             "clock",
             place,
             format!("it is {} s {} this machine's", seconds.abs(), if seconds > 0 { "ahead of" } else { "behind" }),
-            "synchronise both with a time server, or evidence since a moment counts the wrong requests",
+            "synchronise both with a time server; otherwise evidence after a change of the share has wrong requests",
         ),
     }
 }

@@ -52,7 +52,10 @@ fn admin(Gateway { url, dump, .. }: Gateway<'_>) -> Finding {
             Level::Error,
             "admin",
             url,
-            format!("it listens on {}: anybody who reaches it can set the share", host.unwrap_or("an unknown address")),
+            format!(
+                "it listens on {}: every client that reaches it can set the share",
+                host.unwrap_or("an unknown address")
+            ),
             "bind `admin` to 127.0.0.1, so that only this host or pod reaches it",
         ),
     }
@@ -186,17 +189,17 @@ fn accounted(Gateway { url, scrape, .. }: Gateway<'_>) -> Finding {
 /// Checks that the scorer accepts the filter's batches.
 fn batches(Gateway { url, scrape, .. }: Gateway<'_>) -> Finding {
     let of = |result: &str| scrape.sum(series::BATCH, &[("result", result)]);
-    let (answered, failed) = (of("answered"), of("failed") + of("mismatched"));
-    if failed > 0.0 && failed >= answered {
+    let (succeeded, failed) = (of("answered"), of("failed") + of("mismatched"));
+    if failed > 0.0 && failed >= succeeded {
         return Finding::of(
             Level::Error,
             "batches",
             url,
-            format!("{failed} observation batches failed, {answered} succeeded"),
+            format!("{failed} observation batches failed, {succeeded} succeeded"),
             "check that this gateway reaches the scorer, and run filter and scorer of the same release",
         );
     }
-    Finding::ok("batches", url, format!("{answered} observation batches succeeded, {failed} failed"))
+    Finding::ok("batches", url, format!("{succeeded} observation batches succeeded, {failed} failed"))
 }
 
 #[cfg(test)]
@@ -251,7 +254,7 @@ mod tests {
         text + &format!("{}{{source=\"header\"}} 95\n{}{{source=\"none\"}} 5\n", series::IDENTITY, series::IDENTITY)
     }
 
-    fn judged(dump: &Value, runtime: &Value, text: &str) -> Vec<Finding> {
+    fn findings(dump: &Value, runtime: &Value, text: &str) -> Vec<Finding> {
         judge(Gateway { url: "http://g", dump, runtime, scrape: &Scrape::parse(text) })
     }
 
@@ -261,7 +264,7 @@ mod tests {
 
     #[test]
     fn a_sound_gateway_has_nothing_to_fix() {
-        let findings = judged(&dump(true, "127.0.0.1", &good_layers()), &runtime(["0", "10", "10"]), &exposition());
+        let findings = findings(&dump(true, "127.0.0.1", &good_layers()), &runtime(["0", "10", "10"]), &exposition());
         assert!(findings.iter().all(|finding| finding.level == Level::Ok), "{findings:#?}");
         assert!(!format!("{findings:?}").contains("0123456789abcdef"), "the salt is a secret");
     }
@@ -296,7 +299,7 @@ mod tests {
             ("filter", Level::Warn, good, even, text + "envoy_wasm_perch_vm_reload_success 1\n"),
         ];
         for (check, level, dump, runtime, text) in cases {
-            let findings = judged(&dump, &runtime, &text);
+            let findings = findings(&dump, &runtime, &text);
             let finding = of(&findings, check);
             assert_eq!(finding.level, level, "{finding:?}");
             assert!(!finding.fix.is_empty(), "{finding:?}");
@@ -306,7 +309,7 @@ mod tests {
     #[test]
     fn the_demos_identity_header_is_pointed_at() {
         let text = dump(true, "127.0.0.1", &good_layers()).to_string().replace("x-account", "x-user-id");
-        let findings = judged(&serde_json::from_str(&text).unwrap(), &runtime(["0", "0", "0"]), &exposition());
+        let findings = findings(&serde_json::from_str(&text).unwrap(), &runtime(["0", "0", "0"]), &exposition());
         assert_eq!(of(&findings, "identity header").level, Level::Warn);
     }
 }

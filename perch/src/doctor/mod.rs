@@ -1,7 +1,7 @@
-//! Diagnoses a deployment: what `perch doctor` finds, each finding with its fix.
+//! Diagnoses a deployment for `perch doctor`: checks whose findings have a fix.
 //!
 //! The checks do no I/O: [`gateway`] judges the state that one Envoy reports, [`fleet`] compares several programs. The
-//! command fetches what they are given.
+//! command fetches their input.
 
 mod config_dump;
 mod filter;
@@ -20,7 +20,7 @@ pub enum Level {
     Ok,
     /// The check had no data.
     Unknown,
-    /// Nothing is broken, but somebody should look at it.
+    /// Nothing is broken, but an operator should check it.
     Warn,
     /// Something is broken.
     Error,
@@ -37,7 +37,7 @@ pub struct Finding {
     pub level: Level,
     /// What was found.
     pub found: String,
-    /// What to do about it; empty if nothing.
+    /// The fix; empty if none is needed.
     pub fix: String,
 }
 

@@ -38,7 +38,7 @@ mod tests {
 
     use super::*;
 
-    fn judged(filter: &str, logger: &str) -> Option<Level> {
+    fn level_of(filter: &str, logger: &str) -> Option<Level> {
         let admin = json!({"access_log": [{"typed_config": {"logger_name": logger}}]});
         let filters = json!([{"typed_config": {"filter_name": filter}}]);
         let dump = json!({"configs": [{"bootstrap": {"admin": admin}}, {"http_filters": filters}]});
@@ -49,8 +49,8 @@ mod tests {
 
     #[test]
     fn only_the_native_filter_needs_the_log_hook() {
-        assert_eq!(judged(FILTER, NATIVE_SWITCH), Some(Level::Ok));
-        assert_eq!(judged(FILTER, "another"), Some(Level::Warn));
-        assert_eq!(judged("another", "another"), None);
+        assert_eq!(level_of(FILTER, NATIVE_SWITCH), Some(Level::Ok));
+        assert_eq!(level_of(FILTER, "another"), Some(Level::Warn));
+        assert_eq!(level_of("another", "another"), None);
     }
 }

@@ -133,13 +133,13 @@ pub fn upper_bound(moments: Moments, required: f64) -> f64 {
     // From near 1 down to the mean, evenly in ln(1 − m): the first value that is not refuted bounds the result from
     // below, the one before it from above.
     let room = (1.0 - mean).max(0.0);
-    let mut falls = 1.0;
+    let mut outside = 1.0;
     for i in (0..=SCAN).rev() {
         let m = 1.0 - room * SCAN_RATIO.powi(i);
         if !refuted(m) {
-            return if falls == 1.0 { 1.0 } else { bisect(m, falls, refuted) };
+            return if outside == 1.0 { 1.0 } else { bisect(m, outside, refuted) };
         }
-        falls = m;
+        outside = m;
     }
     mean
 }
@@ -150,16 +150,16 @@ pub fn lower_bound(moments: Moments, required: f64) -> f64 {
     1.0 - upper_bound(moments.mirrored(), required)
 }
 
-fn bisect(mut stands: f64, mut falls: f64, refuted: impl Fn(f64) -> bool) -> f64 {
+fn bisect(mut inside: f64, mut outside: f64, refuted: impl Fn(f64) -> bool) -> f64 {
     for _ in 0..26 {
-        let middle = f64::midpoint(stands, falls);
+        let middle = f64::midpoint(inside, outside);
         if refuted(middle) {
-            falls = middle;
+            outside = middle;
         } else {
-            stands = middle;
+            inside = middle;
         }
     }
-    falls
+    outside
 }
 
 fn stakes() -> impl Iterator<Item = f64> {
@@ -210,7 +210,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn each_bound_is_below_the_wealth_that_it_stands_for(
+        fn each_bound_is_below_the_wealth_that_it_replaces(
             m in 0.001..0.999_f64, stake in 0.001..0.98_f64, x in 0.0..=1.0_f64,
         ) {
             let wealth = (1.0 - stake / (1.0 - m) * (x - m)).ln();

@@ -1,10 +1,10 @@
-//! Statistics that stay valid however often one looks, without I/O, clock or random numbers.
+//! Statistics that stay valid at every moment, without I/O, clock or random numbers.
 //!
-//! Who watches a canary looks every few seconds and may stop it at any look, so a test of fixed size is of no use: looked
-//! at a thousand times it raises a false alarm almost surely. Everything here is an *e-process*: a number that starts at 1 and
-//! whose mean stays at or below 1, at every stopping time, as long as the hypothesis is true. By Ville's inequality it
-//! then ever reaches `1/α` with probability at most `α`, whatever the looking. An e-process for every possible value of
-//! a parameter gives a *confidence sequence*: the values not yet refuted.
+//! A canary is evaluated every few seconds and may be stopped at any evaluation, so a test of fixed size is of no use:
+//! evaluated a thousand times it raises a false alarm almost surely. Everything here is an *e-process*: a number that
+//! starts at 1 and whose mean stays at or below 1, at every stopping time, as long as the hypothesis is true. By Ville's
+//! inequality it then ever reaches `1/α` with probability at most `α`, however many evaluations there are. An e-process
+//! for every possible value of a parameter gives a *confidence sequence*: the values not yet refuted.
 //!
 //! | module | question | source of the formula |
 //! |---|---|---|
@@ -12,7 +12,7 @@
 //! | [`bounded`] | is the mean of bounded values below (above) a threshold? | Waudby-Smith & Ramdas 2024, and a bound proven there |
 //! | [`normal`] | is a difference of two arms below a tolerance? | Howard, Ramdas, McAuliffe & Sekhon 2021 |
 //! | [`clusters`] | accept rates of two arms, by user | Deng, Knoblich & Lu 2018 |
-//! | [`ratio`] | do users split as the switch says? | Lindon & Malek 2022 |
+//! | [`ratio`] | does the split of users fit the share? | Lindon & Malek 2022 |
 //! | [`spending`] | many tests, one error rate | union bound |
 //! | [`detector`] | a change at an unknown moment | Shin, Ramdas & Rinaldo 2024 |
 //! | [`kappa`] | agreement of two raters beyond chance | Fleiss, Cohen & Everitt 1969 |
@@ -20,7 +20,7 @@
 //! Evidence and error rates are natural logarithms: a claim at error rate α needs evidence of `ln(1/α)`.
 //!
 //! # A confidence sequence of a mean
-//! Two raters agree on 870 of 1,000 items. Looked at after every single item, the interval misses the true rate at any
+//! Two raters agree on 870 of 1,000 items. Evaluated after every single item, the interval misses the true rate at any
 //! time with probability at most 2·2.5%:
 //!
 //! ```
@@ -37,7 +37,7 @@
 //! ```
 //!
 //! # A test that may stop at any moment
-//! Is agreement below 88%? The test stops at the first look at which the evidence suffices:
+//! Is agreement below 88%? The test stops at the first evaluation with enough evidence:
 //!
 //! ```
 //! use stats::bounded::{Bets, Direction};
@@ -54,7 +54,7 @@
 //! ```
 //!
 //! # A change in the middle
-//! What has long been good hides what has just become bad, unless a test starts anew:
+//! A long good past hides a change that has just begun, unless a test starts again:
 //!
 //! ```
 //! use stats::bounded::{Bets, Direction};

@@ -30,16 +30,16 @@ pub fn half_width(variance: f64, r: f64, required: f64) -> f64 {
 /// How far δ may lie from the estimate on one side; `required = ln(1/α)`, `r` as above.
 #[must_use]
 pub fn one_sided_width(variance: f64, r: f64, required: f64) -> f64 {
-    let (mut stands, mut falls) = (-40.0, 40.0 + (8.0 * required * (1.0 + 1.0 / r)).sqrt());
+    let (mut kept, mut refuted) = (-40.0, 40.0 + (8.0 * required * (1.0 + 1.0 / r)).sqrt());
     for _ in 0..60 {
-        let z = f64::midpoint(stands, falls);
+        let z = f64::midpoint(kept, refuted);
         if log_evidence_above(z, r) >= required {
-            falls = z;
+            refuted = z;
         } else {
-            stands = z;
+            kept = z;
         }
     }
-    falls * variance.sqrt()
+    refuted * variance.sqrt()
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Sample ratio mismatch: evidence that users do not split between the arms as the canary share says.
+//! Sample ratio mismatch: evidence that the split of users between the arms differs from the canary share.
 //!
 //! After a mismatch the arms are not comparable, and no check that compares them is valid. Its usual cause is that
 //! events of one arm are lost, not the hash. The test is the Bayes factor of a binomial with a beta prior around the
@@ -62,16 +62,16 @@ pub fn log_bayes_factor(split: Split, wanted: f64, concentration: f64) -> f64 {
 pub fn bounds(split: Split, required: f64) -> (f64, f64) {
     let Some(share) = split.share() else { return (0.0, 1.0) };
     let end = |outer: f64| {
-        let (mut stands, mut falls) = (share, outer);
+        let (mut kept, mut refuted) = (share, outer);
         for _ in 0..40 {
-            let middle = f64::midpoint(stands, falls);
+            let middle = f64::midpoint(kept, refuted);
             if log_evidence(split, middle) >= required {
-                falls = middle;
+                refuted = middle;
             } else {
-                stands = middle;
+                kept = middle;
             }
         }
-        falls
+        refuted
     };
     (end(0.0), end(1.0))
 }

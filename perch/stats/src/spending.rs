@@ -9,7 +9,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Hands out the parts of one error rate.
+/// Allocates the parts of one error rate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Spending {
     /// Part of the error rate for planned tests, 0..1.

@@ -108,7 +108,7 @@ fn after_a_change_of_the_share_the_ratio_counts_from_there() {
         (0, &false.into()),
         "{with_audit_log:?}"
     );
-    assert_eq!(perch(&at).code, 3, "nobody knows when the share was changed");
+    assert_eq!(perch(&at).code, 3, "the time of the change of the share is not known");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! `cohort`, and what `canary explain` says about it.
+//! `cohort`, and cohorts in the output of `canary explain`.
 
 use contract::share::{BETA_KEY, RUNTIME_KEY};
 use serde_json::json;
@@ -44,7 +44,7 @@ fn the_cohorts_share_is_set_beside_the_share_and_reset_by_a_rollback() {
     assert_eq!((share("share"), share("beta")), (0.1, 1.0));
     let off = perch(&["rollback", "--reason", "a test", "--gateway", &gateway.url]);
     assert_eq!(off.code, 0, "{off:?}");
-    assert_eq!((share("share"), share("beta")), (0.0, 0.0), "nobody stays on a candidate that was rolled back");
+    assert_eq!((share("share"), share("beta")), (0.0, 0.0), "no user stays on a candidate that was rolled back");
 }
 
 #[test]

@@ -56,7 +56,7 @@ impl Running {
         Self(command.stderr(Stdio::piped()).spawn().unwrap())
     }
 
-    /// SIGTERM; its exit code and what it logged.
+    /// SIGTERM; its exit code and its log.
     fn end(mut self) -> (i32, String) {
         let pid = self.0.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
@@ -98,7 +98,7 @@ fn served(address: &str, path: &str) -> String {
 }
 
 #[test]
-fn who_sets_the_share_is_in_the_audit_log_and_a_rollback_has_its_reason() {
+fn the_audit_log_has_the_actor_of_a_change_and_the_reason_of_a_rollback() {
     let gateway = Gateway::at("0");
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path().display().to_string();
@@ -124,7 +124,7 @@ fn who_sets_the_share_is_in_the_audit_log_and_a_rollback_has_its_reason() {
 }
 
 #[test]
-fn the_guard_accepts_and_rejects_orders_and_ends_on_a_signal() {
+fn the_guard_accepts_and_rejects_commands_and_ends_on_a_signal() {
     let gateway = Gateway::at("0");
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path().display().to_string();
@@ -150,7 +150,7 @@ fn the_guard_accepts_and_rejects_orders_and_ends_on_a_signal() {
         "{log}"
     );
     let silent = order(&["resume", "--wait", "1"]);
-    assert!(silent.code == 1 && silent.err.contains("no guard took the order"), "{silent:?}");
+    assert!(silent.code == 1 && silent.err.contains("no guard accepted the command"), "{silent:?}");
 }
 
 #[test]

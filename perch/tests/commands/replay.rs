@@ -74,7 +74,7 @@ fn failures_are_counted_and_the_rest_is_compared() {
         assert!(ran.out.contains(expected), "{expected}\n{}", ran.out);
     }
     let two = arms.replay(&file.path().display().to_string(), &["--limit", "1", "--json"]);
-    assert_eq!(two.json()["requests"]["answered"], 1);
+    assert_eq!(two.json()["requests"]["compared"], 1);
 }
 
 #[test]

@@ -28,7 +28,7 @@ fn every_figure_is_in_the_text_and_in_json() {
         "GET /ml/v2/model/status" => {
             of_scorer(200, &json!({"available": true, "meta": {"version": "v7", "val_f1_macro": 0.8123}}))
         }
-        _ => of_scorer(503, &json!({"error": "the store does not answer"})),
+        _ => of_scorer(503, &json!({"error": "the store does not respond"})),
     });
     let alerts = json!({"data": {"alerts": [
         {"state": "firing", "labels": {"alertname": "SuggestAgreementDrop", "severity": "warning"},

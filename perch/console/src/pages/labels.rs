@@ -1,4 +1,4 @@
-//! Label by label: where the arms disagree, how often, and on what.
+//! The disagreements, label by label, with samples.
 
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
@@ -159,7 +159,7 @@ fn row(pair: &Disagreement) -> Row {
         items: pair.items,
         fraction: pair.share,
         percent: format!("{:.1}", Percent(pair.share)),
-        took: text::taken(pair.taken),
+        took: text::accepted(pair.taken),
     }
 }
 

@@ -6,7 +6,7 @@ pub(super) mod labels;
 pub(super) mod model;
 pub(super) mod overview;
 pub(super) mod ramp;
-mod standing;
+mod status;
 
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
@@ -18,7 +18,7 @@ use serde::Serialize;
 use super::session::Session;
 use super::{Console, access, clock};
 
-/// A short text that stands out.
+/// A short, highlighted text.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Chip {
     /// `good`, `warn`, `bad`, or empty.

@@ -14,7 +14,7 @@ use guard_runtime::clock::now_ms;
 use guard_runtime::status::GuardStatus;
 use serde::{Deserialize, Serialize};
 
-use super::standing::{self, CheckRow, EntryRow, Step};
+use super::status::{self, CheckRow, EntryRow, Step};
 use super::{Chip, PageError, Window};
 use crate::chart::{self, Chart, Line, Scale, chart};
 use crate::{Console, access};
@@ -90,7 +90,7 @@ pub(crate) async fn show(
     headers: HeaderMap,
 ) -> Result<Html<String>, PageError> {
     let now_ms = now_ms();
-    let standing = console.standing(now_ms)?;
+    let status = console.status(now_ms)?;
     let entries = console.entries()?;
     let window = Window::named(parameters.window.as_deref(), "6h");
     let (charts, (seen, available), alerts) =
@@ -98,14 +98,14 @@ pub(crate) async fn show(
     let flash = parameters.entry.and_then(|number| entries.iter().find(|entry| entry.number == number)).map(flash);
     let view = Overview {
         flash,
-        state: rollout_state(&console, &headers, &standing, now_ms)?,
-        figures: figures(&standing, seen, available),
+        state: rollout_state(&console, &headers, &status, now_ms)?,
+        figures: figures(&status, seen, available),
         windows: Window::names(),
         shown: window.name,
         charts,
         alerts,
-        checks: standing::checks(&standing),
-        recent: entries.iter().take(RECENT).map(standing::entry_row).collect(),
+        checks: status::checks(&status),
+        recent: entries.iter().take(RECENT).map(status::entry_row).collect(),
     };
     console.page(&headers, "overview.html", "Overview", view)
 }
@@ -118,12 +118,12 @@ fn flash(entry: &Entry) -> Chip {
 fn rollout_state(
     console: &Console,
     headers: &HeaderMap,
-    standing: &GuardStatus,
+    status: &GuardStatus,
     now_ms: u64,
 ) -> Result<RolloutState, PageError> {
-    let (chip, summary) = standing::summary(standing, now_ms);
-    let report = standing.report.as_ref().filter(|_| !standing.silent);
-    let steps = standing::steps(standing);
+    let (chip, summary) = status::summary(status, now_ms);
+    let report = status.report.as_ref().filter(|_| !status.silent);
+    let steps = status::steps(status);
     let stopped =
         report.is_some_and(|report| report.paused.is_some() || report.latched.is_some() || report.frozen.is_some());
     let mut actions = Vec::new();
@@ -137,18 +137,18 @@ fn rollout_state(
         } else {
             offer("pause", "Pause the guard", false)?
         }
-        if standing::waits(&steps) {
+        if status::waits(&steps) {
             offer("approve", "Approve the next step", false)?;
         }
         offer("rollback", "Roll back to 0%", true)?;
     }
-    let reasons = standing::reasons(standing, &summary);
+    let reasons = status::reasons(status, &summary);
     let in_progress = steps.iter().any(|step| !step.place().is_empty());
     Ok(RolloutState {
         share: report.and_then(|report| report.share).map(share_percent),
         chip,
         summary,
-        since: standing::since(standing),
+        since: status::since(status),
         steps: if in_progress { steps } else { Vec::new() },
         reasons,
         actions,
@@ -162,17 +162,17 @@ fn share_percent(share: f64) -> String {
     format!("{}%", text.trim_end_matches('0').trim_end_matches('.'))
 }
 
-fn figures(standing: &GuardStatus, seen: Option<f64>, available: Option<f64>) -> Vec<Figure> {
-    let decision = standing.report.as_ref().filter(|_| !standing.silent).and_then(|report| report.decision.as_ref());
+fn figures(status: &GuardStatus, seen: Option<f64>, available: Option<f64>) -> Vec<Figure> {
+    let decision = status.report.as_ref().filter(|_| !status.silent).and_then(|report| report.decision.as_ref());
     let of = |check| decision.and_then(|decision| decision.check(check));
     let check = |name, check, note: &str| {
         let judgement = of(check);
-        let sample = judgement.and_then(standing::sample).map(|sample| format!("of {sample}"));
-        let note = judgement.and_then(standing::interval).or(sample).unwrap_or_else(|| note.to_owned());
+        let sample = judgement.and_then(status::sample).map(|sample| format!("of {sample}"));
+        let note = judgement.and_then(status::interval).or(sample).unwrap_or_else(|| note.to_owned());
         let value = judgement.and_then(|judgement| judgement.value);
-        Figure { name, value: value.map(|value| standing::figure(check, value)), note }
+        Figure { name, value: value.map(|value| status::figure(check, value)), note }
     };
-    let wanted = standing.report.as_ref().and_then(|report| report.share).map(share_percent);
+    let wanted = status.report.as_ref().and_then(|report| report.share).map(share_percent);
     let wanted = wanted.map_or_else(|| "wanted: no data".to_owned(), |wanted| format!("wanted: {wanted} of users"));
     let ten_minutes = format!("of requests in 10 min, {wanted}");
     vec![
@@ -289,7 +289,7 @@ mod tests {
         let (action, checks) = (Action::Hold, vec![judgement]);
         let decision = Decision { at_ms: 0, action, set_share: None, reasons: Vec::new(), checks };
         let report = EvaluationReport { decision: Some(decision), ..EvaluationReport::default() };
-        let standing = GuardStatus {
+        let status = GuardStatus {
             report: Some(report),
             age_ms: Some(0),
             silent: false,
@@ -297,7 +297,7 @@ mod tests {
             pending_commands: Vec::new(),
             damage: None,
         };
-        let agreement = figures(&standing, None, None).into_iter().find(|figure| figure.name == "Agreement").unwrap();
+        let agreement = figures(&status, None, None).into_iter().find(|figure| figure.name == "Agreement").unwrap();
         assert_eq!((agreement.value.as_deref(), agreement.note.as_str()), (Some("90.0%"), "89.0% – 91.0%"));
     }
 

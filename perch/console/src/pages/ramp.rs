@@ -8,7 +8,7 @@ use guard::plan::{OnBreach, Plan};
 use guard_runtime::clock::now_ms;
 use serde::Serialize;
 
-use super::standing::{self, CheckRow, Step};
+use super::status::{self, CheckRow, Step};
 use super::{Chip, PageError};
 use crate::Console;
 
@@ -25,16 +25,16 @@ struct Ramp {
 
 pub(crate) async fn show(State(console): State<Console>, headers: HeaderMap) -> Result<Html<String>, PageError> {
     let now_ms = now_ms();
-    let standing = console.standing(now_ms)?;
-    let (chip_of, summary) = standing::summary(&standing, now_ms);
+    let status = console.status(now_ms)?;
+    let (chip_of, summary) = status::summary(&status, now_ms);
     let view = Ramp {
-        since: standing::since(&standing),
-        reasons: standing::reasons(&standing, &summary),
+        since: status::since(&status),
+        reasons: status::reasons(&status, &summary),
         chip_of,
         summary,
-        steps: standing::steps(&standing),
-        gates: standing::plan(&standing).map(|plan| gates(&plan)).unwrap_or_default(),
-        checks: standing::checks(&standing),
+        steps: status::steps(&status),
+        gates: status::plan(&status).map(|plan| gates(&plan)).unwrap_or_default(),
+        checks: status::checks(&status),
     };
     console.page(&headers, "ramp.html", "Ramp", view)
 }
@@ -69,7 +69,7 @@ fn gates(plan: &Plan) -> Vec<(&'static str, String)> {
         );
         gates.push(("Slow responses", text));
     }
-    gates.push(("Sample ratio", "users who do not split as the share says freeze the ramp".to_owned()));
+    gates.push(("Sample ratio", "a split of users that differs from the share freezes the ramp".to_owned()));
     gates
 }
 

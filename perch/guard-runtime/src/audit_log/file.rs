@@ -26,7 +26,7 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
 const LOCK_RETRY: Duration = Duration::from_millis(20);
 /// Disk space that an entry may need, in bytes.
 const ENTRY_BYTES: usize = 16 * 1024;
-/// What precedes a line's checksum; `"}` follows it.
+/// The text before a line's checksum; `"}` follows it.
 const CHECK: &str = ",\"check\":\"";
 /// Length of the checksum, in bytes of the hash.
 const CHECK_BYTES: usize = 4;

@@ -3,7 +3,7 @@
 //! Every program that changes the share (an operator's command, the console, the guard) holds the lock while it does,
 //! so the order of the entries is the order in which the gateways were changed. An operator is never rejected. The
 //! guard and alerts are rejected when an operator has acted since they decided ([`LockedAuditLog::superseding_entry`]):
-//! the last human decision stands. A guard also gives way to an alert, and decides again.
+//! the last manual override holds. A guard also gives way to an alert, and decides again.
 //!
 //! Commands to the guard are entries too; the guard carries out those that it has not processed. [`file`] describes how
 //! entries are stored.
@@ -23,7 +23,7 @@ pub struct Entry {
     pub number: u64,
     /// Milliseconds since 1970.
     pub at_ms: u64,
-    /// Who caused the event.
+    /// The cause of the event.
     pub actor: Actor,
     /// The event, with its fields beside those of the entry.
     #[serde(flatten)]
@@ -35,7 +35,7 @@ pub struct Entry {
     pub idempotency_key: Option<String>,
 }
 
-/// Who caused an event.
+/// The cause of an event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Actor {

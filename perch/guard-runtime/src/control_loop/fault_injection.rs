@@ -95,7 +95,7 @@ async fn case_4_a_breach_that_one_scorer_shows_counts_while_the_other_is_missing
 }
 
 #[tokio::test]
-async fn case_4_an_answer_of_prometheus_that_is_not_whole_holds_the_ramp_and_a_breach_counts() {
+async fn case_4_an_incomplete_response_of_prometheus_holds_the_ramp_and_a_breach_counts() {
     let mut harness = Harness::new().await;
     harness.addresses.prometheus = Some(harness.addresses.scorers[0].clone());
     let mut control_loop = harness.started().await;
@@ -177,7 +177,7 @@ async fn case_6a_a_guard_that_starts_on_a_full_disk_watches_over_the_ramp() {
 }
 
 #[tokio::test]
-async fn case_6b_a_flipped_bit_costs_one_entry_and_an_operators_word_is_carried_out() {
+async fn case_6b_a_flipped_bit_costs_one_entry_and_an_operators_command_is_carried_out() {
     let mut harness = Harness::new().await;
     let mut control_loop = harness.started().await;
     harness.until_moved(&mut control_loop).await;
@@ -192,7 +192,7 @@ async fn case_6b_a_flipped_bit_costs_one_entry_and_an_operators_word_is_carried_
 }
 
 #[tokio::test]
-async fn case_6b_a_new_line_that_cannot_be_read_may_be_a_word_and_freezes() {
+async fn case_6b_a_new_line_that_cannot_be_read_may_be_a_command_and_freezes() {
     let mut harness = Harness::new().await;
     let mut control_loop = harness.started().await;
     harness.until_moved(&mut control_loop).await;
@@ -206,7 +206,7 @@ async fn case_6b_a_new_line_that_cannot_be_read_may_be_a_word_and_freezes() {
 }
 
 #[tokio::test]
-async fn case_6b_after_the_log_was_lost_orders_are_carried_out_and_the_ramp_waits_for_an_operator() {
+async fn case_6b_after_the_log_was_lost_commands_are_carried_out_and_the_ramp_waits_for_an_operator() {
     for status_too in [false, true] {
         let mut harness = Harness::new().await;
         let mut control_loop = harness.started().await;
@@ -271,7 +271,7 @@ async fn case_6d_a_state_that_cannot_be_read_does_not_cost_the_plan() {
 }
 
 #[tokio::test]
-async fn case_6d_what_an_operator_said_last_holds_also_without_the_state() {
+async fn case_6d_the_last_manual_override_holds_also_without_the_state() {
     let mut harness = Harness::new().await;
     let mut control_loop = harness.started().await;
     harness.until_moved(&mut control_loop).await;

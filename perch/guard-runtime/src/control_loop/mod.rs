@@ -4,7 +4,7 @@
 //! 1. lock the audit log, acquire or renew the lease, read the commands of operators and alerts;
 //! 2. without the lease, stop here: another guard acts;
 //! 3. read the system, apply the commands, let the core decide;
-//! 4. store the state, *then* act: after a crash in between, the pending share tells what may have been set;
+//! 4. store the state, *then* act: after a crash in between, the pending share is the one that may have been set;
 //! 5. act under the audit log's lock, unless the lease is lost or an operator has acted meanwhile.
 //!
 //! If the audit log cannot be read, the evaluation ends without acting and the next one tries again. If the folder

@@ -1,6 +1,6 @@
 //! Recovery of a rollout from the audit log after the stored state was lost.
 //!
-//! The evidence is lost, and with it the measured baseline. The audit log still tells the share, the plan and the
+//! The evidence is lost, and with it the measured baseline. The audit log still has the share, the plan and the
 //! commands of operators. So the guard continues frozen: a breach rolls back, and only an operator can resume.
 
 use contract::share::Share;
@@ -91,7 +91,7 @@ impl RecoveredRollout {
     }
 }
 
-/// Returns `true` if a later entry says that the guard rejected the command.
+/// Returns `true` if the guard rejected the command in a later entry.
 fn is_rejected(entry: &Entry, later: &[Entry]) -> bool {
     let name = format!("entry {}", entry.number);
     entry.is_command()

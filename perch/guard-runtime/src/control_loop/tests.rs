@@ -86,12 +86,12 @@ async fn of_two_guards_one_acts_and_the_second_takes_over() {
 }
 
 #[tokio::test]
-async fn the_last_human_decision_stands_against_the_guard_and_an_alert() {
+async fn the_last_manual_override_holds_against_the_guard_and_an_alert() {
     let mut harness = Harness::new().await;
     let mut control_loop = harness.started().await;
     harness.until_moved(&mut control_loop).await;
     harness.agreement = 0.5;
-    // Between two evaluations: an alert asks for a rollback, then an operator sets 20%.
+    // Between two evaluations: an alert requests a rollback, then an operator sets 20%.
     harness.record(Actor::Alert("agreement".into()), Event::Rollback).await;
     harness.record(ada(), Event::ShareSet { from: Some("10".into()), to: "20".into() }).await;
     harness.cluster.lock().unwrap().runtime = "20".into();

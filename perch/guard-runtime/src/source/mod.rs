@@ -1,10 +1,10 @@
-//! Where the guard reads the system.
+//! Sources of the guard's counters, shares and models.
 //!
-//! | module | what it reads |
+//! | module | source |
 //! |---|---|
 //! | [`scrape`] | counters from Envoy's admin interface and the scorers' `/metrics`, where there is no Prometheus |
 //! | [`prometheus`] | the same counters from Prometheus |
-//! | [`system`] | either of them, and what only the programs themselves know: the gateways' share, evidence by user |
+//! | [`system`] | either of them, and the programs themselves: the gateways' share, evidence by user |
 //! | [`totals`] | counters by target, across restarts and gaps |
 //! | [`series`] | from series to a [`SystemSnapshot`](guard::snapshot::SystemSnapshot) |
 
@@ -43,5 +43,5 @@ pub trait Source {
 
 /// The label that names the target of a sample.
 pub const INSTANCE: &str = "instance";
-/// Name of a sample that says when the target was scraped, in seconds since 1970; no program exports it.
+/// Name of a sample whose value is the time of the scrape, in seconds since 1970; no program exports it.
 pub const SCRAPED_AT: &str = "perch_scraped_at";

@@ -1,8 +1,8 @@
 //! Counters from Prometheus: one instant query for all of them, so that they are of one moment and of one server.
 //!
-//! A target that Prometheus can no longer scrape has no samples from the next scrape on, so what is missing here is
-//! missing there. An instant query answers with the moment of the query; when a target was scraped is what `timestamp()`
-//! says, which is asked for in the same query (see [`SCRAPED_AT`]).
+//! A target that Prometheus can no longer scrape has no samples from the next scrape on, so a target that is missing here
+//! is missing there. The samples of an instant query carry the time of the query; the time of a target's scrape comes
+//! from `timestamp()` in the same query (see [`SCRAPED_AT`]).
 
 use clients::prometheus::{Prometheus, Vector};
 use clients::{ClientError, Sample};
@@ -13,7 +13,7 @@ use super::series::{COUNTERS, GAUGES, histogram};
 
 /// Most warnings that are passed on.
 const MOST_WARNINGS: usize = 4;
-/// The label that tells times from counters in the answer.
+/// The label that distinguishes times from counters in the response.
 const MARK: &str = "perch_read";
 
 /// The samples that the guard reads; the reasons for missing ones go to `data_gaps`.

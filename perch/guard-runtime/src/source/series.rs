@@ -81,8 +81,8 @@ pub fn snapshot(
         canary,
         assigned: canary.zip(rules).map(|(canary, rules)| {
             // Fallbacks are among the responses of the baseline; users without an identity belong to no arm.
-            let nobody = [("source", IdentitySource::Missing.as_str())];
-            let unidentified = reader.counted(series::IDENTITY, &nobody).unwrap_or(0.0);
+            let missing = [("source", IdentitySource::Missing.as_str())];
+            let unidentified = reader.counted(series::IDENTITY, &missing).unwrap_or(0.0);
             let others = (rules - canary.part - unidentified).max(0.0);
             PartCount { all: canary.all + others, part: canary.all }
         }),

@@ -1,5 +1,5 @@
-//! A deployment around a guard: small servers that speak as Envoy's admin interface, a scorer and Prometheus do, and the
-//! traffic that they count.
+//! A deployment around a guard: fakes of Envoy's admin interface, of a scorer and of Prometheus, and the traffic that
+//! they count.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -44,7 +44,7 @@ pub struct FakeCluster {
     pub hidden: bool,
     /// Metrics of other programs, before our own.
     pub foreign: Vec<u8>,
-    /// What Prometheus warns of.
+    /// The warnings of Prometheus.
     pub warnings: Vec<String>,
     pub shares_set: Vec<String>,
 }

@@ -9,7 +9,7 @@ use crate::report::{number, text};
 const BEGIN: &str = "<!-- begin guard-trials -->\n";
 const END: &str = "<!-- end guard-trials -->";
 
-/// Replaces what is between the marks of the document at `path`, from the repository's root.
+/// Replaces the text between the marks of the document at `path`, from the repository's root.
 pub(crate) fn write(path: &str, alarms: &[Value], delays: &[Value], coverage: &[Value]) -> Result<(), String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path);
     let fault = |error: std::io::Error| format!("{}: {error}", path.display());

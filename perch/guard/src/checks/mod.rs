@@ -6,7 +6,7 @@
 //! | [`accept_rate`] | the candidate's accept rate is below the baseline's by more than the tolerated drop | user | rolls back |
 //! | [`rate`] (fallback) | more canary requests fall back than allowed | evaluation | rolls back |
 //! | [`rate`] (latency) | more canary responses are slow than allowed, beyond those of the baseline | evaluation | rolls back |
-//! | [`sample_ratio`] | users do not split between the arms as the share says | user | freezes |
+//! | [`sample_ratio`] | the split of users between the arms differs from the share | user | freezes |
 //! | [`signals`] | availability, dropped observations, noise, F1 or drift is past its limit now | | holds |
 //!
 //! Fallbacks and slow responses come in bursts (e.g. when a scorer restarts), so requests between two evaluations are
@@ -21,7 +21,7 @@ pub mod signals;
 
 use super::plan::OnBreach;
 
-/// What every check needs to know about the evaluation.
+/// The part of an evaluation that is the same for every check.
 #[derive(Debug, Clone, Copy)]
 pub struct EvaluationContext {
     /// Time of the evaluation, in milliseconds since 1970.

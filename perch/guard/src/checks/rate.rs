@@ -132,8 +132,11 @@ impl RateState {
 }
 
 fn reason(result: &CheckResult, value: f64, allowed: f64, excuse: f64, limit: &RateLimit) -> String {
-    let extra =
-        if excuse > 0.0 { format!(" ({} of it for the baseline's own)", percent(excuse)) } else { String::new() };
+    let extra = if excuse > 0.0 {
+        format!(" (of which {} is the baseline's own rate)", percent(excuse))
+    } else {
+        String::new()
+    };
     match result.outcome {
         CheckOutcome::Breach => format!(
             "{} of {} over {} evaluations, at least {}, above {}{extra}{}",

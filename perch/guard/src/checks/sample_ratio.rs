@@ -1,4 +1,4 @@
-//! Sample ratio: whether users split between the arms as the share says. See [`stats::ratio`].
+//! Sample ratio: whether the split of users between the arms fits the share. See [`stats::ratio`].
 //!
 //! Each step is a test of its own, and so is each time that the scorer restarts its count or keeps a smaller sample.
 //! Without the scorer's count of users, the gateways' count of requests is used, each as a fraction of a user.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawPlan {
-    /// Shares in rising order: `10%`, or a mapping with what this step does differently.
+    /// Shares in rising order: `10%`, or a mapping with settings of its own.
     pub steps: Vec<RawStep>,
     /// Shortest time at a step, e.g. `48h`.
     pub minimum_time: String,
@@ -152,7 +152,7 @@ impl Default for RawAcceptRate {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawSampleRatio {
-    /// Probability that a whole rollout is frozen although users split as the share says, 0..1.
+    /// Probability that a whole rollout is frozen although the split of users fits the share, 0..1.
     pub false_freeze_at_most: f64,
     /// Most requests of one user in one step, for deployments where only requests can be counted. If it is too low,
     /// sound rollouts freeze; if it is too high, a mismatch is found late.

@@ -142,7 +142,7 @@ impl Harness {
 }
 
 #[test]
-fn a_good_model_advances_step_by_step_and_waits_for_approval_where_the_plan_says_so() {
+fn a_good_model_advances_step_by_step_and_waits_for_approval_where_the_plan_requires_it() {
     let mut harness = Harness::at_ten_percent();
     assert_eq!(harness.until_moved(500).set_share.as_deref(), Some("50"));
     (0..500).for_each(|_| assert_eq!(harness.evaluate().action, Action::Hold));
@@ -257,7 +257,7 @@ fn an_external_change_pauses_and_a_breach_is_reported_but_not_acted_on() {
     for _ in 0..50 {
         assert_eq!(harness.evaluate().action, Action::Hold);
     }
-    assert_eq!(harness.share, Share::percent(20), "the last human decision stands");
+    assert_eq!(harness.share, Share::percent(20), "the last manual override holds");
     let reasons = harness.evaluate().reasons;
     assert!(reasons[0].contains("changed manually from 10% to 20%"), "{reasons:?}");
     assert!(reasons[1].starts_with("would act: agreement has fallen"), "{reasons:?}");

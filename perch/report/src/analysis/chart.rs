@@ -8,7 +8,7 @@ use super::report::{Accept, Choices, Estimate, Report};
 
 /// Width of every chart, in its own units; the page scales it.
 const WIDTH: f64 = 720.0;
-/// Where marks begin: labels stand to the left of it.
+/// Left end of the marks; labels are to the left of it.
 const LEFT: f64 = 170.0;
 /// Room for the last of the heat map's slanted labels, to the right of its column.
 const OVERHANG: f64 = 76.0;
@@ -17,7 +17,7 @@ const LABELS: usize = 14;
 /// Height of a line.
 const LINE: f64 = 26.0;
 
-/// A chart as the template draws it; without marks it says that there is no data.
+/// A chart as the template draws it; without marks it shows that there is no data.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Chart {
     title: &'static str,
@@ -166,8 +166,8 @@ pub(super) fn labels(report: &Report) -> Chart {
     bars("Items by label and by the arms that gave it", &lines)
 }
 
-/// Whose label users accepted where the arms disagree.
-pub(super) fn taken(report: &Report) -> Chart {
+/// Labels that users accepted where the arms disagree.
+pub(super) fn accepted(report: &Report) -> Chart {
     let parts = |choices: Choices| {
         vec![
             ("baseline's", "baseline", choices.rule),
@@ -178,7 +178,7 @@ pub(super) fn taken(report: &Report) -> Chart {
     };
     let [baseline, candidate] = report.taken;
     let lines = [("baseline served".to_owned(), parts(baseline)), ("candidate served".to_owned(), parts(candidate))];
-    bars("Whose label users accepted where the arms disagree", &lines)
+    bars("Labels that users accepted where the arms disagree", &lines)
 }
 
 /// Name, style and size of the parts of a bar.

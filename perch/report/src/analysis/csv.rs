@@ -11,7 +11,7 @@ pub enum Table {
     Labels,
     /// Accept rates by arm, over all responses and where the arms disagree
     Accept,
-    /// Whose label users accepted, for the most frequent disagreements
+    /// Labels that users accepted, for the most frequent disagreements
     Taken,
 }
 
@@ -22,7 +22,7 @@ pub fn render(report: &Report, table: Table) -> String {
         Table::Pairs => pairs(report),
         Table::Labels => labels(report),
         Table::Accept => accept(report),
-        Table::Taken => taken(report),
+        Table::Taken => accepted(report),
     };
     rows.iter().map(|row| row.iter().map(|field| quoted(field)).collect::<Vec<_>>().join(",") + "\r\n").collect()
 }
@@ -52,12 +52,12 @@ fn labels(report: &Report) -> Rows {
 }
 
 fn accept(report: &Report) -> Rows {
-    let mut rows = vec![heading(&["answers", "source", "accept_rate", "lower", "upper", "users", "feedbacks"])];
-    let mut add = |answers: &str, accept: &Accept| {
+    let mut rows = vec![heading(&["responses", "source", "accept_rate", "lower", "upper", "users", "feedbacks"])];
+    let mut add = |responses: &str, accept: &Accept| {
         for ((source, estimate), feedbacks) in
             [("rule", accept.rule), ("model", accept.model)].into_iter().zip(accept.feedbacks)
         {
-            let mut row = vec![answers.to_owned(), source.to_owned()];
+            let mut row = vec![responses.to_owned(), source.to_owned()];
             // No data is an empty field, not 0.
             row.extend(estimate.map_or_else(
                 || vec![String::new(); 4],
@@ -72,7 +72,7 @@ fn accept(report: &Report) -> Rows {
     rows
 }
 
-fn taken(report: &Report) -> Rows {
+fn accepted(report: &Report) -> Rows {
     let mut rows =
         vec![heading(&["rule", "model", "items", "took_rule", "took_model", "took_another", "took_nothing"])];
     rows.extend(report.disagreements.iter().map(|pair| {

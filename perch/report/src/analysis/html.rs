@@ -65,7 +65,7 @@ fn page(report: &Report) -> Page {
             ("All responses", text::effect(&report.accept)),
             ("Where the arms disagree", text::effect(&report.disputed)),
         ],
-        taken: chart::taken(report),
+        taken: chart::accepted(report),
         labels: chart::labels(report),
         label_table: labels(report),
         heat_map: chart::heat_map(report),
@@ -94,7 +94,7 @@ fn disagreements(report: &Report) -> Table {
             pair.model.clone(),
             pair.items.to_string(),
             format!("{:.1}", Percent(pair.share)),
-            text::taken(pair.taken),
+            text::accepted(pair.taken),
             samples.collect::<Vec<_>>().join("; "),
         ]
     };
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_report_says_that_there_is_no_data() {
+    fn an_empty_report_shows_no_data() {
         let empty = Analysis {
             pairs: vec![],
             agreement: Clusters::default(),

@@ -1,6 +1,6 @@
-//! Baseline and candidate compared: what `perch analyse` computes from the scorer's counts ([`contract::analysis`]).
+//! Comparison of baseline and candidate for `perch analyse`, from the scorer's counts ([`contract::analysis`]).
 //!
-//! | module | what it does |
+//! | module | purpose |
 //! |---|---|
 //! | [`report`] | rates, effects, intervals and tests: the figures |
 //! | [`pairs`] | items by their pair of labels |

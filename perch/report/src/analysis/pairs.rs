@@ -1,4 +1,4 @@
-//! Items by their pair of labels: what the baseline and what the candidate gave.
+//! Items by pair of labels: the label of the baseline and that of the candidate.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;

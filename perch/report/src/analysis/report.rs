@@ -64,7 +64,7 @@ pub struct Accept {
     pub feedbacks: [u64; 2],
 }
 
-/// The sample ratio check: whether users split between the arms as the canary share says.
+/// The sample ratio check: whether the split of users between the arms fits the canary share.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Ratio {
     /// The expected fraction of users in the candidate arm, 0 to 1.
@@ -105,7 +105,7 @@ pub struct Disagreement {
     pub items: u64,
     /// Fraction of all disagreements, 0 to 1.
     pub share: f64,
-    /// Whose label users accepted.
+    /// Labels that users accepted, by arm.
     pub taken: Choices,
     /// Sampled items.
     pub samples: Vec<Sample>,
@@ -176,7 +176,7 @@ pub struct Report {
     pub accept: Accept,
     /// Accept rates where the arms disagree, which is where they can differ.
     pub disputed: Accept,
-    /// Whose label users accepted where the arms disagree: with the baseline served, with the candidate served.
+    /// Labels that users accepted where the arms disagree: with the baseline served, with the candidate served.
     pub taken: [Choices; 2],
     /// Sample ratio check; `None` without users, or while the gateways do not all hold the same share.
     pub ratio: Option<Ratio>,
@@ -411,11 +411,11 @@ pub(super) mod tests {
         let [low, high] = effect.interval;
         let [lowest, highest] = effect.anytime_ci;
         assert!(lowest < low && low < effect.value && effect.value < high && high < highest, "{effect:?}");
-        assert_eq!(Report::of(analysis(), None).disputed.effect, None, "nobody gave feedback on the candidate");
+        assert_eq!(Report::of(analysis(), None).disputed.effect, None, "there is no feedback on the candidate");
     }
 
     #[test]
-    fn users_that_do_not_split_as_the_share_says_are_a_mismatch() {
+    fn a_split_of_users_that_differs_from_the_share_is_a_mismatch() {
         let of = |wanted| Report::of(analysis(), Some(wanted)).ratio.unwrap();
         assert!(!of(0.1).mismatch);
         assert!(of(0.2).mismatch);

@@ -18,9 +18,9 @@ pub fn render(report: &Report, bold: impl Fn(&str) -> String) -> String {
     rates(&report.accept, &mut out);
     heading(&mut out, &bold, "Accept rate where the arms disagree");
     rates(&report.disputed, &mut out);
-    heading(&mut out, &bold, "Whose label users accepted where the arms disagree");
+    heading(&mut out, &bold, "Labels that users accepted where the arms disagree");
     for (served, choices) in ["baseline served ", "candidate served"].iter().zip(report.taken) {
-        line(&mut out, format!("{served}  {}", taken(choices)));
+        line(&mut out, format!("{served}  {}", accepted(choices)));
     }
     if report.disputes_dropped > 0 {
         let dropped = report.disputes_dropped;
@@ -75,8 +75,8 @@ fn by_label(report: &Report, bold: &impl Fn(&str) -> String, out: &mut String) {
         let samples: Vec<&str> = pair.samples.iter().map(|sample| sample.item.as_str()).collect();
         let samples = if samples.is_empty() { String::new() } else { format!("  e.g. {}", samples.join(", ")) };
         let (rule, model) = (short(&pair.rule), short(&pair.model));
-        let (share, taken) = (pair.share * 100.0, taken(pair.taken));
-        line(out, format!("{rule:<20} {model:<20} {:>8} {share:>6.1}%  {taken}{samples}", pair.items));
+        let (share, accepted) = (pair.share * 100.0, accepted(pair.taken));
+        line(out, format!("{rule:<20} {model:<20} {:>8} {share:>6.1}%  {accepted}{samples}", pair.items));
     }
     more(report.disagreements.len(), "disagreement", out);
 }
@@ -115,9 +115,9 @@ pub(super) fn kappa(estimate: Option<Estimate>) -> String {
 pub(super) fn ratio(report: &Report) -> String {
     let Some(ratio) = &report.ratio else { return "no data".to_owned() };
     let [rule, model] = ratio.users;
-    let verdict = if ratio.mismatch { "MISMATCH, the arms cannot be compared" } else { "as expected" };
+    let split = if ratio.mismatch { "MISMATCH, the arms cannot be compared" } else { "as expected" };
     format!(
-        "{verdict}: {:.2} of users in the candidate arm, {:.2} expected ({model} candidate, {rule} baseline)",
+        "{split}: {:.2} of users in the candidate arm, {:.2} expected ({model} candidate, {rule} baseline)",
         Percent(ratio.seen),
         Percent(ratio.wanted)
     )
@@ -142,7 +142,7 @@ pub(super) fn effect(accept: &Accept) -> String {
         return "no data (each arm needs feedback of at least two users)".to_owned();
     };
     let ([low, high], [lowest, highest]) = (effect.interval, effect.anytime_ci);
-    let verdict = if low > 0.0 {
+    let difference = if low > 0.0 {
         "the candidate is accepted more often"
     } else if high < 0.0 {
         "the baseline is accepted more often"
@@ -150,7 +150,7 @@ pub(super) fn effect(accept: &Accept) -> String {
         "no difference is shown"
     };
     format!(
-        "{:+.1} points [{:+.1}, {:+.1}], anytime-valid [{:+.1}, {:+.1}]: {verdict}",
+        "{:+.1} points [{:+.1}, {:+.1}], anytime-valid [{:+.1}, {:+.1}]: {difference}",
         effect.value * 100.0,
         low * 100.0,
         high * 100.0,
@@ -161,7 +161,7 @@ pub(super) fn effect(accept: &Accept) -> String {
 
 /// `baseline 10, candidate 30`.
 #[must_use]
-pub fn taken(choices: Choices) -> String {
+pub fn accepted(choices: Choices) -> String {
     if choices.sum() == 0 {
         return "no data".to_owned();
     }

@@ -1,4 +1,4 @@
-//! Baseline and candidate compared on recorded requests: what `perch replay` counts.
+//! Comparison of baseline and candidate on recorded requests: the counts of `perch replay`.
 //!
 //! The figures are those of an analysis ([`crate::analysis`]), from requests that no client waits for.
 
@@ -33,7 +33,7 @@ pub struct Tally {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
     /// Requests to which both arms responded.
-    pub answered: u64,
+    pub compared: u64,
     /// Items that only one of the two responses has.
     pub unpaired: u64,
     /// Requests that could not be compared, by arm and reason.
@@ -51,7 +51,7 @@ impl Counts {
 impl Tally {
     /// Adds the two responses to a request.
     pub fn add(&mut self, user: Option<&str>, baseline: &[Item], candidate: &[Item], schema: &ResponseSchema) {
-        self.counts.answered += 1;
+        self.counts.compared += 1;
         let by_id: HashMap<&str, &Item> = candidate.iter().map(|item| (item.id.as_str(), item)).collect();
         let (mut compared, mut agreed, mut paired) = (0, 0, 0);
         let label = |item: &Item| item.label.clone().filter(|label| !schema.abstains(label));
@@ -155,7 +155,7 @@ mod tests {
         tally.failed("candidate: 503".into());
         let report = Report::of(tally.analysis(1, 2), None);
         assert_eq!(report.items, Items { agree: 1, disagree: 1, only_model: 1, only_rule: 0, neither: 0 });
-        assert_eq!((tally.counts.answered, tally.counts.unpaired, tally.counts.failures()), (1, 2, 1));
+        assert_eq!((tally.counts.compared, tally.counts.unpaired, tally.counts.failures()), (1, 2, 1));
         assert_eq!(tally.agreement(), Some(0.5));
     }
 

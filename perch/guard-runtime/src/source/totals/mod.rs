@@ -52,9 +52,9 @@ pub struct CounterTotals {
 struct Target {
     /// The labels that the scrape gave to the series that are counted.
     scrape: BTreeMap<String, String>,
-    /// Time of the newest scrape, in milliseconds since 1970, where Prometheus tells it.
+    /// Time of the newest scrape, in milliseconds since 1970, if Prometheus reports it.
     scraped_ms: Option<u64>,
-    /// When it was last read, by the guard's clock.
+    /// Time of its last reading, by the guard's clock.
     seen_ms: u64,
     /// When its newest sample last changed.
     moved_ms: u64,

@@ -27,7 +27,7 @@ impl Series {
 /// The counters of one scrape of a target.
 #[derive(Debug, Default)]
 pub(super) struct ScrapedCounters {
-    /// Time of the scrape, in milliseconds since 1970, where Prometheus tells it.
+    /// Time of the scrape, in milliseconds since 1970, if Prometheus reports it.
     pub(super) scraped_ms: Option<u64>,
     pub(super) values: BTreeMap<Series, f64>,
 }

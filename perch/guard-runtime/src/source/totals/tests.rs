@@ -94,8 +94,8 @@ fn case_3_a_replica_that_is_a_little_behind_adds_nothing() {
         let behind = if call % 2 == 1 { 10.0 } else { 0.0 };
         gap_count += fixture.take(&[sample("a", ahead - behind), other("a", 3.0)]).len();
     }
-    assert_eq!(fixture.counted(), 90.0, "what the one that is ahead has counted from call 0 to 18");
-    assert!(gap_count > 5, "and the evaluations between are said not to be good");
+    assert_eq!(fixture.counted(), 90.0, "the count of the server that is ahead, from call 0 to 18");
+    assert!(gap_count > 5, "and the evaluations between have data gaps");
 }
 
 #[test]
@@ -209,7 +209,7 @@ fn a_target_that_was_scaled_away_is_let_go_and_what_it_counted_stays() {
 }
 
 #[test]
-fn an_answer_without_any_target_is_no_data_and_forgets_nothing() {
+fn a_reading_without_any_target_is_no_data_and_forgets_nothing() {
     let mut fixture = Fixture::default();
     fixture.take(&[sample("a", 0.0)]);
     fixture.take(&[sample("a", 7.0)]);

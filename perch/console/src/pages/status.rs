@@ -1,4 +1,4 @@
-//! The guard's status, the checks and the audit log, ready to be shown.
+//! The guard's status, the checks and the audit log, formatted for the pages.
 
 use contract::share::Share;
 use guard::decision::{Action, Check, CheckOutcome, CheckResult};
@@ -13,11 +13,11 @@ use super::Chip;
 use crate::clock;
 
 /// The guard's state as a chip, and in a sentence.
-pub(super) fn summary(standing: &GuardStatus, now_ms: u64) -> (Chip, String) {
-    let Some(report) = &standing.report else {
+pub(super) fn summary(status: &GuardStatus, now_ms: u64) -> (Chip, String) {
+    let Some(report) = &status.report else {
         return (Chip::new("", "No data"), "No guard has run with this folder.".to_owned());
     };
-    if standing.silent {
+    if status.silent {
         let ago = span(now_ms.saturating_sub(report.at_ms));
         return (
             Chip::new("bad", "Silent"),
@@ -42,16 +42,16 @@ pub(super) fn summary(standing: &GuardStatus, now_ms: u64) -> (Chip, String) {
         (_, Some(Action::Advance)) => Chip::new("good", "Advancing"),
         (_, Some(Action::Rollback)) => Chip::new("bad", "Rolling back"),
         (_, Some(Action::Freeze)) => Chip::new("warn", "Freezing"),
-        (Some(Phase::Baseline), _) => Chip::new("good", "Learning the baseline"),
+        (Some(Phase::Baseline), _) => Chip::new("good", "Measuring the baseline"),
         (Some(Phase::Step), _) => Chip::new("good", "Holding"),
     };
     (chip, first())
 }
 
 /// The guard's reasons and problems, without those in `summary`.
-pub(super) fn reasons(standing: &GuardStatus, summary: &str) -> Vec<String> {
+pub(super) fn reasons(status: &GuardStatus, summary: &str) -> Vec<String> {
     let mut all = Vec::new();
-    if let Some(report) = &standing.report {
+    if let Some(report) = &status.report {
         let stops = [&report.paused, &report.latched, &report.frozen];
         let is_shown = |reason: &str| {
             let of_stop = |stop: &&Option<Stop>| stop.as_ref().is_some_and(|stop| reason.ends_with(&stop.reason));
@@ -59,15 +59,15 @@ pub(super) fn reasons(standing: &GuardStatus, summary: &str) -> Vec<String> {
         };
         let reasons = report.decision.iter().flat_map(|decision| &decision.reasons);
         all.extend(reasons.filter(|reason| !is_shown(reason)).cloned());
-        all.extend(report.problems.iter().map(|trouble| format!("problem: {trouble}")));
+        all.extend(report.problems.iter().map(|problem| format!("problem: {problem}")));
     }
-    all.extend(standing.pending_commands.iter().map(|entry| format!("waiting for the guard: {}", entry.describe())));
+    all.extend(status.pending_commands.iter().map(|entry| format!("waiting for the guard: {}", entry.describe())));
     all
 }
 
 /// The moment at which the ramp entered its current step.
-pub(super) fn since(standing: &GuardStatus) -> String {
-    let ms = standing.report.as_ref().map_or(0, |report| report.since_ms);
+pub(super) fn since(status: &GuardStatus) -> String {
+    let ms = status.report.as_ref().map_or(0, |report| report.since_ms);
     if ms == 0 { String::new() } else { format!("since {}", clock::stamp(ms)) }
 }
 
@@ -94,9 +94,9 @@ impl Step {
 }
 
 /// The plan's steps from 0% on; empty without a plan.
-pub(super) fn steps(standing: &GuardStatus) -> Vec<Step> {
-    let Some(plan) = plan(standing) else { return Vec::new() };
-    let report = standing.report.as_ref();
+pub(super) fn steps(status: &GuardStatus) -> Vec<Step> {
+    let Some(plan) = plan(status) else { return Vec::new() };
+    let report = status.report.as_ref();
     let in_progress = report.and_then(|report| report.phase).is_some_and(|phase| phase != Phase::Watching);
     let held = report.and_then(|report| report.share).filter(|_| in_progress);
     let baseline = Step {
@@ -124,8 +124,8 @@ pub(super) fn steps(standing: &GuardStatus) -> Vec<Step> {
 }
 
 /// The plan in force.
-pub(super) fn plan(standing: &GuardStatus) -> Option<Plan> {
-    standing.report.as_ref()?.plan.clone().and_then(|raw| Plan::check(raw).ok())
+pub(super) fn plan(status: &GuardStatus) -> Option<Plan> {
+    status.report.as_ref()?.plan.clone().and_then(|raw| Plan::check(raw).ok())
 }
 
 /// Returns `true` if the ramp waits for an operator's approval at this step.
@@ -137,7 +137,7 @@ pub(super) fn waits(steps: &[Step]) -> bool {
 #[derive(Debug, Serialize)]
 pub(super) struct CheckRow {
     name: &'static str,
-    verdict: Chip,
+    outcome: Chip,
     value: Option<String>,
     interval: Option<String>,
     threshold: Option<String>,
@@ -145,14 +145,14 @@ pub(super) struct CheckRow {
     reason: String,
 }
 
-pub(super) fn checks(standing: &GuardStatus) -> Vec<CheckRow> {
-    let decision = standing.report.as_ref().and_then(|report| report.decision.as_ref());
+pub(super) fn checks(status: &GuardStatus) -> Vec<CheckRow> {
+    let decision = status.report.as_ref().and_then(|report| report.decision.as_ref());
     decision.iter().flat_map(|decision| &decision.checks).map(check_row).collect()
 }
 
 fn check_row(of: &CheckResult) -> CheckRow {
     let shown = |value: Option<f64>| value.map(|value| figure(of.check, value));
-    let verdict = match of.outcome {
+    let outcome = match of.outcome {
         CheckOutcome::Pass => Chip::new("good", "passes"),
         CheckOutcome::Breach => Chip::new("bad", "breached"),
         CheckOutcome::Open => Chip::new("", "open"),
@@ -160,7 +160,7 @@ fn check_row(of: &CheckResult) -> CheckRow {
     };
     CheckRow {
         name: name(of.check),
-        verdict,
+        outcome,
         value: shown(of.value),
         interval: interval(of),
         threshold: shown(of.threshold),
@@ -226,13 +226,13 @@ pub(super) struct EntryRow {
     datetime: String,
     kind: &'static str,
     tone: &'static str,
-    who: String,
+    actor: String,
     what: String,
     reason: String,
 }
 
 pub(super) fn entry_row(entry: &Entry) -> EntryRow {
-    let (kind, tone, who) = match &entry.actor {
+    let (kind, tone, actor) = match &entry.actor {
         Actor::Operator(name) => ("operator", "good", name),
         Actor::Guard(name) => ("guard", "", name),
         Actor::Alert(name) => ("alert", "warn", name),
@@ -244,7 +244,7 @@ pub(super) fn entry_row(entry: &Entry) -> EntryRow {
         at,
         kind,
         tone,
-        who: who.clone(),
+        actor: actor.clone(),
         what: entry.event.describe(),
         reason: entry.reason.clone(),
     }
