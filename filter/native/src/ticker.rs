@@ -67,7 +67,7 @@ impl Ticker {
     }
 
     /// One tick `after` from now, unless one is due earlier.
-    pub(crate) fn ask(&self, after: Duration) {
+    pub(crate) fn tick_after(&self, after: Duration) {
         let at = Instant::now() + after;
         let mut wish = self.schedule.wish();
         if matches!(*wish, Wish::Nothing) || matches!(*wish, Wish::Tick(earlier) if earlier > at) {

@@ -15,8 +15,8 @@ use crate::metrics::Stat;
 use crate::pairs;
 
 impl Filter {
-    /// Asks the candidate, where it is to be asked, with the request's whole body. The deadline counts from here.
-    pub(super) fn ask(&mut self, host: &impl StreamHost, context: u32, stream: &mut Stream, body: &[u8]) {
+    /// Sends the request's whole body to the candidate, if the exchange needs its response. The deadline counts from here.
+    pub(super) fn call_candidate(&mut self, host: &impl StreamHost, context: u32, stream: &mut Stream, body: &[u8]) {
         let Some(bucket) = stream.exchange.bucket() else { return };
         let Some(canary) = stream.canary.as_mut().filter(|canary| canary.canary.needs_call()) else { return };
         pairs::append(&mut canary.call_headers, headers::BUCKET.as_bytes(), &bucket.digits());
@@ -138,5 +138,5 @@ impl Filter {
 
 /// What the two responses have taken of the room for those that wait.
 fn stream_bytes(canary: &CanaryStream) -> usize {
-    canary.canary.held() + canary.canary.candidate().map_or(0, |(candidate, _)| candidate.body.len())
+    canary.canary.held_bytes() + canary.canary.candidate().map_or(0, |(candidate, _)| candidate.body.len())
 }

@@ -46,7 +46,7 @@ pub struct Filter {
     /// Exchanges to be timed before the next tick.
     pub(super) to_time: u32,
     batch_headers: Vec<u8>,
-    /// The question to the admin interface that is under way: its token, and when it was asked.
+    /// The request to the admin interface that is under way: its token, and when it was sent.
     asking: Option<(u32, u64)>,
     /// That the shares cannot be read is in the log.
     warned: bool,
@@ -216,7 +216,7 @@ impl Filter {
 
     /// Renews an old copy of the shares by a call to the admin interface. A host that renews it by itself
     /// ([`Filter::renew_shares`]) never calls this.
-    pub fn ask_for_shares(&mut self, host: &(impl Clock + Log + Callouts)) {
+    pub fn request_shares(&mut self, host: &(impl Clock + Log + Callouts)) {
         if self.asking.is_some() {
             return;
         }

@@ -146,7 +146,7 @@ impl Filter {
         }
         if end {
             stream.exchange.request_over();
-            self.ask(host, context, &mut stream, &[]);
+            self.call_candidate(host, context, &mut stream, &[]);
         } else if let Some(canary) = &mut stream.canary {
             let limit = self.config.limits.body_bytes;
             if begun.length.is_some_and(|length| length > limit) {
@@ -202,7 +202,7 @@ impl Filter {
                 self.user_known(host, stream, (bucket, cohort, arm), call_headers, acceptable.unwrap_or(true));
             }
         }
-        self.ask(host, context, stream, &body);
+        self.call_candidate(host, context, stream, &body);
         self.pool.put(body);
     }
 

@@ -92,7 +92,7 @@ impl Store {
         match &read {
             Err(StoreError::Late { .. }) if limit < FAIR => {}
             Err(error) if error.is_absence() => self.breaker.missed(self.now_ms()),
-            _ => self.breaker.answered(),
+            _ => self.breaker.succeeded(),
         }
         read.map(|()| in_order(ids, &found))
     }

@@ -242,8 +242,8 @@ mod tests {
     use super::*;
     use sqlx::{AnyConnection, Connection as _, Executor as _};
 
-    /// What a SQLite file says when it is opened by `parameters`, told `before`, and written to.
-    async fn said(parameters: &str, before: &'static str, write: &'static str) -> StoreError {
+    /// The error of `write` on a SQLite file that was opened with `parameters` and on which `before` was executed.
+    async fn write_error(parameters: &str, before: &'static str, write: &'static str) -> StoreError {
         sqlx::any::install_default_drivers();
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}/store", folder.path().display());
@@ -259,20 +259,21 @@ mod tests {
     /// Case A17, and N3: the message holds what the database said.
     #[tokio::test]
     async fn a_full_disk_and_a_file_that_is_read_only_are_named() {
-        let full = said("?mode=rwc", "PRAGMA max_page_count = 2", "INSERT INTO t VALUES (hex(zeroblob(9000)))").await;
+        let full =
+            write_error("?mode=rwc", "PRAGMA max_page_count = 2", "INSERT INTO t VALUES (hex(zeroblob(9000)))").await;
         assert!(matches!(full, StoreError::Full { .. }) && full.takes_no_writes(), "{full:?}");
         assert!(full.to_string().contains("database or disk is full"), "{full}");
-        let read_only = said("?mode=ro", "SELECT 1", "INSERT INTO t VALUES ('a')").await;
+        let read_only = write_error("?mode=ro", "SELECT 1", "INSERT INTO t VALUES ('a')").await;
         assert!(matches!(read_only, StoreError::ReadOnly { .. }) && read_only.takes_no_writes(), "{read_only:?}");
         assert!(read_only.to_string().contains("attempt to write a readonly database"), "{read_only}");
     }
 
     #[tokio::test]
     async fn rows_that_are_refused_are_not_the_stores_absence() {
-        let refused = said("?mode=rwc", "SELECT 1", "INSERT INTO t VALUES (NULL)").await;
+        let refused = write_error("?mode=rwc", "SELECT 1", "INSERT INTO t VALUES (NULL)").await;
         assert!(refused.is_of_the_rows() && !refused.takes_no_writes() && !refused.is_absence(), "{refused:?}");
         assert!(refused.to_string().contains("NOT NULL"), "{refused}");
-        let wrong = said("?mode=rwc", "SELECT 1", "INSERT INTO nowhere VALUES (1)").await;
+        let wrong = write_error("?mode=rwc", "SELECT 1", "INSERT INTO nowhere VALUES (1)").await;
         assert!(!wrong.is_of_the_rows() && wrong.to_string().contains("no such table"), "{wrong:?}");
     }
 }

@@ -36,7 +36,7 @@ use sqlx::{AnyConnection, AnyPool, ConnectOptions as _, Connection};
 use breaker::Breaker;
 use health::Health;
 
-pub use analysis::{CountBatch, Dispute, GroupRow, PairRow, Said};
+pub use analysis::{AnalysisCounts, CountBatch, Dispute, GroupRow, PairRow};
 pub use entities::{EntityReader, Reading};
 pub use error::StoreError;
 pub use events::{PendingEvents, SuggestionEvent};
@@ -220,7 +220,7 @@ impl Store {
     /// Why the store takes no writes, as the last one found out; `None` if it does.
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
-        self.health.said()
+        self.health.last_error()
     }
 
     /// Waits for writes under way and closes every connection.
