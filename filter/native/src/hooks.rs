@@ -272,12 +272,12 @@ pub(crate) extern "C" fn envoy_dynamic_module_on_http_filter_http_callout_done(
     let response =
         (result == abi::SUCCESS).then(|| unsafe { Response::new((headers, headers_count), (chunks, chunks_count)) });
     // SAFETY: see above.
-    let held = unsafe { (*stream.cast::<StreamState>()).is_held() };
+    let held = unsafe { (*stream.cast::<StreamState>()).is_waiting() };
     // SAFETY: see above.
     let stays = unsafe {
         on_stream(envoy, stream, false, |state, envoy| {
             state.call_over(envoy, call, response);
-            state.is_held() || state.ended()
+            state.is_waiting() || state.ended()
         })
     };
     // Outside of the guard of what was decided: whatever came of that, a response that waited does not wait for ever.

@@ -138,5 +138,5 @@ impl Filter {
 
 /// What the two responses have taken of the room for those that wait.
 fn stream_bytes(canary: &CanaryStream) -> usize {
-    canary.canary.held_bytes() + canary.canary.candidate().map_or(0, |(candidate, _)| candidate.body.len())
+    canary.canary.waiting_bytes() + canary.canary.candidate().map_or(0, |(candidate, _)| candidate.body.len())
 }

@@ -61,7 +61,7 @@ impl Stream {
 
     /// Bytes of the application's response that wait.
     #[must_use]
-    pub fn held_bytes(&self) -> usize {
-        self.canary.as_ref().filter(|canary| canary.canary.holds()).map_or(0, |canary| canary.canary.held_bytes())
+    pub fn waiting_bytes(&self) -> usize {
+        self.canary.as_ref().filter(|canary| canary.canary.holds()).map_or(0, |canary| canary.canary.waiting_bytes())
     }
 }

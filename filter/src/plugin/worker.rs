@@ -122,7 +122,7 @@ impl Worker {
     /// A response's body: `length` bytes with what waits of it already.
     pub fn response_body(&mut self, host: &impl StreamHost, context: u32, length: usize, end: bool) -> Flow {
         let flow = self.at(context).map(|(filter, stream)| {
-            let passing = length.saturating_sub(stream.held_bytes());
+            let passing = length.saturating_sub(stream.waiting_bytes());
             filter.response_body(host, stream, passing, end)
         });
         self.conclude_if_complete(host, context);
@@ -131,8 +131,8 @@ impl Worker {
 
     /// Bytes that wait of a stream's response.
     #[must_use]
-    pub fn held_bytes(&self, context: u32) -> usize {
-        self.streams.get(&context).and_then(|known| known.stream.as_ref()).map_or(0, |stream| stream.held_bytes())
+    pub fn waiting_bytes(&self, context: u32) -> usize {
+        self.streams.get(&context).and_then(|known| known.stream.as_ref()).map_or(0, |stream| stream.waiting_bytes())
     }
 
     /// A response's trailers.

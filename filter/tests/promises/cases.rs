@@ -119,7 +119,7 @@ fn a_canary_user_is_given_the_candidates_body_in_the_applications_response() {
             .with("content-md5", "x")
             .with("content-length", &BASELINE.len().to_string());
         gateway.respond(request, &response);
-        assert_eq!(gateway.is_held(request), late);
+        assert_eq!(gateway.is_waiting(request), late);
         if late {
             assert!(gateway.given(request).1.is_empty());
             gateway.reply(call.token, &good());
@@ -177,7 +177,7 @@ fn a_failed_candidate_is_told_counted_and_observed_as_a_fallback() {
             if late {
                 gateway.reply(token, &reply);
             }
-            assert!(!gateway.is_held(request), "{reason:?}");
+            assert!(!gateway.is_waiting(request), "{reason:?}");
             assert_eq!(gateway.given(request).1, BASELINE);
             assert_eq!(gateway.given(request).0.get("etag").as_deref(), Some("\"1\""));
             let expected = ours(&[("x-perch-arm", "baseline"), ("x-perch-fallback", reason.as_str())]);
@@ -333,7 +333,7 @@ fn a_call_that_envoy_does_not_take_holds_nothing() {
     gateway.allow();
     for request in [first, second, third] {
         gateway.respond(request, &Response::json(BASELINE));
-        assert!(!gateway.is_held(request));
+        assert!(!gateway.is_waiting(request));
         gateway.end(request);
     }
     gateway.tick();
@@ -388,7 +388,7 @@ fn an_application_that_does_not_wait_for_the_request_is_obeyed() {
         let mut gateway = Gateway::start(&format!(r#"{{"identity":{identity}}}"#), 100);
         let request = gateway.send(&Request::of("u1", BODY).cut(4));
         gateway.respond(request, &Response::json(BASELINE));
-        assert!(!gateway.is_held(request));
+        assert!(!gateway.is_waiting(request));
         gateway.send_rest(request, b"d_ids\":[88]}");
         assert!(gateway.calls().is_empty());
         gateway.end(request);
@@ -442,10 +442,10 @@ fn an_application_that_breaks_off_is_not_the_candidates_fault() {
     let mut gateway = Gateway::start("{}", 100);
     let (request, token) = canary_call(&mut gateway);
     gateway.respond_half(request, &Response::json(BASELINE));
-    assert!(gateway.is_held(request));
+    assert!(gateway.is_waiting(request));
     // Envoy's own response in its place.
     gateway.respond(request, &Response::of(502, &[], b"upstream reset"));
-    assert!(!gateway.is_held(request));
+    assert!(!gateway.is_waiting(request));
     gateway.reply(token, &good());
     gateway.end(request);
     gateway.tick();

@@ -469,7 +469,7 @@ impl Envoy for Vm {
         self.flows(stream, &flow);
     }
 
-    fn is_held(&self, stream: u32) -> bool {
+    fn is_waiting(&self, stream: u32) -> bool {
         self.held.get(&stream) == Some(&true)
     }
 
@@ -495,7 +495,7 @@ impl Envoy for Vm {
         let shown = Reply { host: &self.host, length: reply.body.len() };
         let came = (reply.headers.len() > 0).then_some(&shown);
         if let Some((stream, flow)) = self.worker.call_over(&self.host, ROOT, token, came) {
-            assert!(self.is_held(stream), "what goes on must have waited");
+            assert!(self.is_waiting(stream), "what goes on must have waited");
             self.flows(stream, &flow);
         }
     }

@@ -43,7 +43,7 @@ pub(crate) trait Envoy: Sized {
     fn response_trailers(&mut self, stream: u32);
 
     /// Returns `true` if the response waits.
-    fn is_held(&self, stream: u32) -> bool;
+    fn is_waiting(&self, stream: u32) -> bool;
 
     /// Headers, body and trailers that the client was given.
     fn given(&self, stream: u32) -> (Headers, Vec<u8>, Headers);
@@ -246,8 +246,8 @@ impl<E: Envoy> Gateway<E> {
     }
 
     /// Returns `true` if the response waits.
-    pub(crate) fn is_held(&self, index: usize) -> bool {
-        !self.requests[index].over && self.envoy.is_held(self.requests[index].stream)
+    pub(crate) fn is_waiting(&self, index: usize) -> bool {
+        !self.requests[index].over && self.envoy.is_waiting(self.requests[index].stream)
     }
 
     /// What the application was sent of the request's body.
@@ -315,7 +315,7 @@ impl<E: Envoy> Gateway<E> {
     pub(crate) fn settle(&mut self) {
         self.allow();
         self.reply_to_all();
-        let waits = |sent: &Sent| sent.whole && !sent.over && self.envoy.is_held(sent.stream);
+        let waits = |sent: &Sent| sent.whole && !sent.over && self.envoy.is_waiting(sent.stream);
         assert!(!self.requests.iter().any(waits), "no whole response waits");
         for index in 0..self.requests.len() {
             self.end(index);

@@ -30,7 +30,7 @@ fn exchange(gateway: &mut Gateway, late: bool, trailers: bool) -> Vec<u8> {
     if late && let Some(call) = &call {
         gateway.reply(call.token, &good());
     }
-    assert!(!gateway.is_held(request), "nobody waits for ever");
+    assert!(!gateway.is_waiting(request), "nobody waits for ever");
     let (headers, body, _) = gateway.given(request);
     assert_eq!(headers.get(":status").as_deref(), Some("200"));
     gateway.end(request);
@@ -92,7 +92,7 @@ fn a_call_that_fails_within_the_call_that_begins_it_is_one_that_was_not_made() {
     gateway.envoy.within(move |call| stream.call_over(call, &Response::failed()));
     let request = gateway.send(&Request::of("u1", BODY));
     gateway.respond(request, &Response::json(BASELINE));
-    assert!(!gateway.is_held(request));
+    assert!(!gateway.is_waiting(request));
     assert_eq!(gateway.given(request).1, BASELINE);
     gateway.end(request);
     gateway.tick();
@@ -141,12 +141,12 @@ fn a_hook_of_another_stream_within_a_callback_lets_that_one_go_on() {
     let mut gateway = Gateway::start("{}", 100);
     let (waits, token) = canary_call(&mut gateway);
     gateway.respond(waits, &Response::json(BASELINE));
-    assert!(gateway.is_held(waits));
+    assert!(gateway.is_waiting(waits));
     let other = gateway.envoy.handle(FIRST);
     // The connection to the scorer breaks while the second call is sent by it.
     gateway.envoy.within(move |_| other.call_over(u64::from(token), &Response::failed()));
     let (second, token) = canary_call(&mut gateway);
-    assert!(!gateway.is_held(waits));
+    assert!(!gateway.is_waiting(waits));
     assert_eq!(gateway.given(waits).1, BASELINE);
     gateway.reply(token, &good());
     gateway.respond(second, &Response::json(BASELINE));

@@ -70,7 +70,7 @@ fn streams_that_outlive_their_configuration_pass() {
     gateway.envoy.end_configuration();
     assert!(!gateway.envoy.is_gone(), "a stream holds what it needs");
     gateway.reply(token, &good());
-    assert!(!gateway.is_held(waits));
+    assert!(!gateway.is_waiting(waits));
     assert_eq!(gateway.given(waits).1, BASELINE);
     gateway.end(waits);
     assert!(gateway.envoy.is_gone());

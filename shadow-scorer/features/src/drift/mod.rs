@@ -21,13 +21,11 @@ use std::sync::Mutex;
 use serde::Serialize;
 
 pub use layout::{Feature, Layout, Mass};
-pub use reference::{NoReference, Reference};
+pub use reference::{LABEL, NoReference, Reference};
 use window::Window;
 
 /// PSI from which on a feature counts as moved.
 pub const MOVED: f64 = 0.25;
-/// The name under which the predicted labels are reported.
-pub const LABEL: &str = "label";
 
 /// How much data is needed before drift is reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -298,7 +298,7 @@ impl Envoy for NativeModule {
         });
     }
 
-    fn is_held(&self, stream: u32) -> bool {
+    fn is_waiting(&self, stream: u32) -> bool {
         self.stream(stream, |stream| stream.waits)
     }
 
