@@ -280,7 +280,7 @@ pub(crate) extern "C" fn envoy_dynamic_module_on_http_filter_http_callout_done(
             state.is_waiting() || state.ended()
         })
     };
-    // Outside of the guard of what was decided: whatever came of that, a response that waited does not wait for ever.
+    // Outside of the panic guard above: even after a panic a waiting response does not wait for ever.
     if held && !stays {
         // SAFETY: see above; the stream's state is not used any more.
         if let Some(envoy) = unsafe { Stream::new(envoy) } {

@@ -302,7 +302,7 @@ impl MainThread {
         }
     }
 
-    /// Envoy does away with the configuration: whatever is under way will get no response any more.
+    /// Envoy drops the configuration: calls under way get no response any more.
     pub(crate) fn end(&self) {
         self.shared.end();
         self.sender.end(&self.shared);

@@ -29,7 +29,7 @@ enum Wish {
 
 impl Schedule {
     fn wish(&self) -> MutexGuard<'_, Wish> {
-        // A wish is written in one piece: it is whole whoever panicked.
+        // A wish is written in one piece, so it is whole even after a panic.
         self.wish.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -35,8 +35,7 @@ impl Filter {
     }
 
     /// Envoy did not take the call: there is no such cluster, no healthy host, or a circuit breaker is open, and it
-    /// does not say which. Where calls are under way and the scorer answered the last one, it is not the host that
-    /// lacks.
+    /// does not say which. Where calls are under way and the scorer responded to the last one, a healthy host exists.
     fn not_sent(&self, host: &impl Log, refused: Refused) -> FallbackReason {
         const BAD_ARGUMENT: u32 = 2;
         if refused.0 == BAD_ARGUMENT {

@@ -41,7 +41,7 @@ pub struct Filter {
     pub(super) scratch: Vec<u8>,
     pub(super) shares: ShareCopy,
     pub(super) calls: Vec<LiveCall>,
-    /// The last live call that ended was answered by the scorer.
+    /// The scorer responded to the last live call that ended.
     pub(super) reached: bool,
     /// Exchanges to be timed before the next tick.
     pub(super) to_time: u32,
@@ -179,7 +179,7 @@ impl Filter {
         }
     }
 
-    /// The filter ends: whatever waits or is under way will not be answered any more.
+    /// Ends the filter: batches that wait or are under way get no response any more, and count as failed.
     pub fn close(&mut self, host: &impl Stats) {
         for batch in self.buffer.drain() {
             self.counters.pending().batch_failed(&batch);

@@ -111,8 +111,8 @@ impl RequestFacts {
 }
 
 impl Filter {
-    /// A request's headers; `end` says that there is no body. `context` is the stream's number. `None` where the filter
-    /// has nothing to do with it.
+    /// Reads a request's headers; with `end` there is no body. `context` is the stream's number. Returns `None` for a
+    /// request that the filter does not intercept.
     pub fn request_headers(&mut self, host: &impl StreamHost, context: u32, end: bool) -> Option<Stream> {
         let spare = self.pool.take();
         let (config, shares) = (&self.config, &self.shares);

@@ -142,8 +142,8 @@ impl Worker {
         flow.unwrap_or(Flow::Continue)
     }
 
-    /// A call of the root context `context` is over; `response` is what came, if anything. Returns the stream whose
-    /// response goes on now, and how. A call of a stream that is gone, or that was not made here, is no reason to stop.
+    /// Records that a call of the root context `context` is over, with its `response` if there is one. Returns the
+    /// stream whose response goes on now, and how. A call of a stream that is gone, or one not made here, is ignored.
     pub fn call_over(
         &mut self,
         host: &impl StreamHost,

@@ -275,7 +275,7 @@ mod tests {
         CountBatch::new(labels.iter().map(pair).collect(), Vec::new(), Vec::new())
     }
 
-    /// Case A6, whatever the database refuses a row for.
+    /// Case A6, for every reason for which the database refuses a row.
     #[tokio::test]
     async fn a_row_that_is_refused_is_dropped_alone() {
         let folder = tempfile::tempdir().unwrap();

@@ -132,7 +132,7 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Returns `true` if the store itself is out of reach, whatever it is asked.
+    /// Returns `true` if the store itself is out of reach, for any statement.
     pub(crate) const fn is_absence(&self) -> bool {
         matches!(
             self,
@@ -146,7 +146,7 @@ impl StoreError {
         )
     }
 
-    /// Returns `true` if the store takes no writes, whoever sends them and whatever they hold.
+    /// Returns `true` if the store takes no writes at all, as opposed to refusing certain rows.
     #[must_use]
     pub fn takes_no_writes(&self) -> bool {
         match self {

@@ -1,4 +1,4 @@
-//! Whether the store takes writes, as the last ones found out.
+//! Tracks whether the store takes writes, by the results of the last ones.
 //!
 //! A store that answers reads but takes no writes (a full disk, a read-only file, a primary that was demoted) loses
 //! every event and every piece of feedback while all live answers are well, so it is named in the log once, in

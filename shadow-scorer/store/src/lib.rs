@@ -5,7 +5,7 @@
 //! numbered parameters. SQLite is the default, since it needs nothing to be started; PostgreSQL is chosen by URL.
 //!
 //! **Bounds.** The pool is bounded and a caller waits at most [`Options::statement_timeout`] for a connection and as
-//! long again for an answer, then gets [`StoreError::Late`]. PostgreSQL is told the same limit, so that it stops too.
+//! long again for a result, then gets [`StoreError::Late`]. PostgreSQL has the same limit, so that it stops too.
 //! Entities are read by the application ([`EntityReader`]) through a bounded cache: they never change after the fact,
 //! so a hit needs no store at all, and a store that is slow or gone costs only what was never read. Live responses and
 //! observation work do not wait for one that has not responded lately ([`StoreError::Away`]).
@@ -198,10 +198,10 @@ impl Store {
         &self.place
     }
 
-    /// Returns nothing if it answers.
+    /// Checks that the store responds.
     ///
     /// # Errors
-    /// When it does not, within the statement timeout.
+    /// When it does not within the statement timeout.
     pub async fn ping(&self) -> Result<(), StoreError> {
         self.within(sqlx::raw_sql("SELECT 1").execute(&self.pool)).await.map(|_| ())
     }
@@ -220,7 +220,7 @@ impl Store {
         Ok(())
     }
 
-    /// Why the store takes no writes, as the last one found out; `None` if it does.
+    /// Why the store takes no writes, by the last failed one; `None` if it takes them.
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
         self.health.last_error()
@@ -248,16 +248,16 @@ impl Store {
     /// # Errors
     /// What the database said, or [`StoreError::Late`].
     pub async fn within<T>(&self, query: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, StoreError> {
-        // Twice: once to get a connection (the pool's own limit), once for the answer.
+        // Twice: once to get a connection (the pool's own limit), once for the result.
         match tokio::time::timeout(self.timeout.saturating_mul(2), query).await {
-            Ok(answer) => answer.map_err(|cause| self.failed(cause)),
+            Ok(result) => result.map_err(|cause| self.failed(cause)),
             Err(_) => Err(StoreError::Late { place: self.place.to_string() }),
         }
     }
 }
 
 impl Store {
-    /// What the driver said, sorted, and remembered where it says that no writes are taken.
+    /// Classifies an error of the driver, and remembers one by which the store takes no writes.
     #[must_use]
     pub fn failed(&self, cause: sqlx::Error) -> StoreError {
         let error = classify(&self.place, cause);
