@@ -54,7 +54,7 @@ pub struct Analysis {
     /// The same, on responses with which the other response disagrees.
     pub disputed: Feedback,
     /// Labels that users accepted where the responses disagree, by pair of labels.
-    pub taken: Vec<Taken>,
+    pub taken: Vec<PairFeedback>,
     /// Some disagreements, drawn uniformly from all since the model changed. They may be older than `since_ms`.
     pub samples: Vec<Sample>,
     /// Disagreements since the scorer started whose feedback is unknown, since the store was too slow.
@@ -106,7 +106,7 @@ impl Took {
 
 /// Feedback on responses with one pair of labels.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Taken {
+pub struct PairFeedback {
     /// The baseline's label.
     pub rule: String,
     /// The candidate's label.
@@ -115,7 +115,7 @@ pub struct Taken {
     pub served: Arm,
     /// The accepted label.
     pub took: Took,
-    /// Number of feedbacks.
+    /// Number of feedback entries.
     pub times: u64,
 }
 

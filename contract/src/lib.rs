@@ -6,7 +6,7 @@
 //! | [`headers`] | names of the request and response headers that Perch writes |
 //! | [`names`] | names of parts, and the closed sets of label values |
 //! | [`series`] | every metric that alerts, dashboards or the guard read: name, kind, labels, help |
-//! | [`share`] | the canary share: its runtime keys, its notations, and who is in the canary |
+//! | [`share`] | the canary share: its runtime keys, its notations, and which users are in the canary |
 //! | [`percent`] | how percentages are written |
 //! | [`bucket`] | from identity to pseudonym, which is the user's bucket |
 //! | [`cohorts`] | the cohorts of the filter's configuration |

@@ -2,8 +2,8 @@
 //! values, each followed by a zero byte; integers are little-endian `u32`. All headers come in one host call and are
 //! read in place. A host without a VM gives a list of headers instead.
 
-/// A header map that is read in place: the ABI's bytes, or a list of headers. Reading ends, and never leaves the bytes,
-/// whatever they are.
+/// A header map that is read in place: the ABI's bytes, or a list of headers. Reading always
+/// ends and never leaves the bytes, even if they are malformed.
 #[derive(Debug, Clone, Copy)]
 pub struct Pairs<'a>(Map<'a>);
 

@@ -22,21 +22,13 @@ mod line;
 
 use std::io::Write as _;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use tracing_subscriber::layer::SubscriberExt as _;
 
 pub use filter::{LevelError, LogFilter};
+pub use line::LogFormat;
 
 use line::Lines;
-
-/// How a log line is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// Words and key=value pairs, for people
-    Text,
-    /// One JSON object per line, for log collectors
-    Json,
-}
 
 /// The flags of every long-running program about its log; to be flattened into the program's own.
 #[derive(Debug, Clone, Args)]

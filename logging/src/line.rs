@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 
+use clap::ValueEnum;
 use contract::log_text::push_value;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -12,7 +13,14 @@ use tracing_log::NormalizeEvent as _;
 use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::LookupSpan;
 
-use super::LogFormat;
+/// How a log line is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Words and key=value pairs, for people
+    Text,
+    /// One JSON object per line, for log collectors
+    Json,
+}
 
 /// Writes each event as one line.
 pub(crate) struct Lines<W> {

@@ -1,5 +1,5 @@
-//! The filter's configuration as this deployment gives it: the salt, the application's labels, and whatever a caller
-//! overrides. Everything else is left to the filter's own defaults, so that they stand in one place.
+//! The filter's configuration as this deployment gives it: the salt, the application's labels, and what a caller
+//! overrides. The filter's own defaults apply to everything else, so that they stand in one place.
 
 use std::path::Path;
 use std::sync::LazyLock;
@@ -46,8 +46,8 @@ pub(crate) fn merge(target: &mut Value, patch: &Value) {
 }
 
 /// The deployment's salt, made once and kept in `file` for its owner only. `PERCH_SALT` overrides it, for deployments
-/// that keep secrets elsewhere. Blanks and line ends around it are no part of it, wherever it comes from: a secret that
-/// somebody made with `echo` is the same salt.
+/// that keep secrets elsewhere. Blanks and line ends around it are ignored, so that a secret made with `echo` is the same
+/// salt.
 ///
 /// # Errors
 /// When the file cannot be made or read, can be read by others, or holds too short a salt.

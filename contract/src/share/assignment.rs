@@ -1,4 +1,4 @@
-//! Who is in the canary at a share: the arithmetic of Envoy's `runtime_fraction` matcher.
+//! Which users are in the canary at a share: the arithmetic of Envoy's `runtime_fraction` matcher.
 
 use xxhash_rust::xxh64::xxh64;
 

@@ -1,10 +1,9 @@
-//! Batches' way from Envoy's main thread to the scorer.
+//! Sends batches from Envoy's main thread to the scorer.
 //!
-//! The main thread may share a core with a worker, whose clients wait for as long as it runs. So a large batch goes in
-//! pieces. While there is traffic its requests say when the next one goes, a few requests after the one before; what is
-//! still there at a tick, or when another batch waits, goes one piece after the other, and between two of them whoever
-//! wants the core has it. One batch is sent at a time; responses come for as many as the filter's limits let be under
-//! way.
+//! The main thread may share a core with a worker, whose clients wait for as long as it runs. So a large batch is sent
+//! in pieces. While there is traffic, the next piece is sent a few requests after the one before; what is left at a
+//! tick, or when another batch waits, is sent one piece after the other, and between two of them other threads can have
+//! the core. One batch is sent at a time; responses are awaited for as many as the filter's limits allow.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -111,7 +110,7 @@ impl BatchSender {
         more && hurried
     }
 
-    /// No request need ask for the rest any more. Returns `true` if there is one for which nobody has said so.
+    /// Sends the rest of the batch without waiting for requests. Returns `true` if that is new for the current batch.
     pub(crate) fn hurry(&self) -> bool {
         match &mut *locked(&self.progress) {
             Progress::Partial(partial) => !std::mem::replace(&mut partial.hurried, true),
@@ -155,7 +154,7 @@ impl BatchSender {
         }
     }
 
-    /// A call is over, with a response or without: whose it was, with what has come.
+    /// Records that a call is over, with a response or without. Returns its worker and what has arrived.
     pub(crate) fn over(&self, call: u64) -> Option<AwaitedResponse> {
         let awaited = locked(&self.awaited).remove(&call);
         if awaited.is_none() && matches!(*locked(&self.progress), Progress::Calling) {
@@ -164,7 +163,7 @@ impl BatchSender {
         awaited
     }
 
-    /// Whatever is under way will get no response any more.
+    /// Drops what is under way: it gets no response any more.
     pub(crate) fn end(&self, shared: &Shared) {
         self.set_partial(shared, None);
         locked(&self.awaited).clear();

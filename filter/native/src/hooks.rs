@@ -272,15 +272,15 @@ pub(crate) extern "C" fn envoy_dynamic_module_on_http_filter_http_callout_done(
     let response =
         (result == abi::SUCCESS).then(|| unsafe { Response::new((headers, headers_count), (chunks, chunks_count)) });
     // SAFETY: see above.
-    let held = unsafe { (*stream.cast::<StreamState>()).held() };
+    let held = unsafe { (*stream.cast::<StreamState>()).is_waiting() };
     // SAFETY: see above.
     let stays = unsafe {
         on_stream(envoy, stream, false, |state, envoy| {
             state.call_over(envoy, call, response);
-            state.held() || state.ended()
+            state.is_waiting() || state.ended()
         })
     };
-    // Outside of the guard of what was decided: whatever came of that, a response that waited does not wait for ever.
+    // Outside of the panic guard above: even after a panic a waiting response does not wait for ever.
     if held && !stays {
         // SAFETY: see above; the stream's state is not used any more.
         if let Some(envoy) = unsafe { Stream::new(envoy) } {

@@ -42,18 +42,18 @@ pub(crate) struct MainThread {
     pub(crate) shared: Arc<Shared>,
     workers: Mutex<Vec<Arc<Worker>>>,
     sender: BatchSender,
-    question: Mutex<SharesQuestion>,
+    shares_request: Mutex<SharesRequest>,
 }
 
-/// The question to the admin interface about what the runtime holds.
+/// The request to the admin interface for the shares that the runtime holds.
 #[derive(Debug, Default)]
-struct SharesQuestion {
-    /// It is being asked: what is over now is over within.
+struct SharesRequest {
+    /// It is being sent: a call that ends now ends during the send.
     asking: bool,
     ended_at_once: Vec<u64>,
     /// Envoy's number of the one under way.
     call: Option<u64>,
-    /// Something has changed since it was asked.
+    /// The runtime changed after it was sent.
     again: bool,
     /// When the shares were renewed last, or that was tried.
     at_ns: Option<u64>,
@@ -97,7 +97,7 @@ impl MainThread {
             shared: Arc::new(shared),
             workers: Mutex::default(),
             sender: BatchSender::default(),
-            question: Mutex::default(),
+            shares_request: Mutex::default(),
         });
         CONFIGURATIONS.with_borrow_mut(|all| all.push(Arc::downgrade(&main)));
         // Once Envoy can be asked, where that is needed.
@@ -141,7 +141,7 @@ impl MainThread {
         if self.sender.hurry() {
             self.shared.schedule(Event::Rest);
         }
-        let at_ns = locked(&self.question).at_ns;
+        let at_ns = locked(&self.shares_request).at_ns;
         if at_ns.is_none_or(|at_ns| now_ns().saturating_sub(at_ns) >= RENEWAL_DUE_NS) {
             self.renew();
         } else if self.shared.known_shares().any_canary() {
@@ -163,22 +163,22 @@ impl MainThread {
 
     /// Reads the shares, and asks the admin interface for those that are not whole numbers.
     fn renew(&self) {
-        locked(&self.question).at_ns = Some(now_ns());
+        locked(&self.shares_request).at_ns = Some(now_ns());
         if !self.shared.renew_shares(None) {
-            self.ask_for_shares();
+            self.request_shares();
         }
         self.renew_copies();
     }
 
     /// Asks the admin interface what the runtime holds that is not a whole number.
-    fn ask_for_shares(&self) {
+    fn request_shares(&self) {
         {
-            let mut question = locked(&self.question);
-            question.again = question.asking || question.call.is_some();
-            if question.again || self.shared.ended() {
+            let mut shares_request = locked(&self.shares_request);
+            shares_request.again = shares_request.asking || shares_request.call.is_some();
+            if shares_request.again || self.shared.ended() {
                 return;
             }
-            question.asking = true;
+            shares_request.asking = true;
         }
         let mut headers = Vec::new();
         pairs::write(&mut headers, &[(b":method", b"GET"), (b":path", b"/runtime"), (b":authority", b"perch")]);
@@ -186,11 +186,11 @@ impl MainThread {
         // Unlocked: it may be over within, and then says so.
         let call = self.shared.envoy.call(&Call { cluster, headers: &headers, body: b"", timeout_ms: QUESTION_MS });
         let failed = {
-            let mut question = locked(&self.question);
-            let ended = std::mem::take(&mut question.ended_at_once);
-            question.asking = false;
-            question.call = call.filter(|call| !ended.contains(call));
-            question.call.is_none()
+            let mut shares_request = locked(&self.shares_request);
+            let ended = std::mem::take(&mut shares_request.ended_at_once);
+            shares_request.asking = false;
+            shares_request.call = call.filter(|call| !ended.contains(call));
+            shares_request.call.is_none()
         };
         if failed {
             self.shares_listed(None);
@@ -200,14 +200,14 @@ impl MainThread {
     /// A call to the admin interface is over; `response` is what came, if anything.
     pub(crate) fn call_over(&self, call: u64, response: Option<Response<'_>>) {
         {
-            let mut question = locked(&self.question);
-            if question.call != Some(call) {
-                if question.asking {
-                    question.ended_at_once.push(call);
+            let mut shares_request = locked(&self.shares_request);
+            if shares_request.call != Some(call) {
+                if shares_request.asking {
+                    shares_request.ended_at_once.push(call);
                 }
                 return;
             }
-            question.call = None;
+            shares_request.call = None;
         }
         let listing = response.map(|response| {
             let mut body = Vec::new();
@@ -215,8 +215,8 @@ impl MainThread {
             body
         });
         self.shares_listed(listing.as_deref());
-        if std::mem::take(&mut locked(&self.question).again) {
-            self.ask_for_shares();
+        if std::mem::take(&mut locked(&self.shares_request).again) {
+            self.request_shares();
         }
     }
 
@@ -226,7 +226,7 @@ impl MainThread {
         let understood = listing.is_some();
         self.shared.renew_shares(listing);
         self.renew_copies();
-        let warned = std::mem::replace(&mut locked(&self.question).warned, !understood);
+        let warned = std::mem::replace(&mut locked(&self.shares_request).warned, !understood);
         if !understood && !warned {
             let line = log_line(
                 "shares_unreadable",
@@ -265,7 +265,7 @@ impl MainThread {
                     self.shared.tick_after(self.shared.config.limits.flush_ms);
                     return;
                 }
-                Begin::Failed(batch) => self.batch_answered(batch.worker, batch.token, None::<&Response<'_>>),
+                Begin::Failed(batch) => self.batch_response(batch.worker, batch.token, None::<&Response<'_>>),
             }
         }
     }
@@ -290,19 +290,19 @@ impl MainThread {
     /// A batch has its whole response, or will not get one.
     pub(crate) fn batch_over(&self, call: u64, whole: bool) {
         if let Some(awaited) = self.sender.over(call) {
-            self.batch_answered(awaited.worker, awaited.token, whole.then_some(&awaited));
+            self.batch_response(awaited.worker, awaited.token, whole.then_some(&awaited));
         }
         self.send();
     }
 
-    fn batch_answered(&self, worker: usize, token: u32, response: Option<&impl CallResponse>) {
+    fn batch_response(&self, worker: usize, token: u32, response: Option<&impl CallResponse>) {
         let Some(worker) = locked(&self.workers).get(worker).map(Arc::clone) else { return };
         if let Some(filter) = &mut *worker.filter() {
             filter.call_over(&WorkerHost::on_main(&worker), token, response);
         }
     }
 
-    /// Envoy does away with the configuration: whatever is under way will get no response any more.
+    /// Envoy drops the configuration: calls under way get no response any more.
     pub(crate) fn end(&self) {
         self.shared.end();
         self.sender.end(&self.shared);

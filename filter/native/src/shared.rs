@@ -108,7 +108,7 @@ impl Shared {
             let scheduler = Arc::clone(&self.scheduler);
             *ticker = Ticker::start(move || scheduler.schedule(Event::Tick as u64));
         }
-        ticker.as_ref().map(|ticker| ticker.ask(Duration::from_millis(u64::from(ms)))).is_some()
+        ticker.as_ref().map(|ticker| ticker.tick_after(Duration::from_millis(u64::from(ms)))).is_some()
     }
 
     /// What is known of the shares.

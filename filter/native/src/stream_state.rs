@@ -61,7 +61,7 @@ impl StreamState {
     }
 
     /// Returns `true` if Envoy waits for the filter to let the response go on.
-    pub(crate) const fn held(&self) -> bool {
+    pub(crate) const fn is_waiting(&self) -> bool {
         self.held.get()
     }
 

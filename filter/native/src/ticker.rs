@@ -29,7 +29,7 @@ enum Wish {
 
 impl Schedule {
     fn wish(&self) -> MutexGuard<'_, Wish> {
-        // A wish is written in one piece: it is whole whoever panicked.
+        // A wish is written in one piece, so it is whole even after a panic.
         self.wish.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -67,7 +67,7 @@ impl Ticker {
     }
 
     /// One tick `after` from now, unless one is due earlier.
-    pub(crate) fn ask(&self, after: Duration) {
+    pub(crate) fn tick_after(&self, after: Duration) {
         let at = Instant::now() + after;
         let mut wish = self.schedule.wish();
         if matches!(*wish, Wish::Nothing) || matches!(*wish, Wish::Tick(earlier) if earlier > at) {

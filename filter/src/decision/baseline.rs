@@ -94,7 +94,7 @@ mod tests {
     use super::*;
     use crate::pairs::{Pairs, write};
 
-    fn judged(status: &str, headers: &[(&[u8], &[u8])], end: bool) -> Result<(), PassedThrough> {
+    fn check_head(status: &str, headers: &[(&[u8], &[u8])], end: bool) -> Result<(), PassedThrough> {
         let mut all: Vec<(&[u8], &[u8])> = vec![(b":status", status.as_bytes())];
         all.extend(headers);
         let mut bytes = Vec::new();
@@ -106,7 +106,7 @@ mod tests {
     fn only_a_whole_success_of_the_type_is_replaced() {
         let json: (&[u8], &[u8]) = (b"content-type", b"Application/JSON; charset=\"UTF-8\"");
         for status in ["200", "201", "202", "203", "207", "299"] {
-            assert_eq!(judged(status, &[json], false), Ok(()), "{status}");
+            assert_eq!(check_head(status, &[json], false), Ok(()), "{status}");
         }
         for (status, reason) in [
             ("204", PassedThrough::NoBody),
@@ -119,21 +119,21 @@ mod tests {
             ("100", PassedThrough::Error),
             ("x", PassedThrough::Error),
         ] {
-            assert_eq!(judged(status, &[json], false), Err(reason), "{status}");
+            assert_eq!(check_head(status, &[json], false), Err(reason), "{status}");
         }
-        assert_eq!(judged("200", &[json], true), Err(PassedThrough::NoBody));
+        assert_eq!(check_head("200", &[json], true), Err(PassedThrough::NoBody));
         for other in ["text/html", "application/grpc", "text/event-stream", "application/jsonp", "", ";"] {
             let other: (&[u8], &[u8]) = (b"content-type", other.as_bytes());
-            assert_eq!(judged("200", &[other], false), Err(PassedThrough::ContentType), "{other:?}");
+            assert_eq!(check_head("200", &[other], false), Err(PassedThrough::ContentType), "{other:?}");
         }
-        assert_eq!(judged("200", &[], false), Err(PassedThrough::ContentType));
+        assert_eq!(check_head("200", &[], false), Err(PassedThrough::ContentType));
         let latin: (&[u8], &[u8]) = (b"content-type", b"application/json; charset=iso-8859-1");
-        assert_eq!(judged("200", &[latin], false), Err(PassedThrough::ContentType));
-        assert_eq!(judged("200", &[json, (b"content-length", b"1001")], false), Err(PassedThrough::TooLarge));
-        assert_eq!(judged("200", &[json, (b"content-length", b"1000")], false), Ok(()));
-        assert_eq!(judged("200", &[json, (b"content-encoding", b"br")], false), Ok(()));
+        assert_eq!(check_head("200", &[latin], false), Err(PassedThrough::ContentType));
+        assert_eq!(check_head("200", &[json, (b"content-length", b"1001")], false), Err(PassedThrough::TooLarge));
+        assert_eq!(check_head("200", &[json, (b"content-length", b"1000")], false), Ok(()));
+        assert_eq!(check_head("200", &[json, (b"content-encoding", b"br")], false), Ok(()));
         assert_eq!(
-            judged("200", &[json, (b"content-encoding", b"aws-chunked")], false),
+            check_head("200", &[json, (b"content-encoding", b"aws-chunked")], false),
             Err(PassedThrough::Unreadable)
         );
     }

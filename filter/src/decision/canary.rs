@@ -98,7 +98,7 @@ impl Canary {
 
     /// Bytes of the application's response that are held.
     #[must_use]
-    pub const fn held(&self) -> usize {
+    pub const fn waiting_bytes(&self) -> usize {
         self.held
     }
 

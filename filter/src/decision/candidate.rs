@@ -125,7 +125,7 @@ mod tests {
 
     const GOOD: &[u8] = br#"{"items":[{"txn_id":"88","candidates":[{"label":"coffee"}]}]}"#;
 
-    fn judged(headers: &[(&str, &str)], body: &[u8]) -> Result<Option<Vec<u8>>, FallbackReason> {
+    fn check_response(headers: &[(&str, &str)], body: &[u8]) -> Result<Option<Vec<u8>>, FallbackReason> {
         let mut bytes = Vec::new();
         write(&mut bytes, &headers.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes())).collect::<Vec<_>>());
         let head = ResponseHead::read(Pairs::new(&bytes));
@@ -135,15 +135,15 @@ mod tests {
     }
 
     fn scorer(status: &str, body: &[u8]) -> Result<Option<Vec<u8>>, FallbackReason> {
-        judged(&[(":status", status), ("x-perch-scorer", "1")], body)
+        check_response(&[(":status", status), ("x-perch-scorer", "1")], body)
     }
 
     #[test]
     fn a_good_response_is_passed_on_with_its_version() {
         let signed = [(":status", "200"), ("x-perch-scorer", "1"), ("x-perch-model-version", "v7")];
-        assert_eq!(judged(&signed, GOOD), Ok(Some(b"v7".to_vec())));
+        assert_eq!(check_response(&signed, GOOD), Ok(Some(b"v7".to_vec())));
         let split = [(":status", "200"), ("x-perch-scorer", "1"), ("x-perch-model-version", "v7\r\nx: y")];
-        assert_eq!(judged(&split, GOOD), Ok(None));
+        assert_eq!(check_response(&split, GOOD), Ok(None));
     }
 
     #[test]
@@ -159,14 +159,16 @@ mod tests {
         assert_eq!(scorer("503", b""), Err(FallbackReason::Status));
         assert_eq!(scorer("429", b""), Err(FallbackReason::Overloaded));
         let gzip = [(":status", "200"), ("x-perch-scorer", "1"), ("content-encoding", "gzip")];
-        assert_eq!(judged(&gzip, GOOD), Err(FallbackReason::NotJson));
+        assert_eq!(check_response(&gzip, GOOD), Err(FallbackReason::NotJson));
     }
 
     #[test]
     fn a_refusal_of_the_scorer_gives_its_reason() {
         for why in Unavailable::ALL {
-            let refusal =
-                judged(&[(":status", "503"), ("x-perch-scorer", "1"), ("x-perch-unavailable", why.as_str())], b"");
+            let refusal = check_response(
+                &[(":status", "503"), ("x-perch-scorer", "1"), ("x-perch-unavailable", why.as_str())],
+                b"",
+            );
             let expected = match why {
                 Unavailable::Overloaded => FallbackReason::Overloaded,
                 _ => FallbackReason::Unavailable,
@@ -177,7 +179,7 @@ mod tests {
 
     #[test]
     fn responses_that_envoy_made_are_told_apart_by_their_text() {
-        let envoy = |status, body: &str| judged(&[(":status", status)], body.as_bytes()).unwrap_err();
+        let envoy = |status, body: &str| check_response(&[(":status", status)], body.as_bytes()).unwrap_err();
         let reset =
             |reason: &str| format!("upstream connect error or disconnect/reset before headers. reset reason: {reason}");
         assert_eq!(envoy("504", "upstream request timeout"), FallbackReason::Deadline);
@@ -188,9 +190,9 @@ mod tests {
         assert_eq!(envoy("503", &reset("remote reset")), FallbackReason::Reset);
         assert_eq!(envoy("503", &reset("overflow")), FallbackReason::Overloaded);
         let open = [(":status", "503"), ("x-envoy-overloaded", "true")];
-        assert_eq!(judged(&open, b""), Err(FallbackReason::Overloaded));
-        assert_eq!(judged(&[(":status", "200")], GOOD), Err(FallbackReason::Status), "not the scorer's");
-        assert_eq!(judged(&[], b""), Err(FallbackReason::Status));
+        assert_eq!(check_response(&open, b""), Err(FallbackReason::Overloaded));
+        assert_eq!(check_response(&[(":status", "200")], GOOD), Err(FallbackReason::Status), "not the scorer's");
+        assert_eq!(check_response(&[], b""), Err(FallbackReason::Status));
     }
 
     proptest! {
@@ -206,7 +208,7 @@ mod tests {
                 headers.push(("x-perch-scorer", "1"));
             }
             for body in [GOOD.get(..cut).unwrap_or(GOOD), &garbage] {
-                let passed = judged(&headers, body);
+                let passed = check_response(&headers, body);
                 let whole = body == GOOD;
                 prop_assert_eq!(passed.is_ok(), signed && status == "200" && whole);
                 if let Ok(Some(version)) = passed {

@@ -1,6 +1,6 @@
 //! Decides which cohort a user is in, at no cost where no cohort is configured.
 //!
-//! Opting out takes precedence: a user who is in both cohorts is never given the candidate. A header is only as
+//! Opting out takes precedence: a user in both cohorts is never given the candidate. A header is only as
 //! trustworthy as the authentication that sets it; a client that can send the header chooses its own cohort.
 
 use contract::bucket::Bucket;

@@ -133,7 +133,7 @@ extern "C" fn proxy_on_response_headers(context: u32, _headers: u32, end: u32) -
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_response_body(context: u32, length: usize, end: u32) -> u32 {
     returned(worker(Flow::Continue, |worker| {
-        let host = Envoy { held: worker.held(context) };
+        let host = Envoy { held: worker.waiting_bytes(context) };
         worker.response_body(&host, context, length, end != 0)
     }))
 }

@@ -15,8 +15,8 @@ use crate::metrics::Stat;
 use crate::pairs;
 
 impl Filter {
-    /// Asks the candidate, where it is to be asked, with the request's whole body. The deadline counts from here.
-    pub(super) fn ask(&mut self, host: &impl StreamHost, context: u32, stream: &mut Stream, body: &[u8]) {
+    /// Sends the request's whole body to the candidate, if the exchange needs its response. The deadline counts from here.
+    pub(super) fn call_candidate(&mut self, host: &impl StreamHost, context: u32, stream: &mut Stream, body: &[u8]) {
         let Some(bucket) = stream.exchange.bucket() else { return };
         let Some(canary) = stream.canary.as_mut().filter(|canary| canary.canary.needs_call()) else { return };
         pairs::append(&mut canary.call_headers, headers::BUCKET.as_bytes(), &bucket.digits());
@@ -35,8 +35,7 @@ impl Filter {
     }
 
     /// Envoy did not take the call: there is no such cluster, no healthy host, or a circuit breaker is open, and it
-    /// does not say which. Where calls are under way and the scorer answered the last one, it is not the host that
-    /// lacks.
+    /// does not say which. Where calls are under way and the scorer responded to the last one, a healthy host exists.
     fn not_sent(&self, host: &impl Log, refused: Refused) -> FallbackReason {
         const BAD_ARGUMENT: u32 = 2;
         if refused.0 == BAD_ARGUMENT {
@@ -138,5 +137,5 @@ impl Filter {
 
 /// What the two responses have taken of the room for those that wait.
 fn stream_bytes(canary: &CanaryStream) -> usize {
-    canary.canary.held() + canary.canary.candidate().map_or(0, |(candidate, _)| candidate.body.len())
+    canary.canary.waiting_bytes() + canary.canary.candidate().map_or(0, |(candidate, _)| candidate.body.len())
 }

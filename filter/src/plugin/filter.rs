@@ -41,12 +41,12 @@ pub struct Filter {
     pub(super) scratch: Vec<u8>,
     pub(super) shares: ShareCopy,
     pub(super) calls: Vec<LiveCall>,
-    /// The last live call that ended was answered by the scorer.
+    /// The scorer responded to the last live call that ended.
     pub(super) reached: bool,
     /// Exchanges to be timed before the next tick.
     pub(super) to_time: u32,
     batch_headers: Vec<u8>,
-    /// The question to the admin interface that is under way: its token, and when it was asked.
+    /// The request to the admin interface that is under way: its token, and when it was sent.
     asking: Option<(u32, u64)>,
     /// That the shares cannot be read is in the log.
     warned: bool,
@@ -179,7 +179,7 @@ impl Filter {
         }
     }
 
-    /// The filter ends: whatever waits or is under way will not be answered any more.
+    /// Ends the filter: batches that wait or are under way get no response any more, and count as failed.
     pub fn close(&mut self, host: &impl Stats) {
         for batch in self.buffer.drain() {
             self.counters.pending().batch_failed(&batch);
@@ -216,7 +216,7 @@ impl Filter {
 
     /// Renews an old copy of the shares by a call to the admin interface. A host that renews it by itself
     /// ([`Filter::renew_shares`]) never calls this.
-    pub fn ask_for_shares(&mut self, host: &(impl Clock + Log + Callouts)) {
+    pub fn request_shares(&mut self, host: &(impl Clock + Log + Callouts)) {
         if self.asking.is_some() {
             return;
         }

@@ -10,12 +10,12 @@ const LARGEST: usize = 64 * 1024;
 pub struct Pool(Vec<Vec<u8>>);
 
 impl Pool {
-    /// An empty buffer, used before where there is one.
+    /// An empty buffer; a used one if the pool has any.
     pub fn take(&mut self) -> Vec<u8> {
         self.0.pop().unwrap_or_default()
     }
 
-    /// Gives `out` a buffer where it has none yet. Whoever writes to one only now finds the one that was written last.
+    /// Gives `out` a buffer where it has none yet: the one that was returned last, which is likely still in the cache.
     pub fn lend(&mut self, out: &mut Vec<u8>) {
         if out.capacity() == 0 {
             *out = self.take();

@@ -111,8 +111,8 @@ impl RequestFacts {
 }
 
 impl Filter {
-    /// A request's headers; `end` says that there is no body. `context` is the stream's number. `None` where the filter
-    /// has nothing to do with it.
+    /// Reads a request's headers; with `end` there is no body. `context` is the stream's number. Returns `None` for a
+    /// request that the filter does not intercept.
     pub fn request_headers(&mut self, host: &impl StreamHost, context: u32, end: bool) -> Option<Stream> {
         let spare = self.pool.take();
         let (config, shares) = (&self.config, &self.shares);
@@ -146,7 +146,7 @@ impl Filter {
         }
         if end {
             stream.exchange.request_over();
-            self.ask(host, context, &mut stream, &[]);
+            self.call_candidate(host, context, &mut stream, &[]);
         } else if let Some(canary) = &mut stream.canary {
             let limit = self.config.limits.body_bytes;
             if begun.length.is_some_and(|length| length > limit) {
@@ -202,7 +202,7 @@ impl Filter {
                 self.user_known(host, stream, (bucket, cohort, arm), call_headers, acceptable.unwrap_or(true));
             }
         }
-        self.ask(host, context, stream, &body);
+        self.call_candidate(host, context, stream, &body);
         self.pool.put(body);
     }
 

@@ -70,14 +70,14 @@ impl Filter {
             }
             return Flow::Continue;
         };
-        let fits = canary.canary.held().saturating_add(length) <= self.config.limits.held_bytes;
+        let fits = canary.canary.waiting_bytes().saturating_add(length) <= self.config.limits.held_bytes;
         let room = fits && self.waiting.take(length);
         canary.canary.hold(if room { length } else { 0 });
         if !room {
             // It goes on as it is, and what waited with it.
             canary.canary.pass_through(if fits { PassedThrough::Shed } else { PassedThrough::TooLarge });
-            let held = canary.canary.held().saturating_add(length);
-            self.copy_held(host, stream, held);
+            let held = canary.canary.waiting_bytes().saturating_add(length);
+            self.copy_waiting(host, stream, held);
             Self::write_baseline(host, stream, false);
         }
         if !end {
@@ -113,7 +113,7 @@ impl Filter {
     pub(super) fn goes_on(&mut self, host: &impl StreamHost, stream: &mut Stream) -> Flow {
         let in_canary = self.in_canary(host, stream);
         let Some(canary) = &mut stream.canary else { return Flow::Continue };
-        let held = canary.canary.held();
+        let held = canary.canary.waiting_bytes();
         let mut flow = Flow::Continue;
         if canary.canary.holds() && !in_canary {
             canary.canary.pass_through(PassedThrough::RolledBack);
@@ -141,7 +141,7 @@ impl Filter {
             });
             self.pool.put(body);
         } else {
-            self.copy_held(host, stream, held);
+            self.copy_waiting(host, stream, held);
         }
         if flow == Flow::Continue {
             Self::write_baseline(host, stream, false);
@@ -157,7 +157,7 @@ impl Filter {
     }
 
     /// What waited and passes now is copied like what passes by itself.
-    fn copy_held(&mut self, host: &impl Messages, stream: &mut Stream, held: usize) {
+    fn copy_waiting(&mut self, host: &impl Messages, stream: &mut Stream, held: usize) {
         let pool = &mut self.pool;
         stream.exchange.pass(held, &mut self.budget, |out| {
             pool.lend(out);

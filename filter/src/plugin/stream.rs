@@ -25,7 +25,7 @@ pub(super) struct Upload {
     pub(super) identity: Option<CohortMatch>,
 }
 
-/// A user who is in the canary, or may be once the body has said who it is.
+/// A request of a canary user, or of one who may be a canary user, which the body decides.
 #[derive(Debug)]
 pub(super) struct CanaryStream {
     pub(super) canary: Canary,
@@ -49,8 +49,8 @@ impl Stream {
         self.exchange.complete() && self.canary.as_ref().is_none_or(|canary| !canary.canary.holds())
     }
 
-    /// A request's body passes of which nothing is wanted, the last of it where `end` says so. Returns `false`, having
-    /// done nothing, where it is wanted, or where its end is that of the exchange.
+    /// Records a piece of a request's body that is not needed, the last one if `end`. Returns `false`, having
+    /// done nothing, if it is needed, or if its end is that of the exchange.
     pub const fn passes_unseen(&mut self, end: bool) -> bool {
         let unseen = self.upload.is_none() && self.canary.is_none() && !self.exchange.response_ended();
         if unseen && end {
@@ -61,7 +61,7 @@ impl Stream {
 
     /// Bytes of the application's response that wait.
     #[must_use]
-    pub fn held(&self) -> usize {
-        self.canary.as_ref().filter(|canary| canary.canary.holds()).map_or(0, |canary| canary.canary.held())
+    pub fn waiting_bytes(&self) -> usize {
+        self.canary.as_ref().filter(|canary| canary.canary.holds()).map_or(0, |canary| canary.canary.waiting_bytes())
     }
 }

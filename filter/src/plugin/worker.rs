@@ -86,7 +86,7 @@ impl Worker {
             let stream = filter.request_headers(host, context, end)?;
             if asleep {
                 // The copy of the shares is old: the next request shall find a young one.
-                filter.ask_for_shares(host);
+                filter.request_shares(host);
             }
             Some(stream)
         });
@@ -122,7 +122,7 @@ impl Worker {
     /// A response's body: `length` bytes with what waits of it already.
     pub fn response_body(&mut self, host: &impl StreamHost, context: u32, length: usize, end: bool) -> Flow {
         let flow = self.at(context).map(|(filter, stream)| {
-            let passing = length.saturating_sub(stream.held());
+            let passing = length.saturating_sub(stream.waiting_bytes());
             filter.response_body(host, stream, passing, end)
         });
         self.conclude_if_complete(host, context);
@@ -131,8 +131,8 @@ impl Worker {
 
     /// Bytes that wait of a stream's response.
     #[must_use]
-    pub fn held(&self, context: u32) -> usize {
-        self.streams.get(&context).and_then(|known| known.stream.as_ref()).map_or(0, |stream| stream.held())
+    pub fn waiting_bytes(&self, context: u32) -> usize {
+        self.streams.get(&context).and_then(|known| known.stream.as_ref()).map_or(0, |stream| stream.waiting_bytes())
     }
 
     /// A response's trailers.
@@ -142,8 +142,8 @@ impl Worker {
         flow.unwrap_or(Flow::Continue)
     }
 
-    /// A call of the root context `context` is over; `response` is what came, if anything. Returns the stream whose
-    /// response goes on now, and how. A call of a stream that is gone, or that was not made here, is no reason to stop.
+    /// Records that a call of the root context `context` is over, with its `response` if there is one. Returns the
+    /// stream whose response goes on now, and how. A call of a stream that is gone, or one not made here, is ignored.
     pub fn call_over(
         &mut self,
         host: &impl StreamHost,
@@ -167,7 +167,7 @@ impl Worker {
     /// The root context `context` ticks.
     pub fn tick(&mut self, host: &(impl Host + Callouts), context: u32) {
         if let Some(filter) = find(&mut self.filters, context) {
-            filter.ask_for_shares(host);
+            filter.request_shares(host);
             filter.tick(host);
         }
     }

@@ -31,7 +31,7 @@ fn ours(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
 }
 
 /// A canary user's request whose call to the scorer has no reply yet: its number, and the call's token.
-pub(crate) fn asked(gateway: &mut Gateway) -> (usize, u32) {
+pub(crate) fn canary_call(gateway: &mut Gateway) -> (usize, u32) {
     let request = gateway.send(&Request::of("u1", BODY));
     (request, gateway.calls_to(LIVE_CLUSTER).pop().expect("a call").token)
 }
@@ -119,7 +119,7 @@ fn a_canary_user_is_given_the_candidates_body_in_the_applications_response() {
             .with("content-md5", "x")
             .with("content-length", &BASELINE.len().to_string());
         gateway.respond(request, &response);
-        assert_eq!(gateway.held(request), late);
+        assert_eq!(gateway.is_waiting(request), late);
         if late {
             assert!(gateway.given(request).1.is_empty());
             gateway.reply(call.token, &good());
@@ -168,7 +168,7 @@ fn a_failed_candidate_is_told_counted_and_observed_as_a_fallback() {
     for (reply, reason) in cases {
         for late in [false, true] {
             let mut gateway = Gateway::start("{}", 100);
-            let (request, token) = asked(&mut gateway);
+            let (request, token) = canary_call(&mut gateway);
             if !late {
                 gateway.reply(token, &reply);
             }
@@ -177,7 +177,7 @@ fn a_failed_candidate_is_told_counted_and_observed_as_a_fallback() {
             if late {
                 gateway.reply(token, &reply);
             }
-            assert!(!gateway.held(request), "{reason:?}");
+            assert!(!gateway.is_waiting(request), "{reason:?}");
             assert_eq!(gateway.given(request).1, BASELINE);
             assert_eq!(gateway.given(request).0.get("etag").as_deref(), Some("\"1\""));
             let expected = ours(&[("x-perch-arm", "baseline"), ("x-perch-fallback", reason.as_str())]);
@@ -218,7 +218,7 @@ fn what_the_application_does_not_let_be_replaced_passes_and_blames_nobody() {
     for (response, reply, reason) in cases {
         for late in [false, true] {
             let mut gateway = Gateway::start("{}", 100);
-            let (request, token) = asked(&mut gateway);
+            let (request, token) = canary_call(&mut gateway);
             if !late {
                 gateway.reply(token, &reply);
             }
@@ -250,7 +250,7 @@ fn a_packed_response_is_read_and_its_replacement_is_not_packed() {
     let packed = encoder.finish().unwrap();
     let response = Response::json(&packed).with("content-encoding", "gzip").with("vary", "accept-encoding");
     let mut gateway = Gateway::start("{}", 100);
-    let (request, token) = asked(&mut gateway);
+    let (request, token) = canary_call(&mut gateway);
     gateway.reply(token, &good());
     gateway.respond(request, &response);
     let (headers, body, _) = gateway.given(request);
@@ -273,7 +273,7 @@ fn a_packed_response_is_read_and_its_replacement_is_not_packed() {
 fn trailers_stay_and_none_of_them_speaks_of_the_body_that_is_gone() {
     for late in [false, true] {
         let mut gateway = Gateway::start("{}", 100);
-        let (request, token) = asked(&mut gateway);
+        let (request, token) = canary_call(&mut gateway);
         if !late {
             gateway.reply(token, &good());
         }
@@ -291,7 +291,7 @@ fn trailers_stay_and_none_of_them_speaks_of_the_body_that_is_gone() {
 fn a_search_may_find_other_items() {
     let other = Response::of(200, &[("x-perch-scorer", "1")], br#"{"items":[{"txn_id":7}]}"#);
     let mut gateway = Gateway::start(r#"{"items":"any"}"#, 100);
-    let (request, token) = asked(&mut gateway);
+    let (request, token) = canary_call(&mut gateway);
     gateway.reply(token, &other);
     gateway.respond(request, &Response::json(BASELINE));
     assert_eq!(gateway.given(request).1, br#"{"items":[{"txn_id":7}]}"#);
@@ -310,7 +310,7 @@ fn the_application_is_told_only_where_that_is_configured() {
 #[test]
 fn a_connection_that_envoy_breaks_off_when_the_time_is_up_is_late_and_not_reset() {
     let mut gateway = Gateway::start(r#"{"scorer":{"deadline_ms":100}}"#, 100);
-    let (request, token) = asked(&mut gateway);
+    let (request, token) = canary_call(&mut gateway);
     gateway.wait_ms(100);
     gateway.reply(token, &Response::failed());
     gateway.respond(request, &Response::json(BASELINE));
@@ -323,7 +323,7 @@ fn a_connection_that_envoy_breaks_off_when_the_time_is_up_is_late_and_not_reset(
 fn a_call_that_envoy_does_not_take_holds_nothing() {
     const INTERNAL_FAILURE: u32 = 10;
     let mut gateway = Gateway::start("{}", 100);
-    let (first, token) = asked(&mut gateway);
+    let (first, token) = canary_call(&mut gateway);
     gateway.refuse("call", INTERNAL_FAILURE);
     let second = gateway.send(&Request::of("u2", BODY));
     gateway.allow();
@@ -333,7 +333,7 @@ fn a_call_that_envoy_does_not_take_holds_nothing() {
     gateway.allow();
     for request in [first, second, third] {
         gateway.respond(request, &Response::json(BASELINE));
-        assert!(!gateway.held(request));
+        assert!(!gateway.is_waiting(request));
         gateway.end(request);
     }
     gateway.tick();
@@ -350,7 +350,7 @@ fn slow_uploads_take_nothing_from_others() {
     );
     let slow: Vec<usize> = (0..33).map(|_| gateway.send(&Request::of("slow", &[b'x'; 1_000]).cut(999))).collect();
     assert!(gateway.calls().is_empty());
-    let (request, token) = asked(&mut gateway);
+    let (request, token) = canary_call(&mut gateway);
     gateway.reply(token, &good());
     gateway.respond(request, &Response::json(BASELINE));
     assert_eq!(gateway.given(request).1, CANDIDATE);
@@ -388,7 +388,7 @@ fn an_application_that_does_not_wait_for_the_request_is_obeyed() {
         let mut gateway = Gateway::start(&format!(r#"{{"identity":{identity}}}"#), 100);
         let request = gateway.send(&Request::of("u1", BODY).cut(4));
         gateway.respond(request, &Response::json(BASELINE));
-        assert!(!gateway.held(request));
+        assert!(!gateway.is_waiting(request));
         gateway.send_rest(request, b"d_ids\":[88]}");
         assert!(gateway.calls().is_empty());
         gateway.end(request);
@@ -420,9 +420,9 @@ fn a_user_who_is_named_in_the_body_is_asked_for_when_it_is_whole() {
 #[test]
 fn a_client_that_is_gone_leaves_nothing() {
     let mut gateway = Gateway::start("{}", 100);
-    let (gone, token) = asked(&mut gateway);
+    let (gone, token) = canary_call(&mut gateway);
     gateway.end(gone);
-    let (waits, second) = asked(&mut gateway);
+    let (waits, second) = canary_call(&mut gateway);
     gateway.respond(waits, &Response::json(BASELINE));
     gateway.end(waits);
     let next = gateway.send(&Request::of("u2", BODY));
@@ -440,12 +440,12 @@ fn a_client_that_is_gone_leaves_nothing() {
 #[test]
 fn an_application_that_breaks_off_is_not_the_candidates_fault() {
     let mut gateway = Gateway::start("{}", 100);
-    let (request, token) = asked(&mut gateway);
+    let (request, token) = canary_call(&mut gateway);
     gateway.respond_half(request, &Response::json(BASELINE));
-    assert!(gateway.held(request));
+    assert!(gateway.is_waiting(request));
     // Envoy's own response in its place.
     gateway.respond(request, &Response::of(502, &[], b"upstream reset"));
-    assert!(!gateway.held(request));
+    assert!(!gateway.is_waiting(request));
     gateway.reply(token, &good());
     gateway.end(request);
     gateway.tick();

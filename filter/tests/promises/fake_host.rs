@@ -12,7 +12,7 @@ use filter::plugin::replacement::Flow;
 use filter::plugin::worker::{Configuration, Worker};
 
 use super::gateway::{ADMIN_CLUSTER, Envoy};
-use super::messages::{CallSeen, Headers, Observed, Response};
+use super::messages::{Headers, Observed, RecordedCall, Response};
 
 /// The filter's root context.
 const ROOT: u32 = 1;
@@ -42,7 +42,7 @@ struct State {
     counters: Vec<(String, u64)>,
     period: u32,
     log: Vec<String>,
-    calls: Vec<CallSeen>,
+    calls: Vec<RecordedCall>,
     next_token: u32,
     observed: Observed,
     refuse: Option<(&'static str, u32)>,
@@ -148,11 +148,11 @@ impl FakeHost {
         self.at(context, |stream| stream.request.clone())
     }
 
-    pub(crate) fn calls(&self) -> Vec<CallSeen> {
+    pub(crate) fn calls(&self) -> Vec<RecordedCall> {
         self.0.borrow().calls.clone()
     }
 
-    pub(crate) fn take_call(&self, token: u32) -> Option<CallSeen> {
+    pub(crate) fn take_call(&self, token: u32) -> Option<RecordedCall> {
         let mut state = self.0.borrow_mut();
         let at = state.calls.iter().position(|call| call.token == token)?;
         Some(state.calls.remove(at))
@@ -210,7 +210,7 @@ impl FakeHost {
         state.next_token += 4;
         let token = state.next_token;
         let (cluster, headers, body) = (cluster.to_owned(), headers.texts(), body.to_vec());
-        state.calls.push(CallSeen { token, cluster, path, headers, body });
+        state.calls.push(RecordedCall { token, cluster, path, headers, body });
         Ok(token)
     }
 
@@ -420,7 +420,7 @@ impl Envoy for Vm {
         (vm, accepted)
     }
 
-    /// The admin interface answers what the filter has asked, if it has.
+    /// The admin interface answers a query of the filter, if one is under way.
     fn set_share(&mut self, percent: u32) {
         let entry = |key: &str, value: u32| format!(r#""{key}":{{"final_value":"{value}"}}"#);
         let entries = [entry(RUNTIME_KEY, percent), entry(BETA_KEY, 0), entry(OBSERVE_KEY, 100)].join(",");
@@ -469,7 +469,7 @@ impl Envoy for Vm {
         self.flows(stream, &flow);
     }
 
-    fn held(&self, stream: u32) -> bool {
+    fn is_waiting(&self, stream: u32) -> bool {
         self.held.get(&stream) == Some(&true)
     }
 
@@ -495,12 +495,12 @@ impl Envoy for Vm {
         let shown = Reply { host: &self.host, length: reply.body.len() };
         let came = (reply.headers.len() > 0).then_some(&shown);
         if let Some((stream, flow)) = self.worker.call_over(&self.host, ROOT, token, came) {
-            assert!(self.held(stream), "what goes on must have waited");
+            assert!(self.is_waiting(stream), "what goes on must have waited");
             self.flows(stream, &flow);
         }
     }
 
-    fn calls(&self) -> Vec<CallSeen> {
+    fn calls(&self) -> Vec<RecordedCall> {
         self.host.calls()
     }
 

@@ -8,7 +8,7 @@ use contract::frame::Batch;
 use contract::names::{Arm, NotCompared};
 use contract::response;
 
-use super::messages::{CallSeen, Headers, Observed, Request, Response};
+use super::messages::{Headers, Observed, RecordedCall, Request, Response};
 
 pub(crate) const OBSERVE_CLUSTER: &str = "perch_scorer_observe";
 pub(crate) const LIVE_CLUSTER: &str = "perch_scorer_live";
@@ -43,7 +43,7 @@ pub(crate) trait Envoy: Sized {
     fn response_trailers(&mut self, stream: u32);
 
     /// Returns `true` if the response waits.
-    fn held(&self, stream: u32) -> bool;
+    fn is_waiting(&self, stream: u32) -> bool;
 
     /// Headers, body and trailers that the client was given.
     fn given(&self, stream: u32) -> (Headers, Vec<u8>, Headers);
@@ -58,7 +58,7 @@ pub(crate) trait Envoy: Sized {
     fn reply(&mut self, token: u32, reply: &Response);
 
     /// Calls that have no reply, oldest first.
-    fn calls(&self) -> Vec<CallSeen>;
+    fn calls(&self) -> Vec<RecordedCall>;
 
     /// A tick, if the filter wants any.
     fn tick(&mut self);
@@ -236,18 +236,18 @@ impl<E: Envoy> Gateway<E> {
     }
 
     /// Calls to the scorer that have no reply, oldest first.
-    pub(crate) fn calls(&self) -> Vec<CallSeen> {
+    pub(crate) fn calls(&self) -> Vec<RecordedCall> {
         self.envoy.calls().into_iter().filter(|call| call.cluster != ADMIN_CLUSTER).collect()
     }
 
     /// Calls to a cluster that have no reply, oldest first.
-    pub(crate) fn calls_to(&self, cluster: &str) -> Vec<CallSeen> {
+    pub(crate) fn calls_to(&self, cluster: &str) -> Vec<RecordedCall> {
         self.envoy.calls().into_iter().filter(|call| call.cluster == cluster).collect()
     }
 
     /// Returns `true` if the response waits.
-    pub(crate) fn held(&self, index: usize) -> bool {
-        !self.requests[index].over && self.envoy.held(self.requests[index].stream)
+    pub(crate) fn is_waiting(&self, index: usize) -> bool {
+        !self.requests[index].over && self.envoy.is_waiting(self.requests[index].stream)
     }
 
     /// What the application was sent of the request's body.
@@ -315,7 +315,7 @@ impl<E: Envoy> Gateway<E> {
     pub(crate) fn settle(&mut self) {
         self.allow();
         self.reply_to_all();
-        let waits = |sent: &Sent| sent.whole && !sent.over && self.envoy.held(sent.stream);
+        let waits = |sent: &Sent| sent.whole && !sent.over && self.envoy.is_waiting(sent.stream);
         assert!(!self.requests.iter().any(waits), "no whole response waits");
         for index in 0..self.requests.len() {
             self.end(index);
@@ -336,7 +336,7 @@ impl<E: Envoy> Gateway<E> {
 }
 
 /// What a scorer replies to a batch that finds both responses to agree; a live call is late.
-pub(crate) fn judge(call: &CallSeen) -> Response {
+pub(crate) fn judge(call: &RecordedCall) -> Response {
     if call.cluster != OBSERVE_CLUSTER {
         return Response::of(504, &[], b"upstream request timeout");
     }

@@ -11,7 +11,7 @@ mod messages;
 mod plan;
 mod steps;
 
-use cases::{BASELINE, BODY, asked};
+use cases::{BASELINE, BODY, canary_call};
 use gateway::{ADMIN_CLUSTER, LIVE_CLUSTER};
 use messages::{Request, Response};
 use proptest::prelude::*;
@@ -38,7 +38,7 @@ fn the_shares_are_renewed_each_second_and_an_old_copy_gives_nobody_the_candidate
     gateway.tick();
     gateway.set_share(100);
     gateway.wait_ms(2_000);
-    let (request, _) = asked(&mut gateway);
+    let (request, _) = canary_call(&mut gateway);
     gateway.end(request);
     gateway.wait_ms(1);
     let request = gateway.send(&Request::of("u1", BODY));

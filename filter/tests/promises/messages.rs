@@ -54,7 +54,7 @@ impl Headers {
 
 /// A call that the filter made.
 #[derive(Debug, Clone)]
-pub(crate) struct CallSeen {
+pub(crate) struct RecordedCall {
     pub(crate) token: u32,
     pub(crate) cluster: String,
     pub(crate) path: String,

@@ -94,7 +94,7 @@ impl<E: Envoy> Gateway<E> {
                 _ => {}
             }
         }
-        if !self.held(index) && plan.application.is_multiple_of(2) {
+        if !self.is_waiting(index) && plan.application.is_multiple_of(2) {
             self.end(index);
         }
     }

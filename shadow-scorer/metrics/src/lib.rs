@@ -294,8 +294,8 @@ impl Metrics {
         self.noise_requests.with_label_values(candidate);
         self.noise_agreement.with_label_values(candidate);
         self.noise_agreement_squares.with_label_values(candidate);
-        for side in Arm::ALL {
-            self.response_seconds.with_label_values(&[side.as_str()]);
+        for arm in Arm::ALL {
+            self.response_seconds.with_label_values(&[arm.as_str()]);
         }
         for arm in [Arm::Baseline.as_str(), Arm::Candidate.as_str(), "fallback"] {
             self.gateway_seconds.with_label_values(&[arm]);

@@ -207,7 +207,7 @@ mod tests {
     fn an_alias_comes_back_and_goes() {
         let (_root, folder) = with_versions(&["v1"]);
         assert_eq!(folder.alias(Alias::Champion).unwrap(), None);
-        let lock = Lock::take(folder.root(), &Caller::always()).unwrap();
+        let lock = Lock::take(folder.root(), &Caller::without_client()).unwrap();
         folder.set_alias(&lock, Alias::Champion, Some("v1")).unwrap();
         assert_eq!(folder.alias(Alias::Champion).unwrap().as_deref(), Some("v1"));
         folder.set_alias(&lock, Alias::Champion, None).unwrap();
@@ -218,7 +218,7 @@ mod tests {
     #[test]
     fn the_last_three_and_what_an_alias_names_are_kept() {
         let (_root, folder) = with_versions(&["v6", "v5", "v4", "v3", "v2", "v1"]);
-        let lock = Lock::take(folder.root(), &Caller::always()).unwrap();
+        let lock = Lock::take(folder.root(), &Caller::without_client()).unwrap();
         folder.set_alias(&lock, Alias::Previous, Some("v2")).unwrap();
         assert_eq!(folder.prune(&lock).unwrap(), ["v3", "v1"]);
         assert_eq!(folder.versions().unwrap(), ["v6", "v5", "v4", "v2"]);

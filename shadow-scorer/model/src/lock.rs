@@ -69,9 +69,9 @@ impl Client {
 }
 
 impl Caller {
-    /// A caller that never goes away.
+    /// A caller without a client, which never goes away.
     #[must_use]
-    pub const fn always() -> Self {
+    pub const fn without_client() -> Self {
         Self { client: None, patience: PATIENCE }
     }
 
@@ -141,8 +141,8 @@ mod tests {
     #[test]
     fn a_lock_that_is_held_is_named_when_patience_ends_case_a11() {
         let root = tempfile::tempdir().unwrap();
-        let held = Lock::take(root.path(), &Caller::always()).unwrap();
-        let hasty = Caller::always().waiting(Duration::from_millis(1));
+        let held = Lock::take(root.path(), &Caller::without_client()).unwrap();
+        let hasty = Caller::without_client().waiting(Duration::from_millis(1));
         let error = Lock::take(root.path(), &hasty).unwrap_err();
         assert!(matches!(error, LockError::Held { .. }) && error.to_string().contains(".lock was held"), "{error}");
         drop(held);
@@ -152,7 +152,7 @@ mod tests {
     #[test]
     fn a_client_that_goes_away_ends_the_wait_case_a11() {
         let root = tempfile::tempdir().unwrap();
-        let _held = Lock::take(root.path(), &Caller::always()).unwrap();
+        let _held = Lock::take(root.path(), &Caller::without_client()).unwrap();
         let (client, caller) = Client::new();
         let waiting = thread::spawn(move || Lock::take(root.path(), &caller.waiting(Duration::from_secs(3_600))));
         drop(client);

@@ -41,17 +41,17 @@ impl Decision {
 pub fn judge(metrics: &TrainingMetrics, classes: usize, champion: Option<f64>) -> Decision {
     let judged = metrics.rest.get("judged_labels").and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok());
     match judged {
-        Some(judged) if judged < least_judged(classes) => Decision::Keep(format!(
+        Some(judged) if judged < minimum_labels(classes) => Decision::Keep(format!(
             "F1 {:.4} was measured on {judged} of {classes} labels, at least {} must occur among the validation rows",
             metrics.val_f1_macro,
-            least_judged(classes)
+            minimum_labels(classes)
         )),
         _ => decide(metrics.val_f1_macro, champion),
     }
 }
 
-/// Labels that must have been judged: half of them, and two. The same in `models/training/registry.py`.
-const fn least_judged(classes: usize) -> usize {
+/// Labels that must occur among the validation rows: half of them, and at least two. The same in `models/training/registry.py`.
+const fn minimum_labels(classes: usize) -> usize {
     let half = classes.div_ceil(2);
     if half < 2 { 2 } else { half }
 }
@@ -67,10 +67,10 @@ pub fn decide(candidate: f64, champion: Option<f64>) -> Decision {
     }
     match champion {
         Some(champion) if candidate >= champion * GAIN => {
-            Decision::Deploy(format!("F1 {candidate:.4} is at least 2 % above the champion's {champion:.4}"))
+            Decision::Deploy(format!("F1 {candidate:.4} is at least 2% above the champion's {champion:.4}"))
         }
         Some(champion) => Decision::Keep(format!(
-            "F1 {candidate:.4} is below {GOOD_F1} and not 2 % above the champion's {champion:.4}"
+            "F1 {candidate:.4} is below {GOOD_F1} and not 2% above the champion's {champion:.4}"
         )),
         None => Decision::Keep(format!("F1 {candidate:.4} is below {GOOD_F1}, and no champion is there to beat")),
     }

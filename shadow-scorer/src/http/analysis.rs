@@ -17,7 +17,7 @@ pub(super) fn routes() -> [Route; 1] {
 
 async fn analyse(call: Call) -> Result<Response, HttpError> {
     let query = AnalysisQuery::parse(call.head.uri.query().unwrap_or_default())?;
-    let said = call.app.store.said(query.since, &query.left_out).await?;
+    let said = call.app.store.analysis_counts(query.since, &query.left_out).await?;
     let observer = call.app.observer.as_ref();
     let mut samples: Vec<analysis::Sample> =
         observer.map(Observer::samples).unwrap_or_default().samples.into_iter().map(sample).collect();

@@ -1,5 +1,4 @@
-//! The model API `/ml/v2/…`: the replaced system's part of it (status, predict, reload, train), and operations on
-//! models.
+//! The model API `/ml/v2/…`: status, predict, reload, train, and operations on models.
 //!
 //! | request | body | reachable through the gateway |
 //! |---|---|---|

@@ -3,7 +3,7 @@
 //!
 //! A training that drift triggered never deploys its model: labels from feedback may be anybody's, so the model only
 //! becomes the challenger. In all else it is like one on request: one at a time, and bounded. The next one waits for
-//! the cool-down whatever the first one led to: if retraining does not help, a person should look.
+//! the cool-down, even if the first one failed: if retraining does not help, a person should look.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

@@ -27,7 +27,7 @@ impl App {
     pub async fn retrain_on_drift(self: &Arc<Self>, now: u64) {
         let report =
             self.observer.as_ref().and_then(|observer| observer.drift().report(now, drift_users(observer, now)));
-        let Some(report) = report.filter(|report| report.asks_for_training()) else { return };
+        let Some(report) = report.filter(|report| report.needs_training()) else { return };
         if !self.retraining.try_start(now) {
             return;
         }

@@ -19,8 +19,8 @@ pub(super) fn lower_thread_priority() {
 /// Yields the core after every [`ITEMS_PER_YIELD`] items, or after each chunk of a model call.
 ///
 /// Niceness alone is not enough: a nice thread gets a share too, and Linux gives it in one piece, until the next timer
-/// tick, while others on the core wait. The price is that on a core that others keep busy this thread gets some 2 %
-/// instead of 10 %; shedding, which must work just then, does not yield. The thread continues with its own batch
+/// tick, while others on the core wait. The price is that on a core that others keep busy this thread gets some 2%
+/// instead of 10%; shedding, which must work just then, does not yield. The thread continues with its own batch
 /// afterwards, whereas yielding to the runtime would begin another one in between.
 #[derive(Debug, Default)]
 pub(super) struct CooperativeYield {

@@ -1,7 +1,7 @@
 //! Compares the champion's inputs with those of its training.
 //!
 //! Every row that observation work encodes is added to the champion's [`Watch`], with the predicted class, whichever
-//! arm was served: drift must be visible at a canary share of 0 % as well as at 100 %. A new champion starts a new
+//! arm was served: drift must be visible at a canary share of 0% as well as at 100%. A new champion starts a new
 //! watch, since its training data differ. The rows are in memory only: after a restart the state is "collecting" again.
 
 use std::collections::HashSet;
@@ -122,7 +122,7 @@ impl WatchedModel {
 fn state(report: &Report) -> &'static str {
     match report {
         Report { collecting: true, .. } => "collecting",
-        _ if report.asks_for_training() => "moved",
+        _ if report.needs_training() => "moved",
         _ => "stable",
     }
 }
@@ -146,7 +146,7 @@ fn summary(report: &Report, patience: Patience) -> String {
         .map(|(name, psi)| format!("{name} moved (PSI {psi:.2})"))
         .collect();
     if let (true, Some(now), Some(then)) = (report.agreement_fell, report.agreement, report.agreement_baseline) {
-        parts.push(format!("agreement with the baseline fell to {:.1} % from {:.1} %", 100.0 * now, 100.0 * then));
+        parts.push(format!("agreement with the baseline fell to {:.1}% from {:.1}%", 100.0 * now, 100.0 * then));
     }
     if parts.is_empty() {
         let worst =

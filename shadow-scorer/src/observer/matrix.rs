@@ -1,6 +1,6 @@
 //! Counts pairs of baseline and candidate labels, and writes them to the store.
 //!
-//! A batch adds to counts in memory, which costs one look-up per item, and one task writes the pending counts every few
+//! A batch adds to counts in memory, which costs one lookup per item, and one task writes the pending counts every few
 //! seconds. While the store is away counts keep accumulating, up to a limit; disputes, which are single rows, are
 //! dropped beyond theirs, and counted. A write whose outcome is unknown is repeated unchanged and counts once
 //! ([`CountBatch`]). A write with a row that the database refuses is split until only that row is dropped, so that it
@@ -195,7 +195,7 @@ impl LabelMatrix {
             unwritten.extend(self.take());
         }
         while let Some(batch) = unwritten.front() {
-            match store.add_said(batch, seconds_now()).await {
+            match store.add_counts(batch, seconds_now()).await {
                 Ok(()) => drop(unwritten.pop_front()),
                 Err(error) if error.is_of_the_rows() => {
                     let Some(refused) = unwritten.pop_front() else { break };
@@ -241,7 +241,7 @@ async fn write(matrix: LabelMatrix, store: Store, mut stopped: oneshot::Receiver
             done = matrix.flush(&store, &mut unwritten).await;
         }
         if done.is_ok() && writings.is_multiple_of(FORGET_AFTER) && !last {
-            done = store.forget_said(seconds_now() - KEPT_SECONDS).await;
+            done = store.forget_counts(seconds_now() - KEPT_SECONDS).await;
         }
         if done.is_ok() && writings.is_multiple_of(FORGET_AFTER) && !last {
             done = store.forget_writings(seconds_now() - WRITTEN_SECONDS).await;
@@ -275,7 +275,7 @@ mod tests {
         CountBatch::new(labels.iter().map(pair).collect(), Vec::new(), Vec::new())
     }
 
-    /// Case A6, whatever the database refuses a row for.
+    /// Case A6, for every reason for which the database refuses a row.
     #[tokio::test]
     async fn a_row_that_is_refused_is_dropped_alone() {
         let folder = tempfile::tempdir().unwrap();
@@ -289,7 +289,7 @@ mod tests {
         let mut unwritten = VecDeque::from([cells(&["a", "odd", "b", "c", "d"]), cells(&["a"])]);
         matrix.flush(&store, &mut unwritten).await.unwrap();
         assert!(unwritten.is_empty());
-        let stored = store.said(0, &[]).await.unwrap().pairs;
+        let stored = store.analysis_counts(0, &[]).await.unwrap().pairs;
         let items = |label: &str| stored.iter().find(|pair| pair.rule.as_deref() == Some(label)).map(|pair| pair.items);
         assert_eq!(["a", "b", "c", "d", "odd"].map(items), [Some(2), Some(1), Some(1), Some(1), None]);
     }
@@ -308,8 +308,8 @@ mod tests {
         matrix.flush(&gone, &mut unwritten).await.unwrap_err();
         assert_eq!(unwritten.iter().collect::<Vec<_>>(), [&batch]);
         // The store had stored it nevertheless.
-        store.add_said(&batch, 1).await.unwrap();
+        store.add_counts(&batch, 1).await.unwrap();
         matrix.flush(&store, &mut unwritten).await.unwrap();
-        assert_eq!(store.said(0, &[]).await.unwrap().pairs[0].items, 1);
+        assert_eq!(store.analysis_counts(0, &[]).await.unwrap().pairs[0].items, 1);
     }
 }

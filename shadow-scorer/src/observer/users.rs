@@ -29,12 +29,12 @@ pub(super) struct Users {
 struct State {
     /// One in how many users is sampled; a power of two.
     one_in: u64,
-    seen: HashMap<Bucket, LastSeen>,
+    seen: HashMap<Bucket, LastActivity>,
 }
 
-/// When a user was last seen in each arm.
+/// When a user was last observed in each arm, in milliseconds since 1970.
 #[derive(Debug, Clone, Copy, Default)]
-struct LastSeen {
+struct LastActivity {
     rule: Option<u64>,
     model: Option<u64>,
 }

@@ -1,8 +1,8 @@
 //! The wire format of suggestions, which live responses and the rules backend share.
 
-mod answer;
 pub mod request;
+mod response;
 
-pub use answer::{Candidate, Item, Suggestions};
 pub use contract::names::UNKNOWN_LABEL;
 pub use request::{BadRequest, SuggestRequest};
+pub use response::{Candidate, Item, Suggestions};

@@ -1,7 +1,7 @@
 //! What both sides said of the same items, and what people took: tables `label_pairs`, `agreement_groups`, `disputes`.
 //! Written in aggregate, read in aggregate: neither grows with the traffic of a moment.
 
-use contract::analysis::{MOST_PAIRS, Pair, Taken, Took};
+use contract::analysis::{MOST_PAIRS, Pair, PairFeedback, Took};
 use contract::evidence::{Clusters, Feedback};
 use contract::names::{Arm, Cohort};
 use sqlx::any::AnyRow;
@@ -108,9 +108,9 @@ impl CountBatch {
     }
 }
 
-/// Everything that is kept of a span of time, but users and samples.
+/// What the store holds of a span of time, without users and samples.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Said {
+pub struct AnalysisCounts {
     /// See [`contract::analysis::Analysis::pairs`].
     pub pairs: Vec<Pair>,
     /// See [`contract::analysis::Analysis::agreement`].
@@ -120,7 +120,7 @@ pub struct Said {
     /// See [`contract::analysis::Analysis::disputed`].
     pub disputed: Feedback,
     /// See [`contract::analysis::Analysis::taken`].
-    pub taken: Vec<Taken>,
+    pub taken: Vec<PairFeedback>,
 }
 
 const MOST_ROWS: usize = 500;
@@ -135,11 +135,11 @@ const CLUSTERS: &str = "SELECT arm, COUNT(*), CAST(SUM(k) AS BIGINT), CAST(SUM(a
 
 impl Store {
     /// Adds counts, and stores disputes, each once: all of it or nothing, and nothing if this batch is stored already.
-    /// When the end of a writing is not seen, since the store stalls, the same batch can be written again.
+    /// When the outcome of a write is unknown, since the store stalls, the same batch can be written again.
     ///
     /// # Errors
     /// When the store does not take it, or it is not known whether it did.
-    pub async fn add_said(&self, batch: &CountBatch, now: i64) -> Result<(), StoreError> {
+    pub async fn add_counts(&self, batch: &CountBatch, now: i64) -> Result<(), StoreError> {
         let work = async {
             let mut transaction = Transaction::begin(&self.pool, &self.place).await?;
             if !begin_writing(transaction.connection(), &batch.id, now).await? {
@@ -173,7 +173,7 @@ impl Store {
     ///
     /// # Errors
     /// When the store does not take it.
-    pub async fn forget_said(&self, before: i64) -> Result<(), StoreError> {
+    pub async fn forget_counts(&self, before: i64) -> Result<(), StoreError> {
         for statement in [
             "DELETE FROM label_pairs WHERE slot < $1",
             "DELETE FROM agreement_groups WHERE slot < $1",
@@ -184,17 +184,17 @@ impl Store {
         Ok(())
     }
 
-    /// What was said since `since` (seconds since 1970) by users outside the cohorts of `left_out`.
+    /// Counts since `since` (seconds since 1970), without the users of the cohorts `left_out`.
     ///
     /// # Errors
-    /// When the store cannot be asked in time.
-    pub async fn said(&self, since: i64, left_out: &[Cohort]) -> Result<Said, StoreError> {
-        Ok(Said {
+    /// When the store does not reply in time.
+    pub async fn analysis_counts(&self, since: i64, left_out: &[Cohort]) -> Result<AnalysisCounts, StoreError> {
+        Ok(AnalysisCounts {
             pairs: self.pairs(since, left_out).await?,
             agreement: self.agreement(since, left_out).await?,
             feedback: self.clusters("suggestion_events", since, left_out).await?,
             disputed: self.clusters("disputes", since, left_out).await?,
-            taken: self.taken(since, left_out).await?,
+            taken: self.pair_feedback(since, left_out).await?,
         })
     }
 
@@ -250,7 +250,7 @@ impl Store {
     }
 
     /// A reject that names the label that was served says only what it is not; one that names another is a correction.
-    async fn taken(&self, since: i64, left_out: &[Cohort]) -> Result<Vec<Taken>, StoreError> {
+    async fn pair_feedback(&self, since: i64, left_out: &[Cohort]) -> Result<Vec<PairFeedback>, StoreError> {
         let statement = format!(
             "SELECT rule_label, model_label, arm, took, COUNT(*) AS times FROM (SELECT d.rule_label, d.model_label, d.arm, \
              CASE WHEN f.action = 'reject' AND f.label = CASE WHEN d.arm = 'candidate' THEN d.model_label ELSE d.rule_label END \
@@ -262,7 +262,7 @@ impl Store {
         );
         self.rows(statement, since, left_out, |row| {
             let took: String = row.try_get(3)?;
-            Ok(Taken {
+            Ok(PairFeedback {
                 rule: row.try_get(0)?,
                 model: row.try_get(1)?,
                 served: arm(row, 2)?,

@@ -19,7 +19,7 @@ pub(crate) struct Breaker {
 }
 
 impl Breaker {
-    /// Returns `true` if the store may be asked. The caller reports the result by [`Self::answered`] or
+    /// Returns `true` if the store may be called. The caller reports the result by [`Self::succeeded`] or
     /// [`Self::missed`].
     pub(crate) fn admits(&self, now_ms: u64) -> bool {
         if self.in_a_row.load(Ordering::Relaxed) < MISSES {
@@ -31,12 +31,12 @@ impl Breaker {
         now_ms >= next && self.next_try_ms.compare_exchange(next, after, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
-    /// It answered.
-    pub(crate) fn answered(&self) {
+    /// The call succeeded.
+    pub(crate) fn succeeded(&self) {
         self.in_a_row.store(0, Ordering::Relaxed);
     }
 
-    /// It did not.
+    /// The call failed or took too long.
     pub(crate) fn missed(&self, now_ms: u64) {
         let more = |misses: u32| Some(MISSES.min(misses + 1));
         let before = self.in_a_row.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
@@ -72,7 +72,7 @@ mod tests {
     fn an_answer_ends_it() {
         let breaker = gone_at(0);
         assert!(breaker.admits(PAUSE_MS));
-        breaker.answered();
+        breaker.succeeded();
         assert!((0..10).all(|_| breaker.admits(PAUSE_MS)));
     }
 
@@ -89,7 +89,7 @@ mod tests {
             assert!(breaker.admits(now_ms));
             breaker.missed(now_ms);
             breaker.missed(now_ms);
-            breaker.answered();
+            breaker.succeeded();
         }
     }
 }

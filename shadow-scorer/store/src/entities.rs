@@ -1,61 +1,21 @@
-//! The application's entities, through a bounded cache.
+//! Reads the application's entities through the cache, and not at all while the store is away.
 
 use std::collections::HashMap;
-use std::fmt::Debug;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use moka::sync::Cache as Moka;
 use scorer_features::Entity;
 
-use super::{Options, Store, StoreError};
+use super::{Store, StoreError};
 
 /// A caller that waits for less finds out nothing about the store.
 const FAIR: Duration = Duration::from_millis(50);
-
-/// What [`EntityReader::read`] returns.
-pub type Reading<'a> = Pin<Box<dyn Future<Output = Result<Vec<Arc<dyn Entity>>, StoreError>> + Send + 'a>>;
-
-/// How an application's entities are read from its own tables, which are in the same database.
-pub trait EntityReader: Debug + Send + Sync {
-    /// The closed set of labels that an entity may have.
-    fn labels(&self) -> &[&'static str];
-
-    /// The command that makes a store, which a message adds `--store URL` to.
-    fn command(&self) -> &'static str;
-
-    /// Reads the entities of `ids` (each once) that exist, in any order. It may read others too, such as those that are
-    /// likely to be asked for next: they are cached. What it reads must not change later, since it is not read again.
-    fn read<'a>(&'a self, store: &'a Store, ids: &'a [i64]) -> Reading<'a>;
-}
-
-/// No application: no labels and no entities.
-impl EntityReader for () {
-    fn labels(&self) -> &[&'static str] {
-        &[]
-    }
-
-    fn command(&self) -> &'static str {
-        "the application's command"
-    }
-
-    fn read<'a>(&'a self, _: &'a Store, _: &'a [i64]) -> Reading<'a> {
-        Box::pin(std::future::ready(Ok(Vec::new())))
-    }
-}
 
 /// By their ids.
 type Found = HashMap<i64, Arc<dyn Entity>>;
 
 fn in_order(ids: &[i64], found: &Found) -> Vec<Arc<dyn Entity>> {
     ids.iter().filter_map(|id| found.get(id).cloned()).collect()
-}
-
-pub(crate) type Cache = Moka<i64, Arc<dyn Entity>>;
-
-pub(crate) fn cache(options: &Options) -> Cache {
-    Moka::builder().max_capacity(options.cached_entities).time_to_live(options.cached_for).build()
 }
 
 impl Store {
@@ -92,7 +52,7 @@ impl Store {
         match &read {
             Err(StoreError::Late { .. }) if limit < FAIR => {}
             Err(error) if error.is_absence() => self.breaker.missed(self.now_ms()),
-            _ => self.breaker.answered(),
+            _ => self.breaker.succeeded(),
         }
         read.map(|()| in_order(ids, &found))
     }

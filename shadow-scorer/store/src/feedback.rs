@@ -51,7 +51,7 @@ pub struct StoredFeedback {
 pub enum Recorded {
     /// The first of its key.
     New,
-    /// The user said something else before; the last word counts.
+    /// The user said something else before; the latest feedback counts.
     Changed,
     /// There already, or older than what is there; nothing changed.
     Again,

@@ -1,4 +1,4 @@
-//! Whether the store takes writes, as the last ones found out.
+//! Tracks whether the store takes writes, by the results of the last ones.
 //!
 //! A store that answers reads but takes no writes (a full disk, a read-only file, a primary that was demoted) loses
 //! every event and every piece of feedback while all live answers are well, so it is named in the log once, in
@@ -51,8 +51,8 @@ impl Health {
         }
     }
 
-    /// Why no writes are taken, if so.
-    pub(crate) fn said(&self) -> Option<String> {
+    /// The error of the last write, if the store takes none.
+    pub(crate) fn last_error(&self) -> Option<String> {
         self.trouble().clone()
     }
 
@@ -96,11 +96,11 @@ mod tests {
     fn trouble_is_known_until_a_write_is_taken() {
         let health = Health::new();
         health.failed(&StoreError::Late { place: "here".into() });
-        assert_eq!(health.said(), None, "a slow store takes writes");
+        assert_eq!(health.last_error(), None, "a slow store takes writes");
         health.failed(&read_only());
-        assert!(health.said().is_some_and(|said| said.contains("takes no writes")));
+        assert!(health.last_error().is_some_and(|said| said.contains("takes no writes")));
         health.wrote();
-        assert_eq!(health.said(), None);
+        assert_eq!(health.last_error(), None);
     }
 
     #[test]

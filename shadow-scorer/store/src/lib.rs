@@ -5,7 +5,7 @@
 //! numbered parameters. SQLite is the default, since it needs nothing to be started; PostgreSQL is chosen by URL.
 //!
 //! **Bounds.** The pool is bounded and a caller waits at most [`Options::statement_timeout`] for a connection and as
-//! long again for an answer, then gets [`StoreError::Late`]. PostgreSQL is told the same limit, so that it stops too.
+//! long again for a result, then gets [`StoreError::Late`]. PostgreSQL has the same limit, so that it stops too.
 //! Entities are read by the application ([`EntityReader`]) through a bounded cache: they never change after the fact,
 //! so a hit needs no store at all, and a store that is slow or gone costs only what was never read. Live responses and
 //! observation work do not wait for one that has not responded lately ([`StoreError::Away`]).
@@ -14,6 +14,8 @@
 
 mod analysis;
 mod breaker;
+mod cache;
+mod classify;
 mod entities;
 mod error;
 mod events;
@@ -21,27 +23,34 @@ mod feedback;
 mod health;
 mod labels;
 mod migrations;
+mod options;
+mod pending;
 mod place;
 mod pooler;
 mod sql;
 mod transaction;
 mod waiting;
 
+use std::fmt::Debug;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use scorer_features::Entity;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::{AnyConnection, AnyPool, ConnectOptions as _, Connection};
 
 use breaker::Breaker;
+use cache::Cache;
+use classify::classify;
 use health::Health;
 
-pub use analysis::{CountBatch, Dispute, GroupRow, PairRow, Said};
-pub use entities::{EntityReader, Reading};
+pub use analysis::{AnalysisCounts, CountBatch, Dispute, GroupRow, PairRow};
 pub use error::StoreError;
-pub use events::{PendingEvents, SuggestionEvent};
 pub use feedback::{FeedbackRow, Recorded, StoredFeedback};
 pub use labels::{CurrentLabel, LabelSource, NewLabel};
+pub use options::Options;
+pub use pending::{PendingEvents, SuggestionEvent};
 pub use place::Place;
 pub use sql::{Marks, without_nul};
 pub use waiting::{WaitingFeedback, Waits};
@@ -49,40 +58,34 @@ pub use waiting::{WaitingFeedback, Waits};
 /// Between two tries of what SQLite does not wait for itself.
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
-/// Connections of one scorer at most: for live answers, for observations and for feedback.
-const MOST_CONNECTIONS: u32 = 2 * CONNECTIONS + FEEDBACK_CONNECTIONS;
-const CONNECTIONS: u32 = 8;
-const FEEDBACK_CONNECTIONS: u32 = 4;
+/// What [`EntityReader::read`] returns.
+pub type Reading<'a> = Pin<Box<dyn Future<Output = Result<Vec<Arc<dyn Entity>>, StoreError>> + Send + 'a>>;
 
-/// How the store is used.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// Most connections at once, at least 1.
-    pub connections: u32,
-    /// Longest wait for a connection, and again for an answer.
-    pub statement_timeout: Duration,
-    /// Entities kept in the cache.
-    pub cached_entities: u64,
-    /// How long one is kept: what was changed by hand in the store shows after this.
-    pub cached_for: Duration,
+/// How an application's entities are read from its own tables, which are in the same database.
+pub trait EntityReader: Debug + Send + Sync {
+    /// The closed set of labels that an entity may have.
+    fn labels(&self) -> &[&'static str];
+
+    /// The command that makes a store, which a message adds `--store URL` to.
+    fn command(&self) -> &'static str;
+
+    /// Reads the entities of `ids` (each once) that exist, in any order. It may read others too, such as those that are
+    /// likely to be needed next: they are cached. What it reads must not change later, since it is not read again.
+    fn read<'a>(&'a self, store: &'a Store, ids: &'a [i64]) -> Reading<'a>;
 }
 
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            connections: CONNECTIONS,
-            statement_timeout: Duration::from_secs(2),
-            cached_entities: 200_000,
-            cached_for: Duration::from_secs(300),
-        }
+/// No application: no labels and no entities.
+impl EntityReader for () {
+    fn labels(&self) -> &[&'static str] {
+        &[]
     }
-}
 
-impl Options {
-    /// The connections that feedback has for itself, so that it takes none from live answers.
-    #[must_use]
-    pub fn for_feedback() -> Self {
-        Self { connections: FEEDBACK_CONNECTIONS, ..Self::default() }
+    fn command(&self) -> &'static str {
+        "the application's command"
+    }
+
+    fn read<'a>(&'a self, _: &'a Store, _: &'a [i64]) -> Reading<'a> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
     }
 }
 
@@ -91,7 +94,7 @@ impl Options {
 pub struct Store {
     pool: AnyPool,
     place: Place,
-    cache: entities::Cache,
+    cache: Cache,
     reader: Arc<dyn EntityReader>,
     breaker: Arc<Breaker>,
     health: Arc<Health>,
@@ -101,7 +104,7 @@ pub struct Store {
     timeout: Duration,
 }
 
-impl std::fmt::Debug for Store {
+impl Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Store({})", self.place)
     }
@@ -151,7 +154,7 @@ impl Store {
         first_connection(&place, &session, options.statement_timeout).await?;
         let admitting = Arc::clone(&health);
         // A late statement is an error that its caller counts; logged, one that stores many rows is a line of 30 KB.
-        let connect = place.connect_url().parse::<AnyConnectOptions>().map_err(|source| error::of(&place, source))?;
+        let connect = place.connect_url().parse::<AnyConnectOptions>().map_err(|source| classify(&place, source))?;
         let connect = connect.disable_statement_logging();
         let pool = |session: Arc<[String]>| {
             AnyPoolOptions::new()
@@ -163,7 +166,7 @@ impl Store {
                 })
         };
         let migrating = pool(place.migration_settings(options.statement_timeout)).max_connections(1);
-        let migrating = migrating.connect_with(connect.clone()).await.map_err(|cause| error::of(&place, cause))?;
+        let migrating = migrating.connect_with(connect.clone()).await.map_err(|cause| classify(&place, cause))?;
         let migrated = migrations::run(&migrating, &place).await;
         migrating.close().await;
         migrated?;
@@ -174,8 +177,8 @@ impl Store {
             })
             .connect_with(connect)
             .await
-            .map_err(|cause| error::of(&place, cause))?;
-        let cache = entities::cache(options);
+            .map_err(|cause| classify(&place, cause))?;
+        let cache = cache::new(options);
         Ok(Self {
             pool,
             place,
@@ -195,10 +198,10 @@ impl Store {
         &self.place
     }
 
-    /// Returns nothing if it answers.
+    /// Checks that the store responds.
     ///
     /// # Errors
-    /// When it does not, within the statement timeout.
+    /// When it does not within the statement timeout.
     pub async fn ping(&self) -> Result<(), StoreError> {
         self.within(sqlx::raw_sql("SELECT 1").execute(&self.pool)).await.map(|_| ())
     }
@@ -217,10 +220,10 @@ impl Store {
         Ok(())
     }
 
-    /// Why the store takes no writes, as the last one found out; `None` if it does.
+    /// Why the store takes no writes, by the last failed one; `None` if it takes them.
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
-        self.health.said()
+        self.health.last_error()
     }
 
     /// Waits for writes under way and closes every connection.
@@ -245,19 +248,19 @@ impl Store {
     /// # Errors
     /// What the database said, or [`StoreError::Late`].
     pub async fn within<T>(&self, query: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, StoreError> {
-        // Twice: once to get a connection (the pool's own limit), once for the answer.
+        // Twice: once to get a connection (the pool's own limit), once for the result.
         match tokio::time::timeout(self.timeout.saturating_mul(2), query).await {
-            Ok(answer) => answer.map_err(|cause| self.failed(cause)),
+            Ok(result) => result.map_err(|cause| self.failed(cause)),
             Err(_) => Err(StoreError::Late { place: self.place.to_string() }),
         }
     }
 }
 
 impl Store {
-    /// What the driver said, sorted, and remembered where it says that no writes are taken.
+    /// Classifies an error of the driver, and remembers one by which the store takes no writes.
     #[must_use]
     pub fn failed(&self, cause: sqlx::Error) -> StoreError {
-        let error = error::of(&self.place, cause);
+        let error = classify(&self.place, cause);
         self.health.failed(&error);
         error
     }
@@ -266,20 +269,20 @@ impl Store {
 /// One connection before there is a pool: a pool goes on trying until its time is up and then says only that.
 async fn first_connection(place: &Place, session: &[String], limit: Duration) -> Result<(), StoreError> {
     let begun = Instant::now();
-    let told = |said| error::of(place, said);
+    let classified = |cause| classify(place, cause);
     let attempt = async {
-        let mut connection = AnyConnection::connect(&place.connect_url()).await.map_err(told)?;
+        let mut connection = AnyConnection::connect(&place.connect_url()).await.map_err(classified)?;
         if place.is_postgres() {
             pooler::refuse(place, &mut connection).await?;
         }
-        apply(session, &mut connection).await.map_err(told)?;
+        apply(session, &mut connection).await.map_err(classified)?;
         loop {
-            match apply(place.file_settings(), &mut connection).await.map_err(told) {
-                // To change a file's journal SQLite does not wait for other programs, whatever its busy timeout. Who
-                // gives up before the limit can say that it is locked, and not only that it is late.
+            match apply(place.file_settings(), &mut connection).await.map_err(classified) {
+                // To change a file's journal SQLite does not wait for other programs, whatever its busy timeout. An
+                // attempt that ends before the limit can report the lock rather than only a timeout.
                 Err(StoreError::Locked { .. }) if begun.elapsed() < limit / 2 => tokio::time::sleep(LOCK_PAUSE).await,
-                Err(said) => return Err(said),
-                Ok(()) => return connection.close().await.map_err(told),
+                Err(error) => return Err(error),
+                Ok(()) => return connection.close().await.map_err(classified),
             }
         }
     };

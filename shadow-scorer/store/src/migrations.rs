@@ -6,8 +6,9 @@ use std::time::Duration;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::{AnyPool, SqlSafeStr};
 
+use super::StoreError;
+use super::classify::classify;
 use super::place::Place;
-use super::{StoreError, error};
 
 const MIGRATIONS: [(i64, &str, &str); 4] = [
     (1, "initial", include_str!("../migrations/0001_initial.sql")),
@@ -41,7 +42,7 @@ pub(crate) async fn run(pool: &AnyPool, place: &Place) -> Result<(), StoreError>
                 tokio::time::sleep(PAUSE).await;
             }
             Err(MigrateError::Execute(source) | MigrateError::ExecuteMigration(source, _)) => {
-                return Err(error::of(place, source));
+                return Err(classify(place, source));
             }
             Err(source) => return Err(StoreError::OtherVersion { place: place.to_string(), source }),
         }

@@ -10,25 +10,25 @@
 use sqlx::{AnyConnection, Connection as _, Row as _};
 
 use super::StoreError;
-use super::error;
+use super::classify::classify;
 use super::place::Place;
 
 /// Refuses a place whose connections share sessions. `connection` is one to it.
 pub(crate) async fn refuse(place: &Place, connection: &mut AnyConnection) -> Result<(), StoreError> {
-    let told = |cause| error::of(place, cause);
+    let classified = |cause| classify(place, cause);
     let mark = uuid::Uuid::new_v4().to_string();
     // Simple queries: prepared ones are what such a pooler cannot keep.
-    run(connection, &format!("SET perch.session = '{mark}'")).await.map_err(told)?;
-    let mut other = match AnyConnection::connect(&place.connect_url()).await.map_err(told) {
+    run(connection, &format!("SET perch.session = '{mark}'")).await.map_err(classified)?;
+    let mut other = match AnyConnection::connect(&place.connect_url()).await.map_err(classified) {
         // The last connection there was: whether there are enough is found out by those who need them.
         Err(StoreError::NoConnection { .. }) => return Ok(()),
         connected => connected?,
     };
     let query = sqlx::raw_sql("SELECT COALESCE(current_setting('perch.session', true), '')");
-    let row = sqlx::Executor::fetch_one(&mut other, query).await.map_err(told)?;
-    let seen: String = row.try_get(0).map_err(told)?;
-    run(connection, "RESET perch.session").await.map_err(told)?;
-    other.close().await.map_err(told)?;
+    let row = sqlx::Executor::fetch_one(&mut other, query).await.map_err(classified)?;
+    let seen: String = row.try_get(0).map_err(classified)?;
+    run(connection, "RESET perch.session").await.map_err(classified)?;
+    other.close().await.map_err(classified)?;
     if seen == mark {
         let cause = "two connections to it had one session".to_owned();
         return Err(StoreError::Pooler { place: place.to_string(), cause });

@@ -35,7 +35,7 @@ pub struct WaitingFeedback {
 pub enum Waits {
     /// It waits.
     New,
-    /// Feedback on this event waits already; the last word took its place.
+    /// Feedback on this event waits already; the latest took its place.
     Again,
     /// Too much waits already.
     Full,

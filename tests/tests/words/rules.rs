@@ -174,5 +174,10 @@ pub(crate) const EXCEPTIONS: &[Exception] = &[
     Exception { path: "docs/glossary.md", word: "", reason: "it lists them" },
     Exception { path: "tests/tests/words/", word: "", reason: "it lists them" },
     Exception { path: "tests/tests/documents.rs", word: "replaced system", reason: "it looks for these words" },
+    Exception {
+        path: "shadow-scorer/store/migrations/0004_feedback.sql",
+        word: "last word",
+        reason: "a migration that ran somewhere is not edited: its checksum is stored with it",
+    },
     Exception { path: "CHANGELOG.md", word: "", reason: "it says what was renamed" },
 ];

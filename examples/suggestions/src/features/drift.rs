@@ -150,7 +150,7 @@ mod tests {
         let report = watch.report(end - 1, None);
         assert!(!report.collecting && report.moved.is_empty(), "{:?}", report.psi.first());
         assert!(report.psi.iter().any(|(name, _)| name == "dow"), "the whole week is there");
-        assert!(!report.asks_for_training());
+        assert!(!report.needs_training());
     }
 
     #[test]
@@ -160,7 +160,7 @@ mod tests {
         let report = watch.report(end, None);
         assert!(report.moved.iter().all(|name| name.contains("amount")), "{:?}", report.moved);
         assert!(report.moved.iter().any(|name| name == "abs_amount"), "{:?}", report.psi);
-        assert!(report.asks_for_training());
+        assert!(report.needs_training());
     }
 
     /// Rows of many users stand for rows of few here: what is asked about is the same, only who asks is not.
@@ -172,11 +172,11 @@ mod tests {
         for users in [1, 10, 99] {
             let report = watch.report(end, Some(users));
             assert!(report.collecting && report.moved.is_empty() && report.psi.is_empty(), "{users}: {report:?}");
-            assert!(!report.agreement_fell && !report.asks_for_training(), "{users}: {report:?}");
+            assert!(!report.agreement_fell && !report.needs_training(), "{users}: {report:?}");
         }
         for users in [Some(100), None] {
             let report = watch.report(end, users);
-            assert!(!report.moved.is_empty() && report.agreement_fell && report.asks_for_training(), "{users:?}");
+            assert!(!report.moved.is_empty() && report.agreement_fell && report.needs_training(), "{users:?}");
         }
     }
 
@@ -199,13 +199,13 @@ mod tests {
     }
 
     #[test]
-    fn too_little_is_no_verdict() {
+    fn too_little_data_leads_to_no_decision() {
         let watch = watch(&rows(1, 1.0));
         let some = rows(2, 3.0);
         watch.add(&some[..WIDTH * 400], std::iter::repeat(0), START);
         watch.add(&some[..WIDTH], [0], START + 7_200);
         let few = watch.report(START + 7_200, None);
-        assert!(few.collecting && few.psi.is_empty() && !few.asks_for_training());
+        assert!(few.collecting && few.psi.is_empty() && !few.needs_training());
         watch.add(&some[..WIDTH * 400], std::iter::repeat(0), START + 7_200);
         let day = watch.report(START + 7_200, None);
         assert!(!day.collecting && day.psi.iter().all(|(name, _)| name != "dow" && name != "hour_of_day"));

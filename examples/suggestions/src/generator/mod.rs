@@ -157,7 +157,7 @@ mod tests {
             right += usize::from(said == label);
         }
         let (opinions, right) = (opinions * 100 / labelled, right * 100 / labelled);
-        assert!((40..=60).contains(&opinions), "opinion on {opinions} %");
-        assert!((25..=55).contains(&right), "right on {right} %");
+        assert!((40..=60).contains(&opinions), "opinion on {opinions}%");
+        assert!((25..=55).contains(&right), "right on {right}%");
     }
 }

@@ -1,6 +1,7 @@
 //! Transactions with what their user did before, in the table `transactions` of the scorer's store.
 
 mod histories;
+mod row;
 mod timeline;
 
 use std::any::Any;
@@ -9,12 +10,13 @@ use std::collections::HashMap;
 use scorer_features::Entity;
 use scorer_store::{Store, StoreError};
 use sqlx::any::AnyRow;
-use sqlx::{AssertSqlSafe, Row};
+use sqlx::{AssertSqlSafe, Row as _};
 
 use crate::features::history::{MOST_PAST, Past};
 use crate::features::text::Normalised;
-use crate::features::transaction::{hour, weekday};
 use crate::features::{History, Transaction, encode};
+
+use row::{COLUMNS, read_row};
 
 pub use histories::{LabelledRow, UserRows, users};
 
@@ -80,10 +82,6 @@ pub struct NewTransaction {
     /// `true` if it is from person to person, where known.
     pub p2p: Option<bool>,
 }
-
-/// The columns that [`read_row`] reads.
-const COLUMNS: &str =
-    "t.id, t.occurred_at, t.merchant, t.memo, t.amount_cents, t.channel, t.mcc, t.is_subscription, t.is_p2p";
 
 /// Reads the transactions of `ids`. A caller that wants one transaction of a user soon wants another, so an ordinary
 /// user's are read all at once; of a user with very many, those of `ids` only.
@@ -213,25 +211,4 @@ pub async fn add(store: &Store, new: &[NewTransaction]) -> Result<(), StoreError
 pub async fn count(store: &Store) -> Result<i64, StoreError> {
     let (count,) = store.within(sqlx::query_as("SELECT COUNT(*) FROM transactions").fetch_one(store.pool())).await?;
     Ok(count)
-}
-
-/// Id, time and transaction of a row of [`COLUMNS`].
-fn read_row(row: &AnyRow) -> Result<(i64, i64, Transaction), sqlx::Error> {
-    let occurred_at: i64 = row.try_get(1)?;
-    let cents: i64 = row.try_get(4)?;
-    let mcc: Option<i64> = row.try_get(6)?;
-    let flag = |place: usize| Ok::<_, sqlx::Error>(row.try_get::<Option<i64>, _>(place)?.map(|flag| flag != 0));
-    let transaction = Transaction {
-        merchant: row.try_get(2)?,
-        memo: row.try_get(3)?,
-        #[allow(clippy::cast_precision_loss)] // cents are exact up to 2^53
-        amount: Some(cents as f64 / 100.0),
-        mcc: mcc.and_then(|mcc| u16::try_from(mcc).ok()),
-        channel: row.try_get(5)?,
-        hour: Some(hour(occurred_at)),
-        weekday: Some(weekday(occurred_at)),
-        subscription: flag(7)?,
-        p2p: flag(8)?,
-    };
-    Ok((row.try_get(0)?, occurred_at, transaction))
 }

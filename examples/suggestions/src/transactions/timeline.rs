@@ -7,7 +7,7 @@ use scorer_store::{LabelSource, Store, StoreError};
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
-use super::{COLUMNS, read_row};
+use super::row::{COLUMNS, read_row};
 use crate::features::history::Past;
 use crate::features::text::Normalised;
 use crate::features::{History, Transaction};

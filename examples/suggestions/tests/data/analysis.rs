@@ -1,6 +1,6 @@
 //! What both sides said, and what people took, aggregated by each kind of store alike.
 
-use contract::analysis::{Pair, Taken, Took};
+use contract::analysis::{Pair, PairFeedback, Took};
 use contract::evidence::Clusters;
 use contract::names::{Arm, Cohort};
 use shadow_scorer::feedback::{FeedbackRequest, record};
@@ -41,7 +41,7 @@ async fn dispute(store: &Store, id: &str, arm: Arm, user: &str, cohort: Cohort) 
         bucket: user.to_owned(),
         created_at: day(2),
     };
-    store.add_said(&CountBatch::new(vec![], vec![], vec![dispute]), day(2)).await.unwrap();
+    store.add_counts(&CountBatch::new(vec![], vec![], vec![dispute]), day(2)).await.unwrap();
 }
 
 async fn say(store: &Store, id: &str, action: &str, label: &str) {
@@ -56,14 +56,14 @@ async fn counts_of_many_writings_add_up_by_cell_and_start_with_their_slot() {
         let (ordinary, beta) = (Cohort::Ordinary, Cohort::Beta);
         let many: Vec<PairRow> =
             (0..1_200).map(|at| pair(600, ordinary, &format!("l{at}"), "x", 1 + i64::from(at == 7))).collect();
-        store.add_said(&CountBatch::new(many, vec![], vec![]), day(2)).await.unwrap();
+        store.add_counts(&CountBatch::new(many, vec![], vec![]), day(2)).await.unwrap();
         for _ in 0..2 {
             let pairs =
                 [pair(0, ordinary, "a", "a", 100), pair(600, ordinary, "a", "", 5), pair(600, beta, "a", "", 7)];
             let groups = [group(0, ordinary, 1, 9, 9), group(600, ordinary, 1, 4, 3), group(1_200, beta, 2, 2, 1)];
-            store.add_said(&CountBatch::new(pairs.into(), groups.into(), vec![]), day(2)).await.unwrap();
+            store.add_counts(&CountBatch::new(pairs.into(), groups.into(), vec![]), day(2)).await.unwrap();
         }
-        let all = store.said(600, &[]).await.unwrap();
+        let all = store.analysis_counts(600, &[]).await.unwrap();
         assert_eq!(all.pairs.len(), 1_201);
         let largest = Pair { rule: Some("a".into()), model: None, served: Arm::Baseline, items: 24 };
         assert_eq!(all.pairs[0], largest, "the first slot is too old, and an empty label is no opinion");
@@ -74,10 +74,10 @@ async fn counts_of_many_writings_add_up_by_cell_and_start_with_their_slot() {
         groups.add(4, 2);
         assert_eq!(all.agreement, groups);
 
-        let without = store.said(600, &[beta]).await.unwrap();
+        let without = store.analysis_counts(600, &[beta]).await.unwrap();
         assert_eq!((without.pairs[0].items, without.agreement.given), (10, 8));
-        store.forget_said(601).await.unwrap();
-        assert_eq!(store.said(0, &[]).await.unwrap().pairs, []);
+        store.forget_counts(601).await.unwrap();
+        assert_eq!(store.analysis_counts(0, &[]).await.unwrap().pairs, []);
     }
 }
 
@@ -102,8 +102,9 @@ async fn it_is_told_whose_answer_people_took() {
         say(store, "m1", "reject", "pets").await;
         say(store, "beta", "accept", "travel").await;
 
-        let said = store.said(day(1), &[Cohort::Beta]).await.unwrap();
-        let taken = |served, took| Taken { rule: "coffee".into(), model: "travel".into(), served, took, times: 1 };
+        let said = store.analysis_counts(day(1), &[Cohort::Beta]).await.unwrap();
+        let taken =
+            |served, took| PairFeedback { rule: "coffee".into(), model: "travel".into(), served, took, times: 1 };
         let (rule, model) = (Arm::Baseline, Arm::Candidate);
         let mut expected = [
             taken(rule, Took::Rule),
@@ -121,7 +122,11 @@ async fn it_is_told_whose_answer_people_took() {
         users.add(1, 0);
         assert_eq!((said.disputed.rule, said.feedback.rule), (users, users));
         assert_eq!((said.disputed.model.users, said.disputed.model.accepted), (1, 0));
-        assert_eq!(store.said(day(1), &[]).await.unwrap().feedback.model.accepted, 1, "with the beta cohort");
-        assert_eq!(store.said(day(3), &[]).await.unwrap().taken, [], "answers given earlier do not count");
+        assert_eq!(
+            store.analysis_counts(day(1), &[]).await.unwrap().feedback.model.accepted,
+            1,
+            "with the beta cohort"
+        );
+        assert_eq!(store.analysis_counts(day(3), &[]).await.unwrap().taken, [], "answers given earlier do not count");
     }
 }

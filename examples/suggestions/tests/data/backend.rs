@@ -89,7 +89,7 @@ async fn what_cannot_be_answered_says_why() {
 }
 
 #[tokio::test]
-async fn a_taken_port_is_named_with_the_mend() {
+async fn a_taken_port_is_named_with_the_fix() {
     let first = listen(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
     let error = listen(first.local_addr().unwrap()).await.unwrap_err().to_string();
     assert!(error.contains(&first.local_addr().unwrap().to_string()) && error.contains("--listen"), "{error}");

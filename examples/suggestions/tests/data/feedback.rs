@@ -195,7 +195,7 @@ async fn events_that_the_store_does_not_take_are_counted() {
     }
 }
 
-/// Case A8: the label follows the last word, and each event counts once, by it.
+/// Case A8: the label follows the latest feedback, and each event counts once, by it.
 #[tokio::test]
 async fn a_changed_mind_is_followed() {
     for fresh in each().await {
@@ -240,10 +240,10 @@ async fn a_changed_mind_is_followed() {
     }
 }
 
-/// The last word is the last one said, not the one with the latest time: clocks are set back, and scorers' clocks
-/// differ.
+/// The latest feedback is the last to arrive, not the one with the latest time: clocks are set back, and scorers'
+/// clocks differ.
 #[tokio::test]
-async fn a_clock_that_is_behind_does_not_lose_the_last_word() {
+async fn a_clock_that_is_behind_does_not_lose_the_latest_feedback() {
     for fresh in each().await {
         let store = &fresh.store;
         with_one_transaction(store).await;
@@ -310,7 +310,7 @@ async fn feedback_that_came_first_is_joined_when_its_event_is_stored() {
         };
         assert_eq!((ended.len(), ended.iter().filter(|end| joined(end)).count()), (2, 1), "{ended:?}");
         assert!(ended.iter().any(|end| matches!(end, Ended::Refused)), "an event of another transaction: {ended:?}");
-        assert_eq!(label(store).await.as_deref(), Some("pets"), "the last word");
+        assert_eq!(label(store).await.as_deref(), Some("pets"), "the latest feedback");
         let mut wanted = Feedback::default();
         wanted.model.add(1, 1);
         assert_eq!(store.feedback_by_arm(0).await.unwrap(), wanted);

@@ -115,7 +115,7 @@ async fn what_is_taken_after_a_begin_that_stalled_is_there_for_everybody() {
     let Some(fresh) = on_postgres().await else { return };
     let proxy = Proxy::start(&fresh.url, "BEGIN", Duration::from_secs(2)).await;
     let store = open_store(&proxy.url, &impatient()).await.unwrap();
-    let late = store.add_said(&pairs(1), day(2)).await.unwrap_err();
+    let late = store.add_counts(&pairs(1), day(2)).await.unwrap_err();
     assert!(matches!(late, StoreError::Late { .. }), "{late:?}");
     proxy.has_passed().await;
     until_done(async || store.add_events(&[event("e1")]).await).await;
@@ -129,12 +129,12 @@ async fn counts_whose_commit_stalled_are_counted_once() {
     let proxy = Proxy::start(&fresh.url, "COMMIT", Duration::from_secs(2)).await;
     let store = open_store(&proxy.url, &impatient()).await.unwrap();
     let batch = pairs(20);
-    let late = store.add_said(&batch, day(2)).await.unwrap_err();
+    let late = store.add_counts(&batch, day(2)).await.unwrap_err();
     assert!(matches!(late, StoreError::Late { .. }), "{late:?}");
     proxy.has_passed().await;
-    until_done(async || store.add_said(&batch, day(2)).await).await;
-    until_done(async || store.add_said(&pairs(3), day(2)).await).await;
-    let items: u64 = fresh.store.said(0, &[]).await.unwrap().pairs.iter().map(|pair| pair.items).sum();
+    until_done(async || store.add_counts(&batch, day(2)).await).await;
+    until_done(async || store.add_counts(&pairs(3), day(2)).await).await;
+    let items: u64 = fresh.store.analysis_counts(0, &[]).await.unwrap().pairs.iter().map(|pair| pair.items).sum();
     assert_eq!(items, 23);
 }
 
@@ -144,11 +144,11 @@ async fn a_batch_that_is_written_again_counts_once() {
     for fresh in each().await {
         let batch = pairs(20);
         for _ in 0..3 {
-            fresh.store.add_said(&batch, day(2)).await.unwrap();
+            fresh.store.add_counts(&batch, day(2)).await.unwrap();
         }
         fresh.store.forget_writings(day(2)).await.unwrap();
-        fresh.store.add_said(&batch, day(2)).await.unwrap();
-        assert_eq!(fresh.store.said(0, &[]).await.unwrap().pairs[0].items, 20);
+        fresh.store.add_counts(&batch, day(2)).await.unwrap();
+        assert_eq!(fresh.store.analysis_counts(0, &[]).await.unwrap().pairs[0].items, 20);
     }
 }
 

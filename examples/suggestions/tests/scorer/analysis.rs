@@ -7,7 +7,7 @@ use contract::frame;
 use contract::names::{Arm, Cohort};
 use http::StatusCode;
 
-use crate::batch::{Batch, Seen};
+use crate::batch::{Batch, ObservationSpec};
 use crate::scorer::Scorer;
 
 /// Asks until the counts of `items` items are stored.
@@ -31,8 +31,13 @@ async fn both_sides_words_are_counted_and_disagreements_are_shown() {
     let scorer = Scorer::start(&[]).await;
     // The model says: 3 coffee, 4 groceries, 5 transfers, and does not know 999.
     let batch = Batch::new()
-        .with(&Seen::rules(&[(3, Some("coffee")), (4, Some("travel")), (5, Some("unknown")), (999, Some("coffee"))]))
-        .with(&Seen::model_beside(
+        .with(&ObservationSpec::baseline(&[
+            (3, Some("coffee")),
+            (4, Some("travel")),
+            (5, Some("unknown")),
+            (999, Some("coffee")),
+        ]))
+        .with(&ObservationSpec::candidate_beside(
             &[(3, Some("coffee")), (4, Some("groceries"))],
             &[(3, Some("travel")), (4, Some("unknown"))],
         ));
@@ -74,8 +79,8 @@ async fn both_sides_words_are_counted_and_disagreements_are_shown() {
 #[tokio::test]
 async fn a_cohort_is_kept_with_its_items_and_can_be_left_out() {
     let scorer = Scorer::start(&[]).await;
-    let beta = Seen { cohort: Cohort::Beta, ..Seen::rules(&[(3, Some("travel"))]) };
-    let batch = Batch::new().with(&beta).with(&Seen::rules(&[(4, Some("groceries"))]));
+    let beta = ObservationSpec { cohort: Cohort::Beta, ..ObservationSpec::baseline(&[(3, Some("travel"))]) };
+    let batch = Batch::new().with(&beta).with(&ObservationSpec::baseline(&[(4, Some("groceries"))]));
     assert_eq!(scorer.post(frame::PATH, batch.bytes()).await.status, StatusCode::OK);
     assert_eq!(analysis(&scorer, 2).await.agreement.given, 2);
     let without = scorer.get(&format!("{}?leave_out=beta", analysis::PATH)).await;

@@ -11,7 +11,7 @@ pub(crate) struct Batch {
 }
 
 /// What one observation says, with what most of them have in common.
-pub(crate) struct Seen {
+pub(crate) struct ObservationSpec {
     pub(crate) assigned: Arm,
     pub(crate) fallback: bool,
     pub(crate) user: u64,
@@ -23,9 +23,9 @@ pub(crate) struct Seen {
     pub(crate) candidate: Option<Vec<u8>>,
 }
 
-impl Seen {
+impl ObservationSpec {
     /// The client was given the application's response with these labels; `None` is an item without candidates.
-    pub(crate) fn rules(items: &[(i64, Option<&str>)]) -> Self {
+    pub(crate) fn baseline(items: &[(i64, Option<&str>)]) -> Self {
         Self {
             assigned: Arm::Baseline,
             fallback: false,
@@ -33,30 +33,30 @@ impl Seen {
             cohort: Cohort::Ordinary,
             status: 200,
             encoding: Encoding::Identity,
-            baseline: answer(items).to_string().into_bytes(),
+            baseline: response(items).to_string().into_bytes(),
             candidate: None,
         }
     }
 
     /// The client was given the candidate's response with these labels, where the application had the same.
-    pub(crate) fn model(items: &[(i64, Option<&str>)]) -> Self {
-        Self::model_beside(items, items)
+    pub(crate) fn candidate(items: &[(i64, Option<&str>)]) -> Self {
+        Self::candidate_beside(items, items)
     }
 
     /// The client was given the candidate's response with these labels, and the application had others.
-    pub(crate) fn model_beside(items: &[(i64, Option<&str>)], baseline: &[(i64, Option<&str>)]) -> Self {
-        let candidate = Some(answer(items).to_string().into_bytes());
-        Self { assigned: Arm::Candidate, candidate, ..Self::rules(baseline) }
+    pub(crate) fn candidate_beside(items: &[(i64, Option<&str>)], baseline: &[(i64, Option<&str>)]) -> Self {
+        let candidate = Some(response(items).to_string().into_bytes());
+        Self { assigned: Arm::Candidate, candidate, ..Self::baseline(baseline) }
     }
 
     /// The candidate failed, and the client was given the application's response with these labels.
     pub(crate) fn fallback(items: &[(i64, Option<&str>)]) -> Self {
-        Self { assigned: Arm::Candidate, fallback: true, ..Self::rules(items) }
+        Self { assigned: Arm::Candidate, fallback: true, ..Self::baseline(items) }
     }
 }
 
 /// A response in the contract's shape.
-pub(crate) fn answer(items: &[(i64, Option<&str>)]) -> Value {
+pub(crate) fn response(items: &[(i64, Option<&str>)]) -> Value {
     let items: Vec<Value> = items
         .iter()
         .map(|(id, label)| {
@@ -77,7 +77,7 @@ impl Batch {
         Self { bytes }
     }
 
-    pub(crate) fn with(mut self, seen: &Seen) -> Self {
+    pub(crate) fn with(mut self, seen: &ObservationSpec) -> Self {
         let candidate = seen.candidate.as_deref();
         let appended = frame::append(
             &mut self.bytes,

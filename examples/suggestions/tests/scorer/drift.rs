@@ -16,7 +16,7 @@ use suggestions::features::WIDTH;
 use suggestions::generator::{self, Payment, Plan};
 use suggestions::{application, create_store, open_store};
 
-use crate::batch::{Batch, Seen};
+use crate::batch::{Batch, ObservationSpec};
 use crate::scorer::{IDS, Place, Scorer};
 use crate::small_model::alias;
 
@@ -74,15 +74,15 @@ async fn a_week_of_the_same_world_moves_nothing() {
         let report = week(&store, &payments, days).await;
         assert!(!report.collecting, "{report:?}");
         assert!(report.psi.iter().any(|(feature, _)| feature == "dow"), "the whole week is judged");
-        assert!(report.moved.is_empty() && !report.asks_for_training(), "{days} days: {report:?}");
+        assert!(report.moved.is_empty() && !report.needs_training(), "{days} days: {report:?}");
     }
 }
 
 /// Payments asked about, evenly spread over the time that they span.
 const ASKED: usize = 900;
 
-/// A scorer with the trained model that has seen payments, their amounts `times` as large.
-async fn having_seen(times: i64, flags: &[&str]) -> Scorer {
+/// A scorer with the trained model that has observed payments, their amounts `times` as large.
+async fn with_observed_payments(times: i64, flags: &[&str]) -> Scorer {
     let place = Place::new().await;
     let folder = trained();
     let version = folder.file_name().unwrap().to_str().unwrap();
@@ -112,8 +112,8 @@ async fn having_seen(times: i64, flags: &[&str]) -> Scorer {
     for (batch, ids) in ids.chunks(ASKED / 10).enumerate() {
         assert_eq!(scorer.drift().await["state"], "collecting", "after {batch} batches");
         let items: Vec<_> = ids.iter().map(|id| (*id, Some("unknown"))).collect();
-        // Whoever answered: at a share of 100 % it is all the model's.
-        let seen = if batch % 2 == 0 { Seen::rules(&items) } else { Seen::model(&items) };
+        // Whichever arm was served: at a share of 100% all responses are the candidate's.
+        let seen = if batch % 2 == 0 { ObservationSpec::baseline(&items) } else { ObservationSpec::candidate(&items) };
         let answer = scorer.post(frame::PATH, Batch::new().with(&seen).bytes()).await;
         assert_eq!(answer.status, StatusCode::OK);
     }
@@ -122,7 +122,7 @@ async fn having_seen(times: i64, flags: &[&str]) -> Scorer {
 
 #[tokio::test]
 async fn amounts_three_times_as_large_are_named_by_status_and_metrics() {
-    let usual = having_seen(1, &[]).await;
+    let usual = with_observed_payments(1, &[]).await;
     let drift = usual.drift().await;
     assert_eq!((&drift["state"], &drift["report"]["moved"]), (&json!("stable"), &json!([])), "{drift}");
     assert!(usual.metric("perch_scorer_drift_psi{feature=\"abs_amount\"}").await < 0.1);
@@ -131,7 +131,7 @@ async fn amounts_three_times_as_large_are_named_by_status_and_metrics() {
         drift["report"]["agreement_baseline"]
     );
 
-    let moved = having_seen(3, &[]).await;
+    let moved = with_observed_payments(3, &[]).await;
     let drift = moved.drift().await;
     let named: Vec<&str> = drift["report"]["moved"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
     assert_eq!(drift["state"], "moved", "{drift}");
@@ -156,16 +156,16 @@ async fn drift_asks_for_one_training_per_cool_down_when_it_may() {
     flags.extend(["--train-folder", work.to_str().unwrap()]);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
 
-    let not_asked = having_seen(3, &flags).await;
+    let not_asked = with_observed_payments(3, &flags).await;
     not_asked.app.retrain_on_drift(now).await;
     assert_eq!((runs(), &not_asked.status().await["retraining"]["enabled"]), (0, &json!(false)));
 
     flags.push("--retrain-on-drift");
-    let stable = having_seen(1, &flags).await;
+    let stable = with_observed_payments(1, &flags).await;
     stable.app.retrain_on_drift(now).await;
     assert_eq!(runs(), 0, "nothing moved");
 
-    let moved = having_seen(3, &flags).await;
+    let moved = with_observed_payments(3, &flags).await;
     for later in [0, 3_600, 23 * 3_600] {
         moved.app.retrain_on_drift(now + later).await;
         assert_eq!(runs(), 1, "{later} seconds later");
@@ -182,7 +182,7 @@ async fn drift_asks_for_one_training_per_cool_down_when_it_may() {
 /// Two users ask about the payments of a hundred and twenty: habits moved, but it is two users' habits.
 #[tokio::test]
 async fn a_pilot_of_few_users_is_not_a_moved_population_case_a20() {
-    let pilot = having_seen(3, &["--drift-users", "50"]).await;
+    let pilot = with_observed_payments(3, &["--drift-users", "50"]).await;
     let drift = pilot.drift().await;
     assert_eq!((&drift["state"], &drift["report"]["moved"]), (&json!("collecting"), &json!([])), "{drift}");
     let line = drift["summary"].as_str().unwrap();

@@ -7,7 +7,7 @@ use contract::{frame, series};
 use http::StatusCode;
 use serde_json::json;
 
-use crate::batch::{Batch, Seen};
+use crate::batch::{Batch, ObservationSpec};
 use crate::scorer::Scorer;
 
 async fn observe(scorer: &Scorer, batch: Batch) {
@@ -20,10 +20,10 @@ async fn agreement_is_counted_by_request_and_only_where_something_was_judged() {
     let scorer = Scorer::start(&[]).await;
     // The model says: 3 coffee, 4 groceries, 5 transfers.
     let batch = Batch::new()
-        .with(&Seen::rules(&[(3, Some("coffee")), (4, Some("travel")), (5, Some("unknown"))]))
-        .with(&Seen::rules(&[(3, Some("coffee"))]))
-        .with(&Seen::rules(&[(5, Some("unknown"))]))
-        .with(&Seen { status: 500, ..Seen::rules(&[]) });
+        .with(&ObservationSpec::baseline(&[(3, Some("coffee")), (4, Some("travel")), (5, Some("unknown"))]))
+        .with(&ObservationSpec::baseline(&[(3, Some("coffee"))]))
+        .with(&ObservationSpec::baseline(&[(5, Some("unknown"))]))
+        .with(&ObservationSpec { status: 500, ..ObservationSpec::baseline(&[]) });
     observe(&scorer, batch).await;
     assert_eq!(scorer.metric(series::JUDGED_REQUESTS).await, 2.0);
     assert_eq!(scorer.metric(series::AGREEMENT).await, 1.5);
@@ -33,7 +33,7 @@ async fn agreement_is_counted_by_request_and_only_where_something_was_judged() {
 #[tokio::test]
 async fn the_latency_histogram_has_the_edges_that_a_budget_may_be() {
     let scorer = Scorer::start(&[]).await;
-    observe(&scorer, Batch::new().with(&Seen::model(&[])).with(&Seen::fallback(&[]))).await;
+    observe(&scorer, Batch::new().with(&ObservationSpec::candidate(&[])).with(&ObservationSpec::fallback(&[]))).await;
     for edge in series::GATEWAY_LATENCY_EDGES {
         // Each took 12 ms.
         let within = f64::from(u8::from(edge > 0.012));
@@ -52,14 +52,15 @@ fn of(name: &str, side: &str) -> String {
 async fn the_candidate_is_asked_again_and_compared_with_itself() {
     let scorer = Scorer::start(&["--noise-percent", "100"]).await;
     let items = [(3, Some("coffee")), (4, Some("groceries"))];
-    observe(&scorer, Batch::new().with(&Seen::model(&items)).with(&Seen::rules(&items))).await;
+    observe(&scorer, Batch::new().with(&ObservationSpec::candidate(&items)).with(&ObservationSpec::baseline(&items)))
+        .await;
     scorer.metric_becomes(&of(series::NOISE_REQUESTS, "candidate"), 2.0).await;
     assert_eq!(scorer.metric(&of(series::NOISE_AGREEMENT, "candidate")).await, 2.0);
     assert_eq!(scorer.metric(&of(series::NOISE_AGREEMENT_SQUARES, "candidate")).await, 2.0);
     assert_eq!(scorer.metric(series::JUDGED_REQUESTS).await, 2.0, "asking again is not a request of its own");
 
     let scorer = Scorer::start(&["--noise-percent", "0"]).await;
-    observe(&scorer, Batch::new().with(&Seen::rules(&items))).await;
+    observe(&scorer, Batch::new().with(&ObservationSpec::baseline(&items))).await;
     assert_eq!(scorer.metric(&of(series::NOISE_REQUESTS, "candidate")).await, 0.0);
 }
 
@@ -80,10 +81,13 @@ async fn users_and_feedback_are_counted_by_arm() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let batch = Batch::new()
-        .with(&Seen { user: 1, ..Seen::model_beside(&[(4, Some("groceries"))], &[(4, Some("travel"))]) })
-        .with(&Seen { user: 1, ..Seen::model(&[(7, Some("groceries"))]) })
-        .with(&Seen { user: 2, ..Seen::rules(&[(3, Some("coffee"))]) })
-        .with(&Seen { user: 3, ..Seen::fallback(&[(6, Some("coffee"))]) });
+        .with(&ObservationSpec {
+            user: 1,
+            ..ObservationSpec::candidate_beside(&[(4, Some("groceries"))], &[(4, Some("travel"))])
+        })
+        .with(&ObservationSpec { user: 1, ..ObservationSpec::candidate(&[(7, Some("groceries"))]) })
+        .with(&ObservationSpec { user: 2, ..ObservationSpec::baseline(&[(3, Some("coffee"))]) })
+        .with(&ObservationSpec { user: 3, ..ObservationSpec::fallback(&[(6, Some("coffee"))]) });
     observe(&scorer, batch).await;
     for (id, action, label) in
         [(4, "accept", "groceries"), (7, "reject", "groceries"), (3, "accept", "coffee"), (6, "reject", "coffee")]
@@ -99,7 +103,7 @@ async fn users_and_feedback_are_counted_by_arm() {
     let (mut model, mut rule) = (Clusters::default(), Clusters::default());
     model.add(2, 1);
     rule.add(1, 1);
-    // The canary user whom the rules answered is in arm model, but it is the rules' answer that was rejected.
+    // The canary user who was given the baseline is in arm model, but the rejected response is the baseline's.
     rule.add(1, 0);
     assert_eq!(seen.feedback, Some(Feedback { rule, model }));
 
@@ -112,7 +116,7 @@ async fn users_and_feedback_are_counted_by_arm() {
 #[tokio::test]
 async fn without_the_store_the_rest_is_still_told() {
     let scorer = Scorer::start(&[]).await;
-    observe(&scorer, Batch::new().with(&Seen::rules(&[(3, Some("coffee"))]))).await;
+    observe(&scorer, Batch::new().with(&ObservationSpec::baseline(&[(3, Some("coffee"))]))).await;
     scorer.app.store.close().await;
     let seen = evidence(&scorer, 0).await;
     assert_eq!((seen.users.rule, seen.feedback), (1, None));

@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use shadow_scorer::store::{FeedbackRow, Options, SuggestionEvent};
 use suggestions::open_store;
 
-use crate::batch::{Batch, Seen};
-use crate::scorer::{Answer, Place, Protocol, Scorer};
+use crate::batch::{Batch, ObservationSpec};
+use crate::scorer::{HttpResponse, Place, Protocol, Scorer};
 
-async fn say(scorer: &Scorer, body: &str) -> Answer {
+async fn say(scorer: &Scorer, body: &str) -> HttpResponse {
     scorer.post_as_stranger("/ml/suggestions/feedback", body.to_owned()).await
 }
 
@@ -25,9 +25,12 @@ async fn predictions(scorer: &Scorer) -> (f64, f64) {
 async fn arm_and_version_come_from_what_was_served_and_each_answer_counts_once() {
     let scorer = Scorer::start(&[]).await;
     let batch = Batch::new()
-        .with(&Seen::model_beside(&[(4, Some("groceries")), (7, Some("groceries"))], &[(4, Some("travel"))]))
-        .with(&Seen::rules(&[(3, Some("coffee"))]))
-        .with(&Seen::fallback(&[(6, Some("coffee"))]));
+        .with(&ObservationSpec::candidate_beside(
+            &[(4, Some("groceries")), (7, Some("groceries"))],
+            &[(4, Some("travel"))],
+        ))
+        .with(&ObservationSpec::baseline(&[(3, Some("coffee"))]))
+        .with(&ObservationSpec::fallback(&[(6, Some("coffee"))]));
     assert_eq!(scorer.post(frame::PATH, batch.bytes()).await.status, StatusCode::OK);
 
     // The client's word on arm and version is not asked for.
@@ -48,7 +51,7 @@ async fn arm_and_version_come_from_what_was_served_and_each_answer_counts_once()
     assert_eq!(say(&scorer, reject).await.json()["labelled"], json!(false), "it says only what it is not");
     assert_eq!(predictions(&scorer).await, (1.0, 1.0));
 
-    // The rules' answers, also those to canary users, are the rules'.
+    // Baseline responses, also those to canary users, count for the baseline.
     for (id, label) in [(3, "coffee"), (6, "coffee")] {
         let body = format!(r#"{{"txn_id":{id},"action":"accept","label":"{label}","event_id":"event-{id}"}}"#);
         let said = say(&scorer, &body).await.json();
@@ -98,7 +101,8 @@ async fn feedback_that_waits_is_joined_and_counted_by_itself() {
 #[tokio::test]
 async fn the_gateways_pseudonym_must_be_that_of_the_event() {
     let scorer = Scorer::start(&[]).await;
-    let batch = Batch::new().with(&Seen { user: 7, ..Seen::model(&[(4, Some("groceries"))]) });
+    let batch =
+        Batch::new().with(&ObservationSpec { user: 7, ..ObservationSpec::candidate(&[(4, Some("groceries"))]) });
     assert_eq!(scorer.post(frame::PATH, batch.bytes()).await.status, StatusCode::OK);
     let body = r#"{"txn_id":4,"action":"accept","label":"groceries","event_id":"event-4"}"#;
     for (bucket, status) in [

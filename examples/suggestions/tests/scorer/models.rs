@@ -54,7 +54,7 @@ async fn a_model_file_cut_in_half_is_refused_by_name_and_the_last_good_one_goes_
 }
 
 #[tokio::test]
-async fn a_first_model_that_is_refused_leaves_a_scorer_that_says_so_until_it_is_mended() {
+async fn a_first_model_that_is_refused_leaves_a_scorer_that_says_so_until_it_is_fixed() {
     let place = Place::new().await.with_champion();
     let model = place.registry().join("v1/model.onnx");
     let whole = fs::read(&model).unwrap();
@@ -200,7 +200,7 @@ async fn a_deployment_whose_client_gave_up_does_not_come_true_later_case_a11() {
     let scorer = Arc::new(Scorer::start(&["--registry-poll-ms", "0"]).await);
     let registry = scorer.place.registry();
     scorer.place.version("v2").write(&registry);
-    let held = Lock::take(&registry, &Caller::always()).unwrap();
+    let held = Lock::take(&registry, &Caller::without_client()).unwrap();
     let asking = Arc::clone(&scorer);
     let client = tokio::spawn(async move { asking.post("/ml/v2/model/deploy", r#"{"version":"v2"}"#).await.status });
     while open_locks(&registry) < 2 {

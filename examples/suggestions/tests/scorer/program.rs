@@ -30,7 +30,7 @@ fn failure(command: &mut Command) -> String {
 }
 
 #[tokio::test]
-async fn a_taken_port_is_named_with_the_mend() {
+async fn a_taken_port_is_named_with_the_fix() {
     let place = Place::new().await.with_champion();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
@@ -39,7 +39,7 @@ async fn a_taken_port_is_named_with_the_mend() {
 }
 
 #[tokio::test]
-async fn a_missing_store_is_named_with_the_mend() {
+async fn a_missing_store_is_named_with_the_fix() {
     let place = Place::new().await.with_champion();
     std::fs::remove_file(place.path().join("perch.sqlite")).unwrap();
     let said = failure(&mut command(&place, "127.0.0.1:0"));
@@ -154,7 +154,7 @@ async fn a_log_line_about_a_request_carries_its_trace_id_where_that_is_well_form
 async fn a_termination_signal_ends_it_while_a_change_waits_for_the_registry_case_3b() {
     let place = Place::new().await.with_champion();
     let registry = place.registry().canonicalize().unwrap();
-    let _held = Lock::take(&registry, &Caller::always()).unwrap();
+    let _held = Lock::take(&registry, &Caller::without_client()).unwrap();
     let mut command = command(&place, "127.0.0.1:0");
     command.args(["--drain-ms", "0", "--token-file"]).arg(place.token_file());
     let mut running = Running::start(&mut command);

@@ -168,22 +168,22 @@ impl Scorer {
         self.done.take().unwrap().await.unwrap();
     }
 
-    pub(crate) async fn suggest(&self, body: &str) -> Answer {
+    pub(crate) async fn suggest(&self, body: &str) -> HttpResponse {
         self.post("/ml/suggestions", body.to_owned()).await
     }
 
     /// As the operator, who shows the token.
-    pub(crate) async fn post(&self, path: &str, body: impl Into<Bytes>) -> Answer {
+    pub(crate) async fn post(&self, path: &str, body: impl Into<Bytes>) -> HttpResponse {
         let token = format!("Bearer {TOKEN}");
         self.send(Method::POST, path, &[("authorization", &token)], body.into(), Protocol::H1).await
     }
 
     /// As anybody.
-    pub(crate) async fn post_as_stranger(&self, path: &str, body: impl Into<Bytes>) -> Answer {
+    pub(crate) async fn post_as_stranger(&self, path: &str, body: impl Into<Bytes>) -> HttpResponse {
         self.send(Method::POST, path, &[], body.into(), Protocol::H1).await
     }
 
-    pub(crate) async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> HttpResponse {
         self.send(Method::GET, path, &[], Bytes::new(), Protocol::H1).await
     }
 
@@ -194,7 +194,7 @@ impl Scorer {
         headers: &[(&str, &str)],
         body: Bytes,
         protocol: Protocol,
-    ) -> Answer {
+    ) -> HttpResponse {
         let client = Client::builder(TokioExecutor::new()).http2_only(protocol == Protocol::H2c).build_http();
         let mut request = Request::builder().method(method).uri(format!("http://{}{path}", self.address));
         for (name, value) in headers {
@@ -202,7 +202,7 @@ impl Scorer {
         }
         let answer = client.request(request.body(Full::new(body)).unwrap()).await.unwrap();
         let (head, body) = answer.into_parts();
-        Answer { status: head.status, headers: head.headers, body: body.collect().await.unwrap().to_bytes() }
+        HttpResponse { status: head.status, headers: head.headers, body: body.collect().await.unwrap().to_bytes() }
     }
 
     pub(crate) async fn status(&self) -> Value {
@@ -247,13 +247,13 @@ pub(crate) enum Protocol {
 }
 
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct HttpResponse {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
 }
 
-impl Answer {
+impl HttpResponse {
     pub(crate) fn text(&self) -> String {
         String::from_utf8(self.body.to_vec()).unwrap()
     }

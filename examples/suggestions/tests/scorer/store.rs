@@ -8,7 +8,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use sqlx::Connection as _;
 
-use crate::batch::{Batch, Seen};
+use crate::batch::{Batch, ObservationSpec};
 use crate::scorer::{Place, Scorer};
 
 /// Case A6: one NUL in a label, and ids that no index takes, on the store where they stop a whole statement.
@@ -16,13 +16,13 @@ use crate::scorer::{Place, Scorer};
 async fn one_odd_label_does_not_stop_the_analysis() {
     for place in [Some(Place::new().await), Place::on_postgres().await].into_iter().flatten() {
         let scorer = Scorer::start_in(place.with_champion(), &[]).await;
-        let odd = Batch::new().with(&Seen::rules(&[(3, Some("cof\0fee")), (6, Some("coffee"))]));
+        let odd = Batch::new().with(&ObservationSpec::baseline(&[(3, Some("cof\0fee")), (6, Some("coffee"))]));
         assert_eq!(scorer.post(frame::PATH, odd.bytes()).await.status, StatusCode::OK);
         let long: String = (0..3_000_u32).map(|at| char::from(b'a' + u8::try_from(at * at % 26).unwrap())).collect();
         for event_id in ["od\0d", long.as_str()] {
             let item = json!({ "txn_id": "4", "event_id": event_id, "candidates": [{ "label": "travel", "confidence": 0.7 }] });
             let baseline = json!({ "items": [item] }).to_string().into_bytes();
-            let batch = Batch::new().with(&Seen { baseline, ..Seen::rules(&[]) });
+            let batch = Batch::new().with(&ObservationSpec { baseline, ..ObservationSpec::baseline(&[]) });
             assert_eq!(scorer.post(frame::PATH, batch.bytes()).await.status, StatusCode::OK);
         }
         let begun = Instant::now();

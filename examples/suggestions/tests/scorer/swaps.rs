@@ -20,14 +20,14 @@ const SWAPS: usize = 1_000;
 /// A damaged version is tried after every so many swaps.
 const TRY_DAMAGED: usize = 10;
 
-/// Answers seen of each of the two versions.
+/// Number of responses of each of the two versions.
 #[derive(Debug, Default)]
-struct Seen([u64; 2]);
+struct ResponseCounts([u64; 2]);
 
-/// Asks without a pause until told to stop, and looks at every answer.
-async fn ask(uri: String, protocol: Protocol, done: Arc<AtomicBool>) -> Seen {
+/// Sends requests without a pause until `done`, and checks every response.
+async fn send_requests(uri: String, protocol: Protocol, done: Arc<AtomicBool>) -> ResponseCounts {
     let client = Client::builder(TokioExecutor::new()).http2_only(protocol == Protocol::H2c).build_http();
-    let mut seen = Seen::default();
+    let mut seen = ResponseCounts::default();
     while !done.load(Ordering::Relaxed) {
         let body = Full::new(Bytes::from_static(br#"{"txn_ids":[3,4,5],"top_k":3}"#));
         let answer = client.request(Request::post(&uri).body(body).unwrap()).await.unwrap();
@@ -88,7 +88,7 @@ async fn a_thousand_hot_swaps_under_load_fail_and_mix_nothing() {
     let done = Arc::new(AtomicBool::new(false));
     let uri = format!("http://{}/ml/suggestions", scorer.address);
     let load: Vec<_> = [Protocol::H1, Protocol::H2c, Protocol::H1]
-        .map(|protocol| tokio::spawn(ask(uri.clone(), protocol, Arc::clone(&done))))
+        .map(|protocol| tokio::spawn(send_requests(uri.clone(), protocol, Arc::clone(&done))))
         .into();
 
     let mut serving = "v1";
@@ -114,7 +114,7 @@ async fn a_thousand_hot_swaps_under_load_fail_and_mix_nothing() {
     done.store(true, Ordering::Relaxed);
     let mut seen = [0; 2];
     for client in load {
-        let Seen(answers) = client.await.unwrap();
+        let ResponseCounts(answers) = client.await.unwrap();
         seen = [seen[0] + answers[0], seen[1] + answers[1]];
     }
     assert!(seen.iter().all(|answers| *answers > 0), "both versions answered: {seen:?}");

@@ -18,7 +18,7 @@ use suggestions::generator::{self, Payment, Plan};
 use suggestions::rules::backend;
 use suggestions::{open_store, transactions};
 
-use crate::batch::{Batch, Seen};
+use crate::batch::{Batch, ObservationSpec};
 use crate::scorer::{Place, Scorer};
 use crate::small_model::{Version, alias};
 
@@ -60,7 +60,7 @@ async fn serve(scorer: &Scorer, rules: SocketAddr, user: u64, ids: &[i64]) -> Va
     let asked = Request::post(format!("http://{rules}/ml/suggestions"));
     let baseline = client.request(asked.body(Full::new(Bytes::from(request.clone()))).unwrap()).await.unwrap();
     let baseline = baseline.into_body().collect().await.unwrap().to_bytes();
-    let mut seen = Seen { user, baseline: baseline.to_vec(), ..Seen::rules(&[]) };
+    let mut seen = ObservationSpec { user, baseline: baseline.to_vec(), ..ObservationSpec::baseline(&[]) };
     if user.is_multiple_of(2) {
         let answer = scorer.suggest(&request).await;
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());

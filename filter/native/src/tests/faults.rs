@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::Gateway;
-use super::cases::{BASELINE, BODY, SMALL_LIMITS, asked, good};
+use super::cases::{BASELINE, BODY, SMALL_LIMITS, canary_call, good};
 use super::fake_envoy::{fail_at, no_failure};
 use super::gateway::{Envoy, LIVE_CLUSTER, OBSERVE_CLUSTER};
 use super::messages::{Request, Response};
@@ -30,7 +30,7 @@ fn exchange(gateway: &mut Gateway, late: bool, trailers: bool) -> Vec<u8> {
     if late && let Some(call) = &call {
         gateway.reply(call.token, &good());
     }
-    assert!(!gateway.held(request), "nobody waits for ever");
+    assert!(!gateway.is_waiting(request), "nobody waits for ever");
     let (headers, body, _) = gateway.given(request);
     assert_eq!(headers.get(":status").as_deref(), Some("200"));
     gateway.end(request);
@@ -92,7 +92,7 @@ fn a_call_that_fails_within_the_call_that_begins_it_is_one_that_was_not_made() {
     gateway.envoy.within(move |call| stream.call_over(call, &Response::failed()));
     let request = gateway.send(&Request::of("u1", BODY));
     gateway.respond(request, &Response::json(BASELINE));
-    assert!(!gateway.held(request));
+    assert!(!gateway.is_waiting(request));
     assert_eq!(gateway.given(request).1, BASELINE);
     gateway.end(request);
     gateway.tick();
@@ -119,7 +119,7 @@ fn a_stream_that_ends_while_its_body_is_replaced_or_goes_on_is_over() {
     for late in [false, true] {
         for ends in [true, false] {
             let mut gateway = Gateway::start("{}", 100);
-            let (request, token) = asked(&mut gateway);
+            let (request, token) = canary_call(&mut gateway);
             let stream = gateway.envoy.handle(FIRST);
             if !late {
                 gateway.reply(token, &good());
@@ -139,14 +139,14 @@ fn a_stream_that_ends_while_its_body_is_replaced_or_goes_on_is_over() {
 #[test]
 fn a_hook_of_another_stream_within_a_callback_lets_that_one_go_on() {
     let mut gateway = Gateway::start("{}", 100);
-    let (waits, token) = asked(&mut gateway);
+    let (waits, token) = canary_call(&mut gateway);
     gateway.respond(waits, &Response::json(BASELINE));
-    assert!(gateway.held(waits));
+    assert!(gateway.is_waiting(waits));
     let other = gateway.envoy.handle(FIRST);
     // The connection to the scorer breaks while the second call is sent by it.
     gateway.envoy.within(move |_| other.call_over(u64::from(token), &Response::failed()));
-    let (second, token) = asked(&mut gateway);
-    assert!(!gateway.held(waits));
+    let (second, token) = canary_call(&mut gateway);
+    assert!(!gateway.is_waiting(waits));
     assert_eq!(gateway.given(waits).1, BASELINE);
     gateway.reply(token, &good());
     gateway.respond(second, &Response::json(BASELINE));
@@ -162,10 +162,10 @@ fn a_hook_of_another_stream_within_a_callback_lets_that_one_go_on() {
 #[test]
 fn another_stream_that_ends_within_a_callback_is_concluded() {
     let mut gateway = Gateway::start("{}", 100);
-    let (gone, _) = asked(&mut gateway);
+    let (gone, _) = canary_call(&mut gateway);
     let other = gateway.envoy.handle(FIRST);
     gateway.envoy.within(move |_| other.end());
-    let (second, token) = asked(&mut gateway);
+    let (second, token) = canary_call(&mut gateway);
     gateway.reply(token, &good());
     gateway.respond(second, &Response::json(BASELINE));
     gateway.end(gone);
@@ -222,7 +222,7 @@ fn a_share_that_is_not_a_whole_number_is_asked_for() {
     .map(|(key, value)| format!(r#""{key}":{{"final_value":"{value}"}}"#))
     .join(",");
     gateway.reply(call.token, &Response::of(200, &[], format!(r#"{{"entries":{{{entries}}}}}"#).as_bytes()));
-    asked(&mut gateway);
+    canary_call(&mut gateway);
     let log = gateway.envoy.log();
     assert_eq!(log.iter().filter(|line| line.contains("scorer.admin_cluster")).count(), 1, "{log:?}");
 }

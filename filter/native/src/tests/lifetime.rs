@@ -1,7 +1,7 @@
 //! What is left when Envoy has destroyed a configuration: nothing, in whatever state it was.
 
 use super::Gateway;
-use super::cases::{BASELINE, BODY, asked, good};
+use super::cases::{BASELINE, BODY, canary_call, good};
 use super::fake_envoy::NativeModule;
 use super::gateway::{Envoy, LIVE_CLUSTER};
 use super::messages::{Request, Response};
@@ -18,16 +18,16 @@ fn in_each_state(mut end: impl FnMut(&mut Gateway)) {
         },
         // A call is under way.
         |gateway| {
-            asked(gateway);
+            canary_call(gateway);
         },
         // A response waits.
         |gateway| {
-            let (request, _) = asked(gateway);
+            let (request, _) = canary_call(gateway);
             gateway.respond(request, &Response::json(BASELINE));
         },
         // A response is under way, with the candidate's.
         |gateway| {
-            let (request, token) = asked(gateway);
+            let (request, token) = canary_call(gateway);
             gateway.reply(token, &good());
             gateway.respond_half(request, &Response::json(BASELINE));
         },
@@ -65,12 +65,12 @@ fn a_configuration_that_ends_before_its_streams_is_freed_with_the_last_of_them()
 #[test]
 fn streams_that_outlive_their_configuration_pass() {
     let mut gateway = Gateway::start("{}", 100);
-    let (waits, token) = asked(&mut gateway);
+    let (waits, token) = canary_call(&mut gateway);
     gateway.respond(waits, &Response::json(BASELINE));
     gateway.envoy.end_configuration();
     assert!(!gateway.envoy.is_gone(), "a stream holds what it needs");
     gateway.reply(token, &good());
-    assert!(!gateway.held(waits));
+    assert!(!gateway.is_waiting(waits));
     assert_eq!(gateway.given(waits).1, BASELINE);
     gateway.end(waits);
     assert!(gateway.envoy.is_gone());
@@ -91,7 +91,7 @@ fn a_refused_configuration_keeps_nothing_and_its_streams_pass() {
 #[test]
 fn a_second_configuration_takes_over_what_is_known_of_the_shares() {
     let mut first = Gateway::start("{}", 100);
-    asked(&mut first);
+    canary_call(&mut first);
     // Its runtime has no whole number to show.
     let mut second = Gateway::without_shares("{}");
     let request = second.send(&Request::of("u1", BODY));

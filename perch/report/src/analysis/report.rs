@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use contract::analysis::{Analysis, Pair, Sample, Taken, Took};
+use contract::analysis::{Analysis, Pair, PairFeedback, Sample, Took};
 use contract::evidence::{Clusters, Feedback};
 use contract::names::{Arm, Cohort};
 use serde::Serialize;
@@ -125,7 +125,7 @@ pub struct Choices {
 }
 
 impl Choices {
-    fn add(&mut self, taken: &Taken) {
+    fn add(&mut self, taken: &PairFeedback) {
         let count = match taken.took {
             Took::Rule => &mut self.rule,
             Took::Model => &mut self.model,
@@ -346,7 +346,8 @@ pub(super) mod tests {
             (0..100).flat_map(|_| of).for_each(|(given, accepted)| clusters.add(*given, *accepted));
             clusters
         };
-        let taken = |served, took, times| Taken { rule: "travel".into(), model: "fuel".into(), served, took, times };
+        let taken =
+            |served, took, times| PairFeedback { rule: "travel".into(), model: "fuel".into(), served, took, times };
         Analysis {
             version: contract::analysis::VERSION,
             since_ms: 1_700_000_000_000,

@@ -21,13 +21,11 @@ use std::sync::Mutex;
 use serde::Serialize;
 
 pub use layout::{Feature, Layout, Mass};
-pub use reference::{NoReference, Reference};
+pub use reference::{LABEL, NoReference, Reference};
 use window::Window;
 
 /// PSI from which on a feature counts as moved.
 pub const MOVED: f64 = 0.25;
-/// The name under which the predicted labels are reported.
-pub const LABEL: &str = "label";
 
 /// How much data is needed before drift is reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,16 +55,16 @@ pub struct Report {
     pub rows: u64,
     /// Time that they span, in seconds.
     pub span_seconds: u64,
-    /// Distinct users that were seen; `None` where no user is known, as their number then decides nothing.
+    /// Distinct users that were observed; `None` where no user is known, as their number then decides nothing.
     pub users: Option<u64>,
     /// `true` while there is too little data to judge by.
     pub collecting: bool,
-    /// PSI by feature, the greatest first; what cannot be judged yet is not in. The gauges say all of it.
+    /// PSI by feature, the greatest first; features with too little data are left out. The gauges hold all of them.
     #[serde(skip)]
     pub psi: Vec<(String, f64)>,
     /// Features at or above [`MOVED`], the worst first.
     pub moved: Vec<String>,
-    /// Share of items on which rules and model agree, in the window; `None` without any.
+    /// Share of items on which baseline and candidate agree, in the window; `None` without any.
     pub agreement: Option<f64>,
     /// The same at training; `None` if the manifest does not say.
     pub agreement_baseline: Option<f64>,
@@ -77,7 +75,7 @@ pub struct Report {
 impl Report {
     /// Returns `true` if there is a reason to train again.
     #[must_use]
-    pub fn asks_for_training(&self) -> bool {
+    pub fn needs_training(&self) -> bool {
         !self.collecting && (!self.moved.is_empty() || self.agreement_fell)
     }
 }

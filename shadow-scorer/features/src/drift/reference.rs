@@ -2,10 +2,11 @@
 
 use serde_json::{Map, Value};
 
-use super::LABEL;
 use super::layout::{Feature, Layout, Mass};
 use crate::Schema;
 
+/// The name under which the predicted labels are reported.
+pub const LABEL: &str = "label";
 /// A share never counts as less: an empty bin would be infinitely far away.
 const LEAST: f64 = 1e-4;
 

@@ -1,6 +1,6 @@
 //! The last seven days, as a ring of hours.
 
-use super::Reference;
+use super::reference::Reference;
 
 /// Seconds of one slot.
 pub(super) const HOUR: u64 = 3_600;

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::{Arc, MutexGuard};
 
 use super::outcome::{ChangeError, Changed};
-use super::{Registry, Seen};
+use super::{DiskState, Registry};
 use crate::folder::Alias;
 use crate::loaded::Loaded;
 use crate::lock::{Caller, Lock, LockError};
@@ -18,8 +18,8 @@ impl Registry {
     /// When it fails a check, the policy says no and it is not `forced`, it had no turn, the caller went away, or the
     /// folder cannot be written; the champion stays.
     pub fn deploy(&self, version: &str, forced: bool, caller: &Caller) -> Result<Changed, ChangeError> {
-        let (lock, mut seen) = self.turn(caller)?;
-        let loaded = self.checked(&mut seen, version)?;
+        let (lock, mut disk) = self.turn(caller)?;
+        let loaded = self.checked(&mut disk, version)?;
         let champion = self.champion().map(|champion| champion.manifest.metrics.val_f1_macro);
         match policy::judge(&loaded.manifest.metrics, loaded.manifest.classes.len(), champion) {
             Decision::Keep(reason) if !forced => Err(ChangeError::Policy { version: version.to_owned(), reason }),
@@ -35,7 +35,7 @@ impl Registry {
                     self.folder.set_alias(&lock, Alias::Champion, Some(version))
                 };
                 write().map_err(|source| self.fault(source))?;
-                Ok(self.promoted(&mut seen, &lock, loaded))
+                Ok(self.promoted(&mut disk, &lock, loaded))
             }
         }
     }
@@ -48,7 +48,7 @@ impl Registry {
     /// When there is no previous one, it fails a check, it had no turn, the caller went away, or the folder cannot be
     /// written; the champion stays.
     pub fn roll_back(&self, caller: &Caller) -> Result<Changed, ChangeError> {
-        let (lock, mut seen) = self.turn(caller)?;
+        let (lock, mut disk) = self.turn(caller)?;
         let read = |alias| self.folder.alias(alias).map_err(|source| self.fault(source));
         let (champion, previous) = (read(Alias::Champion)?, read(Alias::Previous)?);
         let done = self.folder.rolled_back_to().map_err(|source| self.fault(source))?;
@@ -56,7 +56,7 @@ impl Registry {
             Some(champion) if done.as_ref() == Some(champion) => champion.clone(),
             _ => previous.clone().ok_or(ChangeError::NoPrevious)?,
         };
-        let loaded = self.checked(&mut seen, &goal)?;
+        let loaded = self.checked(&mut disk, &goal)?;
         caller.still_there()?;
         if champion.as_ref() != Some(&goal) {
             let write = || -> io::Result<()> {
@@ -67,7 +67,7 @@ impl Registry {
             };
             write().map_err(|source| self.fault(source))?;
         }
-        Ok(self.promoted(&mut seen, &lock, loaded))
+        Ok(self.promoted(&mut disk, &lock, loaded))
     }
 
     /// Lets `version` be judged on the observations beside the champion; `None` ends that. Blocks.
@@ -76,12 +76,12 @@ impl Registry {
     /// When it fails a check, it had no turn, the caller went away, or the folder cannot be written; the challenger
     /// stays.
     pub fn challenge(&self, version: Option<&str>, caller: &Caller) -> Result<(), ChangeError> {
-        let (lock, mut seen) = self.turn(caller)?;
-        let loaded = version.map(|version| self.checked(&mut seen, version)).transpose()?;
+        let (lock, mut disk) = self.turn(caller)?;
+        let loaded = version.map(|version| self.checked(&mut disk, version)).transpose()?;
         caller.still_there()?;
         self.folder.set_alias(&lock, Alias::Challenger, version).map_err(|source| self.fault(source))?;
         self.challenger.store(loaded);
-        if let Some(names) = &mut seen.names {
+        if let Some(names) = &mut disk.names {
             names.challenger = Ok(version.map(str::to_owned));
         }
         self.settle(Alias::Challenger);
@@ -89,18 +89,18 @@ impl Registry {
     }
 
     /// The lock first: while it is waited for, looking at the aliases goes on.
-    fn turn(&self, caller: &Caller) -> Result<(Lock, MutexGuard<'_, Seen>), ChangeError> {
+    fn turn(&self, caller: &Caller) -> Result<(Lock, MutexGuard<'_, DiskState>), ChangeError> {
         let lock = Lock::take(self.folder.root(), caller).map_err(|error| match error {
             LockError::Folder(source) => self.fault(source),
             error => error.into(),
         })?;
-        let seen = self.changing(caller)?;
-        Ok((lock, seen))
+        let disk = self.changing(caller)?;
+        Ok((lock, disk))
     }
 
     /// Takes `loaded`, which the alias names by now. What fails from here on is logged and no error: the change has
     /// happened.
-    fn promoted(&self, seen: &mut Seen, lock: &Lock, loaded: Arc<Loaded>) -> Changed {
+    fn promoted(&self, disk: &mut DiskState, lock: &Lock, loaded: Arc<Loaded>) -> Changed {
         let version = loaded.manifest.version.clone();
         let tidy = || -> io::Result<Vec<String>> {
             if self.folder.alias(Alias::Challenger)?.as_ref() == Some(&version) {
@@ -113,12 +113,12 @@ impl Registry {
             Vec::new()
         });
         self.take(Alias::Champion, loaded);
-        if let Some(names) = &mut seen.names {
+        if let Some(names) = &mut disk.names {
             names.champion = Ok(Some(version.clone()));
         }
         if self.challenger().is_some_and(|challenger| challenger.version() == version) {
             self.challenger.store(None);
-            if let Some(names) = &mut seen.names {
+            if let Some(names) = &mut disk.names {
                 names.challenger = Ok(None);
             }
         }
@@ -126,8 +126,8 @@ impl Registry {
         Changed { champion: version, previous: self.folder.alias(Alias::Previous).ok().flatten(), removed }
     }
 
-    fn checked(&self, seen: &mut Seen, version: &str) -> Result<Arc<Loaded>, ChangeError> {
-        self.load(seen, version).map_err(|refusal| {
+    fn checked(&self, disk: &mut DiskState, version: &str) -> Result<Arc<Loaded>, ChangeError> {
+        self.load(disk, version).map_err(|refusal| {
             self.metrics.model_refusals.with_label_values(&[refusal.reason()]).inc();
             ChangeError::Refused { version: version.to_owned(), refusal }
         })

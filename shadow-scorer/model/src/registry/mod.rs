@@ -1,13 +1,13 @@
-//! The models in memory: who serves, who is judged, and what was refused.
+//! The models in memory: the champion, the challenger, and what was refused.
 //!
-//! Readers take the champion by one atomic load and keep it for the whole answer, so that an answer and the version in
-//! its header never belong to two models. A new version is loaded and checked beside the old one and then swapped in;
-//! what fails a check is refused with a reason and the old one goes on. Changes happen one at a time: within
+//! Readers take the champion by one atomic load and keep it for the whole response, so that a response and the version
+//! in its header never belong to two models. A new version is loaded and checked beside the old one and then swapped in;
+//! what fails a check is refused with a reason and the old one stays. Changes happen one at a time: within
 //! the program behind a mutex, between programs behind the folder's lock. Both are waited for within bounds
-//! ([`Caller`]), the lock before the mutex, so that looking at the aliases goes on while a change waits for the lock.
+//! ([`Caller`]), the lock before the mutex, so that the aliases are still checked while a change waits for the lock.
 //!
-//! What counts as seen are the names that were loaded, never what the files say afterwards: an alias that moves during
-//! a load is found by the next look.
+//! An alias counts as acted upon by the name that was loaded, never by what its file says afterwards: one that moves
+//! during a load is found by the next check.
 
 mod change;
 mod outcome;
@@ -38,12 +38,12 @@ pub struct Registry {
     champion: ArcSwapOption<Loaded>,
     challenger: ArcSwapOption<Loaded>,
     refused: ArcSwap<Vec<Refused>>,
-    change: Mutex<Seen>,
+    change: Mutex<DiskState>,
 }
 
-/// What was seen on disk; also the right to change anything.
+/// State of the folder as it was last read. Its mutex is also the right to change anything.
 #[derive(Debug, Default)]
-struct Seen {
+struct DiskState {
     /// What the aliases named when they were last acted upon; `None` before the first time.
     names: Option<Names>,
     /// Content of each version when it was first loaded.
@@ -85,13 +85,13 @@ impl Registry {
         }
     }
 
-    /// The model that answers, if there is one. Keep it for the whole answer.
+    /// The model that serves, if there is one. Keep it for the whole response.
     #[must_use]
     pub fn champion(&self) -> Option<Arc<Loaded>> {
         self.champion.load_full()
     }
 
-    /// The model that is judged, if there is one.
+    /// The model that is compared with the champion, if there is one.
     #[must_use]
     pub fn challenger(&self) -> Option<Arc<Loaded>> {
         self.challenger.load_full()
@@ -110,31 +110,31 @@ impl Registry {
     }
 
     /// Loads what the aliases name, even if the names did not change. What is refused is in [`Self::refused`] then, and
-    /// the last good model goes on. Blocks: reads and checks files.
+    /// the last good model stays. Blocks: reads and checks files.
     ///
     /// # Errors
     /// When another change was under way for too long; nothing was loaded then.
     pub fn reload(&self, caller: &Caller) -> Result<(), ChangeError> {
-        let mut seen = self.changing(caller)?;
+        let mut disk = self.changing(caller)?;
         let names = self.names();
-        self.load_aliases(&mut seen, names, Load::Everything, Instant::now());
+        self.load_aliases(&mut disk, names, Load::Everything, Instant::now());
         Ok(())
     }
 
     /// As [`Self::reload`], if an alias moved since it was last acted upon, or what was refused should be tried again.
     /// Returns `true` if that was so.
     pub fn reload_if_moved(&self) -> bool {
-        self.look(Instant::now())
+        self.check_aliases(Instant::now())
     }
 
-    fn look(&self, now: Instant) -> bool {
-        // A change that is under way takes care of the aliases itself; the next look finds what came after it.
-        let Ok(mut seen) = self.changing(&Caller::always()) else { return false };
+    fn check_aliases(&self, now: Instant) -> bool {
+        // A change that is under way takes care of the aliases itself; the next check finds what came after it.
+        let Ok(mut disk) = self.changing(&Caller::without_client()) else { return false };
         let names = self.names();
-        if seen.names.as_ref() == Some(&names) && !seen.retry.is_due(now, |version| self.stamp(version)) {
+        if disk.names.as_ref() == Some(&names) && !disk.retry.is_due(now, |version| self.stamp(version)) {
             return false;
         }
-        self.load_aliases(&mut seen, names, Load::News, now);
+        self.load_aliases(&mut disk, names, Load::News, now);
         true
     }
 
@@ -142,19 +142,19 @@ impl Registry {
         Some(stamp(&self.folder.version(version).ok()?))
     }
 
-    fn load(&self, seen: &mut Seen, version: &str) -> Result<Arc<Loaded>, Refusal> {
+    fn load(&self, disk: &mut DiskState, version: &str) -> Result<Arc<Loaded>, Refusal> {
         let loaded = Loaded::load(&self.folder.version(version)?, &self.schema)?;
-        match seen.fingerprints.get(version) {
+        match disk.fingerprints.get(version) {
             Some(first) if *first != loaded.fingerprint => return Err(Refusal::Changed(version.to_owned())),
             Some(_) => {}
             None => {
-                seen.fingerprints.insert(version.to_owned(), loaded.fingerprint.clone());
+                disk.fingerprints.insert(version.to_owned(), loaded.fingerprint.clone());
             }
         }
         Ok(Arc::new(loaded))
     }
 
-    fn load_aliases(&self, seen: &mut Seen, names: Names, load: Load, now: Instant) {
+    fn load_aliases(&self, disk: &mut DiskState, names: Names, load: Load, now: Instant) {
         // Taken before the files are read: what changes meanwhile is a reason to try again.
         let named = [&names.champion, &names.challenger].into_iter().filter_map(|named| named.clone().ok().flatten());
         let stamps: Vec<_> = named.filter_map(|version| Some((version.clone(), self.stamp(&version)?))).collect();
@@ -163,20 +163,20 @@ impl Registry {
         let challenger = if same { &Ok(None) } else { &names.challenger };
         let before = self.refused();
         let mut refused = Vec::new();
-        refused.extend(self.load_alias(seen, Alias::Champion, &names.champion, load, &before));
-        refused.extend(self.load_alias(seen, Alias::Challenger, challenger, load, &before));
+        refused.extend(self.load_alias(disk, Alias::Champion, &names.champion, load, &before));
+        refused.extend(self.load_alias(disk, Alias::Challenger, challenger, load, &before));
         let again = refused == *before;
         let stamps =
             stamps.into_iter().filter(|(version, _)| refused.iter().any(|refused| refused.version == *version));
-        seen.retry.plan(now, &refused, stamps.collect(), again);
-        seen.names = Some(names);
+        disk.retry.plan(now, &refused, stamps.collect(), again);
+        disk.names = Some(names);
         self.refused.store(Arc::new(refused));
         self.show();
     }
 
     fn load_alias(
         &self,
-        seen: &mut Seen,
+        disk: &mut DiskState,
         alias: Alias,
         named: &Named,
         load: Load,
@@ -188,7 +188,7 @@ impl Registry {
                 if load == Load::News && slot.as_ref().is_some_and(|loaded| loaded.version() == version) {
                     return None;
                 }
-                match self.load(seen, version) {
+                match self.load(disk, version) {
                     Ok(loaded) => {
                         self.take(alias, loaded);
                         return None;
@@ -264,9 +264,9 @@ impl Registry {
     }
 
     /// The right to change what is loaded, once nothing else has it.
-    fn changing(&self, caller: &Caller) -> Result<MutexGuard<'_, Seen>, LockError> {
+    fn changing(&self, caller: &Caller) -> Result<MutexGuard<'_, DiskState>, LockError> {
         let attempt = || match self.change.try_lock() {
-            Ok(seen) => Ok(Some(seen)),
+            Ok(disk) => Ok(Some(disk)),
             // What is behind the mutex is valid after every statement, so a panic in between leaves it usable.
             Err(TryLockError::Poisoned(poisoned)) => Ok(Some(poisoned.into_inner())),
             Err(TryLockError::WouldBlock) => Ok(None),

@@ -33,7 +33,7 @@ fn with_champion() -> (tempfile::TempDir, Registry) {
     Version::new("v1", &schema()).write(root.path());
     alias(root.path(), "champion", "v1");
     let registry = registry(root.path());
-    registry.reload(&Caller::always()).unwrap();
+    registry.reload(&Caller::without_client()).unwrap();
     assert_eq!(serving(&registry).as_deref(), Some("v1"), "{:?}", registry.refused());
     (root, registry)
 }
@@ -42,7 +42,7 @@ fn with_champion() -> (tempfile::TempDir, Registry) {
 fn an_empty_registry_has_no_model_and_refuses_nothing() {
     let root = tempfile::tempdir().unwrap();
     let registry = registry(root.path());
-    registry.reload(&Caller::always()).unwrap();
+    registry.reload(&Caller::without_client()).unwrap();
     assert_eq!(serving(&registry), None);
     assert!(registry.refused().is_empty());
 }
@@ -93,12 +93,12 @@ fn a_damaged_version_is_refused_with_its_reason_and_the_champion_goes_on() {
         assert_eq!((refused[0].version.as_str(), refused[0].reason), ("v2", reason), "{}", refused[0].message);
         assert_eq!(registry.metrics.model_refusals.with_label_values(&[reason]).get(), 1);
 
-        let error = registry.deploy("v2", false, &Caller::always()).unwrap_err();
+        let error = registry.deploy("v2", false, &Caller::without_client()).unwrap_err();
         assert!(matches!(&error, ChangeError::Refused { refusal, .. } if refusal.reason() == reason), "{error}");
 
         alias(root.path(), "champion", "v1");
-        registry.reload(&Caller::always()).unwrap();
-        assert!(registry.refused().is_empty(), "what is mended is not reported any more");
+        registry.reload(&Caller::without_client()).unwrap();
+        assert!(registry.refused().is_empty(), "a repaired version is not reported any more");
     }
 }
 
@@ -106,7 +106,7 @@ fn a_damaged_version_is_refused_with_its_reason_and_the_champion_goes_on() {
 fn a_version_that_changed_under_its_name_is_refused() {
     let (root, registry) = with_champion();
     Version { classes: SWAPPED, ..Version::new("v1", &schema()) }.write(root.path());
-    registry.reload(&Caller::always()).unwrap();
+    registry.reload(&Caller::without_client()).unwrap();
     assert_eq!(registry.refused()[0].reason, "changed");
     assert_eq!(registry.champion().unwrap().manifest.classes[0], "coffee");
 }
@@ -115,7 +115,7 @@ fn a_version_that_changed_under_its_name_is_refused() {
 fn a_registry_that_vanishes_takes_no_champion_away() {
     let (root, registry) = with_champion();
     fs::remove_file(root.path().join("champion")).unwrap();
-    registry.reload(&Caller::always()).unwrap();
+    registry.reload(&Caller::without_client()).unwrap();
     assert_eq!(serving(&registry).as_deref(), Some("v1"));
 }
 
@@ -126,15 +126,15 @@ fn deploying_and_going_back_move_the_aliases() {
     for name in ["v2", "v3"] {
         Version::new(name, &schema()).write(root.path());
     }
-    registry.challenge(Some("v2"), &Caller::always()).unwrap();
+    registry.challenge(Some("v2"), &Caller::without_client()).unwrap();
     assert_eq!(registry.challenger().unwrap().version(), "v2");
 
-    let changed = registry.deploy("v2", false, &Caller::always()).unwrap();
+    let changed = registry.deploy("v2", false, &Caller::without_client()).unwrap();
     assert_eq!((changed.champion.as_str(), changed.previous.as_deref()), ("v2", Some("v1")));
     assert!(registry.challenger().is_none(), "it serves now, there is nothing left to judge");
     assert_eq!(folder.alias(Alias::Challenger).unwrap(), None);
 
-    let back = registry.roll_back(&Caller::always()).unwrap();
+    let back = registry.roll_back(&Caller::without_client()).unwrap();
     assert_eq!((back.champion.as_str(), back.previous.as_deref()), ("v1", Some("v2")));
     assert_eq!(serving(&registry).as_deref(), Some("v1"));
     assert_eq!(folder.alias(Alias::Champion).unwrap().as_deref(), Some("v1"));
@@ -145,16 +145,16 @@ fn deploying_and_going_back_move_the_aliases() {
 fn the_policy_keeps_a_weak_model_from_serving_unless_forced() {
     let (root, registry) = with_champion();
     Version { f1: 0.5, ..Version::new("weak", &schema()) }.write(root.path());
-    let error = registry.deploy("weak", false, &Caller::always()).unwrap_err();
+    let error = registry.deploy("weak", false, &Caller::without_client()).unwrap_err();
     assert!(matches!(error, ChangeError::Policy { .. }) && error.to_string().contains("0.5000"), "{error}");
     assert_eq!(serving(&registry).as_deref(), Some("v1"));
-    assert_eq!(registry.deploy("weak", true, &Caller::always()).unwrap().champion, "weak");
+    assert_eq!(registry.deploy("weak", true, &Caller::without_client()).unwrap().champion, "weak");
 }
 
 #[test]
 fn there_must_be_something_to_go_back_to() {
     let (_root, registry) = with_champion();
-    assert!(matches!(registry.roll_back(&Caller::always()), Err(ChangeError::NoPrevious)));
+    assert!(matches!(registry.roll_back(&Caller::without_client()), Err(ChangeError::NoPrevious)));
     assert_eq!(serving(&registry).as_deref(), Some("v1"));
 }
 
@@ -162,7 +162,7 @@ fn there_must_be_something_to_go_back_to() {
 fn a_challenger_that_is_the_champion_is_none() {
     let (root, registry) = with_champion();
     alias(root.path(), "challenger", "v1");
-    registry.reload(&Caller::always()).unwrap();
+    registry.reload(&Caller::without_client()).unwrap();
     assert!(registry.challenger().is_none());
 }
 
@@ -174,7 +174,12 @@ fn an_alias_that_moves_twice_during_a_load_is_followed_case_a4() {
     alias(root.path(), "champion", "v2");
     let names = registry.names();
     alias(root.path(), "champion", "v1");
-    registry.load_aliases(&mut registry.changing(&Caller::always()).unwrap(), names, Load::News, Instant::now());
+    registry.load_aliases(
+        &mut registry.changing(&Caller::without_client()).unwrap(),
+        names,
+        Load::News,
+        Instant::now(),
+    );
     assert_eq!(serving(&registry).as_deref(), Some("v2"), "what was read was loaded");
     assert!(registry.reload_if_moved());
     assert_eq!(serving(&registry).as_deref(), Some("v1"));
@@ -185,7 +190,7 @@ fn an_alias_that_moves_twice_during_a_load_is_followed_case_a4() {
 fn an_alias_that_moves_after_a_deployment_is_followed_case_a4() {
     let (root, registry) = with_champion();
     Version::new("v2", &schema()).write(root.path());
-    registry.deploy("v2", false, &Caller::always()).unwrap();
+    registry.deploy("v2", false, &Caller::without_client()).unwrap();
     alias(root.path(), "champion", "v1");
     assert!(registry.reload_if_moved());
     assert_eq!(serving(&registry).as_deref(), Some("v1"));
@@ -202,14 +207,14 @@ fn a_version_whose_copy_is_still_under_way_is_taken_when_it_is_whole_case_a5() {
         if let Some(v1) = champion {
             Version::new(v1, &schema()).write(root.path());
             alias(root.path(), "champion", v1);
-            registry.reload(&Caller::always()).unwrap();
+            registry.reload(&Caller::without_client()).unwrap();
         }
         alias(root.path(), "champion", "v2");
         let mut reasons = Vec::new();
         fs::create_dir(root.path().join("v2")).unwrap();
         for (step, file) in ["", "manifest.json", "model.onnx", "reference.json"].into_iter().enumerate() {
             if let Ok(bytes) = fs::read(from.join(file)) {
-                // Half of it is there at one look, all of it at the next.
+                // Half of it is there at one check, all of it at the next.
                 fs::write(root.path().join("v2").join(file), &bytes[..bytes.len() / 2]).unwrap();
                 assert!(registry.reload_if_moved(), "{file}");
                 fs::write(root.path().join("v2").join(file), &bytes).unwrap();
@@ -232,8 +237,8 @@ fn what_is_refused_for_good_is_tried_once_and_counted_once_case_a10() {
     alias(root.path(), "champion", "v2");
     assert!(registry.reload_if_moved());
     let first = registry.refused();
-    assert!(!registry.look(Instant::now() + std::time::Duration::from_secs(86_400)), "not again by itself");
-    registry.reload(&Caller::always()).unwrap();
+    assert!(!registry.check_aliases(Instant::now() + std::time::Duration::from_secs(86_400)), "not again by itself");
+    registry.reload(&Caller::without_client()).unwrap();
     assert_eq!(registry.refused(), first);
     assert_eq!(registry.metrics.model_refusals.with_label_values(&["graph"]).get(), 1);
     // Other files are a reason to try again, and what serves then is not reported any more.
@@ -250,15 +255,15 @@ fn a_file_that_could_not_be_read_for_a_moment_is_read_again_case_a5() {
     fs::rename(folder.join("model.onnx"), root.path().join("kept")).unwrap();
     alias(root.path(), "champion", "v2");
     assert!(registry.reload_if_moved());
-    let mut seen = registry.changing(&Caller::always()).unwrap();
+    let mut seen = registry.changing(&Caller::without_client()).unwrap();
     let whole = fs::rename(root.path().join("kept"), folder.join("model.onnx"));
     whole.unwrap();
     let now = Instant::now();
     let stamps = vec![("v2".to_owned(), registry.stamp("v2").unwrap())];
     seen.retry.plan(now, &registry.refused(), stamps, false);
     drop(seen);
-    assert!(!registry.look(now));
-    assert!(registry.look(now + std::time::Duration::from_secs(2)));
+    assert!(!registry.check_aliases(now));
+    assert!(registry.check_aliases(now + std::time::Duration::from_secs(2)));
     assert_eq!(serving(&registry).as_deref(), Some("v2"));
 }
 
@@ -266,8 +271,8 @@ fn a_file_that_could_not_be_read_for_a_moment_is_read_again_case_a5() {
 fn while_something_holds_the_lock_changes_end_and_aliases_are_followed_case_a11() {
     let (root, registry) = with_champion();
     Version::new("v2", &schema()).write(root.path());
-    let held = Lock::take(registry.folder().root(), &Caller::always()).unwrap();
-    let hasty = Caller::always().waiting(std::time::Duration::from_millis(1));
+    let held = Lock::take(registry.folder().root(), &Caller::without_client()).unwrap();
+    let hasty = Caller::without_client().waiting(std::time::Duration::from_millis(1));
     for error in [
         registry.deploy("v2", false, &hasty).unwrap_err(),
         registry.roll_back(&hasty).unwrap_err(),
@@ -302,21 +307,21 @@ fn a_repeated_rollback_does_not_bring_the_bad_model_back_case_b6() {
     for name in ["v2", "v3"] {
         Version::new(name, &schema()).write(root.path());
     }
-    registry.deploy("v2", false, &Caller::always()).unwrap();
-    let back = registry.roll_back(&Caller::always()).unwrap();
+    registry.deploy("v2", false, &Caller::without_client()).unwrap();
+    let back = registry.roll_back(&Caller::without_client()).unwrap();
     // Repeated, by this scorer and by another one, it finds its work done.
     for again in [&registry, &registry, &other] {
-        assert_eq!(again.roll_back(&Caller::always()).unwrap(), back);
+        assert_eq!(again.roll_back(&Caller::without_client()).unwrap(), back);
         assert_eq!(serving(again).as_deref(), Some("v1"));
     }
     // A later deployment can be taken back, also that of the version that was taken away.
     for (next, before) in [("v3", "v1"), ("v2", "v1"), ("v1", "v1")] {
-        registry.deploy(next, false, &Caller::always()).unwrap();
+        registry.deploy(next, false, &Caller::without_client()).unwrap();
         if next != before {
-            assert_eq!(registry.roll_back(&Caller::always()).unwrap().champion, before);
+            assert_eq!(registry.roll_back(&Caller::without_client()).unwrap().champion, before);
         }
     }
-    assert_eq!(registry.roll_back(&Caller::always()).unwrap().champion, "v2", "v1 was deployed by name");
+    assert_eq!(registry.roll_back(&Caller::without_client()).unwrap().champion, "v2", "v1 was deployed by name");
 }
 
 #[test]
@@ -325,7 +330,7 @@ fn what_fails_after_the_alias_was_moved_does_not_make_a_failure_of_a_deployment(
     Version::new("v2", &schema()).write(root.path());
     // An alias that cannot be read, so that neither it nor the old versions can be tidied up.
     fs::create_dir(root.path().join("challenger")).unwrap();
-    let changed = registry.deploy("v2", false, &Caller::always()).unwrap();
+    let changed = registry.deploy("v2", false, &Caller::without_client()).unwrap();
     assert_eq!((changed.champion.as_str(), serving(&registry).as_deref()), ("v2", Some("v2")));
 }
 
@@ -333,9 +338,9 @@ fn what_fails_after_the_alias_was_moved_does_not_make_a_failure_of_a_deployment(
 fn a_previous_version_that_is_gone_leaves_the_champion_and_is_named() {
     let (root, registry) = with_champion();
     Version::new("v2", &schema()).write(root.path());
-    registry.deploy("v2", false, &Caller::always()).unwrap();
+    registry.deploy("v2", false, &Caller::without_client()).unwrap();
     fs::remove_dir_all(root.path().join("v1")).unwrap();
-    let error = registry.roll_back(&Caller::always()).unwrap_err();
+    let error = registry.roll_back(&Caller::without_client()).unwrap_err();
     assert!(
         matches!(&error, ChangeError::Refused { version, refusal } if version == "v1" && refusal.reason() == "missing")
     );
@@ -373,7 +378,7 @@ fn a_manifest_with_nan_says_where_it_is_not_json() {
     let folder = Version::new("v2", &schema()).write(root.path());
     let text = fs::read_to_string(folder.join("manifest.json")).unwrap();
     fs::write(folder.join("manifest.json"), text.replace("0.8", "NaN")).unwrap();
-    let error = registry.deploy("v2", true, &Caller::always()).unwrap_err().to_string();
+    let error = registry.deploy("v2", true, &Caller::without_client()).unwrap_err().to_string();
     assert!(error.contains("manifest.json cannot be read") && error.contains("column"), "{error}");
 }
 
@@ -400,7 +405,7 @@ fn readers_never_see_a_mixture_while_models_are_swapped() {
         })
         .collect();
     for swap in 0..20 {
-        registry.deploy(if swap % 2 == 0 { "v2" } else { "v1" }, false, &Caller::always()).unwrap();
+        registry.deploy(if swap % 2 == 0 { "v2" } else { "v1" }, false, &Caller::without_client()).unwrap();
     }
     done.store(true, Ordering::Relaxed);
     for reader in readers {

@@ -14,7 +14,7 @@ use crate::abi::{self, Address, Bytes, Header};
 use crate::main_thread::MainThread;
 use crate::shared::{Event, Shared};
 use crate::tests::gateway::Envoy;
-use crate::tests::messages::{CallSeen, Headers, Observed, Response};
+use crate::tests::messages::{Headers, Observed, RecordedCall, Response};
 use crate::{admin_hooks, hooks};
 
 /// The filter in a faked Envoy, whose threads are all the one that drives it.
@@ -298,7 +298,7 @@ impl Envoy for NativeModule {
         });
     }
 
-    fn held(&self, stream: u32) -> bool {
+    fn is_waiting(&self, stream: u32) -> bool {
         self.stream(stream, |stream| stream.waits)
     }
 
@@ -352,7 +352,7 @@ impl Envoy for NativeModule {
         self.run_main();
     }
 
-    fn calls(&self) -> Vec<CallSeen> {
+    fn calls(&self) -> Vec<RecordedCall> {
         self.state(|state| state.calls.iter().filter(|call| call.whole).map(|call| call.seen.clone()).collect())
     }
 

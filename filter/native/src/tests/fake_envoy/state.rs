@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::ThreadId;
 
 use crate::abi::{self, Address, Bytes, Header};
-use crate::tests::messages::{CallSeen, Headers, Observed};
+use crate::tests::messages::{Headers, Observed, RecordedCall};
 
 /// Bytes of a body that Envoy shows in one piece.
 pub(super) const CHUNK: usize = 5;
@@ -41,7 +41,7 @@ pub(super) enum Owner {
 
 pub(super) struct Call {
     pub(super) owner: Owner,
-    pub(super) seen: CallSeen,
+    pub(super) seen: RecordedCall,
     pub(super) whole: bool,
 }
 
@@ -140,7 +140,7 @@ impl State {
         }
         self.next_call += 1;
         let (token, cluster) = (self.next_call, String::from_utf8_lossy(cluster).into_owned());
-        let seen = CallSeen { token, cluster, path, headers: read.texts(), body };
+        let seen = RecordedCall { token, cluster, path, headers: read.texts(), body };
         self.calls.push(Call { owner, seen, whole });
         Ok(u64::from(token))
     }
