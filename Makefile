@@ -39,7 +39,7 @@ status: ## What runs, and how the rollout stands
 	@$(BIN)/stack status
 	@$(BIN)/perch status
 
-##@ Move the share of users who get the model's answer
+##@ Set the share of users who are given the candidate
 .PHONY: canary-0 canary-10 canary-50 canary-100
 canary-0 canary-10 canary-50 canary-100: canary-%: ## 0, 10, 50, 100 percent
 	$(BIN)/perch canary set $*%

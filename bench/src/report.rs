@@ -1,4 +1,4 @@
-//! Writes results to files and into the document.
+//! Writes a benchmark's results to `target/bench/NAME.json`, and its table into `docs/benchmarks.md`.
 
 use std::fs;
 

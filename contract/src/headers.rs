@@ -1,4 +1,4 @@
-//! Names of the headers that Perch writes. Their values are read in the filter's `decision::heads` and in the scorer's
+//! Names of the HTTP headers that Perch writes or reads. Their values are read in the filter's `decision::heads` and in the scorer's
 //! routes.
 
 /// All of Perch's headers begin with this; Envoy's early header mutation removes such headers from client requests

@@ -1,9 +1,10 @@
-//! The bearer token that authorises changes: the operator's, and Alertmanager's.
+//! Bearer tokens that authorise changes. There are two, the operator's and Alertmanager's, each in a file of its own.
 //!
-//! It is read from a file that only its owner may read, never from an argument or an environment variable, which every
+//! A token is read from a file that only its owner may read, never from an argument or an environment variable, which every
 //! process on the machine can list. The file holds one token per line, at most two, the current one first. So a token
-//! is rotated without a gap: write the new one above the old one, give it to all callers, then delete the old line.
-//! [`TokenFile`] reads the file at each check, so a rotation needs no restart.
+//! is rotated without a gap: write the new one above the old one, restart `perch guard`, which reads its files when it
+//! starts, give the new token to all callers, then delete the old line. The scorer needs no restart: its [`TokenFile`]
+//! reads the file at each check.
 
 use std::fmt;
 use std::fs;

@@ -27,7 +27,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Write Envoy's configuration for this deployment
+    /// Print Envoy's configuration, or write every part's with --all
     Render(commands::render::Options),
     /// Check every configuration with the program that reads it; starts nothing
     Check,
@@ -35,10 +35,10 @@ enum Command {
     Up(commands::up::Options),
     /// Stop what `up` started
     Down,
-    /// Show each part, whether it is ready, and the share
+    /// Show each part, whether it is ready, and the share; exit code 1 if a part does not run or is not ready
     Status,
-    /// Run a whole rollout on the real stack: 0 → 10% → 50% → 100%, a scorer killed under load, back to 0, and again by
-    /// the guard
+    /// Run a whole rollout on the real stack: 0 → 10% → 50% → 100%, a scorer killed under load, back to 0%; then the same
+    /// rollout driven by the guard, with a good and with a bad model
     Demo(commands::demo::Options),
     /// Run everything under load, with some ill-behaved clients, and fail if an alert fires or the guard stops the
     /// rollout

@@ -243,7 +243,7 @@ impl Stack {
         }
     }
 
-    /// A signal to one part, e.g. STOP and CONT to freeze and thaw it.
+    /// A signal to one part, e.g. STOP and CONT to suspend and resume it.
     pub fn signal(&mut self, part: Part, signal: Signal) {
         if let Some((_, process)) = self.running.get_mut(part::file_name(part)) {
             process.signal(signal);

@@ -4,30 +4,29 @@
 //!
 //! | module | what it gives a test |
 //! |---|---|
-//! | [`upstream`] | a server that responds by script, in place of the rules or of the scorer |
-//! | [`client`], [`raw`] | clients that see the wire as it is |
+//! | [`upstream`] | a server that responds by script, in place of the application or of the scorer |
+//! | [`client`], [`raw_client`] | clients that see the wire as it is |
 //! | [`channel_body`] | bodies that are fed piece by piece |
 //! | [`changes`] | what moved between two scrapes, compared with what is expected |
 //! | [`eventually`] | waiting with a bound |
 //! | [`monitoring`] | the queries of rules and dashboards, and a real Prometheus to ask |
-//! | [`scripted`] | Envoy with the filter between two such servers |
-//! | [`real`] | the whole deployment, with our own rules backend and scorer |
+//! | [`scripted_stack`] | Envoy with the filter between two such servers |
+//! | [`real_stack`] | the whole deployment, with the demo's rules backend and scorer |
 //! | [`postgres`] | a PostgreSQL server of a test's own |
 //! | [`load`] | many clients at once that look at every response |
-//! | [`token`] | signed tokens for the identity in a JWT |
+//! | [`jwt`] | signed tokens for the identity in a JWT |
 //! | [`workspace`] | the packages of the workspace |
 
 pub mod changes;
 pub mod channel_body;
 pub mod client;
 pub mod eventually;
+pub mod jwt;
 pub mod load;
 pub mod monitoring;
 pub mod postgres;
 pub mod raw_client;
 pub mod real_stack;
-
-pub mod jwt;
 pub mod scripted_stack;
 pub mod upstream;
 pub mod workspace;

@@ -49,19 +49,19 @@ impl Postgres {
         self.signal("-KILL")
     }
 
-    /// Lets it hang: connections stay, and nothing is served.
+    /// Suspends it: connections stay, and nothing is served.
     ///
     /// # Errors
     /// When it is gone.
-    pub fn freeze(&self) -> anyhow::Result<()> {
+    pub fn suspend(&self) -> anyhow::Result<()> {
         self.signal("-STOP")
     }
 
-    /// Ends [`Self::freeze`].
+    /// Ends [`Self::suspend`].
     ///
     /// # Errors
     /// When it is gone.
-    pub fn thaw(&self) -> anyhow::Result<()> {
+    pub fn resume(&self) -> anyhow::Result<()> {
         self.signal("-CONT")
     }
 

@@ -1,4 +1,5 @@
-//! All of it for real: rules backend, scorer, store and model as they ship, on free ports and a store of its own.
+//! A complete Perch deployment for one test: the real Envoy with the filter, rules backend, scorer and model, on free ports
+//! and with a store of its own.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -73,14 +74,14 @@ impl RealStack {
         Client::once(address, Protocol::H1, request).await
     }
 
-    /// Freezes a part, as a hung machine is, and waits until none of its threads runs any more.
+    /// Suspends a part, as on a machine that hangs, and waits until none of its threads runs any more.
     ///
     /// # Errors
     /// When the part does not run.
-    pub async fn freeze(&mut self, part: Part) -> anyhow::Result<()> {
+    pub async fn suspend(&mut self, part: Part) -> anyhow::Result<()> {
         self.stack.signal(part, Signal::STOP);
         let pid = self.stack.pid(part).context("it does not run")?;
-        eventually("the part is frozen", || async {
+        eventually("the part is suspended", || async {
             for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {
                 let stat = std::fs::read_to_string(thread?.path().join("stat"))?;
                 let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());

@@ -205,7 +205,7 @@ impl ScriptedStack {
     pub fn user(&self, share: Share, inside: bool) -> anyhow::Result<String> {
         for number in 0..100_000 {
             let user = format!("user-{number}");
-            if share.holds(self.stack.bucket(&user)?) == inside {
+            if share.includes(self.stack.bucket(&user)?) == inside {
                 return Ok(user);
             }
         }

@@ -1,5 +1,5 @@
-//! Rules and dashboard against the real thing: a running deployment under traffic, read every second by a real
-//! Prometheus whose rules are the repository's with their hours made seconds.
+//! Tests the alerting rules and the dashboard's queries on a running deployment: a real Prometheus scrapes it every
+//! second, with the time windows of `prometheus/rules` shortened from hours to seconds.
 #![allow(clippy::unwrap_used, reason = "a test's own helpers are tests too")]
 
 use std::cell::Cell;
@@ -73,11 +73,11 @@ impl Watched {
         Ok(())
     }
 
-    /// Waits until `look` is content.
-    async fn until(&self, look: impl AsyncFn(SocketAddr) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    /// Waits until `condition` returns `Ok`.
+    async fn wait_until(&self, condition: impl AsyncFn(SocketAddr) -> anyhow::Result<()>) -> anyhow::Result<()> {
         let began = Instant::now();
         loop {
-            match look(self.prometheus.address()).await {
+            match condition(self.prometheus.address()).await {
                 Ok(()) => return Ok(()),
                 Err(refusal) if began.elapsed() > PATIENCE => return Err(refusal),
                 Err(_) => sleep(Duration::from_millis(500)).await,
@@ -85,9 +85,9 @@ impl Watched {
         }
     }
 
-    /// Waits until nothing is wrong, nor about to be.
-    async fn is_quiet(&self, when: &str) -> anyhow::Result<()> {
-        self.until(async |prometheus| {
+    /// Waits until no alert fires or is pending.
+    async fn wait_until_no_alert(&self, when: &str) -> anyhow::Result<()> {
+        self.wait_until(async |prometheus| {
             let alerts = alerts(prometheus).await?;
             ensure!(alerts.is_empty(), "{when}: {alerts:?}");
             Ok(())
@@ -95,11 +95,11 @@ impl Watched {
         .await
     }
 
-    /// Waits until exactly `expected` fire and none is about to, and all stays so until everything shows that would.
-    async fn comes_to_rest(&self, when: &str, expected: &[&str]) -> anyhow::Result<()> {
+    /// Waits until exactly the `expected` alerts fire and none is pending, and until that has held for [`SETTLED`].
+    async fn wait_until_only_these_alerts_fire(&self, when: &str, expected: &[&str]) -> anyhow::Result<()> {
         let expected: BTreeMap<String, bool> = expected.iter().map(|name| ((*name).to_owned(), true)).collect();
         let since = Cell::new(None);
-        self.until(async |prometheus| {
+        self.wait_until(async |prometheus| {
             let alerts = alerts(prometheus).await?;
             if alerts != expected {
                 since.set(None);
@@ -241,7 +241,7 @@ async fn every_query_of_rules_and_dashboard_finds_something_under_traffic() -> a
     let queries = queries.iter().map(shorten::query).collect::<anyhow::Result<Vec<_>>>()?;
     ensure!(queries.len() > 50, "only {} queries found", queries.len());
     watched
-        .until(async |prometheus| {
+        .wait_until(async |prometheus| {
             let mut faults = Vec::new();
             for query in &queries {
                 faults.extend(server::fault(prometheus, query, "15s").await?);
@@ -255,7 +255,7 @@ async fn every_query_of_rules_and_dashboard_finds_something_under_traffic() -> a
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killing_a_part_makes_exactly_its_alerts_fire_and_its_return_ends_them() -> anyhow::Result<()> {
     let mut watched = Watched::start().await?;
-    watched.comes_to_rest("nothing was killed", &[]).await?;
+    watched.wait_until_only_these_alerts_fire("nothing was killed", &[]).await?;
     let cases: [(Part, &[&str]); 5] = [
         (Part::Alertmanager, &["AlertmanagerDown"]),
         (Part::Console, &["GuardSilent"]),
@@ -266,9 +266,9 @@ async fn killing_a_part_makes_exactly_its_alerts_fire_and_its_return_ends_them()
     ];
     for (part, expected) in cases {
         watched.kill(part);
-        watched.comes_to_rest(&format!("{part:?} was killed"), expected).await?;
+        watched.wait_until_only_these_alerts_fire(&format!("{part:?} was killed"), expected).await?;
         watched.bring_back(part).await?;
-        watched.is_quiet(&format!("{part:?} is back")).await?;
+        watched.wait_until_no_alert(&format!("{part:?} is back")).await?;
     }
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! Which users are in the canary at a share: the arithmetic of Envoy's `runtime_fraction` matcher.
+//! Decides a user's arm from bucket, cohort and share, and whether a request is in the observation sample. As in
+//! Envoy's `runtime_fraction` matcher, a hash modulo the share's denominator is compared with its numerator.
 
 use xxhash_rust::xxh64::xxh64;
 
@@ -8,13 +9,14 @@ use crate::names::{Arm, Cohort};
 
 /// Seed of the arm. Another seed re-buckets all users.
 pub const CANARY_SEED: u64 = 0;
-/// Seed of the observation sample, which hashes the request's id: apart from the arm by value and by seed.
+/// Seed of the observation sample, which is independent of the arm: it hashes another value, the request's id, with
+/// another seed.
 pub const OBSERVE_SEED: u64 = 1;
 
 impl Share {
     /// Returns `true` if the user is in the canary at this share.
     #[must_use]
-    pub fn holds(self, bucket: Bucket) -> bool {
+    pub fn includes(self, bucket: Bucket) -> bool {
         position(bucket, self.denominator()) < u64::from(self.numerator())
     }
 }
@@ -30,8 +32,8 @@ pub fn position(bucket: Bucket, denominator: Denominator) -> u64 {
 #[must_use]
 pub fn arm(bucket: Bucket, cohort: Cohort, share: Share, beta: Share) -> Arm {
     let in_canary = match cohort {
-        Cohort::Ordinary => share.holds(bucket),
-        Cohort::Beta => share.holds(bucket) || beta.holds(bucket),
+        Cohort::Ordinary => share.includes(bucket),
+        Cohort::Beta => share.includes(bucket) || beta.includes(bucket),
         Cohort::OptOut => false,
     };
     if in_canary { Arm::Candidate } else { Arm::Baseline }

@@ -1,7 +1,7 @@
 //! The canary share: the percentage of users who are given the candidate.
 //!
 //! Envoy's runtime holds the value under [`RUNTIME_KEY`]. A user is in the canary when `xxHash64(bucket, CANARY_SEED) %
-//! denominator < numerator` ([`Share::holds`]); the filter, `perch canary explain` and the tests all decide by [`arm`],
+//! denominator < numerator` ([`Share::includes`]); the filter, `perch canary explain` and the tests all decide by [`arm`],
 //! so that the arm of any user at any share can be computed offline.
 //!
 //! ```
@@ -37,7 +37,7 @@ mod runtime;
 mod value;
 
 pub use self::assignment::{CANARY_SEED, OBSERVE_SEED, arm, position, sampled};
-pub use self::runtime::{listing, runtime_value};
+pub use self::runtime::{parse_runtime, runtime_value};
 pub use self::value::{Denominator, NotAShare, START_VARIABLE, Share};
 
 /// Envoy's runtime key of the canary share.
@@ -45,7 +45,7 @@ pub const RUNTIME_KEY: &str = "suggest.use_model_canary";
 /// Beginning of the names of the directories that Perch makes for a runtime's disk layer; a number follows. Directories
 /// with other names are not Perch's, and are never removed.
 pub const RUNTIME_LAYER: &str = "perch-layer-";
-/// Envoy's runtime key of the beta cohort's own share: a user of the cohort is in the canary when either share holds.
+/// Envoy's runtime key of the beta cohort's own share: a user of the cohort is in the canary when either share includes them.
 pub const BETA_KEY: &str = "suggest.use_model_beta";
 /// Envoy's runtime key of the share of requests that are observed; 100 by default.
 pub const OBSERVE_KEY: &str = "perch.observe";
@@ -133,7 +133,7 @@ mod tests {
                 .map(|salt| {
                     let salt = Salt::new(format!("a salt of sixteen bytes, {salt}").as_bytes()).unwrap();
                     let of = |user: u32| Bucket::of(format!("user-{user}@example.org").as_bytes(), &salt);
-                    let inside = (0..USERS).filter(|user| share.holds(of(*user))).count();
+                    let inside = (0..USERS).filter(|user| share.includes(of(*user))).count();
                     ((inside as f64 - f64::from(USERS) * share.fraction()) / deviation).powi(2)
                 })
                 .sum();
@@ -147,9 +147,9 @@ mod tests {
         fn a_growing_share_only_adds_users(bucket: u64, low in 0_u32..=100, more in 0_u32..=100) {
             let bucket = Bucket(bucket);
             let high = Share::percent((low + more).min(100));
-            prop_assert!(!Share::percent(low).holds(bucket) || high.holds(bucket));
-            prop_assert!(!Share::OFF.holds(bucket));
-            prop_assert!(Share::ALL.holds(bucket));
+            prop_assert!(!Share::percent(low).includes(bucket) || high.includes(bucket));
+            prop_assert!(!Share::OFF.includes(bucket));
+            prop_assert!(Share::ALL.includes(bucket));
         }
 
         #[test]

@@ -1,4 +1,5 @@
-//! A share as Envoy's runtime holds it: every program reads the same share out of a value as Envoy does.
+//! Reads and writes a share as Envoy's runtime stores it, so that every program reads the same share from a value as
+//! Envoy does. Also reads the admin interface's response to `/runtime`.
 //!
 //! Envoy parses a runtime value as YAML. A whole number (decimal, octal with a leading zero, hexadecimal) or a decimal
 //! fraction is a percentage, its decimals cut off; a mapping of `numerator` and `denominator` is a `FractionalPercent`;
@@ -31,7 +32,7 @@ impl Share {
 
 /// Parses the response of Envoy's admin interface to `/runtime`; `None` where it is not JSON.
 #[must_use]
-pub fn listing(runtime: &[u8]) -> Option<serde_json::Value> {
+pub fn parse_runtime(runtime: &[u8]) -> Option<serde_json::Value> {
     serde_json::from_slice(runtime).ok()
 }
 

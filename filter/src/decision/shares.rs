@@ -33,7 +33,7 @@ impl Shares {
     #[must_use]
     pub fn from_listing(runtime: &[u8]) -> Option<Self> {
         // Another server's response may be JSON too.
-        let runtime = share::listing(runtime).filter(|runtime| runtime.get("entries").is_some())?;
+        let runtime = share::parse_runtime(runtime).filter(|runtime| runtime.get("entries").is_some())?;
         let share =
             |key: &str, default| share::runtime_value(&runtime, key).and_then(Share::from_runtime).unwrap_or(default);
         Some(Self {

@@ -30,7 +30,7 @@ impl Change {
         for index in 0..SAMPLE {
             // Any fixed spread of values does: a bucket is a hash.
             let bucket = Bucket(index.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-            match (from.holds(bucket), to.holds(bucket)) {
+            match (from.includes(bucket), to.includes(bucket)) {
                 (false, true) => joins += 1,
                 (true, false) => leaves += 1,
                 _ => {}
@@ -88,8 +88,8 @@ mod tests {
         fn a_user_is_in_the_canary_from_its_share_on(bucket: u64) {
             let at = u32::try_from(joins_at(Bucket(bucket))).unwrap();
             prop_assert!((1..=100).contains(&at));
-            prop_assert!(Share::percent(at).holds(Bucket(bucket)));
-            prop_assert!(!Share::percent(at - 1).holds(Bucket(bucket)));
+            prop_assert!(Share::percent(at).includes(Bucket(bucket)));
+            prop_assert!(!Share::percent(at - 1).includes(Bucket(bucket)));
         }
     }
 }

@@ -50,7 +50,7 @@ pub(crate) struct Options {
     #[arg(long = "host", value_name = "NAME", env = "PERCH_CONSOLE_HOSTS", value_delimiter = ',')]
     hosts: Vec<String>,
     /// File with the operator's token, which signs in to the console; without one the console is read-only
-    #[arg(long, value_name = "FILE", env = "PERCH_CONSOLE_TOKEN_FILE")]
+    #[arg(long, value_name = "FILE", env = "PERCH_TOKEN_FILE")]
     token_file: Option<PathBuf>,
     /// File with Alertmanager's bearer token; without one its posts are rejected
     #[arg(long, value_name = "FILE", env = "PERCH_HOOK_TOKEN_FILE")]

@@ -62,7 +62,7 @@ pub struct Raw {
     #[arg(long, env = "PERCH_REGISTRY", value_name = "FOLDER", default_value = "models/registry")]
     pub registry: String,
 
-    /// Interval at which the registry's aliases are read, so that a deployment reaches every scorer; 0 turns it off
+    /// Interval at which the registry's aliases (champion, challenger) are read, so that a deployment reaches every scorer; 0 turns it off
     #[arg(long, env = "PERCH_REGISTRY_POLL_MS", value_name = "MS", default_value_t = 2_000)]
     pub registry_poll_ms: u64,
 
@@ -80,11 +80,12 @@ pub struct Raw {
     #[arg(long, env = "PERCH_INTERCEPT_PATH", value_name = "PATH", default_value = "/ml/suggestions")]
     pub intercept_path: String,
 
-    /// Longest wait of a live request for the store; after it the client is given the baseline
+    /// Longest wait of a live request for the store; after it the scorer returns 503 and the client is given the baseline
     #[arg(long, env = "PERCH_LIVE_DEADLINE_MS", value_name = "MS", default_value_t = 200)]
     pub live_deadline_ms: u64,
 
-    /// Live requests in progress at once; further ones get 503 immediately
+    /// Live requests (requests of canary users that the gateway sends here) in progress at once; further ones get 503
+    /// immediately
     #[arg(long, env = "PERCH_LIVE_IN_FLIGHT", value_name = "N", default_value_t = 512)]
     pub live_in_flight: usize,
 
@@ -108,7 +109,8 @@ pub struct Raw {
     #[arg(long, env = "PERCH_OBSERVE_QUEUE_BYTES", value_name = "BYTES", default_value_t = 64 * 1024 * 1024)]
     pub observe_queue_bytes: usize,
 
-    /// Longest time that an observation may wait for a thread and for the store; one that got no thread by then is shed
+    /// Longest time that an observation may wait for a thread and for the store; without a thread by then it is shed, and
+    /// if the store is late its items count as not compared, reason candidate_unavailable
     #[arg(long, env = "PERCH_OBSERVE_DEADLINE_MS", value_name = "MS", default_value_t = 1_000)]
     pub observe_deadline_ms: u64,
 
@@ -162,11 +164,13 @@ pub struct Raw {
     #[arg(long, env = "PERCH_DRIFT_ROWS", value_name = "N", default_value_t = 1_000)]
     pub drift_rows: u64,
 
-    /// Hours that these rows must span, since a morning does not represent a day; rows of the last seven days count
+    /// Hours that the rows counted for --drift-rows must span, since a morning does not represent a day; rows of the last
+    /// seven days count
     #[arg(long, env = "PERCH_DRIFT_HOURS", value_name = "HOURS", default_value_t = 24)]
     pub drift_hours: u64,
 
-    /// Distinct users that these rows must come from, where users are known: a few users do not represent all
+    /// Distinct users that the rows counted for --drift-rows must come from, where users are known: a few users do not
+    /// represent all
     #[arg(long, env = "PERCH_DRIFT_USERS", value_name = "N", default_value_t = 100)]
     pub drift_users: u64,
 
@@ -190,11 +194,11 @@ pub struct Raw {
     #[arg(long, env = "PERCH_READ_TIMEOUT_MS", value_name = "MS", default_value_t = 10_000)]
     pub read_timeout_ms: u64,
 
-    /// After SIGTERM: time to keep serving while /readyz returns 503, so that health checks notice
+    /// Time after SIGTERM to keep serving while /readyz returns 503, so that health checks notice
     #[arg(long, env = "PERCH_DRAIN_NOTICE_MS", value_name = "MS", default_value_t = 1_000)]
     pub drain_notice_ms: u64,
 
-    /// After that: time for requests in progress to finish
+    /// Time after --drain-notice-ms for requests in progress to finish
     #[arg(long, env = "PERCH_DRAIN_MS", value_name = "MS", default_value_t = 10_000)]
     pub drain_ms: u64,
 }

@@ -21,7 +21,7 @@ use super::demo::{NO_ALERT, require_model};
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// How long, in minutes
+    /// Duration in minutes
     #[arg(long, default_value_t = 45, value_parser = clap::value_parser!(u32).range(1..=1_440))]
     minutes: u32,
     /// Requests a second by well-behaved clients; ill-behaved ones come on top

@@ -10,7 +10,7 @@ use stack::{Stack, validate};
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Without Prometheus and Alertmanager
+    /// Do not start Prometheus and Alertmanager
     #[arg(long)]
     no_monitoring: bool,
 }

@@ -51,7 +51,7 @@ async fn observed(gateway: &ScriptedStack, before: usize) -> anyhow::Result<Opti
 async fn is(gateway: &ScriptedStack, request: Request<ChannelBody>, user: &str, source: &str) -> anyhow::Result<()> {
     let (before, earlier) = (gateway.scrape().await?, gateway.observations()?.len());
     let bucket = gateway.stack.bucket(user)?;
-    let inside = HALF.holds(bucket);
+    let inside = HALF.includes(bucket);
     let response = gateway.send(request).await?;
     assert_eq!(
         (response.status.as_u16(), response.arm()),
@@ -119,7 +119,7 @@ async fn a_pointer_into_the_body_names_the_user_and_the_body_passes_whole() -> a
     for user in users(&gateway)? {
         let body = json!({"txn_ids": [88], "user": {"id": user}}).to_string();
         is(&gateway, with_body(&[], &body)?, &user, "body").await?;
-        if !HALF.holds(gateway.stack.bucket(&user)?) {
+        if !HALF.includes(gateway.stack.bucket(&user)?) {
             assert_eq!(gateway.rules.last()?.body, body);
         }
     }
@@ -154,7 +154,7 @@ async fn a_body_in_pieces_names_the_user_and_reaches_the_upstream_whole() -> any
                     feed.send(hyper::body::Frame::trailers(trailers.into_iter().collect())).await;
                 }
             });
-            let inside = HALF.holds(gateway.stack.bucket(&user)?);
+            let inside = HALF.includes(gateway.stack.bucket(&user)?);
             let response = Client::once(gateway.address(), Protocol::H2, request).await?;
             let arm = if inside { "candidate" } else { "baseline" };
             assert_eq!((response.status.as_u16(), response.arm()), (200, arm), "{user}, trailers: {trailed}");

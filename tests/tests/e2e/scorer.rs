@@ -101,7 +101,7 @@ async fn a_frozen_scorer_costs_a_canary_user_the_candidate_and_nothing_else() ->
     let mut real = RealStack::start(|builder| builder.share(Share::ALL)).await?;
     let body = request_body([1, 2]);
     assert_eq!(real.send(suggest("ann", body.clone())?).await?.arm(), "candidate");
-    real.freeze(Part::Scorer).await?;
+    real.suspend(Part::Scorer).await?;
     let through = real.send(suggest("ann", body.clone())?).await?;
     assert_eq!((through.status.as_u16(), through.fallback()), (200, "deadline"));
     let direct = real.send_to(Part::Rules, suggest("ann", body.clone())?).await?;

@@ -52,7 +52,7 @@ async fn canary_users(gateway: &ScriptedStack, users: usize) -> anyhow::Result<B
 fn predicted(gateway: &ScriptedStack, share: Share, users: usize) -> anyhow::Result<BTreeSet<usize>> {
     let mut inside = BTreeSet::new();
     for user in 0..users {
-        if share.holds(gateway.stack.bucket(&name(user))?) {
+        if share.includes(gateway.stack.bucket(&name(user))?) {
             inside.insert(user);
         }
     }

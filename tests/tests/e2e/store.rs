@@ -78,12 +78,12 @@ async fn a_postgresql_that_hangs_costs_no_more_until_it_goes_on() -> anyhow::Res
     let (real, _rules) = with_store_on(&postgres).await?;
     let response = real.send(suggest("ann", request_body([1, 2]))?).await?;
     assert_eq!((response.status.as_u16(), response.arm()), (200, "candidate"));
-    postgres.freeze()?;
+    postgres.suspend()?;
     for (first, arm) in [(1, "candidate"), (3, "baseline"), (1, "candidate"), (5, "baseline")] {
         let response = real.send(suggest("ann", request_body([first, first + 1]))?).await?;
         assert_eq!((response.status.as_u16(), response.arm()), (200, arm), "transactions {first} and the next");
     }
-    postgres.thaw()?;
+    postgres.resume()?;
     eventually("the candidate serves what it could not", || async {
         let response = real.send(suggest("ann", request_body([3, 4]))?).await?;
         ensure!(response.status == 200 && response.arm() == "candidate", "{}", response.fallback());

@@ -151,7 +151,7 @@ impl ManualRollout {
     fn expected_canary(&self, stack: &Stack, share: Share) -> anyhow::Result<BTreeSet<u32>> {
         let mut canary = BTreeSet::new();
         for user in 0..self.traffic.users {
-            if share.holds(stack.bucket(&Traffic::identity(user))?) {
+            if share.includes(stack.bucket(&Traffic::identity(user))?) {
                 canary.insert(user);
             }
         }

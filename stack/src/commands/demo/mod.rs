@@ -37,10 +37,10 @@ pub(crate) struct Options {
     /// Requests a second, at most
     #[arg(long, default_value_t = 400, value_parser = clap::value_parser!(u32).range(10..=20_000))]
     rate: u32,
-    /// Transactions in the store, numbered from 1
+    /// Highest transaction id in the store: requests use the ids 1 to N
     #[arg(long, default_value_t = 89_843, value_parser = clap::value_parser!(u64).range(1..))]
     transactions: u64,
-    /// Without Prometheus and Alertmanager
+    /// Do not start Prometheus and Alertmanager
     #[arg(long)]
     no_monitoring: bool,
 }

@@ -1,6 +1,6 @@
-//! Envoy's side of the ABI, faked: what it keeps ([`state`]), the functions that the module calls ([`callbacks`]), and a driver
-//! that calls the module's hooks as Envoy does ([`driver`]). Header and body memory is Envoy's and moves when it changes, so
-//! that address sanitizer finds what is kept too long.
+//! A fake of Envoy's side of the dynamic-module ABI, for unit tests: Envoy's state ([`state`]), its callbacks ([`callbacks`]),
+//! and a driver that calls the module's hooks as Envoy does ([`driver`]). Header and body memory is Envoy's and moves when
+//! it changes, so that address sanitizer finds what is kept too long.
 #![allow(unsafe_code)]
 
 mod callbacks;
