@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Parser as _;
+use contract::ports::Part;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::application::Application;
-use crate::http::{App, bind, serve};
+use crate::http::{App, serve};
 use crate::settings::{Raw, Settings};
 
 /// How long blocked threads may delay the exit.
@@ -38,7 +39,7 @@ fn serve_until_signal(settings: Settings, application: Arc<dyn Application>) -> 
         .context("cannot start the threads of --live-threads: lower it")?;
     let done = runtime.block_on(async {
         // The port first: it is the cheapest to check.
-        let listener = bind(settings.listen).await?;
+        let listener = http_server::bind(settings.listen, Part::Scorer.variable()).await?;
         let app = App::start(settings, application).await?;
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
         let mut term = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;

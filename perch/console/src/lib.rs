@@ -6,7 +6,6 @@
 //! | `forms` | signing in, and operators' actions |
 //! | `chart` | line charts over time |
 //! | `access` | checks of host names, origins and cookies |
-//! | `server` | the accept loop, with limits |
 //! | `routes` | the routes, and the headers of every response |
 //! | `session` | sessions in signed cookies, one-time tickets of forms |
 //! | `hook` | Alertmanager's webhook |
@@ -27,22 +26,36 @@ mod forms;
 mod hook;
 mod pages;
 mod routes;
-mod server;
 mod session;
 mod state;
 mod templates;
 #[cfg(test)]
 mod tests;
 
+use std::time::Duration;
+
+use http_server::Options;
+use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 
 pub use contract::token::{Token, TokenError};
 pub use routes::STATE_PATH;
 pub use state::{Console, ConsoleError, Settings};
 
+/// A console has a handful of readers, Prometheus and Alertmanager.
+const OPTIONS: Options = Options {
+    connections: 128,
+    head_bytes: 16 * 1024,
+    headers: 64,
+    head_time: Duration::from_secs(15),
+    streams: None,
+    drain: Duration::from_secs(5),
+};
+
 impl Console {
     /// Serves on `listener` until `stop` is ready and the requests in progress have ended.
     pub async fn serve(self, listener: TcpListener, stop: impl Future<Output = ()>) {
-        server::run(listener, routes::router(self), stop).await;
+        let service = TowerToHyperService::new(routes::router(self));
+        http_server::serve(listener, service, &OPTIONS, |_| {}, stop).await;
     }
 }

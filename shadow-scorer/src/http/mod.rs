@@ -27,4 +27,4 @@ pub use call::{Call, HandlerFuture, Route};
 pub use error::HttpError;
 pub use response::{Response, json_response, response};
 pub use routes::Routes;
-pub use server::{bind, serve};
+pub use server::serve;

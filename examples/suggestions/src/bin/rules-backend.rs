@@ -104,7 +104,7 @@ async fn run_server(serve: Serve) -> anyhow::Result<()> {
             .context("PERCH_HOST is not an IP address: give one like 127.0.0.1")?,
     };
     let store = open_store(&serve.at.store, &Options::default()).await?;
-    let listener = backend::listen(address).await?;
+    let listener = http_server::bind(address, Part::Rules.variable()).await?;
     tracing::info!(address = %listener.local_addr()?, store = %store.place(), "listening");
     let mut terminate = signal(SignalKind::terminate())?;
     let stop = async move {

@@ -4,17 +4,14 @@
 //! way, and ends.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
+use http_server::Options;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
 use scorer_store::{Store, StoreError};
 use serde_json::json;
 use shadow_scorer::suggestions::{Item, SuggestRequest, Suggestions};
@@ -25,8 +22,15 @@ use crate::transactions::TransactionWithHistory;
 
 /// Largest request body.
 const MOST_BODY: usize = 32 * 1024 * 1024;
-/// How long requests under way may take once the server is told to stop.
-const DRAIN: Duration = Duration::from_secs(10);
+/// The limits are for clients behind a gateway: as many connections as there are, heads above Envoy's own 60 KiB.
+const OPTIONS: Options = Options {
+    connections: usize::MAX,
+    head_bytes: 64 * 1024,
+    headers: 100,
+    head_time: Duration::from_secs(60),
+    streams: Some(200),
+    drain: Duration::from_secs(10),
+};
 
 /// What the routes work with.
 #[derive(Debug, Clone)]
@@ -106,58 +110,11 @@ fn json_answer(status: StatusCode, body: &impl serde::Serialize) -> Response<Ful
     response
 }
 
-/// An address that cannot be listened on.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: stop the program that holds the port, or give another with --listen")]
-pub struct CannotListen {
-    address: SocketAddr,
-    #[source]
-    source: std::io::Error,
-}
-
-/// Takes the port.
-///
-/// # Errors
-/// When it is taken or not allowed.
-pub async fn listen(address: SocketAddr) -> Result<TcpListener, CannotListen> {
-    TcpListener::bind(address).await.map_err(|source| CannotListen { address, source })
-}
-
 /// Serves `application` until `stop` comes, then answers what is under way.
 pub async fn serve(listener: TcpListener, application: Application, stop: impl Future<Output = ()>) {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(hyper_util::rt::TokioTimer::new()).header_read_timeout(Duration::from_secs(60));
-    let connections = GracefulShutdown::new();
-    tokio::pin!(stop);
-    loop {
-        let stream = tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
-                Err(error) => {
-                    // Out of file descriptors, mostly: pause instead of spinning.
-                    tracing::warn!(%error, "accept_failed");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                    continue;
-                }
-            },
-            () = &mut stop => break,
-        };
-        let _ = stream.set_nodelay(true);
+    let service = service_fn(move |request| {
         let application = application.clone();
-        let service = service_fn(move |request| {
-            let application = application.clone();
-            async move { Ok::<_, Infallible>(application.answer(request).await) }
-        });
-        let connection = builder.serve_connection(TokioIo::new(stream), service);
-        let connection = connections.watch(connection.into_owned());
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "connection_failed");
-            }
-        });
-    }
-    drop(listener);
-    if tokio::time::timeout(DRAIN, connections.shutdown()).await.is_err() {
-        tracing::warn!(drain_ms = DRAIN.as_millis(), "requests_cut");
-    }
+        async move { Ok::<_, Infallible>(application.answer(request).await) }
+    });
+    http_server::serve(listener, service, &OPTIONS, |_| {}, stop).await;
 }

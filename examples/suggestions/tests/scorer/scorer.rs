@@ -11,13 +11,14 @@ use http_body_util::{BodyExt as _, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
-use shadow_scorer::http::{App, bind, serve};
+use shadow_scorer::http::{App, serve};
 use shadow_scorer::settings::Raw;
 use shadow_scorer::store::Options;
 use sqlx::Connection as _;
 use suggestions::transactions::NewTransaction;
 use suggestions::{application, create_store, transactions};
 use tempfile::TempDir;
+use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -150,7 +151,7 @@ impl Scorer {
         let at_once: &[&str] = if flags.contains(&"--drain-notice-ms") { &[] } else { &["--drain-notice-ms", "0"] };
         let raw = Raw::try_parse_from([&["shadow-scorer"], &own[..], token, at_once, flags].concat()).unwrap();
         let settings = raw.check(|_| None).unwrap();
-        let listener = bind(settings.listen).await.unwrap();
+        let listener = TcpListener::bind(settings.listen).await.unwrap();
         let address = listener.local_addr().unwrap();
         let app = App::start(settings, application()).await.unwrap();
         let (stop, stopped) = oneshot::channel();

@@ -46,7 +46,7 @@ async fn with_payments(place: &Place) -> Vec<Payment> {
 /// The reference application over the same store.
 async fn application(place: &Place) -> SocketAddr {
     let store = open_store(&place.store_url(), &Options::default()).await.unwrap();
-    let listener = backend::listen(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(backend::serve(listener, backend::Application::new(store), std::future::pending()));
     address
