@@ -15,7 +15,7 @@ use crate::metrics::Stat;
 use crate::pairs;
 
 impl Filter {
-    /// Sends the request's whole body to the candidate, if the exchange needs its response. The deadline counts from here.
+    /// Sends the request's whole body to the candidate, if the exchange needs its response. The deadline starts now.
     pub(super) fn call_candidate(&mut self, host: &impl StreamHost, context: u32, stream: &mut Stream, body: &[u8]) {
         let Some(bucket) = stream.exchange.bucket() else { return };
         let Some(canary) = stream.canary.as_mut().filter(|canary| canary.canary.needs_call()) else { return };
@@ -135,7 +135,7 @@ impl Filter {
     }
 }
 
-/// What the two responses have taken of the room for those that wait.
+/// Bytes of both responses that count towards the limit of waiting responses.
 fn stream_bytes(canary: &CanaryStream) -> usize {
     canary.canary.waiting_bytes() + canary.canary.candidate().map_or(0, |(candidate, _)| candidate.body.len())
 }

@@ -10,7 +10,7 @@ use crate::plugin::host::{CallResponse, Callouts, Host, Level, Log, Refused, Sta
 use crate::plugin::replacement::Flow;
 use crate::plugin::stream::Stream;
 
-/// What the host of a VM does besides: it says where the configuration of a root context is.
+/// The additional task of a VM's host: it gives the configuration of a root context.
 pub trait Configuration {
     /// Appends a configuration of `length` bytes to `out`.
     ///

@@ -11,7 +11,7 @@ use prometheus::{
 
 /// A metric as it was declared.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Declared {
+pub struct DeclaredMetric {
     /// Its name, for a histogram without suffix.
     pub name: String,
     /// Its kind.
@@ -26,14 +26,14 @@ pub struct Declared {
 pub(crate) struct Declare {
     pub(crate) registry: Registry,
     /// All metrics, whereas a registry only knows those with a value.
-    pub(crate) declared: RefCell<Vec<Declared>>,
+    pub(crate) declared: RefCell<Vec<DeclaredMetric>>,
 }
 
 impl Declare {
     fn add<C: prometheus::core::Collector + Clone + 'static>(&self, collector: C) -> prometheus::Result<C> {
         self.registry.register(Box::new(collector.clone()))?;
         let labels = collector.desc().first().map(|desc| desc.variable_labels.clone()).unwrap_or_default();
-        self.declared.borrow_mut().extend(collector.collect().into_iter().map(|family| Declared {
+        self.declared.borrow_mut().extend(collector.collect().into_iter().map(|family| DeclaredMetric {
             name: family.name().to_owned(),
             kind: match family.get_field_type() {
                 MetricType::HISTOGRAM => series::Kind::Histogram,

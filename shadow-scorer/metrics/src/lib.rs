@@ -17,7 +17,7 @@ use prometheus::{
 };
 
 use self::declare::Declare;
-pub use self::declare::Declared;
+pub use self::declare::DeclaredMetric;
 
 /// Content type of the exposition.
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
@@ -52,7 +52,7 @@ pub const CHALLENGED: [&str; 2] = ["champion", "baseline"];
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    declared: Vec<Declared>,
+    declared: Vec<DeclaredMetric>,
 
     /// Macro F1 of the last training.
     pub train_f1: GaugeVec,
@@ -304,7 +304,7 @@ impl Metrics {
 
     /// Every metric that is declared, with or without a value.
     #[must_use]
-    pub fn declared(&self) -> &[Declared] {
+    pub fn declared(&self) -> &[DeclaredMetric] {
         &self.declared
     }
 

@@ -24,12 +24,12 @@ mod session;
 
 pub use feature_schema::FeatureSchema;
 pub use folder::{Alias, Folder, KEPT};
-pub use loaded::{Loaded, TOLERANCE};
+pub use loaded::{LoadedModel, TOLERANCE};
 pub use lock::{Caller, Client, Lock, LockError};
 pub use manifest::Manifest;
 pub use refusal::Refusal;
-pub use registry::{ChangeError, Changed, Refused, Registry};
-pub use scores::{Scored, Scores};
+pub use registry::{ChangeError, ChangeOutcome, RefusedVersion, Registry};
+pub use scores::{ScoredLabel, Scores};
 pub use session::{PredictError, Rows, Session};
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ pub const TOLERANCE: f64 = 1e-5;
 
 /// A model that may serve.
 #[derive(Debug)]
-pub struct Loaded {
+pub struct LoadedModel {
     /// What its folder says.
     pub manifest: Manifest,
     /// The features that it reads.
@@ -28,7 +28,7 @@ pub struct Loaded {
     pub loaded: SystemTime,
 }
 
-impl Loaded {
+impl LoadedModel {
     /// Loads the version in `folder`, which must have been trained on `schema`, with every check.
     ///
     /// # Errors

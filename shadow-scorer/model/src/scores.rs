@@ -9,23 +9,23 @@ use std::time::Instant;
 use scorer_features::Entity;
 use scorer_metrics::Metrics;
 
-use super::loaded::Loaded;
+use super::loaded::LoadedModel;
 use super::session::{PredictError, Rows};
 
 /// Rows of one chunk.
 const CHUNK: usize = 64;
 
-/// What one model says of some entities.
+/// One model's scores of some entities.
 #[derive(Debug, Clone)]
 pub struct Scores {
-    model: Arc<Loaded>,
+    model: Arc<LoadedModel>,
     /// One probability per class, row after row.
     probabilities: Vec<f32>,
 }
 
 /// A class with its probability.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Scored<'a> {
+pub struct ScoredLabel<'a> {
     /// The label.
     pub label: &'a str,
     /// `0.0..=1.0`.
@@ -35,7 +35,7 @@ pub struct Scored<'a> {
 impl Scores {
     /// Asks each of `models` about `found`, in that order. A model that fails says why in its own place.
     pub async fn of(
-        models: &[&Arc<Loaded>],
+        models: &[&Arc<LoadedModel>],
         found: &[Arc<dyn Entity>],
         metrics: &Metrics,
     ) -> Vec<Result<Self, PredictError>> {
@@ -45,12 +45,12 @@ impl Scores {
     /// As [`Scores::of`]; `watch` sees the feature rows of each chunk with the first model's likeliest classes of them,
     /// unless that model failed.
     pub async fn watched(
-        models: &[&Arc<Loaded>],
+        models: &[&Arc<LoadedModel>],
         found: &[Arc<dyn Entity>],
         metrics: &Metrics,
         mut watch: impl FnMut(&[f32], &[usize]) + Send,
     ) -> Vec<Result<Self, PredictError>> {
-        let room = |model: &Loaded| Vec::with_capacity(found.len() * model.session.classes());
+        let room = |model: &LoadedModel| Vec::with_capacity(found.len() * model.session.classes());
         let mut scores: Vec<Result<Self, PredictError>> =
             models.iter().map(|model| Ok(Self { model: Arc::clone(model), probabilities: room(model) })).collect();
         // All models of a registry are of one schema.
@@ -87,13 +87,13 @@ impl Scores {
 
     /// The model that was asked.
     #[must_use]
-    pub fn model(&self) -> &Loaded {
+    pub fn model(&self) -> &LoadedModel {
         &self.model
     }
 
     /// The model that was asked, to ask it again.
     #[must_use]
-    pub fn shared_model(&self) -> Arc<Loaded> {
+    pub fn shared_model(&self) -> Arc<LoadedModel> {
         Arc::clone(&self.model)
     }
 
@@ -113,23 +113,24 @@ impl Scores {
 
     /// The likeliest class of one row, if it has at least `least` confidence. Of two alike the first counts.
     #[must_use]
-    pub fn top(&self, row: usize, least: f32) -> Option<Scored<'_>> {
+    pub fn top(&self, row: usize, least: f32) -> Option<ScoredLabel<'_>> {
         self.scored(row).nth(self.best(row)).filter(|scored| scored.confidence >= least)
     }
 
     /// The likeliest classes of one row in falling order, at most `most`, each of at least `least` confidence.
     #[must_use]
-    pub fn candidates(&self, row: usize, most: usize, least: f32) -> Vec<Scored<'_>> {
-        let mut candidates: Vec<Scored<'_>> = self.scored(row).filter(|scored| scored.confidence >= least).collect();
+    pub fn candidates(&self, row: usize, most: usize, least: f32) -> Vec<ScoredLabel<'_>> {
+        let mut candidates: Vec<ScoredLabel<'_>> =
+            self.scored(row).filter(|scored| scored.confidence >= least).collect();
         candidates.sort_by(|a, b| b.confidence.total_cmp(&a.confidence));
         candidates.truncate(most);
         candidates
     }
 
-    fn scored(&self, row: usize) -> impl Iterator<Item = Scored<'_>> {
+    fn scored(&self, row: usize) -> impl Iterator<Item = ScoredLabel<'_>> {
         let labels = self.model.manifest.classes.iter();
         // A softmax over f32 may end a hair above 1.
-        labels.zip(self.row(row)).map(|(label, p)| Scored { label, confidence: p.clamp(0.0, 1.0) })
+        labels.zip(self.row(row)).map(|(label, p)| ScoredLabel { label, confidence: p.clamp(0.0, 1.0) })
     }
 }
 

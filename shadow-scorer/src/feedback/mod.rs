@@ -17,4 +17,4 @@ pub use f1::F1;
 pub use joining::{Ended, join_waiting, keep_joining};
 pub use record::{FeedbackError, MOST_A_DAY, MOST_CHANGES, MOST_WAITING, Outcome, record};
 pub use request::{Action, BadFeedback, FeedbackRequest};
-pub use training::{TrainError, Trained, Trainer};
+pub use training::{TrainError, Trainer, TrainingOutcome};

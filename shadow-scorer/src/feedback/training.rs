@@ -69,7 +69,7 @@ impl Deploy {
 
 /// The result of a training.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Trained {
+pub struct TrainingOutcome {
     /// The new version.
     pub run_id: String,
     /// `true` if it was deployed.
@@ -172,7 +172,7 @@ impl Trainer {
     ///
     /// # Errors
     /// See [`TrainError`]. The models that serve are unchanged then.
-    pub async fn train(&self, store: &Store, limit: Option<u32>) -> Result<Trained, TrainError> {
+    pub async fn train(&self, store: &Store, limit: Option<u32>) -> Result<TrainingOutcome, TrainError> {
         let permit = Arc::clone(&self.permit).try_acquire_owned().map_err(|_| TrainError::Busy)?;
         let (plan, store, mut stopping) = (Arc::clone(&self.plan), store.clone(), self.stopping.subscribe());
         let application = Arc::clone(&self.application);
@@ -230,7 +230,7 @@ impl Plan {
         application: &dyn Application,
         store: &Store,
         limit: Option<u32>,
-    ) -> Result<Trained, TrainError> {
+    ) -> Result<TrainingOutcome, TrainError> {
         let labels = store.count_labels().await?;
         if labels < LEAST_LABELS {
             return Err(TrainError::NoData(format!("{labels} labels, at least {LEAST_LABELS} are needed")));
@@ -263,7 +263,7 @@ impl Plan {
         store: &Store,
         limit: Option<u32>,
         folder: &Path,
-    ) -> Result<Trained, TrainError> {
+    ) -> Result<TrainingOutcome, TrainError> {
         let features = folder.join("features");
         let rows = application.export(store, &features).await?;
         tracing::info!(rows, log = %folder.join("train.log").display(), "training_started");
@@ -282,7 +282,7 @@ impl Plan {
         let run_id = result.get("run_id").and_then(Value::as_str).ok_or(TrainError::Unreadable)?.to_owned();
         let deployed = result.get("deployed").and_then(Value::as_bool).ok_or(TrainError::Unreadable)?;
         let val_f1_macro = result.pointer("/metrics/val_f1_macro").and_then(Value::as_f64);
-        Ok(Trained { run_id, deployed, val_f1_macro, result })
+        Ok(TrainingOutcome { run_id, deployed, val_f1_macro, result })
     }
 
     async fn child(

@@ -33,7 +33,7 @@ use super::error::HttpError;
 use super::response::{Response, json_response};
 use super::retraining::drift_users;
 use super::time::seconds;
-use crate::model::{Alias, Caller, ChangeError, Client, Loaded, Registry, Scores};
+use crate::model::{Alias, Caller, ChangeError, Client, LoadedModel, Registry, Scores};
 use crate::suggestions::request;
 
 const REQUEST_BYTES: usize = 64 * 1024;
@@ -85,7 +85,7 @@ fn status_of(app: &App) -> Value {
     })
 }
 
-fn meta(model: &Loaded) -> Value {
+fn meta(model: &LoadedModel) -> Value {
     let manifest = &model.manifest;
     let mut meta = Map::new();
     // A run makes one version, so the version's name is the run's.

@@ -14,7 +14,7 @@ use super::app::{App, blocking};
 use super::call::{Call, Route};
 use super::error::HttpError;
 use super::response::{Response, json_response};
-use crate::feedback::{TrainError, Trained, Trainer};
+use crate::feedback::{TrainError, Trainer, TrainingOutcome};
 use crate::metrics;
 use crate::model::Registry;
 
@@ -55,7 +55,7 @@ fn limit(query: &str) -> Result<Option<u32>, HttpError> {
 }
 
 /// Counts a training and loads its model.
-async fn finish(app: &App, done: Result<Trained, TrainError>) -> Result<Value, HttpError> {
+async fn finish(app: &App, done: Result<TrainingOutcome, TrainError>) -> Result<Value, HttpError> {
     let trained = match done {
         Ok(trained) => trained,
         // No training was started, so none is counted.

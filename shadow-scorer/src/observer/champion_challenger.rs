@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use super::compare::Comparison;
 use crate::feedback::F1;
 use crate::metrics::{self, Metrics};
-use crate::model::{Loaded, Registry, Scores};
+use crate::model::{LoadedModel, Registry, Scores};
 use crate::store::{LabelSource, Store, StoreError};
 
 /// Most labels from feedback that models are evaluated on.
@@ -85,7 +85,7 @@ impl ChampionChallenger {
 
     /// The pairing of the models that are loaded now; a new one if they have changed.
     pub(super) fn pairing(&self) -> Arc<Pairing> {
-        let version = |model: Option<Arc<Loaded>>| model.map(|model| model.version().to_owned());
+        let version = |model: Option<Arc<LoadedModel>>| model.map(|model| model.version().to_owned());
         let (champion, challenger) = (version(self.registry.champion()), version(self.registry.challenger()));
         let same = |pairing: &Arc<Pairing>| pairing.champion == champion && pairing.challenger == challenger;
         if let Some(pairing) = self.pairing.load_full().filter(same) {
@@ -109,7 +109,7 @@ impl ChampionChallenger {
     ) -> Result<(), StoreError> {
         let pairing = self.pairing();
         let (champion, challenger) = (self.registry.champion(), self.registry.challenger());
-        let models: Vec<&Arc<Loaded>> = champion.iter().chain(&challenger).collect();
+        let models: Vec<&Arc<LoadedModel>> = champion.iter().chain(&challenger).collect();
         let trained = models.iter().map(|model| model.manifest.created_unix).max().unwrap_or(0);
         let labels = store.newest_labels(LabelSource::Feedback, trained, MOST_LABELS).await?;
         let ids: Vec<i64> = labels.iter().map(|(id, _)| *id).collect();
@@ -122,7 +122,7 @@ impl ChampionChallenger {
                 Some((truth.as_str(), predicted))
             }))
         });
-        let mut next = |model: &Option<Arc<Loaded>>| model.as_ref().and_then(|_| scored.next()).flatten();
+        let mut next = |model: &Option<Arc<LoadedModel>>| model.as_ref().and_then(|_| scored.next()).flatten();
         let on_feedback = FeedbackScores { champion: next(&champion), challenger: next(&challenger) };
         *pairing.on_feedback.lock().unwrap_or_else(PoisonError::into_inner) = on_feedback;
         for (alias, f1) in [("champion", on_feedback.champion), ("challenger", on_feedback.challenger)] {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::features::drift::{MOVED, NoReference, Patience, Reference, Report, Watch};
 use crate::metrics::{self, Metrics};
-use crate::model::{Loaded, Registry};
+use crate::model::{LoadedModel, Registry};
 
 /// Drift of the champion.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ impl Drift {
     }
 
     /// The watch of `champion`; a new one if the champion has changed.
-    pub(super) fn watch(&self, champion: &Loaded) -> Arc<WatchedModel> {
+    pub(super) fn watch(&self, champion: &LoadedModel) -> Arc<WatchedModel> {
         if let Some(current) = self.current.load_full().filter(|current| current.version == champion.version()) {
             return current;
         }
@@ -94,7 +94,7 @@ impl Drift {
 }
 
 impl WatchedModel {
-    fn new(champion: &Loaded, patience: Patience) -> Self {
+    fn new(champion: &LoadedModel, patience: Patience) -> Self {
         let manifest = &champion.manifest;
         let drift = manifest.rest.get("drift").unwrap_or(&Value::Null);
         let agreement = manifest.metrics.rest.get("agreement_with_rules").and_then(Value::as_f64);

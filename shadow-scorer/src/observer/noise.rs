@@ -20,7 +20,7 @@ use super::compare::{Agreement, Counterpart, compare};
 use super::served::Labels;
 use crate::features::Entity;
 use crate::metrics::Metrics;
-use crate::model::{Loaded, Scores};
+use crate::model::{LoadedModel, Scores};
 
 /// Second calls in progress at once.
 const CONCURRENT_CALLS: usize = 4;
@@ -75,7 +75,13 @@ impl NoiseSampler {
 
 impl SecondCall {
     /// Calls `model` again on the entities `found`, and compares with its labels in `first`.
-    pub(super) async fn run(self, model: Arc<Loaded>, found: Vec<Arc<dyn Entity>>, min_confidence: f32, first: Labels) {
+    pub(super) async fn run(
+        self,
+        model: Arc<LoadedModel>,
+        found: Vec<Arc<dyn Entity>>,
+        min_confidence: f32,
+        first: Labels,
+    ) {
         let Some(Ok(scores)) = Scores::of(&[&model], &found, &self.metrics).await.pop() else { return };
         let label = |row| scores.top(row, min_confidence).map(|scored| scored.label.to_owned());
         let again: Labels = (0..).zip(&found).map(|(row, one)| (one.id().to_string(), label(row))).collect();

@@ -27,7 +27,7 @@ use super::time::{millis, seconds};
 use super::users::Users;
 use crate::feedback::EventLog;
 use crate::metrics::{Metrics, bounded::Labels};
-use crate::model::{Loaded, Registry, Scores};
+use crate::model::{LoadedModel, Registry, Scores};
 use crate::store::{Store, SuggestionEvent};
 
 /// Longest id or label of an event, in bytes.
@@ -175,7 +175,7 @@ impl Work {
         }
         ids.sort_unstable();
         ids.dedup();
-        let models: Vec<&Arc<Loaded>> = champion.iter().chain(challenger.iter()).collect();
+        let models: Vec<&Arc<LoadedModel>> = champion.iter().chain(challenger.iter()).collect();
         if ids.is_empty() || models.is_empty() {
             return Predictions { unavailable, ..Predictions::default() };
         }
@@ -198,7 +198,7 @@ impl Work {
             yielding.finished(classes.len());
         };
         let mut scores = Scores::watched(&models, &found, &self.metrics, watch).await.into_iter();
-        let mut next = |model: &Option<Arc<Loaded>>| model.as_ref().and_then(|_| scores.next()).transpose();
+        let mut next = |model: &Option<Arc<LoadedModel>>| model.as_ref().and_then(|_| scores.next()).transpose();
         let (champion, challenger) = (next(&champion), next(&challenger));
         for error in [&champion, &challenger].into_iter().filter_map(|scores| scores.as_ref().err()) {
             tracing::error!(%error, "prediction_failed");

@@ -1,4 +1,4 @@
-//! What a client asks: `{"txn_ids": [88, "89"], "top_k": 3, "mode": "auto"}`.
+//! The body of a request for suggestions: `{"txn_ids": [88, "89"], "top_k": 3, "mode": "auto"}`.
 
 use std::collections::HashSet;
 

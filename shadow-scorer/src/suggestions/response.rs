@@ -1,9 +1,9 @@
-//! What a client gets: `{"items": [{"txn_id", "event_id", "candidates": [{"label", "confidence", …}]}]}`.
+//! The body of a response with suggestions: `{"items": [{"txn_id", "event_id", "candidates": [{"label", "confidence", …}]}]}`.
 
 use contract::names::Source;
 use serde::Serialize;
 
-/// An answer; unknown ids are left out of it.
+/// A response; unknown ids are left out of it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Suggestions {
     /// One item a transaction, in the client's order.
@@ -30,9 +30,9 @@ pub struct Candidate {
     pub confidence: f64,
     /// Why, e.g. `merchant_prior:costco`.
     pub reasons: Vec<String>,
-    /// Who says so.
+    /// The arm that the suggestion is from.
     pub source: Source,
-    /// The model's version; not there for a rule.
+    /// The model's version; absent for a rule.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model_version: Option<String>,
 }

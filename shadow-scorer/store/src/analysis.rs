@@ -20,9 +20,9 @@ pub struct PairRow {
     pub arm: Arm,
     /// The user's cohort.
     pub cohort: Cohort,
-    /// What the rules say, empty for no opinion.
+    /// The baseline's label, empty without one.
     pub rule: String,
-    /// What the model says, empty for no opinion.
+    /// The candidate's label, empty without one.
     pub model: String,
     /// How many.
     pub items: i64,
@@ -52,9 +52,9 @@ pub struct Dispute {
     pub arm: Arm,
     /// The user's cohort.
     pub cohort: Cohort,
-    /// What the rules say.
+    /// The baseline's label.
     pub rule: String,
-    /// What the model says.
+    /// The candidate's label.
     pub model: String,
     /// The user's pseudonym, 16 hex digits.
     pub bucket: String,

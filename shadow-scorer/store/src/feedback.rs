@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, Row};
 
 use super::{Store, StoreError};
 
-/// What a user last said to one suggestion, with the arm and version that were served.
+/// A user's latest feedback on one suggestion, with the arm and version that were served.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FeedbackRow {
     /// Makes it count once: the event's id where there is one.
@@ -33,7 +33,7 @@ pub struct FeedbackRow {
     pub received_at: i64,
 }
 
-/// What is stored of one suggestion's feedback.
+/// The stored feedback on one suggestion.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredFeedback {
     /// `accept` or `reject`.

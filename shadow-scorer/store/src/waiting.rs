@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, Row as _};
 
 use super::{Store, StoreError};
 
-/// What a user said about an event that is not known yet.
+/// Feedback on an event that is not known yet.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WaitingFeedback {
     /// The event.

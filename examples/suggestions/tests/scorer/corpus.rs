@@ -12,7 +12,7 @@ use std::sync::Arc;
 use serde_json::json;
 use shadow_scorer::features::Schema;
 use shadow_scorer::metrics::Metrics;
-use shadow_scorer::model::{Caller, Folder, Loaded, Registry, Rows, Session, TOLERANCE};
+use shadow_scorer::model::{Caller, Folder, LoadedModel, Registry, Rows, Session, TOLERANCE};
 
 use crate::small_model::{alias, sha256};
 
@@ -122,7 +122,7 @@ impl Case {
         Self { name, width, classes, rows, expected, registry, _root: root }
     }
 
-    fn scores(&self, model: &Loaded) -> Vec<f32> {
+    fn scores(&self, model: &LoadedModel) -> Vec<f32> {
         let rows = Rows::new(self.rows.len() / self.width, self.width, |to| to.copy_from_slice(&self.rows)).unwrap();
         model.session.predict(&rows).unwrap()
     }

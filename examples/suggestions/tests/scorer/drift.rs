@@ -10,7 +10,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use shadow_scorer::features::drift::{Patience, Reference, Report, Watch};
 use shadow_scorer::metrics::Metrics;
-use shadow_scorer::model::{Alias, Folder, Loaded, Scores};
+use shadow_scorer::model::{Alias, Folder, LoadedModel, Scores};
 use shadow_scorer::store::{Options, Store};
 use suggestions::features::WIDTH;
 use suggestions::generator::{self, Payment, Plan};
@@ -38,7 +38,7 @@ const START: u64 = 1_790_553_600;
 
 /// A week in which the payments of the last `days` are asked about, evenly spread, as the champion sees it at its end.
 async fn week(store: &Store, payments: &[Payment], days: i64) -> Report {
-    let model = Arc::new(Loaded::load(&trained(), &application().schema()).unwrap());
+    let model = Arc::new(LoadedModel::load(&trained(), &application().schema()).unwrap());
     let manifest = &model.manifest;
     let agreement = manifest.metrics.rest["agreement_with_rules"].as_f64();
     let reference = Reference::of(&model.schema, &manifest.rest["drift"], agreement, manifest.classes.len());

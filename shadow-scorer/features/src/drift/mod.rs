@@ -48,7 +48,7 @@ pub struct Watch {
     window: Mutex<Window>,
 }
 
-/// What is known now.
+/// The state of drift at a moment.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Report {
     /// Rows in the window.
@@ -110,7 +110,7 @@ impl Watch {
         hour.differed += differed;
     }
 
-    /// What is known at `now`, when the rows came from `users` distinct users.
+    /// The state at `now`, with rows that came from `users` distinct users.
     #[must_use]
     pub fn report(&self, now: u64, users: Option<u64>) -> Report {
         let Ok(mut window) = self.window.lock() else { return Report::nothing() };

@@ -3,10 +3,10 @@
 use std::io;
 use std::sync::{Arc, MutexGuard};
 
-use super::outcome::{ChangeError, Changed};
+use super::outcome::{ChangeError, ChangeOutcome};
 use super::{DiskState, Registry};
 use crate::folder::Alias;
-use crate::loaded::Loaded;
+use crate::loaded::LoadedModel;
 use crate::lock::{Caller, Lock, LockError};
 use crate::policy::{self, Decision};
 
@@ -17,7 +17,7 @@ impl Registry {
     /// # Errors
     /// When it fails a check, the policy says no and it is not `forced`, it had no turn, the caller went away, or the
     /// folder cannot be written; the champion stays.
-    pub fn deploy(&self, version: &str, forced: bool, caller: &Caller) -> Result<Changed, ChangeError> {
+    pub fn deploy(&self, version: &str, forced: bool, caller: &Caller) -> Result<ChangeOutcome, ChangeError> {
         let (lock, mut disk) = self.turn(caller)?;
         let loaded = self.checked(&mut disk, version)?;
         let champion = self.champion().map(|champion| champion.manifest.metrics.val_f1_macro);
@@ -47,7 +47,7 @@ impl Registry {
     /// # Errors
     /// When there is no previous one, it fails a check, it had no turn, the caller went away, or the folder cannot be
     /// written; the champion stays.
-    pub fn roll_back(&self, caller: &Caller) -> Result<Changed, ChangeError> {
+    pub fn roll_back(&self, caller: &Caller) -> Result<ChangeOutcome, ChangeError> {
         let (lock, mut disk) = self.turn(caller)?;
         let read = |alias| self.folder.alias(alias).map_err(|source| self.fault(source));
         let (champion, previous) = (read(Alias::Champion)?, read(Alias::Previous)?);
@@ -100,7 +100,7 @@ impl Registry {
 
     /// Takes `loaded`, which the alias names by now. What fails from here on is logged and no error: the change has
     /// happened.
-    fn promoted(&self, disk: &mut DiskState, lock: &Lock, loaded: Arc<Loaded>) -> Changed {
+    fn promoted(&self, disk: &mut DiskState, lock: &Lock, loaded: Arc<LoadedModel>) -> ChangeOutcome {
         let version = loaded.manifest.version.clone();
         let tidy = || -> io::Result<Vec<String>> {
             if self.folder.alias(Alias::Challenger)?.as_ref() == Some(&version) {
@@ -123,10 +123,10 @@ impl Registry {
             }
         }
         self.settle(Alias::Champion);
-        Changed { champion: version, previous: self.folder.alias(Alias::Previous).ok().flatten(), removed }
+        ChangeOutcome { champion: version, previous: self.folder.alias(Alias::Previous).ok().flatten(), removed }
     }
 
-    fn checked(&self, disk: &mut DiskState, version: &str) -> Result<Arc<Loaded>, ChangeError> {
+    fn checked(&self, disk: &mut DiskState, version: &str) -> Result<Arc<LoadedModel>, ChangeError> {
         self.load(disk, version).map_err(|refusal| {
             self.metrics.model_refusals.with_label_values(&[refusal.reason()]).inc();
             ChangeError::Refused { version: version.to_owned(), refusal }

@@ -22,10 +22,10 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use scorer_features::Schema;
 use scorer_metrics::{self as metrics, Metrics};
 
-pub use self::outcome::{ChangeError, Changed, Refused};
+pub use self::outcome::{ChangeError, ChangeOutcome, RefusedVersion};
 use self::retry::{Retry, Stamp, stamp};
 use super::folder::{Alias, Folder};
-use super::loaded::Loaded;
+use super::loaded::LoadedModel;
 use super::lock::{Caller, LockError};
 use super::refusal::Refusal;
 
@@ -35,9 +35,9 @@ pub struct Registry {
     folder: Folder,
     schema: Arc<Schema>,
     metrics: Arc<Metrics>,
-    champion: ArcSwapOption<Loaded>,
-    challenger: ArcSwapOption<Loaded>,
-    refused: ArcSwap<Vec<Refused>>,
+    champion: ArcSwapOption<LoadedModel>,
+    challenger: ArcSwapOption<LoadedModel>,
+    refused: ArcSwap<Vec<RefusedVersion>>,
     change: Mutex<DiskState>,
 }
 
@@ -87,19 +87,19 @@ impl Registry {
 
     /// The model that serves, if there is one. Keep it for the whole response.
     #[must_use]
-    pub fn champion(&self) -> Option<Arc<Loaded>> {
+    pub fn champion(&self) -> Option<Arc<LoadedModel>> {
         self.champion.load_full()
     }
 
     /// The model that is compared with the champion, if there is one.
     #[must_use]
-    pub fn challenger(&self) -> Option<Arc<Loaded>> {
+    pub fn challenger(&self) -> Option<Arc<LoadedModel>> {
         self.challenger.load_full()
     }
 
     /// What is refused at present: at most one per alias.
     #[must_use]
-    pub fn refused(&self) -> Arc<Vec<Refused>> {
+    pub fn refused(&self) -> Arc<Vec<RefusedVersion>> {
         self.refused.load_full()
     }
 
@@ -142,8 +142,8 @@ impl Registry {
         Some(stamp(&self.folder.version(version).ok()?))
     }
 
-    fn load(&self, disk: &mut DiskState, version: &str) -> Result<Arc<Loaded>, Refusal> {
-        let loaded = Loaded::load(&self.folder.version(version)?, &self.schema)?;
+    fn load(&self, disk: &mut DiskState, version: &str) -> Result<Arc<LoadedModel>, Refusal> {
+        let loaded = LoadedModel::load(&self.folder.version(version)?, &self.schema)?;
         match disk.fingerprints.get(version) {
             Some(first) if *first != loaded.fingerprint => return Err(Refusal::Changed(version.to_owned())),
             Some(_) => {}
@@ -180,8 +180,8 @@ impl Registry {
         alias: Alias,
         named: &Named,
         load: Load,
-        before: &[Refused],
-    ) -> Option<Refused> {
+        before: &[RefusedVersion],
+    ) -> Option<RefusedVersion> {
         let (version, refusal) = match named {
             Ok(Some(version)) => {
                 let slot = self.slot(alias).load();
@@ -217,17 +217,17 @@ impl Registry {
         self.metrics.model_refusals.with_label_values(&[reason]).inc();
         let serving = self.champion().map_or_else(|| "none".to_owned(), |champion| champion.version().to_owned());
         tracing::error!(alias = alias.as_str(), version, reason, serving, error = message, "model_refused");
-        Some(Refused { alias, version, reason, message, at: SystemTime::now() })
+        Some(RefusedVersion { alias, version, reason, message, at: SystemTime::now() })
     }
 
-    const fn slot(&self, alias: Alias) -> &ArcSwapOption<Loaded> {
+    const fn slot(&self, alias: Alias) -> &ArcSwapOption<LoadedModel> {
         match alias {
             Alias::Challenger => &self.challenger,
             Alias::Champion | Alias::Previous => &self.champion,
         }
     }
 
-    fn take(&self, alias: Alias, loaded: Arc<Loaded>) {
+    fn take(&self, alias: Alias, loaded: Arc<LoadedModel>) {
         let before = self.slot(alias).swap(Some(loaded.clone()));
         self.metrics.model_loads.with_label_values(&[alias.as_str()]).inc();
         if before.is_none_or(|before| before.version() != loaded.version()) {

@@ -9,7 +9,7 @@ use crate::refusal::Refusal;
 
 /// A model that was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refused {
+pub struct RefusedVersion {
     /// The alias that named it.
     pub alias: Alias,
     /// The version.
@@ -60,7 +60,7 @@ pub enum ChangeError {
 
 /// What a change led to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Changed {
+pub struct ChangeOutcome {
     /// Who serves now.
     pub champion: String,
     /// Where going back would go.

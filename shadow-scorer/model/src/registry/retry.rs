@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::outcome::Refused;
+use super::outcome::RefusedVersion;
 use crate::manifest::{MANIFEST, MODEL, REFERENCE};
 use crate::refusal::Refusal;
 
@@ -44,7 +44,7 @@ impl Retry {
     }
 
     /// Plans the next attempt after one at `now` that ended with `refused`; `again` when the one before ended alike.
-    pub(super) fn plan(&mut self, now: Instant, refused: &[Refused], stamps: Vec<(String, Stamp)>, again: bool) {
+    pub(super) fn plan(&mut self, now: Instant, refused: &[RefusedVersion], stamps: Vec<(String, Stamp)>, again: bool) {
         self.pause = if again { (self.pause * 2).clamp(FIRST, LONGEST) } else { FIRST };
         let may_pass = refused.iter().any(|refused| Refusal::may_pass(refused.reason));
         self.at = may_pass.then(|| now + self.pause);
@@ -57,9 +57,9 @@ mod tests {
     use super::*;
     use crate::Alias;
 
-    fn refused(reason: &'static str) -> Vec<Refused> {
+    fn refused(reason: &'static str) -> Vec<RefusedVersion> {
         let (version, message) = ("v2".to_owned(), String::new());
-        vec![Refused { alias: Alias::Champion, version, reason, message, at: SystemTime::UNIX_EPOCH }]
+        vec![RefusedVersion { alias: Alias::Champion, version, reason, message, at: SystemTime::UNIX_EPOCH }]
     }
 
     #[test]
