@@ -30,7 +30,7 @@
 //! |---|---|
 //! | `value` | the share itself, and how people write it |
 //! | `runtime` | how Envoy's runtime writes it, and the admin interface's `/runtime` |
-//! | `assignment` | which users are in the canary at a share, and which requests are observed |
+//! | `assignment` | the arm of a user at a share, and which requests are observed |
 
 mod assignment;
 mod runtime;

@@ -62,7 +62,8 @@ pub struct Raw {
     #[arg(long, env = "PERCH_REGISTRY", value_name = "FOLDER", default_value = "models/registry")]
     pub registry: String,
 
-    /// Interval at which the registry's aliases (champion, challenger) are read, so that a deployment reaches every scorer; 0 turns it off
+    /// Interval at which the registry's aliases (champion, challenger) are read, so that a deployment reaches every
+    /// scorer; 0 turns it off
     #[arg(long, env = "PERCH_REGISTRY_POLL_MS", value_name = "MS", default_value_t = 2_000)]
     pub registry_poll_ms: u64,
 

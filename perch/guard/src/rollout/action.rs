@@ -63,7 +63,7 @@ impl Guard {
         }
         match self.next_step().map(|step| step.share) {
             Some(share) => {
-                reasons.push(format!("advancing to {share}: every check passes"));
+                reasons.push("every check passes".to_owned());
                 (Action::Advance, Some(share))
             }
             None => {

@@ -42,7 +42,7 @@ const BACK: &str = "the guard stops a model with two labels swapped, and sets th
 pub(crate) async fn run(stack: &Stack, traffic: &Traffic, promises: &mut Promises) -> anyhow::Result<()> {
     let guard = Guard::of(stack);
     warm_up(stack, traffic).await?;
-    say!("\nA ramp that the guard drives, 10 → 50 → 100%, with times for a demo");
+    say!("\nA rollout that the guard drives, 10 → 50 → 100%, with times for a demo");
     guard.start("a good model", "baseline: {minimum_time: 6s, minimum_requests: 1000}").await?;
     let good =
         guard.watch(stack, traffic, promises, |status| status.share == Some(1.0) && status.agreement.is_some()).await?;
@@ -223,7 +223,7 @@ impl GuardStatus {
             });
         let number = all.pointer("/last_change/number").and_then(Value::as_u64);
         let to = text("/last_change/to").and_then(|to| Share::from_runtime(&to));
-        let change = to.map(|to| format!("{to}: {}", text("/last_change/reason").unwrap_or_default()));
+        let change = to.map(|to| format!("set to {to}: {}", text("/last_change/reason").unwrap_or_default()));
         Self {
             share: all.pointer("/report/share").and_then(Value::as_f64),
             stopped: text("/report/latched/reason").or_else(|| text("/report/frozen/reason")),
@@ -254,7 +254,7 @@ mod tests {
         }));
         assert_eq!((status.share, status.stopped.as_deref()), (Some(0.5), None));
         assert_eq!(status.agreement, Some(AgreementCheck { value: 0.8, reason: "80% of 900 requests".to_owned() }));
-        assert_eq!(status.last_change, Some((3, "50%: every check passes".to_owned())));
+        assert_eq!(status.last_change, Some((3, "set to 50%: every check passes".to_owned())));
         let stopped = GuardStatus::of(&json!({"report": {"latched": {"at_ms": 1, "reason": "agreement has fallen"}}}));
         assert_eq!(stopped.stopped.as_deref(), Some("agreement has fallen"));
         let early =
