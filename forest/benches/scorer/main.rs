@@ -2,6 +2,9 @@
 //! models and rows, on one core; then one suggestion end to end by the scorer as it ships. Writes
 //! `target/bench/scorer.json` and prints its table.
 //!
+//! `cargo bench -p forest --bench scorer -- --end-to-end OLD NEW OLD NEW` compares builds of the scorer, each a path to
+//! the program, by that suggestion only.
+//!
 //! Engines run in turns, for several rounds, so that other load on the machine affects all of them. A row of the
 //! result is the median call of the middle round, its spread the medians of the quickest and slowest round. What a call
 //! costs from Python without a model is measured too and taken off the peers' times, in their favour.
@@ -37,6 +40,13 @@ fn main() -> Result<()> {
     if machine::pin_to_one_core()? {
         return Ok(());
     }
+    if std::env::args().any(|argument| argument == "--end-to-end") {
+        // Cargo adds flags of its own.
+        for program in std::env::args().skip(1).filter(|argument| !argument.starts_with("--")) {
+            println!("{program}: {}", EndToEnd::measure(Some(&program))?.line());
+        }
+        return Ok(());
+    }
     let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/bench");
     let folder = target.join("scorer-models");
     let mut peers = Peers::start(&folder)?;
@@ -45,7 +55,7 @@ fn main() -> Result<()> {
         measure_size(trees, &folder, &mut peers, &mut report)?;
     }
     eprintln!("one suggestion, end to end");
-    report.end_to_end = Some(EndToEnd::measure()?);
+    report.end_to_end = Some(EndToEnd::measure(None)?);
     let path = target.join("scorer.json");
     std::fs::write(&path, report.json()?).with_context(|| format!("writing {}", path.display()))?;
     print!("{}", report.table());

@@ -54,7 +54,13 @@ pub(crate) fn calls<E>(
     Ok(took)
 }
 
-pub(crate) fn median(mut values: Vec<f64>) -> f64 {
+pub(crate) fn median(values: Vec<f64>) -> f64 {
+    quantile(values, 0.5)
+}
+
+/// The value that `share` (0 to 1) of `values` do not exceed.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // some thousand values
+pub(crate) fn quantile(mut values: Vec<f64>, share: f64) -> f64 {
     values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+    values.get((values.len() as f64 * share) as usize).copied().unwrap_or(f64::NAN)
 }

@@ -26,20 +26,22 @@ const USERS: &str = "200";
 /// The store has more: half a user's usual number for each.
 const TRANSACTIONS: usize = 3_000;
 
-/// Microseconds, the medians of the rounds' medians.
+/// Microseconds, the medians of the rounds' medians; `p99` is that of their 99th percentiles.
 pub(crate) struct EndToEnd {
     champion: String,
     trees: u64,
     model: f64,
     empty: f64,
     request: f64,
+    p99: f64,
     first: f64,
     /// The rounds' quickest and slowest median of the request.
     spread: (f64, f64),
 }
 
 impl EndToEnd {
-    pub(crate) fn measure() -> Result<EndToEnd> {
+    /// Measures `program`, or else the scorer that `make build` made.
+    pub(crate) fn measure(program: Option<&str>) -> Result<EndToEnd> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let champion = root.join("models/registry").join(
             fs::read_to_string(root.join("models/registry/champion"))
@@ -51,14 +53,16 @@ impl EndToEnd {
         let rows = rows(&champion)?;
         let mut model = Engine::served(&champion.join("model.onnx"), width)?;
 
-        let mut scorer = Scorer::start(&root)?;
+        let mut scorer = Scorer::start(&root, program)?;
         let first = measure::median(scorer.first_requests()?);
-        let (mut models, mut empties, mut requests) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut models, mut empties, mut requests, mut slow) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
             let case = Case { trees: 0, batch: 1, cache: Cache::Warm };
             models.push(measure::median(model.time_calls(case, &rows, 0.2)?));
             empties.push(measure::median(scorer.time_calls(REQUESTS, |_| EMPTY.to_owned())?));
-            requests.push(measure::median(scorer.time_calls(REQUESTS, suggestion)?));
+            let calls = scorer.time_calls(REQUESTS, suggestion)?;
+            slow.push(measure::quantile(calls.clone(), 0.99));
+            requests.push(measure::median(calls));
         }
         let spread = (bound(&requests, f64::min), bound(&requests, f64::max));
         Ok(EndToEnd {
@@ -67,6 +71,7 @@ impl EndToEnd {
             model: measure::median(models),
             empty: measure::median(empties),
             request: measure::median(requests),
+            p99: measure::median(slow),
             first,
             spread,
         })
@@ -84,6 +89,7 @@ impl EndToEnd {
             "model_us": self.model,
             "empty_request_us": self.empty,
             "suggestion_us": self.request,
+            "suggestion_p99_us": self.p99,
             "suggestion_spread_us": [self.spread.0, self.spread.1],
             "first_suggestion_of_a_user_us": self.first,
         })
@@ -91,11 +97,12 @@ impl EndToEnd {
 
     pub(crate) fn line(&self) -> String {
         format!(
-            "one suggestion, HTTP in to HTTP out, p50: {:.0} µs ({:.0} to {:.0}), {:.2} × its parts (model of {} trees {:.1} µs, \
-             empty request {:.0} µs); a user's first, read from the store: {:.0} µs",
+            "one suggestion, HTTP in to HTTP out, p50: {:.1} µs ({:.1} to {:.1}), p99: {:.1} µs, {:.2} × its parts (model of {} trees {:.1} µs, \
+             empty request {:.1} µs); a user's first, read from the store: {:.0} µs",
             self.request,
             self.spread.0,
             self.spread.1,
+            self.p99,
             self.ratio(),
             self.trees,
             self.model,
@@ -141,7 +148,7 @@ struct Scorer {
 }
 
 impl Scorer {
-    fn start(root: &Path) -> Result<Scorer> {
+    fn start(root: &Path, scorer: Option<&str>) -> Result<Scorer> {
         let folder = tempfile::tempdir()?;
         let store = format!("sqlite://{}", folder.path().join("perch.sqlite").display());
         let program = |name: &str| -> Result<PathBuf> {
@@ -155,7 +162,7 @@ impl Scorer {
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let process = Command::new("taskset")
             .args(["-c", &machine::other_core()])
-            .arg(program("shadow-scorer")?)
+            .arg(scorer.map_or_else(|| program("shadow-scorer"), |path| Ok(PathBuf::from(path)))?)
             .args(["--listen", &address.to_string(), "--store", &store, "--live-threads", "1", "--role", "live"])
             .arg("--registry")
             .arg(root.join("models/registry"))
