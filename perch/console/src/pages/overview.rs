@@ -11,10 +11,10 @@ use guard::decision::Check;
 use guard::format::percent;
 use guard_runtime::audit_log::{Entry, Event};
 use guard_runtime::clock::now_ms;
-use guard_runtime::status::GuardStatus;
+use guard_runtime::guard_status::GuardStatus;
 use serde::{Deserialize, Serialize};
 
-use super::status::{self, CheckRow, EntryRow, Step};
+use super::guard_status::{self, CheckRow, EntryRow, Step};
 use super::{Chip, PageError, Window};
 use crate::chart::{self, Chart, Line, Scale, chart};
 use crate::{Console, access};
@@ -104,8 +104,8 @@ pub(crate) async fn show(
         shown: window.name,
         charts,
         alerts,
-        checks: status::checks(&status),
-        recent: entries.iter().take(RECENT).map(status::entry_row).collect(),
+        checks: guard_status::checks(&status),
+        recent: entries.iter().take(RECENT).map(guard_status::entry_row).collect(),
     };
     console.page(&headers, "overview.html", "Overview", view)
 }
@@ -121,9 +121,9 @@ fn rollout_state(
     status: &GuardStatus,
     now_ms: u64,
 ) -> Result<RolloutState, PageError> {
-    let (chip, summary) = status::summary(status, now_ms);
+    let (chip, summary) = guard_status::summary(status, now_ms);
     let report = status.report.as_ref().filter(|_| !status.silent);
-    let steps = status::steps(status);
+    let steps = guard_status::steps(status);
     let stopped =
         report.is_some_and(|report| report.paused.is_some() || report.latched.is_some() || report.frozen.is_some());
     let mut actions = Vec::new();
@@ -137,18 +137,18 @@ fn rollout_state(
         } else {
             offer("pause", "Pause the guard", false)?
         }
-        if status::waits(&steps) {
+        if guard_status::waits(&steps) {
             offer("approve", "Approve the next step", false)?;
         }
         offer("rollback", "Roll back to 0%", true)?;
     }
-    let reasons = status::reasons(status, &summary);
+    let reasons = guard_status::reasons(status, &summary);
     let in_progress = steps.iter().any(|step| !step.place().is_empty());
     Ok(RolloutState {
         share: report.and_then(|report| report.share).map(share_percent),
         chip,
         summary,
-        since: status::since(status),
+        since: guard_status::since(status),
         steps: if in_progress { steps } else { Vec::new() },
         reasons,
         actions,
@@ -167,10 +167,10 @@ fn figures(status: &GuardStatus, seen: Option<f64>, available: Option<f64>) -> V
     let of = |check| decision.and_then(|decision| decision.check(check));
     let check = |name, check, note: &str| {
         let judgement = of(check);
-        let sample = judgement.and_then(status::sample).map(|sample| format!("of {sample}"));
-        let note = judgement.and_then(status::interval).or(sample).unwrap_or_else(|| note.to_owned());
+        let sample = judgement.and_then(guard_status::sample).map(|sample| format!("of {sample}"));
+        let note = judgement.and_then(guard_status::interval).or(sample).unwrap_or_else(|| note.to_owned());
         let value = judgement.and_then(|judgement| judgement.value);
-        Figure { name, value: value.map(|value| status::figure(check, value)), note }
+        Figure { name, value: value.map(|value| guard_status::figure(check, value)), note }
     };
     let wanted = status.report.as_ref().and_then(|report| report.share).map(share_percent);
     let wanted = wanted.map_or_else(|| "wanted: no data".to_owned(), |wanted| format!("wanted: {wanted} of users"));

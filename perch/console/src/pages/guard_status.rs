@@ -6,7 +6,7 @@ use guard::format::{count, percent, points, span};
 use guard::plan::Plan;
 use guard::state::{Phase, Stop};
 use guard_runtime::audit_log::{Actor, Entry};
-use guard_runtime::status::GuardStatus;
+use guard_runtime::guard_status::GuardStatus;
 use serde::Serialize;
 
 use super::Chip;
