@@ -10,7 +10,7 @@
 //! | `routes` | the routes, and the headers of every response |
 //! | `session` | sessions in signed cookies, one-time tickets of forms |
 //! | `hook` | Alertmanager's webhook |
-//! | `state` | the console's settings, and the clients of the programs around it |
+//! | `console` | `Console`: what every page and handler shares (settings, HTTP clients, templates, the guard's last report) |
 //! | `deployment` | the guard's status, the audit log, the gateways' share |
 //! | `code` | message authentication codes keyed by the operator's token |
 //! | `clock` | moments as text |
@@ -22,6 +22,7 @@ mod access;
 mod chart;
 mod clock;
 mod code;
+mod console;
 mod deployment;
 mod forms;
 mod hook;
@@ -29,16 +30,15 @@ mod pages;
 mod routes;
 mod server;
 mod session;
-mod state;
 mod templates;
 #[cfg(test)]
 mod tests;
 
 use tokio::net::TcpListener;
 
+pub use console::{Console, ConsoleError, Settings};
 pub use contract::token::{Token, TokenError};
 pub use routes::STATE_PATH;
-pub use state::{Console, ConsoleError, Settings};
 
 impl Console {
     /// Serves on `listener` until `stop` is ready and the requests in progress have ended.
