@@ -114,7 +114,7 @@ pub(super) async fn preview(
     };
     let held = console.share().await;
     let mut warnings = Vec::new();
-    let report = console.standing(now_ms()).ok().and_then(|standing| standing.report);
+    let report = console.guard_status(now_ms()).ok().and_then(|guard_status| guard_status.report);
     if report.is_some_and(|report| report.phase.is_some_and(|phase| phase != Phase::Watching)) {
         warnings.push("A ramp is in progress: the guard pauses until you resume it.".to_owned());
     }

@@ -148,16 +148,16 @@ fn print(order: &Order, json: serde_json::Value, text: &str) -> anyhow::Result<(
 
 fn status(folder: &Folder, json: bool) -> anyhow::Result<()> {
     let now = now_ms();
-    let standing = GuardStatus::read(&folder.required()?, now)?;
+    let guard_status = GuardStatus::read(&folder.required()?, now)?;
     if json {
-        println!("{}", serde_json::to_string(&standing)?);
+        println!("{}", serde_json::to_string(&guard_status)?);
         return Ok(());
     }
-    for (label, line) in standing.lines(now) {
+    for (label, line) in guard_status.lines(now) {
         println!("{label:<14} {line}");
     }
-    for judgement in standing.report.iter().filter_map(|report| report.decision.as_ref()).flat_map(|d| &d.checks) {
-        println!("  {:<12} {:<8} {}", judgement.check.as_str(), judgement.outcome.as_str(), judgement.reason);
+    for check_result in guard_status.report.iter().filter_map(|report| report.decision.as_ref()).flat_map(|d| &d.checks) {
+        println!("  {:<12} {:<8} {}", check_result.check.as_str(), check_result.outcome.as_str(), check_result.reason);
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ use guard_runtime::clock::now_ms;
 use guard_runtime::status::GuardStatus;
 use serde::{Deserialize, Serialize};
 
-use super::standing::{self, CheckRow, EntryRow, Step};
+use super::guard_status::{self, CheckRow, EntryRow, Step};
 use super::{Chip, PageError, Window};
 use crate::chart::{self, Chart, Line, Scale, chart};
 use crate::{Console, access};
@@ -90,7 +90,7 @@ pub(crate) async fn show(
     headers: HeaderMap,
 ) -> Result<Html<String>, PageError> {
     let now_ms = now_ms();
-    let standing = console.standing(now_ms)?;
+    let guard_status = console.guard_status(now_ms)?;
     let entries = console.entries()?;
     let window = Window::named(parameters.window.as_deref(), "6h");
     let (charts, (seen, available), alerts) =
@@ -98,14 +98,14 @@ pub(crate) async fn show(
     let flash = parameters.entry.and_then(|number| entries.iter().find(|entry| entry.number == number)).map(flash);
     let view = Overview {
         flash,
-        state: rollout_state(&console, &headers, &standing, now_ms)?,
-        figures: figures(&standing, seen, available),
+        state: rollout_state(&console, &headers, &guard_status, now_ms)?,
+        figures: figures(&guard_status, seen, available),
         windows: Window::names(),
         shown: window.name,
         charts,
         alerts,
-        checks: standing::checks(&standing),
-        recent: entries.iter().take(RECENT).map(standing::entry_row).collect(),
+        checks: guard_status::checks(&guard_status),
+        recent: entries.iter().take(RECENT).map(guard_status::entry_row).collect(),
     };
     console.page(&headers, "overview.html", "Overview", view)
 }
@@ -118,12 +118,12 @@ fn flash(entry: &Entry) -> Chip {
 fn rollout_state(
     console: &Console,
     headers: &HeaderMap,
-    standing: &GuardStatus,
+    guard_status: &GuardStatus,
     now_ms: u64,
 ) -> Result<RolloutState, PageError> {
-    let (chip, summary) = standing::summary(standing, now_ms);
-    let report = standing.report.as_ref().filter(|_| !standing.silent);
-    let steps = standing::steps(standing);
+    let (chip, summary) = guard_status::summary(guard_status, now_ms);
+    let report = guard_status.report.as_ref().filter(|_| !guard_status.silent);
+    let steps = guard_status::steps(guard_status);
     let stopped =
         report.is_some_and(|report| report.paused.is_some() || report.latched.is_some() || report.frozen.is_some());
     let mut actions = Vec::new();
@@ -137,18 +137,18 @@ fn rollout_state(
         } else {
             offer("pause", "Pause the guard", false)?
         }
-        if standing::waits(&steps) {
+        if guard_status::waits(&steps) {
             offer("approve", "Approve the next step", false)?;
         }
         offer("rollback", "Roll back to 0%", true)?;
     }
-    let reasons = standing::reasons(standing, &summary);
+    let reasons = guard_status::reasons(guard_status, &summary);
     let in_progress = steps.iter().any(|step| !step.place().is_empty());
     Ok(RolloutState {
         share: report.and_then(|report| report.share).map(share_percent),
         chip,
         summary,
-        since: standing::since(standing),
+        since: guard_status::since(guard_status),
         steps: if in_progress { steps } else { Vec::new() },
         reasons,
         actions,
@@ -162,17 +162,17 @@ fn share_percent(share: f64) -> String {
     format!("{}%", text.trim_end_matches('0').trim_end_matches('.'))
 }
 
-fn figures(standing: &GuardStatus, seen: Option<f64>, available: Option<f64>) -> Vec<Figure> {
-    let decision = standing.report.as_ref().filter(|_| !standing.silent).and_then(|report| report.decision.as_ref());
+fn figures(guard_status: &GuardStatus, seen: Option<f64>, available: Option<f64>) -> Vec<Figure> {
+    let decision = guard_status.report.as_ref().filter(|_| !guard_status.silent).and_then(|report| report.decision.as_ref());
     let of = |check| decision.and_then(|decision| decision.check(check));
     let check = |name, check, note: &str| {
-        let judgement = of(check);
-        let sample = judgement.and_then(standing::sample).map(|sample| format!("of {sample}"));
-        let note = judgement.and_then(standing::interval).or(sample).unwrap_or_else(|| note.to_owned());
-        let value = judgement.and_then(|judgement| judgement.value);
-        Figure { name, value: value.map(|value| standing::figure(check, value)), note }
+        let check_result = of(check);
+        let sample = check_result.and_then(guard_status::sample).map(|sample| format!("of {sample}"));
+        let note = check_result.and_then(guard_status::interval).or(sample).unwrap_or_else(|| note.to_owned());
+        let value = check_result.and_then(|check_result| check_result.value);
+        Figure { name, value: value.map(|value| guard_status::figure(check, value)), note }
     };
-    let wanted = standing.report.as_ref().and_then(|report| report.share).map(share_percent);
+    let wanted = guard_status.report.as_ref().and_then(|report| report.share).map(share_percent);
     let wanted = wanted.map_or_else(|| "wanted: no data".to_owned(), |wanted| format!("wanted: {wanted} of users"));
     let ten_minutes = format!("of requests in 10 min, {wanted}");
     vec![
@@ -279,17 +279,17 @@ mod tests {
 
     #[test]
     fn agreement_is_shown_without_a_baseline_too() {
-        let judgement = CheckResult {
+        let check_result = CheckResult {
             value: Some(0.9),
             lower: Some(0.89),
             upper: Some(0.91),
             sample: 15_000.0,
             ..CheckResult::no_data(Check::Agreement, Unit::Requests, true, "no baseline to hold agreement against")
         };
-        let (action, checks) = (Action::Hold, vec![judgement]);
+        let (action, checks) = (Action::Hold, vec![check_result]);
         let decision = Decision { at_ms: 0, action, set_share: None, reasons: Vec::new(), checks };
         let report = EvaluationReport { decision: Some(decision), ..EvaluationReport::default() };
-        let standing = GuardStatus {
+        let guard_status = GuardStatus {
             report: Some(report),
             age_ms: Some(0),
             silent: false,
@@ -297,7 +297,7 @@ mod tests {
             pending_commands: Vec::new(),
             damage: None,
         };
-        let agreement = figures(&standing, None, None).into_iter().find(|figure| figure.name == "Agreement").unwrap();
+        let agreement = figures(&guard_status, None, None).into_iter().find(|figure| figure.name == "Agreement").unwrap();
         assert_eq!((agreement.value.as_deref(), agreement.note.as_str()), (Some("90.0%"), "89.0% – 91.0%"));
     }
 

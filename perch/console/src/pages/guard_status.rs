@@ -13,11 +13,11 @@ use super::Chip;
 use crate::clock;
 
 /// The guard's state as a chip, and in a sentence.
-pub(super) fn summary(standing: &GuardStatus, now_ms: u64) -> (Chip, String) {
-    let Some(report) = &standing.report else {
+pub(super) fn summary(guard_status: &GuardStatus, now_ms: u64) -> (Chip, String) {
+    let Some(report) = &guard_status.report else {
         return (Chip::new("", "No data"), "No guard has run with this folder.".to_owned());
     };
-    if standing.silent {
+    if guard_status.silent {
         let ago = span(now_ms.saturating_sub(report.at_ms));
         return (
             Chip::new("bad", "Silent"),
@@ -49,9 +49,9 @@ pub(super) fn summary(standing: &GuardStatus, now_ms: u64) -> (Chip, String) {
 }
 
 /// The guard's reasons and problems, without those in `summary`.
-pub(super) fn reasons(standing: &GuardStatus, summary: &str) -> Vec<String> {
+pub(super) fn reasons(guard_status: &GuardStatus, summary: &str) -> Vec<String> {
     let mut all = Vec::new();
-    if let Some(report) = &standing.report {
+    if let Some(report) = &guard_status.report {
         let stops = [&report.paused, &report.latched, &report.frozen];
         let is_shown = |reason: &str| {
             let of_stop = |stop: &&Option<Stop>| stop.as_ref().is_some_and(|stop| reason.ends_with(&stop.reason));
@@ -61,13 +61,13 @@ pub(super) fn reasons(standing: &GuardStatus, summary: &str) -> Vec<String> {
         all.extend(reasons.filter(|reason| !is_shown(reason)).cloned());
         all.extend(report.problems.iter().map(|trouble| format!("problem: {trouble}")));
     }
-    all.extend(standing.pending_commands.iter().map(|entry| format!("waiting for the guard: {}", entry.describe())));
+    all.extend(guard_status.pending_commands.iter().map(|entry| format!("waiting for the guard: {}", entry.describe())));
     all
 }
 
 /// The moment at which the ramp entered its current step.
-pub(super) fn since(standing: &GuardStatus) -> String {
-    let ms = standing.report.as_ref().map_or(0, |report| report.since_ms);
+pub(super) fn since(guard_status: &GuardStatus) -> String {
+    let ms = guard_status.report.as_ref().map_or(0, |report| report.since_ms);
     if ms == 0 { String::new() } else { format!("since {}", clock::stamp(ms)) }
 }
 
@@ -94,9 +94,9 @@ impl Step {
 }
 
 /// The plan's steps from 0% on; empty without a plan.
-pub(super) fn steps(standing: &GuardStatus) -> Vec<Step> {
-    let Some(plan) = plan(standing) else { return Vec::new() };
-    let report = standing.report.as_ref();
+pub(super) fn steps(guard_status: &GuardStatus) -> Vec<Step> {
+    let Some(plan) = plan(guard_status) else { return Vec::new() };
+    let report = guard_status.report.as_ref();
     let in_progress = report.and_then(|report| report.phase).is_some_and(|phase| phase != Phase::Watching);
     let held = report.and_then(|report| report.share).filter(|_| in_progress);
     let baseline = Step {
@@ -124,8 +124,8 @@ pub(super) fn steps(standing: &GuardStatus) -> Vec<Step> {
 }
 
 /// The plan in force.
-pub(super) fn plan(standing: &GuardStatus) -> Option<Plan> {
-    standing.report.as_ref()?.plan.clone().and_then(|raw| Plan::check(raw).ok())
+pub(super) fn plan(guard_status: &GuardStatus) -> Option<Plan> {
+    guard_status.report.as_ref()?.plan.clone().and_then(|raw| Plan::check(raw).ok())
 }
 
 /// Returns `true` if the ramp waits for an operator's approval at this step.
@@ -145,8 +145,8 @@ pub(super) struct CheckRow {
     reason: String,
 }
 
-pub(super) fn checks(standing: &GuardStatus) -> Vec<CheckRow> {
-    let decision = standing.report.as_ref().and_then(|report| report.decision.as_ref());
+pub(super) fn checks(guard_status: &GuardStatus) -> Vec<CheckRow> {
+    let decision = guard_status.report.as_ref().and_then(|report| report.decision.as_ref());
     decision.iter().flat_map(|decision| &decision.checks).map(check_row).collect()
 }
 
