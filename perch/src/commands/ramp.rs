@@ -1,4 +1,4 @@
-//! `perch ramp`: sends orders to the guard through the audit log, and reports whether the guard accepted them.
+//! `perch ramp`: sends commands to the guard through the audit log, and reports whether the guard accepted them.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -19,23 +19,24 @@ const POLL: Duration = Duration::from_millis(200);
 #[derive(Debug, Subcommand)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) enum Command {
-    /// Start a ramp from 0%, in the steps of a plan (default: 1%, 5%, 10%, 25%, 50%, 100%)
+    /// Start a rollout. The share must be 0%; the guard first measures agreement there, then follows the plan's steps
+    /// (default: 1%, 5%, 10%, 25%, 50%, 100%)
     Start {
         /// The rollout plan, a YAML or JSON file; `perch ramp plan` prints the default one
         #[arg(long, value_name = "FILE")]
         plan: Option<PathBuf>,
         #[command(flatten)]
-        order: Order,
+        options: CommandOptions,
     },
-    /// Pause the ramp; the guard keeps evaluating, but changes no share until it is resumed
-    Pause(Order),
-    /// Resume the ramp after a pause, a freeze, a rollback or a manual override
-    Resume(Order),
+    /// Pause the rollout; the guard keeps evaluating, but changes no share until it is resumed
+    Pause(CommandOptions),
+    /// Resume the rollout after a pause, a freeze, a rollback or a manual override
+    Resume(CommandOptions),
     /// Approve the end of a step that waits for an operator
-    Approve(Order),
-    /// End the ramp, and keep the share
-    Abort(Order),
-    /// Show the step of the ramp, the guard's last decision and its checks
+    Approve(CommandOptions),
+    /// End the rollout, and keep the share
+    Abort(CommandOptions),
+    /// Show the step of the rollout, the guard's last decision and its checks
     Status {
         #[command(flatten)]
         folder: Folder,
@@ -57,25 +58,25 @@ const AFTER_HELP: &str = "\
 Examples:
   perch ramp plan > plan.yaml                       write the default plan to a file, to edit it
   perch ramp start --plan plan.yaml --reason 'model 2026-11-20'
-  perch ramp status                                 step of the ramp, and why it advances or holds
+  perch ramp status                                 step of the rollout, and why it advances or holds
   perch ramp approve --reason 'samples reviewed'    leave a step that is marked `manual: true`
   perch ramp pause --reason 'release freeze'
   perch ramp resume
 
 Exit codes:
-  0  the guard accepted the order
-  1  failure: the guard rejected the order, or no guard accepted it in time (it stays in the audit log, and the next
+  0  success: the guard accepted the command (with --wait 0: it was recorded)
+  1  failure: the guard rejected the command, or no guard accepted it in time (it stays in the audit log, and the next
      guard carries it out)
   2  wrong usage";
 
-/// Options of every order.
+/// Options of every command to the guard.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Order {
+pub(crate) struct CommandOptions {
     #[command(flatten)]
     folder: Folder,
     #[command(flatten)]
     attribution: Attribution,
-    /// Seconds to wait until a guard accepts the order; 0: do not wait
+    /// Seconds to wait until a guard accepts the command; 0: do not wait
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     wait: u64,
     /// Print JSON
@@ -85,14 +86,14 @@ pub(crate) struct Order {
 
 pub(crate) async fn run(command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Start { plan, order } => {
+        Command::Start { plan, options } => {
             let plan = read(plan.as_deref())?;
-            give(&order, Event::Start { plan: Box::new(plan.raw().clone()) }, "started").await
+            submit(&options, Event::Start { plan: Box::new(plan.raw().clone()) }, "started").await
         }
-        Command::Pause(order) => give(&order, Event::Pause, "paused").await,
-        Command::Resume(order) => give(&order, Event::Resume, "resumed").await,
-        Command::Approve(order) => give(&order, Event::Approve, "approved").await,
-        Command::Abort(order) => give(&order, Event::Abort, "ended").await,
+        Command::Pause(options) => submit(&options, Event::Pause, "paused").await,
+        Command::Resume(options) => submit(&options, Event::Resume, "resumed").await,
+        Command::Approve(options) => submit(&options, Event::Approve, "approved").await,
+        Command::Abort(options) => submit(&options, Event::Abort, "ended").await,
         Command::Status { folder, json } => status(&folder, json),
         Command::Plan { file, json } => plan(file.as_deref(), json),
     }
@@ -104,28 +105,28 @@ fn read(file: Option<&Path>) -> anyhow::Result<Plan> {
     Plan::parse(&text).with_context(|| format!("checking the plan {}", file.display()))
 }
 
-async fn give(order: &Order, what: Event, done: &str) -> anyhow::Result<()> {
-    let folder = order.folder.required()?;
+async fn submit(options: &CommandOptions, what: Event, done: &str) -> anyhow::Result<()> {
+    let folder = options.folder.required()?;
     let ledger = AuditLog::in_folder(&folder)?;
     let number = {
-        let mut held = ledger.lock().await.context("the order was not given")?;
-        held.append(now_ms(), order.attribution.by(), what, order.attribution.reason.as_str())
-            .context("the order was not given")?
+        let mut held = ledger.lock().await.context("the command was not recorded")?;
+        held.append(now_ms(), options.attribution.by(), what, options.attribution.reason.as_str())
+            .context("the command was not recorded")?
     };
-    let end = tokio::time::Instant::now() + Duration::from_secs(order.wait);
+    let end = tokio::time::Instant::now() + Duration::from_secs(options.wait);
     while !GuardStatus::read(&folder, now_ms())?.is_processed(number) {
-        if order.wait == 0 {
+        if options.wait == 0 {
             return print(
-                order,
+                options,
                 json!({"entry": number, "taken": null}),
                 "written to the audit log; the guard reads it at its next evaluation",
             );
         }
         if tokio::time::Instant::now() >= end {
             bail!(
-                "no guard took the order within {} s; it is entry {number} of the audit log, and a guard carries it \
-                 out (start `perch guard` with this folder)",
-                order.wait
+                "no guard accepted the command within {} s; it is entry {number} of the audit log, and a guard carries \
+                 it out (start `perch guard` with this folder)",
+                options.wait
             );
         }
         tokio::time::sleep(POLL).await;
@@ -136,13 +137,13 @@ async fn give(order: &Order, what: Event, done: &str) -> anyhow::Result<()> {
         _ => false,
     });
     match rejection {
-        Some(entry) => bail!("the guard rejected the order: {}", entry.reason),
-        None => print(order, json!({"entry": number, "taken": true}), done),
+        Some(entry) => bail!("the guard rejected the command: {}", entry.reason),
+        None => print(options, json!({"entry": number, "taken": true}), done),
     }
 }
 
-fn print(order: &Order, json: serde_json::Value, text: &str) -> anyhow::Result<()> {
-    println!("{}", if order.json { json.to_string() } else { text.to_owned() });
+fn print(options: &CommandOptions, json: serde_json::Value, text: &str) -> anyhow::Result<()> {
+    println!("{}", if options.json { json.to_string() } else { text.to_owned() });
     Ok(())
 }
 
@@ -156,7 +157,8 @@ fn status(folder: &Folder, json: bool) -> anyhow::Result<()> {
     for (label, line) in guard_status.lines(now) {
         println!("{label:<14} {line}");
     }
-    for check_result in guard_status.report.iter().filter_map(|report| report.decision.as_ref()).flat_map(|d| &d.checks) {
+    for check_result in guard_status.report.iter().filter_map(|report| report.decision.as_ref()).flat_map(|d| &d.checks)
+    {
         println!("  {:<12} {:<8} {}", check_result.check.as_str(), check_result.outcome.as_str(), check_result.reason);
     }
     Ok(())

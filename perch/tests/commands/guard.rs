@@ -140,7 +140,7 @@ fn the_guard_accepts_and_rejects_orders_and_ends_on_a_signal() {
     assert!(status.out.contains("paused") && status.out.contains("ada: lunch"), "{status:?}");
     *gateway.share.lock().unwrap() = "10".to_owned();
     let refused = order(&["start"]);
-    assert!(refused.code == 1 && refused.err.contains("a ramp starts from 0%"), "{refused:?}");
+    assert!(refused.code == 1 && refused.err.contains("a rollout starts from 0%"), "{refused:?}");
 
     let (code, log) = guard.end();
     assert_eq!(code, 0, "{log}");
@@ -150,7 +150,7 @@ fn the_guard_accepts_and_rejects_orders_and_ends_on_a_signal() {
         "{log}"
     );
     let silent = order(&["resume", "--wait", "1"]);
-    assert!(silent.code == 1 && silent.err.contains("no guard took the order"), "{silent:?}");
+    assert!(silent.code == 1 && silent.err.contains("no guard accepted the command"), "{silent:?}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The guard's status, the checks and the audit log, ready to be shown.
 
 use contract::share::Share;
-use guard::decision::{Action, Check, CheckOutcome, CheckResult};
+use guard::decision::{APPROVAL_REQUIRED, Action, Check, CheckOutcome, CheckResult};
 use guard::format::{count, percent, points, span};
 use guard::plan::Plan;
 use guard::state::{Phase, Stop};
@@ -42,7 +42,7 @@ pub(super) fn summary(guard_status: &GuardStatus, now_ms: u64) -> (Chip, String)
         (_, Some(Action::Advance)) => Chip::new("good", "Advancing"),
         (_, Some(Action::Rollback)) => Chip::new("bad", "Rolling back"),
         (_, Some(Action::Freeze)) => Chip::new("warn", "Freezing"),
-        (Some(Phase::Baseline), _) => Chip::new("good", "Learning the baseline"),
+        (Some(Phase::Baseline), _) => Chip::new("good", "Measuring agreement at 0%"),
         (Some(Phase::Step), _) => Chip::new("good", "Holding"),
     };
     (chip, first())
@@ -61,11 +61,13 @@ pub(super) fn reasons(guard_status: &GuardStatus, summary: &str) -> Vec<String> 
         all.extend(reasons.filter(|reason| !is_shown(reason)).cloned());
         all.extend(report.problems.iter().map(|trouble| format!("problem: {trouble}")));
     }
-    all.extend(guard_status.pending_commands.iter().map(|entry| format!("waiting for the guard: {}", entry.describe())));
+    all.extend(
+        guard_status.pending_commands.iter().map(|entry| format!("waiting for the guard: {}", entry.describe())),
+    );
     all
 }
 
-/// The moment at which the ramp entered its current step.
+/// The moment at which the rollout entered its current step; without a rollout, since which the share is unchanged.
 pub(super) fn since(guard_status: &GuardStatus) -> String {
     let ms = guard_status.report.as_ref().map_or(0, |report| report.since_ms);
     if ms == 0 { String::new() } else { format!("since {}", clock::stamp(ms)) }
@@ -82,8 +84,8 @@ pub(super) struct Step {
     time: String,
     /// Minimum number of requests.
     requests: String,
-    /// An operator must approve its end.
-    manual: bool,
+    /// `needs approval` if an operator must approve its end, `waits for approval` while nobody has; otherwise empty.
+    approval: &'static str,
 }
 
 impl Step {
@@ -104,7 +106,7 @@ pub(super) fn steps(guard_status: &GuardStatus) -> Vec<Step> {
         place: "",
         time: span(plan.baseline.minimum_ms),
         requests: thousands(plan.baseline.minimum_requests),
-        manual: false,
+        approval: "",
     };
     let mut steps = vec![baseline];
     steps.extend(plan.steps.iter().map(|step| Step {
@@ -112,12 +114,15 @@ pub(super) fn steps(guard_status: &GuardStatus) -> Vec<Step> {
         place: "",
         time: span(step.minimum_ms),
         requests: thousands(step.minimum_requests),
-        manual: step.manual,
+        approval: if step.manual { "needs approval" } else { "" },
     }));
     if let Some(held) = held {
         let here = plan.steps.iter().filter(|step| step.share.fraction() <= held).count();
         for (index, step) in steps.iter_mut().enumerate().take(here + 1) {
             step.place = if index == here { "here" } else { "done" };
+            if index == here && waits(guard_status) {
+                step.approval = "waits for approval";
+            }
         }
     }
     steps
@@ -128,9 +133,10 @@ pub(super) fn plan(guard_status: &GuardStatus) -> Option<Plan> {
     guard_status.report.as_ref()?.plan.clone().and_then(|raw| Plan::check(raw).ok())
 }
 
-/// Returns `true` if the ramp waits for an operator's approval at this step.
-pub(super) fn waits(steps: &[Step]) -> bool {
-    steps.iter().any(|step| step.place == "here" && step.manual)
+/// Returns `true` if the current step needs an operator's approval that nobody has given.
+pub(super) fn waits(guard_status: &GuardStatus) -> bool {
+    let decision = guard_status.report.as_ref().and_then(|report| report.decision.as_ref());
+    decision.is_some_and(|decision| decision.reasons.iter().any(|reason| reason == APPROVAL_REQUIRED))
 }
 
 /// A row of the table of checks.
@@ -155,7 +161,7 @@ fn check_row(of: &CheckResult) -> CheckRow {
     let verdict = match of.outcome {
         CheckOutcome::Pass => Chip::new("good", "passes"),
         CheckOutcome::Breach => Chip::new("bad", "breached"),
-        CheckOutcome::Open => Chip::new("", "open"),
+        CheckOutcome::Open => Chip::new("", "not yet decided"),
         CheckOutcome::NoData => Chip::new("", "no data"),
     };
     CheckRow {
@@ -190,15 +196,17 @@ fn thousands(number: f64) -> String {
 
 /// `89.1% – 90.9%`; `None` if an end is not known.
 pub(super) fn interval(of: &CheckResult) -> Option<String> {
-    let (lower, upper) = (of.lower?, of.upper?);
+    // The check counts requests without a model, so that availability has its ends the other way round.
+    let (lower, upper) = if of.check == Check::Availability { (of.upper?, of.lower?) } else { (of.lower?, of.upper?) };
     Some(format!("{} – {}", figure(of.check, lower), figure(of.check, upper)))
 }
 
-/// A check's value in its unit.
+/// A check's value in its unit. The check of availability measures the fraction without a model.
 pub(super) fn figure(check: Check, value: f64) -> String {
     match check {
         Check::AcceptRate => points(value),
         Check::Drift | Check::F1 => format!("{value:.2}"),
+        Check::Availability => percent(1.0 - value),
         _ => percent(value),
     }
 }
@@ -210,7 +218,7 @@ fn name(check: Check) -> &'static str {
         Check::SampleRatio => "Sample ratio",
         Check::Fallback => "Fallbacks",
         Check::Latency => "Slow responses",
-        Check::Availability => "Model unavailable",
+        Check::Availability => "Model availability",
         Check::Dropped => "Dropped",
         Check::Noise => "Noise",
         Check::F1 => "Macro F1",
@@ -252,7 +260,54 @@ pub(super) fn entry_row(entry: &Entry) -> EntryRow {
 
 #[cfg(test)]
 mod tests {
+    use guard::decision::Decision;
+    use guard_runtime::control_loop::EvaluationReport;
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn only_the_current_step_waits_for_approval_and_only_until_it_is_given() {
+        let raw = |share: &str, manual: bool| json!({"share": share, "manual": manual});
+        let plan = json!({"steps": [raw("10%", true), raw("50%", true), "100%"]});
+        let approvals = |reason: &str| {
+            let reasons = vec!["2 min at this step, the plan requires 48 h".to_owned(), reason.to_owned()];
+            let decision = Decision { at_ms: 0, action: Action::Hold, set_share: None, reasons, checks: Vec::new() };
+            let report = EvaluationReport {
+                phase: Some(Phase::Step),
+                share: Some(0.1),
+                plan: Some(serde_json::from_value(plan.clone()).unwrap()),
+                decision: Some(decision),
+                ..EvaluationReport::default()
+            };
+            let guard_status = GuardStatus {
+                report: Some(report),
+                age_ms: Some(0),
+                silent: false,
+                last_change: None,
+                pending_commands: Vec::new(),
+                damage: None,
+            };
+            steps(&guard_status).iter().map(|step| step.approval).collect::<Vec<_>>()
+        };
+        assert_eq!(approvals(APPROVAL_REQUIRED), ["", "waits for approval", "needs approval", ""]);
+        assert_eq!(approvals("no data"), ["", "needs approval", "needs approval", ""]);
+    }
+
+    #[test]
+    fn availability_is_shown_as_the_fraction_with_a_model() {
+        let unit = guard::decision::Unit::Requests;
+        let of = CheckResult {
+            value: Some(0.004),
+            lower: Some(0.001),
+            upper: Some(0.01),
+            threshold: Some(0.02),
+            ..CheckResult::no_data(Check::Availability, unit, false, "")
+        };
+        let row = check_row(&of);
+        assert_eq!((row.value.as_deref(), row.threshold.as_deref()), (Some("99.6%"), Some("98.0%")));
+        assert_eq!(row.interval.as_deref(), Some("99.0% – 99.9%"));
+    }
 
     #[test]
     fn thousands_are_separated() {

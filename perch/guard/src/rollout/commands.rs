@@ -28,7 +28,7 @@ pub enum OperatorCommand {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
     /// A rollout starts from 0%.
-    #[error("a ramp starts from 0%, but the share is {0}: run `perch canary set off` first")]
+    #[error("a rollout starts from 0%, but the share is {0}: run `perch canary set off` first")]
     NotAtZero(Share),
     /// No gateway has been read yet.
     #[error("the share that the gateways hold is not known: try again when every gateway can be reached")]
