@@ -10,7 +10,7 @@
 //! | `routes` | the routes, and the headers of every response |
 //! | `session` | sessions in signed cookies, one-time tickets of forms |
 //! | `hook` | Alertmanager's webhook |
-//! | `console` | `Console`: what every page and handler shares (settings, HTTP clients, templates, the guard's last report) |
+//! | `console` | what every page and handler shares: settings, HTTP clients, templates, the guard's last report |
 //! | `deployment` | the guard's status, the audit log, the gateways' share |
 //! | `code` | message authentication codes keyed by the operator's token |
 //! | `clock` | moments as text |

@@ -164,7 +164,7 @@ fn check_stats_tags(Gateway { url, scrape, .. }: Gateway<'_>) -> Finding {
     }
     Finding::of(
         Level::Error,
-        "tags",
+        "stats_tags",
         url,
         format!("these metrics are missing or have no labels: {}", wrong.join(", ")),
         "add stats_tags as marked [PERCH 2] in envoy/envoy.yaml.j2; if all metrics are missing, load the filter",
@@ -314,6 +314,27 @@ mod tests {
             assert_eq!(finding.level, level, "{finding:?}");
             assert!(!finding.fix.is_empty(), "{finding:?}");
         }
+    }
+
+    #[test]
+    fn requests_without_an_outcome_are_never_negative() {
+        let (good, even) = (dump(true, "127.0.0.1", &good_layers()), runtime(["0", "10", "10"]));
+        for (intercepted, without) in [(9, "4 without (in progress, or lost)"), (3, "0 without")] {
+            let counts =
+                format!("perch_intercepted_total {intercepted}\nperch_observation_total{{outcome=\"observed\"}} 5\n");
+            let findings = judged(&good, &even, &(exposition() + &counts));
+            let found = &of(&findings, "observations").found;
+            assert!(found.contains("5 with an outcome") && found.contains(without), "{found}");
+        }
+    }
+
+    #[test]
+    fn too_few_requests_to_judge_the_identity_are_counted() {
+        let text = exposition().replace("{source=\"header\"} 95", "{source=\"header\"} 7");
+        let findings = judged(&dump(true, "127.0.0.1", &good_layers()), &runtime(["0", "10", "10"]), &text);
+        let identity = of(&findings, "identity");
+        assert_eq!(identity.level, Level::Unknown);
+        assert_eq!(identity.found, "only 12 requests with the filter so far, 20 are needed");
     }
 
     #[test]
