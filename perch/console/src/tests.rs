@@ -177,7 +177,7 @@ async fn a_gateway_that_cannot_be_reached_is_named() {
     assert_eq!(answer.status(), StatusCode::BAD_GATEWAY);
     assert!(answer.text().await.unwrap().contains("127.0.0.1:9"));
     assert!(console.ledger().is_empty());
-    // A rollback goes to whom it can, and is an order for the rest.
+    // A rollback goes to whom it can, and is a command to the guard for the rest.
     let answer = console.act(&cookie, &format!("act=rollback&ticket={ticket}")).await;
     assert_eq!(answer.status(), StatusCode::BAD_GATEWAY);
     assert_eq!(console.ledger()[0].1, "rolled back");

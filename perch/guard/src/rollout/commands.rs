@@ -38,7 +38,7 @@ pub enum CommandError {
     NothingToResume,
     /// No rollout is in progress.
     #[error("no rollout is in progress: start one with `perch ramp start`")]
-    NoRamp,
+    NoRollout,
 }
 
 impl Guard {
@@ -64,13 +64,13 @@ impl Guard {
             OperatorCommand::Resume => self.resume(now_ms)?,
             OperatorCommand::Approve => {
                 if self.state.phase == Phase::Watching {
-                    return Err(CommandError::NoRamp);
+                    return Err(CommandError::NoRollout);
                 }
                 self.state.approved = true;
             }
             OperatorCommand::Abort(_) => {
                 if self.state.phase == Phase::Watching {
-                    return Err(CommandError::NoRamp);
+                    return Err(CommandError::NoRollout);
                 }
                 self.state.phase = Phase::Watching;
                 self.state.since_ms = now_ms;
