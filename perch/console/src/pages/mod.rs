@@ -2,11 +2,11 @@
 //! format numbers nor count.
 
 pub(super) mod audit;
+mod guard_status;
 pub(super) mod labels;
 pub(super) mod model;
 pub(super) mod overview;
 pub(super) mod ramp;
-mod guard_status;
 
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
@@ -81,7 +81,7 @@ struct SignedIn {
 pub(super) enum PageError {
     /// The guard's status cannot be read.
     #[error("reading the guard's status")]
-    Folder(#[from] guard_runtime::guard_status::GuardStatusError),
+    Folder(#[from] guard_runtime::status::GuardStatusError),
     /// The audit log cannot be read.
     #[error("reading the audit log")]
     AuditLog(#[from] guard_runtime::audit_log::AuditLogError),
