@@ -8,7 +8,7 @@ pub const OTHER_LABEL: &str = "other";
 /// The filter's name in Envoy's configuration, in both builds.
 pub const FILTER: &str = "perch";
 /// The name of the native module's access logger on the admin interface, which notifies it of a changed share.
-pub const NATIVE_SWITCH: &str = "perch_switch";
+pub const NATIVE_ACCESS_LOGGER: &str = "perch_switch";
 
 /// The label by which the reference application's rules say nothing.
 pub const UNKNOWN_LABEL: &str = "unknown";

@@ -20,11 +20,16 @@ Words:
   baseline    the application, and its response
   candidate   the model under trial, and its response
   share       percentage of users who are given the candidate
+  cohort      users to whom the share does not apply: beta users, with a share of their own, and opt-outs
+  rollout     raising the share step by step, by a plan
+  gateway     an Envoy with Perch's filter
+  guard       the process of `perch guard` that moves the share
+  scorer      the service that runs the model and compares both responses
 
 Examples:
   perch status                   state of the rollout
   perch canary set 10%           give the candidate to 10% of the users
-  perch rollback --reason WHY    give the baseline to every user, until an operator resumes
+  perch rollback --reason WHY    set the share to 0% on every gateway, until an operator resumes
   perch ramp start               let the guard raise the share: 1%, 5%, 10%, 25%, 50%, 100%
   perch canary explain user-42   bucket of a user, and the share from which the user is given the candidate
   perch replay requests.jsonl    compare both on recorded requests, before any canary
@@ -47,10 +52,10 @@ enum Command {
     Cohort(commands::cohort::Command),
     /// Run the guard, which evaluates the canary, advances the rollout in steps and rolls it back
     Guard(Box<commands::guard::Options>),
-    /// Control the automated rollout: start, pause, resume, approve, abort
+    /// Control the guard's rollout: start, pause, resume, approve, abort
     #[command(subcommand)]
     Ramp(commands::ramp::Command),
-    /// Give every user the baseline at once, until an operator resumes
+    /// Set the share to 0% on every gateway (in force within two seconds), until an operator resumes
     Rollback(commands::rollback::Options),
     /// Compare baseline and candidate on live traffic: agreement, accept rates, sample ratio
     Analyse(commands::analyse::Options),

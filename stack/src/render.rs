@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use contract::headers;
-use contract::names::{FILTER, NATIVE_SWITCH};
+use contract::names::{FILTER, NATIVE_ACCESS_LOGGER};
 use contract::share::{self, Denominator, Share};
 use minijinja::context;
 use minijinja::value::Serde;
@@ -97,7 +97,7 @@ impl Gateway {
         let values = context! {
             gateway => Serde(self),
             filter => FILTER,
-            native_switch => NATIVE_SWITCH,
+            native_switch => NATIVE_ACCESS_LOGGER,
             filter_config => self.plugin.to_string(),
             stats_namespace => if self.native { "dynamicmodulescustom" } else { "wasmcustom" },
             canary_key => share::RUNTIME_KEY,

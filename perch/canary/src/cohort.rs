@@ -19,7 +19,7 @@ pub fn of_config_dump(dump: &Value) -> Option<Result<Cohorts, serde_json::Error>
 
 /// The cohort that lists the user by pseudonym. A header or a claim can name the user too, but only in a request.
 #[must_use]
-pub fn listing(cohorts: &Cohorts, bucket: Bucket) -> Option<Cohort> {
+pub fn cohort_of_pseudonym(cohorts: &Cohorts, bucket: Bucket) -> Option<Cohort> {
     let name = bucket.to_string();
     let lists = |members: &[Member]| {
         members.iter().any(|member| matches!(member, Member::Pseudonyms(names) if names.contains(&name)))
@@ -38,8 +38,8 @@ mod tests {
         let dump = |cohorts: &Value| json!({"configs": [{"salt": "a secret, is it not", "cohorts": cohorts}]});
         let found = of_config_dump(&dump(&cohorts)).unwrap().unwrap();
         assert_eq!(found.beta[0].to_string(), "header x-group is staff");
-        assert_eq!(listing(&found, Bucket(0xab)), Some(Cohort::Beta));
-        assert_eq!(listing(&found, Bucket(0xac)), None);
+        assert_eq!(cohort_of_pseudonym(&found, Bucket(0xab)), Some(Cohort::Beta));
+        assert_eq!(cohort_of_pseudonym(&found, Bucket(0xac)), None);
         assert!(!format!("{found:?}").contains("secret"));
         assert_eq!(of_config_dump(&dump(&Value::Null)).unwrap().unwrap(), Cohorts::default());
         assert!(of_config_dump(&json!({"configs": []})).is_none());
@@ -51,6 +51,6 @@ mod tests {
     fn a_user_on_both_lists_has_opted_out() {
         let names = vec![Member::Pseudonyms(vec!["00000000000000ab".into()])];
         let both = Cohorts { beta: names.clone(), opt_out: names };
-        assert_eq!(listing(&both, Bucket(0xab)), Some(Cohort::OptOut));
+        assert_eq!(cohort_of_pseudonym(&both, Bucket(0xab)), Some(Cohort::OptOut));
     }
 }

@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 use jiff::civil::{Date, DateTime};
 use jiff::fmt::temporal::Pieces;
 
-/// Event milliseconds are counted from.
+/// The time that milliseconds are counted from.
 const EPOCH: DateTime = Date::constant(1970, 1, 1).at(0, 0, 0, 0);
 
 /// RFC 3339 to milliseconds since 1970; `None` for any other text, and for years before 1970.

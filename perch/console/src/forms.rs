@@ -32,7 +32,8 @@ struct Login {
     hint: &'static str,
 }
 
-const HINT: &str = "The guard was started with the file that holds it (.perch/console-token after make up).";
+const HINT: &str =
+    "It is the first line of the file named by perch guard --token-file; make up writes it to .perch/console-token.";
 
 pub(super) async fn login(State(console): State<Console>, headers: HeaderMap) -> Result<Html<String>, PageError> {
     console.page(&headers, "login.html", "Sign in", Login { error: None, name: String::new(), hint: HINT })
@@ -114,9 +115,9 @@ pub(super) async fn preview(
     };
     let held = console.share().await;
     let mut warnings = Vec::new();
-    let report = console.status(now_ms()).ok().and_then(|status| status.report);
+    let report = console.guard_status(now_ms()).ok().and_then(|guard_status| guard_status.report);
     if report.is_some_and(|report| report.phase.is_some_and(|phase| phase != Phase::Watching)) {
-        warnings.push("A ramp is in progress: the guard pauses until you resume it.".to_owned());
+        warnings.push("A rollout is in progress: the guard pauses until you resume it.".to_owned());
     }
     let change = held.as_ref().ok().map(|from| Change::between(*from, to));
     if change.is_some_and(|change| change.rebuckets) {

@@ -9,7 +9,7 @@
 //! | `routes` | the routes, and the headers of every response |
 //! | `session` | sessions in signed cookies, one-time tickets of forms |
 //! | `hook` | Alertmanager's webhook |
-//! | `state` | the console's settings, and the clients of the programs around it |
+//! | `console` | what every page and handler shares: settings, HTTP clients, templates, the guard's last report |
 //! | `deployment` | the guard's status, the audit log, the gateways' share |
 //! | `code` | message authentication codes keyed by the operator's token |
 //! | `clock` | moments as text |
@@ -21,13 +21,13 @@ mod access;
 mod chart;
 mod clock;
 mod code;
+mod console;
 mod deployment;
 mod forms;
 mod hook;
 mod pages;
 mod routes;
 mod session;
-mod state;
 mod templates;
 #[cfg(test)]
 mod tests;
@@ -38,9 +38,9 @@ use http_server::Options;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 
+pub use console::{Console, ConsoleError, Settings};
 pub use contract::token::{Token, TokenError};
 pub use routes::STATE_PATH;
-pub use state::{Console, ConsoleError, Settings};
 
 /// A console has a handful of readers, Prometheus and Alertmanager.
 const OPTIONS: Options = Options {

@@ -177,7 +177,7 @@ async fn a_gateway_that_cannot_be_reached_is_named() {
     assert_eq!(response.status(), StatusCode::BAD_GATEWAY);
     assert!(response.text().await.unwrap().contains("127.0.0.1:9"));
     assert!(console.audit_log().is_empty());
-    // A rollback goes to whom it can, and is an order for the rest.
+    // A rollback goes to whom it can, and is a command to the guard for the rest.
     let response = console.act(&cookie, &format!("act=rollback&ticket={ticket}")).await;
     assert_eq!(response.status(), StatusCode::BAD_GATEWAY);
     assert_eq!(console.audit_log()[0].1, "rolled back");

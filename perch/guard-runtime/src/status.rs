@@ -120,7 +120,7 @@ impl GuardStatus {
 fn rollout(report: &EvaluationReport) -> Option<String> {
     match report.phase? {
         Phase::Watching => Some("none in progress".to_owned()),
-        Phase::Baseline => Some("measuring the baseline at 0%".to_owned()),
+        Phase::Baseline => Some("measuring the agreement at 0%".to_owned()),
         Phase::Step => {
             let next = report.next_share.as_deref().and_then(Share::from_runtime);
             Some(next.map_or_else(|| "at its last step".to_owned(), |share| format!("in progress, next step {share}")))

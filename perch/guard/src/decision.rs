@@ -3,6 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// The reason of a hold at a step that an operator must approve and has not.
+pub const APPROVAL_REQUIRED: &str = "this step requires approval: `perch ramp approve`";
+
 /// A check of the guard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

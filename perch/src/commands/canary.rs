@@ -12,7 +12,7 @@ use serde_json::json;
 use super::args::share;
 use super::explain;
 use super::gateways::{Gateways, unreachable};
-use super::operator::ShareChange;
+use super::operator::ShareOptions;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -21,7 +21,7 @@ Examples:
   perch canary set off                            give the baseline to every user
   perch canary explain user-42                    bucket of a user, and the share from which it is in the canary
 
-While the guard runs a ramp, `set` is a manual override: the guard pauses until `perch ramp resume`.
+While the guard runs a rollout, `set` is a manual override: the guard pauses until `perch ramp resume`.
 
 Exit codes: 0 success, 1 failure, or success on only some of the gateways, 2 wrong usage";
 
@@ -42,7 +42,7 @@ pub(crate) enum Command {
         #[arg(value_parser = share)]
         share: Share,
         #[command(flatten)]
-        change: ShareChange,
+        change: ShareOptions,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -109,7 +109,7 @@ async fn get(gateways: &Gateways, json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn set(wanted: Share, options: &ShareChange, json: bool) -> anyhow::Result<()> {
+async fn set(wanted: Share, options: &ShareOptions, json: bool) -> anyhow::Result<()> {
     let urls = options.urls()?;
     let mut manual_override = options.manual_override()?;
     let before = manual_override

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::args::share;
 use super::gateways::{Gateways, unreachable};
-use super::operator::ShareChange;
+use super::operator::ShareOptions;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -48,7 +48,7 @@ pub(crate) enum Command {
         #[arg(value_parser = share)]
         share: Share,
         #[command(flatten)]
-        change: ShareChange,
+        change: ShareOptions,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -132,7 +132,7 @@ fn describe(members: &[Member]) -> String {
     members.iter().map(Member::to_string).collect::<Vec<_>>().join("; ")
 }
 
-async fn set(share: Share, options: &ShareChange, json: bool) -> anyhow::Result<()> {
+async fn set(share: Share, options: &ShareOptions, json: bool) -> anyhow::Result<()> {
     let urls = options.urls()?;
     let before = options
         .manual_override()?

@@ -18,12 +18,14 @@ Examples:
   perch doctor --gateway http://10.0.0.4:9901 --gateway http://10.0.0.5:9901 --scorer http://10.0.0.6:8020
   perch doctor --json | jq '.[] | select(.level == \"error\")'
 
-Each finding is `ok`, `warn`, `error`, or `?` where the check has no data.
+Each finding is `ok`, `unknown` (the check has no data), `warn` or `error`.
 
 Exit codes: 0 no finding is an error, 1 failure, 2 wrong usage, 3 a finding is an error";
 
 /// Exit code when a finding is an error.
 const ERROR: u8 = 3;
+/// The check whether other machines reach the admin interface.
+const ADMIN_EXPOSURE: &str = "admin reachable from outside";
 /// Timeout of each request.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -55,15 +57,15 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<u8> {
             Ok(state) => {
                 findings.push(Finding::ok("gateway", &url, "it responds"));
                 let GatewayState { dump, runtime, scrape } = &state;
-                findings.extend(gateway::judge(Gateway { url: &url, dump, runtime, scrape }));
-                findings.extend(admin_exposure(&url).await);
-                findings.push(fleet::clock(&url, clock(&http, &format!("{url}/ready")).await));
+                findings.extend(gateway::check(Gateway { url: &url, dump, runtime, scrape }));
+                findings.extend(check_admin_exposure(&url).await);
+                findings.push(fleet::check_clock(&url, clock(&http, &format!("{url}/ready")).await));
                 settings.push(fleet::GatewaySettings::of(&url, dump, share::runtime_value(runtime, RUNTIME_KEY)));
-                findings.extend(scorer_health(&url, &admin).await);
+                findings.extend(check_clusters(&url, &admin).await);
             }
         }
     }
-    findings.extend(fleet::alike(&settings));
+    findings.extend(fleet::check_same_settings(&settings));
     findings.extend(check_scorer(options, &http).await?);
     let worst = findings.iter().map(|finding| finding.level).max().unwrap_or(Level::Ok);
     if options.json {
@@ -76,15 +78,15 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<u8> {
 
 fn print(finding: &Finding) {
     let mark = match finding.level {
-        Level::Ok => "ok   ".to_owned(),
-        Level::Unknown => "?    ".to_owned(),
-        Level::Warn => terminal::bold("warn "),
-        Level::Error => terminal::red("ERROR"),
+        Level::Ok => "ok     ".to_owned(),
+        Level::Unknown => "unknown".to_owned(),
+        Level::Warn => terminal::bold("warn   "),
+        Level::Error => terminal::red("error  "),
     };
     let place = if finding.place.is_empty() { String::new() } else { format!("  [{}]", finding.place) };
-    println!("{mark} {:<16} {}{place}", finding.check, finding.found);
+    println!("{mark} {:<28} {}{place}", finding.check, finding.found);
     if !finding.fix.is_empty() {
-        println!("      {:<16} → {}", "", finding.fix);
+        println!("{:<36} → {}", "", finding.fix);
     }
 }
 
@@ -107,13 +109,13 @@ impl GatewayState {
 }
 
 /// Checks whether other machines can reach the admin interface: for a local one, by this machine's own address.
-async fn admin_exposure(url: &str) -> Option<Finding> {
+async fn check_admin_exposure(url: &str) -> Option<Finding> {
     let authority = url.strip_prefix("http://")?;
     let local: SocketAddr = authority.replace("localhost", "127.0.0.1").parse().ok()?;
     if !local.ip().is_loopback() {
         return Some(Finding::of(
             Level::Warn,
-            "admin outside",
+            ADMIN_EXPOSURE,
             url,
             "it is reachable at an address that is not loopback, and every client that reaches it can set the share",
             "allow it from operators' machines only, or bind it to 127.0.0.1",
@@ -127,12 +129,12 @@ async fn admin_exposure(url: &str) -> Option<Finding> {
     Some(match reached {
         Ok(Ok(_)) => Finding::of(
             Level::Error,
-            "admin outside",
+            ADMIN_EXPOSURE,
             url,
             format!("it is reachable at {own}, and every client that reaches it can set the share"),
             "bind `admin` to 127.0.0.1 in Envoy's configuration",
         ),
-        _ => Finding::ok("admin outside", url, format!("it is not reachable at {own}")),
+        _ => Finding::ok(ADMIN_EXPOSURE, url, format!("it is not reachable at {own}")),
     })
 }
 
@@ -148,18 +150,28 @@ async fn clock(http: &Client, url: &str) -> Option<i64> {
     Some(seconds(theirs) - seconds(SystemTime::now()))
 }
 
-/// Checks that the gateway reaches the scorer.
-async fn scorer_health(url: &str, admin: &Admin) -> Vec<Finding> {
+/// Checks that the gateway has a healthy scorer in each of its clusters.
+async fn check_clusters(url: &str, admin: &Admin) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for cluster in ["perch_scorer_live", "perch_scorer_observe"] {
+    for (cluster, consequence) in [
+        ("perch_scorer_live", "canary users get the baseline"),
+        ("perch_scorer_observe", "baseline and candidate are not compared"),
+    ] {
         findings.push(match admin.healthy(cluster).await {
             Ok(true) => Finding::ok("scorer seen", url, format!("{cluster} has a healthy host")),
-            _ => Finding::of(
+            Ok(false) => Finding::of(
                 Level::Error,
                 "scorer seen",
                 url,
-                format!("{cluster} has no healthy host: canary users get the baseline"),
+                format!("{cluster} has no healthy host: {consequence}"),
                 "start the scorer, or correct the cluster's address",
+            ),
+            Err(error) => Finding::of(
+                Level::Unknown,
+                "scorer seen",
+                url,
+                format!("no data on {cluster} ({})", error_chain(&error)),
+                "run this again when the gateway responds to GET /clusters",
             ),
         });
     }
@@ -173,7 +185,7 @@ async fn check_scorer(options: &Options, http: &Client) -> anyhow::Result<Vec<Fi
         let fix = "start it (`make up` starts one here), or correct --scorer URL";
         return Ok(vec![Finding::of(Level::Error, "scorer", url, "it does not respond", fix)]);
     };
-    let mut findings = fleet::scorer(url, &ready, env!("CARGO_PKG_VERSION"));
-    findings.push(fleet::clock(url, clock(http, &format!("{url}/healthz")).await));
+    let mut findings = fleet::check_scorer(url, &ready, env!("CARGO_PKG_VERSION"));
+    findings.push(fleet::check_clock(url, clock(http, &format!("{url}/healthz")).await));
     Ok(findings)
 }

@@ -77,7 +77,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
         let users = GatewayUsers::read(&url, &admin).await?;
         // The salt in the gateway's configuration is the one in force, whatever file is named.
         let bucket = user.zip(users.salt.or(named)).map(|(user, salt)| Bucket::of(user, &salt));
-        let listed = bucket.and_then(|bucket| cohort::listing(users.cohorts.as_ref()?, bucket));
+        let listed = bucket.and_then(|bucket| cohort::cohort_of_pseudonym(users.cohorts.as_ref()?, bucket));
         gateways.push(Explanation { url, users, bucket, listed });
     }
     let salt = named.or_else(|| gateways.iter().find_map(|gateway| gateway.users.salt));

@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::gateways::{Gateways, local};
-use super::operator::{Folder, Layers};
+use super::operator::{Folder, RuntimeLinks};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
@@ -27,13 +27,15 @@ pub(crate) struct Options {
     #[command(flatten)]
     gateways: Gateways,
     #[command(flatten)]
-    layers: Layers,
+    runtime: RuntimeLinks,
     #[command(flatten)]
     folder: Folder,
-    /// URL of a scorer; repeat it for each. The first one serves evidence by user [default: the local one]
+    /// URL of a scorer; repeat it for each. The guard reads per-user counts (accept rate, sample ratio) from the first,
+    /// and metrics from all [default: the local one]
     #[arg(long = "scorer", value_name = "URL", env = "PERCH_SCORERS", value_delimiter = ',')]
     scorers: Vec<String>,
-    /// URL of Prometheus [default: none; the guard reads the gateways and scorers directly]
+    /// URL of Prometheus [default: none, and the guard reads the gateways and scorers directly; for the other commands
+    /// the default is the local one]
     #[arg(long, value_name = "URL", env = "PERCH_PROMETHEUS")]
     prometheus: Option<String>,
     /// Seconds between two evaluations
@@ -77,7 +79,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
     let gateways = options.gateways.urls()?;
     let scorers = if options.scorers.is_empty() { vec![local(Part::Scorer)?] } else { options.scorers.clone() };
     let folder = options.folder.required()?;
-    let links = options.layers.links(&options.gateways);
+    let links = options.runtime.links(&options.gateways);
     let sink = sink::Gateways::new(&gateways, links.clone())?;
     let prometheus = options.prometheus.clone();
     let addresses = Addresses { gateways: gateways.clone(), scorers: scorers.clone(), prometheus: prometheus.clone() };

@@ -18,7 +18,8 @@ Examples:
   perch model status                     champion with its F1, challenger, previous and rejected models
   perch model list                       every version in the registry
   perch model challenge 20261125-0100    evaluate a version beside the champion, without serving it
-  perch model deploy 20261125-0100       serve a version, if the policy allows it (F1 of 0.72, or 2% above champion)
+  perch model deploy 20261125-0100       serve a version, if the policy allows it
+                                         (macro F1 of at least 0.72, or at least 1.02 times the champion's)
   perch model rollback                   return to the previous version; a repeated rollback stays there
 
 Words: the champion is the model that serves; a challenger is evaluated on the same requests and never served.
@@ -217,7 +218,8 @@ mod tests {
 
     #[test]
     fn the_summary_of_the_drift_is_printed() {
-        let text = status_text(&json!({"meta": {"version": "v1"}, "drift": {"state": "drifted", "summary": "mcc moved"}}));
+        let text =
+            status_text(&json!({"meta": {"version": "v1"}, "drift": {"state": "drifted", "summary": "mcc moved"}}));
         assert!(text.contains("drift          mcc moved"), "{text}");
     }
 

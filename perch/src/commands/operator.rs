@@ -98,14 +98,14 @@ fn uid() -> String {
 
 /// The symlinks of the gateways' disk layers.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Layers {
+pub(crate) struct RuntimeLinks {
     /// Symlink of a gateway's disk layer, so that the share survives a restart of Envoy; repeat it for each gateway
     /// [default: that of `make up`, for the local gateway]
     #[arg(long = "runtime", value_name = "LINK", env = "PERCH_RUNTIME_LINK", value_delimiter = ',')]
     links: Vec<PathBuf>,
 }
 
-impl Layers {
+impl RuntimeLinks {
     /// The symlinks of those gateways' layers.
     pub(crate) fn links(&self, gateways: &Gateways) -> Vec<PathBuf> {
         if !self.links.is_empty() {
@@ -118,25 +118,25 @@ impl Layers {
 
 /// Options of every command that sets a share manually.
 #[derive(Debug, clap::Args)]
-pub(crate) struct ShareChange {
+pub(crate) struct ShareOptions {
     #[command(flatten)]
     gateways: Gateways,
     #[command(flatten)]
-    layers: Layers,
+    runtime: RuntimeLinks,
     #[command(flatten)]
     folder: Folder,
     #[command(flatten)]
     pub(crate) attribution: Attribution,
 }
 
-impl ShareChange {
+impl ShareOptions {
     /// The URLs of the gateways.
     pub(crate) fn urls(&self) -> anyhow::Result<Vec<String>> {
         self.gateways.urls()
     }
 
     pub(crate) fn manual_override(&self) -> anyhow::Result<ManualOverride> {
-        let gateways = sink::Gateways::new(&self.urls()?, self.layers.links(&self.gateways))?;
+        let gateways = sink::Gateways::new(&self.urls()?, self.runtime.links(&self.gateways))?;
         let audit_log = self.folder.path(&self.gateways).map(|folder| AuditLog::in_folder(&folder)).transpose()?;
         Ok(ManualOverride::new(gateways, audit_log, self.attribution.by()))
     }
@@ -144,7 +144,7 @@ impl ShareChange {
     /// Limits of the change that the operator should know.
     pub(crate) fn warnings(&self) -> Vec<&'static str> {
         let mut warnings = Vec::new();
-        if self.layers.links(&self.gateways).is_empty() {
+        if self.runtime.links(&self.gateways).is_empty() {
             warnings.push("the change is lost when Envoy restarts: no disk layer was named (--runtime LINK)");
         }
         if self.folder.path(&self.gateways).is_none() {

@@ -8,7 +8,7 @@ use super::gateways::local;
 /// Option of commands that show alerts.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Prometheus {
-    /// URL of Prometheus, for the alerts [default: the local one]
+    /// URL of Prometheus, for the alerts [default: the local one; `perch guard` uses none unless it is named]
     #[arg(id = "prometheus_url", long = "prometheus", value_name = "URL", env = "PERCH_PROMETHEUS")]
     url: Option<String>,
 }

@@ -19,23 +19,24 @@ const POLL: Duration = Duration::from_millis(200);
 #[derive(Debug, Subcommand)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) enum Command {
-    /// Start a ramp from 0%, in the steps of a plan (default: 1%, 5%, 10%, 25%, 50%, 100%)
+    /// Start a rollout. The share must be 0%; the guard first measures agreement there, then follows the plan's steps
+    /// (default: 1%, 5%, 10%, 25%, 50%, 100%)
     Start {
         /// The rollout plan, a YAML or JSON file; `perch ramp plan` prints the default one
         #[arg(long, value_name = "FILE")]
         plan: Option<PathBuf>,
         #[command(flatten)]
-        common: Common,
+        options: CommandOptions,
     },
-    /// Pause the ramp; the guard keeps evaluating, but changes no share until it is resumed
-    Pause(Common),
-    /// Resume the ramp after a pause, a freeze, a rollback or a manual override
-    Resume(Common),
+    /// Pause the rollout; the guard keeps evaluating, but changes no share until it is resumed
+    Pause(CommandOptions),
+    /// Resume the rollout after a pause, a freeze, a rollback or a manual override
+    Resume(CommandOptions),
     /// Approve the end of a step that waits for an operator
-    Approve(Common),
-    /// End the ramp, and keep the share
-    Abort(Common),
-    /// Show the step of the ramp, the guard's last decision and its checks
+    Approve(CommandOptions),
+    /// End the rollout, and keep the share
+    Abort(CommandOptions),
+    /// Show the step of the rollout, the guard's last decision and its checks
     Status {
         #[command(flatten)]
         folder: Folder,
@@ -57,20 +58,20 @@ const AFTER_HELP: &str = "\
 Examples:
   perch ramp plan > plan.yaml                       write the default plan to a file, to edit it
   perch ramp start --plan plan.yaml --reason 'model 2026-11-20'
-  perch ramp status                                 step of the ramp, and the reasons of the last decision
+  perch ramp status                                 step of the rollout, and the reasons of the last decision
   perch ramp approve --reason 'samples reviewed'    leave a step that is marked `manual: true`
   perch ramp pause --reason 'release freeze'
   perch ramp resume
 
 Exit codes:
-  0  the guard accepted the command
+  0  success: the guard accepted the command (with --wait 0: it was recorded)
   1  failure: the guard rejected the command, or no guard accepted it in time (it stays in the audit log, and the next
      guard carries it out)
   2  wrong usage";
 
 /// Options of every command to the guard.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Common {
+pub(crate) struct CommandOptions {
     #[command(flatten)]
     folder: Folder,
     #[command(flatten)]
@@ -85,14 +86,14 @@ pub(crate) struct Common {
 
 pub(crate) async fn run(command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Start { plan, common } => {
+        Command::Start { plan, options } => {
             let plan = read(plan.as_deref())?;
-            send(&common, Event::Start { plan: Box::new(plan.raw().clone()) }, "started").await
+            submit(&options, Event::Start { plan: Box::new(plan.raw().clone()) }, "started").await
         }
-        Command::Pause(common) => send(&common, Event::Pause, "paused").await,
-        Command::Resume(common) => send(&common, Event::Resume, "resumed").await,
-        Command::Approve(common) => send(&common, Event::Approve, "approved").await,
-        Command::Abort(common) => send(&common, Event::Abort, "ended").await,
+        Command::Pause(options) => submit(&options, Event::Pause, "paused").await,
+        Command::Resume(options) => submit(&options, Event::Resume, "resumed").await,
+        Command::Approve(options) => submit(&options, Event::Approve, "approved").await,
+        Command::Abort(options) => submit(&options, Event::Abort, "ended").await,
         Command::Status { folder, json } => status(&folder, json),
         Command::Plan { file, json } => plan(file.as_deref(), json),
     }
@@ -104,19 +105,19 @@ fn read(file: Option<&Path>) -> anyhow::Result<Plan> {
     Plan::parse(&text).with_context(|| format!("checking the plan {}", file.display()))
 }
 
-async fn send(common: &Common, what: Event, done: &str) -> anyhow::Result<()> {
-    let folder = common.folder.required()?;
+async fn submit(options: &CommandOptions, what: Event, done: &str) -> anyhow::Result<()> {
+    let folder = options.folder.required()?;
     let audit_log = AuditLog::in_folder(&folder)?;
     let number = {
-        let mut held = audit_log.lock().await.context("the command was not written to the audit log")?;
-        held.append(now_ms(), common.attribution.by(), what, common.attribution.reason.as_str())
-            .context("the command was not written to the audit log")?
+        let mut held = audit_log.lock().await.context("the command was not recorded")?;
+        held.append(now_ms(), options.attribution.by(), what, options.attribution.reason.as_str())
+            .context("the command was not recorded")?
     };
-    let end = tokio::time::Instant::now() + Duration::from_secs(common.wait);
+    let end = tokio::time::Instant::now() + Duration::from_secs(options.wait);
     while !GuardStatus::read(&folder, now_ms())?.is_processed(number) {
-        if common.wait == 0 {
+        if options.wait == 0 {
             return print(
-                common,
+                options,
                 json!({"entry": number, "accepted": null}),
                 "written to the audit log; the guard reads it at its next evaluation",
             );
@@ -125,7 +126,7 @@ async fn send(common: &Common, what: Event, done: &str) -> anyhow::Result<()> {
             bail!(
                 "no guard accepted the command within {} s; it is entry {number} of the audit log, and the next guard \
                  carries it out (start `perch guard` with this folder)",
-                common.wait
+                options.wait
             );
         }
         tokio::time::sleep(POLL).await;
@@ -137,27 +138,28 @@ async fn send(common: &Common, what: Event, done: &str) -> anyhow::Result<()> {
     });
     match rejection {
         Some(entry) => bail!("the guard rejected the command: {}", entry.reason),
-        None => print(common, json!({"entry": number, "accepted": true}), done),
+        None => print(options, json!({"entry": number, "accepted": true}), done),
     }
 }
 
-fn print(common: &Common, json: serde_json::Value, text: &str) -> anyhow::Result<()> {
-    println!("{}", if common.json { json.to_string() } else { text.to_owned() });
+fn print(options: &CommandOptions, json: serde_json::Value, text: &str) -> anyhow::Result<()> {
+    println!("{}", if options.json { json.to_string() } else { text.to_owned() });
     Ok(())
 }
 
 fn status(folder: &Folder, json: bool) -> anyhow::Result<()> {
     let now = now_ms();
-    let status = GuardStatus::read(&folder.required()?, now)?;
+    let guard_status = GuardStatus::read(&folder.required()?, now)?;
     if json {
-        println!("{}", serde_json::to_string(&status)?);
+        println!("{}", serde_json::to_string(&guard_status)?);
         return Ok(());
     }
-    for (label, line) in status.lines(now) {
+    for (label, line) in guard_status.lines(now) {
         println!("{label:<14} {line}");
     }
-    for judgement in status.report.iter().filter_map(|report| report.decision.as_ref()).flat_map(|d| &d.checks) {
-        println!("  {:<12} {:<8} {}", judgement.check.as_str(), judgement.outcome.as_str(), judgement.reason);
+    for check_result in guard_status.report.iter().filter_map(|report| report.decision.as_ref()).flat_map(|d| &d.checks)
+    {
+        println!("  {:<12} {:<8} {}", check_result.check.as_str(), check_result.outcome.as_str(), check_result.reason);
     }
     Ok(())
 }

@@ -1,16 +1,16 @@
-//! `perch rollback`: gives every user the baseline from the next request on.
+//! `perch rollback`: sets the share to 0% on every gateway (in force within two seconds), until an operator resumes.
 
 use anyhow::Context;
 use guard_runtime::clock::now_ms;
 use serde_json::json;
 
-use super::operator::ShareChange;
+use super::operator::ShareOptions;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct Options {
     #[command(flatten)]
-    change: ShareChange,
+    change: ShareOptions,
     /// Print JSON
     #[arg(long)]
     json: bool,

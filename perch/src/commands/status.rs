@@ -28,7 +28,7 @@ const EXAMPLES: &str = "\
 Examples:
   perch status                      print the state once
   perch status --watch              print it every two seconds, until interrupted
-  perch status --json | jq .seen
+  perch status --json | jq .candidate_responses
 
 Counts are since the gateways started; the agreement of the last hour with its 95% interval comes from the scorer.
 
@@ -50,7 +50,7 @@ pub(crate) struct Options {
     scorer: scorer::ScorerUrl,
     #[command(flatten)]
     prometheus: Prometheus,
-    /// Repeat at this interval
+    /// Repeat at this interval, e.g. 5s [without a value: 2s]
     #[arg(long, value_name = "SPAN", num_args = 0..=1, default_missing_value = "2s")]
     watch: Option<TimeSpan>,
     /// Print JSON, with --watch one line each time
@@ -85,6 +85,8 @@ struct Status {
     outcome: Counts,
     intercepted: f64,
     last_hour: Option<Estimate>,
+    /// Items compared in the last hour.
+    last_hour_items: u64,
     model: Option<Value>,
     alerts: Option<Vec<Alert>>,
     guard: Option<GuardStatus>,
@@ -115,7 +117,8 @@ impl Status {
             tokio::time::timeout(SCORER_TIMEOUT, scorer.get::<Value>(STATUS_PATH, &[])),
             options.prometheus.firing(),
         );
-        let (last_hour, model) = (last_hour.ok().and_then(Result::ok), model.ok().and_then(Result::ok));
+        let last_hour = last_hour.ok().and_then(Result::ok).map(|analysis| Report::of(analysis, None));
+        let model = model.ok().and_then(Result::ok);
         Ok(Self {
             source: counts(series::SOURCE, "source", &strings(names::Source::ALL, names::Source::as_str)),
             agree: counts(series::COMPARE, "agree", &strings(names::Agree::ALL, names::Agree::as_str)),
@@ -128,7 +131,8 @@ impl Status {
             outcome: counts(series::OBSERVATION, "outcome", &strings(names::Outcome::ALL, names::Outcome::as_str)),
             intercepted: scrapes.iter().map(|scrape| scrape.sum(series::INTERCEPTED, &[])).sum(),
             shares,
-            last_hour: last_hour.and_then(|analysis| Report::of(analysis, None).agreement),
+            last_hour_items: last_hour.as_ref().map_or(0, |report| report.items.agree + report.items.disagree),
+            last_hour: last_hour.and_then(|report| report.agreement),
             model,
             alerts,
             guard: options
@@ -139,22 +143,25 @@ impl Status {
         })
     }
 
-    /// Intercepted requests without an outcome: in progress, or lost.
-    fn unaccounted(&self) -> f64 {
-        self.intercepted - self.outcome.iter().map(|(_, count)| count).sum::<f64>()
+    /// Intercepted requests without an outcome: in progress, or lost. Never negative, although a request may end
+    /// between the reading of the two counters.
+    fn without_outcome(&self) -> f64 {
+        (self.intercepted - self.outcome.iter().map(|(_, count)| count).sum::<f64>()).max(0.0)
     }
 
     fn json(&self) -> Value {
-        let wanted: Vec<Value> = self
+        let configured: Vec<Value> = self
             .shares
             .iter()
             .map(|(url, share, beta)| json!({"gateway": url, "share": share.fraction(), "beta": beta.fraction()}))
             .collect();
         json!({
-            "wanted": wanted, "seen": part(&self.source, "model"), "agreement": agreement(&self.agree),
+            "share_configured": configured, "candidate_responses": part(&self.source, "model"),
+            "agreement": agreement(&self.agree),
             "agreement_last_hour": self.last_hour, "availability": part(&self.available, "True"),
             "source": object(&self.source), "compare": object(&self.agree), "fallback": object(&self.fallback),
-            "observation": object(&self.outcome), "intercepted": self.intercepted, "unaccounted": self.unaccounted(),
+            "observation": object(&self.outcome), "intercepted": self.intercepted,
+            "without_outcome": self.without_outcome(),
             "model": self.model.as_ref().and_then(|status| status.get("meta")), "alerts": self.alerts,
             "guard": self.guard,
         })
@@ -162,38 +169,50 @@ impl Status {
 
     fn text(&self, now: u64) -> String {
         let mut lines = Vec::new();
+        let mut line = |label: &str, text: String| lines.push(format!("{label:<19} {text}"));
         for (url, share, beta) in &self.shares {
             let beta = if *beta == Share::OFF { String::new() } else { format!(", beta cohort {beta}") };
-            lines.push(format!("share wanted   {share}{beta}  {url}"));
+            line("share configured", format!("{share}{beta}  {url}"));
         }
-        lines.push(format!(
-            "share seen     {}  of responses came from the candidate",
-            percent(part(&self.source, "model"))
-        ));
-        lines.push(format!("agreement      {}  {}", percent(agreement(&self.agree)), list(&self.agree)));
-        lines.push(format!("  last hour    {}", report::analysis::text::percent(self.last_hour)));
+        let candidate = percent(part(&self.source, "model"));
+        line("candidate responses", format!("{candidate} of responses since the gateways started"));
+        line("agreement", self.agreement_line());
+        let last_hour = report::analysis::text::percent(self.last_hour);
+        let of = if self.last_hour.is_some() { format!(" of {} items", self.last_hour_items) } else { String::new() };
+        line("  last hour", last_hour + &of);
         let available = percent(part(&self.available, "True"));
-        lines.push(format!("available      {available}  of the calls to the candidate"));
-        lines.push(format!("fallbacks      {}", non_zero(&self.fallback)));
-        lines.push(format!("observations   {} requests: {}", self.intercepted, non_zero(&self.outcome)));
-        if self.unaccounted() != 0.0 {
-            lines.push(format!("  in progress  {} of them have no outcome yet", self.unaccounted()));
+        line("available", format!("{available} of the calls to the candidate since the gateways started"));
+        line("fallbacks", non_zero(&self.fallback));
+        line("observations", format!("{} requests: {}", self.intercepted, non_zero(&self.outcome)));
+        if self.without_outcome() > 0.0 {
+            line("", format!("without an outcome {} (in progress, or lost)", self.without_outcome()));
         }
-        lines.push(format!("model          {}", self.model_line()));
+        line("model", self.model_line());
         match &self.alerts {
-            None => lines.push("alerts         no data (Prometheus does not respond: --prometheus URL)".to_owned()),
-            Some(alerts) if alerts.is_empty() => lines.push("alerts         none firing".to_owned()),
-            Some(alerts) => lines.extend(alerts.iter().map(|alert| {
-                terminal::red(&format!("alert          {} ({}): {}", alert.name, alert.severity, alert.summary))
-            })),
+            None => line("alerts", "no data (Prometheus does not respond: --prometheus URL)".to_owned()),
+            Some(alerts) if alerts.is_empty() => line("alerts", "none firing".to_owned()),
+            Some(alerts) => alerts.iter().for_each(|alert| {
+                line("alert", terminal::red(&format!("{} ({}): {}", alert.name, alert.severity, alert.summary)))
+            }),
         }
         match &self.guard {
-            None => lines.push("guard          no data (its folder is not known: --folder DIR)".to_owned()),
-            Some(guard) => {
-                lines.extend(guard.lines(now).into_iter().map(|(label, line)| format!("{label:<14} {line}")))
-            }
+            None => line("guard", "no data (its folder is not known: --folder DIR)".to_owned()),
+            Some(guard) => guard.lines(now).into_iter().for_each(|(label, text)| line(label, text)),
         }
         lines.join("\n") + "\n"
+    }
+
+    fn agreement_line(&self) -> String {
+        let count = |agree: names::Agree| {
+            self.agree.iter().filter(|(name, _)| *name == agree.as_str()).map(|(_, count)| count).sum::<f64>()
+        };
+        let [agree, disagree, not_compared] = [names::Agree::True, names::Agree::False, names::Agree::None].map(count);
+        format!(
+            "{} of {} items since the gateways started: agree {agree}, disagree {disagree}, not compared \
+             {not_compared}",
+            percent(agreement(&self.agree)),
+            agree + disagree
+        )
     }
 
     fn model_line(&self) -> String {

@@ -20,7 +20,7 @@ const SPELLED_BOTH_WAYS: &str = "perch[-_]";
 const ENVOYS_BUFFER: u64 = 1024 * 1024;
 
 /// Checks that every connection manager with Perch's filter removes Perch's headers from clients' requests.
-pub(super) fn stripped(Gateway { url, dump, .. }: Gateway<'_>) -> Finding {
+pub(super) fn check_header_removal(Gateway { url, dump, .. }: Gateway<'_>) -> Finding {
     let managers = all(dump).into_iter().filter(|fields| fields.contains_key("http_filters"));
     let ours = |fields: &&Map<String, Value>| {
         fields.get("http_filters").is_some_and(|filters| configuration::of_config_dump(filters).is_some())
@@ -57,7 +57,7 @@ pub(super) fn stripped(Gateway { url, dump, .. }: Gateway<'_>) -> Finding {
 
 /// Checks that a held response, with the largest chunk that the application's cluster delivers, fits into the
 /// listener's buffer.
-pub(super) fn buffers(Gateway { url, dump, .. }: Gateway<'_>) -> Finding {
+pub(super) fn check_buffer_limits(Gateway { url, dump, .. }: Gateway<'_>) -> Finding {
     let bytes = |fields: &Map<String, Value>| {
         fields.get("per_connection_buffer_limit_bytes").and_then(Value::as_u64).unwrap_or(ENVOYS_BUFFER)
     };
@@ -101,7 +101,7 @@ pub(super) fn buffers(Gateway { url, dump, .. }: Gateway<'_>) -> Finding {
 }
 
 /// Checks that the filter can read the shares.
-pub(super) fn admin_cluster(Gateway { url, dump, .. }: Gateway<'_>) -> Finding {
+pub(super) fn check_admin_cluster(Gateway { url, dump, .. }: Gateway<'_>) -> Finding {
     let configured = configuration::of_config_dump(dump).map(Value::Object);
     let name =
         configured.as_ref().and_then(|document| document.pointer("/scorer/admin_cluster")).and_then(Value::as_str);
@@ -110,27 +110,28 @@ pub(super) fn admin_cluster(Gateway { url, dump, .. }: Gateway<'_>) -> Finding {
         fields.get("name").and_then(Value::as_str) == Some(&name) && fields.contains_key("load_assignment")
     });
     if known {
-        return Finding::ok("shares", url, format!("the filter reads them through the cluster {name}"));
+        return Finding::ok("shares", url, format!("the filter reads the share through the cluster {name}"));
     }
     Finding::of(
         Level::Error,
         "shares",
         url,
         format!(
-            "the cluster {name:?}, through which the filter reads them, does not exist: every user gets the baseline"
+            "the cluster {name:?}, through which the filter reads the share, does not exist: every user gets the \
+             baseline"
         ),
         "add the cluster of Envoy's own admin interface, as marked [PERCH 6] in envoy/envoy.yaml.j2",
     )
 }
 
 /// Checks that the filter runs and has never failed.
-pub(super) fn filter(Gateway { url, scrape, .. }: Gateway<'_>) -> Finding {
+pub(super) fn check_health(Gateway { url, scrape, .. }: Gateway<'_>) -> Finding {
     if scrape.get(series::INTERCEPTED, &[]).is_none() {
         return Finding::of(
             Level::Error,
             "filter",
             url,
-            "it is not loaded, or it rejected its configuration: every user gets the baseline",
+            "the filter is not loaded, or it rejected its configuration: every user gets the baseline",
             "Envoy's log names the field, the rule and the fix",
         );
     }
@@ -141,7 +142,7 @@ pub(super) fn filter(Gateway { url, scrape, .. }: Gateway<'_>) -> Finding {
             Level::Warn,
             "filter",
             url,
-            format!("its VM was reloaded {reloads} times since Envoy started"),
+            format!("the filter's VM was reloaded {reloads} times since Envoy started"),
             "each time a trap ended the requests in flight: report it with Envoy's log",
         );
     }
@@ -151,15 +152,15 @@ pub(super) fn filter(Gateway { url, scrape, .. }: Gateway<'_>) -> Finding {
             Level::Warn,
             "filter",
             url,
-            format!("it failed {failures} times since Envoy started"),
+            format!("the filter failed {failures} times since Envoy started"),
             "each time the request bypassed Perch: report it with Envoy's log (\"perch: the filter failed\")",
         );
     }
-    Finding::ok("filter", url, "it runs and has never failed")
+    Finding::ok("filter", url, "the filter runs and has not failed since Envoy started")
 }
 
 /// Checks that most requests carry a user's identity.
-pub(super) fn identity(Gateway { url, scrape, .. }: Gateway<'_>) -> Finding {
+pub(super) fn check_identity(Gateway { url, scrape, .. }: Gateway<'_>) -> Finding {
     let all: f64 = scrape.sum(series::IDENTITY, &[]);
     let without = scrape.sum(series::IDENTITY, &[("source", IdentitySource::Missing.as_str())]);
     if all < ENOUGH {
@@ -167,7 +168,7 @@ pub(super) fn identity(Gateway { url, scrape, .. }: Gateway<'_>) -> Finding {
             Level::Unknown,
             "identity",
             url,
-            "too few requests to judge",
+            format!("only {all} requests with the filter so far, {ENOUGH} are needed"),
             "run this again under traffic",
         );
     }
@@ -189,7 +190,7 @@ pub(super) fn identity(Gateway { url, scrape, .. }: Gateway<'_>) -> Finding {
 }
 
 /// Warns of the demo's identity header, which any client can send.
-pub(super) fn identity_is_the_demos(Gateway { url, dump, .. }: Gateway<'_>) -> Finding {
+pub(super) fn check_identity_header(Gateway { url, dump, .. }: Gateway<'_>) -> Finding {
     let Some(document) = configuration::of_config_dump(dump) else {
         return Finding::of(Level::Unknown, "identity header", url, "the filter's configuration was not found", "");
     };
@@ -203,5 +204,5 @@ pub(super) fn identity_is_the_demos(Gateway { url, dump, .. }: Gateway<'_>) -> F
             "let your authentication set it and remove it from clients' requests, or name another in `identity`",
         );
     }
-    Finding::ok("identity header", url, "it is not the demo's header")
+    Finding::ok("identity header", url, "users are not identified by the demo's header")
 }

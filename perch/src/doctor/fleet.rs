@@ -19,59 +19,80 @@ pub struct GatewaySettings {
     pub url: String,
     /// The share as its runtime holds it.
     pub share: String,
-    /// A digest of the filter's configuration, salt included.
-    pub plugin: String,
+    /// A digest of the filter's configuration without the salt.
+    pub configuration_digest: String,
+    /// A digest of the salt.
+    pub salt_digest: String,
 }
 
 impl GatewaySettings {
     /// Reads them from a configuration dump; of the salt only a digest is kept.
     #[must_use]
     pub fn of(url: &str, dump: &Value, share: Option<&str>) -> Self {
-        let mut hasher = Sha256::new();
-        let plain = |mut document: serde_json::Map<String, Value>| {
+        let (mut documents, mut salts) = (BTreeSet::new(), BTreeSet::new());
+        for mut document in configuration::documents(dump) {
             // Earlier releases of the WebAssembly module had two filters with one configuration.
             document.remove("role");
-            serde_json::to_string(&document).unwrap_or_default()
-        };
-        let documents: BTreeSet<String> = configuration::documents(dump).into_iter().map(plain).collect();
-        documents.iter().for_each(|document| hasher.update(document));
-        let plugin = hasher.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect();
-        Self { url: url.to_owned(), share: share.unwrap_or_default().to_owned(), plugin }
+            salts.insert(document.remove("salt").unwrap_or_default().to_string());
+            documents.insert(Value::Object(document).to_string());
+        }
+        Self {
+            url: url.to_owned(),
+            share: share.unwrap_or_default().to_owned(),
+            configuration_digest: digest(&documents),
+            salt_digest: digest(&salts),
+        }
     }
 }
 
-/// Checks that all gateways hold the same share and the same filter configuration, salt included.
+fn digest(texts: &BTreeSet<String>) -> String {
+    let mut hasher = Sha256::new();
+    texts.iter().for_each(|text| hasher.update(text));
+    hasher.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Checks that all gateways hold the same share, and that their filters have the same configuration and salt.
 #[must_use]
-pub fn alike(gateways: &[GatewaySettings]) -> Vec<Finding> {
+pub fn check_same_settings(gateways: &[GatewaySettings]) -> Vec<Finding> {
     let Some(first) = gateways.first() else { return Vec::new() };
     let differ = |part: fn(&GatewaySettings) -> &str| {
         let others: Vec<&str> =
             gateways.iter().filter(|other| part(other) != part(first)).map(|other| other.url.as_str()).collect();
-        (!others.is_empty()).then(|| format!("{} differ from {}", others.join(", "), first.url))
+        (!others.is_empty()).then(|| others.join(", "))
     };
-    let finding = |check, fault: Option<String>, fine: &str, fix: &str| match fault {
+    let finding = |check, what: &str, others: Option<String>, fine: &str, fix: &str| match others {
         None => Finding::ok(check, "", fine),
-        Some(fault) => Finding::of(Level::Error, check, "", fault, fix),
+        Some(others) => {
+            let found = format!("{what} of {others} differs from that of {}", first.url);
+            Finding::of(Level::Error, check, "", found, fix)
+        }
     };
-    vec![
+    let mut findings = vec![
         finding(
-            "one share",
+            "same share",
+            "the share",
             differ(|one| &one.share),
             "every gateway holds the same share",
             "set it on all of them with `perch canary set`",
         ),
         finding(
-            "one salt",
-            differ(|one| &one.plugin),
-            "every gateway has the same filter configuration",
-            "give all gateways the same configuration: a user changes arms between gateways with different salts",
+            "same configuration",
+            "the filter's configuration",
+            differ(|one| &one.configuration_digest),
+            "the filter's configuration is the same on every gateway",
+            "give the filter the same configuration on all gateways",
         ),
-    ]
+    ];
+    if let Some(others) = differ(|one| &one.salt_digest) {
+        let fix = "give the filter the same salt on all gateways: with different ones a user changes arms between them";
+        findings.push(finding("same salt", "the filter's salt", Some(others), "", fix));
+    }
+    findings
 }
 
 /// Checks a clock; `seconds` is the clock of `place` minus this machine's.
 #[must_use]
-pub fn clock(place: &str, seconds: Option<i64>) -> Finding {
+pub fn check_clock(place: &str, seconds: Option<i64>) -> Finding {
     match seconds {
         None => Finding::of(
             Level::Unknown,
@@ -88,19 +109,22 @@ pub fn clock(place: &str, seconds: Option<i64>) -> Finding {
             "clock",
             place,
             format!("it is {} s {} this machine's", seconds.abs(), if seconds > 0 { "ahead of" } else { "behind" }),
-            "synchronise both with a time server; otherwise evidence after a change of the share has wrong requests",
+            "synchronise both clocks (NTP): the guard counts requests since a time, and a wrong clock counts the wrong \
+             ones",
         ),
     }
 }
 
 /// Checks the scorer's `/readyz`.
 #[must_use]
-pub fn scorer(place: &str, ready: &Value, ours: &str) -> Vec<Finding> {
+pub fn check_scorer(place: &str, ready: &Value, ours: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.push(if ready.get("ready") == Some(&Value::Bool(true)) {
         Finding::ok("scorer", place, "it is ready")
     } else {
-        Finding::of(Level::Error, "scorer", place, "it is draining", "start another one, or wait for its restart")
+        let reason = ready.get("reason").and_then(Value::as_str).unwrap_or("its /readyz gives no reason");
+        let fix = "remove the reason; if it is shutting down, start another one, or wait for its restart";
+        Finding::of(Level::Error, "scorer", place, format!("it is not ready: {reason}"), fix)
     });
     findings.push(match ready.get("model").and_then(Value::as_str) {
         Some(model) => Finding::ok("model", place, format!("{model} is serving")),
@@ -142,11 +166,25 @@ mod tests {
 
     #[test]
     fn gateways_that_differ_are_named_and_their_salt_is_not() {
-        let same = alike(&[gateway("a", "0123456789abcdef", "10"), gateway("b", "0123456789abcdef", "10")]);
-        assert!(same.iter().all(|finding| finding.level == Level::Ok), "{same:?}");
-        let differ = alike(&[gateway("a", "0123456789abcdef", "10"), gateway("b", "another salt of 16", "20")]);
-        assert!(differ.iter().all(|finding| finding.level == Level::Error && finding.found.contains("b differ")));
-        assert!(!format!("{differ:?}").contains("0123456789abcdef"));
+        let a = gateway("a", "0123456789abcdef", "10");
+        let levels = |b: &GatewaySettings| {
+            let findings = check_same_settings(&[a.clone(), b.clone()]);
+            assert!(!format!("{findings:?}").contains("0123456789abcdef"), "{findings:?}");
+            let of_b = |finding: &Finding| finding.found.contains("of b differs from that of a");
+            assert!(findings.iter().all(|finding| (finding.level == Level::Error) == of_b(finding)), "{findings:?}");
+            findings.into_iter().map(|finding| (finding.check, finding.level)).collect::<Vec<_>>()
+        };
+        let (ok, error) = (Level::Ok, Level::Error);
+        let same = gateway("b", "0123456789abcdef", "10");
+        assert_eq!(levels(&same), [("same share", ok), ("same configuration", ok)]);
+        let other_share = gateway("b", "0123456789abcdef", "20");
+        assert_eq!(levels(&other_share), [("same share", error), ("same configuration", ok)]);
+        let other_salt = gateway("b", "another salt of 16", "10");
+        let of_salt = [("same share", ok), ("same configuration", ok), ("same salt", error)];
+        assert_eq!(levels(&other_salt), of_salt);
+        let dump = json!({"value": json!({"salt": "0123456789abcdef", "limits": {}}).to_string()});
+        let other_limits = GatewaySettings::of("b", &dump, Some("10"));
+        assert_eq!(levels(&other_limits), [("same share", ok), ("same configuration", error)], "and the same salt");
     }
 
     #[test]
@@ -160,22 +198,33 @@ mod tests {
         };
         let wasm = GatewaySettings::of("a", &json!([document(Some("observe")), document(Some("model"))]), Some("10"));
         let native = GatewaySettings::of("b", &json!([document(None)]), Some("10"));
-        assert_eq!(wasm.plugin, native.plugin);
+        assert_eq!(wasm.configuration_digest, native.configuration_digest);
     }
 
     #[test]
     fn a_clock_that_is_off_is_reported_with_its_direction() {
-        assert_eq!(clock("s", Some(3)).level, Level::Ok);
-        assert!(clock("s", Some(-90)).found.contains("90 s behind"));
-        assert_eq!(clock("s", None).level, Level::Unknown);
+        assert_eq!(check_clock("s", Some(3)).level, Level::Ok);
+        assert!(check_clock("s", Some(-90)).found.contains("90 s behind"));
+        assert_eq!(check_clock("s", None).level, Level::Unknown);
+    }
+
+    #[test]
+    fn a_scorer_that_is_not_ready_is_reported_with_its_reason() {
+        let of = |ready: Value| check_scorer("s", &ready, "0.1.0").swap_remove(0);
+        let full = of(json!({"ready": false, "reason": "the store takes no writes: disk full", "model": "v1"}));
+        assert_eq!(
+            (full.level, full.found.as_str()),
+            (Level::Error, "it is not ready: the store takes no writes: disk full")
+        );
+        assert!(of(json!({"error": "unknown path"})).found.contains("gives no reason"));
     }
 
     #[test]
     fn another_release_is_an_error() {
         let ready = json!({"ready": true, "model": "v1", "version": "9.9.9", "frame": frame::VERSION});
-        let findings = scorer("s", &ready, "0.1.0");
+        let findings = check_scorer("s", &ready, "0.1.0");
         assert_eq!(findings[2].level, Level::Error);
         let same = json!({"ready": true, "model": "v1", "version": "0.1.0", "frame": frame::VERSION});
-        assert!(scorer("s", &same, "0.1.0").iter().all(|finding| finding.level == Level::Ok));
+        assert!(check_scorer("s", &same, "0.1.0").iter().all(|finding| finding.level == Level::Ok));
     }
 }

@@ -10,50 +10,57 @@ use serde_json::Value;
 use super::config_dump::{Gateway, bootstrap};
 use super::{Finding, Level, filter, native};
 
+/// The check of the admin interface's address.
+const ADMIN_ADDRESS: &str = "admin configured address";
+
 /// Runs all checks.
 #[must_use]
-pub fn judge(gateway: Gateway<'_>) -> Vec<Finding> {
+pub fn check(gateway: Gateway<'_>) -> Vec<Finding> {
     vec![
-        filter::stripped(gateway),
-        filter::buffers(gateway),
-        filter::admin_cluster(gateway),
-        admin(gateway),
-        layers(gateway),
-        share(gateway),
-        tags(gateway),
-        filter::filter(gateway),
-        filter::identity(gateway),
-        filter::identity_is_the_demos(gateway),
-        accounted(gateway),
-        batches(gateway),
+        filter::check_header_removal(gateway),
+        filter::check_buffer_limits(gateway),
+        filter::check_admin_cluster(gateway),
+        check_admin_address(gateway),
+        check_runtime_layers(gateway),
+        check_share(gateway),
+        check_stats_tags(gateway),
+        filter::check_health(gateway),
+        filter::check_identity(gateway),
+        filter::check_identity_header(gateway),
+        check_observations(gateway),
+        check_batches(gateway),
     ]
     .into_iter()
-    .chain(native::log_hook(gateway))
+    .chain(native::check_share_notification(gateway))
     .collect()
 }
 
 /// Checks that the admin interface listens on loopback only.
-fn admin(Gateway { url, dump, .. }: Gateway<'_>) -> Finding {
+fn check_admin_address(Gateway { url, dump, .. }: Gateway<'_>) -> Finding {
     let address = bootstrap(dump).and_then(|bootstrap| bootstrap.pointer("/admin/address"));
     let Some(address) = address else {
         return Finding::of(
             Level::Unknown,
-            "admin",
+            ADMIN_ADDRESS,
             url,
-            "its address is not in the configuration",
+            "the admin interface's address is not in the configuration",
             "check `admin` in Envoy's configuration",
         );
     };
     let host = address.pointer("/socket_address/address").and_then(Value::as_str);
     match host.map(str::parse::<IpAddr>) {
-        None if address.get("pipe").is_some() => Finding::ok("admin", url, "it listens on a pipe"),
-        Some(Ok(ip)) if ip.is_loopback() => Finding::ok("admin", url, format!("it listens on {ip} only")),
+        None if address.get("pipe").is_some() => {
+            Finding::ok(ADMIN_ADDRESS, url, "the admin interface listens on a pipe")
+        }
+        Some(Ok(ip)) if ip.is_loopback() => {
+            Finding::ok(ADMIN_ADDRESS, url, format!("the admin interface listens on {ip} only"))
+        }
         _ => Finding::of(
             Level::Error,
-            "admin",
+            ADMIN_ADDRESS,
             url,
             format!(
-                "it listens on {}: every client that reaches it can set the share",
+                "the admin interface listens on {}: every client that reaches it can set the share",
                 host.unwrap_or("an unknown address")
             ),
             "bind `admin` to 127.0.0.1, so that only this host or pod reaches it",
@@ -62,7 +69,7 @@ fn admin(Gateway { url, dump, .. }: Gateway<'_>) -> Finding {
 }
 
 /// Checks that the runtime has a disk layer below an admin layer.
-fn layers(Gateway { url, dump, .. }: Gateway<'_>) -> Finding {
+fn check_runtime_layers(Gateway { url, dump, .. }: Gateway<'_>) -> Finding {
     let layers = bootstrap(dump).and_then(|bootstrap| bootstrap.pointer("/layered_runtime/layers"));
     let layers = layers.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let place = |kind: &str| layers.iter().position(|layer| layer.get(kind).is_some());
@@ -95,7 +102,7 @@ fn layers(Gateway { url, dump, .. }: Gateway<'_>) -> Finding {
 }
 
 /// Checks that the runtime holds a share, and that a restart does not change it.
-fn share(Gateway { url, dump, runtime, .. }: Gateway<'_>) -> Finding {
+fn check_share(Gateway { url, dump, runtime, .. }: Gateway<'_>) -> Finding {
     let entry = runtime.get("entries").and_then(|entries| entries.get(RUNTIME_KEY));
     let Some(held) = share::runtime_value(runtime, RUNTIME_KEY) else {
         return Finding::of(
@@ -133,7 +140,7 @@ fn share(Gateway { url, dump, runtime, .. }: Gateway<'_>) -> Finding {
 }
 
 /// Checks that every series has its own name and its labels.
-fn tags(Gateway { url, scrape, .. }: Gateway<'_>) -> Finding {
+fn check_stats_tags(Gateway { url, scrape, .. }: Gateway<'_>) -> Finding {
     let mut wrong = Vec::new();
     for series in series::GATEWAY {
         let found: Vec<_> = scrape.samples().iter().filter(|sample| sample.name == series.name).collect();
@@ -153,19 +160,19 @@ fn tags(Gateway { url, scrape, .. }: Gateway<'_>) -> Finding {
         }
     }
     if wrong.is_empty() {
-        return Finding::ok("tags", url, "every series has its name and its labels");
+        return Finding::ok("stats_tags", url, "every metric of the filter has its labels");
     }
     Finding::of(
         Level::Error,
-        "tags",
+        "stats_tags",
         url,
-        format!("missing or without labels: {}", wrong.join(", ")),
-        "add stats_tags as marked [PERCH 2] in envoy/envoy.yaml.j2; if all series are missing, load the filter",
+        format!("these metrics are missing or have no labels: {}", wrong.join(", ")),
+        "add stats_tags as marked [PERCH 2] in envoy/envoy.yaml.j2; if all metrics are missing, load the filter",
     )
 }
 
 /// Checks that few observations are dropped.
-fn accounted(Gateway { url, scrape, .. }: Gateway<'_>) -> Finding {
+fn check_observations(Gateway { url, scrape, .. }: Gateway<'_>) -> Finding {
     let intercepted = scrape.sum(series::INTERCEPTED, &[]);
     let outcomes = scrape.sum(series::OBSERVATION, &[]);
     let dropped: f64 =
@@ -182,12 +189,15 @@ fn accounted(Gateway { url, scrape, .. }: Gateway<'_>) -> Finding {
     Finding::ok(
         "observations",
         url,
-        format!("{outcomes} of {intercepted} requests have an outcome, the others are in progress"),
+        format!(
+            "{intercepted} requests: {outcomes} with an outcome, {} without (in progress, or lost)",
+            (intercepted - outcomes).max(0.0)
+        ),
     )
 }
 
 /// Checks that the scorer accepts the filter's batches.
-fn batches(Gateway { url, scrape, .. }: Gateway<'_>) -> Finding {
+fn check_batches(Gateway { url, scrape, .. }: Gateway<'_>) -> Finding {
     let of = |result: &str| scrape.sum(series::BATCH, &[("result", result)]);
     let (succeeded, failed) = (of("answered"), of("failed") + of("mismatched"));
     if failed > 0.0 && failed >= succeeded {
@@ -255,7 +265,7 @@ mod tests {
     }
 
     fn findings(dump: &Value, runtime: &Value, text: &str) -> Vec<Finding> {
-        judge(Gateway { url: "http://g", dump, runtime, scrape: &Scrape::parse(text) })
+        check(Gateway { url: "http://g", dump, runtime, scrape: &Scrape::parse(text) })
     }
 
     fn of<'a>(findings: &'a [Finding], check: &str) -> &'a Finding {
@@ -285,12 +295,12 @@ mod tests {
             ("headers", Level::Error, json!({"configs": []}), even.clone(), text.clone()),
             ("buffers", Level::Warn, small, even.clone(), text.clone()),
             ("shares", Level::Error, without_admin, even.clone(), text.clone()),
-            ("admin", Level::Error, dump(true, "0.0.0.0", &good_layers()), even.clone(), text.clone()),
+            (ADMIN_ADDRESS, Level::Error, dump(true, "0.0.0.0", &good_layers()), even.clone(), text.clone()),
             ("layers", Level::Error, dump(true, "127.0.0.1", &json!([{"disk_layer": {}}])), even.clone(), text.clone()),
             ("layers", Level::Warn, dump(true, "::1", &json!([{"admin_layer": {}}])), even.clone(), text.clone()),
             ("share", Level::Warn, good.clone(), runtime(["0", "10", "20"]), text.clone()),
             ("share", Level::Error, good.clone(), runtime(["0", "", "plenty"]), text.clone()),
-            ("tags", Level::Error, good.clone(), even.clone(), no_tags),
+            ("stats_tags", Level::Error, good.clone(), even.clone(), no_tags),
             ("identity", Level::Warn, good.clone(), even.clone(), strangers),
             ("batches", Level::Error, good.clone(), even.clone(), failing),
             ("observations", Level::Warn, good.clone(), even.clone(), dropping),
@@ -304,6 +314,27 @@ mod tests {
             assert_eq!(finding.level, level, "{finding:?}");
             assert!(!finding.fix.is_empty(), "{finding:?}");
         }
+    }
+
+    #[test]
+    fn requests_without_an_outcome_are_never_negative() {
+        let (good, even) = (dump(true, "127.0.0.1", &good_layers()), runtime(["0", "10", "10"]));
+        for (intercepted, without) in [(9, "4 without (in progress, or lost)"), (3, "0 without")] {
+            let counts =
+                format!("perch_intercepted_total {intercepted}\nperch_observation_total{{outcome=\"observed\"}} 5\n");
+            let findings = findings(&good, &even, &(exposition() + &counts));
+            let found = &of(&findings, "observations").found;
+            assert!(found.contains("5 with an outcome") && found.contains(without), "{found}");
+        }
+    }
+
+    #[test]
+    fn too_few_requests_to_judge_the_identity_are_counted() {
+        let text = exposition().replace("{source=\"header\"} 95", "{source=\"header\"} 7");
+        let findings = findings(&dump(true, "127.0.0.1", &good_layers()), &runtime(["0", "10", "10"]), &text);
+        let identity = of(&findings, "identity");
+        assert_eq!(identity.level, Level::Unknown);
+        assert_eq!(identity.found, "only 12 requests with the filter so far, 20 are needed");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Checks of a gateway with the native module.
 
-use contract::names::{FILTER, NATIVE_SWITCH};
+use contract::names::{FILTER, NATIVE_ACCESS_LOGGER};
 use serde_json::Value;
 
 use super::config_dump::{Gateway, all, bootstrap};
@@ -16,16 +16,17 @@ fn names(configuration: &Value, field: &str, name: &str) -> bool {
 }
 
 /// Checks that the admin interface's access log notifies the module of a new share; `None` where another module runs.
-pub(super) fn log_hook(Gateway { url, dump, .. }: Gateway<'_>) -> Option<Finding> {
+pub(super) fn check_share_notification(Gateway { url, dump, .. }: Gateway<'_>) -> Option<Finding> {
     let admin = has_filter(dump).then(|| bootstrap(dump)?.get("admin"))??;
-    Some(if names(admin, "logger_name", NATIVE_SWITCH) {
-        Finding::ok("switch", url, "the native filter applies a new share at once")
+    Some(if names(admin, "logger_name", NATIVE_ACCESS_LOGGER) {
+        Finding::ok("share notification", url, "the native filter applies a changed share from the next request on")
     } else {
         Finding::of(
             Level::Warn,
-            "switch",
+            "share notification",
             url,
-            "the native filter applies a new share with the traffic, about 200 ms later",
+            "the native filter learns of a changed share only when it next reads the runtime, after two seconds at the \
+             latest",
             "add access_log to `admin` as marked [PERCH 7] in envoy/envoy.yaml.j2",
         )
     })
@@ -44,12 +45,12 @@ mod tests {
         let dump = json!({"configs": [{"bootstrap": {"admin": admin}}, {"http_filters": filters}]});
         let (runtime, scrape) = (json!({}), Scrape::parse(""));
         let gateway = Gateway { url: "http://g", dump: &dump, runtime: &runtime, scrape: &scrape };
-        log_hook(gateway).map(|finding| finding.level)
+        check_share_notification(gateway).map(|finding| finding.level)
     }
 
     #[test]
-    fn only_the_native_filter_needs_the_log_hook() {
-        assert_eq!(level_of(FILTER, NATIVE_SWITCH), Some(Level::Ok));
+    fn only_the_native_filter_needs_the_share_notification() {
+        assert_eq!(level_of(FILTER, NATIVE_ACCESS_LOGGER), Some(Level::Ok));
         assert_eq!(level_of(FILTER, "another"), Some(Level::Warn));
         assert_eq!(level_of("another", "another"), None);
     }

@@ -69,7 +69,7 @@ fn the_report_is_printed_written_and_parsed() {
     assert!(request.contains("since_ms=") && request.contains("leave_out=beta"), "{request}");
 
     let csv = perch(&[&["analyse", "--csv", "pairs"], &at[..]].concat());
-    assert_eq!(csv.out, "rule,model,served,items\r\ncoffee,coffee,baseline,80\r\ntravel,fuel,baseline,20\r\n");
+    assert_eq!(csv.out, "baseline,candidate,served,items\r\ncoffee,coffee,baseline,80\r\ntravel,fuel,baseline,20\r\n");
 }
 
 #[test]

@@ -140,7 +140,7 @@ fn the_guard_accepts_and_rejects_commands_and_ends_on_a_signal() {
     assert!(status.out.contains("paused") && status.out.contains("ada: lunch"), "{status:?}");
     *gateway.share.lock().unwrap() = "10".to_owned();
     let refused = order(&["start"]);
-    assert!(refused.code == 1 && refused.err.contains("a ramp starts from 0%"), "{refused:?}");
+    assert!(refused.code == 1 && refused.err.contains("a rollout starts from 0%"), "{refused:?}");
 
     let (code, log) = guard.end();
     assert_eq!(code, 0, "{log}");

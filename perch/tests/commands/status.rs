@@ -40,23 +40,23 @@ fn every_figure_is_in_the_text_and_in_json() {
     let ran = perch(&[&["status"], &at[..]].concat());
     assert_eq!(ran.code, 0, "{ran:?}");
     for expected in [
-        "share wanted   10%",
-        "share seen     10.00%",
-        "agreement      75.00%",
-        "last hour    no data",
-        "available      99.00%",
-        "fallbacks      deadline 3",
-        "in progress  5 of them",
-        "model          v7, macro F1 0.8123",
+        "share configured    10%",
+        "candidate responses 10.00% of responses since the gateways started",
+        "agreement           75.00% of 80 items since the gateways started: agree 60, disagree 20, not compared 20",
+        "  last hour         no data",
+        "available           99.00%",
+        "fallbacks           deadline 3",
+        "without an outcome 5 (in progress, or lost)",
+        "model               v7, macro F1 0.8123",
         "SuggestAgreementDrop (warning): below 75%",
-        "guard          no data",
+        "guard               no data",
     ] {
         assert!(ran.out.contains(expected), "{expected}\n{}", ran.out);
     }
     assert!(!ran.out.contains("Pending"));
     let json = perch(&[&["status", "--json"], &at[..]].concat()).json();
     assert_eq!(
-        (&json["seen"], &json["unaccounted"], &json["agreement_last_hour"]),
+        (&json["candidate_responses"], &json["without_outcome"], &json["agreement_last_hour"]),
         (&json!(0.1), &json!(5.0), &Value::Null)
     );
     assert_eq!(json["alerts"].as_array().unwrap().len(), 1);
@@ -69,9 +69,19 @@ fn a_missing_figure_is_no_data() {
     assert_eq!(ran.code, 0, "{ran:?}");
     assert_eq!(ran.out.matches("no data").count(), 7, "{}", ran.out);
     let json = perch(&[&["status", "--json", "--gateway", &gateway.url], &NOWHERE[..]].concat()).json();
-    for part in ["seen", "agreement", "agreement_last_hour", "availability", "model", "alerts", "guard"] {
+    for part in ["candidate_responses", "agreement", "agreement_last_hour", "availability", "model", "alerts", "guard"]
+    {
         assert_eq!(json[part], Value::Null, "{part}");
     }
+}
+
+#[test]
+fn requests_without_an_outcome_are_never_negative() {
+    let gateway = Server::gateway(&[], &STATS.replace("perch_intercepted_total 105", "perch_intercepted_total 98"));
+    let ran = perch(&[&["status", "--gateway", &gateway.url], &NOWHERE[..]].concat());
+    assert!(ran.code == 0 && !ran.out.contains("without an outcome"), "{ran:?}");
+    let json = perch(&[&["status", "--json", "--gateway", &gateway.url], &NOWHERE[..]].concat()).json();
+    assert_eq!(json["without_outcome"], 0.0);
 }
 
 #[test]
@@ -89,10 +99,10 @@ fn the_guard_of_the_programs_checkout_is_known_from_everywhere() {
     let gateway = Server::gateway(&[], "");
     let port = gateway.url.rsplit_once(':').unwrap().1;
     let status = perch_of(checkout.path(), &[("PERCH_ADMIN_PORT", port)], &[&["status"], &NOWHERE[..]].concat());
-    assert!(status.out.contains("guard          no guard has ever run on this folder"), "{status:?}");
+    assert!(status.out.contains("guard               no guard has ever run on this folder"), "{status:?}");
     // A gateway that was named may be another deployment's.
     let status = perch_of(checkout.path(), &[], &[&["status", "--gateway", &gateway.url], &NOWHERE[..]].concat());
-    assert!(status.out.contains("guard          no data"), "{status:?}");
+    assert!(status.out.contains("guard               no data"), "{status:?}");
 }
 
 #[test]

@@ -75,7 +75,7 @@ fn view(models: Option<Models>, error: Option<String>) -> ModelPage {
         (None, false) => Chip::new("", "no data"),
     };
     let challenger_chip = match (&models.challenger, known) {
-        (Some(_), _) => Chip::new("", "evaluated"),
+        (Some(_), _) => Chip::new("", "being evaluated"),
         (None, true) => Chip::new("", "none"),
         (None, false) => Chip::new("", "no data"),
     };

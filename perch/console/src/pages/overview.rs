@@ -9,12 +9,13 @@ use contract::names;
 use contract::series::{self, GUARD_AGREEMENT, GUARD_CHECK_THRESHOLD, GUARD_CHECK_VALUE};
 use guard::decision::Check;
 use guard::format::percent;
+use guard::state::Phase;
 use guard_runtime::audit_log::{Entry, Event};
 use guard_runtime::clock::now_ms;
 use guard_runtime::status::GuardStatus;
 use serde::{Deserialize, Serialize};
 
-use super::status::{self, CheckRow, EntryRow, Step};
+use super::guard_status::{self, CheckRow, EntryRow, Step};
 use super::{Chip, PageError, Window};
 use crate::chart::{self, Chart, Line, Scale, chart};
 use crate::{Console, access};
@@ -90,7 +91,7 @@ pub(crate) async fn show(
     headers: HeaderMap,
 ) -> Result<Html<String>, PageError> {
     let now_ms = now_ms();
-    let status = console.status(now_ms)?;
+    let guard_status = console.guard_status(now_ms)?;
     let entries = console.entries()?;
     let window = Window::named(parameters.window.as_deref(), "6h");
     let (charts, (seen, available), alerts) =
@@ -98,14 +99,14 @@ pub(crate) async fn show(
     let flash = parameters.entry.and_then(|number| entries.iter().find(|entry| entry.number == number)).map(flash);
     let view = Overview {
         flash,
-        state: rollout_state(&console, &headers, &status, now_ms)?,
-        figures: figures(&status, seen, available),
+        state: rollout_state(&console, &headers, &guard_status, now_ms)?,
+        figures: figures(&guard_status, seen, available),
         windows: Window::names(),
         shown: window.name,
         charts,
         alerts,
-        checks: status::checks(&status),
-        recent: entries.iter().take(RECENT).map(status::entry_row).collect(),
+        checks: guard_status::checks(&guard_status),
+        recent: entries.iter().take(RECENT).map(guard_status::entry_row).collect(),
     };
     console.page(&headers, "overview.html", "Overview", view)
 }
@@ -118,12 +119,12 @@ fn flash(entry: &Entry) -> Chip {
 fn rollout_state(
     console: &Console,
     headers: &HeaderMap,
-    status: &GuardStatus,
+    guard_status: &GuardStatus,
     now_ms: u64,
 ) -> Result<RolloutState, PageError> {
-    let (chip, summary) = status::summary(status, now_ms);
-    let report = status.report.as_ref().filter(|_| !status.silent);
-    let steps = status::steps(status);
+    let (chip, summary) = guard_status::summary(guard_status, now_ms);
+    let report = guard_status.report.as_ref().filter(|_| !guard_status.silent);
+    let steps = guard_status::steps(guard_status);
     let stopped =
         report.is_some_and(|report| report.paused.is_some() || report.latched.is_some() || report.frozen.is_some());
     let mut actions = Vec::new();
@@ -137,18 +138,18 @@ fn rollout_state(
         } else {
             offer("pause", "Pause the guard", false)?
         }
-        if status::waits(&steps) {
+        if guard_status::waits(guard_status) {
             offer("approve", "Approve the next step", false)?;
         }
         offer("rollback", "Roll back to 0%", true)?;
     }
-    let reasons = status::reasons(status, &summary);
+    let reasons = guard_status::reasons(guard_status, &summary);
     let in_progress = steps.iter().any(|step| !step.place().is_empty());
     Ok(RolloutState {
         share: report.and_then(|report| report.share).map(share_percent),
         chip,
         summary,
-        since: status::since(status),
+        since: guard_status::since(guard_status),
         steps: if in_progress { steps } else { Vec::new() },
         reasons,
         actions,
@@ -162,25 +163,33 @@ fn share_percent(share: f64) -> String {
     format!("{}%", text.trim_end_matches('0').trim_end_matches('.'))
 }
 
-fn figures(status: &GuardStatus, seen: Option<f64>, available: Option<f64>) -> Vec<Figure> {
-    let decision = status.report.as_ref().filter(|_| !status.silent).and_then(|report| report.decision.as_ref());
+fn figures(guard_status: &GuardStatus, seen: Option<f64>, available: Option<f64>) -> Vec<Figure> {
+    let decision =
+        guard_status.report.as_ref().filter(|_| !guard_status.silent).and_then(|report| report.decision.as_ref());
     let of = |check| decision.and_then(|decision| decision.check(check));
     let check = |name, check, note: &str| {
-        let judgement = of(check);
-        let sample = judgement.and_then(status::sample).map(|sample| format!("of {sample}"));
-        let note = judgement.and_then(status::interval).or(sample).unwrap_or_else(|| note.to_owned());
-        let value = judgement.and_then(|judgement| judgement.value);
-        Figure { name, value: value.map(|value| status::figure(check, value)), note }
+        let check_result = of(check);
+        let sample = check_result.and_then(guard_status::sample).map(|sample| format!("of {sample}"));
+        let known = check_result.and_then(guard_status::interval).into_iter().chain(sample).collect::<Vec<_>>();
+        let note = if known.is_empty() { note.to_owned() } else { known.join(", ") };
+        let value = check_result.and_then(|check_result| check_result.value);
+        Figure { name, value: value.map(|value| guard_status::figure(check, value)), note }
     };
-    let wanted = status.report.as_ref().and_then(|report| report.share).map(share_percent);
-    let wanted = wanted.map_or_else(|| "wanted: no data".to_owned(), |wanted| format!("wanted: {wanted} of users"));
-    let ten_minutes = format!("of requests in 10 min, {wanted}");
+    let wanted = guard_status.report.as_ref().and_then(|report| report.share).map(share_percent);
+    let wanted =
+        wanted.map_or_else(|| "configured: no data".to_owned(), |wanted| format!("configured: {wanted} of users"));
+    let ten_minutes = format!("of requests, {wanted}");
+    let agreement = match guard_status.report.as_ref().and_then(|report| report.phase) {
+        Some(Phase::Step) => "Agreement at this step",
+        Some(Phase::Baseline) => "Agreement at 0%",
+        Some(Phase::Watching) | None => "Agreement",
+    };
     vec![
-        Figure { name: "Share seen", value: seen.map(percent), note: ten_minutes },
-        check("Agreement", Check::Agreement, "of requests compared"),
+        Figure { name: "Share measured (10 min)", value: seen.map(percent), note: ten_minutes },
+        check(agreement, Check::Agreement, "of requests compared"),
         check("Accept rate", Check::AcceptRate, "candidate minus baseline"),
         check("Fallbacks", Check::Fallback, "of canary requests"),
-        Figure { name: "Model available", value: available.map(percent), note: "of requests in 5 min".to_owned() },
+        Figure { name: "Model availability", value: available.map(percent), note: "of requests in 5 min".to_owned() },
         check("Dropped", Check::Dropped, "of observations"),
     ]
 }
@@ -224,7 +233,7 @@ async fn charts(console: &Console, window: Window, now_ms: u64) -> [Chart; 3] {
         Ok([value, lower, upper, limit, wanted, seen, rule, model]) => {
             let line = |class, name, points| Line { class, name, points };
             let agreement = [line("s0", "agreement", value), line("limit", "limit", limit)];
-            let shares = [line("s0", "seen, of requests", seen), line("s1", "wanted, of users", wanted)];
+            let shares = [line("s0", "measured, of requests", seen), line("s1", "configured, of users", wanted)];
             let sources = [line("s0", "candidate", model), line("s1", "baseline", rule)];
             [
                 chart(AGREEMENT.0, AGREEMENT.1, Scale::Share, span, &agreement, Some(("interval", &lower, &upper)))
@@ -279,17 +288,17 @@ mod tests {
 
     #[test]
     fn agreement_is_shown_without_a_baseline_too() {
-        let judgement = CheckResult {
+        let check_result = CheckResult {
             value: Some(0.9),
             lower: Some(0.89),
             upper: Some(0.91),
             sample: 15_000.0,
-            ..CheckResult::no_data(Check::Agreement, Unit::Requests, true, "no baseline to hold agreement against")
+            ..CheckResult::no_data(Check::Agreement, Unit::Requests, true, "no reference agreement")
         };
-        let (action, checks) = (Action::Hold, vec![judgement]);
+        let (action, checks) = (Action::Hold, vec![check_result]);
         let decision = Decision { at_ms: 0, action, set_share: None, reasons: Vec::new(), checks };
         let report = EvaluationReport { decision: Some(decision), ..EvaluationReport::default() };
-        let status = GuardStatus {
+        let mut guard_status = GuardStatus {
             report: Some(report),
             age_ms: Some(0),
             silent: false,
@@ -297,8 +306,15 @@ mod tests {
             pending_commands: Vec::new(),
             damage: None,
         };
-        let agreement = figures(&status, None, None).into_iter().find(|figure| figure.name == "Agreement").unwrap();
-        assert_eq!((agreement.value.as_deref(), agreement.note.as_str()), (Some("90.0%"), "89.0% – 91.0%"));
+        let mut shown = |phase, name: &str| {
+            guard_status.report.as_mut().unwrap().phase = phase;
+            figures(&guard_status, None, None).into_iter().find(|figure| figure.name == name).unwrap()
+        };
+        let agreement = shown(None, "Agreement");
+        let note = "89.0% – 91.0%, of 15,000 requests";
+        assert_eq!((agreement.value.as_deref(), agreement.note.as_str()), (Some("90.0%"), note));
+        assert_eq!(shown(Some(Phase::Step), "Agreement at this step").note, note);
+        assert_eq!(shown(Some(Phase::Baseline), "Agreement at 0%").note, note);
     }
 
     #[test]

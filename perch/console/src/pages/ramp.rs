@@ -1,4 +1,4 @@
-//! The ramp: its plan, its current step, and the reasons.
+//! The page `/ramp`: the rollout plan and its current step, the guard's last decision with its reasons, and the checks.
 
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -8,7 +8,7 @@ use guard::plan::{OnBreach, Plan};
 use guard_runtime::clock::now_ms;
 use serde::Serialize;
 
-use super::status::{self, CheckRow, Step};
+use super::guard_status::{self, CheckRow, Step};
 use super::{Chip, PageError};
 use crate::Console;
 
@@ -25,18 +25,18 @@ struct Ramp {
 
 pub(crate) async fn show(State(console): State<Console>, headers: HeaderMap) -> Result<Html<String>, PageError> {
     let now_ms = now_ms();
-    let status = console.status(now_ms)?;
-    let (chip_of, summary) = status::summary(&status, now_ms);
+    let guard_status = console.guard_status(now_ms)?;
+    let (chip_of, summary) = guard_status::summary(&guard_status, now_ms);
     let view = Ramp {
-        since: status::since(&status),
-        reasons: status::reasons(&status, &summary),
+        since: guard_status::since(&guard_status),
+        reasons: guard_status::reasons(&guard_status, &summary),
         chip_of,
         summary,
-        steps: status::steps(&status),
-        gates: status::plan(&status).map(|plan| gates(&plan)).unwrap_or_default(),
-        checks: status::checks(&status),
+        steps: guard_status::steps(&guard_status),
+        gates: guard_status::plan(&guard_status).map(|plan| gates(&plan)).unwrap_or_default(),
+        checks: guard_status::checks(&guard_status),
     };
-    console.page(&headers, "ramp.html", "Ramp", view)
+    console.page(&headers, "ramp.html", "Rollout", view)
 }
 
 /// The conditions under which the plan rolls back, freezes or holds.
@@ -47,14 +47,14 @@ fn gates(plan: &Plan) -> Vec<(&'static str, String)> {
     };
     let mut gates = Vec::new();
     if let Some(rule) = &plan.agreement {
-        let mut text = format!("{} below its baseline {}", below(rule.tolerated_drop), action(rule.on_breach));
+        let mut text = format!("{} below the agreement at 0% {}", below(rule.tolerated_drop), action(rule.on_breach));
         if let Some(floor) = rule.floor {
             text.push_str(&format!(", and so does agreement below {}", percent(floor)));
         }
         gates.push(("Agreement", text));
     }
     if let Some(rule) = &plan.accept_rate {
-        let text = format!("{} below the baseline’s {}", below(rule.tolerated_drop), action(rule.on_breach));
+        let text = format!("{} below the baseline arm’s {}", below(rule.tolerated_drop), action(rule.on_breach));
         gates.push(("Accept rate", text));
     }
     if let Some(rule) = &plan.fallback {
@@ -69,7 +69,7 @@ fn gates(plan: &Plan) -> Vec<(&'static str, String)> {
         );
         gates.push(("Slow responses", text));
     }
-    gates.push(("Sample ratio", "a split of users that differs from the share freezes the ramp".to_owned()));
+    gates.push(("Sample ratio", "a split of users that differs from the share freezes the rollout".to_owned()));
     gates
 }
 

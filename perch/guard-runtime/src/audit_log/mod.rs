@@ -5,14 +5,14 @@
 //! guard and alerts are rejected when an operator has acted since they decided ([`LockedAuditLog::superseding_entry`]):
 //! the last manual override holds. A guard also gives way to an alert, and decides again.
 //!
-//! Commands to the guard are entries too; the guard carries out those that it has not processed. [`file`] describes how
-//! entries are stored.
+//! Commands to the guard are entries too; the guard carries out those that it has not processed. [`log_file`] describes
+//! how entries are stored.
 
-mod file;
+mod log_file;
 
 use serde::{Deserialize, Serialize};
 
-pub use file::{AuditLog, AuditLogContents, AuditLogError, LockedAuditLog};
+pub use log_file::{AuditLog, AuditLogContents, AuditLogError, LockedAuditLog};
 
 use guard::plan::raw::RawPlan;
 

@@ -81,7 +81,7 @@ impl RecoveredRollout {
         let lost = || Stop {
             at_ms: now_ms,
             reason: "the stored state was lost, and with it the evidence: `perch ramp resume` continues without a \
-                     measured baseline, `perch ramp start` at 0% measures one"
+                     reference agreement, `perch ramp start` at 0% measures one"
                 .to_owned(),
         };
         let frozen = self.frozen.or_else(|| (phase == Phase::Step).then(lost));

@@ -1,9 +1,9 @@
 //! Agreement: whether baseline and candidate agree less often than before the rollout.
 //!
-//! Before the first step, agreement is measured at 0%. Its baseline is the lower end of its confidence sequence, so that
-//! chance in the baseline cannot roll back a rollout. From then on the threshold is fixed: the baseline minus the tolerated
-//! drop, or the floor if that is higher. A breach is evidence that agreement is below the threshold. To advance, the step's
-//! own requests must prove that it is above.
+//! Before the first step, agreement is measured at 0%. The reference agreement is the lower end of its confidence
+//! sequence, so that chance in that measurement cannot roll back a rollout. From then on the threshold is fixed: the
+//! reference agreement minus the tolerated drop, or the floor if that is higher. A breach is evidence that agreement is
+//! below the threshold. To advance, the step's own requests must prove that it is above.
 //!
 //! **Noise.** Baseline or candidate may respond differently to the same request (data that changed meanwhile, ties).
 //! Such disagreement is not the candidate's fault. The measured baseline contains it. The floor is lowered by the noise
@@ -141,7 +141,7 @@ impl AgreementState {
             format!("agreement was {} of {} {}", percent(value), count(here.count), self.unit.as_str())
         } else {
             format!(
-                "measuring the baseline: {} of {} {}, agreement {} so far",
+                "measuring the agreement at 0%: {} of {} {}, {} so far",
                 count(here.count),
                 count(baseline.minimum_requests),
                 self.unit.as_str(),
@@ -192,8 +192,7 @@ impl AgreementState {
             // Without a threshold there is nothing to judge, but the value can be displayed.
             let here = totals.since(*self.displayed_from.get_or_insert(totals));
             let bounds = context.explain && here.count > 0.0;
-            let reason =
-                "no baseline to compare agreement with: start a ramp at 0%, or set baseline.agreement in the plan";
+            let reason = "no reference agreement: start a rollout at 0%, or set baseline.agreement in the plan";
             return CheckResult {
                 value: here.mean(),
                 lower: bounds.then(|| lower_bound(here, GATE_EVIDENCE)),

@@ -3,7 +3,7 @@
 use contract::share::Share;
 
 use super::super::checks::rolls_back;
-use super::super::decision::{Action, Check, CheckOutcome, CheckResult};
+use super::super::decision::{APPROVAL_REQUIRED, Action, Check, CheckOutcome, CheckResult};
 use super::super::format::{count, span};
 use super::super::snapshot::{ServingModel, SystemSnapshot};
 use super::super::state::{Phase, Stop};
@@ -142,7 +142,7 @@ impl Guard {
             ));
         }
         if manual && !self.state.approved {
-            reasons.push("this step requires approval: `perch ramp approve`".to_owned());
+            reasons.push(APPROVAL_REQUIRED.to_owned());
         }
     }
 }

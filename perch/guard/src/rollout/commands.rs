@@ -28,7 +28,7 @@ pub enum OperatorCommand {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
     /// A rollout starts from 0%.
-    #[error("a ramp starts from 0%, but the share is {0}: run `perch canary set off` first")]
+    #[error("a rollout starts from 0%, but the share is {0}: run `perch canary set off` first")]
     NotAtZero(Share),
     /// No gateway has been read yet.
     #[error("the share that the gateways hold is not known: try again when every gateway can be reached")]
@@ -38,7 +38,7 @@ pub enum CommandError {
     NothingToResume,
     /// No rollout is in progress.
     #[error("no rollout is in progress: start one with `perch ramp start`")]
-    NoRamp,
+    NoRollout,
 }
 
 impl Guard {
@@ -64,13 +64,13 @@ impl Guard {
             OperatorCommand::Resume => self.resume(now_ms)?,
             OperatorCommand::Approve => {
                 if self.state.phase == Phase::Watching {
-                    return Err(CommandError::NoRamp);
+                    return Err(CommandError::NoRollout);
                 }
                 self.state.approved = true;
             }
             OperatorCommand::Abort(_) => {
                 if self.state.phase == Phase::Watching {
-                    return Err(CommandError::NoRamp);
+                    return Err(CommandError::NoRollout);
                 }
                 self.state.phase = Phase::Watching;
                 self.state.since_ms = now_ms;

@@ -5,9 +5,9 @@ use super::report::{Accept, Report};
 /// A table of the report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Table {
-    /// Every pair of labels: rule (baseline), model (candidate), served, items; empty where an arm gave no label
+    /// Every pair of labels: baseline, candidate, served, items; empty where an arm gave no label
     Pairs,
-    /// Items by label: label, both, only_rule, only_model, neither
+    /// Items by label: label, both, only_baseline, only_candidate, neither
     Labels,
     /// Accept rates by arm, over all responses and where the arms disagree
     Accept,
@@ -34,7 +34,7 @@ fn heading(names: &[&str]) -> Vec<String> {
 }
 
 fn pairs(report: &Report) -> Rows {
-    let mut rows = vec![heading(&["rule", "model", "served", "items"])];
+    let mut rows = vec![heading(&["baseline", "candidate", "served", "items"])];
     rows.extend(report.pairs.iter().map(|pair| {
         let label = |label: &Option<String>| label.clone().unwrap_or_default();
         vec![label(&pair.rule), label(&pair.model), pair.served.as_str().to_owned(), pair.items.to_string()]
@@ -43,7 +43,7 @@ fn pairs(report: &Report) -> Rows {
 }
 
 fn labels(report: &Report) -> Rows {
-    let mut rows = vec![heading(&["label", "both", "only_rule", "only_model", "neither"])];
+    let mut rows = vec![heading(&["label", "both", "only_baseline", "only_candidate", "neither"])];
     rows.extend(report.labels.iter().map(|label| {
         let counts = [label.both, label.only_rule, label.only_model, label.neither];
         std::iter::once(label.label.clone()).chain(counts.map(|count| count.to_string())).collect()
@@ -52,12 +52,12 @@ fn labels(report: &Report) -> Rows {
 }
 
 fn accept(report: &Report) -> Rows {
-    let mut rows = vec![heading(&["responses", "source", "accept_rate", "lower", "upper", "users", "feedbacks"])];
+    let mut rows = vec![heading(&["responses", "arm", "accept_rate", "lower", "upper", "users", "feedbacks"])];
     let mut add = |responses: &str, accept: &Accept| {
-        for ((source, estimate), feedbacks) in
-            [("rule", accept.rule), ("model", accept.model)].into_iter().zip(accept.feedbacks)
+        for ((arm, estimate), feedbacks) in
+            [("baseline", accept.rule), ("candidate", accept.model)].into_iter().zip(accept.feedbacks)
         {
-            let mut row = vec![responses.to_owned(), source.to_owned()];
+            let mut row = vec![responses.to_owned(), arm.to_owned()];
             // No data is an empty field, not 0.
             row.extend(estimate.map_or_else(
                 || vec![String::new(); 4],
@@ -73,8 +73,15 @@ fn accept(report: &Report) -> Rows {
 }
 
 fn accepted(report: &Report) -> Rows {
-    let mut rows =
-        vec![heading(&["rule", "model", "items", "took_rule", "took_model", "took_another", "took_nothing"])];
+    let mut rows = vec![heading(&[
+        "baseline",
+        "candidate",
+        "items",
+        "accepted_baseline",
+        "accepted_candidate",
+        "accepted_another",
+        "accepted_nothing",
+    ])];
     rows.extend(report.disagreements.iter().map(|pair| {
         let taken = pair.taken;
         let counts = [pair.items, taken.rule, taken.model, taken.another, taken.nothing];
@@ -100,12 +107,12 @@ mod tests {
         let report = Report::of(analysis(), None);
         let pairs = render(&report, Table::Pairs);
         assert!(
-            pairs.starts_with("rule,model,served,items\r\n") && pairs.contains("travel,,baseline,7\r\n"),
+            pairs.starts_with("baseline,candidate,served,items\r\n") && pairs.contains("travel,,baseline,7\r\n"),
             "{pairs}"
         );
         assert!(render(&report, Table::Labels).contains("coffee,560,20,0,827\r\n"));
         let accept = render(&report, Table::Accept);
-        assert!(accept.contains("disputed,model,,,,,0\r\n"), "no data is empty: {accept}");
+        assert!(accept.contains("disputed,candidate,,,,,0\r\n"), "no data is empty: {accept}");
         assert!(render(&report, Table::Taken).contains("travel,fuel,120,10,30,0,1\r\n"));
     }
 

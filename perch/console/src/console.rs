@@ -1,4 +1,4 @@
-//! The console: its settings, and the clients of the programs around it.
+//! `Console`: what every page and handler shares (settings, HTTP clients, templates, the guard's last report).
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -62,7 +62,7 @@ pub enum ConsoleError {
 #[derive(Debug, Clone)]
 pub struct Console(pub(crate) Arc<Inner>);
 
-/// Event all clones of a console share.
+/// What all clones of a console share.
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) settings: Settings,

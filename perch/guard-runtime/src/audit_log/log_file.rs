@@ -2,8 +2,8 @@
 //!
 //! Complete lines are never removed. A line that a crash has cut short is ignored and overwritten. A complete line
 //! whose checksum does not match (e.g. after a flipped bit) stays in the file, is skipped and reported, and the entries
-//! after it count. New entries are numbered above every number known to be in use, also after the file was lost, so
-//! that a command is never mistaken for one that was carried out before.
+//! after it count. A new entry's number is higher than any that is known to have been used, even if the file was lost:
+//! otherwise the guard could take a new command for one that it has processed.
 
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 //! The guard's status, the checks and the audit log, formatted for the pages.
 
 use contract::share::Share;
-use guard::decision::{Action, Check, CheckOutcome, CheckResult};
+use guard::decision::{APPROVAL_REQUIRED, Action, Check, CheckOutcome, CheckResult};
 use guard::format::{count, percent, points, span};
 use guard::plan::Plan;
 use guard::state::{Phase, Stop};
@@ -13,11 +13,11 @@ use super::Chip;
 use crate::clock;
 
 /// The guard's state as a chip, and in a sentence.
-pub(super) fn summary(status: &GuardStatus, now_ms: u64) -> (Chip, String) {
-    let Some(report) = &status.report else {
+pub(super) fn summary(guard_status: &GuardStatus, now_ms: u64) -> (Chip, String) {
+    let Some(report) = &guard_status.report else {
         return (Chip::new("", "No data"), "No guard has run with this folder.".to_owned());
     };
-    if status.silent {
+    if guard_status.silent {
         let ago = span(now_ms.saturating_sub(report.at_ms));
         return (
             Chip::new("bad", "Silent"),
@@ -42,16 +42,16 @@ pub(super) fn summary(status: &GuardStatus, now_ms: u64) -> (Chip, String) {
         (_, Some(Action::Advance)) => Chip::new("good", "Advancing"),
         (_, Some(Action::Rollback)) => Chip::new("bad", "Rolling back"),
         (_, Some(Action::Freeze)) => Chip::new("warn", "Freezing"),
-        (Some(Phase::Baseline), _) => Chip::new("good", "Measuring the baseline"),
+        (Some(Phase::Baseline), _) => Chip::new("good", "Measuring agreement at 0%"),
         (Some(Phase::Step), _) => Chip::new("good", "Holding"),
     };
     (chip, first())
 }
 
 /// The guard's reasons and problems, without those in `summary`.
-pub(super) fn reasons(status: &GuardStatus, summary: &str) -> Vec<String> {
+pub(super) fn reasons(guard_status: &GuardStatus, summary: &str) -> Vec<String> {
     let mut all = Vec::new();
-    if let Some(report) = &status.report {
+    if let Some(report) = &guard_status.report {
         let stops = [&report.paused, &report.latched, &report.frozen];
         let is_shown = |reason: &str| {
             let of_stop = |stop: &&Option<Stop>| stop.as_ref().is_some_and(|stop| reason.ends_with(&stop.reason));
@@ -61,13 +61,15 @@ pub(super) fn reasons(status: &GuardStatus, summary: &str) -> Vec<String> {
         all.extend(reasons.filter(|reason| !is_shown(reason)).cloned());
         all.extend(report.problems.iter().map(|problem| format!("problem: {problem}")));
     }
-    all.extend(status.pending_commands.iter().map(|entry| format!("waiting for the guard: {}", entry.describe())));
+    all.extend(
+        guard_status.pending_commands.iter().map(|entry| format!("waiting for the guard: {}", entry.describe())),
+    );
     all
 }
 
-/// The moment at which the ramp entered its current step.
-pub(super) fn since(status: &GuardStatus) -> String {
-    let ms = status.report.as_ref().map_or(0, |report| report.since_ms);
+/// The moment at which the rollout entered its current step; without a rollout, since which the share is unchanged.
+pub(super) fn since(guard_status: &GuardStatus) -> String {
+    let ms = guard_status.report.as_ref().map_or(0, |report| report.since_ms);
     if ms == 0 { String::new() } else { format!("since {}", clock::stamp(ms)) }
 }
 
@@ -82,8 +84,8 @@ pub(super) struct Step {
     time: String,
     /// Minimum number of requests.
     requests: String,
-    /// An operator must approve its end.
-    manual: bool,
+    /// `needs approval` if an operator must approve its end, `waits for approval` while nobody has; otherwise empty.
+    approval: &'static str,
 }
 
 impl Step {
@@ -94,9 +96,9 @@ impl Step {
 }
 
 /// The plan's steps from 0% on; empty without a plan.
-pub(super) fn steps(status: &GuardStatus) -> Vec<Step> {
-    let Some(plan) = plan(status) else { return Vec::new() };
-    let report = status.report.as_ref();
+pub(super) fn steps(guard_status: &GuardStatus) -> Vec<Step> {
+    let Some(plan) = plan(guard_status) else { return Vec::new() };
+    let report = guard_status.report.as_ref();
     let in_progress = report.and_then(|report| report.phase).is_some_and(|phase| phase != Phase::Watching);
     let held = report.and_then(|report| report.share).filter(|_| in_progress);
     let baseline = Step {
@@ -104,7 +106,7 @@ pub(super) fn steps(status: &GuardStatus) -> Vec<Step> {
         place: "",
         time: span(plan.baseline.minimum_ms),
         requests: thousands(plan.baseline.minimum_requests),
-        manual: false,
+        approval: "",
     };
     let mut steps = vec![baseline];
     steps.extend(plan.steps.iter().map(|step| Step {
@@ -112,25 +114,29 @@ pub(super) fn steps(status: &GuardStatus) -> Vec<Step> {
         place: "",
         time: span(step.minimum_ms),
         requests: thousands(step.minimum_requests),
-        manual: step.manual,
+        approval: if step.manual { "needs approval" } else { "" },
     }));
     if let Some(held) = held {
         let here = plan.steps.iter().filter(|step| step.share.fraction() <= held).count();
         for (index, step) in steps.iter_mut().enumerate().take(here + 1) {
             step.place = if index == here { "here" } else { "done" };
+            if index == here && waits(guard_status) {
+                step.approval = "waits for approval";
+            }
         }
     }
     steps
 }
 
 /// The plan in force.
-pub(super) fn plan(status: &GuardStatus) -> Option<Plan> {
-    status.report.as_ref()?.plan.clone().and_then(|raw| Plan::check(raw).ok())
+pub(super) fn plan(guard_status: &GuardStatus) -> Option<Plan> {
+    guard_status.report.as_ref()?.plan.clone().and_then(|raw| Plan::check(raw).ok())
 }
 
-/// Returns `true` if the ramp waits for an operator's approval at this step.
-pub(super) fn waits(steps: &[Step]) -> bool {
-    steps.iter().any(|step| step.place == "here" && step.manual)
+/// Returns `true` if the current step needs an operator's approval that nobody has given.
+pub(super) fn waits(guard_status: &GuardStatus) -> bool {
+    let decision = guard_status.report.as_ref().and_then(|report| report.decision.as_ref());
+    decision.is_some_and(|decision| decision.reasons.iter().any(|reason| reason == APPROVAL_REQUIRED))
 }
 
 /// A row of the table of checks.
@@ -145,8 +151,8 @@ pub(super) struct CheckRow {
     reason: String,
 }
 
-pub(super) fn checks(status: &GuardStatus) -> Vec<CheckRow> {
-    let decision = status.report.as_ref().and_then(|report| report.decision.as_ref());
+pub(super) fn checks(guard_status: &GuardStatus) -> Vec<CheckRow> {
+    let decision = guard_status.report.as_ref().and_then(|report| report.decision.as_ref());
     decision.iter().flat_map(|decision| &decision.checks).map(check_row).collect()
 }
 
@@ -155,7 +161,7 @@ fn check_row(of: &CheckResult) -> CheckRow {
     let outcome = match of.outcome {
         CheckOutcome::Pass => Chip::new("good", "passes"),
         CheckOutcome::Breach => Chip::new("bad", "breached"),
-        CheckOutcome::Open => Chip::new("", "open"),
+        CheckOutcome::Open => Chip::new("", "not yet decided"),
         CheckOutcome::NoData => Chip::new("", "no data"),
     };
     CheckRow {
@@ -190,15 +196,17 @@ fn thousands(number: f64) -> String {
 
 /// `89.1% – 90.9%`; `None` if an end is not known.
 pub(super) fn interval(of: &CheckResult) -> Option<String> {
-    let (lower, upper) = (of.lower?, of.upper?);
+    // The check counts requests without a model, so that availability has its ends the other way round.
+    let (lower, upper) = if of.check == Check::Availability { (of.upper?, of.lower?) } else { (of.lower?, of.upper?) };
     Some(format!("{} – {}", figure(of.check, lower), figure(of.check, upper)))
 }
 
-/// A check's value in its unit.
+/// A check's value in its unit. The check of availability measures the fraction without a model.
 pub(super) fn figure(check: Check, value: f64) -> String {
     match check {
         Check::AcceptRate => points(value),
         Check::Drift | Check::F1 => format!("{value:.2}"),
+        Check::Availability => percent(1.0 - value),
         _ => percent(value),
     }
 }
@@ -210,7 +218,7 @@ fn name(check: Check) -> &'static str {
         Check::SampleRatio => "Sample ratio",
         Check::Fallback => "Fallbacks",
         Check::Latency => "Slow responses",
-        Check::Availability => "Model unavailable",
+        Check::Availability => "Model availability",
         Check::Dropped => "Dropped",
         Check::Noise => "Noise",
         Check::F1 => "Macro F1",
@@ -252,7 +260,54 @@ pub(super) fn entry_row(entry: &Entry) -> EntryRow {
 
 #[cfg(test)]
 mod tests {
+    use guard::decision::Decision;
+    use guard_runtime::control_loop::EvaluationReport;
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn only_the_current_step_waits_for_approval_and_only_until_it_is_given() {
+        let raw = |share: &str, manual: bool| json!({"share": share, "manual": manual});
+        let plan = json!({"steps": [raw("10%", true), raw("50%", true), "100%"]});
+        let approvals = |reason: &str| {
+            let reasons = vec!["2 min at this step, the plan requires 48 h".to_owned(), reason.to_owned()];
+            let decision = Decision { at_ms: 0, action: Action::Hold, set_share: None, reasons, checks: Vec::new() };
+            let report = EvaluationReport {
+                phase: Some(Phase::Step),
+                share: Some(0.1),
+                plan: Some(serde_json::from_value(plan.clone()).unwrap()),
+                decision: Some(decision),
+                ..EvaluationReport::default()
+            };
+            let guard_status = GuardStatus {
+                report: Some(report),
+                age_ms: Some(0),
+                silent: false,
+                last_change: None,
+                pending_commands: Vec::new(),
+                damage: None,
+            };
+            steps(&guard_status).iter().map(|step| step.approval).collect::<Vec<_>>()
+        };
+        assert_eq!(approvals(APPROVAL_REQUIRED), ["", "waits for approval", "needs approval", ""]);
+        assert_eq!(approvals("no data"), ["", "needs approval", "needs approval", ""]);
+    }
+
+    #[test]
+    fn availability_is_shown_as_the_fraction_with_a_model() {
+        let unit = guard::decision::Unit::Requests;
+        let of = CheckResult {
+            value: Some(0.004),
+            lower: Some(0.001),
+            upper: Some(0.01),
+            threshold: Some(0.02),
+            ..CheckResult::no_data(Check::Availability, unit, false, "")
+        };
+        let row = check_row(&of);
+        assert_eq!((row.value.as_deref(), row.threshold.as_deref()), (Some("99.6%"), Some("98.0%")));
+        assert_eq!(row.interval.as_deref(), Some("99.0% – 99.9%"));
+    }
 
     #[test]
     fn thousands_are_separated() {
