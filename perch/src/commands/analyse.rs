@@ -31,7 +31,7 @@ The sample ratio check compares the fraction of users in the candidate arm with 
 counts users that arrived at least `settle_time` (20 s) after the last change of the share that the audit log records;
 until then it is \"no data\". Without an audit log (--folder), choose --since after the last change of the share.
 
-Exit codes: 0 success, 1 failure, 2 wrong usage, 3 sample ratio mismatch (the report is printed all the same)";
+Exit codes: 0 success, 1 failure, 2 wrong usage, 3 sample ratio mismatch (the report is printed anyway)";
 
 /// Exit code of a sample ratio mismatch.
 pub(crate) const MISMATCH: u8 = 3;
@@ -83,9 +83,9 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<u8> {
         query.push((analysis::LEAVE_OUT, names.join(",")));
     }
     let mut found = scorer.analysis(&query).await?;
-    let guard_status =
+    let status =
         options.folder.path(&options.gateways).map(|folder| GuardStatus::read(&folder, now_ms())).transpose()?;
-    let settled = guard_status.as_ref().map(settled_ms).transpose()?.flatten();
+    let settled = status.as_ref().map(settled_ms).transpose()?.flatten();
     if let Some(settled) = settled.filter(|settled| *settled > found.since_ms && options.share.is_none()) {
         // Earlier, users were assigned to arms by another share.
         found.users = if settled < now_ms() { Some(scorer.evidence(settled).await?.users) } else { None };
@@ -112,9 +112,9 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<u8> {
 
 /// The moment from which every arriving observation belongs to the current share: earlier observations arrive for up to
 /// the plan's `settle_time` after the change. `None` if no change is known.
-fn settled_ms(guard_status: &GuardStatus) -> anyhow::Result<Option<u64>> {
-    let Some(change) = &guard_status.last_change else { return Ok(None) };
-    let plan = guard_status.report.as_ref().and_then(|report| report.plan.clone());
+fn settled_ms(status: &GuardStatus) -> anyhow::Result<Option<u64>> {
+    let Some(change) = &status.last_change else { return Ok(None) };
+    let plan = status.report.as_ref().and_then(|report| report.plan.clone());
     let plan = plan.map_or_else(|| Plan::parse(""), Plan::check)?;
     Ok(Some(change.at_ms.saturating_add(plan.settle_ms)))
 }
