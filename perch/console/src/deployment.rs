@@ -9,7 +9,7 @@ use super::Console;
 
 impl Console {
     /// The status of the leading guard, whichever program it runs in.
-    pub(super) fn guard_status(&self, now_ms: u64) -> Result<GuardStatus, GuardStatusError> {
+    pub(super) fn status(&self, now_ms: u64) -> Result<GuardStatus, GuardStatusError> {
         GuardStatus::read(&self.0.settings.folder, now_ms)
     }
 

@@ -115,7 +115,7 @@ pub(super) async fn preview(
     };
     let held = console.share().await;
     let mut warnings = Vec::new();
-    let report = console.guard_status(now_ms()).ok().and_then(|guard_status| guard_status.report);
+    let report = console.status(now_ms()).ok().and_then(|status| status.report);
     if report.is_some_and(|report| report.phase.is_some_and(|phase| phase != Phase::Watching)) {
         warnings.push("A rollout is in progress: the guard pauses until you resume it.".to_owned());
     }

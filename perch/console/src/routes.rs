@@ -92,7 +92,7 @@ async fn state(State(console): State<Console>) -> Result<Json<serde_json::Value>
     let now_ms = now_ms();
     let mut entries = console.entries()?;
     entries.truncate(ENTRIES);
-    Ok(Json(json!({ "at_ms": now_ms, "guard": console.guard_status(now_ms)?, "entries": entries })))
+    Ok(Json(json!({ "at_ms": now_ms, "guard": console.status(now_ms)?, "entries": entries })))
 }
 
 async fn asset(kind: &'static str, text: &'static str) -> impl IntoResponse {

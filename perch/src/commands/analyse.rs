@@ -83,9 +83,9 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<u8> {
         query.push((analysis::LEAVE_OUT, names.join(",")));
     }
     let mut found = scorer.analysis(&query).await?;
-    let guard_status =
+    let status =
         options.folder.path(&options.gateways).map(|folder| GuardStatus::read(&folder, now_ms())).transpose()?;
-    let settled = guard_status.as_ref().map(settled_ms).transpose()?.flatten();
+    let settled = status.as_ref().map(settled_ms).transpose()?.flatten();
     if let Some(settled) = settled.filter(|settled| *settled > found.since_ms && options.share.is_none()) {
         // Earlier, users were assigned to arms by another share.
         found.users = if settled < now_ms() { Some(scorer.evidence(settled).await?.users) } else { None };
@@ -112,9 +112,9 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<u8> {
 
 /// The moment from which every arriving observation belongs to the current share: earlier observations arrive for up to
 /// the plan's `settle_time` after the change. `None` if no change is known.
-fn settled_ms(guard_status: &GuardStatus) -> anyhow::Result<Option<u64>> {
-    let Some(change) = &guard_status.last_change else { return Ok(None) };
-    let plan = guard_status.report.as_ref().and_then(|report| report.plan.clone());
+fn settled_ms(status: &GuardStatus) -> anyhow::Result<Option<u64>> {
+    let Some(change) = &status.last_change else { return Ok(None) };
+    let plan = status.report.as_ref().and_then(|report| report.plan.clone());
     let plan = plan.map_or_else(|| Plan::parse(""), Plan::check)?;
     Ok(Some(change.at_ms.saturating_add(plan.settle_ms)))
 }

@@ -46,7 +46,7 @@ pub(crate) fn local(part: Part) -> anyhow::Result<String> {
     Ok(format!("http://{address}"))
 }
 
-/// What to do about a gateway that does not respond.
+/// The fix for a gateway that does not respond.
 pub(crate) const UNREACHABLE_FIX: &str =
     "start Envoy there (`make up` starts one here), or correct its admin address (--gateway URL)";
 

@@ -88,12 +88,12 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Start { plan, options } => {
             let plan = read(plan.as_deref())?;
-            submit(&options, Event::Start { plan: Box::new(plan.raw().clone()) }, "started").await
+            send(&options, Event::Start { plan: Box::new(plan.raw().clone()) }, "started").await
         }
-        Command::Pause(options) => submit(&options, Event::Pause, "paused").await,
-        Command::Resume(options) => submit(&options, Event::Resume, "resumed").await,
-        Command::Approve(options) => submit(&options, Event::Approve, "approved").await,
-        Command::Abort(options) => submit(&options, Event::Abort, "ended").await,
+        Command::Pause(options) => send(&options, Event::Pause, "paused").await,
+        Command::Resume(options) => send(&options, Event::Resume, "resumed").await,
+        Command::Approve(options) => send(&options, Event::Approve, "approved").await,
+        Command::Abort(options) => send(&options, Event::Abort, "ended").await,
         Command::Status { folder, json } => status(&folder, json),
         Command::Plan { file, json } => plan(file.as_deref(), json),
     }
@@ -105,13 +105,13 @@ fn read(file: Option<&Path>) -> anyhow::Result<Plan> {
     Plan::parse(&text).with_context(|| format!("checking the plan {}", file.display()))
 }
 
-async fn submit(options: &CommandOptions, what: Event, done: &str) -> anyhow::Result<()> {
+async fn send(options: &CommandOptions, what: Event, done: &str) -> anyhow::Result<()> {
     let folder = options.folder.required()?;
     let audit_log = AuditLog::in_folder(&folder)?;
     let number = {
-        let mut held = audit_log.lock().await.context("the command was not recorded")?;
+        let mut held = audit_log.lock().await.context("the command was not written to the audit log")?;
         held.append(now_ms(), options.attribution.by(), what, options.attribution.reason.as_str())
-            .context("the command was not recorded")?
+            .context("the command was not written to the audit log")?
     };
     let end = tokio::time::Instant::now() + Duration::from_secs(options.wait);
     while !GuardStatus::read(&folder, now_ms())?.is_processed(number) {
@@ -149,16 +149,15 @@ fn print(options: &CommandOptions, json: serde_json::Value, text: &str) -> anyho
 
 fn status(folder: &Folder, json: bool) -> anyhow::Result<()> {
     let now = now_ms();
-    let guard_status = GuardStatus::read(&folder.required()?, now)?;
+    let status = GuardStatus::read(&folder.required()?, now)?;
     if json {
-        println!("{}", serde_json::to_string(&guard_status)?);
+        println!("{}", serde_json::to_string(&status)?);
         return Ok(());
     }
-    for (label, line) in guard_status.lines(now) {
+    for (label, line) in status.lines(now) {
         println!("{label:<14} {line}");
     }
-    for check_result in guard_status.report.iter().filter_map(|report| report.decision.as_ref()).flat_map(|d| &d.checks)
-    {
+    for check_result in status.report.iter().filter_map(|report| report.decision.as_ref()).flat_map(|d| &d.checks) {
         println!("  {:<12} {:<8} {}", check_result.check.as_str(), check_result.outcome.as_str(), check_result.reason);
     }
     Ok(())

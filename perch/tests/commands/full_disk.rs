@@ -142,7 +142,7 @@ fn case_6c_the_message_states_what_was_done() {
     assert!(back.code == 1 && back.err.contains("the share is 0% on every gateway, but"), "{back:?}");
     assert_eq!(system.share(), "0");
     let order = ran(on_full_disk(&["ramp", "pause", "--wait", "1", "--folder", &folder]));
-    assert!(order.code == 1 && order.err.contains("the command was not recorded"), "{order:?}");
+    assert!(order.code == 1 && order.err.contains("the command was not written to the audit log"), "{order:?}");
     assert_eq!(log(), before, "no part of an entry is left");
 }
 

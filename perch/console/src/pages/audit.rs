@@ -6,7 +6,7 @@ use axum::response::Html;
 use serde::{Deserialize, Serialize};
 
 use super::PageError;
-use super::guard_status::{self, EntryRow};
+use super::status::{self, EntryRow};
 use crate::Console;
 
 /// Entries on a page.
@@ -40,7 +40,7 @@ pub(crate) async fn show(
         count,
         older: first.filter(|number| *number > 1),
         newer: parameters.before.is_some(),
-        page: page.into_iter().map(guard_status::entry_row).collect(),
+        page: page.into_iter().map(status::entry_row).collect(),
     };
     console.page(&headers, "audit.html", "Audit", view)
 }

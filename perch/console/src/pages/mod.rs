@@ -2,11 +2,11 @@
 //! format numbers nor count.
 
 pub(super) mod audit;
-mod guard_status;
 pub(super) mod labels;
 pub(super) mod model;
 pub(super) mod overview;
 pub(super) mod ramp;
+mod status;
 
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{Html, IntoResponse, Response};

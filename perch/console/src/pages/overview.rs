@@ -15,7 +15,7 @@ use guard_runtime::clock::now_ms;
 use guard_runtime::status::GuardStatus;
 use serde::{Deserialize, Serialize};
 
-use super::guard_status::{self, CheckRow, EntryRow, Step};
+use super::status::{self, CheckRow, EntryRow, Step};
 use super::{Chip, PageError, Window};
 use crate::chart::{self, Chart, Line, Scale, chart};
 use crate::{Console, access};
@@ -91,7 +91,7 @@ pub(crate) async fn show(
     headers: HeaderMap,
 ) -> Result<Html<String>, PageError> {
     let now_ms = now_ms();
-    let guard_status = console.guard_status(now_ms)?;
+    let status = console.status(now_ms)?;
     let entries = console.entries()?;
     let window = Window::named(parameters.window.as_deref(), "6h");
     let (charts, (seen, available), alerts) =
@@ -99,14 +99,14 @@ pub(crate) async fn show(
     let flash = parameters.entry.and_then(|number| entries.iter().find(|entry| entry.number == number)).map(flash);
     let view = Overview {
         flash,
-        state: rollout_state(&console, &headers, &guard_status, now_ms)?,
-        figures: figures(&guard_status, seen, available),
+        state: rollout_state(&console, &headers, &status, now_ms)?,
+        figures: figures(&status, seen, available),
         windows: Window::names(),
         shown: window.name,
         charts,
         alerts,
-        checks: guard_status::checks(&guard_status),
-        recent: entries.iter().take(RECENT).map(guard_status::entry_row).collect(),
+        checks: status::checks(&status),
+        recent: entries.iter().take(RECENT).map(status::entry_row).collect(),
     };
     console.page(&headers, "overview.html", "Overview", view)
 }
@@ -119,12 +119,12 @@ fn flash(entry: &Entry) -> Chip {
 fn rollout_state(
     console: &Console,
     headers: &HeaderMap,
-    guard_status: &GuardStatus,
+    status: &GuardStatus,
     now_ms: u64,
 ) -> Result<RolloutState, PageError> {
-    let (chip, summary) = guard_status::summary(guard_status, now_ms);
-    let report = guard_status.report.as_ref().filter(|_| !guard_status.silent);
-    let steps = guard_status::steps(guard_status);
+    let (chip, summary) = status::summary(status, now_ms);
+    let report = status.report.as_ref().filter(|_| !status.silent);
+    let steps = status::steps(status);
     let stopped =
         report.is_some_and(|report| report.paused.is_some() || report.latched.is_some() || report.frozen.is_some());
     let mut actions = Vec::new();
@@ -138,18 +138,18 @@ fn rollout_state(
         } else {
             offer("pause", "Pause the guard", false)?
         }
-        if guard_status::waits(guard_status) {
+        if status::waits(status) {
             offer("approve", "Approve the next step", false)?;
         }
         offer("rollback", "Roll back to 0%", true)?;
     }
-    let reasons = guard_status::reasons(guard_status, &summary);
+    let reasons = status::reasons(status, &summary);
     let in_progress = steps.iter().any(|step| !step.place().is_empty());
     Ok(RolloutState {
         share: report.and_then(|report| report.share).map(share_percent),
         chip,
         summary,
-        since: guard_status::since(guard_status),
+        since: status::since(status),
         steps: if in_progress { steps } else { Vec::new() },
         reasons,
         actions,
@@ -163,23 +163,22 @@ fn share_percent(share: f64) -> String {
     format!("{}%", text.trim_end_matches('0').trim_end_matches('.'))
 }
 
-fn figures(guard_status: &GuardStatus, seen: Option<f64>, available: Option<f64>) -> Vec<Figure> {
-    let decision =
-        guard_status.report.as_ref().filter(|_| !guard_status.silent).and_then(|report| report.decision.as_ref());
+fn figures(status: &GuardStatus, seen: Option<f64>, available: Option<f64>) -> Vec<Figure> {
+    let decision = status.report.as_ref().filter(|_| !status.silent).and_then(|report| report.decision.as_ref());
     let of = |check| decision.and_then(|decision| decision.check(check));
     let check = |name, check, note: &str| {
         let check_result = of(check);
-        let sample = check_result.and_then(guard_status::sample).map(|sample| format!("of {sample}"));
-        let known = check_result.and_then(guard_status::interval).into_iter().chain(sample).collect::<Vec<_>>();
+        let sample = check_result.and_then(status::sample).map(|sample| format!("of {sample}"));
+        let known = check_result.and_then(status::interval).into_iter().chain(sample).collect::<Vec<_>>();
         let note = if known.is_empty() { note.to_owned() } else { known.join(", ") };
         let value = check_result.and_then(|check_result| check_result.value);
-        Figure { name, value: value.map(|value| guard_status::figure(check, value)), note }
+        Figure { name, value: value.map(|value| status::figure(check, value)), note }
     };
-    let wanted = guard_status.report.as_ref().and_then(|report| report.share).map(share_percent);
+    let wanted = status.report.as_ref().and_then(|report| report.share).map(share_percent);
     let wanted =
         wanted.map_or_else(|| "configured: no data".to_owned(), |wanted| format!("configured: {wanted} of users"));
     let ten_minutes = format!("of requests, {wanted}");
-    let agreement = match guard_status.report.as_ref().and_then(|report| report.phase) {
+    let agreement = match status.report.as_ref().and_then(|report| report.phase) {
         Some(Phase::Step) => "Agreement at this step",
         Some(Phase::Baseline) => "Agreement at 0%",
         Some(Phase::Watching) | None => "Agreement",
@@ -298,7 +297,7 @@ mod tests {
         let (action, checks) = (Action::Hold, vec![check_result]);
         let decision = Decision { at_ms: 0, action, set_share: None, reasons: Vec::new(), checks };
         let report = EvaluationReport { decision: Some(decision), ..EvaluationReport::default() };
-        let mut guard_status = GuardStatus {
+        let mut status = GuardStatus {
             report: Some(report),
             age_ms: Some(0),
             silent: false,
@@ -307,8 +306,8 @@ mod tests {
             damage: None,
         };
         let mut shown = |phase, name: &str| {
-            guard_status.report.as_mut().unwrap().phase = phase;
-            figures(&guard_status, None, None).into_iter().find(|figure| figure.name == name).unwrap()
+            status.report.as_mut().unwrap().phase = phase;
+            figures(&status, None, None).into_iter().find(|figure| figure.name == name).unwrap()
         };
         let agreement = shown(None, "Agreement");
         let note = "89.0% – 91.0%, of 15,000 requests";

@@ -8,7 +8,7 @@ use guard::plan::{OnBreach, Plan};
 use guard_runtime::clock::now_ms;
 use serde::Serialize;
 
-use super::guard_status::{self, CheckRow, Step};
+use super::status::{self, CheckRow, Step};
 use super::{Chip, PageError};
 use crate::Console;
 
@@ -25,16 +25,16 @@ struct Ramp {
 
 pub(crate) async fn show(State(console): State<Console>, headers: HeaderMap) -> Result<Html<String>, PageError> {
     let now_ms = now_ms();
-    let guard_status = console.guard_status(now_ms)?;
-    let (chip_of, summary) = guard_status::summary(&guard_status, now_ms);
+    let status = console.status(now_ms)?;
+    let (chip_of, summary) = status::summary(&status, now_ms);
     let view = Ramp {
-        since: guard_status::since(&guard_status),
-        reasons: guard_status::reasons(&guard_status, &summary),
+        since: status::since(&status),
+        reasons: status::reasons(&status, &summary),
         chip_of,
         summary,
-        steps: guard_status::steps(&guard_status),
-        gates: guard_status::plan(&guard_status).map(|plan| gates(&plan)).unwrap_or_default(),
-        checks: guard_status::checks(&guard_status),
+        steps: status::steps(&status),
+        gates: status::plan(&status).map(|plan| gates(&plan)).unwrap_or_default(),
+        checks: status::checks(&status),
     };
     console.page(&headers, "ramp.html", "Rollout", view)
 }

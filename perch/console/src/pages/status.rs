@@ -13,11 +13,11 @@ use super::Chip;
 use crate::clock;
 
 /// The guard's state as a chip, and in a sentence.
-pub(super) fn summary(guard_status: &GuardStatus, now_ms: u64) -> (Chip, String) {
-    let Some(report) = &guard_status.report else {
+pub(super) fn summary(status: &GuardStatus, now_ms: u64) -> (Chip, String) {
+    let Some(report) = &status.report else {
         return (Chip::new("", "No data"), "No guard has run with this folder.".to_owned());
     };
-    if guard_status.silent {
+    if status.silent {
         let ago = span(now_ms.saturating_sub(report.at_ms));
         return (
             Chip::new("bad", "Silent"),
@@ -49,9 +49,9 @@ pub(super) fn summary(guard_status: &GuardStatus, now_ms: u64) -> (Chip, String)
 }
 
 /// The guard's reasons and problems, without those in `summary`.
-pub(super) fn reasons(guard_status: &GuardStatus, summary: &str) -> Vec<String> {
+pub(super) fn reasons(status: &GuardStatus, summary: &str) -> Vec<String> {
     let mut all = Vec::new();
-    if let Some(report) = &guard_status.report {
+    if let Some(report) = &status.report {
         let stops = [&report.paused, &report.latched, &report.frozen];
         let is_shown = |reason: &str| {
             let of_stop = |stop: &&Option<Stop>| stop.as_ref().is_some_and(|stop| reason.ends_with(&stop.reason));
@@ -61,15 +61,13 @@ pub(super) fn reasons(guard_status: &GuardStatus, summary: &str) -> Vec<String> 
         all.extend(reasons.filter(|reason| !is_shown(reason)).cloned());
         all.extend(report.problems.iter().map(|problem| format!("problem: {problem}")));
     }
-    all.extend(
-        guard_status.pending_commands.iter().map(|entry| format!("waiting for the guard: {}", entry.describe())),
-    );
+    all.extend(status.pending_commands.iter().map(|entry| format!("waiting for the guard: {}", entry.describe())));
     all
 }
 
 /// The moment at which the rollout entered its current step; without a rollout, since which the share is unchanged.
-pub(super) fn since(guard_status: &GuardStatus) -> String {
-    let ms = guard_status.report.as_ref().map_or(0, |report| report.since_ms);
+pub(super) fn since(status: &GuardStatus) -> String {
+    let ms = status.report.as_ref().map_or(0, |report| report.since_ms);
     if ms == 0 { String::new() } else { format!("since {}", clock::stamp(ms)) }
 }
 
@@ -96,9 +94,9 @@ impl Step {
 }
 
 /// The plan's steps from 0% on; empty without a plan.
-pub(super) fn steps(guard_status: &GuardStatus) -> Vec<Step> {
-    let Some(plan) = plan(guard_status) else { return Vec::new() };
-    let report = guard_status.report.as_ref();
+pub(super) fn steps(status: &GuardStatus) -> Vec<Step> {
+    let Some(plan) = plan(status) else { return Vec::new() };
+    let report = status.report.as_ref();
     let in_progress = report.and_then(|report| report.phase).is_some_and(|phase| phase != Phase::Watching);
     let held = report.and_then(|report| report.share).filter(|_| in_progress);
     let baseline = Step {
@@ -120,7 +118,7 @@ pub(super) fn steps(guard_status: &GuardStatus) -> Vec<Step> {
         let here = plan.steps.iter().filter(|step| step.share.fraction() <= held).count();
         for (index, step) in steps.iter_mut().enumerate().take(here + 1) {
             step.place = if index == here { "here" } else { "done" };
-            if index == here && waits(guard_status) {
+            if index == here && waits(status) {
                 step.approval = "waits for approval";
             }
         }
@@ -129,13 +127,13 @@ pub(super) fn steps(guard_status: &GuardStatus) -> Vec<Step> {
 }
 
 /// The plan in force.
-pub(super) fn plan(guard_status: &GuardStatus) -> Option<Plan> {
-    guard_status.report.as_ref()?.plan.clone().and_then(|raw| Plan::check(raw).ok())
+pub(super) fn plan(status: &GuardStatus) -> Option<Plan> {
+    status.report.as_ref()?.plan.clone().and_then(|raw| Plan::check(raw).ok())
 }
 
 /// Returns `true` if the current step needs an operator's approval that nobody has given.
-pub(super) fn waits(guard_status: &GuardStatus) -> bool {
-    let decision = guard_status.report.as_ref().and_then(|report| report.decision.as_ref());
+pub(super) fn waits(status: &GuardStatus) -> bool {
+    let decision = status.report.as_ref().and_then(|report| report.decision.as_ref());
     decision.is_some_and(|decision| decision.reasons.iter().any(|reason| reason == APPROVAL_REQUIRED))
 }
 
@@ -151,8 +149,8 @@ pub(super) struct CheckRow {
     reason: String,
 }
 
-pub(super) fn checks(guard_status: &GuardStatus) -> Vec<CheckRow> {
-    let decision = guard_status.report.as_ref().and_then(|report| report.decision.as_ref());
+pub(super) fn checks(status: &GuardStatus) -> Vec<CheckRow> {
+    let decision = status.report.as_ref().and_then(|report| report.decision.as_ref());
     decision.iter().flat_map(|decision| &decision.checks).map(check_row).collect()
 }
 
@@ -280,7 +278,7 @@ mod tests {
                 decision: Some(decision),
                 ..EvaluationReport::default()
             };
-            let guard_status = GuardStatus {
+            let status = GuardStatus {
                 report: Some(report),
                 age_ms: Some(0),
                 silent: false,
@@ -288,7 +286,7 @@ mod tests {
                 pending_commands: Vec::new(),
                 damage: None,
             };
-            steps(&guard_status).iter().map(|step| step.approval).collect::<Vec<_>>()
+            steps(&status).iter().map(|step| step.approval).collect::<Vec<_>>()
         };
         assert_eq!(approvals(APPROVAL_REQUIRED), ["", "waits for approval", "needs approval", ""]);
         assert_eq!(approvals("no data"), ["", "needs approval", "needs approval", ""]);
