@@ -39,14 +39,14 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
         let events = Arc::default();
-        let seen: Arc<Mutex<Vec<Event>>> = Arc::clone(&events);
+        let recorded: Arc<Mutex<Vec<Event>>> = Arc::clone(&events);
         let serving = tokio::spawn(async move {
             let service = service_fn(|request: Request<Incoming>| async {
                 let body = request.into_body().collect().await;
                 Ok::<_, Infallible>(Response::new(Full::new(body.map_or(Bytes::new(), |body| body.to_bytes()))))
             });
             let stop = async { drop(stopped.await) };
-            serve(listener, service, &options, move |event| seen.lock().unwrap().push(event), stop).await;
+            serve(listener, service, &options, move |event| recorded.lock().unwrap().push(event), stop).await;
         });
         Self { address, stop, serving, events }
     }
@@ -61,10 +61,13 @@ impl Server {
         (stream, String::from_utf8_lossy(&buffer[..length]).into_owned())
     }
 
-    async fn seen(&self, event: Event) {
-        while !self.events.lock().unwrap().contains(&event) {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+    async fn wait_for(&self, event: Event) {
+        let recorded = async {
+            while !self.events.lock().unwrap().contains(&event) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), recorded).await.unwrap_or_else(|_| panic!("no {event:?}"));
     }
 }
 
@@ -72,10 +75,10 @@ impl Server {
 async fn an_http1_server_serves_http1_only_and_counts_what_failed() {
     let server = Server::start(|_| {}).await;
     assert!(server.send(GET).await.1.starts_with("HTTP/1.1 200"));
-    let (_, answer) = server.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
-    assert!(!answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let (_, response) = server.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+    assert!(!response.starts_with("HTTP/1.1 200"), "{response}");
     for event in [Event::Closed, Event::Failed] {
-        server.seen(event).await;
+        server.wait_for(event).await;
     }
 }
 
@@ -88,8 +91,8 @@ async fn heads_have_a_size_a_number_of_headers_and_a_time() {
         assert!(server.send(head.as_bytes()).await.1.starts_with("HTTP/1.1 431"));
     }
     for late in [&b""[..], b"GET / HTTP/1.1\r\nhost"] {
-        let answer = server.send(late).await.1;
-        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408"), "{answer}");
+        let response = server.send(late).await.1;
+        assert!(response.is_empty() || response.starts_with("HTTP/1.1 408"), "{response}");
     }
 }
 
@@ -98,12 +101,12 @@ async fn the_last_connections_are_closed_after_their_request() {
     let server = Server::start(|_| {}).await;
     let mut held = Vec::new();
     for _ in 0..6 {
-        let (stream, answer) = server.send(GET).await;
+        let (stream, response) = server.send(GET).await;
         held.push(stream);
-        assert!(held.len() > 5 || !answer.contains("connection: close"), "{} are open: {answer}", held.len());
+        assert!(held.len() > 5 || !response.contains("connection: close"), "{} are open: {response}", held.len());
     }
-    let (_, answer) = server.send(GET).await;
-    assert!(answer.contains("connection: close"), "{answer}");
+    let (_, response) = server.send(GET).await;
+    assert!(response.contains("connection: close"), "{response}");
 }
 
 #[tokio::test]
@@ -124,8 +127,8 @@ async fn a_request_in_progress_ends_and_one_that_does_not_is_cut() {
     streams[0].write_all(b"123456789").await.unwrap();
     server.serving.await.unwrap();
     let mut answers = [String::new(), String::new()];
-    for (stream, answer) in streams.iter_mut().zip(&mut answers) {
-        let _ = stream.read_to_string(answer).await;
+    for (stream, response) in streams.iter_mut().zip(&mut answers) {
+        let _ = stream.read_to_string(response).await;
     }
     assert!(answers[0].ends_with("123456789") && answers[1].is_empty(), "{answers:?}");
     assert!(TcpStream::connect(server.address).await.is_err());

@@ -45,15 +45,15 @@ impl Application {
         Self { store }
     }
 
-    /// Answers one request.
-    pub async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    /// Responds to one request.
+    pub async fn respond(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         match (request.method(), request.uri().path()) {
             (&Method::POST, "/ml/suggestions") => match body(request).await {
                 Ok(body) => self.suggest(&body).await,
                 Err(refused) => refused,
             },
             (&Method::GET | &Method::HEAD, "/healthz") => match self.store.ping().await {
-                Ok(()) => json_answer(StatusCode::OK, &json!({"ok": true})),
+                Ok(()) => json_response(StatusCode::OK, &json!({"ok": true})),
                 Err(error) => unavailable(&error),
             },
             (_, "/ml/suggestions") => refuse(StatusCode::METHOD_NOT_ALLOWED, "use POST"),
@@ -77,7 +77,7 @@ impl Application {
             event_id: uuid::Uuid::now_v7().to_string(),
             candidates: heuristics::suggest(&found.transaction, request.top_k),
         });
-        json_answer(StatusCode::OK, &Suggestions { items: items.collect() })
+        json_response(StatusCode::OK, &Suggestions { items: items.collect() })
     }
 }
 
@@ -91,17 +91,17 @@ async fn body(request: Request<Incoming>) -> Result<Bytes, Response<Full<Bytes>>
     }
 }
 
-/// The client learns that the store is the trouble, the log what the trouble is.
+/// The client is told that the store failed; the cause is in the log only.
 fn unavailable(error: &StoreError) -> Response<Full<Bytes>> {
     tracing::warn!(%error, "store_failed");
-    refuse(StatusCode::SERVICE_UNAVAILABLE, "the store does not answer: try again")
+    refuse(StatusCode::SERVICE_UNAVAILABLE, "the store does not respond: try again")
 }
 
 fn refuse(status: StatusCode, why: &str) -> Response<Full<Bytes>> {
-    json_answer(status, &json!({"error": why}))
+    json_response(status, &json!({"error": why}))
 }
 
-fn json_answer(status: StatusCode, body: &impl serde::Serialize) -> Response<Full<Bytes>> {
+fn json_response(status: StatusCode, body: &impl serde::Serialize) -> Response<Full<Bytes>> {
     let bytes = serde_json::to_vec(body).unwrap_or_else(|_| b"{}".to_vec());
     let mut response = Response::new(Full::new(Bytes::from(bytes)));
     *response.status_mut() = status;
@@ -114,7 +114,7 @@ fn json_answer(status: StatusCode, body: &impl serde::Serialize) -> Response<Ful
 pub async fn serve(listener: TcpListener, application: Application, stop: impl Future<Output = ()>) {
     let service = service_fn(move |request| {
         let application = application.clone();
-        async move { Ok::<_, Infallible>(application.answer(request).await) }
+        async move { Ok::<_, Infallible>(application.respond(request).await) }
     });
     http_server::serve(listener, service, &OPTIONS, |_| {}, stop).await;
 }
