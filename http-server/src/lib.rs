@@ -143,7 +143,10 @@ pub async fn serve<S, B>(
                     let _permit = permit;
                     tokio::select! {
                         result = served => result,
-                        () = usage.idle_for_too_long() => Ok(tracing::debug!("idle_connection_closed")),
+                        () = usage.idle_for_too_long() => {
+                            tracing::debug!("idle_connection_closed");
+                            Ok(())
+                        }
                     }
                 });
             }

@@ -13,7 +13,7 @@
 //! | [`decision`] | the decision of an evaluation, and the result of each check |
 //! | [`rollout`] | the core: from check results to a decision, and the operator's commands |
 //! | [`state`] | the stored state |
-//! | [`format`] | numbers as text |
+//! | [`mod@format`] | numbers as text |
 //!
 //! # Rules, in order of precedence
 //! 1. A change of the share that the guard did not make pauses it until an operator resumes; it keeps evaluating and

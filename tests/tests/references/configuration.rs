@@ -217,7 +217,7 @@ fn plan(text: &mut String) {
     );
     let declarations = read(&[PLAN]);
     let folder = tempfile::tempdir().unwrap();
-    for Field { path, member, .. } in fields(&declarations, "Raw", "") {
+    for Field { path, member, .. } in fields(&declarations, "RawPlan", "") {
         assert!(leaves.remove(&path), "{path} is not in the plan that `perch ramp plan` prints");
         let default = defaults.pointer(&format!("/{}", path.replace('.', "/"))).unwrap();
         let range = plan_rule(folder.path(), &path, &member.kind).unwrap_or_default();

@@ -5,7 +5,7 @@
 //! guard and alerts are rejected when an operator has acted since they decided ([`LockedAuditLog::superseding_entry`]):
 //! the last manual override holds. A guard also gives way to an alert, and decides again.
 //!
-//! Commands to the guard are entries too; the guard carries out those that it has not processed. [`log_file`] describes
+//! Commands to the guard are entries too; the guard carries out those that it has not processed. `log_file` describes
 //! how entries are stored.
 
 mod log_file;
