@@ -7,7 +7,7 @@
 //! | [`scorer`] | a shadow-scorer |
 //! | [`scrape`] | nothing: it reads the text exposition of Prometheus |
 //! | `http`, [`error`] | one exchange over HTTP, and how it can fail |
-//! | [`random`], [`checkout`] | random numbers of the kernel, and the checkout that a program belongs to |
+//! | [`random`], [`mod@checkout`] | random numbers of the kernel, and the checkout that a program belongs to |
 
 pub mod admin;
 pub mod checkout;

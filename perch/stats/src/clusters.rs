@@ -2,7 +2,7 @@
 //!
 //! A rate over all feedback is a ratio of sums over users, Σa/Σk, and feedback of one user is not independent. Its
 //! variance by the delta method is `Σ(a − p·k)² / (Σk)² · n/(n−1)` over n users: Deng, Knoblich & Lu, "Applying the
-//! delta method in metric analytics", KDD 2018, section 2; with the sums of [`contract::evidence::Clusters`] it is
+//! delta method in metric analytics", KDD 2018, section 2; with the sums of [`Clusters`] it is
 //! known without the users themselves. It is never less than the variance of independent feedback, since the first few
 //! may all agree.
 
