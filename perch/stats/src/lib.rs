@@ -70,7 +70,7 @@
 //! detector.start(60_000, good, spending.spare(), Some(&below));
 //! let all = good.plus(requests(600.0, 0.8));
 //! let alarm = detector.alarm(all, &below, (1.0 / 0.005_f64).ln()).expect("the drop is found");
-//! assert_eq!((alarm.at_ms, alarm.seen.count), (60_000, 600.0));
+//! assert_eq!((alarm.at_ms, alarm.moments.count), (60_000, 600.0));
 //! ```
 //!
 //! # Two arms, by user
