@@ -177,8 +177,8 @@ fn status_text(status: &Value) -> String {
             text(refused, "/message").unwrap_or("no reason given")
         )));
     }
-    for drifted in status.pointer("/drift/moved").and_then(Value::as_array).into_iter().flatten() {
-        lines.push(format!("drift          {drifted}"));
+    if let Some(summary) = text(status, "/drift/summary") {
+        lines.push(format!("drift          {summary}"));
     }
     lines.join("\n") + "\n"
 }
@@ -214,6 +214,13 @@ mod tests {
         }));
         assert!(text.contains("champion       none") && text.contains("v9 (champion): its hash differs"), "{text}");
     }
+
+    #[test]
+    fn the_summary_of_the_drift_is_printed() {
+        let text = status_text(&json!({"meta": {"version": "v1"}, "drift": {"state": "drifted", "summary": "mcc moved"}}));
+        assert!(text.contains("drift          mcc moved"), "{text}");
+    }
+
     #[test]
     fn a_rollback_shows_how_to_continue_case_b6() {
         let status = |to: &str| {

@@ -300,8 +300,6 @@ impl Drop for PendingResult<'_> {
     }
 }
 
-/// Seconds since 1970.
-
 /// A different seed at each start, so that two scorers do not draw the same samples.
 fn seed() -> u64 {
     let (high, low) = uuid::Uuid::new_v4().as_u64_pair();
