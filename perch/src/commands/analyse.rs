@@ -28,8 +28,8 @@ Examples:
   perch analyse --csv pairs > pairs.csv          every pair of labels with its count
 
 The sample ratio check compares the fraction of users in the candidate arm with the share that the gateways hold. It
-counts users that arrived at least `settle_time` (20 s) after the last change of the share that the audit log records;
-until then it is \"no data\". Without an audit log (--folder), choose --since after the last change of the share.
+begins to count users when the plan's `settle_time` (20 seconds) has passed since the last change of the share in the
+audit log; until then it is \"no data\". Without an audit log (--folder), choose --since after that change.
 
 Exit codes: 0 success, 1 failure, 2 wrong usage, 3 sample ratio mismatch (the report is printed anyway)";
 
@@ -42,7 +42,7 @@ pub(crate) struct Options {
     /// Length of the period up to now: 90m, 2h, 7d [default: everything that the scorer keeps, 30 days]
     #[arg(long, value_name = "SPAN")]
     since: Option<TimeSpan>,
-    /// Cohorts to leave out: beta, opt_out, or none (users in no cohort)
+    /// Cohorts whose users are left out, separated by commas: beta, opt_out, or none (users in no cohort)
     #[arg(long, value_name = "COHORT", value_delimiter = ',', value_parser = cohort)]
     leave_out: Vec<Cohort>,
     /// Share to check the sample ratio against: 10%, 0.5%, or off [default: the share that the gateways hold]

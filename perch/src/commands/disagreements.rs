@@ -30,7 +30,7 @@ pub(crate) struct Options {
     /// Only items with this label of the candidate
     #[arg(long, value_name = "LABEL")]
     candidate: Option<String>,
-    /// Most items to print of each pair
+    /// Largest number of items to print for each pair
     #[arg(long, value_name = "N", default_value_t = 3)]
     each: usize,
     #[command(flatten)]
