@@ -34,7 +34,7 @@ fn local_state() -> Option<PathBuf> {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Folder {
     /// The guard's folder, which holds the audit log [default: .perch/guard of the checkout if every gateway is the
-    /// local one; otherwise none, and the change is not in an audit log]
+    /// local one; otherwise none, and a change of the share is in no audit log]
     #[arg(long, value_name = "DIR", env = "PERCH_GUARD_FOLDER")]
     folder: Option<PathBuf>,
 }
