@@ -31,7 +31,7 @@ Examples:
   perch canary set 10%           give the candidate to 10% of the users
   perch rollback --reason WHY    set the share to 0% on every gateway, until an operator resumes
   perch ramp start               let the guard raise the share: 1%, 5%, 10%, 25%, 50%, 100%
-  perch canary explain user-42   bucket of a user, and the share from which the user is given the candidate
+  perch canary explain user-42   bucket of a user, and the whole percentage from which the user is in the canary
   perch replay requests.jsonl    compare both on recorded requests, before any canary
   perch analyse --since 2h       compare both on live traffic
   perch doctor                   check this deployment

@@ -18,7 +18,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use clients::error_chain;
 use contract::alerts::{ACTION_LABEL, ACTION_ROLLBACK};
-use guard_runtime::audit_log::{Actor, AuditLogError, Entry, Event};
+use guard_runtime::audit_log::{Actor, AuditLogError, Entry, Event, ROLLBACK};
 use guard_runtime::clock::now_ms;
 use guard_runtime::manual_override::OverrideError;
 use serde::Deserialize;
@@ -215,7 +215,7 @@ impl Console {
         if held.find_by_key(&key).is_some() {
             return Ok(());
         }
-        let what = Event::Rejected { requested: "rollback".to_owned() };
+        let what = Event::Rejected { requested: ROLLBACK.to_owned() };
         held.append_with_key(now_ms(), Actor::Alert("that cannot be read".to_owned()), what, reason, &key).map(|_| ())
     }
 

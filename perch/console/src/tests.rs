@@ -220,7 +220,7 @@ async fn an_operator_who_acted_since_the_alert_began_supersedes_it() {
     let response = console.post(HOOK_TOKEN, alert("FallbackRateHigh", "2020-01-01T00:00:00Z")).await;
     assert_eq!(response.text().await.unwrap(), r#"{"rolled_back":0}"#);
     assert_eq!(console.gateway.share(), "50");
-    assert_eq!(console.audit_log()[1].1, "was rejected (requested: rollback)");
+    assert_eq!(console.audit_log()[1].1, "could not roll back to 0%");
     let ended = alert("FallbackRateHigh", "2020-01-01T00:00:00Z").replace("\"firing\"", "\"resolved\"");
     assert_eq!(console.post(HOOK_TOKEN, ended).await.status(), StatusCode::OK);
     let later = console.post(HOOK_TOKEN, alert("FallbackRateHigh", "2100-01-01T00:00:00Z")).await;
@@ -242,7 +242,7 @@ async fn case_16_a_sound_alert_rolls_back_beside_an_odd_one_which_is_written_dow
         assert!(text.contains("alerts[0]: alertname is missing"), "{text}");
     }
     assert_eq!(console.gateway.share(), "0");
-    let odd = console.audit_log().iter().filter(|(_, what)| what == "was rejected (requested: rollback)").count();
+    let odd = console.audit_log().iter().filter(|(_, what)| what == "could not roll back to 0%").count();
     assert_eq!(odd, 1, "once, however often it is sent: {:?}", console.audit_log());
 }
 

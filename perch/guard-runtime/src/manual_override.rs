@@ -10,7 +10,7 @@
 
 use contract::share::Share;
 
-use super::audit_log::{Actor, AuditLog, AuditLogError, Entry, Event, LockedAuditLog};
+use super::audit_log::{Actor, AuditLog, AuditLogError, BETA, Entry, Event, LockedAuditLog, ROLLBACK};
 use super::sink::{Gateways, Sink, SinkError};
 
 /// An override that failed, in part or as a whole.
@@ -121,7 +121,10 @@ impl ManualOverride {
                     let from = before.first().copied().map(Share::to_runtime);
                     (Event::BetaShareSet { from, to: share.to_runtime() }, reason.to_owned())
                 }
-                Err(error) => (Event::Rejected { requested: share.to_runtime() }, clients::error_chain(error)),
+                Err(error) => (
+                    Event::Rejected { requested: format!("{BETA}{}", share.to_runtime()) },
+                    clients::error_chain(error),
+                ),
             };
             if let (Err(source), Ok(_)) = (held.append(now_ms, self.actor.clone(), event, reason), &done) {
                 let done = format!("the beta cohort's share is {share} on every gateway");
@@ -142,7 +145,7 @@ impl ManualOverride {
             written = Err(error);
             None
         });
-        self.check_allowed(now_ms, held.as_mut(), "rollback")?;
+        self.check_allowed(now_ms, held.as_mut(), ROLLBACK)?;
         if let Some(held) = &mut held {
             written = written.and(self.write(now_ms, held, Event::Rollback, reason));
         }

@@ -9,7 +9,7 @@ use guard::format::span;
 use guard::state::Phase;
 use serde::Serialize;
 
-use super::audit_log::{Actor, AuditLog, AuditLogError, Entry, Event};
+use super::audit_log::{Actor, AuditLog, AuditLogError, BETA, Entry, Event, ROLLBACK};
 use super::control_loop::{EvaluationReport, STATUS_FILE};
 use super::file::{self, FileError};
 
@@ -88,8 +88,8 @@ impl GuardStatus {
         match &self.report {
             None => lines.push(("guard", "no guard has ever run on this folder".to_owned())),
             Some(report) if self.silent => {
-                lines.push(("guard", format!("silent: its last report is from {}:", ago(report.at_ms))));
-                lines.push(("", report.line()));
+                lines.push(("guard", format!("silent for {}", span(now_ms.saturating_sub(report.at_ms)))));
+                lines.push(("last report", report.line()));
             }
             Some(report) => lines.push(("guard", report.line())),
         }
@@ -164,10 +164,15 @@ impl Event {
             Self::Start { .. } => "started a rollout".to_owned(),
             Self::Pause => "paused the guard".to_owned(),
             Self::Resume => "resumed the guard".to_owned(),
-            Self::Approve => "approved the next step".to_owned(),
+            Self::Approve => "approved leaving the current step".to_owned(),
             Self::Abort => "ended the rollout".to_owned(),
             Self::Rollback => "rolled back".to_owned(),
-            Self::Rejected { requested } => format!("was rejected (requested: {})", share(requested)),
+            Self::Rejected { requested } => match (Share::from_runtime(requested), requested.strip_prefix(BETA)) {
+                (Some(to), _) => format!("could not set the share to {to}"),
+                (None, Some(to)) => format!("could not set the beta cohort's share to {}", share(to)),
+                (None, None) if requested == ROLLBACK => "could not roll back to 0%".to_owned(),
+                (None, None) => format!("rejected {requested}"),
+            },
         }
     }
 }
@@ -219,7 +224,16 @@ mod tests {
         let soon = 10 * MINUTE + 10_000;
         assert!(!GuardStatus::read(folder.path(), soon).unwrap().silent);
         let late = GuardStatus::read(folder.path(), 15 * MINUTE).unwrap();
-        assert!(late.silent && text(&late, 15 * MINUTE).contains("silent: its last report is from 5 min ago"));
+        assert!(late.silent && text(&late, 15 * MINUTE).contains("guard silent for 5 min\nlast report "));
+    }
+
+    #[test]
+    fn a_rejection_says_what_its_actor_did_not_do() {
+        let describe = |requested: &str| Event::Rejected { requested: requested.to_owned() }.describe();
+        assert_eq!(describe("entry 12"), "rejected entry 12");
+        assert_eq!(describe("20"), "could not set the share to 20%");
+        assert_eq!(describe("beta 20"), "could not set the beta cohort's share to 20%");
+        assert_eq!(describe(ROLLBACK), "could not roll back to 0%");
     }
 
     #[tokio::test]

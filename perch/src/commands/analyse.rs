@@ -42,7 +42,8 @@ pub(crate) struct Options {
     /// Length of the period up to now: 90m, 2h, 7d [default: everything that the scorer keeps, 30 days]
     #[arg(long, value_name = "SPAN")]
     since: Option<TimeSpan>,
-    /// Cohorts whose users are left out, separated by commas: beta, opt_out, or none (users in no cohort)
+    /// Cohorts to leave out, separated by commas: beta, opt_out, or none. Attention: `none` is the users who are in no
+    /// cohort, i.e. almost all
     #[arg(long, value_name = "COHORT", value_delimiter = ',', value_parser = cohort)]
     leave_out: Vec<Cohort>,
     /// Share to check the sample ratio against: 10%, 0.5%, or off [default: the share that the gateways hold]

@@ -47,7 +47,8 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Print a user's bucket and arm, and the share from which the user is given the candidate
+    /// Print a user's bucket and arm, and the whole percentage from which the user is in the canary (a fraction such as
+    /// 0.5% re-buckets users)
     Explain(explain::Options),
 }
 

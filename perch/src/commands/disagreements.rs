@@ -30,7 +30,7 @@ pub(crate) struct Options {
     /// Only items with this label of the candidate
     #[arg(long, value_name = "LABEL")]
     candidate: Option<String>,
-    /// Largest number of items to print for each pair
+    /// Print at most this many items of each pair
     #[arg(long, value_name = "N", default_value_t = 3)]
     each: usize,
     #[command(flatten)]
@@ -50,6 +50,7 @@ struct DisagreementSample {
 
 pub(crate) async fn run(options: &Options) -> anyhow::Result<u8> {
     let mut sample: DisagreementSample = options.scorer.client()?.get(PATH, &[]).await?;
+    let kept = sample.samples.len();
     sample.samples.retain(|item| {
         options.baseline.as_ref().is_none_or(|label| *label == item.rule_label)
             && options.candidate.as_ref().is_none_or(|label| *label == item.model_label)
@@ -57,14 +58,20 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<u8> {
     if options.json {
         println!("{}", serde_json::to_string(&sample)?);
     } else {
-        print!("{}", text(&sample, options.each));
+        print!("{}", text(&sample, kept, options));
     }
     Ok(0)
 }
 
-fn text(sample: &DisagreementSample, each: usize) -> String {
+/// The items by pair of labels; `kept` counts the samples before the options selected some.
+fn text(sample: &DisagreementSample, kept: usize, options: &Options) -> String {
     let model = sample.model_version.as_deref().unwrap_or("no model");
-    let mut lines = vec![format!("{} disagreements with {model}, {} of them kept", sample.seen, sample.samples.len())];
+    let selected = match (&options.baseline, &options.candidate) {
+        (None, None) => String::new(),
+        (Some(_), Some(_)) => format!(", {} of them for this pair", sample.samples.len()),
+        _ => format!(", {} of them with this label", sample.samples.len()),
+    };
+    let mut lines = vec![format!("{} disagreements with {model}, {kept} kept as samples{selected}", sample.seen)];
     let mut pairs: BTreeMap<(&str, &str), Vec<&Sample>> = BTreeMap::new();
     for item in &sample.samples {
         pairs.entry((&item.rule_label, &item.model_label)).or_default().push(item);
@@ -73,7 +80,7 @@ fn text(sample: &DisagreementSample, each: usize) -> String {
     pairs.sort_by_key(|(pair, samples)| (std::cmp::Reverse(samples.len()), *pair));
     for ((rule, model), samples) in pairs {
         lines.push(terminal::bold(&format!("\nbaseline {rule}, candidate {model}  ({} kept)", samples.len())));
-        for item in samples.iter().take(each) {
+        for item in samples.iter().take(options.each) {
             let confidence = item.model_confidence.map(|value| format!(", confidence {:.0}", Percent(value)));
             let user = item.user.as_deref().map(|user| format!("  user {user}")).unwrap_or_default();
             let served = format!("{} served{}", item.served.as_str(), confidence.unwrap_or_default());

@@ -113,7 +113,10 @@ fn json(bucket: Option<Bucket>, gateways: &[Explanation]) -> serde_json::Value {
 
 fn print(bucket: Option<Bucket>, gateways: &[Explanation]) {
     match bucket {
-        Some(bucket) => println!("bucket {bucket}, in the canary from a share of {}% on", joins_at(bucket)),
+        Some(bucket) => println!(
+            "bucket {bucket}, in the canary from {}% on (whole percentages; a fraction such as 0.5% re-buckets users)",
+            joins_at(bucket)
+        ),
         None => println!(
             "not an identity (1 to {MAX_IDENTITY_BYTES} bytes without surrounding blanks): the baseline at every share"
         ),

@@ -20,7 +20,7 @@ Examples:
   perch model challenge 20261125-0100    evaluate a version beside the champion, without serving it
   perch model deploy 20261125-0100       serve a version, if the policy allows it
                                          (macro F1 of at least 0.72, or at least 1.02 times the champion's)
-  perch model rollback                   return to the previous version; a repeated rollback stays there
+  perch model rollback                   return to the previous version; running it twice does not go further back
 
 Words: the champion is the model that serves; a challenger is evaluated on the same requests and never served.
 Deploy, rollback and challenge send the operator's token (--token-file) to the scorer.
@@ -56,7 +56,8 @@ pub(crate) enum Command {
         #[command(flatten)]
         token: TokenFile,
     },
-    /// Return to the previous version; a repeated rollback stays there
+    /// Return to the previous version; running it twice does not go further back. This changes the model; `perch
+    /// rollback` changes the share
     Rollback {
         #[command(flatten)]
         at: Common,
@@ -65,7 +66,7 @@ pub(crate) enum Command {
     },
     /// Evaluate a version beside the champion, without serving it
     Challenge {
-        /// The version; without one the evaluation ends
+        /// The version to evaluate; omit it to end the present evaluation
         #[arg(id = "model_version", value_name = "VERSION")]
         version: Option<String>,
         #[command(flatten)]
@@ -167,7 +168,8 @@ fn status_text(status: &Value) -> String {
     ];
     if let Some(version) = text(status, "/rolled_back_to").filter(|to| Some(*to) == text(status, "/meta/version")) {
         lines.push(format!(
-            "rolled back    to {version}: a repeated rollback stays there; `perch model deploy` serves another version"
+            "rolled back    to {version}: running it twice does not go further back; `perch model deploy` serves another \
+             version"
         ));
     }
     for refused in status.get("refused").and_then(Value::as_array).into_iter().flatten() {
@@ -228,7 +230,11 @@ mod tests {
         let status = |to: &str| {
             status_text(&json!({"available": true, "meta": {"version": "v1"}, "previous": "v2", "rolled_back_to": to}))
         };
-        assert!(status("v1").contains("rolled back    to v1: a repeated rollback stays there"), "{}", status("v1"));
+        assert!(
+            status("v1").contains("rolled back    to v1: running it twice does not go further back"),
+            "{}",
+            status("v1")
+        );
         assert!(!status("v0").contains("rolled back"), "another version was deployed since");
     }
 }

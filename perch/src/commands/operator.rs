@@ -33,7 +33,8 @@ fn local_state() -> Option<PathBuf> {
 /// The guard's folder.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Folder {
-    /// The guard's folder, which holds the audit log [default: .perch/guard of the checkout, for the local gateway]
+    /// The guard's folder, which holds the audit log [default: .perch/guard of the checkout if every gateway is the
+    /// local one; otherwise none, and a change of the share is in no audit log]
     #[arg(long, value_name = "DIR", env = "PERCH_GUARD_FOLDER")]
     folder: Option<PathBuf>,
 }
@@ -99,8 +100,8 @@ fn uid() -> String {
 /// The symlinks of the gateways' disk layers.
 #[derive(Debug, clap::Args)]
 pub(crate) struct RuntimeLinks {
-    /// Symlink of a gateway's disk layer, so that the share survives a restart of Envoy; repeat it for each gateway
-    /// [default: that of `make up`, for the local gateway]
+    /// Symlink of a gateway's disk layer, so that the share survives a restart of Envoy; repeat it for each gateway,
+    /// in any order, since each gets the same share [default: that of `make up` if every gateway is the local one]
     #[arg(long = "runtime", value_name = "LINK", env = "PERCH_RUNTIME_LINK", value_delimiter = ',')]
     links: Vec<PathBuf>,
 }

@@ -30,9 +30,10 @@ pub(crate) enum Command {
     },
     /// Pause the rollout; the guard keeps evaluating, but changes no share until it is resumed
     Pause(CommandOptions),
-    /// Resume the rollout after a pause, a freeze, a rollback or a manual override
+    /// Resume after a pause, a freeze or a manual override, from the present share; after a rollback from 0%: the guard
+    /// measures agreement again, then follows the plan
     Resume(CommandOptions),
-    /// Approve the end of a step that waits for an operator
+    /// Approve leaving the current step, which waits for an operator
     Approve(CommandOptions),
     /// End the rollout, and keep the share
     Abort(CommandOptions),
@@ -59,7 +60,7 @@ Examples:
   perch ramp plan > plan.yaml                       write the default plan to a file, to edit it
   perch ramp start --plan plan.yaml --reason 'model 2026-11-20'
   perch ramp status                                 step of the rollout, and the reasons of the last decision
-  perch ramp approve --reason 'samples reviewed'    leave a step that is marked `manual: true`
+  perch ramp approve --reason 'samples reviewed'    approve leaving a step that is marked `manual: true`
   perch ramp pause --reason 'release freeze'
   perch ramp resume
 

@@ -18,7 +18,8 @@ pub(crate) struct Options {
 
 const AFTER_HELP: &str = "\
 This works without a running guard. A guard that is running or started later stays at 0% until `perch ramp resume` or
-`perch ramp start`.
+`perch ramp start`. A rollout that is resumed starts again from 0%: the guard measures agreement again, then follows the
+plan.
 
 Examples:
   perch rollback --reason 'fuel is labelled as groceries'

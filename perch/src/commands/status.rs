@@ -36,6 +36,8 @@ Exit codes: 0 success, 1 failure (a gateway does not respond), 2 wrong usage";
 
 /// Period of the agreement's interval, in milliseconds.
 const HOUR_MS: u64 = 3_600_000;
+/// The alerts without Prometheus.
+const NO_ALERTS: &str = "no data: Prometheus does not respond; if it is elsewhere, name it with --prometheus URL";
 /// Timeout of the scorer: the gateways' figures do not wait longer for it.
 const SCORER_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -174,14 +176,15 @@ impl Status {
             let beta = if *beta == Share::OFF { String::new() } else { format!(", beta cohort {beta}") };
             line("share configured", format!("{share}{beta}  {url}"));
         }
-        let candidate = percent(part(&self.source, "model"));
-        line("candidate responses", format!("{candidate} of responses since the gateways started"));
+        let candidate = part(&self.source, "model");
+        line("candidate responses", percent_of(candidate, "of responses since the gateways started"));
         line("agreement", self.agreement_line());
         let last_hour = report::analysis::text::percent(self.last_hour);
         let of = if self.last_hour.is_some() { format!(" of {} items", self.last_hour_items) } else { String::new() };
         line("  last hour", last_hour + &of);
-        let available = percent(part(&self.available, "True"));
-        line("available", format!("{available} of the calls to the candidate since the gateways started"));
+        let available = part(&self.available, "True");
+        let calls = "of the calls to the candidate got a response, since the gateways started";
+        line("candidate available", percent_of(available, calls));
         line("fallbacks", non_zero(&self.fallback));
         line("observations", format!("{} requests: {}", self.intercepted, non_zero(&self.outcome)));
         if self.without_outcome() > 0.0 {
@@ -189,14 +192,14 @@ impl Status {
         }
         line("model", self.model_line());
         match &self.alerts {
-            None => line("alerts", "no data (Prometheus does not respond: --prometheus URL)".to_owned()),
+            None => line("alerts", NO_ALERTS.to_owned()),
             Some(alerts) if alerts.is_empty() => line("alerts", "none firing".to_owned()),
             Some(alerts) => alerts.iter().for_each(|alert| {
                 line("alert", terminal::red(&format!("{} ({}): {}", alert.name, alert.severity, alert.summary)))
             }),
         }
         match &self.guard {
-            None => line("guard", "no data (its folder is not known: --folder DIR)".to_owned()),
+            None => line("guard", "no data: its folder is not known; name it with --folder DIR".to_owned()),
             Some(guard) => guard.lines(now).into_iter().for_each(|(label, text)| line(label, text)),
         }
         lines.join("\n") + "\n"
@@ -207,16 +210,21 @@ impl Status {
             self.agree.iter().filter(|(name, _)| *name == agree.as_str()).map(|(_, count)| count).sum::<f64>()
         };
         let [agree, disagree, not_compared] = [names::Agree::True, names::Agree::False, names::Agree::None].map(count);
+        let Some(agreement) = agreement(&self.agree) else {
+            return format!("no data (nothing compared since the gateways started; not compared {not_compared})");
+        };
         format!(
-            "{} of {} items since the gateways started: agree {agree}, disagree {disagree}, not compared \
+            "{:.2} of {} items since the gateways started: agree {agree}, disagree {disagree}, not compared \
              {not_compared}",
-            percent(agreement(&self.agree)),
+            Percent(agreement),
             agree + disagree
         )
     }
 
     fn model_line(&self) -> String {
-        let Some(status) = &self.model else { return "no data (the scorer does not respond: --scorer URL)".to_owned() };
+        let Some(status) = &self.model else {
+            return "no data: the scorer does not respond; if it is elsewhere, name it with --scorer URL".to_owned();
+        };
         let Some(version) = status.pointer("/meta/version").and_then(Value::as_str) else {
             return terminal::red("none is serving: `perch model status` shows the reason");
         };
@@ -246,8 +254,8 @@ fn agreement(counts: &Counts) -> Option<f64> {
     part(&judged, names::Agree::True.as_str())
 }
 
-fn percent(value: Option<f64>) -> String {
-    value.map_or_else(|| "no data".into(), |value| format!("{:.2}", Percent(value)))
+fn percent_of(value: Option<f64>, what: &str) -> String {
+    value.map_or_else(|| "no data".into(), |value| format!("{:.2} {what}", Percent(value)))
 }
 
 fn list(counts: &Counts) -> String {

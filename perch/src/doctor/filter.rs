@@ -8,7 +8,7 @@ use contract::series;
 use serde_json::{Map, Value};
 
 use super::config_dump::{Gateway, all};
-use super::{Finding, Level};
+use super::{Finding, Level, native};
 
 /// Fraction of requests without an identity above which the identity is configured wrongly.
 const MANY_WITHOUT: f64 = 0.5;
@@ -16,15 +16,21 @@ const MANY_WITHOUT: f64 = 0.5;
 const ENOUGH: f64 = 20.0;
 /// Part of a pattern that removes the filter's headers whether they are written with hyphens or with underscores.
 const SPELLED_BOTH_WAYS: &str = "perch[-_]";
+/// The finding of a gateway without the filter.
+const NO_FILTER: &str = "no listener has Perch's filter";
 /// Envoy's default buffer limit of a connection, in bytes.
 const ENVOYS_BUFFER: u64 = 1024 * 1024;
 
-/// Checks that every connection manager with Perch's filter removes Perch's headers from clients' requests.
-pub(super) fn check_header_removal(Gateway { url, dump, .. }: Gateway<'_>) -> Finding {
-    let managers = all(dump).into_iter().filter(|fields| fields.contains_key("http_filters"));
-    let ours = |fields: &&Map<String, Value>| {
+/// The connection managers with Perch's filter.
+fn managers_with_filter(dump: &Value) -> Vec<&Map<String, Value>> {
+    let has_filter = |fields: &&Map<String, Value>| {
         fields.get("http_filters").is_some_and(|filters| configuration::of_config_dump(filters).is_some())
     };
+    all(dump).into_iter().filter(has_filter).collect()
+}
+
+/// Checks that every connection manager with Perch's filter removes Perch's headers from clients' requests.
+pub(super) fn check_header_removal(Gateway { url, dump, .. }: Gateway<'_>) -> Finding {
     let strips = |fields: &Map<String, Value>| {
         let early = fields.get("early_header_mutation_extensions").map(all).unwrap_or_default();
         let text =
@@ -33,15 +39,9 @@ pub(super) fn check_header_removal(Gateway { url, dump, .. }: Gateway<'_>) -> Fi
             text(matcher, "prefix") == headers::PREFIX || text(matcher, "regex").contains(SPELLED_BOTH_WAYS)
         })
     };
-    let with_filter: Vec<_> = managers.filter(ours).collect();
+    let with_filter = managers_with_filter(dump);
     if with_filter.is_empty() {
-        return Finding::of(
-            Level::Error,
-            "headers",
-            url,
-            "no listener has Perch's filter",
-            "add the filter marked [PERCH 5] in envoy/envoy.yaml.j2, see envoy/README.md",
-        );
+        return Finding::of(Level::Unknown, "headers", url, NO_FILTER, "");
     }
     if with_filter.iter().all(|fields| strips(fields)) {
         return Finding::ok("headers", url, format!("{}* is removed from clients' requests", headers::PREFIX));
@@ -96,7 +96,10 @@ pub(super) fn check_buffer_limits(Gateway { url, dump, .. }: Gateway<'_>) -> Fin
         format!(
             "the listener buffers {room} bytes, but a held response may need {needed}: Envoy then responds with 500"
         ),
-        format!("set per_connection_buffer_limit_bytes of the listener to {needed}, as marked [PERCH 3]"),
+        format!(
+            "set per_connection_buffer_limit_bytes of the listener to {needed}, as marked [PERCH 3] in \
+             envoy/envoy.yaml.j2"
+        ),
     )
 }
 
@@ -110,22 +113,35 @@ pub(super) fn check_admin_cluster(Gateway { url, dump, .. }: Gateway<'_>) -> Fin
         fields.get("name").and_then(Value::as_str) == Some(&name) && fields.contains_key("load_assignment")
     });
     if known {
-        return Finding::ok("shares", url, format!("the filter reads the share through the cluster {name}"));
+        return Finding::ok("share source", url, format!("the filter reads the share through the cluster {name}"));
     }
+    // The native module reads whole percentages from Envoy's runtime itself; a share that it cannot read makes its
+    // whole copy stale.
+    let effect = if native::has_filter(dump) {
+        "every user gets the baseline while a share in the runtime is absent or not a whole percentage"
+    } else {
+        "every user gets the baseline"
+    };
     Finding::of(
         Level::Error,
-        "shares",
+        "share source",
         url,
-        format!(
-            "the cluster {name:?}, through which the filter reads the share, does not exist: every user gets the \
-             baseline"
-        ),
+        format!("the cluster {name:?}, through which the filter reads the share, does not exist: {effect}"),
         "add the cluster of Envoy's own admin interface, as marked [PERCH 6] in envoy/envoy.yaml.j2",
     )
 }
 
-/// Checks that the filter runs and has never failed.
-pub(super) fn check_health(Gateway { url, scrape, .. }: Gateway<'_>) -> Finding {
+/// Checks that the filter is configured, runs and has never failed.
+pub(super) fn check_health(Gateway { url, dump, scrape, .. }: Gateway<'_>) -> Finding {
+    if managers_with_filter(dump).is_empty() {
+        return Finding::of(
+            Level::Error,
+            "filter",
+            url,
+            NO_FILTER,
+            "add the filter marked [PERCH 5] in envoy/envoy.yaml.j2, see envoy/README.md",
+        );
+    }
     if scrape.get(series::INTERCEPTED, &[]).is_none() {
         return Finding::of(
             Level::Error,
@@ -142,8 +158,10 @@ pub(super) fn check_health(Gateway { url, scrape, .. }: Gateway<'_>) -> Finding 
             Level::Warn,
             "filter",
             url,
-            format!("the filter's VM was reloaded {reloads} times since Envoy started"),
-            "each time a trap ended the requests in flight: report it with Envoy's log",
+            format!(
+                "the filter's VM was reloaded {reloads} times since Envoy started; each time requests in flight got a 503"
+            ),
+            "report it, with Envoy's log",
         );
     }
     let failures = scrape.sum(series::FAILURES, &[]);
@@ -152,8 +170,8 @@ pub(super) fn check_health(Gateway { url, scrape, .. }: Gateway<'_>) -> Finding 
             Level::Warn,
             "filter",
             url,
-            format!("the filter failed {failures} times since Envoy started"),
-            "each time the request bypassed Perch: report it with Envoy's log (\"perch: the filter failed\")",
+            format!("the filter failed {failures} times since Envoy started; each time the request bypassed Perch"),
+            "report it, with Envoy's log (\"perch: the filter failed\")",
         );
     }
     Finding::ok("filter", url, "the filter runs and has not failed since Envoy started")
@@ -168,7 +186,7 @@ pub(super) fn check_identity(Gateway { url, scrape, .. }: Gateway<'_>) -> Findin
             Level::Unknown,
             "identity",
             url,
-            format!("only {all} requests with the filter so far, {ENOUGH} are needed"),
+            format!("the filter has seen {all} requests; {ENOUGH} are needed to judge"),
             "run this again under traffic",
         );
     }

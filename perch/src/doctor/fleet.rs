@@ -123,7 +123,7 @@ pub fn check_scorer(place: &str, ready: &Value, ours: &str) -> Vec<Finding> {
         Finding::ok("scorer", place, "it is ready")
     } else {
         let reason = ready.get("reason").and_then(Value::as_str).unwrap_or("its /readyz gives no reason");
-        let fix = "remove the reason; if it is shutting down, start another one, or wait for its restart";
+        let fix = "fix the cause that it names; if it is shutting down, start another one, or wait for its restart";
         Finding::of(Level::Error, "scorer", place, format!("it is not ready: {reason}"), fix)
     });
     findings.push(match ready.get("model").and_then(Value::as_str) {
@@ -147,7 +147,10 @@ pub fn check_scorer(place: &str, ready: &Value, ours: &str) -> Vec<Finding> {
             Level::Error,
             "version",
             place,
-            format!("{version} with frame {of_frame}, but perch is {ours} with frame {}", frame::VERSION),
+            format!(
+                "release {version}, observation frame {of_frame}; perch is release {ours}, observation frame {}",
+                frame::VERSION
+            ),
             "run perch, scorer and filter of the same release",
         )
     });

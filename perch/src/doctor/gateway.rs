@@ -75,7 +75,7 @@ fn check_runtime_layers(Gateway { url, dump, .. }: Gateway<'_>) -> Finding {
     let place = |kind: &str| layers.iter().position(|layer| layer.get(kind).is_some());
     match (place("disk_layer").or_else(|| place("rtds_layer")), place("admin_layer")) {
         (Some(disk), Some(admin)) if disk < admin => {
-            Finding::ok("layers", url, "a share takes effect at once and survives a restart")
+            Finding::ok("layers", url, "a share that is set wins over the disk layer, and survives a restart")
         }
         (_, None) => Finding::of(
             Level::Error,
@@ -292,9 +292,9 @@ mod tests {
             text.clone() + "perch_intercepted_total 100\nperch_observation_total{outcome=\"dropped_body_limit\"} 9\n";
         let cases = [
             ("headers", Level::Error, dump(false, "127.0.0.1", &good_layers()), even.clone(), text.clone()),
-            ("headers", Level::Error, json!({"configs": []}), even.clone(), text.clone()),
+            ("filter", Level::Error, json!({"configs": []}), even.clone(), text.clone()),
             ("buffers", Level::Warn, small, even.clone(), text.clone()),
-            ("shares", Level::Error, without_admin, even.clone(), text.clone()),
+            ("share source", Level::Error, without_admin, even.clone(), text.clone()),
             (ADMIN_ADDRESS, Level::Error, dump(true, "0.0.0.0", &good_layers()), even.clone(), text.clone()),
             ("layers", Level::Error, dump(true, "127.0.0.1", &json!([{"disk_layer": {}}])), even.clone(), text.clone()),
             ("layers", Level::Warn, dump(true, "::1", &json!([{"admin_layer": {}}])), even.clone(), text.clone()),
@@ -317,6 +317,28 @@ mod tests {
     }
 
     #[test]
+    fn a_gateway_without_the_filter_is_a_fault_of_the_filter_and_not_of_its_headers() {
+        let findings = findings(&json!({"configs": []}), &runtime(["0", "10", "10"]), &exposition());
+        let (filter, headers) = (of(&findings, "filter"), of(&findings, "headers"));
+        assert_eq!((filter.level, filter.found.as_str()), (Level::Error, "no listener has Perch's filter"));
+        assert_eq!(headers.level, Level::Unknown, "{headers:?}");
+    }
+
+    #[test]
+    fn without_the_admin_cluster_only_the_native_module_still_reads_whole_percentages() {
+        let mut dump = dump(true, "127.0.0.1", &good_layers());
+        dump["configs"][2] = json!({"clusters": []});
+        let source = |dump: &Value| {
+            let findings = findings(dump, &runtime(["0", "10", "10"]), &exposition());
+            of(&findings, "share source").found.clone()
+        };
+        assert!(source(&dump).ends_with("does not exist: every user gets the baseline"), "{}", source(&dump));
+        dump["configs"][1]["listener"]["filter_chains"][0]["http_filters"][0]["filter_name"] = json!(names::FILTER);
+        let found = source(&dump);
+        assert!(found.ends_with("while a share in the runtime is absent or not a whole percentage"), "{found}");
+    }
+
+    #[test]
     fn requests_without_an_outcome_are_never_negative() {
         let (good, even) = (dump(true, "127.0.0.1", &good_layers()), runtime(["0", "10", "10"]));
         for (intercepted, without) in [(9, "4 without (in progress, or lost)"), (3, "0 without")] {
@@ -334,7 +356,7 @@ mod tests {
         let findings = findings(&dump(true, "127.0.0.1", &good_layers()), &runtime(["0", "10", "10"]), &text);
         let identity = of(&findings, "identity");
         assert_eq!(identity.level, Level::Unknown);
-        assert_eq!(identity.found, "only 12 requests with the filter so far, 20 are needed");
+        assert_eq!(identity.found, "the filter has seen 12 requests; 20 are needed to judge");
     }
 
     #[test]

@@ -73,6 +73,17 @@ fn the_report_is_printed_written_and_parsed() {
 }
 
 #[test]
+fn leaving_out_none_leaves_out_the_users_in_no_cohort_as_the_help_warns() {
+    let help = perch(&["analyse", "--help"]).out.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(help.contains("`none` is the users who are in no cohort, i.e. almost all"), "{help}");
+    let scorer = scorer(analysis(Users { rule: 900, model: 100, sampled_one_in: 1 }));
+    let ran = perch(&["analyse", "--scorer", &scorer.url, "--share", "10%", "--leave-out", "none,beta"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let request = scorer.requests().last().unwrap().line.clone();
+    assert!(request.contains("leave_out=none%2Cbeta"), "{request}");
+}
+
+#[test]
 fn a_sample_ratio_mismatch_has_an_exit_code_of_its_own() {
     let scorer = scorer(analysis(Users { rule: 700, model: 300, sampled_one_in: 1 }));
     let ran = perch(&["analyse", "--scorer", &scorer.url, "--share", "10%"]);

@@ -64,7 +64,7 @@ fn explain_shows_the_effect_of_a_cohort() {
     };
     let ordinary = explain(&gateway(&[]), &[]);
     assert!(
-        ordinary.out.starts_with(&format!("bucket {BUCKET}, in the canary from a share of 32% on\n")),
+        ordinary.out.starts_with(&format!("bucket {BUCKET}, in the canary from 32% on (whole percentages; ")),
         "{ordinary:?}"
     );
     assert!(ordinary.out.contains("baseline at 10%") && ordinary.out.contains("candidate for beta"), "{ordinary:?}");
@@ -123,7 +123,10 @@ fn the_salt_in_a_gateways_configuration_is_in_force() {
     let gateway = native(&[BUCKET], SALT);
     // Without a file, and with another deployment's.
     let ran = perch(&["canary", "explain", "user-42", "--gateway", &gateway.url]);
-    assert!(ran.out.starts_with(&format!("bucket {BUCKET}, in the canary from a share of 32% on\n")), "{ran:?}");
+    assert!(
+        ran.out.starts_with(&format!("bucket {BUCKET}, in the canary from 32% on (whole percentages; ")),
+        "{ran:?}"
+    );
     assert!(ran.out.contains("has opted out"), "{ran:?}");
     let other = explain_by("another salt of sixteen", "user-42", &gateway).json();
     assert_ne!(other["bucket"], BUCKET);

@@ -87,11 +87,14 @@ fn disagreements_are_grouped_by_pair_and_filtered() {
     });
     let scorer = Server::start(move |_| of_scorer(200, &samples));
     let all = perch(&["disagreements", "--scorer", &scorer.url]);
-    assert!(all.out.contains("900 disagreements with v2, 3 of them kept"), "{all:?}");
+    assert!(all.out.contains("900 disagreements with v2, 3 kept as samples\n"), "{all:?}");
     assert!(
         all.out.find("baseline travel").unwrap() < all.out.find("baseline pets").unwrap(),
         "most frequent first: {all:?}"
     );
+    let pair = ["disagreements", "--baseline", "travel", "--candidate", "coffee"];
+    let pair = perch(&[&pair[..], &["--scorer", &scorer.url]].concat());
+    assert!(pair.out.contains("900 disagreements with v2, 3 kept as samples, 2 of them for this pair\n"), "{pair:?}");
     let one = perch(&["disagreements", "--baseline", "pets", "--json", "--scorer", &scorer.url]);
     assert_eq!(one.json()["samples"].as_array().unwrap().len(), 1);
 }

@@ -44,7 +44,7 @@ fn every_figure_is_in_the_text_and_in_json() {
         "candidate responses 10.00% of responses since the gateways started",
         "agreement           75.00% of 80 items since the gateways started: agree 60, disagree 20, not compared 20",
         "  last hour         no data",
-        "available           99.00%",
+        "candidate available 99.00% of the calls to the candidate got a response, since the gateways started",
         "fallbacks           deadline 3",
         "without an outcome 5 (in progress, or lost)",
         "model               v7, macro F1 0.8123",

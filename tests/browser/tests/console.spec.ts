@@ -98,13 +98,13 @@ test('an operator sets the share, which pauses the ramp, and lets it go on', asy
   await page.getByRole('button', { name: 'Set …' }).click();
   await expect(page.getByRole('main')).toContainText('15.00% of all users join the candidate arm.');
   await expect(page.getByRole('main')).toContainText('the guard pauses until you resume it');
-  await page.getByLabel('Why').fill('the week looked good');
+  await page.getByLabel('Reason, for the audit log').fill('the week looked good');
   await page.getByRole('button', { name: 'Set to 25%' }).click();
   await expect(page.getByRole('status').filter({ hasText: 'entry' })).toContainText('ada set the share from 10% to 25%: the week looked good');
   expect(guard.parts.share).toBe('25');
   await expect(page.locator('#state')).toContainText('Paused', { timeout: 20_000 });
   await expect(page.locator('#recent')).toContainText('the week looked good');
-  await page.getByRole('button', { name: 'Resume' }).click();
+  await page.getByRole('button', { name: 'Resume the rollout' }).click();
   await expect(page.locator('#state')).not.toContainText('Paused', { timeout: 20_000 });
   expect(guard.auditLog().filter((line) => line.startsWith('ada'))).toEqual(['ada share_set 25', 'ada resume']);
 });
@@ -118,7 +118,7 @@ test('rolling back takes one press, and stays', async ({ guard, page }) => {
   expect(guard.parts.share).toBe('0');
   await expect(page.locator('#state')).toContainText('Rolled back', { timeout: 20_000 });
   await expect(page.locator('#state')).toContainText('0%of users');
-  await expect(page.getByRole('button', { name: 'Resume' })).toBeVisible();
+  await expect(page.getByRole('button', { name: 'Start again from 0%' })).toBeVisible();
   await screenshot(page, 'rolled-back');
 });
 

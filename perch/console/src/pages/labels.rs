@@ -1,4 +1,4 @@
-//! The disagreements, label by label, with samples.
+//! The page `/labels`: disagreements by pair of labels, with samples.
 
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
@@ -47,7 +47,7 @@ struct Labels {
 struct ShownPair {
     rule: String,
     model: String,
-    words: String,
+    caption: String,
     samples: Vec<ShownSample>,
 }
 
@@ -70,7 +70,7 @@ struct Row {
     /// Of all disagreements, 0 to 1.
     fraction: f64,
     percent: String,
-    took: String,
+    accepted: String,
 }
 
 #[derive(Serialize)]
@@ -91,7 +91,7 @@ struct Cell {
     text: String,
     /// To the samples of this pair, if it is one of the most frequent disagreements.
     link: Option<String>,
-    words: String,
+    caption: String,
 }
 
 #[derive(Serialize)]
@@ -100,7 +100,7 @@ struct ByLabel {
     both: u64,
     only_rule: u64,
     only_model: u64,
-    /// Of the items that both arms labelled, 0 to 1.
+    /// Of the items to which at least one arm gave this label and both gave some, 0 to 1.
     fraction: f64,
     percent: String,
 }
@@ -159,7 +159,7 @@ fn row(pair: &Disagreement) -> Row {
         items: pair.items,
         fraction: pair.share,
         percent: format!("{:.1}", Percent(pair.share)),
-        took: text::accepted(pair.taken),
+        accepted: text::accepted(pair.taken),
     }
 }
 
@@ -184,7 +184,7 @@ fn shown_pair(rule: &str, model: &str, samples: &[Sample]) -> ShownPair {
     ShownPair {
         rule: rule.to_owned(),
         model: model.to_owned(),
-        words: "A uniform sample of all disagreements since the model changed. Users are pseudonyms.".to_owned(),
+        caption: "A uniform sample of all disagreements since the model changed. Users are pseudonyms.".to_owned(),
         samples: of_pair.iter().take(SAMPLES).map(shown).collect(),
     }
 }
@@ -206,7 +206,7 @@ fn matrix(pairs: &LabelPairs<'_>, most: &[Disagreement]) -> Matrix {
             },
             text: if items == 0 { String::new() } else { short(items) },
             link: linked.map(|(rule, model)| query(rule, model)),
-            words: format!("items with samples, baseline {}, candidate {}", name(rule), name(model)),
+            caption: format!("items with samples, baseline {}, candidate {}", name(rule), name(model)),
         }
     };
     let row = |rule: &Option<&str>| MatrixRow {

@@ -12,6 +12,7 @@ use guard::format::percent;
 use guard::state::Phase;
 use guard_runtime::audit_log::{Entry, Event};
 use guard_runtime::clock::now_ms;
+use guard_runtime::control_loop::EvaluationReport;
 use guard_runtime::status::GuardStatus;
 use serde::{Deserialize, Serialize};
 
@@ -134,12 +135,12 @@ fn rollout_state(
             Ok(())
         };
         if stopped {
-            offer("resume", "Resume", false)?
+            offer("resume", resume_text(report), false)?
         } else {
             offer("pause", "Pause the guard", false)?
         }
         if status::waits(status) {
-            offer("approve", "Approve the next step", false)?;
+            offer("approve", "Approve leaving the current step", false)?;
         }
         offer("rollback", "Roll back to 0%", true)?;
     }
@@ -154,6 +155,15 @@ fn rollout_state(
         reasons,
         actions,
     })
+}
+
+/// What resuming does: a rollout that was rolled back starts again.
+fn resume_text(report: Option<&EvaluationReport>) -> &'static str {
+    match report {
+        Some(report) if report.phase.is_none_or(|phase| phase == Phase::Watching) => "Resume the guard",
+        Some(report) if report.latched.is_some() && report.share == Some(0.0) => "Start again from 0%",
+        _ => "Resume the rollout",
+    }
 }
 
 /// `10%`, `0.25%`: a share without trailing zeros.
@@ -177,7 +187,7 @@ fn figures(status: &GuardStatus, seen: Option<f64>, available: Option<f64>) -> V
     let wanted = status.report.as_ref().and_then(|report| report.share).map(share_percent);
     let wanted =
         wanted.map_or_else(|| "configured: no data".to_owned(), |wanted| format!("configured: {wanted} of users"));
-    let ten_minutes = format!("of requests, {wanted}");
+    let ten_minutes = format!("of requests; {wanted}");
     let agreement = match status.report.as_ref().and_then(|report| report.phase) {
         Some(Phase::Step) => "Agreement at this step",
         Some(Phase::Baseline) => "Agreement at 0%",
@@ -189,7 +199,7 @@ fn figures(status: &GuardStatus, seen: Option<f64>, available: Option<f64>) -> V
         check("Accept rate", Check::AcceptRate, "candidate minus baseline"),
         check("Fallbacks", Check::Fallback, "of canary requests"),
         Figure { name: "Model availability", value: available.map(percent), note: "of requests in 5 min".to_owned() },
-        check("Dropped", Check::Dropped, "of observations"),
+        check("Dropped observations", Check::Dropped, "of observations"),
     ]
 }
 
@@ -213,7 +223,7 @@ async fn alerts(console: &Console) -> Option<Vec<ShownAlert>> {
 }
 
 const AGREEMENT: (&str, &str) = ("agreement", "Agreement, with its confidence sequence");
-const SHARE: (&str, &str) = ("share", "Share of the candidate");
+const SHARE: (&str, &str) = ("share", "Share, configured and measured");
 const SOURCES: (&str, &str) = ("sources", "Responses per second, by arm");
 
 async fn charts(console: &Console, window: Window, now_ms: u64) -> [Chart; 3] {
@@ -277,12 +287,23 @@ async fn lines(prometheus: &Prometheus, span: Span) -> Result<[Points; 8], Clien
 mod tests {
     use super::*;
     use guard::decision::{Action, CheckResult, Decision, Unit};
-    use guard_runtime::control_loop::EvaluationReport;
 
     #[test]
     fn a_share_has_no_trailing_zeros() {
         let written = [0.0, 0.1, 0.0025, 1.0, 0.000_001].map(share_percent);
         assert_eq!(written, ["0%", "10%", "0.25%", "100%", "0.0001%"]);
+    }
+
+    #[test]
+    fn the_button_says_what_resuming_does() {
+        let stop = || Some(guard::state::Stop { at_ms: 1, reason: "agreement fell".to_owned() });
+        let text = |phase, share, latched| {
+            resume_text(Some(&EvaluationReport { phase, share, latched, ..EvaluationReport::default() }))
+        };
+        assert_eq!(text(Some(Phase::Step), Some(0.1), None), "Resume the rollout");
+        assert_eq!(text(Some(Phase::Step), Some(0.0), stop()), "Start again from 0%");
+        assert_eq!(text(Some(Phase::Step), Some(0.1), stop()), "Resume the rollout");
+        assert_eq!(text(Some(Phase::Watching), Some(0.0), stop()), "Resume the guard");
     }
 
     #[test]

@@ -42,39 +42,45 @@ pub(crate) async fn show(State(console): State<Console>, headers: HeaderMap) -> 
 /// The conditions under which the plan rolls back, freezes or holds.
 fn gates(plan: &Plan) -> Vec<(&'static str, String)> {
     let action = |on_breach: OnBreach| match on_breach {
-        OnBreach::Rollback => "rolls back",
-        OnBreach::Hold => "holds",
+        OnBreach::Rollback => "Rolls back",
+        OnBreach::Hold => "Holds",
     };
     let mut gates = Vec::new();
     if let Some(rule) = &plan.agreement {
-        let mut text = format!("{} below the agreement at 0% {}", below(rule.tolerated_drop), action(rule.on_breach));
+        let drop = more_than_points(rule.tolerated_drop);
+        let mut text = format!("{} if agreement is {drop} below that at 0%", action(rule.on_breach));
         if let Some(floor) = rule.floor {
-            text.push_str(&format!(", and so does agreement below {}", percent(floor)));
+            text.push_str(&format!(", or below {}", percent(floor)));
         }
         gates.push(("Agreement", text));
     }
     if let Some(rule) = &plan.accept_rate {
-        let text = format!("{} below the baseline arm’s {}", below(rule.tolerated_drop), action(rule.on_breach));
+        let drop = more_than_points(rule.tolerated_drop);
+        let text = format!("{} if the accept rate is {drop} below the baseline arm’s", action(rule.on_breach));
         gates.push(("Accept rate", text));
     }
     if let Some(rule) = &plan.fallback {
-        gates.push(("Fallbacks", format!("more than {} {}", percent(rule.at_most), action(rule.on_breach))));
+        let text =
+            format!("{} if more than {} of canary requests fall back", action(rule.on_breach), percent(rule.at_most));
+        gates.push(("Fallbacks", text));
     }
     if let Some(rule) = &plan.latency {
         let text = format!(
-            "more than {} of responses slower than {} {}",
+            "{} if more than {} of responses are slower than {}",
+            action(rule.on_breach),
             percent(rule.slow_at_most),
-            in_time(rule.budget_seconds),
-            action(rule.on_breach)
+            in_time(rule.budget_seconds)
         );
         gates.push(("Slow responses", text));
     }
-    gates.push(("Sample ratio", "a split of users that differs from the share freezes the rollout".to_owned()));
+    gates.push(("Sample ratio", "Freezes the rollout if the split of users differs from the share".to_owned()));
+    let signals = "Model availability, dropped observations, noise, F1 and drift hold the step while past their limit";
+    gates.push(("Signals", signals.to_owned()));
     gates
 }
 
-fn below(share: f64) -> String {
-    format!("more than {:.1} points", share * 100.0)
+fn more_than_points(drop: f64) -> String {
+    format!("more than {:.1} points", drop * 100.0)
 }
 
 fn in_time(seconds: f64) -> String {

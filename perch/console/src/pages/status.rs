@@ -38,7 +38,7 @@ pub(super) fn summary(status: &GuardStatus, now_ms: u64) -> (Chip, String) {
         return (Chip::new(tone, name), format!("{ago} ago: {}", stop.reason));
     }
     let chip = match (report.phase, report.decision.as_ref().map(|decision| decision.action)) {
-        (Some(Phase::Watching) | None, _) => Chip::new("", "Watching"),
+        (Some(Phase::Watching) | None, _) => Chip::new("", "No rollout"),
         (_, Some(Action::Advance)) => Chip::new("good", "Advancing"),
         (_, Some(Action::Rollback)) => Chip::new("bad", "Rolling back"),
         (_, Some(Action::Freeze)) => Chip::new("warn", "Freezing"),
@@ -217,8 +217,8 @@ fn name(check: Check) -> &'static str {
         Check::Fallback => "Fallbacks",
         Check::Latency => "Slow responses",
         Check::Availability => "Model availability",
-        Check::Dropped => "Dropped",
-        Check::Noise => "Noise",
+        Check::Dropped => "Dropped observations",
+        Check::Noise => "Noise (an arm against itself)",
         Check::F1 => "Macro F1",
         Check::Drift => "Drift",
     }

@@ -16,6 +16,11 @@ pub use log_file::{AuditLog, AuditLogContents, AuditLogError, LockedAuditLog};
 
 use guard::plan::raw::RawPlan;
 
+/// In [`Event::Rejected`]: a rollback was requested.
+pub const ROLLBACK: &str = "rollback";
+/// In [`Event::Rejected`]: stands before the beta cohort's share that was requested.
+pub(crate) const BETA: &str = "beta ";
+
 /// An entry of the audit log.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
@@ -99,7 +104,7 @@ pub enum Event {
     Rollback,
     /// A request was rejected: an operator had acted meanwhile, or it did not apply.
     Rejected {
-        /// The share or entry that was requested.
+        /// What was requested: a share, `beta` and the beta cohort's share, [`ROLLBACK`], or an entry.
         requested: String,
     },
 }
