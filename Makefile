@@ -36,8 +36,7 @@ up: build data model ## Start everything and leave it running
 down: ## Stop what `up` started
 	@if [ -x $(BIN)/stack ]; then $(BIN)/stack down; else echo "nothing is built, so nothing runs"; fi
 status: ## What runs, and how the rollout stands
-	@$(BIN)/stack status
-	@$(BIN)/perch status
+	@code=0; $(BIN)/stack status || code=$$?; $(BIN)/perch status || code=$$((code ? code : $$?)); exit $$code
 
 ##@ Set the share of users who are given the candidate
 .PHONY: canary-0 canary-10 canary-50 canary-100

@@ -65,8 +65,8 @@ impl Latencies {
 }
 
 /// The latency in µs that `share` (0 to 1) of `latencies` do not exceed; NaN where there is none.
-pub(crate) fn percentile(latencies: &Histogram<u64>, share: f64) -> f64 {
-    if latencies.is_empty() { f64::NAN } else { latencies.value_at_quantile(share) as f64 / 1e3 }
+pub(crate) fn percentile(latencies: &Histogram<u64>, quantile: f64) -> f64 {
+    if latencies.is_empty() { f64::NAN } else { latencies.value_at_quantile(quantile) as f64 / 1e3 }
 }
 
 #[cfg(test)]

@@ -60,7 +60,7 @@ impl BatchResult {
         u64::from(self.agree_true) + u64::from(self.agree_false) + self.not_compared_total() + abstained
     }
 
-    /// Returns `true` if no label has more items of an outcome than there are items of it.
+    /// Returns `true` if the labels together do not have more items of an `agree` value than the batch has.
     #[must_use]
     pub fn labels_fit(&self) -> bool {
         let labelled = |agree: Agree| -> u64 {

@@ -1,10 +1,10 @@
-//! From a user's identity to the pseudonym, which is the user's bucket and decides the arm.
+//! From a user's identity to the user's bucket, also called pseudonym, whose position decides the arm.
 //!
-//! The pseudonym is SipHash-2-4 of the identity under a key derived from the deployment's salt: a keyed pseudo-random
+//! The bucket is SipHash-2-4 of the identity under a key derived from the deployment's salt: a keyed pseudo-random
 //! function, so that neither an upstream nor a stored sample can be turned back into a user without the salt. It is the
-//! only form of an identity that leaves the filter. Its 16 hex digits are hashed once more (`xxHash64(digits, seed) %
-//! denominator`, see [`crate::share`]) to decide the arm; the seed keeps the arm independent of any other use of the
-//! same pseudonym.
+//! only form of an identity that leaves the filter. Its 16 hex digits are hashed once more to its position
+//! (`xxHash64(digits, seed) % denominator`, see [`crate::share`]), which decides the arm; the seed keeps the arm
+//! independent of any other use of the same bucket.
 //!
 //! ```
 //! use contract::bucket::{Bucket, Salt};
@@ -58,12 +58,12 @@ impl Salt {
     }
 }
 
-/// A user's pseudonym: 64 bits, written as 16 lowercase hex digits.
+/// A user's bucket: 64 bits, written as 16 lowercase hex digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Bucket(pub u64);
 
 impl Bucket {
-    /// The pseudonym of `identity` (any bytes) under `salt`.
+    /// The bucket of `identity` (any bytes) under `salt`.
     #[must_use]
     pub fn of(identity: &[u8], salt: &Salt) -> Self {
         let mut hasher = SipHasher24::new_with_keys(salt.key.0, salt.key.1);

@@ -5,7 +5,7 @@
 /// before any filter runs.
 pub const PREFIX: &str = "x-perch-";
 
-/// Request to the scorer: the user's pseudonym, 16 lowercase hex digits (see [`crate::bucket`]).
+/// Request to the scorer: the user's bucket, 16 lowercase hex digits (see [`crate::bucket`]).
 pub const BUCKET: &str = "x-perch-bucket";
 
 /// Response: the [`crate::names::Arm`] that the client was given. Request to the application, where the filter is

@@ -8,7 +8,7 @@
 //! | [`series`] | every metric that alerts, dashboards or the guard read: name, kind, labels, help |
 //! | [`share`] | the canary share: its runtime keys, its notations, and which users are in the canary |
 //! | [`percent`] | how percentages are written |
-//! | [`bucket`] | from identity to pseudonym, which is the user's bucket |
+//! | [`bucket`] | from a user's identity to the bucket, also called pseudonym |
 //! | [`cohorts`] | the cohorts of the filter's configuration |
 //! | [`alerts`] | where Alertmanager posts, and which alerts request a rollback |
 //! | [`analysis`] | the scorer's response to `perch analyse` |

@@ -1,4 +1,4 @@
-//! Perch's Envoy filter: sticky buckets, canary responses, observations.
+//! Perch's Envoy filter: sticky arms, canary responses, observations.
 //!
 //! The filter stands in front of the application. A request passes on at once, whatever the user's arm. For a canary
 //! user the filter also calls the scorer, and a good candidate response replaces the body of the application's

@@ -35,7 +35,8 @@ enum Command {
     Up(commands::up::Options),
     /// Stop what `up` started
     Down,
-    /// Show each part, whether it is ready, and the share; exit code 1 if a part does not run or is not ready
+    /// Show each part that `up` was told to start, whether it is ready, and the share; exit code 1 if one does not run
+    /// or is not ready
     Status,
     /// Run a whole rollout on the real stack: 0 → 10% → 50% → 100%, a scorer killed under load, back to 0%; then the same
     /// rollout driven by the guard, with a good and with a bad model

@@ -2,7 +2,9 @@
 //! it is ready, and all of them end when the value is dropped, unless [`Stack::leave_running`] is called.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::ops::Deref;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clients::Admin;
@@ -90,6 +92,7 @@ impl Stack {
     /// # Errors
     /// As for [`Stack::start`], and when a part that runs does not become ready.
     pub async fn start_missing(&mut self) -> Result<(), Error> {
+        self.record_parts()?;
         self.start_these(&self.missing()).await
     }
 
@@ -97,6 +100,27 @@ impl Stack {
     #[must_use]
     pub fn missing(&self) -> Vec<Part> {
         self.parts().into_iter().filter(|part| self.left_running(*part).is_none()).collect()
+    }
+
+    /// The parts that [`Stack::start_missing`] was last told to start, and any that an earlier call left running; all
+    /// parts of this stack where it was not called since [`Stack::stop_left_running`].
+    #[must_use]
+    pub fn expected_parts(&self) -> Vec<Part> {
+        let Ok(recorded) = fs::read_to_string(self.parts_file()) else { return self.parts() };
+        let is_recorded = |part: Part| recorded.lines().any(|name| name == part::file_name(part));
+        let mut parts = self.parts();
+        parts.retain(|part| is_recorded(*part) || self.left_running(*part).is_some());
+        parts
+    }
+
+    fn parts_file(&self) -> PathBuf {
+        self.run().join("parts")
+    }
+
+    fn record_parts(&self) -> Result<(), Error> {
+        let file = self.parts_file();
+        let names: Vec<&str> = self.parts().into_iter().map(part::file_name).collect();
+        fs::write(&file, names.join("\n")).map_err(Error::io(format!("writing {}", file.display())))
     }
 
     async fn start_these(&mut self, wanted: &[Part]) -> Result<(), Error> {
@@ -278,6 +302,8 @@ impl Stack {
         let mut order = Part::ALL.to_vec();
         order.sort_by_key(|part| *part != Part::Gateway);
         order.retain(|part| *part != Part::Admin);
+        // A record that cannot be removed costs no more than a part that `stack status` does not show.
+        let _ = fs::remove_file(self.parts_file());
         let mut stopped = Vec::new();
         for part in order {
             match self.left_running(part) {

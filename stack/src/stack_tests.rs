@@ -95,6 +95,53 @@ async fn up_starts_what_is_missing_and_leaves_the_rest_running() {
     assert!(machine.pid(Part::Scorer).is_some() && machine.pid(Part::Rules) == rules);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn status_expects_the_parts_that_up_was_told_to_start() {
+    let machine = Machine::new();
+    let expected = |builder: &Builder| builder.clone().prepare().unwrap().expected_parts();
+    let with_guard = machine.builder.clone().guard(true);
+    assert_eq!(expected(&with_guard), [Part::Rules, Part::Scorer, Part::Console], "nothing was started yet");
+
+    machine.up().await.1.unwrap();
+    assert_eq!(expected(&with_guard), [Part::Rules, Part::Scorer], "the guard was left out");
+    machine.dies(Part::Scorer);
+    assert_eq!(expected(&with_guard), [Part::Rules, Part::Scorer], "a part that died is still expected");
+
+    let mut less = machine.builder.clone().scorer_at(([127, 0, 0, 1], 1).into()).prepare().unwrap();
+    less.start_missing().await.unwrap();
+    less.leave_running();
+    assert_eq!(expected(&with_guard), [Part::Rules], "the newest `up` counts");
+
+    let _ = machine.builder.clone().prepare().unwrap().stop_left_running();
+    assert_eq!(expected(&with_guard), [Part::Rules, Part::Scorer, Part::Console]);
+}
+
+/// `make status` with programs in place of `stack` and `perch` that exit with these codes: its output and result.
+fn make_status(stack: u8, perch: u8) -> (String, bool) {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, code) in [("stack", stack), ("perch", perch)] {
+        let program = folder.path().join(name);
+        fs::write(&program, format!("#!/bin/sh\necho {name} {code}\nexit {code}\n")).unwrap();
+        fs::set_permissions(program, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let mut make = std::process::Command::new("make");
+    make.arg("-C").arg(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).arg("status");
+    make.arg(format!("BIN={}", folder.path().display())).env_remove("MAKEFLAGS").env_remove("MAKELEVEL");
+    let output = make.output().unwrap();
+    (String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap(), output.status.success())
+}
+
+#[test]
+fn make_status_shows_the_rollout_also_when_a_part_is_down() {
+    for (stack, perch) in [(0, 0), (1, 0), (0, 2), (3, 2)] {
+        let (output, success) = make_status(stack, perch);
+        assert!(output.contains(&format!("stack {stack}\nperch {perch}\n")), "{output}");
+        assert_eq!(success, stack == 0 && perch == 0, "{output}");
+        let first = if stack == 0 { perch } else { stack };
+        assert!(success || output.contains(&format!("Error {first}")), "{output}");
+    }
+}
+
 #[test]
 fn a_share_at_start_costs_no_other_key_of_the_layer() {
     let machine = Machine::new();

@@ -1,4 +1,4 @@
-//! The turns that the variants of one round take.
+//! Measures the gateways of one benchmark round: each in short turns, between turns of the gateway without a filter.
 //!
 //! Other load on the machine changes a core's speed twofold from one second to the next. So a turn is short, before and
 //! after each there is one of the gateway without a filter, and what a request costs and takes is compared with these
@@ -21,9 +21,9 @@ use crate::traffic::Exchange;
 
 /// Requests in flight at saturation.
 const CLIENTS: usize = 32;
-/// The rates of the open loop, as shares of what the gateway itself can handle: 70% of what it handles without a filter
+/// The rates of the open loop, as parts of what the gateway itself can handle: 70% of what it handles without a filter
 /// is more than some variants can handle at all.
-pub(crate) const SHARES: [f64; 2] = [0.3, 0.7];
+pub(crate) const LOADS: [f64; 2] = [0.3, 0.7];
 
 /// The length of a turn, at saturation or at a steady rate.
 const TURN: Duration = Duration::from_millis(300);
@@ -99,12 +99,12 @@ pub(crate) async fn round(
         clients.warm_up().await?;
         // Envoy's caches, and V8, which compiles what runs often once more.
         clients.closed_loop(2 * TURN, &mut Latencies::new()?).await?;
-        loaded.push(LoadedVariant { variant, clients, saturation: f64::NAN });
+        loaded.push(LoadedVariant { variant, clients, capacity: f64::NAN });
     }
     let taken = take_turns(&mut loaded, turns.saturated, None).await?;
     for ((one, figures), taken) in loaded.iter_mut().zip(&mut *figures).zip(taken) {
-        one.saturation = taken.latencies.rate();
-        figures.saturated.push(one.saturation);
+        one.capacity = taken.latencies.rate();
+        figures.saturated.push(one.capacity);
         figures.busy.push(taken.used_ns / 1e9 / taken.latencies.seconds);
         figures.cpu.push(taken.per_request());
         figures.cpu_vs_none.push(taken.vs_none.cpu.median());
@@ -112,10 +112,10 @@ pub(crate) async fn round(
     if turns.steady > 0 {
         measure_open_loop_capacity(&mut loaded).await?;
     }
-    for (load, share) in SHARES.into_iter().enumerate().filter(|_| turns.steady > 0) {
-        let taken = take_turns(&mut loaded, turns.steady, Some(share)).await?;
+    for (number, load) in LOADS.into_iter().enumerate().filter(|_| turns.steady > 0) {
+        let taken = take_turns(&mut loaded, turns.steady, Some(load)).await?;
         for (figures, taken) in figures.iter_mut().zip(taken) {
-            if let Some(steady) = figures.steady.get_mut(load) {
+            if let Some(steady) = figures.steady.get_mut(number) {
                 steady.add(&taken);
             }
         }
@@ -128,7 +128,7 @@ struct LoadedVariant<'a> {
     variant: &'a Variant,
     clients: ClientPool,
     /// Requests a second that it can handle, as measured in this round.
-    saturation: f64,
+    capacity: f64,
 }
 
 /// Turns that measure what a request costs when requests come evenly.
@@ -138,13 +138,13 @@ const CAPACITY_TURNS: usize = 3;
 /// by one they cost it twice as much on a fast machine, where 70% of the rate at saturation is more than it can handle.
 async fn measure_open_loop_capacity(loaded: &mut [LoadedVariant<'_>]) -> Result<()> {
     let mut unused: Vec<TurnTotals> = loaded.iter().map(|_| TurnTotals::new()).collect::<Result<_>>()?;
-    for at in 0..loaded.len() {
+    for variant in 0..loaded.len() {
         let mut cpu = Rounds::default();
         for _ in 0..CAPACITY_TURNS {
-            cpu.push(turn(loaded, &mut unused, at, Some(SHARES[0])).await?.cpu);
+            cpu.push(turn(loaded, &mut unused, variant, Some(LOADS[0])).await?.cpu);
         }
-        if let Some(one) = loaded.get_mut(at) {
-            one.saturation = one.saturation.min(1e6 / cpu.median());
+        if let Some(one) = loaded.get_mut(variant) {
+            one.capacity = one.capacity.min(1e6 / cpu.median());
         }
     }
     Ok(())
@@ -232,23 +232,24 @@ const fn coprime(a: usize, b: usize) -> bool {
     if b == 0 { a == 1 } else { coprime(b, a % b) }
 }
 
-/// `turns` turns of every variant, with the first one's around each; at saturation where there is no `share` of it.
-async fn take_turns(loaded: &mut [LoadedVariant<'_>], turns: usize, share: Option<f64>) -> Result<Vec<TurnTotals>> {
+/// `turns` turns of every variant, with the first one's around each: at `load`, a part of each one's capacity, or at
+/// saturation where there is none.
+async fn take_turns(loaded: &mut [LoadedVariant<'_>], turns: usize, load: Option<f64>) -> Result<Vec<TurnTotals>> {
     let mut all: Vec<TurnTotals> = loaded.iter().map(|_| TurnTotals::new()).collect::<Result<_>>()?;
     let others = loaded.len().saturating_sub(1);
-    let passes: Vec<usize> = match others {
+    let order_of_variants: Vec<usize> = match others {
         0 => vec![0; turns],
         _ => (0..turns).flat_map(|pass| order(others, pass)).collect(),
     };
-    let mut before = turn(loaded, &mut all, 0, share).await?;
-    for at in passes {
-        if at == 0 {
-            turn(loaded, &mut all, 0, share).await?;
+    let mut before = turn(loaded, &mut all, 0, load).await?;
+    for variant in order_of_variants {
+        if variant == 0 {
+            turn(loaded, &mut all, 0, load).await?;
             continue;
         }
-        let mine = turn(loaded, &mut all, at, share).await?;
-        let after = turn(loaded, &mut all, 0, share).await?;
-        if let Some(taken) = all.get_mut(at) {
+        let mine = turn(loaded, &mut all, variant, load).await?;
+        let after = turn(loaded, &mut all, 0, load).await?;
+        if let Some(taken) = all.get_mut(variant) {
             taken.vs_none.push(&mine, [&before, &after]);
         }
         before = after;
@@ -263,15 +264,22 @@ async fn take_turns(loaded: &mut [LoadedVariant<'_>], turns: usize, share: Optio
 const MAX_RETRIES: usize = 5;
 
 /// One turn.
-async fn turn(loaded: &mut [LoadedVariant<'_>], all: &mut [TurnTotals], at: usize, share: Option<f64>) -> Result<Turn> {
-    let (Some(one), Some(taken)) = (loaded.get_mut(at), all.get_mut(at)) else { bail!("no variant {at}") };
+async fn turn(
+    loaded: &mut [LoadedVariant<'_>],
+    all: &mut [TurnTotals],
+    variant: usize,
+    load: Option<f64>,
+) -> Result<Turn> {
+    let (Some(one), Some(taken)) = (loaded.get_mut(variant), all.get_mut(variant)) else {
+        bail!("no variant {variant}")
+    };
     let mut latencies = Latencies::new()?;
     let mut before = machine::cpu_ns(one.variant.pid)?;
     let context = || format!("gateway {:?}", one.variant.key);
-    match share {
+    match load {
         None => one.clients.closed_loop(TURN, &mut latencies).await.with_context(context)?,
-        Some(share) => {
-            let rate = share * one.saturation;
+        Some(load) => {
+            let rate = load * one.capacity;
             let mut tries = 0;
             while !one.clients.open_loop(rate, TURN, &mut latencies).await.with_context(context)? {
                 tries += 1;
@@ -284,7 +292,7 @@ async fn turn(loaded: &mut [LoadedVariant<'_>], all: &mut [TurnTotals], at: usiz
     tokio::time::sleep(SETTLE_TIME).await;
     let used_ns = machine::cpu_ns(one.variant.pid)?.saturating_sub(before) as f64;
     let requests = latencies.count().max(1) as f64;
-    let of = |latencies: &Histogram<u64>| [0.5, 0.99].map(|share| percentile(latencies, share));
+    let of = |latencies: &Histogram<u64>| [0.5, 0.99].map(|quantile| percentile(latencies, quantile));
     let turn = Turn { cpu: used_ns / 1e3 / requests, all: of(&latencies.all), baseline: of(&latencies.baseline) };
     taken.used_ns += used_ns;
     taken.latencies.add(&latencies)?;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::extras::{CONCURRENT_CLIENTS, Frozen};
 use super::results::{CaseResults, Extras, Results};
-use super::turns::{Figures, SHARES};
+use super::turns::{Figures, LOADS};
 use super::variants::DEADLINE_MS;
 use crate::figures::{Rounds, rounded};
 use crate::{chart, report};
@@ -56,10 +56,10 @@ fn by_key(pairs: impl Iterator<Item = (&'static str, Value)>) -> Value {
 
 fn rows(measured: &CaseResults) -> Vec<Value> {
     let row = |(key, label, figures): &(&'static str, &'static str, Figures)| {
-        let steady = figures.steady.iter().zip(SHARES).filter(|(steady, _)| steady.p50.median().is_finite());
-        let steady = steady.map(|(steady, share)| {
+        let steady = figures.steady.iter().zip(LOADS).filter(|(steady, _)| steady.p50.median().is_finite());
+        let steady = steady.map(|(steady, load)| {
             json!({
-                "load": share,
+                "load": load,
                 "requests_a_second": steady.rate.json(),
                 "cpu": steady.cpu.json(),
                 "cpu_vs_none": steady.cpu_vs_none.json(),

@@ -8,7 +8,7 @@
 
 use super::value::{Denominator, Share};
 
-/// Envoy takes no number at or above this: the range of an unsigned integer of 64 bits.
+/// The largest number that Envoy takes: the largest unsigned integer of 64 bits, as a floating-point number has it.
 const LARGEST: f64 = 18_446_744_073_709_551_616.0;
 
 impl Share {
@@ -54,8 +54,8 @@ fn read(text: &str) -> Option<Share> {
         return percentage(number);
     }
     match yaml.strip_prefix('{') {
-        Some(flow) => fraction(flow.split_once('}')?.0.split(',')),
-        None => fraction(yaml.lines()),
+        Some(flow) => mapping(flow.split_once('}')?.0.split(',')),
+        None => mapping(yaml.lines()),
     }
 }
 
@@ -83,7 +83,7 @@ fn without_comments(text: &str) -> String {
 }
 
 /// The entries of a mapping, as a `FractionalPercent`.
-fn fraction<'a>(entries: impl Iterator<Item = &'a str>) -> Option<Share> {
+fn mapping<'a>(entries: impl Iterator<Item = &'a str>) -> Option<Share> {
     let (mut numerator, mut denominator) = (0, Denominator::Hundred);
     for entry in entries.map(str::trim).filter(|entry| !entry.is_empty()) {
         let (key, value) = entry.split_once(':')?;
@@ -207,6 +207,8 @@ mod tests {
         ("0xFFFFFFFFFF", Some(100.0)),
         ("9223372036854775808", Some(100.0)),
         ("1e19", Some(100.0)),
+        ("18446744073709551616", Some(100.0)),
+        ("18446744073709555712", None),
         (" 10 ", Some(10.0)),
         ("10\n", Some(10.0)),
         ("\t12.5\n", Some(12.0)),

@@ -1,4 +1,4 @@
-//! The application, as the scorer sees it.
+//! Plugs the demo's labels, features and transactions into the scorer: its `shadow_scorer::Application`.
 
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
@@ -64,7 +64,7 @@ impl EntityReader for SpendingSuggestions {
         &SPENDING_LABELS
     }
 
-    fn command(&self) -> &'static str {
+    fn seed_command(&self) -> &'static str {
         "rules-backend seed"
     }
 

@@ -102,7 +102,7 @@ impl Files {
         }
         check_classes(&manifest.classes)?;
         let reference: Reference = serde_json::from_slice(&reference)
-            .map_err(|error| Refusal::Reference(format!("{REFERENCE} cannot be read: {error}")))?;
+            .map_err(|error| Refusal::ReferenceFile(format!("{REFERENCE} cannot be read: {error}")))?;
         check_reference(&reference, wanted.width, manifest.classes.len())?;
         Ok(Self { manifest, fingerprint: sha256(&text), model, reference })
     }
@@ -163,7 +163,7 @@ fn check_reference(reference: &Reference, width: usize, classes: usize) -> Resul
     if fits {
         Ok(())
     } else {
-        Err(Refusal::Reference(format!(
+        Err(Refusal::ReferenceFile(format!(
             "{REFERENCE} needs at least one row, each of {width} values with {classes} probabilities"
         )))
     }

@@ -1,4 +1,4 @@
-//! Why a model is not taken. Every reason is a label value, and says what to do.
+//! Why the scorer rejects a model version at load: an error with its fix, and a value of the metric's label `reason`.
 
 use std::io;
 
@@ -47,8 +47,11 @@ pub enum Refusal {
     /// The graph cannot be loaded or run, or gives something else than one probability per class.
     #[error("the graph cannot be used: {0}")]
     Graph(String),
+    /// The file of reference rows is broken.
+    #[error("{0}: train again")]
+    ReferenceFile(String),
     /// The graph does not give what training saw.
-    #[error("{0}: the graph does not compute what was trained")]
+    #[error("{0}: the graph does not compute what was trained; export it again, or train again")]
     Reference(String),
     /// A version was loaded before with other content.
     #[error("version {0} was loaded before with other files: a version never changes, give the new model a new name")]
@@ -64,10 +67,10 @@ impl Refusal {
         Self::Graph(format!("{cause}. To load it, {ADVICE}"))
     }
 
-    /// Returns `true` if a refusal for `reason` may pass without a change of the alias: a version that is still being
+    /// Returns `true` if a refusal for `reason` may end without a change of the alias: a version that is still being
     /// copied, or whose files cannot be read for a moment, looks like that.
     #[must_use]
-    pub fn may_pass(reason: &str) -> bool {
+    pub fn is_transient(reason: &str) -> bool {
         matches!(reason, "missing" | "manifest" | "hash")
     }
 
@@ -80,7 +83,7 @@ impl Refusal {
             Self::Hash { .. } => "hash",
             Self::Schema { .. } => "schema",
             Self::Graph(_) => "graph",
-            Self::Reference(_) => "reference",
+            Self::ReferenceFile(_) | Self::Reference(_) => "reference",
             Self::Changed(_) => "changed",
             Self::Name(_) => "name",
         }

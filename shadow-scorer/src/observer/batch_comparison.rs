@@ -12,7 +12,7 @@ use super::compare::{Comparison, Counterpart, Tally, compare};
 use super::matrix::{BatchCounts, LabelPair};
 use super::predictions::Predictions;
 use super::samples::Sample;
-use super::served::{ObservedResponse, OtherResponse, ServedItem};
+use super::served::{ObservedResponses, OtherResponse, ServedItem};
 use super::time::{millis, seconds};
 use crate::metrics::{Metrics, bounded::Labels};
 
@@ -41,7 +41,7 @@ impl<'a> BatchComparison<'a> {
     pub(super) fn count_observation(
         &mut self,
         observation: &Observation<'_>,
-        served: &ObservedResponse,
+        served: &ObservedResponses,
         predictions: &Predictions,
     ) {
         record_latency(observation, self.context.metrics);
@@ -50,11 +50,11 @@ impl<'a> BatchComparison<'a> {
             self.tally.candidate_available(predictions.unavailable.is_none());
         }
         let result = match served {
-            ObservedResponse::Unreadable => {
+            ObservedResponses::Unreadable => {
                 self.tally.not_compared(NotCompared::Unreadable, 1);
                 "unreadable"
             }
-            ObservedResponse::Items(..) | ObservedResponse::Error => "compared",
+            ObservedResponses::Items(..) | ObservedResponses::Error => "compared",
         };
         self.context.metrics.observations.with_label_values(&[result]).inc();
     }
@@ -108,7 +108,7 @@ impl<'a> BatchComparison<'a> {
                 (OtherResponse::NotObserved, Some(scored), Some(scores)) => {
                     (Some(scored.confidence.into()), scores.model().version().to_owned())
                 }
-                _ => (served.suggestion.confidence, served.suggestion.model_version.clone().unwrap_or_default()),
+                _ => (served.details.confidence, served.details.model_version.clone().unwrap_or_default()),
             };
             self.disagreements.push(Sample {
                 at_ms: millis(self.now),

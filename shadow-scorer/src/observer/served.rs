@@ -13,9 +13,9 @@ use crate::metrics::Metrics;
 /// A response's labels by item; an item without a label is `None`.
 pub(super) type Labels = HashMap<String, Option<String>>;
 
-/// An observed response.
+/// The responses in an observation: the one that was served, with the other.
 #[derive(Debug)]
-pub(super) enum ObservedResponse {
+pub(super) enum ObservedResponses {
     /// Its items, in their order, and the other response's labels.
     Items(Vec<ServedItem>, OtherResponse),
     /// It cannot be decompressed or read, so it counts as one item that is not compared.
@@ -43,20 +43,20 @@ pub(super) struct ServedItem {
     /// The suggestion's event id, which a client's feedback refers to.
     pub event_id: Option<String>,
     /// What else the response says about the item.
-    pub suggestion: Suggestion,
+    pub details: ItemDetails,
 }
 
-/// Fields per item of a response in the reference shape. An application with another shape has no events, and so no
+/// Fields per item of a response in the shape of `/ml/suggestions`. An application with another shape has no events, and so no
 /// feedback that can be attributed to an arm.
 #[derive(Debug, Default)]
-pub(super) struct Suggestion {
+pub(super) struct ItemDetails {
     /// Confidence of the top label.
     pub confidence: Option<f64>,
     /// Version of the model that made it; `None` for the baseline's.
     pub model_version: Option<String>,
 }
 
-impl ObservedResponse {
+impl ObservedResponses {
     /// Reads the responses of `observation`, decompressed to at most `limit` bytes.
     pub(super) async fn read(
         observation: &Observation<'_>,
@@ -74,7 +74,7 @@ impl ObservedResponse {
         let read = response::read_with(&body, schema, besides, |item, [event, confidence, version]| ServedItem {
             item,
             event_id: event.text().map(str::to_owned),
-            suggestion: Suggestion {
+            details: ItemDetails {
                 confidence: confidence.number(),
                 // The candidate's responses are this program's own; the baseline's may have the same shape.
                 model_version: version.text().filter(|_| candidate).map(str::to_owned),
@@ -133,9 +133,9 @@ mod tests {
         }
     }
 
-    async fn read(observation: Observation<'_>) -> (ObservedResponse, Metrics) {
+    async fn read(observation: Observation<'_>) -> (ObservedResponses, Metrics) {
         let metrics = Metrics::new().unwrap();
-        (ObservedResponse::read(&observation, &ResponseSchema::default(), 1_000, &metrics).await, metrics)
+        (ObservedResponses::read(&observation, &ResponseSchema::default(), 1_000, &metrics).await, metrics)
     }
 
     #[tokio::test]
@@ -150,7 +150,7 @@ mod tests {
     async fn a_bomb_is_unreadable_and_counted() {
         let body = vec![b' '; 2_000];
         let (served, metrics) = read(observation(Arm::Baseline, 200, &body)).await;
-        assert!(matches!(served, ObservedResponse::Unreadable));
+        assert!(matches!(served, ObservedResponses::Unreadable));
         assert_eq!(metrics.decode_failures.with_label_values(&["identity", "too_large"]).get(), 1);
     }
 
@@ -158,18 +158,18 @@ mod tests {
     async fn responses_name_their_event_and_only_the_candidates_a_version() {
         let body = br#"{"items":[{"txn_id":"1","event_id":"e","candidates":[
             {"label":"coffee","confidence":0.5,"model_version":"v1"}]},{"txn_id":"2","candidates":[]}]}"#;
-        let (ObservedResponse::Items(items, _), _) = read(observation(Arm::Candidate, 200, body)).await else {
+        let (ObservedResponses::Items(items, _), _) = read(observation(Arm::Candidate, 200, body)).await else {
             panic!("no items")
         };
         let first = &items[0];
-        assert_eq!((first.event_id.as_deref(), first.suggestion.model_version.as_deref()), (Some("e"), Some("v1")));
+        assert_eq!((first.event_id.as_deref(), first.details.model_version.as_deref()), (Some("e"), Some("v1")));
         assert!(items[1].event_id.is_none());
 
-        let (ObservedResponse::Items(items, _), _) = read(observation(Arm::Baseline, 200, body)).await else {
+        let (ObservedResponses::Items(items, _), _) = read(observation(Arm::Baseline, 200, body)).await else {
             panic!("no items")
         };
         let first = &items[0];
-        assert_eq!((first.event_id.as_deref(), first.suggestion.model_version.as_deref()), (Some("e"), None));
+        assert_eq!((first.event_id.as_deref(), first.details.model_version.as_deref()), (Some("e"), None));
     }
 
     #[tokio::test]
@@ -177,8 +177,8 @@ mod tests {
         let ours = br#"{"items":[{"txn_id":1,"candidates":[{"label":"coffee"}]},{"txn_id":2}]}"#;
         let theirs = br#"{"items":[{"txn_id":"1","candidates":[{"label":"travel"}]}]}"#;
         let both = Observation { baseline: ours, candidate: Some(theirs), ..observation(Arm::Candidate, 200, b"") };
-        let known = |served: ObservedResponse| match served {
-            ObservedResponse::Items(items, OtherResponse::Labels(labels)) => (items.len(), labels),
+        let known = |served: ObservedResponses| match served {
+            ObservedResponses::Items(items, OtherResponse::Labels(labels)) => (items.len(), labels),
             other => panic!("{other:?}"),
         };
         let (items, labels) = known(read(both).await.0);
@@ -186,8 +186,8 @@ mod tests {
         let (items, labels) = known(read(Observation { served: Arm::Baseline, ..both }).await.0);
         assert_eq!((items, labels["1"].as_deref()), (2, Some("travel")));
         let (served, _) = read(Observation { baseline: b"<html>", ..both }).await;
-        assert!(matches!(served, ObservedResponse::Items(_, OtherResponse::Unreadable)));
+        assert!(matches!(served, ObservedResponses::Items(_, OtherResponse::Unreadable)));
         let (served, _) = read(observation(Arm::Baseline, 200, ours)).await;
-        assert!(matches!(served, ObservedResponse::Items(_, OtherResponse::NotObserved)));
+        assert!(matches!(served, ObservedResponses::Items(_, OtherResponse::NotObserved)));
     }
 }

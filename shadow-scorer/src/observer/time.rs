@@ -1,4 +1,4 @@
-//! Times as the store and the wire have them.
+//! Converts durations and the clock to whole seconds (the store) and milliseconds (the wire).
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

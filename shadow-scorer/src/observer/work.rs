@@ -22,7 +22,7 @@ use super::matrix::{BatchCounts, LabelMatrix};
 use super::noise::NoiseSampler;
 use super::predictions::Predictions;
 use super::samples::Samples;
-use super::served::{ObservedResponse, ServedItem};
+use super::served::{ObservedResponses, ServedItem};
 use super::time::{millis, seconds};
 use super::users::Users;
 use crate::feedback::EventLog;
@@ -76,7 +76,7 @@ impl Work {
         let mut served = Vec::with_capacity(batch.observations.len());
         let mut yielding = CooperativeYield::default();
         for observation in &batch.observations {
-            let read = ObservedResponse::read(observation, &batch.schema, self.decoded_bytes, &self.metrics).await;
+            let read = ObservedResponses::read(observation, &batch.schema, self.decoded_bytes, &self.metrics).await;
             yielding.finished(read.count() as usize);
             served.push(read);
         }
@@ -95,7 +95,7 @@ impl Work {
         let events = self.events.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for (observation, served) in batch.observations.iter().zip(&served) {
             comparison.count_observation(observation, served, &predictions);
-            let ObservedResponse::Items(items, other) = served else { continue };
+            let ObservedResponses::Items(items, other) = served else { continue };
             let mut agreement = Agreement::default();
             for item in items {
                 agreement.add(comparison.compare_item(observation, item, other, &predictions));
@@ -136,14 +136,14 @@ impl Work {
         let model = self.registry.champion().is_some();
         let mut tally = Tally::default();
         for observation in &batch.observations {
-            let served = ObservedResponse::read(observation, &batch.schema, self.decoded_bytes, &self.metrics).await;
+            let served = ObservedResponses::read(observation, &batch.schema, self.decoded_bytes, &self.metrics).await;
             record_latency(observation, &self.metrics);
             tally.observation();
             if observation.success() && observation.assigned == Arm::Baseline {
                 tally.candidate_available(model);
             }
             match &served {
-                ObservedResponse::Unreadable => tally.not_compared(NotCompared::Unreadable, 1),
+                ObservedResponses::Unreadable => tally.not_compared(NotCompared::Unreadable, 1),
                 served => tally.not_compared(NotCompared::Shed, served.count()),
             }
             self.metrics.observations.with_label_values(&["shed"]).inc();
@@ -159,7 +159,7 @@ impl Work {
     /// at any canary share.
     async fn predict(
         &self,
-        served: &[ObservedResponse],
+        served: &[ObservedResponses],
         arrived: Instant,
         now: Duration,
         yielding: &mut CooperativeYield,
@@ -169,7 +169,7 @@ impl Work {
         let unavailable = champion.is_none().then_some(NotCompared::CandidateUnavailable);
         let mut ids: Vec<i64> = Vec::new();
         for served in served {
-            if let ObservedResponse::Items(items, _) = served {
+            if let ObservedResponses::Items(items, _) = served {
                 ids.extend(items.iter().filter_map(|served| served.item.id.parse::<i64>().ok()));
             }
         }
@@ -250,15 +250,15 @@ impl Work {
 /// The event to store for one suggestion, for feedback on it; `None` if it has no id that feedback could refer to.
 /// Baseline responses come from the application, so the length of their texts is limited.
 fn event(observation: &Observation<'_>, served: &ServedItem, now: Duration) -> Option<SuggestionEvent> {
-    let suggestion = &served.suggestion;
+    let details = &served.details;
     let storable = |text: &&String| text.len() <= MAX_TEXT_BYTES && !text.contains('\0');
     Some(SuggestionEvent {
         event_id: served.event_id.as_ref().filter(storable)?.clone(),
         txn_id: served.item.id.parse().ok()?,
         arm: observation.served.as_str().to_owned(),
-        model_version: suggestion.model_version.as_ref().filter(storable).cloned().unwrap_or_default(),
+        model_version: details.model_version.as_ref().filter(storable).cloned().unwrap_or_default(),
         label: served.item.label.as_ref().filter(storable).cloned().unwrap_or_default(),
-        confidence: suggestion.confidence.unwrap_or(0.0),
+        confidence: details.confidence.unwrap_or(0.0),
         bucket: observation.bucket.map(|bucket| bucket.to_string()).unwrap_or_default(),
         cohort: observation.cohort.as_str().to_owned(),
         created_at: seconds(now),

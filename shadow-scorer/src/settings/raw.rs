@@ -94,7 +94,7 @@ pub struct Raw {
     #[arg(long, env = "PERCH_LIVE_THREADS", value_name = "N")]
     pub live_threads: Option<usize>,
 
-    /// Suggestions below this confidence are left out
+    /// The candidate gives an item no label whose confidence is below this
     #[arg(long, env = "PERCH_MIN_CONFIDENCE", value_name = "0..1", default_value_t = 0.1)]
     pub min_confidence: f64,
 
@@ -110,8 +110,8 @@ pub struct Raw {
     #[arg(long, env = "PERCH_OBSERVE_QUEUE_BYTES", value_name = "BYTES", default_value_t = 64 * 1024 * 1024)]
     pub observe_queue_bytes: usize,
 
-    /// Longest time that an observation may wait for a thread and for the store; without a thread by then it is shed, and
-    /// if the store is late its items count as not compared, reason candidate_unavailable
+    /// Deadline of an observation. If no thread is free by then, it is shed; if the store has not responded by then,
+    /// its items count as not compared (candidate_unavailable)
     #[arg(long, env = "PERCH_OBSERVE_DEADLINE_MS", value_name = "MS", default_value_t = 1_000)]
     pub observe_deadline_ms: u64,
 
@@ -165,8 +165,8 @@ pub struct Raw {
     #[arg(long, env = "PERCH_DRIFT_ROWS", value_name = "N", default_value_t = 1_000)]
     pub drift_rows: u64,
 
-    /// Hours that the rows counted for --drift-rows must span, since a morning does not represent a day; rows of the last
-    /// seven days count
+    /// Shortest span, in hours, of the rows that --drift-rows counts (a morning does not represent a day). Only rows of
+    /// the last seven days are counted
     #[arg(long, env = "PERCH_DRIFT_HOURS", value_name = "HOURS", default_value_t = 24)]
     pub drift_hours: u64,
 
@@ -179,7 +179,8 @@ pub struct Raw {
     #[arg(long, env = "PERCH_JUDGE_EVERY_MS", value_name = "MS", default_value_t = 60_000)]
     pub judge_every_ms: u64,
 
-    /// Retrain when the champion's inputs, or its agreement with the baseline, have drifted from its training
+    /// Train a new model when the champion's inputs, or its agreement with the baseline, have moved away from those at
+    /// its training
     #[arg(long, env = "PERCH_RETRAIN_ON_DRIFT")]
     pub retrain_on_drift: bool,
 

@@ -67,7 +67,7 @@ pub trait EntityReader: Debug + Send + Sync {
     fn labels(&self) -> &[&'static str];
 
     /// The command that makes a store, which a message adds `--store URL` to.
-    fn command(&self) -> &'static str;
+    fn seed_command(&self) -> &'static str;
 
     /// Reads the entities of `ids` (each once) that exist, in any order. It may read others too, such as those that are
     /// likely to be needed next: they are cached. What it reads must not change later, since it is not read again.
@@ -80,7 +80,7 @@ impl EntityReader for () {
         &[]
     }
 
-    fn command(&self) -> &'static str {
+    fn seed_command(&self) -> &'static str {
         "the application's command"
     }
 
@@ -117,7 +117,7 @@ impl Store {
     /// A URL of another kind, no such store, one that is locked, unreachable or newer than this program.
     pub async fn open(url: &str, options: &Options, reader: Arc<dyn EntityReader>) -> Result<Self, StoreError> {
         let place = Place::parse(url)?;
-        place.must_exist(reader.command())?;
+        place.must_exist(reader.seed_command())?;
         Self::connect(place, options, reader, Arc::new(Health::new())).await
     }
 

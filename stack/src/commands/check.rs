@@ -9,7 +9,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let base = || super::deployment().map(|builder| builder.dir(dir.path()));
     let variants = [
         ("as `up` starts it", base()?),
-        // A share below one percent is written as a fraction.
+        // A share that is not a whole percentage is written as a fraction.
         ("share 0.5%", base()?.share(Share::from_percent("0.5%")?)),
         ("without checks on the scorer, without access log", base()?.scorer_checks(false).access_log(false)),
         ("without Perch", base()?.no_filter()),

@@ -10,7 +10,7 @@ pub(crate) struct Options {
     /// Write every part's configuration, with the runtime's disk layer, under DIR/run; without it Envoy's is printed
     #[arg(long, value_name = "DIR")]
     all: Option<PathBuf>,
-    /// Leave out Perch's filter: a plain proxy on the same routes
+    /// Without Perch's filter: a plain proxy on the same routes
     #[arg(long)]
     plain: bool,
 }

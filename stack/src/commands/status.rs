@@ -4,11 +4,11 @@ use std::process::ExitCode;
 
 use stack::error::name;
 
-/// Exit code 0 when everything that belongs to the stack runs, 1 otherwise.
+/// Exit code 0 when every part that `stack up` was told to start is ready, 1 otherwise.
 pub(crate) async fn run() -> anyhow::Result<ExitCode> {
     let stack = super::deployment()?.prepare()?;
     let mut all = true;
-    for part in stack.parts() {
+    for part in stack.expected_parts() {
         match stack.left_running(part) {
             Some(process) => {
                 let state = match stack.ready(part).await {

@@ -1,4 +1,4 @@
-//! What is the native module's own. Everything else here holds for both: `make test-rust` runs all of it with each.
+//! Tests of what only the native module does. The other tests in this folder run with both modules.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What Perch leaves alone: other traffic, and whatever the application responses, errors included.
+//! What Perch leaves alone: other traffic, and what the application responds with, errors included.
 
 use std::net::TcpListener;
 
@@ -49,7 +49,7 @@ async fn a_query_does_not_take_a_request_out() -> anyhow::Result<()> {
         assert_eq!(gateway.send(request).await?.arm(), arm, "{path}");
     }
     ensure!(
-        gateway.candidate_requests().iter().any(|request_body| request_body.path == "/ml/suggestions?a=b"),
+        gateway.candidate_requests().iter().any(|request| request.path == "/ml/suggestions?a=b"),
         "the query is lost"
     );
     Ok(())

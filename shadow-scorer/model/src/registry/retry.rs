@@ -2,7 +2,7 @@
 //!
 //! A folder that is still being copied looks like a damaged one, and so does one that cannot be read for a moment. So a
 //! refused version is tried again as soon as one of its files has another length or time, and, where the reason may
-//! pass by itself ([`Refusal::may_pass`]), after a pause that doubles from [`FIRST`] to [`LONGEST`].
+//! pass by itself ([`Refusal::is_transient`]), after a pause that doubles from [`FIRST`] to [`LONGEST`].
 
 use std::fs;
 use std::path::Path;
@@ -46,8 +46,8 @@ impl Retry {
     /// Plans the next attempt after one at `now` that ended with `refused`; `again` when the one before ended alike.
     pub(super) fn plan(&mut self, now: Instant, refused: &[RefusedVersion], stamps: Vec<(String, Stamp)>, again: bool) {
         self.pause = if again { (self.pause * 2).clamp(FIRST, LONGEST) } else { FIRST };
-        let may_pass = refused.iter().any(|refused| Refusal::may_pass(refused.reason));
-        self.at = may_pass.then(|| now + self.pause);
+        let is_transient = refused.iter().any(|refused| Refusal::is_transient(refused.reason));
+        self.at = is_transient.then(|| now + self.pause);
         self.stamps = stamps;
     }
 }
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_pass_is_tried_at_doubling_pauses_case_a5() {
+    fn what_is_transient_is_tried_at_doubling_pauses_case_a5() {
         let mut retry = Retry::default();
         let mut now = Instant::now();
         let mut pauses = Vec::new();

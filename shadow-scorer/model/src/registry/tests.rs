@@ -103,6 +103,25 @@ fn a_damaged_version_is_refused_with_its_reason_and_the_champion_goes_on() {
 }
 
 #[test]
+fn a_broken_reference_file_is_not_blamed_on_the_graph() {
+    for (content, error) in [("{", "cannot be read"), (r#"{"rows":[],"probabilities":[]}"#, "needs at least one row")] {
+        let (root, registry) = with_champion();
+        let folder = Version::new("v2", &schema()).write(root.path());
+        fs::write(folder.join("reference.json"), content).unwrap();
+        edit_manifest(&folder, |manifest| manifest["reference_sha256"] = sha256(content.as_bytes()).into());
+        alias(root.path(), "champion", "v2");
+        assert!(registry.reload_if_moved());
+        let refused = registry.refused();
+        let message = &refused[0].message;
+        assert_eq!(refused[0].reason, "reference");
+        assert!(
+            message.contains(error) && message.ends_with(": train again") && !message.contains("graph"),
+            "{message}"
+        );
+    }
+}
+
+#[test]
 fn a_version_that_changed_under_its_name_is_refused() {
     let (root, registry) = with_champion();
     Version { classes: SWAPPED, ..Version::new("v1", &schema()) }.write(root.path());
