@@ -69,6 +69,7 @@ export class Scripted {
     const url = new URL(request.url ?? '/', 'http://scripted');
     const asked = url.searchParams.get('query') ?? '';
     this.grow();
+    if (url.pathname.startsWith('/scorer')) response.setHeader('x-perch-scorer', '1');
     if (!this.telling && !url.pathname.startsWith('/admin')) {
       response.writeHead(503).end();
       return;

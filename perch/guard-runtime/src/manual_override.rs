@@ -295,6 +295,15 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_beta_share_that_was_not_set_is_recorded_as_the_beta_cohorts() {
+        let folder = tempfile::tempdir().unwrap();
+        let (manual_override, audit_log) = manual_override(folder.path(), &[&FakeGateway::unreachable()]);
+        manual_override.set_beta(7, share(10), "").await.unwrap_err();
+        let [entry] = audit_log.read().unwrap().try_into().unwrap();
+        assert!(entry.describe().starts_with("ada could not set the beta cohort's share to 10%: "), "{entry:?}");
+    }
+
+    #[tokio::test]
     async fn off_reaches_every_reachable_gateway() {
         let folder = tempfile::tempdir().unwrap();
         let (one, gone) = (FakeGateway::start("50").await, FakeGateway::unreachable());

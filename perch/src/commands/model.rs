@@ -168,8 +168,8 @@ fn status_text(status: &Value) -> String {
     ];
     if let Some(version) = text(status, "/rolled_back_to").filter(|to| Some(*to) == text(status, "/meta/version")) {
         lines.push(format!(
-            "rolled back    to {version}: running it twice does not go further back; `perch model deploy` serves another \
-             version"
+            "rolled back    to {version}: running it twice does not go further back; `perch model deploy` serves \
+             another version"
         ));
     }
     for refused in status.get("refused").and_then(Value::as_array).into_iter().flatten() {

@@ -159,7 +159,8 @@ pub(super) fn check_health(Gateway { url, dump, scrape, .. }: Gateway<'_>) -> Fi
             "filter",
             url,
             format!(
-                "the filter's VM was reloaded {reloads} times since Envoy started; each time requests in flight got a 503"
+                "the filter's VM was reloaded {reloads} times since Envoy started; each time requests in flight \
+                 got a 503"
             ),
             "report it, with Envoy's log",
         );
