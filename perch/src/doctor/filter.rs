@@ -172,7 +172,7 @@ pub(super) fn check_health(Gateway { url, dump, scrape, .. }: Gateway<'_>) -> Fi
             "filter",
             url,
             format!("the filter failed {failures} times since Envoy started; each time the request bypassed Perch"),
-            "report it, with Envoy's log (\"perch: the filter failed\")",
+            "report it, with Envoy's log (\"perch: filter_panicked\")",
         );
     }
     Finding::ok("filter", url, "the filter runs and has not failed since Envoy started")

@@ -252,7 +252,7 @@ proptest! {
         gateway.envoy.within(|_| {});
         gateway.settle();
         gateway.assert_accounts();
-        prop_assert!(!gateway.envoy.log().iter().any(|line| line.contains("the filter failed")));
+        prop_assert!(!gateway.envoy.log().iter().any(|line| line.contains("filter_panicked")));
     }
 
     // Whatever happens to the requests, and wherever the module fails: nobody waits, no hook panics, and nothing is

@@ -197,9 +197,14 @@ impl StreamHandle {
         }
     }
 
-    /// The response of the stream goes on with an empty last piece, as one of Envoy's own would.
+    /// The response of the stream, unless it is complete, goes on with an empty last piece, as one of Envoy's own would.
     pub(crate) fn response_ends(self) {
-        let module = at(self.address(), |state| state.streams.get(&self.stream).map_or(0, |stream| stream.module));
+        let module = at(self.address(), |state| {
+            let going_on = state.streams.get_mut(&self.stream).filter(|stream| !stream.response_complete)?;
+            going_on.response_complete = true;
+            Some(going_on.module)
+        })
+        .unwrap_or(0);
         if module != 0 {
             let module = std::ptr::with_exposed_provenance_mut(module);
             hooks::envoy_dynamic_module_on_http_filter_response_body(self.address(), module, true);
@@ -279,6 +284,7 @@ impl Envoy for NativeModule {
         self.stream(stream, |stream| {
             stream.response = Some(headers);
             stream.trailers = trailers;
+            stream.response_complete = end;
         });
         self.response_hook(stream, |envoy, module| {
             hooks::envoy_dynamic_module_on_http_filter_response_headers(envoy, module, end)
@@ -286,13 +292,17 @@ impl Envoy for NativeModule {
     }
 
     fn response_body(&mut self, stream: u32, chunk: &[u8], end: bool) {
-        self.stream(stream, |stream| stream.passing = Some(chunk.to_vec()));
+        self.stream(stream, |stream| {
+            stream.passing = Some(chunk.to_vec());
+            stream.response_complete = end;
+        });
         self.response_hook(stream, |envoy, module| {
             hooks::envoy_dynamic_module_on_http_filter_response_body(envoy, module, end)
         });
     }
 
     fn response_trailers(&mut self, stream: u32) {
+        self.stream(stream, |stream| stream.response_complete = true);
         self.response_hook(stream, |envoy, module| {
             hooks::envoy_dynamic_module_on_http_filter_response_trailers(envoy, module)
         });

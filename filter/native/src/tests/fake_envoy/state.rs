@@ -58,6 +58,8 @@ pub(super) struct Stream {
     pub(super) waiting: Option<Vec<u8>>,
     pub(super) given: Vec<u8>,
     pub(super) waits: bool,
+    /// `true` once the response's last piece, or its trailers, have been given to the module: nothing follows then.
+    pub(super) response_complete: bool,
 }
 
 impl Stream {
