@@ -17,7 +17,7 @@ pub const INHIBITED: &[(&str, &[&str])] = &[
     ("NothingToCompare", &["SuggestAgreementDrop"]),
 ];
 
-/// Severity of an alert that notifies nobody and only inhibits others.
+/// Severity of an alert that sends no notification and only inhibits others.
 pub const SEVERITY_INFO: &str = "info";
 
 /// Returns `true` if the alert `name` is to be shown while the alerts `firing` fire.

@@ -30,7 +30,7 @@ pub(crate) async fn candidate_alone(scorer: SocketAddr, exchanges: &Arc<Vec<Exch
     Ok([0.5, 0.99].map(|share| percentile(&latencies.all, share)))
 }
 
-/// How long a canary user waits for whom the candidate never responds, in ms.
+/// Time that a canary request waits when the candidate never responds, in ms.
 #[derive(Debug)]
 pub(crate) struct Frozen {
     /// The filter's build.

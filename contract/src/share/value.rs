@@ -53,7 +53,7 @@ pub struct Share {
 pub struct NotAShare(pub String);
 
 impl Share {
-    /// Nobody.
+    /// The share 0%: every user is given the baseline.
     pub const OFF: Self = Self { numerator: 0, denominator: Denominator::Hundred };
     /// Everybody.
     pub const ALL: Self = Self { numerator: 100, denominator: Denominator::Hundred };
